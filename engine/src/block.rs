@@ -1,0 +1,44 @@
+//! A shard-block: which transactions, from which parent, with which effect.
+
+use crate::hash::{Hash, keyed, list_root, purpose_key};
+use std::sync::LazyLock;
+
+static BLOCK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix shard-block v1"));
+static TRANSACTION_NODE_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix transaction tree v1"));
+
+/// The header of a shard-block. Its transactions stand beside it, in ascending order of id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShardBlock {
+    /// Root of the parent state.
+    pub parent_root: Hash,
+    /// Slot in which it was made.
+    pub slot: u64,
+    /// Shard that made it.
+    pub shard: u32,
+    /// How many transactions.
+    pub transactions: u32,
+    /// Root of the 16-wide tree over their ids.
+    pub transactions_root: Hash,
+    /// Hash of the patch's wire form.
+    pub patch_hash: Hash,
+}
+
+impl ShardBlock {
+    /// The block's hash, which its minters sign: keyed BLAKE3 of the fields in order, numbers little endian.
+    pub fn hash(&self) -> Hash {
+        let mut bytes = [0u8; 112];
+        bytes[..32].copy_from_slice(&self.parent_root);
+        bytes[32..40].copy_from_slice(&self.slot.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.shard.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.transactions.to_le_bytes());
+        bytes[48..80].copy_from_slice(&self.transactions_root);
+        bytes[80..].copy_from_slice(&self.patch_hash);
+        keyed(&BLOCK_KEY, &bytes)
+    }
+}
+
+/// Root over transaction ids in ascending order; uses `ids` as scratch.
+pub fn transactions_root(ids: &mut Vec<Hash>) -> Hash {
+    debug_assert!(ids.is_sorted_by(|a, b| a < b), "ids ascend strictly");
+    list_root(&TRANSACTION_NODE_KEY, ids)
+}

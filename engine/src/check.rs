@@ -1,0 +1,147 @@
+//! The first door: does a cell make sense at all, on its own, at this slot?
+//!
+//! Nothing here looks at the state or at a signature; both come later and cost more.
+
+use crate::cell::{CELL_VERSION, Cell, Kind, OUTPUT_BYTES, OUTPUTS_MAX, payload_outputs};
+use crate::chain::{ChainParameters, SUPPLY_GENESIS};
+use crate::refusal::Refusal;
+
+/// Units that leave the sender: all outputs and the fee for those beyond the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Sum of the outputs.
+    pub outputs: u64,
+    /// Sum of the fees.
+    pub fee: u64,
+}
+
+impl Cost {
+    /// Outputs and fee; below 2^64, since [`check`] bounds both by the supply.
+    pub fn total(&self) -> u64 {
+        self.outputs + self.fee
+    }
+}
+
+/// Checks form, expiry and amounts of a cell and its payload; `slot` is the parent's.
+///
+/// # Errors
+/// The first rule that is broken, in the order of the cell's fields that matter most: version, kind, reserved, outputs,
+/// payload, sequence, expiry, amounts.
+pub fn check(cell: &Cell, payload: &[u8], parameters: &ChainParameters, slot: u64) -> Result<Cost, Refusal> {
+    if cell.version != CELL_VERSION {
+        return Err(Refusal::UnknownVersion);
+    }
+    let kind = Kind::from_number(cell.kind).ok_or(Refusal::UnknownKind)?;
+    if cell.reserved != 0 {
+        return Err(Refusal::ReservedNotZero);
+    }
+    match kind {
+        Kind::Transfer => {
+            if cell.outputs != 1 {
+                return Err(Refusal::OutputCount);
+            }
+            if !payload.is_empty() || cell.payload_hash != [0; 32] {
+                return Err(Refusal::PayloadMismatch);
+            }
+        }
+        Kind::MultiTransfer => {
+            if !(2..=OUTPUTS_MAX).contains(&cell.outputs) {
+                return Err(Refusal::OutputCount);
+            }
+            if payload.len() != (usize::from(cell.outputs) - 1) * OUTPUT_BYTES || *blake3::hash(payload).as_bytes() != cell.payload_hash {
+                return Err(Refusal::PayloadMismatch);
+            }
+        }
+    }
+    if cell.sequence > u64::from(u32::MAX) {
+        return Err(Refusal::SequenceRange);
+    }
+    check_expiry(cell.expires_slot, parameters, slot)?;
+    cost(cell, payload, parameters)
+}
+
+/// Whether `expires_slot` lies in the window that begins at `slot`.
+///
+/// # Errors
+/// [`Refusal::Expired`] or [`Refusal::ExpiresTooFar`].
+pub fn check_expiry(expires_slot: u64, parameters: &ChainParameters, slot: u64) -> Result<(), Refusal> {
+    if expires_slot < slot {
+        return Err(Refusal::Expired);
+    }
+    if expires_slot - slot > parameters.expires_window_slots {
+        return Err(Refusal::ExpiresTooFar);
+    }
+    Ok(())
+}
+
+/// Sums what the cell spends.
+///
+/// # Errors
+/// [`Refusal::AmountBelowMinimum`] or [`Refusal::AmountOverflow`] (more than the whole supply).
+pub fn cost(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> Result<Cost, Refusal> {
+    let mut outputs = 0u64;
+    for amount in std::iter::once(cell.amount).chain(payload_outputs(payload).map(|output| output.amount)) {
+        if amount < parameters.amount_min {
+            return Err(Refusal::AmountBelowMinimum);
+        }
+        outputs = outputs.checked_add(amount).ok_or(Refusal::AmountOverflow)?;
+    }
+    let fee = parameters.output_fee.checked_mul(u64::from(cell.outputs.saturating_sub(1))).ok_or(Refusal::AmountOverflow)?;
+    let total = outputs.checked_add(fee).ok_or(Refusal::AmountOverflow)?;
+    if total > SUPPLY_GENESIS {
+        return Err(Refusal::AmountOverflow);
+    }
+    Ok(Cost { outputs, fee })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cell::{Output, payload_of};
+    use bytemuck::Zeroable;
+
+    const SLOT: u64 = 100;
+
+    fn transfer() -> Cell {
+        Cell { version: 1, kind: 1, outputs: 1, amount: 5_000_000, expires_slot: SLOT + 5, ..Cell::zeroed() }
+    }
+
+    fn refusal(change: impl Fn(&mut Cell)) -> Option<Refusal> {
+        let mut cell = transfer();
+        change(&mut cell);
+        check(&cell, &[], &ChainParameters::default(), SLOT).err()
+    }
+
+    #[test]
+    fn each_broken_rule_has_its_name() {
+        assert_eq!(refusal(|_| ()), None);
+        assert_eq!(refusal(|cell| cell.version = 2), Some(Refusal::UnknownVersion));
+        assert_eq!(refusal(|cell| cell.kind = 200), Some(Refusal::UnknownKind));
+        assert_eq!(refusal(|cell| cell.reserved = 1), Some(Refusal::ReservedNotZero));
+        assert_eq!(refusal(|cell| cell.outputs = 2), Some(Refusal::OutputCount));
+        assert_eq!(refusal(|cell| cell.payload_hash[31] = 1), Some(Refusal::PayloadMismatch));
+        assert_eq!(refusal(|cell| cell.sequence = 1 << 32), Some(Refusal::SequenceRange));
+        assert_eq!(refusal(|cell| cell.expires_slot = SLOT - 1), Some(Refusal::Expired));
+        assert_eq!(refusal(|cell| cell.expires_slot = SLOT + 4_097), Some(Refusal::ExpiresTooFar));
+        assert_eq!(refusal(|cell| cell.expires_slot = u64::MAX), Some(Refusal::ExpiresTooFar));
+        assert_eq!(refusal(|cell| cell.amount = 999_999), Some(Refusal::AmountBelowMinimum));
+        assert_eq!(refusal(|cell| cell.amount = u64::MAX), Some(Refusal::AmountOverflow));
+        assert_eq!(refusal(|cell| cell.amount = SUPPLY_GENESIS + 1), Some(Refusal::AmountOverflow));
+    }
+
+    #[test]
+    fn a_multi_transfer_pays_for_its_further_outputs() {
+        let payload = payload_of(&[Output { recipient: [9; 32], amount: 2_000_000 }, Output { recipient: [8; 32], amount: 3_000_000 }]);
+        let cell = Cell { kind: 2, outputs: 3, payload_hash: *blake3::hash(&payload).as_bytes(), ..transfer() };
+        let parameters = ChainParameters::default();
+        assert_eq!(check(&cell, &payload, &parameters, SLOT), Ok(Cost { outputs: 10_000_000, fee: 20_000 }));
+        assert_eq!(check(&cell, &payload[1..], &parameters, SLOT), Err(Refusal::PayloadMismatch));
+        let mut changed = payload.clone();
+        changed[0] ^= 1;
+        assert_eq!(check(&cell, &changed, &parameters, SLOT), Err(Refusal::PayloadMismatch));
+        assert_eq!(check(&Cell { outputs: 101, ..cell }, &payload, &parameters, SLOT), Err(Refusal::OutputCount));
+        let wrapping = payload_of(&[Output { recipient: [9; 32], amount: u64::MAX }]);
+        let cell = Cell { outputs: 2, payload_hash: *blake3::hash(&wrapping).as_bytes(), ..cell };
+        assert_eq!(check(&cell, &wrapping, &parameters, SLOT), Err(Refusal::AmountOverflow));
+    }
+}

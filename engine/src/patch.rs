@@ -1,0 +1,284 @@
+//! A patch: what one shard-block changes in the state, and nothing else.
+//!
+//! In memory the changes are columns, sorted by account, ready to be applied in one pass. On the wire they are the same
+//! columns as differences and variable-length integers:
+//!
+//! ```text
+//!   patch    version 1 | height v | slot v | shard v | parent root 32 | delta
+//!   delta    debits v, credits v, created v, fees v             v: LEB128, shortest form
+//!            debit accounts:  first v, then (difference - 1) v
+//!            debit amounts v   each also steps the account's sequence by one
+//!            credit accounts, credit amounts likewise
+//!            created keys 32 each, strictly ascending; created amounts v
+//! ```
+
+use crate::cell::Key;
+use crate::hash::{Hash, keyed, purpose_key};
+use crate::state::AccountIndex;
+use crate::varint::{self, VarintError};
+use std::sync::LazyLock;
+
+/// Version of the wire forms of patch and quilt.
+pub const DELTA_VERSION: u8 = 1;
+
+static PATCH_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix patch v1"));
+
+/// Amounts by account, two columns of equal length, accounts strictly ascending.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Which accounts.
+    pub accounts: Vec<AccountIndex>,
+    /// Units, none of them 0.
+    pub amounts: Vec<u64>,
+}
+
+impl Changes {
+    /// Account and amount, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (AccountIndex, u64)> + '_ {
+        self.accounts.iter().copied().zip(self.amounts.iter().copied())
+    }
+
+    /// How many accounts.
+    pub fn len(&self) -> usize {
+        self.accounts.len()
+    }
+
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.accounts.is_empty()
+    }
+
+    fn clear(&mut self) {
+        self.accounts.clear();
+        self.amounts.clear();
+    }
+
+    fn sum(&self) -> u128 {
+        self.amounts.iter().map(|&amount| u128::from(amount)).sum()
+    }
+
+    /// Replaces the columns by these entries, sorted by account already; entries of one account are added up.
+    ///
+    /// # Panics
+    /// When a sum leaves 64 bits: all amounts of a block together are below the supply.
+    pub(crate) fn fill_merged(&mut self, sorted: &[(AccountIndex, u64)]) {
+        self.clear();
+        for &(account, amount) in sorted {
+            match (self.accounts.last(), self.amounts.last_mut()) {
+                (Some(&last), Some(sum)) if last == account => *sum = sum.checked_add(amount).expect("amounts of a block fit the supply"),
+                _ => {
+                    self.accounts.push(account);
+                    self.amounts.push(amount);
+                }
+            }
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let mut next = 0;
+        for &account in &self.accounts {
+            varint::write(out, u64::from(account) - next);
+            next = u64::from(account) + 1;
+        }
+        for &amount in &self.amounts {
+            varint::write(out, amount);
+        }
+    }
+
+    fn decode(&mut self, count: usize, bytes: &mut &[u8]) -> Result<(), DeltaError> {
+        self.clear();
+        self.accounts.reserve(count);
+        self.amounts.reserve(count);
+        let mut next = 0u64;
+        for _ in 0..count {
+            let account = varint::read(bytes)?.checked_add(next).filter(|&account| account < u64::from(u32::MAX)).ok_or(DeltaError::AccountRange)?;
+            self.accounts.push(account as AccountIndex);
+            next = account + 1;
+        }
+        read_amounts(&mut self.amounts, count, bytes)
+    }
+}
+
+fn read_amounts(amounts: &mut Vec<u64>, count: usize, bytes: &mut &[u8]) -> Result<(), DeltaError> {
+    for _ in 0..count {
+        match varint::read(bytes)? {
+            0 => return Err(DeltaError::AmountZero),
+            amount => amounts.push(amount),
+        }
+    }
+    Ok(())
+}
+
+/// The changes themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Units taken from senders; each also steps the sender's sequence by one.
+    pub debits: Changes,
+    /// Units given to accounts that exist.
+    pub credits: Changes,
+    /// Keys that get an account, strictly ascending.
+    pub created_keys: Vec<Key>,
+    /// What each of them starts with.
+    pub created_amounts: Vec<u64>,
+    /// Units that go to the fee pool.
+    pub fees: u64,
+}
+
+/// Why bytes are not a patch or quilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeltaError {
+    /// A number is malformed or the bytes end.
+    #[error(transparent)]
+    Varint(#[from] VarintError),
+    /// The bytes end.
+    #[error("the bytes end early")]
+    Truncated,
+    /// Bytes follow the end.
+    #[error("{0} bytes follow the end")]
+    Trailing(usize),
+    /// Another version.
+    #[error("version {0} is unknown, this node reads version {DELTA_VERSION}")]
+    Version(u8),
+    /// More entries than the bytes or the limit allow.
+    #[error("{0} entries are more than the bytes can hold or a block may have")]
+    TooMany(u64),
+    /// An account index beyond 32 bits.
+    #[error("an account index leaves its 32 bits")]
+    AccountRange,
+    /// An amount of zero.
+    #[error("an amount is zero")]
+    AmountZero,
+    /// New keys out of order or repeated.
+    #[error("new keys are not strictly ascending")]
+    KeyOrder,
+    /// A shard or slot number out of range.
+    #[error("a number in the header is out of range")]
+    HeaderRange,
+}
+
+impl Delta {
+    /// Makes it empty, keeping its memory.
+    pub fn clear(&mut self) {
+        self.debits.clear();
+        self.credits.clear();
+        self.created_keys.clear();
+        self.created_amounts.clear();
+        self.fees = 0;
+    }
+
+    /// Entries of all columns.
+    pub fn entries(&self) -> usize {
+        self.debits.len() + self.credits.len() + self.created_keys.len()
+    }
+
+    /// Sum of debits, and sum of credits, new balances and fees: equal in a valid delta.
+    pub fn sums(&self) -> (u128, u128) {
+        let created: u128 = self.created_amounts.iter().map(|&amount| u128::from(amount)).sum();
+        (self.debits.sum(), self.credits.sum() + created + u128::from(self.fees))
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for count in [self.debits.len(), self.credits.len(), self.created_keys.len()] {
+            varint::write(out, count as u64);
+        }
+        varint::write(out, self.fees);
+        self.debits.encode(out);
+        self.credits.encode(out);
+        for key in &self.created_keys {
+            out.extend_from_slice(key);
+        }
+        for &amount in &self.created_amounts {
+            varint::write(out, amount);
+        }
+    }
+
+    pub(crate) fn decode(&mut self, entries_max: usize, bytes: &mut &[u8]) -> Result<(), DeltaError> {
+        self.clear();
+        let mut counts = [0usize; 3];
+        for (count, entry_bytes) in counts.iter_mut().zip([2, 2, 33]) {
+            let read = varint::read(bytes)?;
+            // Before anything is reserved: so many entries must be able to stand in the bytes that are there.
+            if read > entries_max as u64 || read.saturating_mul(entry_bytes) > bytes.len() as u64 {
+                return Err(DeltaError::TooMany(read));
+            }
+            *count = read as usize;
+        }
+        self.fees = varint::read(bytes)?;
+        self.debits.decode(counts[0], bytes)?;
+        self.credits.decode(counts[1], bytes)?;
+        self.created_keys.reserve(counts[2]);
+        for _ in 0..counts[2] {
+            let (key, rest) = bytes.split_first_chunk::<32>().ok_or(DeltaError::Truncated)?;
+            if self.created_keys.last().is_some_and(|last| last >= key) {
+                return Err(DeltaError::KeyOrder);
+            }
+            self.created_keys.push(*key);
+            *bytes = rest;
+        }
+        read_amounts(&mut self.created_amounts, counts[2], bytes)
+    }
+}
+
+/// The header that patch and quilt share on the wire.
+pub(crate) fn read_version(bytes: &mut &[u8]) -> Result<(), DeltaError> {
+    let (&version, rest) = bytes.split_first().ok_or(DeltaError::Truncated)?;
+    *bytes = rest;
+    if version == DELTA_VERSION { Ok(()) } else { Err(DeltaError::Version(version)) }
+}
+
+pub(crate) fn read_hash(bytes: &mut &[u8]) -> Result<Hash, DeltaError> {
+    let (hash, rest) = bytes.split_first_chunk::<32>().ok_or(DeltaError::Truncated)?;
+    *bytes = rest;
+    Ok(*hash)
+}
+
+pub(crate) fn at_end(bytes: &[u8]) -> Result<(), DeltaError> {
+    if bytes.is_empty() { Ok(()) } else { Err(DeltaError::Trailing(bytes.len())) }
+}
+
+/// What one shard-block changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// Height of the block.
+    pub height: u64,
+    /// Its slot.
+    pub slot: u64,
+    /// Its shard.
+    pub shard: u32,
+    /// Root of the state that it was made from.
+    pub parent_root: Hash,
+    /// The changes.
+    pub delta: Delta,
+}
+
+impl Patch {
+    /// Appends the wire form.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.push(DELTA_VERSION);
+        for number in [self.height, self.slot, u64::from(self.shard)] {
+            varint::write(out, number);
+        }
+        out.extend_from_slice(&self.parent_root);
+        self.delta.encode(out);
+    }
+
+    /// Reads the wire form of untrusted bytes: well formed afterwards, not yet valid against a state.
+    ///
+    /// # Errors
+    /// Anything but exactly one patch in its one encoding, or a column of more than `entries_max` entries.
+    pub fn decode(mut bytes: &[u8], entries_max: usize) -> Result<Patch, DeltaError> {
+        let bytes = &mut bytes;
+        read_version(bytes)?;
+        let mut patch = Patch { height: varint::read(bytes)?, slot: varint::read(bytes)?, ..Patch::default() };
+        patch.shard = u32::try_from(varint::read(bytes)?).map_err(|_| DeltaError::HeaderRange)?;
+        patch.parent_root = read_hash(bytes)?;
+        patch.delta.decode(entries_max, bytes)?;
+        at_end(bytes)?;
+        Ok(patch)
+    }
+
+    /// Hash of a patch's wire form, which the shard-block commits to.
+    pub fn hash(encoded: &[u8]) -> Hash {
+        keyed(&PATCH_KEY, encoded)
+    }
+}

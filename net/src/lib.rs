@@ -1,0 +1,27 @@
+//! A lean network: one mio event loop, frames from sockets straight into memory that the caller supplies.
+//!
+//! Knows no protocol. A frame is a header of fixed length and a body; the [`Handler`] looks at each header, says how long
+//! the body is and where its bytes go, and is told when they are all there. The next header is read in the same system
+//! call as the body before it, so that a busy connection costs one call a frame and no copy.
+//!
+//! Everything is bounded at start: connections, bytes waiting to be sent to one peer and to all, and the time that a frame
+//! may take once it has begun.
+
+mod connection;
+mod server;
+
+pub use server::{Closing, Handler, Limits, LoopWaker, NetCounters, Server};
+
+/// Bytes of a frame's header.
+pub const HEADER_BYTES: usize = 8;
+/// Pieces of memory that one body may be received into.
+pub const PARTS_MAX: usize = 66;
+
+/// A connection: its place in the table, and which use of that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// The place.
+    pub place: u32,
+    /// Counts the uses of the place.
+    pub generation: u32,
+}

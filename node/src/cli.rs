@@ -1,0 +1,223 @@
+//! The flags, and which call each verb makes.
+
+use crate::bench;
+use clap::{Args, Parser, Subcommand};
+use dynemix_bench::apply::ApplyOptions;
+use dynemix_bench::engine::EngineOptions;
+use dynemix_bench::verify::VerifyOptions;
+use dynemix_bench::{generator, machine};
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+/// The Dynemix engine: measure it, profile it.
+#[derive(Debug, Parser)]
+#[command(name = "dynemix", version, about, long_about = None, after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage.
+Environment: DYNEMIX_LOG sets the log filter (default info).
+
+Examples:
+  dynemix bench engine                     how many transactions a second, socket to durable state
+  dynemix bench verify --json verify.json  signatures a second, by batch size
+  dynemix profile engine --out profile     the same run with a flame graph")]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Measure something, and print a table or JSON
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Run a bench under a sampling profiler: flame graph, hottest functions, stage times
+    #[command(subcommand)]
+    Profile(Profile),
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Signed transactions over TCP into durable state: final transactions a second
+    #[command(after_help = "\
+Examples:
+  dynemix bench engine
+  dynemix bench engine --seconds 5 --accounts 100000 --json -
+  dynemix bench engine --rate 50000                 an open load: latency below saturation
+  dynemix bench engine --transactions 500000        the same state root on every run and core count
+
+The store is a temporary directory, removed at the end; TMPDIR says where.")]
+    Engine {
+        #[command(flatten)]
+        engine: EngineArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Signature verification: ours and ed25519-dalek's, interleaved in one run
+    #[command(after_help = "\
+Examples:
+  dynemix bench verify
+  dynemix bench verify --sizes 64,1024 --rounds 15 --json -")]
+    Verify {
+        #[command(flatten)]
+        verify: VerifyArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Quilt application: sorted columns against a hash map, in one run
+    #[command(after_help = "\
+Examples:
+  dynemix bench apply
+  dynemix bench apply --accounts 1000000 --json apply.json")]
+    Apply {
+        #[command(flatten)]
+        apply: ApplyArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// The load generator's process; started by `bench engine`
+    #[command(hide = true)]
+    Generate,
+}
+
+#[derive(Debug, Subcommand)]
+enum Profile {
+    /// Profile `bench engine`
+    Engine {
+        #[command(flatten)]
+        engine: EngineArgs,
+        #[command(flatten)]
+        output: ProfileArgs,
+    },
+    /// Profile `bench verify`
+    Verify {
+        #[command(flatten)]
+        verify: VerifyArgs,
+        #[command(flatten)]
+        output: ProfileArgs,
+    },
+    /// Profile `bench apply`
+    Apply {
+        #[command(flatten)]
+        apply: ApplyArgs,
+        #[command(flatten)]
+        output: ProfileArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+struct OutputArgs {
+    /// Also write the report as JSON to this file; `-` prints JSON instead of the table
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct ProfileArgs {
+    /// Directory for flame.svg, top.txt and report.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct EngineArgs {
+    /// Accounts at genesis
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    accounts: u64,
+    /// How long to send
+    #[arg(long, value_name = "S", default_value_t = 20.0)]
+    seconds: f64,
+    /// Send exactly N transactions, in blocks by number instead of time, so that the state root is reproducible
+    #[arg(long, value_name = "N", conflicts_with_all = ["seconds", "rate"])]
+    transactions: Option<u64>,
+    /// Verifying threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+    /// Client connections
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    connections: usize,
+    /// Share of transactions with a broken signature, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    invalid_share: f64,
+    /// Length of a slot
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    slot_ms: u64,
+    /// Offer this many transactions a second, whatever the engine does [default: as many as it takes]
+    #[arg(long, value_name = "TPS")]
+    rate: Option<u64>,
+    /// Chooses accounts and transactions
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// Batch sizes
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = VerifyOptions::default().sizes)]
+    sizes: Vec<usize>,
+    /// Interleaved rounds; medians are reported
+    #[arg(long, value_name = "N", default_value_t = VerifyOptions::default().rounds)]
+    rounds: usize,
+    /// Chooses keys and messages
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+struct ApplyArgs {
+    /// Accounts
+    #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().accounts)]
+    accounts: u64,
+    /// Entries of a quilt
+    #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().entries)]
+    entries: usize,
+    /// Interleaved rounds; medians are reported
+    #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().rounds)]
+    rounds: usize,
+    /// Chooses the entries
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+impl EngineArgs {
+    fn options(self) -> EngineOptions {
+        let EngineArgs { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed } = self;
+        let cores = cores.unwrap_or_else(machine::cores);
+        let progress = std::io::stderr().is_terminal();
+        EngineOptions { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed, progress }
+    }
+}
+
+impl VerifyArgs {
+    fn options(self) -> Result<VerifyOptions, String> {
+        let VerifyArgs { sizes, rounds, seed } = self;
+        if rounds == 0 || sizes.is_empty() || sizes.iter().any(|size| !(1..=1 << 20).contains(size)) {
+            return Err("--rounds must be at least 1 and --sizes between 1 and 1048576".into());
+        }
+        Ok(VerifyOptions { sizes, rounds, seed })
+    }
+}
+
+impl ApplyArgs {
+    fn options(self) -> Result<ApplyOptions, String> {
+        let ApplyArgs { accounts, entries, rounds, seed } = self;
+        if rounds == 0 || !(1_000..=1 << 28).contains(&accounts) || !(2..=accounts as usize).contains(&entries) {
+            return Err("--rounds must be at least 1, --accounts between 1000 and 268435456, --entries between 2 and --accounts".into());
+        }
+        Ok(ApplyOptions { accounts, entries, rounds, seed })
+    }
+}
+
+impl Cli {
+    /// Does what the flags say.
+    pub fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.verb {
+            Verb::Bench(Bench::Engine { engine, output }) => bench::show(&bench::engine(&engine.options())?, output.json.as_deref()),
+            Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?), output.json.as_deref()),
+            Verb::Bench(Bench::Apply { apply, output }) => bench::show(&bench::apply(&apply.options()?), output.json.as_deref()),
+            Verb::Bench(Bench::Generate) => Ok(generator::run_child()?),
+            Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || Ok(bench::engine(&engine.options())?)),
+            Verb::Profile(Profile::Verify { verify, output }) => bench::profile(&output.out, || Ok(bench::verify(&verify.options()?))),
+            Verb::Profile(Profile::Apply { apply, output }) => bench::profile(&output.out, || Ok(bench::apply(&apply.options()?))),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The Dynemix node: engine, network and storage composed into a pipeline of threads.
+//!
+//! ```text
+//!   receive --> check --> verify x N --> ledger          one arrow: lock-free rings
+//!      ^----------+----------+--------------+            answers, back to the connection they belong to
+//! ```
+//!
+//! * [`topology`] declares the stages, rings and pools; [`minter`] checks it and starts the threads.
+//! * [`receive`] owns the sockets: bytes in, answers out. A transaction's slot is taken and given back here only.
+//! * [`check`] and [`verify`] are stateless towards accounts; [`ledger`] owns pool, state and store.
+
+pub mod answer;
+pub mod check;
+pub mod ledger;
+pub mod mapped;
+pub mod minter;
+pub mod receive;
+pub mod stage;
+pub mod topology;
+pub mod verify;

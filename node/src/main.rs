@@ -1,0 +1,22 @@
+//! `dynemix`: reads flags, makes one call.
+
+mod bench;
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DYNEMIX_LOG").unwrap_or_else(|_| "info".into()))
+        .init();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dynemix: {error}");
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! The engine's columns over the store's mapped image.
+
+use dynemix_engine::state::{Columns, ColumnsMut, StateLayout, StateMemory};
+use dynemix_storage::{Image, RegionSpec};
+
+/// An image whose regions are a state's columns.
+pub struct MappedMemory {
+    image: Image,
+}
+
+/// The regions of a state of this layout.
+pub fn regions(layout: StateLayout) -> Vec<RegionSpec> {
+    layout.columns().into_iter().map(|(name, bytes)| RegionSpec { name, bytes }).collect()
+}
+
+impl MappedMemory {
+    /// Takes an image that was laid out with [`regions`].
+    pub fn new(image: Image) -> MappedMemory {
+        MappedMemory { image }
+    }
+
+    /// The image, to write a checkpoint of it.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+}
+
+impl StateMemory for MappedMemory {
+    // Regions start at page boundaries and have the layout's lengths, so the casts cannot fail.
+    fn columns(&self) -> Columns<'_> {
+        Columns {
+            header: bytemuck::from_bytes(self.image.region(0)),
+            hot: bytemuck::cast_slice(self.image.region(1)),
+            key: bytemuck::cast_slice(self.image.region(2)),
+            index: bytemuck::cast_slice(self.image.region(3)),
+            tree: bytemuck::cast_slice(self.image.region(4)),
+        }
+    }
+
+    fn columns_mut(&mut self) -> ColumnsMut<'_> {
+        let [header, hot, key, index, tree] = self.image.regions_mut::<5>();
+        ColumnsMut {
+            header: bytemuck::from_bytes_mut(header),
+            hot: bytemuck::cast_slice_mut(hot),
+            key: bytemuck::cast_slice_mut(key),
+            index: bytemuck::cast_slice_mut(index),
+            tree: bytemuck::cast_slice_mut(tree),
+        }
+    }
+}
