@@ -27,7 +27,7 @@ const SLOTS: u32 = 1 << 20;
 const KEY_CACHE_KEYS_MAX: u64 = 1 << 20;
 
 /// A report that people and programs can read.
-pub trait Shown: Serialize {
+pub(crate) trait Shown: Serialize {
     /// For people.
     fn text(&self) -> String;
 }
@@ -49,7 +49,7 @@ impl Shown for ApplyReport {
 }
 
 /// Prints the table, and writes JSON where asked to; JSON on standard output takes the table's place.
-pub fn show(report: &impl Shown, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn show(report: &impl Shown, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     if json != Some(Path::new("-")) {
         println!("{}", report.text());
     }
@@ -60,7 +60,7 @@ pub fn show(report: &impl Shown, json: Option<&Path>) -> Result<(), Box<dyn Erro
 }
 
 /// Runs a bench under the profiler and leaves its files in `directory`.
-pub fn profile<R: Shown>(directory: &Path, bench: impl FnOnce() -> Result<R, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn profile<R: Shown>(directory: &Path, bench: impl FnOnce() -> Result<R, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(directory).map_err(|error| format!("create {}: {error}", directory.display()))?;
     let profile = Profile::start()?;
     let report = bench()?;
@@ -152,7 +152,7 @@ fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
 }
 
 /// `bench engine`.
-pub fn engine(options: &EngineOptions) -> Result<EngineReport, EngineBenchError> {
+pub(crate) fn engine(options: &EngineOptions) -> Result<EngineReport, EngineBenchError> {
     // Fails only if another part of the process has made the pool before: then its size stands.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.cores.max(1)).build_global();
     let program = std::env::current_exe()?;
@@ -162,11 +162,11 @@ pub fn engine(options: &EngineOptions) -> Result<EngineReport, EngineBenchError>
 }
 
 /// `bench verify`.
-pub fn verify(options: &VerifyOptions) -> VerifyReport {
+pub(crate) fn verify(options: &VerifyOptions) -> VerifyReport {
     verify_bench::run(options, |_, _| ())
 }
 
 /// `bench apply`.
-pub fn apply(options: &ApplyOptions) -> ApplyReport {
+pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
     apply_bench::run(options, |_, _| ())
 }

@@ -20,7 +20,7 @@ Examples:
   dynemix bench engine                     how many transactions a second, socket to durable state
   dynemix bench verify --json verify.json  signatures a second, by batch size
   dynemix profile engine --out profile     the same run with a flame graph")]
-pub struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
@@ -209,7 +209,7 @@ impl ApplyArgs {
 
 impl Cli {
     /// Does what the flags say.
-    pub fn run(self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
             Verb::Bench(Bench::Engine { engine, output }) => bench::show(&bench::engine(&engine.options())?, output.json.as_deref()),
             Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?), output.json.as_deref()),

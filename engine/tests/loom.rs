@@ -1,0 +1,102 @@
+//! Every interleaving of the lock-free parts that loom can reach: `cargo test -p dynemix-engine --features loom --test loom`.
+#![cfg(feature = "loom")]
+
+use dynemix_engine::free_list::FreeList;
+use dynemix_engine::ring::ring;
+use loom::sync::Arc;
+use loom::thread;
+
+fn model(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(test);
+}
+
+#[test]
+fn a_ring_hands_each_value_to_one_consumer_in_order() {
+    model(|| {
+        let (mut producer, consumer) = ring::<u64>(2);
+        let other = consumer.clone();
+        let reader = thread::spawn(move || {
+            let (mut out, mut scratch) = (Vec::new(), Vec::new());
+            other.take_into(&mut out, 2, &mut scratch);
+            other.take_into(&mut out, 1, &mut scratch);
+            out
+        });
+        let mut values = vec![1, 2, 3];
+        producer.push_from(&mut values);
+        producer.push_from(&mut values);
+        let (mut mine, mut scratch) = (Vec::new(), Vec::new());
+        consumer.take_into(&mut mine, 2, &mut scratch);
+        let theirs = reader.join().unwrap();
+        consumer.take_into(&mut mine, 4, &mut scratch);
+        assert!(mine.is_sorted() && theirs.is_sorted());
+        let mut all = [mine, theirs, values].concat();
+        all.sort_unstable();
+        assert_eq!(all, [1, 2, 3]);
+    });
+}
+
+#[test]
+fn a_ring_never_overwrites_what_is_being_read() {
+    model(|| {
+        let (mut producer, consumer) = ring::<u64>(1);
+        let reader = thread::spawn(move || {
+            let (mut out, mut scratch) = (Vec::new(), Vec::new());
+            for _ in 0..3 {
+                consumer.take_into(&mut out, 1, &mut scratch);
+            }
+            out
+        });
+        let mut values = vec![7, 8];
+        for _ in 0..3 {
+            producer.push_from(&mut values);
+        }
+        let out = reader.join().unwrap();
+        assert!([&[][..], &[7], &[7, 8]].contains(&&out[..]), "{out:?}");
+    });
+}
+
+#[test]
+fn a_free_list_gives_each_slot_to_one_owner() {
+    model(|| {
+        let list = Arc::new(FreeList::full(3));
+        let other = list.clone();
+        let taker = thread::spawn(move || {
+            let mut mine = Vec::new();
+            other.pop_into(&mut mine, 2);
+            other.push(&mine);
+            let mut again = Vec::new();
+            other.pop_into(&mut again, 1);
+            again
+        });
+        let mut mine = Vec::new();
+        mine.extend(list.pop());
+        let theirs = taker.join().unwrap();
+        let mut all = [mine, theirs].concat();
+        list.pop_into(&mut all, 3);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2]);
+    });
+}
+
+#[test]
+fn a_head_that_comes_back_is_not_mistaken_for_itself() {
+    // One thread pops two and pushes them back in the other order while another one is between its walk and its claim.
+    model(|| {
+        let list = Arc::new(FreeList::full(2));
+        let other = list.clone();
+        let swapper = thread::spawn(move || {
+            let mut mine = Vec::new();
+            other.pop_into(&mut mine, 2);
+            mine.reverse();
+            other.push(&mine);
+        });
+        let mine = list.pop();
+        swapper.join().unwrap();
+        let mut all: Vec<u32> = mine.into_iter().collect();
+        list.pop_into(&mut all, 3);
+        all.sort_unstable();
+        assert_eq!(all, [0, 1]);
+    });
+}

@@ -1,0 +1,308 @@
+//! Execution against a naive ledger: the same transactions, decided and applied by a map and a loop.
+
+use bytemuck::Zeroable;
+use dynemix_engine::arena::{Arena, Slot};
+use dynemix_engine::cell::{Cell, Key, Output, payload_of};
+use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
+use dynemix_engine::check::check;
+use dynemix_engine::keyed_hash::HashSeed;
+use dynemix_engine::ledger::Ledger;
+use dynemix_engine::patch::Patch;
+use dynemix_engine::quilt::{MergeError, Quilt};
+use dynemix_engine::refusal::Refusal;
+use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use ed25519_dalek::SigningKey;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+const ACCOUNTS: usize = 6;
+const SLOTS: u32 = 64;
+const CASES: u32 = 100_000;
+
+/// Keys that can be accounts; the first [`ACCOUNTS`] are, the others may become so.
+static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| (0..10).map(|i| SigningKey::from_bytes(&[i; 32]).verifying_key().to_bytes()).collect());
+/// A key of small order, and one that does not decode.
+const BAD_KEYS: [Key; 2] = [[0; 32], [2; 32]];
+
+fn key(number: u8) -> Key {
+    let number = usize::from(number);
+    KEYS.get(number).copied().unwrap_or_else(|| BAD_KEYS[number % 2])
+}
+
+#[derive(Clone, Debug)]
+struct Draft {
+    sender: u8,
+    recipient: u8,
+    amount: u64,
+    sequence: u64,
+    expires_slot: u64,
+    further: Vec<(u8, u64)>,
+}
+
+fn draft() -> impl Strategy<Value = Draft> {
+    let amount = prop_oneof![8 => DYNE..6 * DYNE, 1 => Just(DYNE - 1), 1 => 0..u64::MAX];
+    let further = prop_oneof![6 => Just(Vec::new()), 1 => proptest::collection::vec((0u8..12, DYNE..2 * DYNE), 1..3)];
+    (0u8..8, 0u8..12, amount, prop_oneof![6 => 0u64..2, 1 => 0u64..12], 0u64..40, further)
+        .prop_map(|(sender, recipient, amount, sequence, expires_slot, further)| Draft { sender, recipient, amount, sequence, expires_slot, further })
+}
+
+/// The ledger as one would explain it: a map, and rules in the order of the specification.
+#[derive(Clone, Default)]
+struct Naive {
+    accounts: BTreeMap<Key, (u64, u64)>,
+    pool: BTreeMap<(Key, u64), ([u8; 32], Draft)>,
+    fees: u64,
+}
+
+fn cost(draft: &Draft, parameters: &ChainParameters) -> u128 {
+    let outputs: u128 = draft.further.iter().map(|output| u128::from(output.1)).sum::<u128>() + u128::from(draft.amount);
+    outputs + u128::from(parameters.output_fee) * draft.further.len() as u128
+}
+
+impl Naive {
+    fn admit(&mut self, draft: &Draft, id: [u8; 32], parameters: &ChainParameters) {
+        let Some(&(balance, next)) = self.accounts.get(&key(draft.sender)) else { return };
+        if draft.sequence == next && cost(draft, parameters) > u128::from(balance) {
+            return;
+        }
+        if draft.sequence < next || draft.sequence >= next + 8 {
+            return;
+        }
+        let place = self.pool.entry((key(draft.sender), draft.sequence)).or_insert((id, draft.clone()));
+        if id < place.0 {
+            *place = (id, draft.clone());
+        }
+    }
+
+    fn block(&mut self, parent_slot: u64, parameters: &ChainParameters) {
+        let parent = self.accounts.clone();
+        let mut pool = std::mem::take(&mut self.pool);
+        let senders: Vec<Key> = parent.keys().copied().collect();
+        for sender in senders {
+            let Some((&at, _)) = pool.range((sender, 0)..=(sender, u64::MAX)).next() else { continue };
+            let (_, draft) = &pool[&at];
+            let (balance, next) = parent[&sender];
+            let expired = draft.expires_slot < parent_slot;
+            if !expired && draft.sequence > next {
+                continue;
+            }
+            let (_, draft) = pool.remove(&at).unwrap();
+            if expired || draft.sequence < next || cost(&draft, parameters) > u128::from(balance) {
+                continue;
+            }
+            let outputs: Vec<(u8, u64)> = std::iter::once((draft.recipient, draft.amount)).chain(draft.further.iter().copied()).collect();
+            if outputs.iter().any(|output| !parent.contains_key(&key(output.0)) && BAD_KEYS.contains(&key(output.0))) {
+                continue;
+            }
+            let spent = cost(&draft, parameters) as u64;
+            let entry = self.accounts.get_mut(&sender).unwrap();
+            entry.0 -= spent;
+            entry.1 += 1;
+            for (recipient, amount) in outputs {
+                self.accounts.entry(key(recipient)).or_default().0 += amount;
+            }
+            self.fees += parameters.output_fee * draft.further.len() as u64;
+        }
+        self.pool = pool;
+    }
+}
+
+struct Setting {
+    chain: Chain,
+    arena: Arc<Arena>,
+    ledger: Ledger<HeapMemory>,
+    free: Vec<Slot>,
+}
+
+fn genesis() -> Vec<(Key, u64)> {
+    (0..ACCOUNTS).map(|i| (KEYS[i], 10 * DYNE)).collect()
+}
+
+impl Setting {
+    fn new() -> Setting {
+        let parameters = ChainParameters { expires_window_slots: 30, ..ChainParameters::default() };
+        let genesis = genesis();
+        let chain = Chain::new(parameters, &genesis);
+        let arena = Arc::new(Arena::new(SLOTS, 16));
+        let memory = HeapMemory::new(StateLayout::new(64));
+        let state = State::genesis(memory, &genesis, 10 * DYNE * ACCOUNTS as u64, HashSeed::from_number(1)).unwrap();
+        let mut free = Vec::new();
+        arena.take_into(&mut free, SLOTS as usize, &mut Vec::new());
+        Setting { ledger: Ledger::new(chain.clone(), arena.clone(), state), chain, arena, free }
+    }
+
+    /// The way of a transaction through check and admission; whether it was checked.
+    fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Slot, Refusal)>) -> Option<[u8; 32]> {
+        let further: Vec<_> = draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
+        let payload = payload_of(&further);
+        let multi = !further.is_empty();
+        let cell = Cell {
+            sender: key(draft.sender),
+            recipient: key(draft.recipient),
+            amount: draft.amount,
+            sequence: draft.sequence,
+            expires_slot: draft.expires_slot,
+            version: 1,
+            kind: if multi { 2 } else { 1 },
+            outputs: 1 + further.len() as u16,
+            payload_hash: if multi { *blake3::hash(&payload).as_bytes() } else { [0; 32] },
+            ..Cell::zeroed()
+        };
+        check(&cell, &payload, &self.chain.parameters, parent_slot).ok()?;
+        let mut slot = self.free.pop()?;
+        let held = if multi { Some(self.arena.take_payload()?) } else { None };
+        *self.arena.cell_mut(&mut slot) = cell;
+        let id = cell.id(&self.chain.transaction_prefix);
+        let note = self.arena.note_mut(&mut slot);
+        note.id = id;
+        if let Some(mut held) = held {
+            self.arena.payload_bytes_mut(&mut held)[..payload.len()].copy_from_slice(&payload);
+            note.payload = Some(held);
+            note.payload_bytes = payload.len() as u32;
+        }
+        self.ledger.admit(&mut vec![slot], refused);
+        Some(id)
+    }
+
+    /// Gives back what has left the ledger.
+    fn reclaim(&mut self, mut gone: Vec<Slot>) {
+        self.arena.free(&mut gone, &mut Vec::new());
+        self.arena.take_into(&mut self.free, SLOTS as usize, &mut Vec::new());
+    }
+}
+
+fn run(blocks: &[Vec<Draft>]) {
+    let mut setting = Setting::new();
+    let mut naive = Naive { accounts: genesis().into_iter().map(|(key, balance)| (key, (balance, 0))).collect(), ..Naive::default() };
+    let parameters = setting.chain.parameters;
+    for (number, drafts) in blocks.iter().enumerate() {
+        let parent_slot = setting.ledger.state().header().slot;
+        let mut refused = Vec::new();
+        for draft in drafts {
+            if let Some(id) = setting.offer(draft, parent_slot, &mut refused) {
+                naive.admit(draft, id, &parameters);
+            }
+        }
+        let slot = parent_slot + 1 + 3 * number as u64;
+        setting.ledger.select(slot, &mut refused);
+        let block = setting.ledger.build(slot, 0);
+        let wire = setting.ledger.quilt().to_vec();
+        let mut quilt = Quilt::default();
+        quilt.decode_into(&wire, 1000).unwrap();
+        assert_eq!(setting.ledger.state().validate(&quilt), Ok(()));
+        let mut finals = Vec::new();
+        setting.ledger.apply(&mut finals).unwrap();
+        assert_eq!(finals.len(), block.transactions as usize);
+        let root = setting.ledger.seal();
+        finals.extend(refused.into_iter().map(|refused| refused.0));
+        setting.reclaim(finals);
+        naive.block(parent_slot, &parameters);
+
+        let state = setting.ledger.state();
+        let columns = state.columns();
+        let found: BTreeMap<Key, (u64, u64)> = (0..columns.header.accounts as usize)
+            .map(|i| (columns.key[i], (columns.hot[i].balance, u64::from(columns.hot[i].sequence))))
+            .collect();
+        assert_eq!(found, naive.accounts);
+        assert_eq!(columns.header.fee_pool, naive.fees);
+        assert_eq!(state.supply(), u128::from(10 * DYNE * ACCOUNTS as u64));
+        assert_eq!(setting.ledger.waiting(), naive.pool.len());
+        assert_eq!(setting.ledger.state_mut().rebuild_tree(), root, "a rebuild gives the incremental root");
+    }
+}
+
+/// Outside of the pool's threads every parallel step would wait for one to wake up; inside it runs on the spot.
+fn in_pool(work: impl FnOnce() + Send) {
+    static POOL: LazyLock<rayon::ThreadPool> = LazyLock::new(|| rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+    POOL.install(work);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn execution_agrees_with_the_naive_ledger(blocks in proptest::collection::vec(proptest::collection::vec(draft(), 0..8), 1..4)) {
+        in_pool(|| run(&blocks));
+    }
+}
+
+fn delta() -> impl Strategy<Value = Patch> {
+    let changes = || proptest::collection::btree_map(0u32..2000, 1u64..1 << 40, 0..20);
+    let created = proptest::collection::btree_map(any::<[u8; 32]>(), 1u64..1 << 40, 0..5);
+    (changes(), changes(), created, 0u64..1 << 30, 1u64..u64::MAX, any::<u32>()).prop_map(|(debits, credits, created, fees, height, shard)| {
+        let mut patch = Patch { height, slot: height / 2, shard, parent_root: [7; 32], ..Patch::default() };
+        (patch.delta.debits.accounts, patch.delta.debits.amounts) = debits.into_iter().unzip();
+        (patch.delta.credits.accounts, patch.delta.credits.amounts) = credits.into_iter().unzip();
+        (patch.delta.created_keys, patch.delta.created_amounts) = created.into_iter().unzip();
+        patch.delta.fees = fees;
+        patch
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, ..ProptestConfig::default() })]
+
+    /// A patch has one encoding: it reads back, every shortening is refused, and changed bytes are refused or are the
+    /// one encoding of something else.
+    #[test]
+    fn wire_forms_are_canonical(patch in delta(), flip in any::<(prop::sample::Index, u8)>(), cut in any::<prop::sample::Index>()) {
+        let mut wire = Vec::new();
+        patch.encode(&mut wire);
+        prop_assert_eq!(&Patch::decode(&wire, 2000).unwrap(), &patch);
+        prop_assert!(Patch::decode(&wire[..cut.index(wire.len())], 2000).is_err());
+        let place = flip.0.index(wire.len());
+        wire[place] ^= flip.1;
+        if let Ok(other) = Patch::decode(&wire, 2000) {
+            let mut again = Vec::new();
+            other.encode(&mut again);
+            prop_assert_eq!(again, wire);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    /// However a block's changes are spread over shards, and in whatever order their patches come, the quilt is the same.
+    #[test]
+    fn merging_does_not_depend_on_the_division(patch in delta(), shards in 1u32..5, salt in any::<u64>()) {
+        let whole = Quilt::from_patch(Patch { shard: 0, ..patch.clone() });
+        let mut parts: Vec<Patch> = (0..shards).map(|shard| Patch { height: patch.height, slot: patch.slot, shard, parent_root: patch.parent_root, ..Patch::default() }).collect();
+        let mut turn = salt;
+        let mut pick = || { turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); (turn >> 33) as usize % shards as usize };
+        for (account, amount) in patch.delta.debits.iter() {
+            let part = &mut parts[pick()].delta.debits;
+            part.accounts.push(account);
+            part.amounts.push(amount);
+        }
+        for (account, amount) in patch.delta.credits.iter() {
+            // A credit of two or more may come from two shards.
+            let first = if amount > 1 { amount / 2 } else { amount };
+            for amount in [first, amount - first].into_iter().filter(|&amount| amount > 0) {
+                let part = &mut parts[pick()].delta.credits;
+                if part.accounts.last() == Some(&account) {
+                    *part.amounts.last_mut().unwrap() += amount;
+                } else {
+                    part.accounts.push(account);
+                    part.amounts.push(amount);
+                }
+            }
+        }
+        for (key, &amount) in patch.delta.created_keys.iter().zip(&patch.delta.created_amounts) {
+            let part = &mut parts[pick()].delta;
+            part.created_keys.push(*key);
+            part.created_amounts.push(amount);
+        }
+        parts[0].delta.fees = patch.delta.fees;
+        parts.rotate_left(salt as usize % shards as usize);
+        prop_assert_eq!(Quilt::merge(&parts).unwrap(), whole);
+        if let Some(&account) = patch.delta.debits.accounts.first() {
+            let mut twice = Patch { shard: 9, delta: Default::default(), ..patch.clone() };
+            twice.delta.debits.accounts.push(account);
+            twice.delta.debits.amounts.push(1);
+            parts.push(twice);
+            prop_assert_eq!(Quilt::merge(&parts), Err(MergeError::DebitedTwice { account }));
+        }
+    }
+}
