@@ -8,7 +8,7 @@ use loom::thread;
 
 fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = None;
     builder.check(test);
 }
 

@@ -410,6 +410,13 @@ impl Server {
         }
     }
 
+    /// Ends every connection as it is; what was sent is with the system, what was half received goes back to the handler.
+    pub fn close_all(&mut self, handler: &mut impl Handler) {
+        for place in 0..self.connections.len() as u32 {
+            self.drop_connection(place, handler);
+        }
+    }
+
     fn enforce_deadlines(&mut self, handler: &mut impl Handler) {
         for place in 0..self.connections.len() as u32 {
             let Some(connection) = &self.connections[place as usize] else { continue };

@@ -69,6 +69,7 @@ impl ReceiveStage {
             self.clients.answer(&mut batch, &mut self.server);
             if answered == 0 && stopping {
                 self.server.flush(&mut self.clients);
+                self.server.close_all(&mut self.clients);
                 return Ok(self.server.counters());
             }
             self.server.flush(&mut self.clients);
