@@ -75,7 +75,7 @@ pub struct ApplyReport {
 fn key(account: u64) -> Key {
     let mut key = [0; 32];
     let mut choices = Choices::new(account, 77);
-    key.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&choices.next().to_le_bytes()));
+    key.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&choices.draw().to_le_bytes()));
     key
 }
 
@@ -114,7 +114,8 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
             if let Some(last) = credits.amounts.last_mut() {
                 *last += spent - given;
             }
-            let quilt = Quilt { height, slot: height, parent_root: state.header().root, delta: Delta { debits, credits, ..Delta::default() } };
+            let quilt =
+                Quilt { height, slot: height, parent_root: state.header().root, delta: Delta { debits, credits, ..Delta::default() } };
             let entries = quilt.delta.entries() as f64;
             wire.clear();
             quilt.encode(&mut wire);
@@ -132,7 +133,9 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
             state.update_root();
             roots.push(start.elapsed().as_secs_f64() * 1e3);
             // The keys are at hand for the map: it is not charged for finding them.
-            let by_key = |changes: &Changes| -> Vec<(Key, u64)> { changes.iter().map(|(account, amount)| (genesis[account as usize].0, amount)).collect() };
+            let by_key = |changes: &Changes| -> Vec<(Key, u64)> {
+                changes.iter().map(|(account, amount)| (genesis[account as usize].0, amount)).collect()
+            };
             let (debits, credits) = (by_key(&quilt.delta.debits), by_key(&quilt.delta.credits));
             let start = Instant::now();
             for (key, amount) in &debits {

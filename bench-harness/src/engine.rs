@@ -31,7 +31,7 @@ pub const PAPER_TPS: [(&str, f64); 4] = [
 /// The largest load that is signed beforehand: 192 bytes each.
 const TRANSACTIONS_MAX: u64 = 30_000_000;
 /// Transactions under way at most; three quarters of the arena, so that nothing is ever `busy`.
-pub const WINDOW: u64 = 3 << 18;
+const WINDOW_MAX: u64 = 3 << 18;
 /// `expires_slot` of the load: within the window of a chain that begins at slot 0, beyond the end of any run.
 pub const EXPIRES_SLOT: u64 = 4_000;
 /// Transactions a block in runs of a fixed number.
@@ -256,7 +256,8 @@ fn bar(show: bool, length: u64, what: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}").expect("a constant template");
+    let style =
+        ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}").expect("a constant template");
     bar.set_style(style.progress_chars("=> "));
     bar.set_message(what.to_owned());
     bar
@@ -277,14 +278,15 @@ pub fn run(
     if !(0.0..=1.0).contains(&options.invalid_share) {
         return Err(EngineBenchError::Options(format!("--invalid-share is a share between 0 and 1, not {}", options.invalid_share)));
     }
+    // What verification alone would allow; the engine cannot do more.
+    let verify_rate = rate_estimate(options.seed) * options.cores as f64;
     let transactions = options.transactions.unwrap_or_else(|| {
-        // More than the engine can do: what verification alone would allow, and a quarter.
-        let limit = options.rate.map_or(rate_estimate(options.seed) * options.cores as f64 * 1.25, |rate| rate as f64 * 1.01);
+        let limit = options.rate.map_or(verify_rate * 1.25, |rate| rate as f64);
         (limit * options.seconds) as u64
     });
     let transactions = transactions.clamp(1, TRANSACTIONS_MAX);
     let fixed = options.transactions.is_some();
-    let wave = FIXED_BLOCK.min(options.accounts).min(WINDOW / 2);
+    let wave = FIXED_BLOCK.min(options.accounts).min(WINDOW_MAX / 2);
     let accounts_max = options.accounts + new_keys(transactions);
     if accounts_max > u64::from(u32::MAX) / 2 {
         return Err(EngineBenchError::Options(format!("{accounts_max} accounts do not fit 31 bits")));
@@ -320,7 +322,7 @@ pub fn run(
         rate: options.rate,
         connections: options.connections,
         // A sender has at most eight transactions waiting: with few accounts the window is theirs, not the arena's.
-        window: WINDOW.min(options.accounts * 4),
+        window: window(options, verify_rate).min(options.accounts * 4),
     };
     let (result, engine_cpu) = drive(options, &order, &*engine, generator)?;
     let finals_seen = engine.finals();
@@ -329,8 +331,20 @@ pub fn run(
     Ok(report(options, &result, &summary, engine_cpu))
 }
 
+/// Transactions under way: what two slots could bring at most, so that the engine never waits and little more than needed
+/// lies in queues; bounded by the arena.
+fn window(options: &EngineOptions, verify_rate: f64) -> u64 {
+    let slots = 2.0 * verify_rate * options.slot_ms as f64 / 1e3;
+    (slots as u64).clamp(1 << 14, WINDOW_MAX)
+}
+
 /// Runs the generator against the engine; returns its result and the engine's CPU time meanwhile.
-fn drive(options: &EngineOptions, order: &GeneratorOrder, engine: &dyn EngineUnderTest, mut command: Command) -> Result<(GeneratorResult, Duration), EngineBenchError> {
+fn drive(
+    options: &EngineOptions,
+    order: &GeneratorOrder,
+    engine: &dyn EngineUnderTest,
+    mut command: Command,
+) -> Result<(GeneratorResult, Duration), EngineBenchError> {
     let mut generator = Generator { child: command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()? };
     let mut input = generator.child.stdin.take().expect("piped");
     let output = BufReader::new(generator.child.stdout.take().expect("piped"));
@@ -416,8 +430,10 @@ fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSum
         stages: summary.stages.clone(),
         engine_cpu_s: engine_cpu.as_secs_f64(),
         generator_cpu_s: result.cpu_s,
-        // An open load that was met, a load that ran out, or a generator that never waited.
-        generator_limited: options.rate.is_some_and(|rate| tps_final > 0.97 * rate as f64) || result.exhausted || result.generator_busy_share > 0.95,
+        // An open load whose every transaction became final, a load that ran out, or a generator that never waited.
+        generator_limited: (options.rate.is_some() && result.finals == result.offered)
+            || result.exhausted
+            || result.generator_busy_share > 0.95,
         bytes_per_account: summary.bytes_per_account,
         declared_bytes: summary.declared_bytes,
         peak_rss_bytes: peak_rss_bytes(),
@@ -440,27 +456,47 @@ impl EngineReport {
         let limit = if self.generator_limited { "the generator: the engine could have done more" } else { "the engine" };
         let mut text = facts(&[
             ("CPU", format!("{}; {} cores, shared with the load generator", self.cpu, self.machine_cores)),
-            ("SIMD backend", format!("{}, {} verifying threads, {:.0} signatures a batch", self.simd_backend, self.cores, self.verify_batch_mean)),
+            (
+                "SIMD backend",
+                format!("{}, {} verifying threads, {:.0} signatures a batch", self.simd_backend, self.cores, self.verify_batch_mean),
+            ),
             ("accounts", format!("{} at genesis, {} at the end", grouped(self.accounts), grouped(self.accounts_end))),
             ("offered", format!("{} in {:.1} s over {} connections", grouped(self.offered), self.elapsed_s, self.connections)),
             ("final", format!("{} in {} blocks, the largest {}", grouped(self.finals), self.height, grouped(self.block_transactions_max))),
             ("refused", refused),
             ("limited by", limit.into()),
-            ("latency", format!("p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms from intended send time to final", self.latency_ms.p50, self.latency_ms.p99, self.latency_ms.max)),
+            (
+                "latency",
+                format!(
+                    "p50 {:.0} ms, p99 {:.0} ms, max {:.0} ms from intended send time to final",
+                    self.latency_ms.p50, self.latency_ms.p99, self.latency_ms.max
+                ),
+            ),
             ("CPU time", format!("engine {:.1} s, generator {:.1} s", self.engine_cpu_s, self.generator_cpu_s)),
-            ("memory", format!("peak {}, declared {}, {:.1} bytes an account", bytes(self.peak_rss_bytes), bytes(self.declared_bytes), self.bytes_per_account)),
+            (
+                "memory",
+                format!(
+                    "peak {}, declared {}, {:.1} bytes an account",
+                    bytes(self.peak_rss_bytes),
+                    bytes(self.declared_bytes),
+                    self.bytes_per_account
+                ),
+            ),
             ("quilts", format!("{:.1} bytes a transaction", self.quilt_bytes_per_transaction)),
             ("state root", self.state_root.clone()),
         ]);
         let stages: Vec<_> = self
             .stages
             .iter()
-            .map(|stage| vec![stage.name.clone(), format!("{:.2}", stage.busy_s), format!("{:.2}", stage.blocked_s), format!("{:.2}", stage.idle_s)])
+            .map(|stage| {
+                vec![stage.name.clone(), format!("{:.2}", stage.busy_s), format!("{:.2}", stage.blocked_s), format!("{:.2}", stage.idle_s)]
+            })
             .collect();
         text.push('\n');
         text.push_str(&table(&["stage", "busy s", "blocked s", "idle s"], &stages));
         text.push('\n');
-        let mut rows = vec![vec!["target on an i5/i7 box".into(), grouped(self.target_tps as u64), format!("{:.1} x", self.ratio_to_target)]];
+        let mut rows =
+            vec![vec!["target on an i5/i7 box".into(), grouped(self.target_tps as u64), format!("{:.1} x", self.ratio_to_target)]];
         for (setting, tps) in PAPER_TPS {
             rows.push(vec![format!("paper: {setting}"), grouped(tps as u64), format!("{:.1} x", self.tps_final / tps)]);
         }

@@ -224,7 +224,8 @@ pub fn run_child() -> Result<(), GeneratorError> {
 
 /// Signs everything and opens the connections. A sender's transactions all go over one connection, so they stay in order.
 fn prepare(order: &GeneratorOrder) -> Result<Vec<Lane>, GeneratorError> {
-    let spec = WorkloadSpec { seed: order.seed, accounts: order.accounts, invalid_share: order.invalid_share, expires_slot: order.expires_slot };
+    let spec =
+        WorkloadSpec { seed: order.seed, accounts: order.accounts, invalid_share: order.invalid_share, expires_slot: order.expires_slot };
     let signed = AtomicU64::new(0);
     let workload = Workload::new(&spec, &order.transaction_prefix, order.transactions, |count| {
         let before = signed.fetch_add(count, Ordering::Relaxed);
@@ -242,7 +243,8 @@ fn prepare(order: &GeneratorOrder) -> Result<Vec<Lane>, GeneratorError> {
     let mut lanes = Vec::with_capacity(connections);
     for (place, numbers) in numbers.into_iter().enumerate() {
         let waves = order.wave.map_or(1, |wave| order.transactions.div_ceil(wave));
-        let wave_end = |wave: u64| order.wave.map_or(numbers.len(), |size| numbers.partition_point(|&number| u64::from(number) < (wave + 1) * size));
+        let wave_end =
+            |wave: u64| order.wave.map_or(numbers.len(), |size| numbers.partition_point(|&number| u64::from(number) < (wave + 1) * size));
         let wave_ends: Vec<u64> = (0..waves).map(|wave| wave_end(wave) as u64).collect();
         let (mut frames, mut frame_ends, mut cells) = (Vec::with_capacity(numbers.len() * (CELL_BYTES + 1)), Vec::new(), 0);
         for &wave_end in &wave_ends {

@@ -100,7 +100,8 @@ fn per_second(count: usize, work: impl FnOnce()) -> f64 {
 
 fn verify_batches(verifier: &mut Verifier, cells: &[Cell], size: usize, verdicts: &mut Vec<bool>) {
     for batch in cells.chunks(size) {
-        let signed = |i: usize| Signed { key: &batch[i].sender, signature: &batch[i].signature, prefix: &PREFIX, message: batch[i].signed_part() };
+        let signed =
+            |i: usize| Signed { key: &batch[i].sender, signature: &batch[i].signature, prefix: &PREFIX, message: batch[i].signed_part() };
         verifier.verify(batch.len(), signed, verdicts);
         assert!(verdicts.iter().all(|&good| good), "the bench's signatures are good");
     }
@@ -137,7 +138,8 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Verif
             measured[i][1].push(per_second(count, || {
                 for start in (0..count).step_by(size) {
                     let range = start..(start + size).min(count);
-                    ed25519_dalek::verify_batch(&messages[range.clone()], &input.signatures[range.clone()], &input.keys[range]).expect("good signatures");
+                    ed25519_dalek::verify_batch(&messages[range.clone()], &input.signatures[range.clone()], &input.keys[range])
+                        .expect("good signatures");
                 }
             }));
             let threads = others.len();
@@ -148,14 +150,20 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Verif
         }
         let count = MEASURED_MIN / 4;
         singles.push(per_second(count, || {
-            for i in 0..count {
-                input.keys[i].verify_strict(messages[i], &input.signatures[i]).expect("good signatures");
+            for ((key, message), signature) in input.keys.iter().zip(&messages).zip(&input.signatures).take(count) {
+                key.verify_strict(message, signature).expect("good signatures");
             }
         }));
     }
     let batches = options.sizes.iter().zip(measured).map(|(&size, [ours, dalek, all])| {
         let ratios = ours.iter().zip(&dalek).map(|(ours, dalek)| ours / dalek).collect();
-        BatchRow { size, ours_per_s: median(ours), ours_all_cores_per_s: median(all), dalek_batch_per_s: median(dalek), ratio: median(ratios) }
+        BatchRow {
+            size,
+            ours_per_s: median(ours),
+            ours_all_cores_per_s: median(all),
+            dalek_batch_per_s: median(dalek),
+            ratio: median(ratios),
+        }
     });
     VerifyReport {
         bench: "verify",
@@ -177,7 +185,13 @@ impl VerifyReport {
             .iter()
             .map(|row| {
                 let rate = |rate: f64| grouped(rate as u64);
-                vec![row.size.to_string(), rate(row.ours_per_s), rate(row.dalek_batch_per_s), format!("{:.2}", row.ratio), rate(row.ours_all_cores_per_s)]
+                vec![
+                    row.size.to_string(),
+                    rate(row.ours_per_s),
+                    rate(row.dalek_batch_per_s),
+                    format!("{:.2}", row.ratio),
+                    rate(row.ours_all_cores_per_s),
+                ]
             })
             .collect();
         let all_cores = format!("ours/s, {} cores", self.cores);

@@ -30,7 +30,7 @@ impl Choices {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,12 +40,12 @@ impl Choices {
 
     /// A number below `bound`, evenly enough for a load.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// Whether something of this probability happens; in 2^-53 steps.
     pub fn chance(&mut self, probability: f64) -> bool {
-        ((self.next() >> 11) as f64) < probability * (1u64 << 53) as f64
+        ((self.draw() >> 11) as f64) < probability * (1u64 << 53) as f64
     }
 }
 
@@ -106,12 +106,19 @@ impl Zipf {
     fn new(ranks: u64) -> Zipf {
         let mut sum = 0.0;
         // Only additions and divisions: the same table on every machine.
-        Zipf { cumulative: (1..=ranks).map(|rank| { sum += 1.0 / rank as f64; sum }).collect() }
+        Zipf {
+            cumulative: (1..=ranks)
+                .map(|rank| {
+                    sum += 1.0 / rank as f64;
+                    sum
+                })
+                .collect(),
+        }
     }
 
     fn rank(&self, choices: &mut Choices) -> u64 {
         let total = self.cumulative.last().copied().unwrap_or(0.0);
-        let at = (choices.next() >> 11) as f64 / (1u64 << 53) as f64 * total;
+        let at = (choices.draw() >> 11) as f64 / (1u64 << 53) as f64 * total;
         self.cumulative.partition_point(|&sum| sum <= at).min(self.cumulative.len() - 1) as u64
     }
 }
@@ -228,7 +235,8 @@ impl Workload {
 
 /// Puts the signature with this nonce into a cell.
 fn sign(cell: &mut Cell, prefix: &Prefix, secret: &Scalar, nonce: &Scalar, nonce_point: &[u8; 32]) {
-    let digest = Sha512::new().chain_update(nonce_point).chain_update(cell.sender).chain_update(prefix).chain_update(cell.signed_part()).finalize();
+    let digest =
+        Sha512::new().chain_update(nonce_point).chain_update(cell.sender).chain_update(prefix).chain_update(cell.signed_part()).finalize();
     let s = nonce + Scalar::from_bytes_mod_order_wide(&digest.into()) * secret;
     cell.signature[..32].copy_from_slice(nonce_point);
     cell.signature[32..].copy_from_slice(s.as_bytes());

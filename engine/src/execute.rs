@@ -44,7 +44,14 @@ impl Executor {
     ///
     /// # Panics
     /// When a transaction was not checked before it came here: its cost is out of range.
-    pub fn execute<M: StateMemory>(&mut self, block: &[Item], arena: &Arena, state: &State<M>, parameters: &ChainParameters, delta: &mut Delta) {
+    pub fn execute<M: StateMemory>(
+        &mut self,
+        block: &[Item],
+        arena: &Arena,
+        state: &State<M>,
+        parameters: &ChainParameters,
+        delta: &mut Delta,
+    ) {
         delta.clear();
         self.debits.clear();
         self.credits.clear();

@@ -40,11 +40,7 @@ impl FreeList {
     pub fn full(slots: u32) -> FreeList {
         assert!(slots > 0 && slots < u32::MAX, "an arena has 1 to 2^32-2 slots, not {slots}");
         let next = (1..=slots).map(|slot| AtomicU32::new(if slot == slots { 0 } else { slot + 1 })).collect();
-        FreeList {
-            head: CachePadded::new(AtomicU64::new(1)),
-            next,
-            free: CachePadded::new(AtomicU64::new(u64::from(slots))),
-        }
+        FreeList { head: CachePadded::new(AtomicU64::new(1)), next, free: CachePadded::new(AtomicU64::new(u64::from(slots))) }
     }
 
     /// Pops up to `count_max` slot numbers into `out`; returns how many. Fewer than asked means the list ran out.

@@ -75,7 +75,8 @@ impl<M: StateMemory> Ledger<M> {
     /// recipients, ids, sort columns (debit, credit), patch and quilt columns and their wire forms.
     pub fn bytes(slots: u32) -> u64 {
         let slots_long = u64::from(slots);
-        let per_transaction = size_of::<(AccountIndex, Slot)>() + 2 * size_of::<Item>() + size_of::<Option<AccountIndex>>() + 32 + 2 * 16 + 2 * 24 + 2 * 16;
+        let per_transaction =
+            size_of::<(AccountIndex, Slot)>() + 2 * size_of::<Item>() + size_of::<Option<AccountIndex>>() + 32 + 2 * 16 + 2 * 24 + 2 * 16;
         Pool::bytes(slots as usize) + slots_long * per_transaction as u64
     }
 
@@ -180,9 +181,7 @@ impl<M: StateMemory> Ledger<M> {
         self.chains = rest;
         assert!(slot > state.header().slot, "slots go forward");
         self.limit();
-        let by_id = |a: &Item, b: &Item| {
-            a.id_start.cmp(&b.id_start).then_with(|| arena.note(&a.slot).id.cmp(&arena.note(&b.slot).id))
-        };
+        let by_id = |a: &Item, b: &Item| a.id_start.cmp(&b.id_start).then_with(|| arena.note(&a.slot).id.cmp(&arena.note(&b.slot).id));
         self.block.par_sort_unstable_by(by_id);
         self.resolve_recipients(refused);
         self.block.len()
@@ -239,7 +238,8 @@ impl<M: StateMemory> Ledger<M> {
                 self.block.push(item);
                 continue;
             }
-            let new = u64::from(item.recipient.is_none()) + payload_outputs(payload).filter(|output| state.find(&output.recipient).is_none()).count() as u64;
+            let new = u64::from(item.recipient.is_none())
+                + payload_outputs(payload).filter(|output| state.find(&output.recipient).is_none()).count() as u64;
             if !acceptable.next().expect("one for each that was asked about") {
                 refused.push((item.slot, Refusal::RecipientInvalid));
             } else if new > room {

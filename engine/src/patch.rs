@@ -91,7 +91,8 @@ impl Changes {
         self.amounts.reserve(count);
         let mut next = 0u64;
         for _ in 0..count {
-            let account = varint::read(bytes)?.checked_add(next).filter(|&account| account < u64::from(u32::MAX)).ok_or(DeltaError::AccountRange)?;
+            let account =
+                varint::read(bytes)?.checked_add(next).filter(|&account| account < u64::from(u32::MAX)).ok_or(DeltaError::AccountRange)?;
             self.accounts.push(account as AccountIndex);
             next = account + 1;
         }

@@ -44,7 +44,18 @@ fn vectors(threads: usize) -> Value {
         (signed(&chain, 1, Cell { recipient: key(2), amount: 7 * DYNE, kind: 1, outputs: 1, ..Cell::zeroed() }), vec![]),
         (signed(&chain, 2, Cell { recipient: key(4), amount: 2 * DYNE, kind: 1, outputs: 1, ..Cell::zeroed() }), vec![]),
         (
-            signed(&chain, 3, Cell { recipient: key(1), amount: DYNE, kind: 2, outputs: 3, payload_hash: *blake3::hash(&payload).as_bytes(), ..Cell::zeroed() }),
+            signed(
+                &chain,
+                3,
+                Cell {
+                    recipient: key(1),
+                    amount: DYNE,
+                    kind: 2,
+                    outputs: 3,
+                    payload_hash: *blake3::hash(&payload).as_bytes(),
+                    ..Cell::zeroed()
+                },
+            ),
             payload,
         ),
     ];

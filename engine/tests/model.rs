@@ -43,8 +43,9 @@ struct Draft {
 fn draft() -> impl Strategy<Value = Draft> {
     let amount = prop_oneof![8 => DYNE..6 * DYNE, 1 => Just(DYNE - 1), 1 => 0..u64::MAX];
     let further = prop_oneof![6 => Just(Vec::new()), 1 => proptest::collection::vec((0u8..12, DYNE..2 * DYNE), 1..3)];
-    (0u8..8, 0u8..12, amount, prop_oneof![6 => 0u64..2, 1 => 0u64..12], 0u64..40, further)
-        .prop_map(|(sender, recipient, amount, sequence, expires_slot, further)| Draft { sender, recipient, amount, sequence, expires_slot, further })
+    (0u8..8, 0u8..12, amount, prop_oneof![6 => 0u64..2, 1 => 0u64..12], 0u64..40, further).prop_map(
+        |(sender, recipient, amount, sequence, expires_slot, further)| Draft { sender, recipient, amount, sequence, expires_slot, further },
+    )
 }
 
 /// The ledger as one would explain it: a map, and rules in the order of the specification.
@@ -230,14 +231,16 @@ proptest! {
 fn delta() -> impl Strategy<Value = Patch> {
     let changes = || proptest::collection::btree_map(0u32..2000, 1u64..1 << 40, 0..20);
     let created = proptest::collection::btree_map(any::<[u8; 32]>(), 1u64..1 << 40, 0..5);
-    (changes(), changes(), created, 0u64..1 << 30, 1u64..u64::MAX, any::<u32>()).prop_map(|(debits, credits, created, fees, height, shard)| {
-        let mut patch = Patch { height, slot: height / 2, shard, parent_root: [7; 32], ..Patch::default() };
-        (patch.delta.debits.accounts, patch.delta.debits.amounts) = debits.into_iter().unzip();
-        (patch.delta.credits.accounts, patch.delta.credits.amounts) = credits.into_iter().unzip();
-        (patch.delta.created_keys, patch.delta.created_amounts) = created.into_iter().unzip();
-        patch.delta.fees = fees;
-        patch
-    })
+    (changes(), changes(), created, 0u64..1 << 30, 1u64..u64::MAX, any::<u32>()).prop_map(
+        |(debits, credits, created, fees, height, shard)| {
+            let mut patch = Patch { height, slot: height / 2, shard, parent_root: [7; 32], ..Patch::default() };
+            (patch.delta.debits.accounts, patch.delta.debits.amounts) = debits.into_iter().unzip();
+            (patch.delta.credits.accounts, patch.delta.credits.amounts) = credits.into_iter().unzip();
+            (patch.delta.created_keys, patch.delta.created_amounts) = created.into_iter().unzip();
+            patch.delta.fees = fees;
+            patch
+        },
+    )
 }
 
 proptest! {

@@ -157,12 +157,12 @@ impl Server {
     }
 
     /// Waits up to `timeout` for something to happen on the sockets and deals with it. `work_waits` tells whether the caller
-    /// has work of its own: it is asked after wakers can see the loop asleep, so that no wake is lost. Returns whether
-    /// anything happened.
+    /// has work of its own: it is asked after wakers can see the loop asleep, so that no wake is lost. Returns how
+    /// long it waited.
     ///
     /// # Errors
     /// When waiting itself fails; errors of single connections close them.
-    pub fn turn(&mut self, handler: &mut impl Handler, timeout: Duration, work_waits: impl Fn() -> bool) -> io::Result<bool> {
+    pub fn turn(&mut self, handler: &mut impl Handler, timeout: Duration, work_waits: impl Fn() -> bool) -> io::Result<Duration> {
         let mut timeout = if self.readable.is_empty() { timeout.min(HOUSEKEEPING) } else { Duration::ZERO };
         if !timeout.is_zero() {
             self.waker.sleeping.swap(true, Ordering::SeqCst);
@@ -170,16 +170,16 @@ impl Server {
                 timeout = Duration::ZERO;
             }
         }
+        let before = Instant::now();
         let polled = self.poll.poll(&mut self.events, Some(timeout));
+        let waited = if timeout.is_zero() { Duration::ZERO } else { before.elapsed() };
         self.waker.sleeping.store(false, Ordering::SeqCst);
         match polled {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(waited),
             other => other?,
         }
-        let mut busy = !self.readable.is_empty();
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
-            busy = true;
             match event.token() {
                 LISTENER => self.accept(handler),
                 WAKER => {}
@@ -213,7 +213,7 @@ impl Server {
             self.accept(handler);
             self.enforce_deadlines(handler);
         }
-        Ok(busy)
+        Ok(waited)
     }
 
     /// Lets `write` append bytes for a peer; they go out at the next [`Self::flush`]. False when the peer is gone.
@@ -239,7 +239,10 @@ impl Server {
         }
         let waiting = connection.out.len() - connection.out_sent;
         let fair_share = self.limits.out_bytes_total_max / self.limits.connections_max.max(1);
-        if connection.write_blocked && matches!(connection.phase, Phase::Open) && (waiting > self.limits.out_bytes_max || (over_total && waiting > fair_share)) {
+        if connection.write_blocked
+            && matches!(connection.phase, Phase::Open)
+            && (waiting > self.limits.out_bytes_max || (over_total && waiting > fair_share))
+        {
             self.close_with(place, Closing::SlowReader, handler);
         }
     }

@@ -101,7 +101,12 @@ impl EngineUnderTest for BenchedNode {
     fn stop(self: Box<Self>) -> Result<EngineSummary, String> {
         let declared_bytes = self.minter.topology().bytes();
         let summary = self.minter.stop().map_err(|error| error.to_string())?;
-        let stages = summary.stages.into_iter().map(|times| StageRow { name: times.name, busy_s: times.busy_s, blocked_s: times.blocked_s, idle_s: times.idle_s });
+        let stages = summary.stages.into_iter().map(|times| StageRow {
+            name: times.name,
+            busy_s: times.busy_s,
+            blocked_s: times.blocked_s,
+            idle_s: times.idle_s,
+        });
         Ok(EngineSummary {
             height: summary.ledger.height,
             accounts: summary.ledger.accounts,
@@ -120,7 +125,8 @@ impl EngineUnderTest for BenchedNode {
 
 fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
     let EngineSetup { accounts, accounts_max, seed, cores, connections, slot_ms, counted } = setup;
-    let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir().map_err(|error| format!("make a temporary directory: {error}"))?;
+    let directory =
+        tempfile::Builder::new().prefix("dynemix-bench-").tempdir().map_err(|error| format!("make a temporary directory: {error}"))?;
     let limits = Limits {
         connections_max: connections + 16,
         frame_timeout: Duration::from_secs(5),

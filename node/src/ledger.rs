@@ -182,7 +182,13 @@ impl LedgerStage {
         }
     }
 
-    fn make_block(&mut self, slot: u64, buffers: &mut Buffers, timer: &mut StageTimer, summary: &mut LedgerSummary) -> Result<(), LedgerError> {
+    fn make_block(
+        &mut self,
+        slot: u64,
+        buffers: &mut Buffers,
+        timer: &mut StageTimer,
+        summary: &mut LedgerSummary,
+    ) -> Result<(), LedgerError> {
         let accounts = self.accounts.clone();
         let transactions = self.ledger.select(slot, &mut buffers.refused) as u64;
         timer.lap(&accounts.set, Time::Busy);
@@ -235,6 +241,12 @@ struct Buffers {
 
 impl Buffers {
     fn new() -> Buffers {
-        Buffers { verified: Vec::with_capacity(BATCH_MAX), scratch: Vec::new(), refused: Vec::new(), finals: Vec::new(), answers: Vec::new() }
+        Buffers {
+            verified: Vec::with_capacity(BATCH_MAX),
+            scratch: Vec::new(),
+            refused: Vec::new(),
+            finals: Vec::new(),
+            answers: Vec::new(),
+        }
     }
 }

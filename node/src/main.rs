@@ -10,7 +10,7 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DYNEMIX_LOG").unwrap_or_else(|_| "info".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DYNEMIX_LOG").unwrap_or_else(|_| "info,pprof=warn".into()))
         .init();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -156,12 +156,18 @@ fn open_state(config: &MinterConfig, chain: &Chain) -> Result<(Store, State<Mapp
     }
     let mut quilt = Quilt::default();
     let entries_max = config.sizes.accounts_max as usize;
-    let (store, mut state) = Store::open(&config.directory, chain.genesis_hash, &regions, |image| State::reopen(MappedMemory::new(image)), |state, number, payload| {
-        quilt.decode_into(payload, entries_max).map_err(|source| StartError::Replay { number, source })?;
-        state.validate(&quilt).and_then(|()| state.apply(&quilt)).map_err(|source| StartError::ReplayApply { number, source })?;
-        state.update_root();
-        Ok::<(), StartError>(())
-    })?;
+    let (store, mut state) = Store::open(
+        &config.directory,
+        chain.genesis_hash,
+        &regions,
+        |image| State::reopen(MappedMemory::new(image)),
+        |state, number, payload| {
+            quilt.decode_into(payload, entries_max).map_err(|source| StartError::Replay { number, source })?;
+            state.validate(&quilt).and_then(|()| state.apply(&quilt)).map_err(|source| StartError::ReplayApply { number, source })?;
+            state.update_root();
+            Ok::<(), StartError>(())
+        },
+    )?;
     state.update_root();
     Ok((store, state))
 }
@@ -212,7 +218,8 @@ impl Minter {
         let (to_check, from_receive) = declared(&topology, "receive", "check");
         let (to_verify, from_check) = declared(&topology, "check", "verify");
 
-        let mut accounts = vec![("receive".to_owned(), Arc::new(StageAccount::default())), ("check".to_owned(), Arc::new(StageAccount::default()))];
+        let mut accounts =
+            vec![("receive".to_owned(), Arc::new(StageAccount::default())), ("check".to_owned(), Arc::new(StageAccount::default()))];
         let check_stage = CheckStage {
             chain: chain.clone(),
             arena: arena.clone(),
@@ -278,7 +285,14 @@ impl Minter {
             account: accounts[0].1.clone(),
         };
 
-        let ledger_thread = spawn("ledger".into(), move || ledger_stage.run())?;
+        tracing::debug!(%address, threads = 3 + sizes.verify_threads, bytes = topology.bytes(), "starting");
+        let ledger_thread = spawn("ledger".into(), move || {
+            let outcome = ledger_stage.run();
+            if let Err(error) = &outcome {
+                tracing::error!(%error, "the ledger has halted; nothing more becomes final until a restart");
+            }
+            outcome
+        })?;
         let mut verify = Vec::new();
         for (number, (handle, stage)) in verify_stages.into_iter().enumerate() {
             verify.push((handle, spawn(format!("verify.{number}"), move || stage.run())?));
@@ -367,9 +381,14 @@ impl Minter {
         let net = self.receive.join().map_err(|_| StopError::Panic("receive"))??;
         let mut stages: Vec<_> = self.accounts.iter().map(|(name, account)| account.times(name)).collect();
         let steps = &self.ledger_accounts;
-        for (name, account) in
-            [("set", &steps.set), ("block", &steps.block), ("quilt", &steps.quilt), ("journal", &steps.journal), ("state", &steps.state), ("root", &steps.root)]
-        {
+        for (name, account) in [
+            ("set", &steps.set),
+            ("block", &steps.block),
+            ("quilt", &steps.quilt),
+            ("journal", &steps.journal),
+            ("state", &steps.state),
+            ("root", &steps.root),
+        ] {
             stages.push(account.times(name));
         }
         Ok(MinterSummary {

@@ -77,8 +77,8 @@ impl ReceiveStage {
 
             let answers = &self.answers;
             let timeout = if answered == 0 { SLEEP } else { Duration::ZERO };
-            let busy = self.server.turn(&mut self.clients, timeout, || answers.iter().any(|consumer| consumer.waiting() > 0))?;
-            timer.lap(&self.account, if busy { Time::Busy } else { Time::Idle });
+            let waited = self.server.turn(&mut self.clients, timeout, || answers.iter().any(|consumer| consumer.waiting() > 0))?;
+            timer.lap_after_waiting(&self.account, waited);
 
             if self.stop_receiving.load(Ordering::Acquire) && !self.clients.closed_for_cells {
                 self.clients.closed_for_cells = true;
@@ -162,7 +162,16 @@ impl Clients {
     /// No connections yet, of at most so many.
     pub fn new(share: ClientsShare, connections_max: usize) -> Clients {
         let ClientsShare { chain, arena, in_flight, refusals, slot, height } = share;
-        let client = || Client { generation: 0, open: false, welcomed: false, body: Body::None, hello: [0; HELLO_BYTES], slots: Vec::new(), ordinal: 0, records: Vec::new() };
+        let client = || Client {
+            generation: 0,
+            open: false,
+            welcomed: false,
+            body: Body::None,
+            hello: [0; HELLO_BYTES],
+            slots: Vec::new(),
+            ordinal: 0,
+            records: Vec::new(),
+        };
         Clients {
             chain,
             in_flight,
@@ -369,7 +378,8 @@ impl Handler for Clients {
                 client.ordinal = first.wrapping_add(count as u32);
                 self.partial_slots -= kept;
                 for (i, mut slot) in client.slots.drain(..).enumerate() {
-                    let origin = Origin { connection: connection.place, generation: connection.generation, ordinal: first.wrapping_add(i as u32) };
+                    let origin =
+                        Origin { connection: connection.place, generation: connection.generation, ordinal: first.wrapping_add(i as u32) };
                     self.arena.note_mut(&mut slot).origin = origin;
                     self.received.push(slot);
                 }

@@ -69,6 +69,13 @@ impl StageTimer {
         account.nanoseconds[time as usize].fetch_add(spent, Ordering::Relaxed);
         self.since = now;
     }
+
+    /// Books the time since the last call as busy but for `waited`, which was idle.
+    pub fn lap_after_waiting(&mut self, account: &StageAccount, waited: Duration) {
+        self.since += waited;
+        account.nanoseconds[Time::Idle as usize].fetch_add(waited.as_nanos() as u64, Ordering::Relaxed);
+        self.lap(account, Time::Busy);
+    }
 }
 
 /// Wakes a stage that sleeps.

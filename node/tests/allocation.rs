@@ -40,9 +40,8 @@ fn transactions_allocate_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(&directory.path().join("state"));
     // One block a wave, and as many senders as a wave has transactions.
-    let secrets: Vec<ed25519_dalek::SigningKey> = (0..WAVE as u64)
-        .map(|i| ed25519_dalek::SigningKey::from_bytes(blake3::hash(&i.to_le_bytes()).as_bytes()))
-        .collect();
+    let secrets: Vec<ed25519_dalek::SigningKey> =
+        (0..WAVE as u64).map(|i| ed25519_dalek::SigningKey::from_bytes(blake3::hash(&i.to_le_bytes()).as_bytes())).collect();
     let keys: Vec<_> = secrets.iter().map(|secret| secret.verifying_key().to_bytes()).collect();
     config.genesis = std::sync::Arc::new(keys.iter().map(|&key| (key, 1_000 * DYNE)).collect());
     config.supply = 1_000 * DYNE * WAVE as u64;

@@ -282,7 +282,12 @@ fn payloads_travel_to_the_state_and_bad_ones_are_named() {
     let chain = scene.chain();
     let mut client = Client::welcomed(&scene.minter);
     let payload = payload_of(&[Output { recipient: key(3), amount: 2 * DYNE }, Output { recipient: key(50), amount: 3 * DYNE }]);
-    let cell = |payload: &[u8]| Cell { kind: 2, outputs: 3, payload_hash: *blake3::hash(payload).as_bytes(), ..transfer(&chain, 1, key(2), DYNE, 0) };
+    let cell = |payload: &[u8]| Cell {
+        kind: 2,
+        outputs: 3,
+        payload_hash: *blake3::hash(payload).as_bytes(),
+        ..transfer(&chain, 1, key(2), DYNE, 0)
+    };
     let good = sign(&chain, 1, cell(&payload));
     let mut changed = payload.clone();
     changed[33] ^= 1;

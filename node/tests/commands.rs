@@ -22,10 +22,39 @@ fn assert_keys(report: &Value, keys: &[&str]) {
 #[test]
 fn bench_engine_reports_what_it_promises_and_its_root_repeats() {
     let run = |cores: &str, connections: &str| {
-        json(&["bench", "engine", "--accounts", "3000", "--transactions", "10000", "--invalid-share", "0.02", "--cores", cores, "--connections", connections, "--json", "-"])
+        json(&[
+            "bench",
+            "engine",
+            "--accounts",
+            "3000",
+            "--transactions",
+            "10000",
+            "--invalid-share",
+            "0.02",
+            "--cores",
+            cores,
+            "--connections",
+            connections,
+            "--json",
+            "-",
+        ])
     };
     let report = run("1", "3");
-    assert_keys(&report, &["bench", "tps_final", "target_tps", "cores", "simd_backend", "accounts", "bytes_per_account", "peak_rss_bytes", "stages", "state_root"]);
+    assert_keys(
+        &report,
+        &[
+            "bench",
+            "tps_final",
+            "target_tps",
+            "cores",
+            "simd_backend",
+            "accounts",
+            "bytes_per_account",
+            "peak_rss_bytes",
+            "stages",
+            "state_root",
+        ],
+    );
     assert_keys(&report["latency_ms"], &["p50", "p99", "max"]);
     assert_keys(&report["stages"][0], &["name", "busy_s", "blocked_s", "idle_s"]);
     let (finals, bad) = (report["final"].as_u64().unwrap(), report["refused"]["bad_signature"].as_u64().unwrap());
@@ -38,10 +67,26 @@ fn bench_engine_reports_what_it_promises_and_its_root_repeats() {
 
 #[test]
 fn bench_engine_by_time_and_by_rate() {
-    let report = json(&["bench", "engine", "--accounts", "2000", "--seconds", "1", "--slot-ms", "100", "--connections", "4", "--json", "-"]);
+    let report =
+        json(&["bench", "engine", "--accounts", "2000", "--seconds", "1", "--slot-ms", "100", "--connections", "4", "--json", "-"]);
     assert!(report["final"].as_u64().unwrap() > 0);
     assert_eq!(report["supply_conserved"], true);
-    let report = json(&["bench", "engine", "--accounts", "2000", "--seconds", "1", "--slot-ms", "100", "--connections", "4", "--rate", "1000", "--json", "-"]);
+    let report = json(&[
+        "bench",
+        "engine",
+        "--accounts",
+        "2000",
+        "--seconds",
+        "1",
+        "--slot-ms",
+        "100",
+        "--connections",
+        "4",
+        "--rate",
+        "1000",
+        "--json",
+        "-",
+    ]);
     assert!((900..=1010).contains(&report["offered"].as_u64().unwrap()), "{report}");
     assert_eq!(report["generator_limited"], true);
 }
@@ -59,7 +104,8 @@ fn bench_verify_and_apply_report_what_they_promise() {
 fn a_profile_leaves_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("profile");
-    let output = dynemix(&["profile", "apply", "--accounts", "200000", "--rounds", "2", "--out", out.to_str().unwrap()]);
+    let output =
+        dynemix(&["profile", "apply", "--accounts", "200000", "--entries", "100000", "--rounds", "3", "--out", out.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for file in ["flame.svg", "top.txt", "report.json"] {
         assert!(std::fs::metadata(out.join(file)).unwrap().len() > 100, "{file}");

@@ -69,7 +69,8 @@ fn a_kill_loses_nothing_final() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines.map_while(Result::ok).find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned())).unwrap();
+        let address =
+            lines.map_while(Result::ok).find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned())).unwrap();
         let mut client = Client::connect(address.parse().unwrap());
         client.send(&dynemix_engine::wire::hello(&chain.genesis_hash));
         assert_eq!(client.listen(), Said::Welcome);

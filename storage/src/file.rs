@@ -30,7 +30,8 @@ impl NamedFile {
 
     /// Makes sure that the disk has room: a full disk is an error here, not a SIGBUS later.
     pub(crate) fn reserve(&self, offset: u64, bytes: u64) -> Result<(), StoreError> {
-        fallocate(&self.file, FallocateFlags::empty(), offset, bytes).map_err(|error| StoreError::io("reserve space for", &self.path)(error.into()))
+        fallocate(&self.file, FallocateFlags::empty(), offset, bytes)
+            .map_err(|error| StoreError::io("reserve space for", &self.path)(error.into()))
     }
 
     pub(crate) fn bytes(&self) -> Result<u64, StoreError> {

@@ -127,7 +127,9 @@ impl Image {
         let image = Image { chain, specs: specs.to_vec(), ranges, map: map_private(&file, bytes)? };
         for (i, (spec, range)) in image.specs.iter().zip(&image.ranges).enumerate() {
             let entry = &header.table[i];
-            if (entry.name, entry.offset, entry.bytes) != (padded_name(spec.name), range.start as u64, spec.bytes) || header.regions != specs.len() as u32 {
+            if (entry.name, entry.offset, entry.bytes) != (padded_name(spec.name), range.start as u64, spec.bytes)
+                || header.regions != specs.len() as u32
+            {
                 return Err(StoreError::damaged(path, 48 + 64 * i as u64, format!("region '{}' is laid out otherwise", spec.name)));
             }
             if region_hash(&image.map[range.clone()]) != entry.hash {

@@ -153,10 +153,16 @@ mod tests {
     }
 
     fn open(directory: &Path) -> Result<(Store, Image), StoreError> {
-        Store::open(directory, CHAIN, &REGIONS, |image| image, |image, _, record| {
-            apply(image, record);
-            Ok(())
-        })
+        Store::open(
+            directory,
+            CHAIN,
+            &REGIONS,
+            |image| image,
+            |image, _, record| {
+                apply(image, record);
+                Ok(())
+            },
+        )
     }
 
     fn fresh(directory: &Path) -> (Store, Image) {

@@ -24,7 +24,12 @@ impl Term {
         let s = Option::from(Scalar::from_canonical_bytes(s_bytes))?;
         let a = keys.point(signed.key)?;
         let r = CompressedEdwardsY(r_bytes).decompress()?;
-        let digest = Sha512::new().chain_update(r_bytes).chain_update(signed.key).chain_update(signed.prefix).chain_update(signed.message).finalize();
+        let digest = Sha512::new()
+            .chain_update(r_bytes)
+            .chain_update(signed.key)
+            .chain_update(signed.prefix)
+            .chain_update(signed.message)
+            .finalize();
         let h = Scalar::from_bytes_mod_order_wide(&digest.into());
         Some(Term { coefficient: 0, a, r, s, h })
     }

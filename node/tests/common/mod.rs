@@ -44,7 +44,12 @@ pub fn config(directory: &Path) -> MinterConfig {
             verify_threads: 2,
             accounts_max: 4096,
             key_cache_keys: 1024,
-            limits: Limits { connections_max: 256, frame_timeout: Duration::from_millis(300), out_bytes_max: 1 << 20, out_bytes_total_max: 16 << 20 },
+            limits: Limits {
+                connections_max: 256,
+                frame_timeout: Duration::from_millis(300),
+                out_bytes_max: 1 << 20,
+                out_bytes_total_max: 16 << 20,
+            },
         },
         verify_batch_max: 1024,
         plan: SlotPlan::Timed { slot_ms: SLOT_MS },
@@ -120,7 +125,9 @@ impl Client {
             kind if kind == FrameKind::Refused as u8 => Said::Refused(Refusal::from_number(body[0]).unwrap()),
             kind if kind == FrameKind::Outcome as u8 => {
                 assert_eq!(body.len(), usize::from(header.count) * OUTCOME_BYTES);
-                let record = |record: &[u8]| (u32::from_le_bytes(record[..4].try_into().unwrap()), Refusal::from_number(record[4]).map_or(Ok(()), Err));
+                let record = |record: &[u8]| {
+                    (u32::from_le_bytes(record[..4].try_into().unwrap()), Refusal::from_number(record[4]).map_or(Ok(()), Err))
+                };
                 Said::Outcomes(body.chunks_exact(OUTCOME_BYTES).map(record).collect())
             }
             kind => panic!("a frame of kind {kind}"),
