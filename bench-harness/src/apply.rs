@@ -8,7 +8,7 @@ use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::patch::{Changes, Delta};
 use dynemix_engine::quilt::Quilt;
 use dynemix_engine::state::{HeapMemory, State, StateLayout};
-use dynemix_engine::verify::simd_backend;
+use dynemix_engine::verify::Simd;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -42,7 +42,7 @@ pub struct ApplyReport {
     /// The machine.
     pub cpu: String,
     /// The vector instructions in use.
-    pub simd_backend: &'static str,
+    pub simd_backend: Simd,
     /// One: the columns are applied by one thread.
     pub cores: usize,
     /// Accounts.
@@ -158,7 +158,7 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
     ApplyReport {
         bench: "apply",
         cpu: cpu_model(),
-        simd_backend: simd_backend(),
+        simd_backend: Simd::best(),
         cores: 1,
         accounts,
         entries: options.entries,

@@ -10,7 +10,7 @@ use crate::report::{bytes, facts, grouped, table};
 use crate::verify::rate_estimate;
 use crate::workload::new_keys;
 use dynemix_engine::hash::Hash;
-use dynemix_engine::verify::simd_backend;
+use dynemix_engine::verify::Simd;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,6 +58,8 @@ pub struct EngineOptions {
     pub rate: Option<u64>,
     /// Chooses the workload.
     pub seed: u64,
+    /// Backend of verification.
+    pub simd: Simd,
     /// Show progress.
     pub progress: bool,
 }
@@ -73,6 +75,8 @@ pub struct EngineSetup {
     pub seed: u64,
     /// Verifying threads.
     pub cores: usize,
+    /// Their backend.
+    pub simd: Simd,
     /// Connections to come.
     pub connections: usize,
     /// Milliseconds of a slot, when blocks go by time.
@@ -158,7 +162,7 @@ pub struct EngineReport {
     /// Verifying threads.
     pub cores: usize,
     /// The vector instructions in use.
-    pub simd_backend: &'static str,
+    pub simd_backend: Simd,
     /// Accounts at genesis.
     pub accounts: u64,
     /// Accounts at the end.
@@ -279,7 +283,7 @@ pub fn run(
         return Err(EngineBenchError::Options(format!("--invalid-share is a share between 0 and 1, not {}", options.invalid_share)));
     }
     // What verification alone would allow; the engine cannot do more.
-    let verify_rate = rate_estimate(options.seed) * options.cores as f64;
+    let verify_rate = rate_estimate(options.seed, options.simd) * options.cores as f64;
     let transactions = options.transactions.unwrap_or_else(|| {
         let limit = options.rate.map_or(verify_rate * 1.25, |rate| rate as f64);
         (limit * options.seconds) as u64
@@ -296,6 +300,7 @@ pub fn run(
         accounts_max,
         seed: options.seed,
         cores: options.cores,
+        simd: options.simd,
         connections: options.connections,
         slot_ms: options.slot_ms,
         counted: fixed.then_some((wave, transactions)),
@@ -412,7 +417,7 @@ fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSum
         cpu: cpu_model(),
         machine_cores: cores(),
         cores: options.cores,
-        simd_backend: simd_backend(),
+        simd_backend: options.simd,
         accounts: options.accounts,
         accounts_end: summary.accounts,
         connections: options.connections,

@@ -1,11 +1,16 @@
-//! `bench verify`: signatures a second by batch size, ours and, interleaved in the same run, ed25519-dalek's.
+//! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other libraries.
 
 use crate::machine::{cores, cpu_model, peak_rss_bytes};
 use crate::report::{facts, grouped, median, table};
 use crate::workload::{Workload, WorkloadSpec};
+use commonware_cryptography::{BatchEntry, BatchVerifier, Signer};
+use commonware_cryptography_curve25519::signing as commonware;
+use commonware_parallel::Sequential;
 use dynemix_engine::cell::{Cell, SIGNED_BYTES};
-use dynemix_engine::verify::{KeyCache, Signed, Verifier, simd_backend};
+use dynemix_engine::verify::{KeyCache, Signed, Simd, Unavailable, Verifier};
 use ed25519_dalek::{Signature, VerifyingKey};
+use getrandom::SysRng;
+use getrandom::rand_core::UnwrapErr;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::Arc;
@@ -24,27 +29,37 @@ pub struct VerifyOptions {
     pub rounds: usize,
     /// Chooses keys and messages.
     pub seed: u64,
+    /// Backends; none: all that the CPU has.
+    pub simd: Option<Simd>,
+    /// Share of broken signatures in a run of its own.
+    pub invalid_share: f64,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions { sizes: vec![1, 4, 16, 64, 256, 1024, 4096, 16384], rounds: 9, seed: 1 }
+        VerifyOptions { sizes: vec![1, 4, 16, 64, 256, 1024, 4096, 16384], rounds: 9, seed: 1, simd: None, invalid_share: 0.01 }
     }
 }
 
-/// One batch size.
+/// One batch size on one backend.
 #[derive(Clone, Debug, Serialize)]
 pub struct BatchRow {
     /// Signatures in a batch.
     pub size: usize,
-    /// Ours on one core, keys cached.
+    /// Our backend.
+    pub backend: Simd,
+    /// Whether our keys were cached (decoded before); dalek's always are, commonware's never.
+    pub cached: bool,
+    /// Ours on one core.
     pub ours_per_s: f64,
-    /// Ours on all cores, a batch each.
-    pub ours_all_cores_per_s: f64,
-    /// ed25519-dalek's `verify_batch` on one core, keys decoded beforehand.
+    /// ed25519-dalek's `verify_batch` on one core, with the best backend it finds.
     pub dalek_batch_per_s: f64,
     /// Ours over `dalek_batch_per_s`.
     pub ratio: f64,
+    /// commonware's batch on one core, with the best backend it finds.
+    pub commonware_per_s: f64,
+    /// Ours over `commonware_per_s`.
+    pub ratio_to_commonware: f64,
 }
 
 /// The report.
@@ -54,18 +69,30 @@ pub struct VerifyReport {
     pub bench: &'static str,
     /// The machine.
     pub cpu: String,
-    /// Cores in the all-cores column.
+    /// Cores in the all-cores figure.
     pub cores: usize,
-    /// The vector instructions in use.
-    pub simd_backend: &'static str,
+    /// The backend that is used when none is forced.
+    pub simd_backend: Simd,
     /// Interleaved rounds.
     pub rounds: usize,
     /// ed25519-dalek's `verify`, one at a time, on one core.
     pub dalek_single_per_s: f64,
-    /// By size.
+    /// Ours on all cores, a batch of 4096 each, keys cached.
+    pub all_cores_per_s: f64,
+    /// Share of broken signatures of the next figure.
+    pub invalid_share: f64,
+    /// Rate with that share broken over the clean rate, batches of 4096, keys cached, one core.
+    pub invalid_ratio: f64,
+    /// By backend, size and cache.
     pub batches: Vec<BatchRow>,
     /// Largest resident set.
     pub peak_rss_bytes: u64,
+}
+
+/// A signature as commonware's interface wants it: its own keys, over its own prefix.
+struct Foreign {
+    key: commonware::VerifyingKey,
+    signature: commonware::Signature,
 }
 
 struct Input {
@@ -73,7 +100,10 @@ struct Input {
     messages: Vec<[u8; SIGNED_BYTES]>,
     signatures: Vec<Signature>,
     keys: Vec<VerifyingKey>,
+    foreign: Vec<(Foreign, [u8; SIGNED_BYTES])>,
 }
+
+const NAMESPACE: &[u8] = b"";
 
 fn input(seed: u64, count: usize) -> Input {
     let spec = WorkloadSpec { seed, accounts: count as u64, invalid_share: 0.0, expires_slot: 1 };
@@ -84,7 +114,13 @@ fn input(seed: u64, count: usize) -> Input {
         message[32..].copy_from_slice(cell.signed_part());
         message
     };
+    let foreign = cells.par_iter().enumerate().map(|(i, cell)| {
+        let secret = <commonware::SigningKey as Signer>::from_seed(i as u64);
+        let message = message(cell);
+        (Foreign { key: secret.verifying_key(), signature: secret.sign(NAMESPACE, &message) }, message)
+    });
     Input {
+        foreign: foreign.collect(),
         messages: cells.iter().map(message).collect(),
         signatures: cells.iter().map(|cell| Signature::from_bytes(&cell.signature)).collect(),
         keys: cells.iter().map(|cell| VerifyingKey::from_bytes(&cell.sender).expect("a key of ours decodes")).collect(),
@@ -107,46 +143,86 @@ fn verify_batches(verifier: &mut Verifier, cells: &[Cell], size: usize, verdicts
     }
 }
 
-/// A quick measurement of one core, for sizing a load: signatures a second in batches of 1024.
-pub fn rate_estimate(seed: u64) -> f64 {
-    let input = input(seed, MEASURED_MIN);
-    let keys = Arc::new(KeyCache::new(2 * MEASURED_MIN));
-    let (mut verifier, mut verdicts) = (Verifier::new(keys), Vec::new());
-    verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts);
-    per_second(MEASURED_MIN, || verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts))
+fn dalek_batches(input: &Input, messages: &[&[u8]], count: usize, size: usize) {
+    for start in (0..count).step_by(size) {
+        let range = start..(start + size).min(count);
+        ed25519_dalek::verify_batch(&messages[range.clone()], &input.signatures[range.clone()], &input.keys[range])
+            .expect("good signatures");
+    }
 }
 
-/// Measures; `progress` hears how many of how many steps are done.
-pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> VerifyReport {
+fn commonware_batches(input: &Input, count: usize, size: usize) {
+    let mut rng = UnwrapErr(SysRng);
+    for batch in input.foreign[..count].chunks(size) {
+        let good = commonware::VerifyingKey::verify_batch(
+            &mut rng,
+            batch,
+            |_, (foreign, message)| BatchEntry { namespace: NAMESPACE, message, public_key: &foreign.key, signature: &foreign.signature },
+            &Sequential,
+        );
+        assert!(good, "good signatures");
+    }
+}
+
+/// A quick measurement of one core, for sizing a load: signatures a second in batches of 1024.
+pub fn rate_estimate(seed: u64, simd: Simd) -> f64 {
+    let spec = WorkloadSpec { seed, accounts: MEASURED_MIN as u64, invalid_share: 0.0, expires_slot: 1 };
+    let cells = Workload::new(&spec, &PREFIX, MEASURED_MIN as u64, |_| ()).cells;
+    let keys = KeyCache::new(2 * MEASURED_MIN, simd).expect("asked for an available backend");
+    let (mut verifier, mut verdicts) = (Verifier::new(Arc::new(keys)), Vec::new());
+    verify_batches(&mut verifier, &cells, 1024, &mut verdicts);
+    per_second(MEASURED_MIN, || verify_batches(&mut verifier, &cells, 1024, &mut verdicts))
+}
+
+/// One of our ways: a backend, with a cache that holds all keys or none to speak of.
+struct Way {
+    backend: Simd,
+    cached: bool,
+    verifier: Verifier,
+    rates: Vec<Vec<f64>>,
+}
+
+/// Measures; `progress` hears how many of how many rounds are done.
+///
+/// # Errors
+/// When the forced backend is not available.
+pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, Unavailable> {
     let largest = options.sizes.iter().copied().max().unwrap_or(1).max(MEASURED_MIN);
     let input = input(options.seed, largest);
     let messages: Vec<&[u8]> = input.messages.iter().map(|message| &message[..]).collect();
-    let keys = Arc::new(KeyCache::new(2 * largest));
-    let mut verifier = Verifier::new(keys.clone());
-    let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
+    let backends = match options.simd {
+        Some(simd) => vec![simd.required()?],
+        None => Simd::available(),
+    };
+    let best = backends.last().copied().unwrap_or(Simd::Portable);
     let mut verdicts = Vec::new();
-    verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts);
-
-    let steps = (options.rounds * options.sizes.len()) as u64;
-    let mut measured = vec![[const { Vec::<f64>::new() }; 3]; options.sizes.len()];
+    let mut ways = Vec::new();
+    for &backend in &backends {
+        for cached in [true, false] {
+            let keys = KeyCache::new(if cached { 2 * largest } else { 8 }, backend)?;
+            let mut verifier = Verifier::new(Arc::new(keys));
+            verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts);
+            ways.push(Way { backend, cached, verifier, rates: vec![Vec::new(); options.sizes.len()] });
+        }
+    }
+    let mut rivals = vec![[const { Vec::<f64>::new() }; 2]; options.sizes.len()];
     let mut singles = Vec::new();
+    let (mut clean, mut broken, mut all_cores) = (Vec::new(), Vec::new(), Vec::new());
+    let mut mixed = input.cells[..MEASURED_MIN].to_vec();
+    let mut choices = crate::workload::Choices::new(options.seed, 9);
+    mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
+    let keys = Arc::new(KeyCache::new(2 * largest, best)?);
+    let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
+    verify_batches(&mut others[0].0, &input.cells, 1024, &mut verdicts);
     for round in 0..options.rounds {
         for (i, &size) in options.sizes.iter().enumerate() {
             let count = size.max(MEASURED_MIN);
-            let cells = &input.cells[..count];
-            measured[i][0].push(per_second(count, || verify_batches(&mut verifier, cells, size, &mut verdicts)));
-            measured[i][1].push(per_second(count, || {
-                for start in (0..count).step_by(size) {
-                    let range = start..(start + size).min(count);
-                    ed25519_dalek::verify_batch(&messages[range.clone()], &input.signatures[range.clone()], &input.keys[range])
-                        .expect("good signatures");
-                }
-            }));
-            let threads = others.len();
-            measured[i][2].push(per_second(count * threads, || {
-                others.par_iter_mut().for_each(|(verifier, verdicts)| verify_batches(verifier, cells, size, verdicts));
-            }));
-            progress((round * options.sizes.len() + i + 1) as u64, steps);
+            for way in &mut ways {
+                let rate = per_second(count, || verify_batches(&mut way.verifier, &input.cells[..count], size, &mut verdicts));
+                way.rates[i].push(rate);
+            }
+            rivals[i][0].push(per_second(count, || dalek_batches(&input, &messages, count, size)));
+            rivals[i][1].push(per_second(count, || commonware_batches(&input, count, size)));
         }
         let count = MEASURED_MIN / 4;
         singles.push(per_second(count, || {
@@ -154,55 +230,99 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Verif
                 key.verify_strict(message, signature).expect("good signatures");
             }
         }));
+        let verifier = &mut others[0].0;
+        clean.push(per_second(MEASURED_MIN, || verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, &mut verdicts)));
+        broken.push(per_second(MEASURED_MIN, || {
+            let signed = |i: usize| Signed {
+                key: &mixed[i].sender,
+                signature: &mixed[i].signature,
+                prefix: &PREFIX,
+                message: mixed[i].signed_part(),
+            };
+            verifier.verify(MEASURED_MIN, signed, &mut verdicts);
+        }));
+        let threads = others.len();
+        all_cores.push(per_second(threads * MEASURED_MIN, || {
+            others
+                .par_iter_mut()
+                .for_each(|(verifier, verdicts)| verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, verdicts));
+        }));
+        progress(round as u64 + 1, options.rounds as u64);
     }
-    let batches = options.sizes.iter().zip(measured).map(|(&size, [ours, dalek, all])| {
-        let ratios = ours.iter().zip(&dalek).map(|(ours, dalek)| ours / dalek).collect();
-        BatchRow {
-            size,
-            ours_per_s: median(ours),
-            ours_all_cores_per_s: median(all),
-            dalek_batch_per_s: median(dalek),
-            ratio: median(ratios),
+    let ratio = |ours: &[f64], theirs: &[f64]| median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect());
+    let mut batches = Vec::new();
+    for way in &ways {
+        for (i, &size) in options.sizes.iter().enumerate() {
+            let ours = &way.rates[i];
+            batches.push(BatchRow {
+                size,
+                backend: way.backend,
+                cached: way.cached,
+                ours_per_s: median(ours.clone()),
+                dalek_batch_per_s: median(rivals[i][0].clone()),
+                ratio: ratio(ours, &rivals[i][0]),
+                commonware_per_s: median(rivals[i][1].clone()),
+                ratio_to_commonware: ratio(ours, &rivals[i][1]),
+            });
         }
-    });
-    VerifyReport {
+    }
+    Ok(VerifyReport {
         bench: "verify",
         cpu: cpu_model(),
         cores: cores(),
-        simd_backend: simd_backend(),
+        simd_backend: best,
         rounds: options.rounds,
         dalek_single_per_s: median(singles),
-        batches: batches.collect(),
+        all_cores_per_s: median(all_cores),
+        invalid_share: options.invalid_share,
+        invalid_ratio: ratio(&broken, &clean),
+        batches,
         peak_rss_bytes: peak_rss_bytes(),
-    }
+    })
 }
 
 impl VerifyReport {
     /// The report for people.
     pub fn text(&self) -> String {
+        let rate = |rate: f64| grouped(rate as u64);
         let rows: Vec<_> = self
             .batches
             .iter()
             .map(|row| {
-                let rate = |rate: f64| grouped(rate as u64);
                 vec![
+                    format!("{}, key {}", row.backend, if row.cached { "cached" } else { "from bytes" }),
                     row.size.to_string(),
                     rate(row.ours_per_s),
                     rate(row.dalek_batch_per_s),
                     format!("{:.2}", row.ratio),
-                    rate(row.ours_all_cores_per_s),
+                    rate(row.commonware_per_s),
+                    format!("{:.2}", row.ratio_to_commonware),
                 ]
             })
             .collect();
-        let all_cores = format!("ours/s, {} cores", self.cores);
         let mut text = facts(&[
             ("CPU", self.cpu.clone()),
-            ("SIMD backend", self.simd_backend.into()),
-            ("dalek, one by one", format!("{} signatures/s", grouped(self.dalek_single_per_s as u64))),
+            ("backend by default", self.simd_backend.to_string()),
+            ("dalek, one by one", format!("{} signatures/s", rate(self.dalek_single_per_s))),
+            (
+                "ours, all cores",
+                format!("{} signatures/s on {} cores in batches of {MEASURED_MIN}", rate(self.all_cores_per_s), self.cores),
+            ),
+            (
+                "broken signatures",
+                format!(
+                    "with {:.1} % broken at random places: {:.0} % of the clean rate",
+                    100.0 * self.invalid_share,
+                    100.0 * self.invalid_ratio
+                ),
+            ),
         ]);
         text.push('\n');
-        text.push_str(&table(&["batch", "ours/s", "dalek batch/s", "ratio", &all_cores], &rows));
-        text.push_str(&format!("\n  medians of {} interleaved rounds; keys cached on both sides; ratio of the same rounds\n", self.rounds));
+        text.push_str(&table(&["one core", "batch", "ours/s", "dalek batch/s", "ratio", "commonware/s", "ratio"], &rows));
+        text.push_str(&format!(
+            "\n  medians of {} interleaved rounds, ratios within a round; dalek has its keys decoded, commonware decodes them\n",
+            self.rounds
+        ));
         text
     }
 }

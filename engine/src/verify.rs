@@ -5,19 +5,43 @@
 //! verdict is the same alone and in any batch, at any place, whatever the random coefficients: nodes never disagree.
 //!
 //! A batch is one multi-scalar multiplication, `[8](sum z_i s_i B - sum z_i R_i - sum z_i h_i A_i) = 0`, with 128-bit
-//! coefficients z that nobody outside can predict. If it fails it is halved; if the first half then holds, the second is
-//! known to fail without a look.
+//! coefficients z that nobody outside can predict. If it fails, one half is computed and the other follows by subtraction,
+//! down to the bad ones. The arithmetic has three backends ([`Simd`]); how they work is in `docs/verification.md`.
 
+mod batch;
 mod coefficients;
-mod equation;
+mod field;
+#[cfg(target_arch = "x86_64")]
+mod field_avx2;
+#[cfg(target_arch = "x86_64")]
+mod field_ifma;
 mod key_cache;
+mod msm;
+mod point;
+#[cfg(all(test, not(feature = "loom")))]
+mod reference_tests;
+mod scalar;
+mod sha512;
+mod simd;
+mod single;
+#[cfg(target_arch = "x86_64")]
+mod words_avx2;
+#[cfg(target_arch = "x86_64")]
+mod words_avx512;
 
 use crate::cell::Key;
+use batch::{Batch, holds};
 use coefficients::Coefficients;
 use curve25519_dalek::edwards::CompressedEdwardsY;
-use equation::{Term, holds};
+use field::Fe;
 pub use key_cache::KeyCache;
+use point::Extended;
+pub use simd::{Simd, Unavailable};
+use std::ops::Range;
 use std::sync::Arc;
+
+/// Up to so many signatures are verified one by one: a batch would cost more.
+const SINGLES_MAX: usize = 4;
 
 /// A signature to verify: over `prefix` followed by `message`.
 #[derive(Clone, Copy, Debug)]
@@ -49,15 +73,15 @@ pub struct VerifyCounters {
 pub struct Verifier {
     keys: Arc<KeyCache>,
     coefficients: Coefficients,
-    terms: Vec<Term>,
-    places: Vec<u32>,
+    batch: Batch,
     counters: VerifyCounters,
 }
 
 impl Verifier {
-    /// A verifier with a share in this cache.
+    /// A verifier with a share in this cache, of the cache's backend.
     pub fn new(keys: Arc<KeyCache>) -> Verifier {
-        Verifier { keys, coefficients: Coefficients::random(), terms: Vec::new(), places: Vec::new(), counters: VerifyCounters::default() }
+        let batch = Batch::new(keys.kernels());
+        Verifier { keys, coefficients: Coefficients::random(), batch, counters: VerifyCounters::default() }
     }
 
     /// What it has done.
@@ -69,66 +93,51 @@ impl Verifier {
     pub fn verify<'a>(&mut self, count: usize, signed: impl Fn(usize) -> Signed<'a>, verdicts: &mut Vec<bool>) {
         verdicts.clear();
         verdicts.resize(count, false);
-        self.terms.clear();
-        self.places.clear();
-        for place in 0..count {
-            if let Some(term) = Term::new(&signed(place), &self.keys) {
-                self.terms.push(term);
-                self.places.push(place as u32);
-            }
+        if count <= SINGLES_MAX {
+            verdicts.iter_mut().enumerate().for_each(|(place, verdict)| *verdict = single::verify(&signed(place)));
+            self.counters.equations += count as u64;
+        } else {
+            self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
+            self.resolve(0..self.batch.len(), None, &signed, verdicts);
         }
-        self.coefficients.fill(self.terms.iter_mut().map(|term| &mut term.coefficient));
-        let mut equations = 0;
-        bisect(&self.terms, &self.places, false, &mut equations, verdicts);
         self.counters.signatures += count as u64;
         self.counters.bad += verdicts.iter().filter(|good| !**good).count() as u64;
         self.counters.batches += 1;
-        self.counters.equations += equations;
     }
-}
 
-/// Marks the good ones of `terms`; `fails` says that the whole is known to contain a bad one.
-fn bisect(terms: &[Term], places: &[u32], fails: bool, equations: &mut u64, verdicts: &mut [bool]) {
-    if terms.is_empty() || (fails && terms.len() == 1) {
-        return;
-    }
-    if !fails {
-        *equations += 1;
-        if holds(terms) {
-            places.iter().for_each(|&place| verdicts[place as usize] = true);
+    /// Finds the verdicts of a run of terms. `known` is the run's Q, if a subtraction gave it.
+    fn resolve<'a>(
+        &mut self,
+        run: Range<usize>,
+        known: Option<Extended<Fe>>,
+        signed: &impl Fn(usize) -> Signed<'a>,
+        verdicts: &mut [bool],
+    ) {
+        if known.as_ref().is_some_and(holds) {
+            self.batch.places(run).iter().for_each(|&place| verdicts[place as usize] = true);
             return;
         }
-        if terms.len() == 1 {
+        if run.len() <= SINGLES_MAX {
+            self.counters.equations += run.len() as u64;
+            self.batch.places(run).iter().for_each(|&place| verdicts[place as usize] = single::verify(&signed(place as usize)));
             return;
         }
-    }
-    let (left, right) = terms.split_at(terms.len() / 2);
-    let (left_places, right_places) = places.split_at(terms.len() / 2);
-    *equations += 1;
-    if holds(left) {
-        left_places.iter().for_each(|&place| verdicts[place as usize] = true);
-        bisect(right, right_places, true, equations, verdicts);
-    } else {
-        bisect(left, left_places, true, equations, verdicts);
-        bisect(right, right_places, false, equations, verdicts);
+        let Some(q) = known else {
+            self.counters.equations += 1;
+            let q = self.batch.equation(run.clone());
+            return self.resolve(run, Some(q), signed, verdicts);
+        };
+        // A run that fails: one half is computed, the other half is what is left of the whole.
+        let middle = run.start + run.len() / 2;
+        self.counters.equations += 1;
+        let left = self.batch.equation(run.start..middle);
+        let right = q.add(&left.negated());
+        self.resolve(run.start..middle, Some(left), signed, verdicts);
+        self.resolve(middle..run.end, Some(right), signed, verdicts);
     }
 }
 
 /// Whether a key may become an account: it decodes and is not of small order.
 pub fn account_key_acceptable(key: &Key) -> bool {
     CompressedEdwardsY(*key).decompress().is_some_and(|point| !point.is_small_order())
-}
-
-/// The vector instructions that verification uses on this machine.
-pub fn simd_backend() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512ifma") && is_x86_feature_detected!("avx512vl") {
-            return "avx512ifma";
-        }
-        if is_x86_feature_detected!("avx2") {
-            return "avx2";
-        }
-    }
-    "portable"
 }

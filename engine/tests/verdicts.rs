@@ -1,6 +1,6 @@
 //! One rule for signatures: published vectors through the door, alone and inside batches of every kind.
 
-use dynemix_engine::verify::{KeyCache, Signed, Verifier};
+use dynemix_engine::verify::{KeyCache, Signed, Simd, Verifier};
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -68,7 +68,7 @@ fn good_cases(count: usize) -> Vec<Case> {
 }
 
 fn verifier() -> Verifier {
-    Verifier::new(Arc::new(KeyCache::new(64)))
+    Verifier::new(Arc::new(KeyCache::new(64, Simd::best()).unwrap()))
 }
 
 fn check(verifier: &mut Verifier, batch: &[&Case]) {

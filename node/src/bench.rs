@@ -10,6 +10,7 @@ use dynemix_bench::verify::{VerifyOptions, VerifyReport};
 use dynemix_bench::{apply as apply_bench, engine as engine_bench, verify as verify_bench, workload};
 use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::hash::Hash;
+use dynemix_engine::verify::Unavailable;
 use dynemix_net::Limits;
 use dynemix_perf::Profile;
 use serde::Serialize;
@@ -124,7 +125,7 @@ impl EngineUnderTest for BenchedNode {
 }
 
 fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
-    let EngineSetup { accounts, accounts_max, seed, cores, connections, slot_ms, counted } = setup;
+    let EngineSetup { accounts, accounts_max, seed, cores, simd, connections, slot_ms, counted } = setup;
     let directory =
         tempfile::Builder::new().prefix("dynemix-bench-").tempdir().map_err(|error| format!("make a temporary directory: {error}"))?;
     let limits = Limits {
@@ -143,6 +144,7 @@ fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
             slots: SLOTS,
             payload_slots: 1 << 12,
             verify_threads: cores,
+            simd,
             accounts_max: accounts_max as u32,
             key_cache_keys: (accounts * 5 / 4).min(KEY_CACHE_KEYS_MAX) as usize,
             limits,
@@ -168,7 +170,7 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<EngineReport, EngineBenc
 }
 
 /// `bench verify`.
-pub(crate) fn verify(options: &VerifyOptions) -> VerifyReport {
+pub(crate) fn verify(options: &VerifyOptions) -> Result<VerifyReport, Unavailable> {
     verify_bench::run(options, |_, _| ())
 }
 

@@ -6,6 +6,7 @@ use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
 use dynemix_bench::verify::VerifyOptions;
 use dynemix_bench::{generator, machine};
+use dynemix_engine::verify::{Simd, Unavailable};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -147,6 +148,8 @@ struct EngineArgs {
     /// Chooses accounts and transactions
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    #[command(flatten)]
+    simd: SimdArg,
 }
 
 #[derive(Debug, Args)]
@@ -160,6 +163,26 @@ struct VerifyArgs {
     /// Chooses keys and messages
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Share of broken signatures in the run that has some
+    #[arg(long, value_name = "SHARE", default_value_t = VerifyOptions::default().invalid_share)]
+    invalid_share: f64,
+    #[command(flatten)]
+    simd: SimdArg,
+}
+
+#[derive(Debug, Args)]
+struct SimdArg {
+    /// Vector instructions of verification: auto, portable, avx2 or avx512
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = parse_simd)]
+    simd: SimdChoice,
+}
+
+/// A forced backend, or none.
+#[derive(Clone, Copy, Debug)]
+struct SimdChoice(Option<Simd>);
+
+fn parse_simd(name: &str) -> Result<SimdChoice, String> {
+    if name == "auto" { Ok(SimdChoice(None)) } else { name.parse().map(|simd| SimdChoice(Some(simd))) }
 }
 
 #[derive(Debug, Args)]
@@ -179,21 +202,22 @@ struct ApplyArgs {
 }
 
 impl EngineArgs {
-    fn options(self) -> EngineOptions {
-        let EngineArgs { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed } = self;
+    fn options(self) -> Result<EngineOptions, Unavailable> {
+        let EngineArgs { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed, simd } = self;
+        let simd = simd.simd.0.unwrap_or_else(Simd::best).required()?;
         let cores = cores.unwrap_or_else(machine::cores);
         let progress = std::io::stderr().is_terminal();
-        EngineOptions { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed, progress }
+        Ok(EngineOptions { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed, simd, progress })
     }
 }
 
 impl VerifyArgs {
     fn options(self) -> Result<VerifyOptions, String> {
-        let VerifyArgs { sizes, rounds, seed } = self;
+        let VerifyArgs { sizes, rounds, seed, invalid_share, simd } = self;
         if rounds == 0 || sizes.is_empty() || sizes.iter().any(|size| !(1..=1 << 20).contains(size)) {
             return Err("--rounds must be at least 1 and --sizes between 1 and 1048576".into());
         }
-        Ok(VerifyOptions { sizes, rounds, seed })
+        Ok(VerifyOptions { sizes, rounds, seed, simd: simd.simd.0, invalid_share })
     }
 }
 
@@ -211,12 +235,12 @@ impl Cli {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
-            Verb::Bench(Bench::Engine { engine, output }) => bench::show(&bench::engine(&engine.options())?, output.json.as_deref()),
-            Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?), output.json.as_deref()),
+            Verb::Bench(Bench::Engine { engine, output }) => bench::show(&bench::engine(&engine.options()?)?, output.json.as_deref()),
+            Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Apply { apply, output }) => bench::show(&bench::apply(&apply.options()?), output.json.as_deref()),
             Verb::Bench(Bench::Generate) => Ok(generator::run_child()?),
-            Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || Ok(bench::engine(&engine.options())?)),
-            Verb::Profile(Profile::Verify { verify, output }) => bench::profile(&output.out, || Ok(bench::verify(&verify.options()?))),
+            Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || Ok(bench::engine(&engine.options()?)?)),
+            Verb::Profile(Profile::Verify { verify, output }) => bench::profile(&output.out, || Ok(bench::verify(&verify.options()?)?)),
             Verb::Profile(Profile::Apply { apply, output }) => bench::profile(&output.out, || Ok(bench::apply(&apply.options()?))),
         }
     }

@@ -19,7 +19,7 @@ use dynemix_engine::refusal::RefusalCounters;
 use dynemix_engine::ring::{Consumer, Producer, Word, ring};
 use dynemix_engine::state::{ApplyError, GenesisError, State, StateLayout};
 use dynemix_engine::topology::{Topology, TopologyError};
-use dynemix_engine::verify::{KeyCache, Verifier, VerifyCounters};
+use dynemix_engine::verify::{KeyCache, Unavailable, Verifier, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
 use dynemix_storage::{Store, StoreError};
 use std::io;
@@ -56,6 +56,9 @@ pub enum StartError {
     /// The topology cannot run.
     #[error("the topology cannot run: {0}")]
     Topology(#[from] TopologyError),
+    /// The CPU has no such backend.
+    #[error(transparent)]
+    Simd(#[from] Unavailable),
     /// The genesis accounts are wrong.
     #[error("genesis: {0}")]
     Genesis(#[from] GenesisError),
@@ -190,7 +193,7 @@ impl Minter {
         let sizes = config.sizes;
         let arena = Arc::new(Arena::new(sizes.slots, sizes.payload_slots));
         let in_flight = Arc::new(InFlight::new(in_flight_places(sizes.slots), HashSeed::random()));
-        let keys = Arc::new(KeyCache::new(sizes.key_cache_keys));
+        let keys = Arc::new(KeyCache::new(sizes.key_cache_keys, sizes.simd)?);
         let refusals = Arc::new(RefusalBoard::default());
         let progress = Arc::new(LedgerProgress::default());
         progress.height.store(state.header().height, Ordering::Relaxed);

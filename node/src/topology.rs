@@ -5,7 +5,7 @@ use dynemix_engine::in_flight::InFlight;
 use dynemix_engine::ledger::Ledger;
 use dynemix_engine::state::{HeapMemory, StateLayout};
 use dynemix_engine::topology::{PoolSpec, RingSpec, StageSpec, Topology};
-use dynemix_engine::verify::KeyCache;
+use dynemix_engine::verify::{KeyCache, Simd};
 use dynemix_net::Limits;
 
 /// Entries of a forward ring: enough to ride out a block of the ledger without holding the whole arena.
@@ -20,6 +20,8 @@ pub struct Sizes {
     pub payload_slots: u32,
     /// Verifying threads.
     pub verify_threads: usize,
+    /// Their backend.
+    pub simd: Simd,
     /// Accounts that the state has room for.
     pub accounts_max: u32,
     /// Decoded keys that are kept.
@@ -35,7 +37,7 @@ pub fn in_flight_places(slots: u32) -> usize {
 
 /// The topology for these sizes.
 pub fn topology(sizes: &Sizes) -> Topology {
-    let Sizes { slots, payload_slots, verify_threads, accounts_max, key_cache_keys, limits } = *sizes;
+    let Sizes { slots, payload_slots, verify_threads, simd: _, accounts_max, key_cache_keys, limits } = *sizes;
     let stage = |name, threads| StageSpec { name, threads };
     let ring = |from, to, depth, rings| RingSpec { from, to, depth, rings };
     let pool = |name, bytes| PoolSpec { name, bytes };

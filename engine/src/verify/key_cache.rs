@@ -2,25 +2,28 @@
 //!
 //! An entry is found by the key's bytes themselves, so it can be missing but never be wrong: replacing an account's key
 //! changes the bytes that are looked up. Sets of eight entries, each behind its own lock, are filled round robin; the
-//! number of sets is fixed at start.
+//! number of sets is fixed at start. Points are in the packed form of one backend, which the cache therefore belongs to.
 
+use super::field::Packed;
+use super::simd::{Kernels, Simd, Unavailable};
 use crate::cell::Key;
 use crate::keyed_hash::{HashSeed, place};
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const WAYS: usize = 8;
 
+#[derive(Clone)]
 struct Set {
     keys: [Key; WAYS],
-    points: [EdwardsPoint; WAYS],
+    points: [Packed; WAYS],
     used: u8,
     next: u8,
 }
 
 /// The cache; shared by all verifiers.
 pub struct KeyCache {
+    kernels: Kernels,
     seed: HashSeed,
     sets: Box<[Mutex<Set>]>,
     hits: AtomicU64,
@@ -28,11 +31,15 @@ pub struct KeyCache {
 }
 
 impl KeyCache {
-    /// A cache for about `keys_max` keys (rounded up to whole sets).
-    pub fn new(keys_max: usize) -> KeyCache {
-        let empty = || Set { keys: [[0; 32]; WAYS], points: [EdwardsPoint::default(); WAYS], used: 0, next: 0 };
-        let sets = (0..keys_max.div_ceil(WAYS).max(1)).map(|_| Mutex::new(empty())).collect();
-        KeyCache { seed: HashSeed::random(), sets, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    /// A cache for about `keys_max` keys (rounded up to whole sets), for verifiers of this backend.
+    ///
+    /// # Errors
+    /// When the CPU has no such backend.
+    pub fn new(keys_max: usize, simd: Simd) -> Result<KeyCache, Unavailable> {
+        let kernels = Kernels::new(simd)?;
+        let empty = || Mutex::new(Set { keys: [[0; 32]; WAYS], points: [Packed::default(); WAYS], used: 0, next: 0 });
+        let sets = (0..keys_max.div_ceil(WAYS).max(1)).map(|_| empty()).collect();
+        Ok(KeyCache { kernels, seed: HashSeed::random(), sets, hits: AtomicU64::new(0), misses: AtomicU64::new(0) })
     }
 
     /// Bytes of a cache for so many keys.
@@ -45,24 +52,47 @@ impl KeyCache {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
-    /// The key's point, decoded now if it has to be; none if it does not decode.
-    pub(super) fn point(&self, key: &Key) -> Option<EdwardsPoint> {
-        let set = &self.sets[place(self.seed.hash(key), self.sets.len())];
-        {
-            let set = set.lock().expect("no holder panics");
-            if let Some(way) = set.keys[..usize::from(set.used)].iter().position(|entry| entry == key) {
-                self.hits.fetch_add(1, Ordering::Relaxed);
-                return Some(set.points[way]);
-            }
+    /// The backend whose points are kept.
+    pub fn simd(&self) -> Simd {
+        self.kernels.simd()
+    }
+
+    pub(super) fn kernels(&self) -> Kernels {
+        self.kernels
+    }
+
+    /// Counts look-ups, once a batch.
+    pub(super) fn count(&self, hits: u64, misses: u64) {
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.misses.fetch_add(misses, Ordering::Relaxed);
+    }
+
+    fn set(&self, key: &Key) -> &Mutex<Set> {
+        &self.sets[place(self.seed.hash(key), self.sets.len())]
+    }
+
+    /// Asks for the key's lines to be fetched.
+    pub(super) fn prefetch(&self, key: &Key) {
+        crate::state::prefetch(self.set(key));
+    }
+
+    /// The key's point, if it is there.
+    pub(super) fn find(&self, key: &Key) -> Option<Packed> {
+        let set = self.set(key).lock().expect("no holder panics");
+        let way = set.keys[..usize::from(set.used)].iter().position(|entry| entry == key)?;
+        Some(set.points[way])
+    }
+
+    /// Keeps a decoded key, in place of the set's oldest.
+    pub(super) fn insert(&self, key: &Key, point: &Packed) {
+        let mut set = self.set(key).lock().expect("no holder panics");
+        if set.keys[..usize::from(set.used)].contains(key) {
+            return;
         }
-        self.misses.fetch_add(1, Ordering::Relaxed);
-        let point = CompressedEdwardsY(*key).decompress()?;
-        let mut set = set.lock().expect("no holder panics");
         let way = usize::from(set.next);
         set.keys[way] = *key;
-        set.points[way] = point;
+        set.points[way] = *point;
         set.next = ((way + 1) % WAYS) as u8;
         set.used = set.used.max(way as u8 + 1);
-        Some(point)
     }
 }

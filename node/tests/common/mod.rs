@@ -8,6 +8,7 @@ use dynemix::topology::Sizes;
 use dynemix_engine::cell::{Cell, Key};
 use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
 use dynemix_engine::refusal::Refusal;
+use dynemix_engine::verify::Simd;
 use dynemix_engine::wire::{FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, hello};
 use dynemix_net::Limits;
 use ed25519_dalek::{Signer, SigningKey};
@@ -42,6 +43,7 @@ pub fn config(directory: &Path) -> MinterConfig {
             slots: 4096,
             payload_slots: 16,
             verify_threads: 2,
+            simd: Simd::best(),
             accounts_max: 4096,
             key_cache_keys: 1024,
             limits: Limits {

@@ -1,0 +1,312 @@
+//! The field of 2^255 - 19, one element at a time, and what a vector of elements must offer.
+//!
+//! [`Fe`] is the scalar reference for every lane routine, the portable backend's only lane, and the form in which lanes
+//! meet scalars. Limbs are 51 bits wide. Two bounds are used throughout:
+//!
+//! * *weak*: every limb below 2^51 + 2^15; what every operation returns.
+//! * *canonical*: the one representation below p with limbs below 2^51; what [`Fe::canonical`] returns.
+
+/// Low 51 bits.
+pub(super) const MASK_51: u64 = (1 << 51) - 1;
+/// Weak bound, exclusive.
+pub(super) const WEAK: u64 = (1 << 51) + (1 << 15);
+/// 4p, limb by limb: at least any weak element, so that a difference never goes below zero.
+pub(super) const FOUR_P: [u64; 5] = [4 * (MASK_51 - 18), 4 * MASK_51, 4 * MASK_51, 4 * MASK_51, 4 * MASK_51];
+
+/// A field element, weak.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fe(pub(super) [u64; 5]);
+
+/// The curve's constant d = -121665 / 121666.
+pub(super) const D: Fe = Fe([929955233495203, 466365720129213, 1662059464998953, 2033849074728123, 1442794654840575]);
+/// 2d.
+pub(super) const D2: Fe = Fe([1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903]);
+/// 1/d.
+pub(super) const D_INVERSE: Fe = Fe([266592072628291, 853561038980284, 1943101592401754, 2007251003935334, 1135829554646364]);
+/// A square root of -1.
+pub(super) const SQRT_M1: Fe = Fe([1718705420411056, 234908883556509, 2233514472574048, 2117202627021982, 765476049583133]);
+
+impl Fe {
+    pub(super) const ZERO: Fe = Fe([0; 5]);
+    pub(super) const ONE: Fe = Fe([1, 0, 0, 0, 0]);
+
+    /// Reads 255 bits, little endian; the top bit is ignored. Any value is accepted: it need not be below p.
+    pub(super) fn from_bytes(bytes: &[u8; 32]) -> Fe {
+        let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        Fe([word(0) & MASK_51, (word(6) >> 3) & MASK_51, (word(12) >> 6) & MASK_51, (word(19) >> 1) & MASK_51, (word(24) >> 12) & MASK_51])
+    }
+
+    /// The representation below p.
+    pub(super) fn canonical(self) -> Fe {
+        let mut limbs = self.carried().0;
+        // Whether the value plus 19 reaches 2^255, that is, whether it is at least p.
+        let mut over = (limbs[0] + 19) >> 51;
+        for limb in &limbs[1..] {
+            over = (limb + over) >> 51;
+        }
+        limbs[0] += 19 * over;
+        for i in 0..4 {
+            limbs[i + 1] += limbs[i] >> 51;
+            limbs[i] &= MASK_51;
+        }
+        limbs[4] &= MASK_51;
+        Fe(limbs)
+    }
+
+    /// One pass of carries: limbs below 2^63 become weak.
+    fn carried(self) -> Fe {
+        let Fe([a, b, c, d, e]) = self;
+        let (ca, cb, cc, cd, ce) = (a >> 51, b >> 51, c >> 51, d >> 51, e >> 51);
+        Fe([(a & MASK_51) + 19 * ce, (b & MASK_51) + ca, (c & MASK_51) + cb, (d & MASK_51) + cc, (e & MASK_51) + cd])
+    }
+
+    fn debug_assert_weak(&self) {
+        debug_assert!(self.0.iter().all(|&limb| limb < WEAK), "{self:?}");
+    }
+}
+
+/// As many field elements as a vector has lanes. Results are weak; arguments must be.
+///
+/// The methods of vector types must only run where their instructions exist: their values are made only inside functions
+/// that [`super::simd`] calls after looking.
+pub(super) trait Field: Copy {
+    /// How many elements.
+    const LANES: usize;
+    /// 64-bit words of one element: a vector is `LIMBS` words for each lane, limb by limb.
+    const LIMBS: usize;
+
+    fn splat(element: &Fe) -> Self;
+    fn from_lanes(elements: &[Fe]) -> Self;
+    fn to_lanes(self, elements: &mut [Fe]);
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn square(self) -> Self;
+    /// Lane i of `one` where bit i of the mask is set, else of `other`.
+    fn select(mask: u32, one: Self, other: Self) -> Self;
+    /// Bit i: lane i is zero.
+    fn zeros(self) -> u32;
+    /// Bit i: lane i is odd, in its representation below p.
+    fn odds(self) -> u32;
+    /// The words, limb by limb, lane by lane.
+    fn words(&self) -> &[u64];
+    fn words_mut(&mut self) -> &mut [u64];
+    /// Three coordinates of each of the packed points, one point a lane.
+    fn gather(points: &[Packed], indices: &[u32]) -> [Self; 3];
+    /// The opposite: lane i of the three coordinates, made canonical, to `packed[i]`.
+    fn pack(coordinates: [Self; 3], packed: &mut [Packed]);
+
+    fn square_times(self, times: usize) -> Self {
+        (0..times).fold(self, |value, _| value.square())
+    }
+}
+
+/// Three field elements as the vectors of one backend read them, two cache lines: 15 words, the last of 16 unused.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Packed(pub(super) [u64; 16]);
+const _: () = assert!(size_of::<Packed>() == 128);
+
+impl Field for Fe {
+    const LANES: usize = 1;
+    const LIMBS: usize = 5;
+
+    fn splat(element: &Fe) -> Fe {
+        *element
+    }
+
+    fn from_lanes(elements: &[Fe]) -> Fe {
+        elements[0]
+    }
+
+    fn to_lanes(self, elements: &mut [Fe]) {
+        elements[0] = self;
+    }
+
+    #[inline]
+    fn add(self, other: Fe) -> Fe {
+        let Fe(mut limbs) = self;
+        limbs.iter_mut().zip(other.0).for_each(|(limb, other)| *limb += other);
+        Fe(limbs).carried()
+    }
+
+    #[inline]
+    fn sub(self, other: Fe) -> Fe {
+        let Fe(mut limbs) = self;
+        for i in 0..5 {
+            limbs[i] = limbs[i] + FOUR_P[i] - other.0[i];
+        }
+        Fe(limbs).carried()
+    }
+
+    #[inline]
+    fn mul(self, other: Fe) -> Fe {
+        self.debug_assert_weak();
+        other.debug_assert_weak();
+        let m = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        let Fe([a0, a1, a2, a3, a4]) = self;
+        let Fe([b0, b1, b2, b3, b4]) = other;
+        // Below 2^56: 19 times a weak limb.
+        let (n1, n2, n3, n4) = (19 * b1, 19 * b2, 19 * b3, 19 * b4);
+        // Each below 5 x 2^51 x 2^56 < 2^110.
+        wide_carried([
+            m(a0, b0) + m(a4, n1) + m(a3, n2) + m(a2, n3) + m(a1, n4),
+            m(a1, b0) + m(a0, b1) + m(a4, n2) + m(a3, n3) + m(a2, n4),
+            m(a2, b0) + m(a1, b1) + m(a0, b2) + m(a4, n3) + m(a3, n4),
+            m(a3, b0) + m(a2, b1) + m(a1, b2) + m(a0, b3) + m(a4, n4),
+            m(a4, b0) + m(a3, b1) + m(a2, b2) + m(a1, b3) + m(a0, b4),
+        ])
+    }
+
+    #[inline]
+    fn square(self) -> Fe {
+        self.debug_assert_weak();
+        let m = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        let Fe([a0, a1, a2, a3, a4]) = self;
+        let (d0, d1, n3, n4) = (2 * a0, 2 * a1, 19 * a3, 19 * a4);
+        wide_carried([
+            m(a0, a0) + 2 * (m(a1, n4) + m(a2, n3)),
+            m(a3, n3) + m(d0, a1) + 2 * m(a2, n4),
+            m(a1, a1) + m(d0, a2) + 2 * m(a4, n3),
+            m(a4, n4) + m(d0, a3) + m(d1, a2),
+            m(a2, a2) + m(d0, a4) + m(d1, a3),
+        ])
+    }
+
+    fn select(mask: u32, one: Fe, other: Fe) -> Fe {
+        if mask & 1 == 1 { one } else { other }
+    }
+
+    fn zeros(self) -> u32 {
+        u32::from(self.canonical().0 == [0; 5])
+    }
+
+    fn odds(self) -> u32 {
+        (self.canonical().0[0] & 1) as u32
+    }
+
+    fn words(&self) -> &[u64] {
+        &self.0
+    }
+
+    fn words_mut(&mut self) -> &mut [u64] {
+        &mut self.0
+    }
+
+    #[inline]
+    fn gather(points: &[Packed], indices: &[u32]) -> [Fe; 3] {
+        let words = &points[indices[0] as usize].0;
+        [0, 5, 10].map(|at| Fe(words[at..at + 5].try_into().expect("five limbs")))
+    }
+
+    fn pack(coordinates: [Fe; 3], packed: &mut [Packed]) {
+        for (coordinate, at) in coordinates.into_iter().zip([0, 5, 10]) {
+            packed[0].0[at..at + 5].copy_from_slice(&coordinate.canonical().0);
+        }
+    }
+}
+
+/// Carries of wide limbs below 2^115: the result is weak.
+#[inline]
+fn wide_carried(mut wide: [u128; 5]) -> Fe {
+    let mut limbs = [0u64; 5];
+    for i in 0..4 {
+        wide[i + 1] += wide[i] >> 51;
+        limbs[i] = wide[i] as u64 & MASK_51;
+    }
+    limbs[4] = wide[4] as u64 & MASK_51;
+    // Below 2^64 / 19: the top carry is below 2^59 for products of weak limbs.
+    limbs[0] += 19 * (wide[4] >> 51) as u64;
+    limbs[1] += limbs[0] >> 51;
+    limbs[0] &= MASK_51;
+    Fe(limbs)
+}
+
+/// x^((p-5)/8) = x^(2^252 - 3), the long part of a square root.
+#[inline(always)]
+pub(super) fn pow_p58<F: Field>(x: F) -> F {
+    let x2 = x.square();
+    let x9 = x2.square_times(2).mul(x);
+    let x11 = x9.mul(x2);
+    let ones5 = x11.square().mul(x9);
+    let ones10 = ones5.square_times(5).mul(ones5);
+    let ones20 = ones10.square_times(10).mul(ones10);
+    let ones40 = ones20.square_times(20).mul(ones20);
+    let ones50 = ones40.square_times(10).mul(ones10);
+    let ones100 = ones50.square_times(50).mul(ones50);
+    let ones200 = ones100.square_times(100).mul(ones100);
+    let ones250 = ones200.square_times(50).mul(ones50);
+    ones250.square_times(2).mul(x)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
+
+    /// Canonical bytes, for comparisons.
+    pub(in super::super) fn bytes(element: Fe) -> [u8; 32] {
+        let limbs = element.canonical().0;
+        let mut bits = [0u8; 32];
+        for (i, bit) in bits.iter_mut().enumerate() {
+            for j in 0..8 {
+                let at = 8 * i + j;
+                if at < 255 {
+                    *bit |= (((limbs[at / 51] >> (at % 51)) & 1) as u8) << j;
+                }
+            }
+        }
+        bits
+    }
+
+    /// Elements that stress carries: zero, one, p - 1, p, all limbs at their bound, and many random ones.
+    pub(in super::super) fn samples(count: usize) -> Vec<Fe> {
+        let mut samples = vec![
+            Fe::ZERO,
+            Fe::ONE,
+            Fe([MASK_51 - 19, MASK_51, MASK_51, MASK_51, MASK_51]),
+            Fe([MASK_51 - 18, MASK_51, MASK_51, MASK_51, MASK_51]),
+            Fe([WEAK - 1; 5]),
+            Fe([MASK_51; 5]),
+            D,
+            SQRT_M1,
+        ];
+        let mut stream = blake3::Hasher::new_derive_key("dynemix test field elements").finalize_xof();
+        while samples.len() < count {
+            let mut bytes = [0; 40];
+            stream.fill(&mut bytes);
+            let limbs: [u64; 5] = std::array::from_fn(|i| u64::from_le_bytes(bytes[8 * i..8 * i + 8].try_into().unwrap()) % WEAK);
+            samples.push(Fe(limbs));
+        }
+        samples
+    }
+
+    #[test]
+    fn constants_are_what_they_are_named() {
+        assert_eq!(bytes(SQRT_M1.square().add(Fe::ONE)), [0; 32]);
+        assert_eq!(bytes(D.add(D)), bytes(D2));
+        assert_eq!(bytes(D.mul(D_INVERSE)), bytes(Fe::ONE));
+        let k = |value: u64| Fe([value, 0, 0, 0, 0]);
+        assert_eq!(bytes(D.mul(k(121_666)).add(k(121_665))), [0; 32]);
+        // The base point's y is 4/5.
+        let y = Fe::from_bytes(ED25519_BASEPOINT_COMPRESSED.as_bytes());
+        assert_eq!(bytes(y.mul(k(5))), bytes(k(4)));
+    }
+
+    #[test]
+    fn arithmetic_keeps_the_laws_of_a_field() {
+        let samples = samples(60);
+        for &a in &samples {
+            assert_eq!(bytes(a.square()), bytes(a.mul(a)));
+            for &b in &samples {
+                assert_eq!(bytes(a.mul(b)), bytes(b.mul(a)));
+                assert_eq!(bytes(a.add(b).sub(b)), bytes(a));
+                assert_eq!(bytes(a.add(b).mul(D)), bytes(a.mul(D).add(b.mul(D))));
+            }
+        }
+        // x^(2^252 - 3) to the eighth is x^(2^255 - 24) = x^(p - 1 - 4): times x^4 it is one.
+        let x = samples[20];
+        assert_eq!(bytes(pow_p58(x).square_times(3).mul(x.square_times(2))), bytes(Fe::ONE));
+    }
+}

@@ -1,0 +1,89 @@
+//! Four 64-bit words at once with AVX2.
+
+use super::field_avx2::transposed;
+use super::sha512::{Padded, Words};
+use std::arch::x86_64::*;
+
+/// Four words.
+#[derive(Clone, Copy)]
+pub(super) struct Words4(__m256i);
+
+// SAFETY (for every `unsafe` below): the intrinsics need AVX2; `Words4` values exist only inside functions that `simd` enters
+// after detecting it. Loads and stores name arrays of sufficient length.
+
+#[inline(always)]
+fn swapped(words: __m256i) -> __m256i {
+    // SAFETY: see above.
+    unsafe {
+        let order = _mm256_broadcastsi128_si256(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+        _mm256_shuffle_epi8(words, order)
+    }
+}
+
+impl Words for Words4 {
+    #[inline(always)]
+    fn splat(word: u64) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe { _mm256_set1_epi64x(word as i64) })
+    }
+
+    #[inline(always)]
+    fn add(self, other: Words4) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe { _mm256_add_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Words4) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe { _mm256_xor_si256(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: u32>(self) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe { _mm256_srl_epi64(self.0, _mm_cvtsi32_si128(BITS as i32)) })
+    }
+
+    #[inline(always)]
+    fn rotate_right<const BITS: u32>(self) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe {
+            let (right, left) = (_mm_cvtsi32_si128(BITS as i32), _mm_cvtsi32_si128(64 - BITS as i32));
+            _mm256_or_si256(_mm256_srl_epi64(self.0, right), _mm256_sll_epi64(self.0, left))
+        })
+    }
+
+    #[inline(always)]
+    fn choose(self, f: Words4, g: Words4) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe { _mm256_xor_si256(g.0, _mm256_and_si256(self.0, _mm256_xor_si256(f.0, g.0))) })
+    }
+
+    #[inline(always)]
+    fn majority(self, b: Words4, c: Words4) -> Words4 {
+        // SAFETY: see the note at the head.
+        Words4(unsafe { _mm256_or_si256(_mm256_and_si256(self.0, b.0), _mm256_and_si256(c.0, _mm256_or_si256(self.0, b.0))) })
+    }
+
+    #[inline(always)]
+    fn load(inputs: &[Padded], at: usize) -> [Words4; 16] {
+        // SAFETY: `at` is 0 or 128 of 256 bytes, so each load of 32 bytes lies inside.
+        let quarter = |at: usize| unsafe {
+            transposed(std::array::from_fn(|lane| swapped(_mm256_load_si256(inputs[lane].bytes()[at..].as_ptr().cast()))))
+        };
+        let quarters = [quarter(at), quarter(at + 32), quarter(at + 64), quarter(at + 96)];
+        std::array::from_fn(|i| Words4(quarters[i / 4][i % 4]))
+    }
+
+    #[inline(always)]
+    fn store(state: [Words4; 8], digests: &mut [[u64; 8]]) {
+        for half in 0..2 {
+            let rows = transposed(std::array::from_fn(|i| swapped(state[4 * half + i].0)));
+            for (row, digest) in rows.into_iter().zip(digests.iter_mut()) {
+                // SAFETY: a digest has eight words, the half begins at 0 or 4.
+                unsafe { _mm256_storeu_si256(digest[4 * half..].as_mut_ptr().cast(), row) }
+            }
+        }
+    }
+}

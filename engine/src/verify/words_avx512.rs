@@ -1,0 +1,97 @@
+//! Eight 64-bit words at once with AVX-512: rotations and three-way logic are single instructions.
+
+use super::field_ifma::transposed;
+use super::sha512::{Padded, Words};
+use std::arch::x86_64::*;
+
+/// Eight words.
+#[derive(Clone, Copy)]
+pub(super) struct Words8(__m512i);
+
+// SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F and BW; `Words8` values exist only inside functions that
+// `simd` enters after detecting them. Loads and stores name arrays of sufficient length.
+
+/// Big-endian words become little-endian ones.
+#[inline(always)]
+fn swapped(words: __m512i) -> __m512i {
+    // SAFETY: see above.
+    unsafe {
+        let order = _mm512_broadcast_i32x4(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+        _mm512_shuffle_epi8(words, order)
+    }
+}
+
+macro_rules! rotate {
+    ($word:expr, $bits:expr, $($known:literal)+) => {
+        // The intrinsic wants a signed constant; these are the amounts that SHA-512 has.
+        match $bits { $($known => _mm512_ror_epi64::<$known>($word),)+ _ => unreachable!() }
+    };
+}
+
+macro_rules! shift {
+    ($word:expr, $bits:expr, $($known:literal)+) => {
+        match $bits { $($known => _mm512_srli_epi64::<$known>($word),)+ _ => unreachable!() }
+    };
+}
+
+impl Words for Words8 {
+    #[inline(always)]
+    fn splat(word: u64) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { _mm512_set1_epi64(word as i64) })
+    }
+
+    #[inline(always)]
+    fn add(self, other: Words8) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { _mm512_add_epi64(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn xor(self, other: Words8) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { _mm512_xor_si512(self.0, other.0) })
+    }
+
+    #[inline(always)]
+    fn shift_right<const BITS: u32>(self) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { shift!(self.0, BITS, 6 7) })
+    }
+
+    #[inline(always)]
+    fn rotate_right<const BITS: u32>(self) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { rotate!(self.0, BITS, 1 8 14 18 19 28 34 39 41 61) })
+    }
+
+    #[inline(always)]
+    fn choose(self, f: Words8, g: Words8) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { _mm512_ternarylogic_epi64::<0xca>(self.0, f.0, g.0) })
+    }
+
+    #[inline(always)]
+    fn majority(self, b: Words8, c: Words8) -> Words8 {
+        // SAFETY: see the note at the head.
+        Words8(unsafe { _mm512_ternarylogic_epi64::<0xe8>(self.0, b.0, c.0) })
+    }
+
+    #[inline(always)]
+    fn load(inputs: &[Padded], at: usize) -> [Words8; 16] {
+        // SAFETY: `at` is 0 or 128 of 256 bytes, so each load of 64 bytes lies inside.
+        let half = |at: usize| unsafe {
+            transposed(std::array::from_fn(|lane| swapped(_mm512_load_si512(inputs[lane].bytes()[at..].as_ptr().cast()))))
+        };
+        let (first, second) = (half(at), half(at + 64));
+        std::array::from_fn(|i| Words8(if i < 8 { first[i] } else { second[i - 8] }))
+    }
+
+    #[inline(always)]
+    fn store(state: [Words8; 8], digests: &mut [[u64; 8]]) {
+        for (row, digest) in transposed(state.map(|words| swapped(words.0))).into_iter().zip(digests) {
+            // SAFETY: a digest has eight words.
+            unsafe { _mm512_storeu_si512(digest.as_mut_ptr().cast(), row) }
+        }
+    }
+}
