@@ -17,6 +17,18 @@ use std::arch::x86_64::*;
 pub(super) struct Fe4([__m256i; 10]);
 
 const LANES: usize = 4;
+
+/// Ten limbs by a rule of their number. Not `array::from_fn`: a closure would be compiled without AVX2 and call every
+/// instruction.
+macro_rules! limbs {
+    (|$i:ident| $limb:expr) => {
+        limbs!(@each $i, $limb, 0 1 2 3 4 5 6 7 8 9)
+    };
+    (@each $i:ident, $limb:expr, $($number:literal)+) => {
+        [$({ let $i: usize = $number; $limb }),+]
+    };
+}
+
 const MASK_26: u64 = (1 << 26) - 1;
 const MASK_25: u64 = (1 << 25) - 1;
 /// 4p by limbs: at least any weak element.
@@ -40,6 +52,12 @@ const FOUR_P: [u64; 10] = [
 fn add64(a: __m256i, b: __m256i) -> __m256i {
     // SAFETY: see above.
     unsafe { _mm256_add_epi64(a, b) }
+}
+
+#[inline(always)]
+fn sub64(a: __m256i, b: __m256i) -> __m256i {
+    // SAFETY: see above.
+    unsafe { _mm256_sub_epi64(a, b) }
 }
 
 #[inline(always)]
@@ -156,7 +174,7 @@ fn mul4(x: &Fe4, y: &Fe4) -> Fe4 {
     let nineteen = splat64(19);
     let mut sums = [splat64(0); 10];
     // 19 times the limbs of y, for the products that wrap around.
-    let wrapped: [__m256i; 10] = std::array::from_fn(|i| times(y[i], nineteen));
+    let wrapped: [__m256i; 10] = limbs!(|i| times(y[i], nineteen));
     macro_rules! row {
         ($i:literal, $($j:literal)+) => {
             let x1 = x[$i];
@@ -190,8 +208,8 @@ fn square_times4(x: &Fe4, times_squared: usize) -> Fe4 {
     for _ in 0..times_squared {
         let x = &value.0;
         let mut sums = [splat64(0); 10];
-        let doubled: [__m256i; 10] = std::array::from_fn(|i| add64(x[i], x[i]));
-        let wrapped: [__m256i; 10] = std::array::from_fn(|i| times(x[i], nineteen));
+        let doubled: [__m256i; 10] = limbs!(|i| add64(x[i], x[i]));
+        let wrapped: [__m256i; 10] = limbs!(|i| times(x[i], nineteen));
         macro_rules! pairs {
             ($i:literal, $($j:literal)*) => {
                 {
@@ -243,46 +261,54 @@ pub(super) fn transposed(rows: [__m256i; 4]) -> [__m256i; 4] {
 #[inline(always)]
 fn canonical(value: Fe4) -> [__m256i; 10] {
     let (mask26, mask25) = (splat64(MASK_26), splat64(MASK_25));
-    // A full chain makes every limb but the first exact; what comes out of the top is at most one.
     let mut limbs = carried(value.0).0;
-    let chain = |limbs: &mut [__m256i; 10]| {
-        for i in 0..9 {
-            let (carry, mask) = if i % 2 == 0 { (carry26(limbs[i]), mask26) } else { (carry25(limbs[i]), mask25) };
-            limbs[i + 1] = add64(limbs[i + 1], carry);
-            limbs[i] = and(limbs[i], mask);
-        }
-    };
-    // Whether the value plus 19 reaches 2^255 (or twice that), that is, how often p is in it.
+    // How often p is in the value: what the value plus 19 carries out of the top.
     let mut over = carry26(add64(limbs[0], splat64(19)));
-    for (i, limb) in limbs.iter().enumerate().skip(1) {
-        let sum = add64(*limb, over);
+    let mut i = 1;
+    while i < 10 {
+        let sum = add64(limbs[i], over);
         over = if i % 2 == 0 { carry26(sum) } else { carry25(sum) };
+        i += 1;
     }
     limbs[0] = add64(limbs[0], times(over, splat64(19)));
-    chain(&mut limbs);
+    let mut i = 0;
+    while i < 9 {
+        let (carry, mask) = if i % 2 == 0 { (carry26(limbs[i]), mask26) } else { (carry25(limbs[i]), mask25) };
+        limbs[i + 1] = add64(limbs[i + 1], carry);
+        limbs[i] = and(limbs[i], mask);
+        i += 1;
+    }
     limbs[9] = and(limbs[9], mask25);
     limbs
 }
 
+/// Four of a packed point's words, from a multiple of four on.
+#[inline(always)]
+fn load4(words: &[u64; 16], at: usize) -> __m256i {
+    debug_assert!(at.is_multiple_of(4) && at < 16);
+    // SAFETY: four words from `at` are inside the sixteen; a packed point is aligned to 64 bytes.
+    unsafe { _mm256_load_si256(words.as_ptr().add(at).cast()) }
+}
+
+/// An even and an odd limb as one word.
+#[inline(always)]
+fn joined(even: __m256i, odd: __m256i) -> __m256i {
+    // SAFETY: see the note at the head.
+    unsafe { _mm256_or_si256(even, _mm256_slli_epi64::<32>(odd)) }
+}
+
 /// Ten limbs as five words of two.
 #[inline(always)]
-fn words_of(limbs: [__m256i; 10]) -> [__m256i; 5] {
-    // SAFETY: see the note at the head.
-    let pair = |i: usize| unsafe { _mm256_or_si256(limbs[2 * i], _mm256_slli_epi64::<32>(limbs[2 * i + 1])) };
-    [pair(0), pair(1), pair(2), pair(3), pair(4)]
+fn words_of(l: [__m256i; 10]) -> [__m256i; 5] {
+    [joined(l[0], l[1]), joined(l[2], l[3]), joined(l[4], l[5]), joined(l[6], l[7]), joined(l[8], l[9])]
 }
 
 /// The opposite of [`words_of`].
 #[inline(always)]
 fn limbs_of(words: [__m256i; 5]) -> Fe4 {
     let low = splat64(u64::from(u32::MAX));
-    let mut limbs = [low; 10];
-    for (i, word) in words.into_iter().enumerate() {
-        limbs[2 * i] = and(word, low);
-        // SAFETY: see the note at the head.
-        limbs[2 * i + 1] = unsafe { _mm256_srli_epi64::<32>(word) };
-    }
-    Fe4(limbs)
+    // SAFETY: see the note at the head.
+    Fe4(limbs!(|i| if i % 2 == 0 { and(words[i / 2], low) } else { unsafe { _mm256_srli_epi64::<32>(words[i / 2]) } }))
 }
 
 /// The two limbs of 51 bits: an even and an odd one.
@@ -296,8 +322,7 @@ impl Field for Fe4 {
 
     #[inline(always)]
     fn splat(element: &Fe) -> Fe4 {
-        let limbs = element.0.map(split);
-        Fe4(std::array::from_fn(|i| splat64(limbs[i / 2][i % 2])))
+        Fe4(limbs!(|i| splat64(split(element.0[i / 2])[i % 2])))
     }
 
     fn from_lanes(elements: &[Fe]) -> Fe4 {
@@ -323,13 +348,12 @@ impl Field for Fe4 {
 
     #[inline(always)]
     fn add(self, other: Fe4) -> Fe4 {
-        carried(std::array::from_fn(|i| add64(self.0[i], other.0[i])))
+        carried(limbs!(|i| add64(self.0[i], other.0[i])))
     }
 
     #[inline(always)]
     fn sub(self, other: Fe4) -> Fe4 {
-        // SAFETY: see the note at the head.
-        carried(std::array::from_fn(|i| unsafe { add64(self.0[i], _mm256_sub_epi64(splat64(FOUR_P[i]), other.0[i])) }))
+        carried(limbs!(|i| add64(self.0[i], sub64(splat64(FOUR_P[i]), other.0[i]))))
     }
 
     #[inline(always)]
@@ -355,16 +379,21 @@ impl Field for Fe4 {
         unsafe {
             let bits = _mm256_set_epi64x(8, 4, 2, 1);
             let lanes = _mm256_cmpeq_epi64(and(splat64(u64::from(mask)), bits), bits);
-            Fe4(std::array::from_fn(|i| _mm256_blendv_epi8(other.0[i], one.0[i], lanes)))
+            Fe4(limbs!(|i| _mm256_blendv_epi8(other.0[i], one.0[i], lanes)))
         }
     }
 
     #[inline(always)]
     fn zeros(self) -> u32 {
+        let l = canonical(self);
         // SAFETY: see the note at the head.
         unsafe {
-            let limbs = canonical(self);
-            let any = limbs[1..].iter().fold(limbs[0], |any, &limb| _mm256_or_si256(any, limb));
+            let mut any = l[0];
+            let mut i = 1;
+            while i < 10 {
+                any = _mm256_or_si256(any, l[i]);
+                i += 1;
+            }
             _mm256_movemask_pd(_mm256_castsi256_pd(_mm256_cmpeq_epi64(any, _mm256_setzero_si256()))) as u32
         }
     }
@@ -389,17 +418,21 @@ impl Field for Fe4 {
 
     #[inline(always)]
     fn gather(points: &[Packed], indices: &[u32]) -> [Fe4; 3] {
-        // SAFETY: each load reads four of a packed point's sixteen words; the index is checked.
-        let row =
-            |lane: usize, quarter: usize| unsafe { _mm256_load_si256(points[indices[lane] as usize].0[4 * quarter..].as_ptr().cast()) };
-        let quarter = |quarter: usize| transposed([row(0, quarter), row(1, quarter), row(2, quarter), row(3, quarter)]);
-        let (a, b, c, d) = (quarter(0), quarter(1), quarter(2), quarter(3));
+        let (p, q, r, s) =
+            (&points[indices[0] as usize], &points[indices[1] as usize], &points[indices[2] as usize], &points[indices[3] as usize]);
+        macro_rules! quarter {
+            ($at:literal) => {
+                transposed([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
+            };
+        }
+        let (a, b, c, d) = (quarter!(0), quarter!(4), quarter!(8), quarter!(12));
         [limbs_of([a[0], a[1], a[2], a[3], b[0]]), limbs_of([b[1], b[2], b[3], c[0], c[1]]), limbs_of([c[2], c[3], d[0], d[1], d[2]])]
     }
 
     #[inline(always)]
     fn pack(coordinates: [Fe4; 3], packed: &mut [Packed]) {
-        let [a, b, c] = coordinates.map(|coordinate| words_of(canonical(coordinate)));
+        let [a, b, c] = coordinates;
+        let (a, b, c) = (words_of(canonical(a)), words_of(canonical(b)), words_of(canonical(c)));
         let zero = splat64(0);
         let quarters = [
             transposed([a[0], a[1], a[2], a[3]]),

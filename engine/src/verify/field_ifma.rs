@@ -21,7 +21,8 @@ pub(super) struct Fe8([__m512i; 5]);
 const LANES: usize = 8;
 
 // SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F, DQ, VL, BW and IFMA; `Fe8` values exist only inside
-// functions that `simd` enters after detecting all of them. Loads and stores name arrays of sufficient length.
+// functions that `simd` enters after detecting all of them. Loads and stores name arrays of sufficient length. Closures and
+// `array::map` are avoided: they would be compiled without these features and call every instruction.
 
 #[inline(always)]
 fn add64(a: __m512i, b: __m512i) -> __m512i {
@@ -59,25 +60,37 @@ fn times19(a: __m512i) -> __m512i {
     unsafe { add64(add64(_mm512_slli_epi64::<4>(a), double(a)), a) }
 }
 
+#[inline(always)]
+fn carry51(a: __m512i) -> __m512i {
+    // SAFETY: see above.
+    unsafe { _mm512_srli_epi64::<51>(a) }
+}
+
+#[inline(always)]
+fn rest51(a: __m512i) -> __m512i {
+    // SAFETY: see above.
+    unsafe { _mm512_and_si512(a, splat64(MASK_51)) }
+}
+
+#[inline(always)]
+fn sub64(a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: see above.
+    unsafe { _mm512_sub_epi64(a, b) }
+}
+
 /// One pass of carries over limbs below 2^62: weak afterwards (a carry is below 2^11, 19 of them below 2^15.3 only for limbs
 /// above 2^61.8; sums here stay below 2^61).
 #[inline(always)]
 fn carried(limbs: [__m512i; 5]) -> Fe8 {
     let [a, b, c, d, e] = limbs;
-    // SAFETY: see above.
-    unsafe {
-        let mask = splat64(MASK_51);
-        let carry = |limb| _mm512_srli_epi64::<51>(limb);
-        let rest = |limb| _mm512_and_si512(limb, mask);
-        Fe8([
-            low(rest(a), carry(e), splat64(19)),
-            add64(rest(b), carry(a)),
-            add64(rest(c), carry(b)),
-            add64(rest(d), carry(c)),
-            add64(rest(e), carry(d)),
-        ])
-        .checked()
-    }
+    Fe8([
+        low(rest51(a), carry51(e), splat64(19)),
+        add64(rest51(b), carry51(a)),
+        add64(rest51(c), carry51(b)),
+        add64(rest51(d), carry51(c)),
+        add64(rest51(e), carry51(d)),
+    ])
+    .checked()
 }
 
 impl Fe8 {
@@ -171,19 +184,35 @@ fn square_times8(a: &Fe8, times: usize) -> Fe8 {
     value
 }
 
+/// Eight of a packed point's words, the first or the last eight.
+#[inline(always)]
+fn load8(points: &[Packed], index: u32, at: usize) -> __m512i {
+    debug_assert!(at == 0 || at == 8);
+    // SAFETY: the index is checked; eight words from 0 or 8 are inside the sixteen; a packed point is aligned to 64 bytes.
+    unsafe { _mm512_load_si512(points[index as usize].0.as_ptr().add(at).cast()) }
+}
+
 /// Eight rows of eight words become eight columns.
 #[inline(always)]
 pub(super) fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
     // SAFETY: see the note at the head.
     unsafe {
-        let pairs = |i: usize| (_mm512_unpacklo_epi64(rows[i], rows[i + 1]), _mm512_unpackhi_epi64(rows[i], rows[i + 1]));
-        let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pairs(0), pairs(2), pairs(4), pairs(6));
+        macro_rules! pairs {
+            ($i:literal) => {
+                (_mm512_unpacklo_epi64(rows[$i], rows[$i + 1]), _mm512_unpackhi_epi64(rows[$i], rows[$i + 1]))
+            };
+        }
+        macro_rules! quads {
+            ($x:ident, $y:ident) => {
+                (_mm512_shuffle_i64x2::<0x88>($x, $y), _mm512_shuffle_i64x2::<0xdd>($x, $y))
+            };
+        }
+        let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pairs!(0), pairs!(2), pairs!(4), pairs!(6));
         // Within each 128-bit block now two lanes of one column; gather the blocks.
-        let quads = |x, y| (_mm512_shuffle_i64x2::<0x88>(x, y), _mm512_shuffle_i64x2::<0xdd>(x, y));
-        let ((b0, b2), (b1, b3)) = (quads(a0, a2), quads(a1, a3));
-        let ((b4, b6), (b5, b7)) = (quads(a4, a6), quads(a5, a7));
-        let ((c0, c4), (c2, c6)) = (quads(b0, b4), quads(b2, b6));
-        let ((c1, c5), (c3, c7)) = (quads(b1, b5), quads(b3, b7));
+        let ((b0, b2), (b1, b3)) = (quads!(a0, a2), quads!(a1, a3));
+        let ((b4, b6), (b5, b7)) = (quads!(a4, a6), quads!(a5, a7));
+        let ((c0, c4), (c2, c6)) = (quads!(b0, b4), quads!(b2, b6));
+        let ((c1, c5), (c3, c7)) = (quads!(b1, b5), quads!(b3, b7));
         [c0, c1, c2, c3, c4, c5, c6, c7]
     }
 }
@@ -191,22 +220,19 @@ pub(super) fn transposed(rows: [__m512i; 8]) -> [__m512i; 8] {
 /// All lanes below p with limbs below 2^51.
 #[inline(always)]
 fn canonical(value: Fe8) -> [__m512i; 5] {
-    // SAFETY: see the note at the head.
-    unsafe {
-        let mask = splat64(MASK_51);
-        let mut limbs = carried(value.0).0;
-        let mut over = _mm512_srli_epi64::<51>(add64(limbs[0], splat64(19)));
-        for limb in &limbs[1..] {
-            over = _mm512_srli_epi64::<51>(add64(*limb, over));
-        }
-        limbs[0] = add64(limbs[0], times19(over));
-        for i in 0..4 {
-            limbs[i + 1] = add64(limbs[i + 1], _mm512_srli_epi64::<51>(limbs[i]));
-            limbs[i] = _mm512_and_si512(limbs[i], mask);
-        }
-        limbs[4] = _mm512_and_si512(limbs[4], mask);
-        limbs
-    }
+    let [a, b, c, d, e] = carried(value.0).0;
+    // Whether the value plus 19 reaches 2^255, that is, whether it is at least p.
+    let mut over = carry51(add64(a, splat64(19)));
+    over = carry51(add64(b, over));
+    over = carry51(add64(c, over));
+    over = carry51(add64(d, over));
+    over = carry51(add64(e, over));
+    let a = add64(a, times19(over));
+    let b = add64(b, carry51(a));
+    let c = add64(c, carry51(b));
+    let d = add64(d, carry51(c));
+    let e = add64(e, carry51(d));
+    [rest51(a), rest51(b), rest51(c), rest51(d), rest51(e)]
 }
 
 impl Field for Fe8 {
@@ -215,7 +241,8 @@ impl Field for Fe8 {
 
     #[inline(always)]
     fn splat(element: &Fe) -> Fe8 {
-        Fe8(element.0.map(splat64))
+        let [a, b, c, d, e] = element.0;
+        Fe8([splat64(a), splat64(b), splat64(c), splat64(d), splat64(e)])
     }
 
     fn from_lanes(elements: &[Fe]) -> Fe8 {
@@ -243,9 +270,13 @@ impl Field for Fe8 {
     #[inline(always)]
     fn sub(self, other: Fe8) -> Fe8 {
         let (Fe8(a), Fe8(b)) = (self, other);
-        // SAFETY: see the note at the head.
-        let limb = |i: usize| unsafe { add64(a[i], _mm512_sub_epi64(splat64(FOUR_P[i]), b[i])) };
-        carried([limb(0), limb(1), limb(2), limb(3), limb(4)])
+        carried([
+            add64(a[0], sub64(splat64(FOUR_P[0]), b[0])),
+            add64(a[1], sub64(splat64(FOUR_P[1]), b[1])),
+            add64(a[2], sub64(splat64(FOUR_P[2]), b[2])),
+            add64(a[3], sub64(splat64(FOUR_P[3]), b[3])),
+            add64(a[4], sub64(splat64(FOUR_P[4]), b[4])),
+        ])
     }
 
     #[inline(always)]
@@ -267,9 +298,17 @@ impl Field for Fe8 {
 
     #[inline(always)]
     fn select(mask: u32, one: Fe8, other: Fe8) -> Fe8 {
+        let (x, y, mask) = (one.0, other.0, mask as __mmask8);
         // SAFETY: see the note at the head.
-        let limb = |i: usize| unsafe { _mm512_mask_blend_epi64(mask as __mmask8, other.0[i], one.0[i]) };
-        Fe8([limb(0), limb(1), limb(2), limb(3), limb(4)])
+        unsafe {
+            Fe8([
+                _mm512_mask_blend_epi64(mask, y[0], x[0]),
+                _mm512_mask_blend_epi64(mask, y[1], x[1]),
+                _mm512_mask_blend_epi64(mask, y[2], x[2]),
+                _mm512_mask_blend_epi64(mask, y[3], x[3]),
+                _mm512_mask_blend_epi64(mask, y[4], x[4]),
+            ])
+        }
     }
 
     #[inline(always)]
@@ -302,22 +341,28 @@ impl Field for Fe8 {
 
     #[inline(always)]
     fn gather(points: &[Packed], indices: &[u32]) -> [Fe8; 3] {
-        // SAFETY: each load reads eight of a packed point's sixteen words; the index is checked.
-        unsafe {
-            let row = |lane: usize, half: usize| _mm512_load_si512(points[indices[lane] as usize].0[8 * half..].as_ptr().cast());
-            let first = transposed(std::array::from_fn(|lane| row(lane, 0)));
-            let second = transposed(std::array::from_fn(|lane| row(lane, 1)));
-            [
-                Fe8([first[0], first[1], first[2], first[3], first[4]]),
-                Fe8([first[5], first[6], first[7], second[0], second[1]]),
-                Fe8([second[2], second[3], second[4], second[5], second[6]]),
-            ]
+        macro_rules! half {
+            ($at:literal) => {
+                transposed([
+                    load8(points, indices[0], $at),
+                    load8(points, indices[1], $at),
+                    load8(points, indices[2], $at),
+                    load8(points, indices[3], $at),
+                    load8(points, indices[4], $at),
+                    load8(points, indices[5], $at),
+                    load8(points, indices[6], $at),
+                    load8(points, indices[7], $at),
+                ])
+            };
         }
+        let (f, s) = (half!(0), half!(8));
+        [Fe8([f[0], f[1], f[2], f[3], f[4]]), Fe8([f[5], f[6], f[7], s[0], s[1]]), Fe8([s[2], s[3], s[4], s[5], s[6]])]
     }
 
     #[inline(always)]
     fn pack(coordinates: [Fe8; 3], packed: &mut [Packed]) {
-        let [a, b, c] = coordinates.map(canonical);
+        let [a, b, c] = coordinates;
+        let (a, b, c) = (canonical(a), canonical(b), canonical(c));
         let first = transposed([a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2]]);
         let second = transposed([b[3], b[4], c[0], c[1], c[2], c[3], c[4], splat64(0)]);
         for (lane, packed) in packed[..LANES].iter_mut().enumerate() {

@@ -9,7 +9,8 @@ use std::arch::x86_64::*;
 pub(super) struct Words4(__m256i);
 
 // SAFETY (for every `unsafe` below): the intrinsics need AVX2; `Words4` values exist only inside functions that `simd` enters
-// after detecting it. Loads and stores name arrays of sufficient length.
+// after detecting it. Loads and stores name arrays of sufficient length. Closures are avoided: they would be compiled without
+// AVX2 and call every instruction.
 
 #[inline(always)]
 fn swapped(words: __m256i) -> __m256i {
@@ -18,6 +19,13 @@ fn swapped(words: __m256i) -> __m256i {
         let order = _mm256_broadcastsi128_si256(_mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
         _mm256_shuffle_epi8(words, order)
     }
+}
+
+/// Four words of an input, from byte `at` on.
+#[inline(always)]
+fn row(input: &Padded, at: usize) -> __m256i {
+    // SAFETY: the slice has the 32 bytes that are loaded.
+    unsafe { swapped(_mm256_loadu_si256(input.bytes()[at..at + 32].as_ptr().cast())) }
 }
 
 impl Words for Words4 {
@@ -68,18 +76,25 @@ impl Words for Words4 {
 
     #[inline(always)]
     fn load(inputs: &[Padded], at: usize) -> [Words4; 16] {
-        // SAFETY: `at` is 0 or 128 of 256 bytes, so each load of 32 bytes lies inside.
-        let quarter = |at: usize| unsafe {
-            transposed(std::array::from_fn(|lane| swapped(_mm256_load_si256(inputs[lane].bytes()[at..].as_ptr().cast()))))
-        };
-        let quarters = [quarter(at), quarter(at + 32), quarter(at + 64), quarter(at + 96)];
-        std::array::from_fn(|i| Words4(quarters[i / 4][i % 4]))
+        macro_rules! quarter {
+            ($offset:literal) => {
+                transposed([
+                    row(&inputs[0], at + $offset),
+                    row(&inputs[1], at + $offset),
+                    row(&inputs[2], at + $offset),
+                    row(&inputs[3], at + $offset),
+                ])
+            };
+        }
+        let (a, b, c, d) = (quarter!(0), quarter!(32), quarter!(64), quarter!(96));
+        [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], c[0], c[1], c[2], c[3], d[0], d[1], d[2], d[3]].map(Words4)
     }
 
     #[inline(always)]
     fn store(state: [Words4; 8], digests: &mut [[u64; 8]]) {
         for half in 0..2 {
-            let rows = transposed(std::array::from_fn(|i| swapped(state[4 * half + i].0)));
+            let s = &state[4 * half..];
+            let rows = transposed([swapped(s[0].0), swapped(s[1].0), swapped(s[2].0), swapped(s[3].0)]);
             for (row, digest) in rows.into_iter().zip(digests.iter_mut()) {
                 // SAFETY: a digest has eight words, the half begins at 0 or 4.
                 unsafe { _mm256_storeu_si256(digest[4 * half..].as_mut_ptr().cast(), row) }

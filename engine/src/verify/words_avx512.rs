@@ -9,7 +9,8 @@ use std::arch::x86_64::*;
 pub(super) struct Words8(__m512i);
 
 // SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F and BW; `Words8` values exist only inside functions that
-// `simd` enters after detecting them. Loads and stores name arrays of sufficient length.
+// `simd` enters after detecting them. Loads and stores name arrays of sufficient length. Closures are avoided: they would be
+// compiled without these features and call every instruction.
 
 /// Big-endian words become little-endian ones.
 #[inline(always)]
@@ -32,6 +33,13 @@ macro_rules! shift {
     ($word:expr, $bits:expr, $($known:literal)+) => {
         match $bits { $($known => _mm512_srli_epi64::<$known>($word),)+ _ => unreachable!() }
     };
+}
+
+/// Eight words of an input, from byte `at` on.
+#[inline(always)]
+fn row(input: &Padded, at: usize) -> __m512i {
+    // SAFETY: the slice has the 64 bytes that are loaded.
+    unsafe { swapped(_mm512_loadu_si512(input.bytes()[at..at + 64].as_ptr().cast())) }
 }
 
 impl Words for Words8 {
@@ -79,17 +87,29 @@ impl Words for Words8 {
 
     #[inline(always)]
     fn load(inputs: &[Padded], at: usize) -> [Words8; 16] {
-        // SAFETY: `at` is 0 or 128 of 256 bytes, so each load of 64 bytes lies inside.
-        let half = |at: usize| unsafe {
-            transposed(std::array::from_fn(|lane| swapped(_mm512_load_si512(inputs[lane].bytes()[at..].as_ptr().cast()))))
-        };
-        let (first, second) = (half(at), half(at + 64));
-        std::array::from_fn(|i| Words8(if i < 8 { first[i] } else { second[i - 8] }))
+        macro_rules! half {
+            ($offset:literal) => {
+                transposed([
+                    row(&inputs[0], at + $offset),
+                    row(&inputs[1], at + $offset),
+                    row(&inputs[2], at + $offset),
+                    row(&inputs[3], at + $offset),
+                    row(&inputs[4], at + $offset),
+                    row(&inputs[5], at + $offset),
+                    row(&inputs[6], at + $offset),
+                    row(&inputs[7], at + $offset),
+                ])
+            };
+        }
+        let (a, b) = (half!(0), half!(64));
+        [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]].map(Words8)
     }
 
     #[inline(always)]
     fn store(state: [Words8; 8], digests: &mut [[u64; 8]]) {
-        for (row, digest) in transposed(state.map(|words| swapped(words.0))).into_iter().zip(digests) {
+        let [a, b, c, d, e, f, g, h] = state;
+        let words = [swapped(a.0), swapped(b.0), swapped(c.0), swapped(d.0), swapped(e.0), swapped(f.0), swapped(g.0), swapped(h.0)];
+        for (row, digest) in transposed(words).into_iter().zip(digests) {
             // SAFETY: a digest has eight words.
             unsafe { _mm512_storeu_si512(digest.as_mut_ptr().cast(), row) }
         }
