@@ -22,8 +22,8 @@ pub(super) struct Fe(pub(super) [u64; 5]);
 pub(super) const D: Fe = Fe([929955233495203, 466365720129213, 1662059464998953, 2033849074728123, 1442794654840575]);
 /// 2d.
 pub(super) const D2: Fe = Fe([1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903]);
-/// 1/d.
-pub(super) const D_INVERSE: Fe = Fe([266592072628291, 853561038980284, 1943101592401754, 2007251003935334, 1135829554646364]);
+/// 1/(2d).
+pub(super) const D2_INVERSE: Fe = Fe([133296036314136, 426780519490142, 971550796200877, 1003625501967667, 1693814684165806]);
 /// A square root of -1.
 pub(super) const SQRT_M1: Fe = Fe([1718705420411056, 234908883556509, 2233514472574048, 2117202627021982, 765476049583133]);
 
@@ -75,6 +75,8 @@ pub(super) trait Field: Copy {
     const LANES: usize;
     /// 64-bit words of one element: a vector is `LIMBS` words for each lane, limb by limb.
     const LIMBS: usize;
+    /// A product before its carries: sums and differences of two of them cost one pass of carries, not three.
+    type Wide: Copy;
 
     fn splat(element: &Fe) -> Self;
     fn from_lanes(elements: &[Fe]) -> Self;
@@ -83,6 +85,16 @@ pub(super) trait Field: Copy {
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
     fn square(self) -> Self;
+    /// A product without its carries; see [`Field::Wide`].
+    fn mul_wide(self, other: Self) -> Self::Wide;
+    /// An element as if it were a product.
+    fn widen(self) -> Self::Wide;
+    /// Twice a product: may be the first argument of a sum or difference.
+    fn wide_double(a: Self::Wide) -> Self::Wide;
+    fn wide_add(a: Self::Wide, b: Self::Wide) -> Self;
+    fn wide_sub(a: Self::Wide, b: Self::Wide) -> Self;
+    /// The carries.
+    fn narrow(a: Self::Wide) -> Self;
     /// Lane i of `one` where bit i of the mask is set, else of `other`.
     fn select(mask: u32, one: Self, other: Self) -> Self;
     /// Bit i: lane i is zero.
@@ -111,6 +123,8 @@ const _: () = assert!(size_of::<Packed>() == 128);
 impl Field for Fe {
     const LANES: usize = 1;
     const LIMBS: usize = 5;
+    // With 128-bit products the carries are cheap: nothing is put off.
+    type Wide = Fe;
 
     fn splat(element: &Fe) -> Fe {
         *element
@@ -172,6 +186,30 @@ impl Field for Fe {
             m(a4, n4) + m(d0, a3) + m(d1, a2),
             m(a2, a2) + m(d0, a4) + m(d1, a3),
         ])
+    }
+
+    fn mul_wide(self, other: Fe) -> Fe {
+        self.mul(other)
+    }
+
+    fn widen(self) -> Fe {
+        self
+    }
+
+    fn wide_double(a: Fe) -> Fe {
+        a.add(a)
+    }
+
+    fn wide_add(a: Fe, b: Fe) -> Fe {
+        a.add(b)
+    }
+
+    fn wide_sub(a: Fe, b: Fe) -> Fe {
+        a.sub(b)
+    }
+
+    fn narrow(a: Fe) -> Fe {
+        a
     }
 
     fn select(mask: u32, one: Fe, other: Fe) -> Fe {
@@ -286,7 +324,7 @@ pub(super) mod tests {
     fn constants_are_what_they_are_named() {
         assert_eq!(bytes(SQRT_M1.square().add(Fe::ONE)), [0; 32]);
         assert_eq!(bytes(D.add(D)), bytes(D2));
-        assert_eq!(bytes(D.mul(D_INVERSE)), bytes(Fe::ONE));
+        assert_eq!(bytes(D2.mul(D2_INVERSE)), bytes(Fe::ONE));
         let k = |value: u64| Fe([value, 0, 0, 0, 0]);
         assert_eq!(bytes(D.mul(k(121_666)).add(k(121_665))), [0; 32]);
         // The base point's y is 4/5.

@@ -31,7 +31,7 @@ macro_rules! limbs {
 
 const MASK_26: u64 = (1 << 26) - 1;
 const MASK_25: u64 = (1 << 25) - 1;
-/// 4p by limbs: at least any weak element.
+/// 4p by limbs: at least any weak element; and shifted by 32 bits, at least any product.
 const FOUR_P: [u64; 10] = [
     4 * (MASK_26 - 18),
     4 * MASK_25,
@@ -169,7 +169,7 @@ impl Fe4 {
 
 #[inline(never)]
 #[target_feature(enable = "avx2")]
-fn mul4(x: &Fe4, y: &Fe4) -> Fe4 {
+fn mul4(x: &Fe4, y: &Fe4) -> [__m256i; 10] {
     let (x, y) = (&x.0, &y.0);
     let nineteen = splat64(19);
     let mut sums = [splat64(0); 10];
@@ -197,7 +197,7 @@ fn mul4(x: &Fe4, y: &Fe4) -> Fe4 {
     row!(7, 0 1 2 3 4 5 6 7 8 9);
     row!(8, 0 1 2 3 4 5 6 7 8 9);
     row!(9, 0 1 2 3 4 5 6 7 8 9);
-    product_carried(sums)
+    sums
 }
 
 #[inline(never)]
@@ -319,6 +319,8 @@ fn split(limb: u64) -> [u64; 2] {
 impl Field for Fe4 {
     const LANES: usize = LANES;
     const LIMBS: usize = 10;
+    /// Even limbs below 2^59.5, odd ones below 2^58.8: ten products of weak limbs, some of them 38-fold.
+    type Wide = [__m256i; 10];
 
     #[inline(always)]
     fn splat(element: &Fe) -> Fe4 {
@@ -358,8 +360,38 @@ impl Field for Fe4 {
 
     #[inline(always)]
     fn mul(self, other: Fe4) -> Fe4 {
+        product_carried(self.mul_wide(other))
+    }
+
+    #[inline(always)]
+    fn mul_wide(self, other: Fe4) -> [__m256i; 10] {
         // SAFETY: see the note at the head.
         unsafe { mul4(&self, &other) }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> [__m256i; 10] {
+        self.0
+    }
+
+    #[inline(always)]
+    fn wide_double(a: [__m256i; 10]) -> [__m256i; 10] {
+        limbs!(|i| add64(a[i], a[i]))
+    }
+
+    #[inline(always)]
+    fn wide_add(a: [__m256i; 10], b: [__m256i; 10]) -> Fe4 {
+        product_carried(limbs!(|i| add64(a[i], b[i])))
+    }
+
+    #[inline(always)]
+    fn wide_sub(a: [__m256i; 10], b: [__m256i; 10]) -> Fe4 {
+        product_carried(limbs!(|i| add64(a[i], sub64(splat64(FOUR_P[i] << 32), b[i]))))
+    }
+
+    #[inline(always)]
+    fn narrow(a: [__m256i; 10]) -> Fe4 {
+        product_carried(a)
     }
 
     #[inline(always)]

@@ -19,6 +19,8 @@ use std::arch::x86_64::*;
 pub(super) struct Fe8([__m512i; 5]);
 
 const LANES: usize = 8;
+/// 2^9 p, limb 0 and the others: at least any product, so that a difference never goes below zero.
+const WIDE_P: [u64; 2] = [(MASK_51 - 18) << 9, MASK_51 << 9];
 
 // SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F, DQ, VL, BW and IFMA; `Fe8` values exist only inside
 // functions that `simd` enters after detecting all of them. Loads and stores name arrays of sufficient length. Closures and
@@ -105,21 +107,21 @@ impl Fe8 {
 
 /// Limbs of a product from its ten halves.
 #[inline(always)]
-fn folded(z: [__m512i; 9], w: [__m512i; 9]) -> Fe8 {
+fn folded(z: [__m512i; 9], w: [__m512i; 9]) -> [__m512i; 5] {
     let upper = [add64(z[5], double(w[4])), add64(z[6], double(w[5])), add64(z[7], double(w[6])), add64(z[8], double(w[7])), double(w[8])];
-    carried([
+    [
         add64(z[0], times19(upper[0])),
         add64(add64(z[1], double(w[0])), times19(upper[1])),
         add64(add64(z[2], double(w[1])), times19(upper[2])),
         add64(add64(z[3], double(w[2])), times19(upper[3])),
         add64(add64(z[4], double(w[3])), times19(upper[4])),
-    ])
+    ]
 }
 
 /// Out of line on purpose: a point operation with seven of these inlined spills more than the call costs.
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma")]
-fn mul8(a: &Fe8, b: &Fe8) -> Fe8 {
+fn mul8(a: &Fe8, b: &Fe8) -> [__m512i; 5] {
     let zero = splat64(0);
     let (mut z, mut w) = ([zero; 9], [zero; 9]);
     let (a, b) = (a.0, b.0);
@@ -179,7 +181,7 @@ fn square_times8(a: &Fe8, times: usize) -> Fe8 {
             z[2 * i] = low(z[2 * i], a[i], a[i]);
             w[2 * i] = high(w[2 * i], a[i], a[i]);
         }
-        value = folded(z, w);
+        value = carried(folded(z, w));
     }
     value
 }
@@ -238,6 +240,8 @@ fn canonical(value: Fe8) -> [__m512i; 5] {
 impl Field for Fe8 {
     const LANES: usize = LANES;
     const LIMBS: usize = 5;
+    /// Limbs below 2^59.1: nine low halves below 2^52 and nine high ones below 2^50.1, some of them 19-fold.
+    type Wide = [__m512i; 5];
 
     #[inline(always)]
     fn splat(element: &Fe) -> Fe8 {
@@ -281,8 +285,45 @@ impl Field for Fe8 {
 
     #[inline(always)]
     fn mul(self, other: Fe8) -> Fe8 {
+        carried(self.mul_wide(other))
+    }
+
+    #[inline(always)]
+    fn mul_wide(self, other: Fe8) -> [__m512i; 5] {
         // SAFETY: see the note at the head.
         unsafe { mul8(&self, &other) }
+    }
+
+    #[inline(always)]
+    fn widen(self) -> [__m512i; 5] {
+        self.0
+    }
+
+    #[inline(always)]
+    fn wide_double(a: [__m512i; 5]) -> [__m512i; 5] {
+        [double(a[0]), double(a[1]), double(a[2]), double(a[3]), double(a[4])]
+    }
+
+    #[inline(always)]
+    fn wide_add(a: [__m512i; 5], b: [__m512i; 5]) -> Fe8 {
+        carried([add64(a[0], b[0]), add64(a[1], b[1]), add64(a[2], b[2]), add64(a[3], b[3]), add64(a[4], b[4])])
+    }
+
+    /// Below 2^60.1 (a doubled product) + 2^60, so the carries' bound holds.
+    #[inline(always)]
+    fn wide_sub(a: [__m512i; 5], b: [__m512i; 5]) -> Fe8 {
+        carried([
+            add64(a[0], sub64(splat64(WIDE_P[0]), b[0])),
+            add64(a[1], sub64(splat64(WIDE_P[1]), b[1])),
+            add64(a[2], sub64(splat64(WIDE_P[1]), b[2])),
+            add64(a[3], sub64(splat64(WIDE_P[1]), b[3])),
+            add64(a[4], sub64(splat64(WIDE_P[1]), b[4])),
+        ])
+    }
+
+    #[inline(always)]
+    fn narrow(a: [__m512i; 5]) -> Fe8 {
+        carried(a)
     }
 
     #[inline(always)]

@@ -12,7 +12,7 @@
 //! nothing here is secret.
 
 use super::field::{Fe, Field, Packed};
-use super::point::{Extended, Niels};
+use super::point::{Extended, Niels, Running};
 
 /// Bits of the short scalars, and of the long ones (below l).
 const SHORT_BITS: usize = 128;
@@ -59,7 +59,7 @@ fn window_bits<F: Field>(short: usize, long: usize) -> usize {
     let cost = |bits: usize| {
         let (short_windows, long_windows) = (windows_of(SHORT_BITS, bits), windows_of(LONG_BITS, bits));
         let additions = 7 * (short * short_windows + long * long_windows);
-        let folding = 2 * 9 * long_windows << (bits - 1);
+        let folding = 2 * 11 * long_windows << (bits - 1);
         additions + folding
     };
     WINDOW_BITS.filter(|bits| 1 << (bits - 1) >= F::LANES).min_by_key(|&bits| cost(bits)).expect("a range of windows")
@@ -201,11 +201,11 @@ fn sort_into_buckets(
 /// Adds up to as many pieces as there are lanes, longest first, side by side.
 #[inline(always)]
 fn add_pieces<F: Field>(table: &[Packed], identity: u32, list: &[u32], pieces: &[Piece]) -> Extended<F> {
-    let mut sum = Extended::from_niels(&gather_step(table, identity, list, pieces, 0));
+    let mut sum = Running::first(&gather_step(table, identity, list, pieces, 0));
     for j in 1..pieces[0].length as usize {
-        sum = sum.add_niels(&gather_step(table, identity, list, pieces, j));
+        sum = sum.add(&gather_step(table, identity, list, pieces, j));
     }
-    sum
+    sum.finished()
 }
 
 /// The `j`-th point of each piece; the neutral point where a piece has ended.
@@ -235,7 +235,8 @@ fn copy_lane<F: Field>(to: &mut Extended<F>, to_lane: usize, from: &Extended<F>,
 }
 
 fn set_lane<F: Field>(to: &mut Extended<F>, lane: usize, point: &Extended<Fe>) {
-    let splat = Extended { x: F::splat(&point.x), y: F::splat(&point.y), z: F::splat(&point.z), t: F::splat(&point.t) };
+    let [minus, plus, z, t] = point.coordinates().map(F::splat);
+    let splat = Extended { minus, plus, z, t };
     copy_lane(to, lane, &splat, lane);
 }
 

@@ -3,15 +3,24 @@
 //! Formulas: H. Hisil, K. Wong, G. Carter, E. Dawson, "Twisted Edwards curves revisited" (2008), complete for every pair of
 //! points of this curve, those of small order included.
 
-use super::field::{D, D_INVERSE, D2, Fe, Field, Packed, SQRT_M1, pow_p58};
+use super::field::{D, D2, D2_INVERSE, Fe, Field, Packed, SQRT_M1, pow_p58};
 
-/// x = X/Z, y = Y/Z, xy = T/Z.
+/// Y - X, Y + X, Z, T with x = X/Z, y = Y/Z, xy = T/Z: additions only ever want difference and sum.
 #[derive(Clone, Copy)]
 pub(super) struct Extended<F> {
-    pub(super) x: F,
-    pub(super) y: F,
+    pub(super) minus: F,
+    pub(super) plus: F,
     pub(super) z: F,
     pub(super) t: F,
+}
+
+/// A running sum of points with Z = 1: as [`Extended`], with Z before its carries, since only its double is wanted.
+#[derive(Clone, Copy)]
+pub(super) struct Running<F: Field> {
+    minus: F,
+    plus: F,
+    z: F::Wide,
+    t: F,
 }
 
 /// y + x, y - x, 2dxy: what an addition of a point with Z = 1 needs of it.
@@ -42,64 +51,76 @@ impl<F: Field> Niels<F> {
     }
 }
 
+impl<F: Field> Running<F> {
+    /// One point: one multiplication.
+    #[inline(always)]
+    pub(super) fn first(niels: &Niels<F>) -> Running<F> {
+        let t = niels.t2d.mul(F::splat(&D2_INVERSE));
+        Running { minus: niels.minus, plus: niels.plus, z: F::splat(&Fe::ONE).widen(), t }
+    }
+
+    /// Seven multiplications, seven passes of carries.
+    #[inline(always)]
+    pub(super) fn add(&self, other: &Niels<F>) -> Running<F> {
+        let a = self.minus.mul_wide(other.minus);
+        let b = self.plus.mul_wide(other.plus);
+        let c = self.t.mul_wide(other.t2d);
+        let d = F::wide_double(self.z);
+        let (e, h) = (F::wide_sub(b, a), F::wide_add(b, a));
+        let (f, g) = (F::wide_sub(d, c), F::wide_add(d, c));
+        let (x, y) = (e.mul_wide(f), g.mul_wide(h));
+        Running { minus: F::wide_sub(y, x), plus: F::wide_add(y, x), z: f.mul_wide(g), t: e.mul(h) }
+    }
+
+    /// The sum.
+    #[inline(always)]
+    pub(super) fn finished(&self) -> Extended<F> {
+        Extended { minus: self.minus, plus: self.plus, z: F::narrow(self.z), t: self.t }
+    }
+}
+
 impl<F: Field> Extended<F> {
     #[inline(always)]
     pub(super) fn identity() -> Extended<F> {
         let (zero, one) = (F::splat(&Fe::ZERO), F::splat(&Fe::ONE));
-        Extended { x: zero, y: one, z: one, t: zero }
-    }
-
-    /// The point itself, scaled by two: one multiplication.
-    #[inline(always)]
-    pub(super) fn from_niels(niels: &Niels<F>) -> Extended<F> {
-        let two = F::splat(&Fe([2, 0, 0, 0, 0]));
-        Extended { x: niels.plus.sub(niels.minus), y: niels.plus.add(niels.minus), z: two, t: niels.t2d.mul(F::splat(&D_INVERSE)) }
-    }
-
-    /// Seven multiplications.
-    #[inline(always)]
-    pub(super) fn add_niels(&self, other: &Niels<F>) -> Extended<F> {
-        let a = self.y.sub(self.x).mul(other.minus);
-        let b = self.y.add(self.x).mul(other.plus);
-        let c = self.t.mul(other.t2d);
-        completed(a, b, c, self.z.add(self.z))
+        Extended { minus: one, plus: one, z: one, t: zero }
     }
 
     /// Nine multiplications.
     #[inline(always)]
     pub(super) fn add(&self, other: &Extended<F>) -> Extended<F> {
-        let a = self.y.sub(self.x).mul(other.y.sub(other.x));
-        let b = self.y.add(self.x).mul(other.y.add(other.x));
-        let c = self.t.mul(other.t).mul(F::splat(&D2));
-        let zz = self.z.mul(other.z);
-        completed(a, b, c, zz.add(zz))
+        let a = self.minus.mul_wide(other.minus);
+        let b = self.plus.mul_wide(other.plus);
+        let c = self.t.mul(other.t).mul_wide(F::splat(&D2));
+        let d = F::wide_double(self.z.mul_wide(other.z));
+        completed(F::wide_sub(b, a), F::wide_sub(d, c), F::wide_add(d, c), F::wide_add(b, a))
     }
 
     /// Four multiplications and four squarings.
     #[inline(always)]
     pub(super) fn doubled(&self) -> Extended<F> {
-        let (xx, yy, zz) = (self.x.square(), self.y.square(), self.z.square());
-        let xy = self.x.add(self.y).square();
+        // Twice X and Y; so Z counts twice as well.
+        let (x, y, z) = (self.plus.sub(self.minus), self.plus.add(self.minus), self.z.add(self.z));
+        let (xx, yy, zz) = (x.square(), y.square(), z.square());
+        let xy = x.add(y).square();
         let h = yy.add(xx);
-        let e = xy.sub(h);
         let g = yy.sub(xx);
-        let f = zz.add(zz).sub(g);
-        Extended { x: e.mul(f), y: g.mul(h), z: f.mul(g), t: e.mul(h) }
+        completed(xy.sub(h), zz.add(zz).sub(g), g, h)
     }
 
     /// Bit i: lane i is the neutral point.
     #[inline(always)]
     pub(super) fn identities(&self) -> u32 {
-        self.x.zeros() & self.y.sub(self.z).zeros()
+        self.plus.sub(self.minus).zeros() & self.plus.sub(self.z).zeros()
     }
 
     /// The coordinates, to copy lanes by the word.
     pub(super) fn coordinates(&self) -> [&F; 4] {
-        [&self.x, &self.y, &self.z, &self.t]
+        [&self.minus, &self.plus, &self.z, &self.t]
     }
 
     pub(super) fn coordinates_mut(&mut self) -> [&mut F; 4] {
-        [&mut self.x, &mut self.y, &mut self.z, &mut self.t]
+        [&mut self.minus, &mut self.plus, &mut self.z, &mut self.t]
     }
 
     /// One lane as a scalar point.
@@ -109,21 +130,20 @@ impl<F: Field> Extended<F> {
             coordinate.to_lanes(&mut elements);
             elements[lane]
         };
-        Extended { x: of(self.x), y: of(self.y), z: of(self.z), t: of(self.t) }
+        Extended { minus: of(self.minus), plus: of(self.plus), z: of(self.z), t: of(self.t) }
     }
 
     /// Negated.
     pub(super) fn negated(&self) -> Extended<F> {
-        let zero = F::splat(&Fe::ZERO);
-        Extended { x: zero.sub(self.x), t: zero.sub(self.t), ..*self }
+        Extended { minus: self.plus, plus: self.minus, z: self.z, t: F::splat(&Fe::ZERO).sub(self.t) }
     }
 }
 
+/// The sum or double with X = EF, Y = GH, Z = FG, T = EH.
 #[inline(always)]
-fn completed<F: Field>(a: F, b: F, c: F, d: F) -> Extended<F> {
-    let (e, h) = (b.sub(a), b.add(a));
-    let (f, g) = (d.sub(c), d.add(c));
-    Extended { x: e.mul(f), y: g.mul(h), z: f.mul(g), t: e.mul(h) }
+fn completed<F: Field>(e: F, f: F, g: F, h: F) -> Extended<F> {
+    let (x, y) = (e.mul_wide(f), g.mul_wide(h));
+    Extended { minus: F::wide_sub(y, x), plus: F::wide_add(y, x), z: f.mul(g), t: e.mul(h) }
 }
 
 /// Decodes as many encodings as there are lanes by ZIP-215's rule: y need not be below p, and x = 0 takes either sign. Writes

@@ -3,7 +3,7 @@
 use super::field::tests::{bytes, samples};
 use super::field::{Fe, Field, Packed};
 use super::msm::{Buffers, Multiple};
-use super::point::Extended;
+use super::point::{Extended, Niels, Running};
 use super::sha512::{self, Padded};
 use super::simd::{Kernels, Simd};
 use super::{Signed, scalar};
@@ -40,6 +40,18 @@ fn field_agrees<F: Field>() {
             let (x, y) = (F::from_lanes(&a), F::from_lanes(&b));
             let pairs = |operation: fn(Fe, Fe) -> Fe| a.iter().zip(&b).map(|(&a, &b)| operation(a, b)).collect::<Vec<_>>();
             check("mul", x.mul(y), pairs(Field::mul));
+            check(
+                "wide_add",
+                F::wide_add(F::wide_double(x.mul_wide(y)), y.mul_wide(y)),
+                pairs(|a, b| a.mul(b).add(a.mul(b)).add(b.square())),
+            );
+            check(
+                "wide_sub",
+                F::wide_sub(F::wide_double(x.mul_wide(y)), x.mul_wide(x)),
+                pairs(|a, b| a.mul(b).add(a.mul(b)).sub(a.square())),
+            );
+            check("widen", F::wide_sub(x.widen(), y.mul_wide(x)), pairs(|a, b| a.sub(b.mul(a))));
+            check("narrow", F::narrow(x.mul_wide(y)), pairs(Field::mul));
             check("add", x.add(y), pairs(Field::add));
             check("sub", x.sub(y), pairs(Field::sub));
             // Results of results, without a detour through scalars that would carry them.
@@ -113,10 +125,9 @@ fn same(point: &Extended<Fe>, reference: &EdwardsPoint) -> bool {
     let encoding = reference.compress().0;
     let mut packed = [Packed::default()];
     assert_eq!(super::point::decode::<Fe>(&[encoding], &mut packed), 1);
-    let reference = Extended::from_niels(&super::point::Niels::<Fe>::gather(&packed, &[0], 0));
-    let cross = |a: Fe, b: Fe| a.mul(b);
-    bytes(cross(point.x, reference.z)) == bytes(cross(reference.x, point.z))
-        && bytes(cross(point.y, reference.z)) == bytes(cross(reference.y, point.z))
+    let reference = Running::first(&Niels::<Fe>::gather(&packed, &[0], 0)).finished();
+    let agree = |ours: Fe, theirs: Fe| bytes(ours.mul(reference.z)) == bytes(theirs.mul(point.z));
+    agree(point.minus, reference.minus) && agree(point.plus, reference.plus) && agree(point.t, reference.t)
 }
 
 #[test]
