@@ -67,8 +67,14 @@ fn good_cases(count: usize) -> Vec<Case> {
         .collect()
 }
 
-fn verifier() -> Verifier {
-    Verifier::new(Arc::new(KeyCache::new(64, Simd::best()).unwrap()))
+/// A verifier for each backend that this CPU has; the others are named. The cache is small: keys are evicted all the time.
+fn each_backend(mut test: impl FnMut(&mut Verifier)) {
+    for simd in Simd::ALL {
+        match KeyCache::new(64, simd) {
+            Ok(keys) => test(&mut Verifier::new(Arc::new(keys))),
+            Err(unavailable) => println!("not tested here: {unavailable}"),
+        }
+    }
 }
 
 fn check(verifier: &mut Verifier, batch: &[&Case]) {
@@ -82,26 +88,55 @@ fn check(verifier: &mut Verifier, batch: &[&Case]) {
 #[test]
 fn every_vector_alone_and_all_together() {
     let cases = published();
-    let mut verifier = verifier();
-    for case in &cases {
-        check(&mut verifier, &[case]);
-    }
-    check(&mut verifier, &cases.iter().collect::<Vec<_>>());
+    each_backend(|verifier| {
+        for case in &cases {
+            check(verifier, &[case]);
+        }
+        check(verifier, &cases.iter().collect::<Vec<_>>());
+    });
 }
 
 #[test]
 fn every_vector_at_every_place_of_small_batches_and_some_of_large_ones() {
     let cases = published();
     let good = good_cases(128);
-    let mut verifier = verifier();
-    for (number, case) in cases.iter().enumerate() {
-        for (size, places) in [(2, vec![0, 1]), (7, (0..7).collect()), (64, vec![number % 64])] {
-            for place in places {
-                let mut batch: Vec<&Case> = good[..size].iter().collect();
-                batch[place] = case;
-                check(&mut verifier, &batch);
+    each_backend(|verifier| {
+        for (number, case) in cases.iter().enumerate() {
+            for (size, places) in [(2, vec![0, 1]), (7, (0..7).collect()), (64, vec![number % 64])] {
+                for place in places {
+                    let mut batch: Vec<&Case> = good[..size].iter().collect();
+                    batch[place] = case;
+                    check(verifier, &batch);
+                }
             }
         }
+    });
+}
+
+/// Powers of two to 16384, clean and with a bad one at either end and in the middle; on several threads at once.
+#[test]
+fn large_batches_agree_on_any_number_of_threads() {
+    let good = good_cases(256);
+    let mut bad = good_cases(1).remove(0);
+    (bad.signature[33], bad.good) = (bad.signature[33] ^ 4, false);
+    for simd in Simd::available() {
+        let keys = Arc::new(KeyCache::new(1024, simd).unwrap());
+        std::thread::scope(|scope| {
+            for thread in 0..3 {
+                let (keys, good, bad) = (keys.clone(), &good, &bad);
+                scope.spawn(move || {
+                    let mut verifier = Verifier::new(keys);
+                    for size in (8..=14).map(|power| 1usize << power).filter(|size| size / 256 % 3 == thread % 3 || *size < 1024) {
+                        let mut batch: Vec<&Case> = (0..size).map(|i| &good[i % good.len()]).collect();
+                        check(&mut verifier, &batch);
+                        for place in [0, size / 2, size - 1] {
+                            batch[place] = bad;
+                        }
+                        check(&mut verifier, &batch);
+                    }
+                });
+            }
+        });
     }
 }
 
@@ -113,17 +148,18 @@ fn every_batch_size_finds_its_bad_ones() {
         case.signature[40] ^= 1;
         case.good = false;
     }
-    let mut verifier = verifier();
-    check(&mut verifier, &[]);
-    for size in 1..=130 {
-        check(&mut verifier, &good[..size].iter().collect::<Vec<_>>());
-        for step in [1, 2, 5, 64] {
-            let pick = |i: usize| if (i + size).is_multiple_of(step) { &bad[i] } else { &good[i] };
-            check(&mut verifier, &(0..size).map(pick).collect::<Vec<_>>());
+    each_backend(|verifier| {
+        check(verifier, &[]);
+        for size in 1..=130 {
+            check(verifier, &good[..size].iter().collect::<Vec<_>>());
+            for step in [1, 2, 5, 64] {
+                let pick = |i: usize| if (i + size).is_multiple_of(step) { &bad[i] } else { &good[i] };
+                check(verifier, &(0..size).map(pick).collect::<Vec<_>>());
+            }
         }
-    }
-    let counters = verifier.counters();
-    assert!(counters.bad > 0 && counters.equations > counters.batches);
+        let counters = verifier.counters();
+        assert!(counters.bad > 0 && counters.equations > counters.batches);
+    });
 }
 
 proptest! {
@@ -142,6 +178,54 @@ proptest! {
             }
             case.good = false;
         }
-        check(&mut verifier(), &cases.iter().collect::<Vec<_>>());
+        each_backend(|verifier| check(verifier, &cases.iter().collect::<Vec<_>>()));
     }
+}
+
+/// Random changes of good signatures, each judged by ed25519-zebra too: 10 million with
+/// `DYNEMIX_MUTATIONS=10000000 cargo test --release -p dynemix-engine --test verdicts mutations_judged -- --nocapture`.
+#[test]
+fn mutations_judged_by_another_library() {
+    let wanted: usize = std::env::var("DYNEMIX_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
+    let good = good_cases(251);
+    let mut stream = blake3::Hasher::new_derive_key("dynemix test mutations").finalize_xof();
+    let mut verifiers: Vec<Verifier> = Simd::available().into_iter().map(|simd| Verifier::new(Arc::new(KeyCache::new(512, simd).unwrap()))).collect();
+    let small_order = load("zip215_small_order.json");
+    let (mut done, mut accepted) = (0, 0);
+    while done < wanted {
+        let mut batch = good_cases(0);
+        for i in 0..97 {
+            let mut dice = [0u8; 8];
+            stream.fill(&mut dice);
+            let source = &good[dice[0] as usize % good.len()];
+            let mut case = Case { name: format!("mutation {}", done + i), message: source.message.clone(), good: false, ..*source };
+            let byte = usize::from(dice[2]);
+            match dice[1] % 8 {
+                0 => {}
+                1 => case.key[byte % 32] ^= 1 << (dice[3] % 8),
+                2 => case.signature[byte % 64] ^= 1 << (dice[3] % 8),
+                3 => case.message[byte % 160] ^= 1 << (dice[3] % 8),
+                4 => case.signature[32..].copy_from_slice(&[dice[3]; 32]),
+                5 => case.key = good[dice[3] as usize % good.len()].key,
+                // A point of small order in place of R or the key, with s = 0 half of the time.
+                kind => {
+                    let point: [u8; 32] = unhex(&small_order[byte % 14]["signature"])[..32].try_into().unwrap();
+                    if kind == 6 { case.key = point } else { case.signature[..32].copy_from_slice(&point) }
+                    if dice[4].is_multiple_of(2) {
+                        case.signature[32..].fill(0);
+                        case.signature[..32].copy_from_slice(&point);
+                    }
+                }
+            }
+            let judged = ed25519_zebra::VerificationKey::try_from(case.key).is_ok_and(|key| key.verify(&ed25519_zebra::Signature::from(case.signature), &case.message).is_ok());
+            case.good = judged;
+            accepted += usize::from(judged);
+            batch.push(case);
+        }
+        let references: Vec<&Case> = batch.iter().collect();
+        verifiers.iter_mut().for_each(|verifier| check(verifier, &references));
+        done += batch.len();
+    }
+    println!("{done} mutations, {accepted} of them accepted by both");
+    assert!(accepted > done / 10 && accepted < done / 2);
 }

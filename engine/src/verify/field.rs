@@ -61,8 +61,8 @@ impl Fe {
         Fe([(a & MASK_51) + 19 * ce, (b & MASK_51) + ca, (c & MASK_51) + cb, (d & MASK_51) + cc, (e & MASK_51) + cd])
     }
 
-    fn debug_assert_weak(&self) {
-        debug_assert!(self.0.iter().all(|&limb| limb < WEAK), "{self:?}");
+    fn debug_assert_loose(&self) {
+        debug_assert!(self.0.iter().all(|&limb| limb < 1 << 54), "{self:?}");
     }
 }
 
@@ -78,7 +78,9 @@ pub(super) trait Field: Copy {
     /// A product before its carries: sums and differences of two of them cost one pass of carries, not three.
     type Wide: Copy;
 
+    /// From weak elements.
     fn splat(element: &Fe) -> Self;
+    /// From weak elements, one a lane.
     fn from_lanes(elements: &[Fe]) -> Self;
     fn to_lanes(self, elements: &mut [Fe]);
     fn add(self, other: Self) -> Self;
@@ -123,7 +125,7 @@ const _: () = assert!(size_of::<Packed>() == 128);
 impl Field for Fe {
     const LANES: usize = 1;
     const LIMBS: usize = 5;
-    // With 128-bit products the carries are cheap: nothing is put off.
+    /// A product with its carries; its sums and differences are loose, which a multiplication takes.
     type Wide = Fe;
 
     fn splat(element: &Fe) -> Fe {
@@ -148,22 +150,23 @@ impl Field for Fe {
     #[inline]
     fn sub(self, other: Fe) -> Fe {
         let Fe(mut limbs) = self;
+        // 16p: the other may be loose.
         for i in 0..5 {
-            limbs[i] = limbs[i] + FOUR_P[i] - other.0[i];
+            limbs[i] = limbs[i] + 4 * FOUR_P[i] - other.0[i];
         }
         Fe(limbs).carried()
     }
 
     #[inline]
     fn mul(self, other: Fe) -> Fe {
-        self.debug_assert_weak();
-        other.debug_assert_weak();
+        self.debug_assert_loose();
+        other.debug_assert_loose();
         let m = |a: u64, b: u64| u128::from(a) * u128::from(b);
         let Fe([a0, a1, a2, a3, a4]) = self;
         let Fe([b0, b1, b2, b3, b4]) = other;
-        // Below 2^56: 19 times a weak limb.
+        // Below 2^59: 19 times a loose limb.
         let (n1, n2, n3, n4) = (19 * b1, 19 * b2, 19 * b3, 19 * b4);
-        // Each below 5 x 2^51 x 2^56 < 2^110.
+        // Each below 5 x 2^54 x 2^59 < 2^116, the last, without wrapped products, below 5 x 2^108.
         wide_carried([
             m(a0, b0) + m(a4, n1) + m(a3, n2) + m(a2, n3) + m(a1, n4),
             m(a1, b0) + m(a0, b1) + m(a4, n2) + m(a3, n3) + m(a2, n4),
@@ -175,7 +178,7 @@ impl Field for Fe {
 
     #[inline]
     fn square(self) -> Fe {
-        self.debug_assert_weak();
+        self.debug_assert_loose();
         let m = |a: u64, b: u64| u128::from(a) * u128::from(b);
         let Fe([a0, a1, a2, a3, a4]) = self;
         let (d0, d1, n3, n4) = (2 * a0, 2 * a1, 19 * a3, 19 * a4);
@@ -196,20 +199,25 @@ impl Field for Fe {
         self
     }
 
+    #[inline]
     fn wide_double(a: Fe) -> Fe {
-        a.add(a)
+        Fe::wide_add(a, a)
     }
 
+    #[inline]
     fn wide_add(a: Fe, b: Fe) -> Fe {
-        a.add(b)
+        let (Fe(a), Fe(b)) = (a, b);
+        Fe([a[0] + b[0], a[1] + b[1], a[2] + b[2], a[3] + b[3], a[4] + b[4]])
     }
 
+    #[inline]
     fn wide_sub(a: Fe, b: Fe) -> Fe {
-        a.sub(b)
+        let (Fe(a), Fe(b), p) = (a, b, FOUR_P);
+        Fe([a[0] + p[0] - b[0], a[1] + p[1] - b[1], a[2] + p[2] - b[2], a[3] + p[3] - b[3], a[4] + p[4] - b[4]])
     }
 
     fn narrow(a: Fe) -> Fe {
-        a
+        a.carried()
     }
 
     fn select(mask: u32, one: Fe, other: Fe) -> Fe {
@@ -245,7 +253,7 @@ impl Field for Fe {
     }
 }
 
-/// Carries of wide limbs below 2^115: the result is weak.
+/// Carries of wide limbs below 2^116, the last below 2^111: the result is weak.
 #[inline]
 fn wide_carried(mut wide: [u128; 5]) -> Fe {
     let mut limbs = [0u64; 5];
@@ -254,7 +262,7 @@ fn wide_carried(mut wide: [u128; 5]) -> Fe {
         limbs[i] = wide[i] as u64 & MASK_51;
     }
     limbs[4] = wide[4] as u64 & MASK_51;
-    // Below 2^64 / 19: the top carry is below 2^59 for products of weak limbs.
+    // The top carry is below 2^59.5, so 19 of it fit.
     limbs[0] += 19 * (wide[4] >> 51) as u64;
     limbs[1] += limbs[0] >> 51;
     limbs[0] &= MASK_51;

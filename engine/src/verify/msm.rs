@@ -235,7 +235,8 @@ fn copy_lane<F: Field>(to: &mut Extended<F>, to_lane: usize, from: &Extended<F>,
 }
 
 fn set_lane<F: Field>(to: &mut Extended<F>, lane: usize, point: &Extended<Fe>) {
-    let [minus, plus, z, t] = point.coordinates().map(F::splat);
+    // Scalar sums may be loose, lanes must be weak.
+    let [minus, plus, z, t] = point.coordinates().map(|&coordinate| F::splat(&Fe::narrow(coordinate)));
     let splat = Extended { minus, plus, z, t };
     copy_lane(to, lane, &splat, lane);
 }
