@@ -189,7 +189,8 @@ fn mutations_judged_by_another_library() {
     let wanted: usize = std::env::var("DYNEMIX_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
     let good = good_cases(251);
     let mut stream = blake3::Hasher::new_derive_key("dynemix test mutations").finalize_xof();
-    let mut verifiers: Vec<Verifier> = Simd::available().into_iter().map(|simd| Verifier::new(Arc::new(KeyCache::new(512, simd).unwrap()))).collect();
+    let mut verifiers: Vec<Verifier> =
+        Simd::available().into_iter().map(|simd| Verifier::new(Arc::new(KeyCache::new(512, simd).unwrap()))).collect();
     let small_order = load("zip215_small_order.json");
     let (mut done, mut accepted) = (0, 0);
     while done < wanted {
@@ -210,14 +211,19 @@ fn mutations_judged_by_another_library() {
                 // A point of small order in place of R or the key, with s = 0 half of the time.
                 kind => {
                     let point: [u8; 32] = unhex(&small_order[byte % 14]["signature"])[..32].try_into().unwrap();
-                    if kind == 6 { case.key = point } else { case.signature[..32].copy_from_slice(&point) }
+                    if kind == 6 {
+                        case.key = point
+                    } else {
+                        case.signature[..32].copy_from_slice(&point)
+                    }
                     if dice[4].is_multiple_of(2) {
                         case.signature[32..].fill(0);
                         case.signature[..32].copy_from_slice(&point);
                     }
                 }
             }
-            let judged = ed25519_zebra::VerificationKey::try_from(case.key).is_ok_and(|key| key.verify(&ed25519_zebra::Signature::from(case.signature), &case.message).is_ok());
+            let judged = ed25519_zebra::VerificationKey::try_from(case.key)
+                .is_ok_and(|key| key.verify(&ed25519_zebra::Signature::from(case.signature), &case.message).is_ok());
             case.good = judged;
             accepted += usize::from(judged);
             batch.push(case);

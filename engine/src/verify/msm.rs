@@ -157,17 +157,20 @@ fn sort_into_buckets(
     // Digit 0 has a bucket of its own, at 0, that nobody reads.
     counts.clear();
     counts.resize(buckets + 2, 0);
-    for digit in short_digits.iter().chain(long_digits) {
-        counts[digit.unsigned_abs() as usize + 1] += 1;
+    // A loop for each slice: over a chain of both every step would ask which one it is in.
+    for digits in [short_digits, long_digits] {
+        for digit in digits {
+            counts[usize::from(digit.unsigned_abs()) + 1] += 1;
+        }
     }
     for i in 1..counts.len() {
         counts[i] += counts[i - 1];
     }
     list.resize(short_digits.len() + long_digits.len(), 0);
     let mut enter = |digit: i16, point: u32| {
-        let place = &mut counts[digit.unsigned_abs() as usize];
-        list[*place as usize] = point | (u32::from(digit < 0) << 31);
-        *place += 1;
+        let place = &mut counts[usize::from(digit.unsigned_abs())];
+        list[*place as usize] = point | (digit as u32 & (1 << 31));
+        *place = place.wrapping_add(1);
     };
     short_digits.iter().zip(short).for_each(|(&digit, multiple)| enter(digit, multiple.point));
     long_digits.iter().zip(long).for_each(|(&digit, multiple)| enter(digit, multiple.point));

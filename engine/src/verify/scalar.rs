@@ -24,7 +24,8 @@ pub(super) fn words_of(bytes: &[u8; 32]) -> [u64; 4] {
 
 #[inline(always)]
 fn multiply_add(sum: &mut u64, a: u64, b: u64, carry: u64) -> u64 {
-    let wide = u128::from(a) * u128::from(b) + u128::from(*sum) + u128::from(carry);
+    // At most (2^64 - 1)^2 + 2 (2^64 - 1) = 2^128 - 1.
+    let wide = u128::from(a).wrapping_mul(u128::from(b)).wrapping_add(u128::from(*sum)).wrapping_add(u128::from(carry));
     *sum = wide as u64;
     (wide >> 64) as u64
 }
