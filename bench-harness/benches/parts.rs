@@ -38,7 +38,7 @@ fn lock_free(criterion: &mut Criterion) {
 }
 
 fn transactions(criterion: &mut Criterion) {
-    let spec = WorkloadSpec { seed: 1, accounts: COUNT as u64, invalid_share: 0.0, expires_slot: 9 };
+    let spec = WorkloadSpec { seed: 1, accounts: COUNT as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 9 };
     let cells = Workload::new(&spec, &[1; 32], COUNT as u64, |_| ()).cells;
     let parameters = ChainParameters::default();
     let mut group = criterion.benchmark_group("transaction");

@@ -52,6 +52,8 @@ pub struct EngineOptions {
     pub connections: usize,
     /// Share of broken signatures.
     pub invalid_share: f64,
+    /// Share of the connections that send broken signatures.
+    pub invalid_connections: f64,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
     /// Offered transactions a second; none: as many as the engine takes.
@@ -178,6 +180,8 @@ pub struct EngineReport {
     /// Final ones.
     #[serde(rename = "final")]
     pub finals: u64,
+    /// Final ones a second on connections that send no broken signatures.
+    pub honest_tps_final: f64,
     /// Refused ones by reason.
     pub refused: BTreeMap<String, u64>,
     /// Seconds from the first send to the last answer.
@@ -279,8 +283,10 @@ pub fn run(
     if options.accounts == 0 || options.connections == 0 || options.cores == 0 || options.slot_ms == 0 {
         return Err(EngineBenchError::Options("--accounts, --connections, --cores and --slot-ms must be at least 1".into()));
     }
-    if !(0.0..=1.0).contains(&options.invalid_share) {
-        return Err(EngineBenchError::Options(format!("--invalid-share is a share between 0 and 1, not {}", options.invalid_share)));
+    for (flag, share) in [("--invalid-share", options.invalid_share), ("--invalid-connections", options.invalid_connections)] {
+        if !(0.0..=1.0).contains(&share) {
+            return Err(EngineBenchError::Options(format!("{flag} is a share between 0 and 1, not {share}")));
+        }
     }
     // What verification alone would allow; the engine cannot do more.
     let verify_rate = rate_estimate(options.seed, options.simd) * options.cores as f64;
@@ -320,6 +326,7 @@ pub fn run(
         seed: options.seed,
         accounts: options.accounts,
         invalid_share: options.invalid_share,
+        invalid_connections: (options.invalid_connections * options.connections as f64).round() as usize,
         expires_slot: EXPIRES_SLOT,
         transactions,
         seconds: (!fixed).then_some(options.seconds),
@@ -425,6 +432,7 @@ fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSum
         seed: options.seed,
         offered: result.offered,
         finals: result.finals,
+        honest_tps_final: if options.invalid_share > 0.0 { result.honest_finals as f64 / result.honest_elapsed_s.max(1e-9) } else { tps_final },
         refused: result.refused.clone(),
         elapsed_s: result.elapsed_s,
         tps_final,
@@ -469,6 +477,7 @@ impl EngineReport {
             ("offered", format!("{} in {:.1} s over {} connections", grouped(self.offered), self.elapsed_s, self.connections)),
             ("final", format!("{} in {} blocks, the largest {}", grouped(self.finals), self.height, grouped(self.block_transactions_max))),
             ("refused", refused),
+            ("honest connections", format!("{} TPS final", grouped(self.honest_tps_final as u64))),
             ("limited by", limit.into()),
             (
                 "latency",

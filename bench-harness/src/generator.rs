@@ -43,6 +43,8 @@ pub struct GeneratorOrder {
     pub accounts: u64,
     /// Share of broken signatures.
     pub invalid_share: f64,
+    /// Connections that send any; the first ones.
+    pub invalid_connections: usize,
     /// `expires_slot` of all.
     pub expires_slot: u64,
     /// How many to sign.
@@ -82,8 +84,12 @@ pub struct GeneratorResult {
     pub offered: u64,
     /// Answered as final.
     pub finals: u64,
+    /// Of them on connections that send no broken signatures.
+    pub honest_finals: u64,
     /// Answered otherwise, by reason.
     pub refused: BTreeMap<String, u64>,
+    /// From the first send to the last final answer on such a connection.
+    pub honest_elapsed_s: f64,
     /// From the first send to the last answer.
     pub elapsed_s: f64,
     /// CPU time of sending and counting, without signing.
@@ -224,8 +230,13 @@ pub fn run_child() -> Result<(), GeneratorError> {
 
 /// Signs everything and opens the connections. A sender's transactions all go over one connection, so they stay in order.
 fn prepare(order: &GeneratorOrder) -> Result<Vec<Lane>, GeneratorError> {
-    let spec =
-        WorkloadSpec { seed: order.seed, accounts: order.accounts, invalid_share: order.invalid_share, expires_slot: order.expires_slot };
+    let spec = WorkloadSpec {
+        seed: order.seed,
+        accounts: order.accounts,
+        invalid_share: order.invalid_share,
+        invalid_senders: (order.connections.max(1) as u64, order.invalid_connections as u64),
+        expires_slot: order.expires_slot,
+    };
     let signed = AtomicU64::new(0);
     let workload = Workload::new(&spec, &order.transaction_prefix, order.transactions, |count| {
         let before = signed.fetch_add(count, Ordering::Relaxed);
@@ -299,13 +310,13 @@ fn drive(order: &GeneratorOrder, lanes: &mut [Lane]) -> Result<GeneratorResult, 
     }
     let mut latency = Histogram::<u64>::new_with_bounds(1_000, 600_000_000_000, 3).expect("constant bounds");
     let mut refused = RefusalCounters::default();
-    let (mut finals, mut answered, mut told, mut wave) = (0u64, 0u64, 0u64, 0usize);
+    let (mut finals, mut honest_finals, mut answered, mut told, mut wave) = (0u64, 0u64, 0u64, 0u64, 0usize);
     let window = (order.window / lanes.len() as u64).max(FRAME_CELLS as u64);
     let total: u64 = lanes.iter().map(Lane::cells).sum();
     let (start, cpu_start) = (Instant::now(), cpu_time());
     let end = order.seconds.map(Duration::from_secs_f64);
     let (mut last_answer, mut idle) = (start, Duration::ZERO);
-    let mut stopped = false;
+    let (mut stopped, mut honest_elapsed) = (false, 0);
     let mut buffer = vec![0u8; 256 * 1024];
     loop {
         let elapsed = start.elapsed();
@@ -376,6 +387,10 @@ fn drive(order: &GeneratorOrder, lanes: &mut [Lane]) -> Result<GeneratorResult, 
                         Some(refusal) => refused.add(refusal, 1),
                         None => {
                             finals += 1;
+                            if place >= order.invalid_connections {
+                                honest_finals += 1;
+                                honest_elapsed = now;
+                            }
                             latency.saturating_record(now.saturating_sub(lane.due[ordinal as usize]));
                         }
                     }
@@ -394,7 +409,9 @@ fn drive(order: &GeneratorOrder, lanes: &mut [Lane]) -> Result<GeneratorResult, 
     Ok(GeneratorResult {
         offered: answered,
         finals,
+        honest_finals,
         refused: refused.nonzero().map(|(refusal, count)| (refusal.name().to_owned(), count)).collect(),
+        honest_elapsed_s: honest_elapsed as f64 / 1e9,
         elapsed_s: elapsed.as_secs_f64(),
         cpu_s: (cpu_time() - cpu_start).as_secs_f64(),
         latency_ms: [latency.value_at_quantile(0.5), latency.value_at_quantile(0.99), latency.max()].map(milliseconds),

@@ -106,7 +106,7 @@ struct Input {
 const NAMESPACE: &[u8] = b"";
 
 fn input(seed: u64, count: usize) -> Input {
-    let spec = WorkloadSpec { seed, accounts: count as u64, invalid_share: 0.0, expires_slot: 1 };
+    let spec = WorkloadSpec { seed, accounts: count as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 1 };
     let cells = Workload::new(&spec, &PREFIX, count as u64, |_| ()).cells;
     let message = |cell: &Cell| {
         let mut message = [0; SIGNED_BYTES];
@@ -166,7 +166,7 @@ fn commonware_batches(input: &Input, count: usize, size: usize) {
 
 /// A quick measurement of one core, for sizing a load: signatures a second in batches of 1024.
 pub fn rate_estimate(seed: u64, simd: Simd) -> f64 {
-    let spec = WorkloadSpec { seed, accounts: MEASURED_MIN as u64, invalid_share: 0.0, expires_slot: 1 };
+    let spec = WorkloadSpec { seed, accounts: MEASURED_MIN as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 1 };
     let cells = Workload::new(&spec, &PREFIX, MEASURED_MIN as u64, |_| ()).cells;
     let keys = KeyCache::new(2 * MEASURED_MIN, simd).expect("asked for an available backend");
     let (mut verifier, mut verdicts) = (Verifier::new(Arc::new(keys)), Vec::new());

@@ -130,8 +130,10 @@ pub struct WorkloadSpec {
     pub seed: u64,
     /// Accounts at genesis.
     pub accounts: u64,
-    /// Share of transactions whose signature is broken.
+    /// Share of transactions whose signature is broken, among the senders that break any.
     pub invalid_share: f64,
+    /// Which senders break any: those whose index modulo the first number is below the second.
+    pub invalid_senders: (u64, u64),
     /// `expires_slot` of every transaction.
     pub expires_slot: u64,
 }
@@ -175,7 +177,7 @@ fn coprime_step(choices: &mut Choices, n: u64) -> u64 {
 impl Workload {
     /// Draws and signs `transactions` transactions for the chain with this prefix. `progress` hears how many are signed.
     pub fn new(spec: &WorkloadSpec, prefix: &Prefix, transactions: u64, progress: impl Fn(u64) + Sync) -> Workload {
-        let WorkloadSpec { seed, accounts, invalid_share, expires_slot } = *spec;
+        let WorkloadSpec { seed, accounts, invalid_share, invalid_senders, expires_slot } = *spec;
         let mut choices = Choices::new(seed, 1);
         let (sender_step, recipient_step) = (coprime_step(&mut choices, accounts), coprime_step(&mut choices, accounts));
         let walk = |k: u64, step: u64| (u128::from(k) * u128::from(step) % u128::from(accounts)) as u64;
@@ -190,7 +192,8 @@ impl Workload {
         let mut drawn = Vec::with_capacity(transactions as usize);
         for k in 0..transactions {
             let sender = walk(k % accounts, sender_step) as usize;
-            let bad = invalid_share > 0.0 && choices.chance(invalid_share);
+            let breaks = sender as u64 % invalid_senders.0 < invalid_senders.1;
+            let bad = invalid_share > 0.0 && breaks && choices.chance(invalid_share);
             senders.push(sender as u32);
             drawn.push((sequences[sender], bad));
             sequences[sender] += u32::from(!bad);
@@ -249,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_independent_library_accepts_every_signature_that_is_not_broken() {
-        let spec = WorkloadSpec { seed: 3, accounts: 50, invalid_share: 0.2, expires_slot: 9 };
+        let spec = WorkloadSpec { seed: 3, accounts: 50, invalid_share: 0.2, invalid_senders: (1, 1), expires_slot: 9 };
         let prefix = [5; 32];
         let workload = Workload::new(&spec, &prefix, 3_000, |_| ());
         let keys = genesis(3, 50);
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn senders_are_distinct_in_each_round_and_sequences_count_the_good_ones() {
-        let spec = WorkloadSpec { seed: 4, accounts: 97, invalid_share: 0.1, expires_slot: 9 };
+        let spec = WorkloadSpec { seed: 4, accounts: 97, invalid_share: 0.1, invalid_senders: (1, 1), expires_slot: 9 };
         let workload = Workload::new(&spec, &[0; 32], 970, |_| ());
         for round in workload.senders.chunks(97) {
             let mut round = round.to_vec();

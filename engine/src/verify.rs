@@ -69,11 +69,25 @@ pub struct VerifyCounters {
     pub equations: u64,
 }
 
+impl VerifyCounters {
+    /// Both together.
+    pub fn plus(&self, other: &VerifyCounters) -> VerifyCounters {
+        VerifyCounters {
+            signatures: self.signatures + other.signatures,
+            bad: self.bad + other.bad,
+            batches: self.batches + other.batches,
+            equations: self.equations + other.equations,
+        }
+    }
+}
+
 /// One thread's verifier: buffers, coefficients, and a share in the key cache.
 pub struct Verifier {
     keys: Arc<KeyCache>,
     coefficients: Coefficients,
     batch: Batch,
+    /// Moving average of bad signatures in 65 536.
+    bad_average: u64,
     counters: VerifyCounters,
 }
 
@@ -81,7 +95,7 @@ impl Verifier {
     /// A verifier with a share in this cache, of the cache's backend.
     pub fn new(keys: Arc<KeyCache>) -> Verifier {
         let batch = Batch::new(keys.kernels());
-        Verifier { keys, coefficients: Coefficients::random(), batch, counters: VerifyCounters::default() }
+        Verifier { keys, coefficients: Coefficients::random(), batch, bad_average: 0, counters: VerifyCounters::default() }
     }
 
     /// What it has done.
@@ -98,11 +112,25 @@ impl Verifier {
             self.counters.equations += count as u64;
         } else {
             self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
-            self.resolve(0..self.batch.len(), None, &signed, verdicts);
+            let (terms, length) = (self.batch.len(), self.run_length(count));
+            for start in (0..terms).step_by(length) {
+                self.resolve(start..(start + length).min(terms), None, &signed, verdicts);
+            }
         }
+        let bad = verdicts.iter().filter(|good| !**good).count() as u64;
+        self.bad_average = (3 * self.bad_average + bad * 65_536 / count.max(1) as u64) / 4;
         self.counters.signatures += count as u64;
-        self.counters.bad += verdicts.iter().filter(|good| !**good).count() as u64;
+        self.counters.bad += bad;
         self.counters.batches += 1;
+    }
+
+    /// How many terms to begin an equation with: all, unless so many were bad lately that long runs are sure to fail. Then
+    /// runs that hold about one bad signature, which is where halving begins to pay.
+    fn run_length(&self, count: usize) -> usize {
+        if self.bad_average * (count as u64) < 65_536 {
+            return count.max(1);
+        }
+        ((65_536 / self.bad_average) as usize).next_power_of_two().clamp(16, count.max(16))
     }
 
     /// Finds the verdicts of a run of terms. `known` is the run's Q, if a subtraction gave it.

@@ -139,6 +139,9 @@ struct EngineArgs {
     /// Share of transactions with a broken signature, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     invalid_share: f64,
+    /// Share of the connections that send broken signatures, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    invalid_connections: f64,
     /// Length of a slot
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     slot_ms: u64,
@@ -203,11 +206,36 @@ struct ApplyArgs {
 
 impl EngineArgs {
     fn options(self) -> Result<EngineOptions, Unavailable> {
-        let EngineArgs { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed, simd } = self;
+        let EngineArgs {
+            accounts,
+            seconds,
+            transactions,
+            cores,
+            connections,
+            invalid_share,
+            invalid_connections,
+            slot_ms,
+            rate,
+            seed,
+            simd,
+        } = self;
         let simd = simd.simd.0.unwrap_or_else(Simd::best).required()?;
         let cores = cores.unwrap_or_else(machine::cores);
         let progress = std::io::stderr().is_terminal();
-        Ok(EngineOptions { accounts, seconds, transactions, cores, connections, invalid_share, slot_ms, rate, seed, simd, progress })
+        Ok(EngineOptions {
+            accounts,
+            seconds,
+            transactions,
+            cores,
+            connections,
+            invalid_share,
+            invalid_connections,
+            slot_ms,
+            rate,
+            seed,
+            simd,
+            progress,
+        })
     }
 }
 

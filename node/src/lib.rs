@@ -16,5 +16,6 @@ pub mod mapped;
 pub mod minter;
 pub mod receive;
 pub mod stage;
+pub mod suspicion;
 pub mod topology;
 pub mod verify;

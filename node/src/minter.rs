@@ -5,6 +5,7 @@ use crate::ledger::{LedgerAccounts, LedgerError, LedgerProgress, LedgerStage, Le
 use crate::mapped::{MappedMemory, regions};
 use crate::receive::{Clients, ClientsShare, ReceiveStage};
 use crate::stage::{Outlet, RefusalBoard, StageAccount, StageHandle, StageTimes, Wake, sleeper};
+use crate::suspicion::Suspicion;
 use crate::topology::{Sizes, in_flight_places, topology};
 use crate::verify::VerifyStage;
 use dynemix_engine::arena::Arena;
@@ -19,7 +20,7 @@ use dynemix_engine::refusal::RefusalCounters;
 use dynemix_engine::ring::{Consumer, Producer, Word, ring};
 use dynemix_engine::state::{ApplyError, GenesisError, State, StateLayout};
 use dynemix_engine::topology::{Topology, TopologyError};
-use dynemix_engine::verify::{KeyCache, Unavailable, Verifier, VerifyCounters};
+use dynemix_engine::verify::{KeyCache, Unavailable, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
 use dynemix_storage::{Store, StoreError};
 use std::io;
@@ -194,6 +195,7 @@ impl Minter {
         let arena = Arc::new(Arena::new(sizes.slots, sizes.payload_slots));
         let in_flight = Arc::new(InFlight::new(in_flight_places(sizes.slots), HashSeed::random()));
         let keys = Arc::new(KeyCache::new(sizes.key_cache_keys, sizes.simd)?);
+        let suspicion = Arc::new(Suspicion::new(sizes.limits.connections_max));
         let refusals = Arc::new(RefusalBoard::default());
         let progress = Arc::new(LedgerProgress::default());
         progress.height.store(state.header().height, Ordering::Relaxed);
@@ -244,7 +246,9 @@ impl Minter {
             let stage = VerifyStage {
                 chain: chain.clone(),
                 arena: arena.clone(),
-                verifier: Verifier::new(keys.clone()),
+                keys: keys.clone(),
+                suspects_max: sizes.slots as usize / 8 / sizes.verify_threads,
+                suspicion: suspicion.clone(),
                 batch_max: config.verify_batch_max,
                 input: from_check.clone(),
                 output: Outlet::new(to_ledger, vec![ledger_handle.waker()]),
@@ -274,6 +278,7 @@ impl Minter {
             arena: arena.clone(),
             in_flight,
             refusals: refusals.clone(),
+            suspicion,
             slot,
             height: Box::new(move || height.height.load(Ordering::Relaxed)),
         };
@@ -373,10 +378,7 @@ impl Minter {
         for (handle, thread) in self.verify {
             handle.stop();
             let counters = thread.join().map_err(|_| StopError::Panic("verify"))?;
-            verify.signatures += counters.signatures;
-            verify.bad += counters.bad;
-            verify.batches += counters.batches;
-            verify.equations += counters.equations;
+            verify = verify.plus(&counters);
         }
         self.ledger.0.stop();
         let ledger = self.ledger.1.join().map_err(|_| StopError::Panic("ledger"))??;

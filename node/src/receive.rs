@@ -3,6 +3,7 @@
 
 use crate::answer::Answer;
 use crate::stage::{Outlet, RefusalBoard, StageAccount, StageTimer, Time, Wake};
+use crate::suspicion::Suspicion;
 use dynemix_engine::arena::{Arena, Origin, PAYLOAD_SLOT_BYTES, PayloadSlot, Slot};
 use dynemix_engine::cell::CELL_BYTES;
 use dynemix_engine::chain::Chain;
@@ -126,6 +127,7 @@ pub struct Clients {
     arena: Arc<Arena>,
     in_flight: Arc<InFlight>,
     refusals: Arc<RefusalBoard>,
+    suspicion: Arc<Suspicion>,
     slot: Arc<AtomicU64>,
     height: Box<dyn Fn() -> u64 + Send>,
     clients: Vec<Client>,
@@ -152,6 +154,8 @@ pub struct ClientsShare {
     pub in_flight: Arc<InFlight>,
     /// Counts refusals.
     pub refusals: Arc<RefusalBoard>,
+    /// Who is suspected.
+    pub suspicion: Arc<Suspicion>,
     /// Slot of the newest block.
     pub slot: Arc<AtomicU64>,
     /// Height of the newest block.
@@ -161,7 +165,7 @@ pub struct ClientsShare {
 impl Clients {
     /// No connections yet, of at most so many.
     pub fn new(share: ClientsShare, connections_max: usize) -> Clients {
-        let ClientsShare { chain, arena, in_flight, refusals, slot, height } = share;
+        let ClientsShare { chain, arena, in_flight, refusals, suspicion, slot, height } = share;
         let client = || Client {
             generation: 0,
             open: false,
@@ -176,6 +180,7 @@ impl Clients {
             chain,
             in_flight,
             refusals,
+            suspicion,
             slot,
             height,
             clients: (0..connections_max).map(|_| client()).collect(),
@@ -267,6 +272,7 @@ impl Handler for Clients {
         (client.generation, client.open, client.welcomed, client.ordinal) = (connection.generation, true, false, 0);
         client.body = Body::None;
         client.records.clear();
+        self.suspicion.forget(connection.place);
     }
 
     fn header(&mut self, connection: ConnectionId, header: &[u8; HEADER_BYTES], out: &mut Vec<u8>) -> Result<usize, ()> {
