@@ -432,7 +432,11 @@ fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSum
         seed: options.seed,
         offered: result.offered,
         finals: result.finals,
-        honest_tps_final: if options.invalid_share > 0.0 { result.honest_finals as f64 / result.honest_elapsed_s.max(1e-9) } else { tps_final },
+        honest_tps_final: if options.invalid_share > 0.0 {
+            result.honest_finals as f64 / result.honest_elapsed_s.max(1e-9)
+        } else {
+            tps_final
+        },
         refused: result.refused.clone(),
         elapsed_s: result.elapsed_s,
         tps_final,

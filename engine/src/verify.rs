@@ -6,10 +6,11 @@
 //!
 //! A batch is one multi-scalar multiplication, `[8](sum z_i s_i B - sum z_i R_i - sum z_i h_i A_i) = 0`, with 128-bit
 //! coefficients z that nobody outside can predict. If it fails, one half is computed and the other follows by subtraction,
-//! down to the bad ones. The arithmetic has three backends ([`Simd`]); how they work is in `docs/verification.md`.
+//! down to the bad ones; small runs, and batches of which many were bad lately, get a verdict each. The arithmetic has three backends ([`Simd`]); how they work is in `docs/verification.md`.
 
 mod batch;
 mod coefficients;
+mod each;
 mod field;
 #[cfg(target_arch = "x86_64")]
 mod field_avx2;
@@ -40,8 +41,12 @@ pub use simd::{Simd, Unavailable};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Up to so many signatures are verified one by one: a batch would cost more.
-const SINGLES_MAX: usize = 4;
+/// Runs of up to so many terms get a verdict each: below, sums cost more.
+const EACH_MAX: usize = 16;
+/// The same with one lane only.
+const EACH_MAX_PORTABLE: usize = 4;
+/// Above this share of bad signatures, in 65 536, a verdict for each is cheaper than sums that fail: 0.4 %.
+const EACH_ABOVE: u64 = 65_536 / 256;
 
 /// A signature to verify: over `prefix` followed by `message`.
 #[derive(Clone, Copy, Debug)]
@@ -107,14 +112,16 @@ impl Verifier {
     pub fn verify<'a>(&mut self, count: usize, signed: impl Fn(usize) -> Signed<'a>, verdicts: &mut Vec<bool>) {
         verdicts.clear();
         verdicts.resize(count, false);
-        if count <= SINGLES_MAX {
-            verdicts.iter_mut().enumerate().for_each(|(place, verdict)| *verdict = single::verify(&signed(place)));
-            self.counters.equations += count as u64;
+        if count == 1 {
+            verdicts[0] = single::verify(&signed(0));
+            self.counters.equations += 1;
         } else {
             self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
-            let (terms, length) = (self.batch.len(), self.run_length(count));
-            for start in (0..terms).step_by(length) {
-                self.resolve(start..(start + length).min(terms), None, &signed, verdicts);
+            let terms = self.batch.len();
+            if self.bad_average > EACH_ABOVE {
+                self.judge_each(0..terms, verdicts);
+            } else {
+                self.resolve(0..terms, None, verdicts);
             }
         }
         let bad = verdicts.iter().filter(|good| !**good).count() as u64;
@@ -124,44 +131,34 @@ impl Verifier {
         self.counters.batches += 1;
     }
 
-    /// How many terms to begin an equation with: all, unless so many were bad lately that long runs are sure to fail. Then
-    /// runs that hold about one bad signature, which is where halving begins to pay.
-    fn run_length(&self, count: usize) -> usize {
-        if self.bad_average * (count as u64) < 65_536 {
-            return count.max(1);
-        }
-        ((65_536 / self.bad_average) as usize).next_power_of_two().clamp(16, count.max(16))
+    /// Gives each term of a run a verdict of its own.
+    fn judge_each(&mut self, run: Range<usize>, verdicts: &mut [bool]) {
+        self.counters.equations += run.len() as u64;
+        self.batch.each(run, |place, good| verdicts[place as usize] = good);
     }
 
     /// Finds the verdicts of a run of terms. `known` is the run's Q, if a subtraction gave it.
-    fn resolve<'a>(
-        &mut self,
-        run: Range<usize>,
-        known: Option<Extended<Fe>>,
-        signed: &impl Fn(usize) -> Signed<'a>,
-        verdicts: &mut [bool],
-    ) {
+    fn resolve(&mut self, run: Range<usize>, known: Option<Extended<Fe>>, verdicts: &mut [bool]) {
         if known.as_ref().is_some_and(holds) {
             self.batch.places(run).iter().for_each(|&place| verdicts[place as usize] = true);
             return;
         }
-        if run.len() <= SINGLES_MAX {
-            self.counters.equations += run.len() as u64;
-            self.batch.places(run).iter().for_each(|&place| verdicts[place as usize] = single::verify(&signed(place as usize)));
-            return;
+        let each_max = if self.keys.simd() == Simd::Portable { EACH_MAX_PORTABLE } else { EACH_MAX };
+        if run.len() <= each_max {
+            return self.judge_each(run, verdicts);
         }
         let Some(q) = known else {
             self.counters.equations += 1;
             let q = self.batch.equation(run.clone());
-            return self.resolve(run, Some(q), signed, verdicts);
+            return self.resolve(run, Some(q), verdicts);
         };
         // A run that fails: one half is computed, the other half is what is left of the whole.
         let middle = run.start + run.len() / 2;
         self.counters.equations += 1;
         let left = self.batch.equation(run.start..middle);
         let right = q.add(&left.negated());
-        self.resolve(run.start..middle, Some(left), signed, verdicts);
-        self.resolve(middle..run.end, Some(right), signed, verdicts);
+        self.resolve(run.start..middle, Some(left), verdicts);
+        self.resolve(middle..run.end, Some(right), verdicts);
     }
 }
 

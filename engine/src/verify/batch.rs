@@ -1,7 +1,7 @@
 //! A batch of decoded signatures, and the equation over any run of them.
 //!
 //! ```text
-//!   table:  neutral point | base point | R0 | A0 | R1 | A1 | ...
+//!   table:  neutral point | 1 B ... 8 B | unused | R0 | A0 | R1 | A1 | ...
 //!   Q(run) = sum of z_i R_i + (z_i h_i) A_i - (z_i s_i) B        good iff [8] Q = 0
 //! ```
 //!
@@ -9,6 +9,7 @@
 //! Q is known gives the other half's Q by a subtraction.
 
 use super::coefficients::Coefficients;
+use super::each::{Lane, MULTIPLES};
 use super::field::{Fe, Packed};
 use super::key_cache::KeyCache;
 use super::msm::{Buffers, Multiple};
@@ -16,13 +17,16 @@ use super::point::Extended;
 use super::sha512::{self, Padded};
 use super::simd::{Kernels, Simd};
 use super::{Signed, scalar};
-use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
+use curve25519_dalek::constants::{ED25519_BASEPOINT_COMPRESSED, ED25519_BASEPOINT_POINT};
+use curve25519_dalek::scalar::Scalar;
 use std::ops::Range;
 
 const LANES_MAX: usize = 8;
 const NEUTRAL: u32 = 0;
 const BASE: u32 = 1;
-const FIRST: u32 = 2;
+/// Even, so that keys stand at odd places.
+const FIRST: u32 = 10;
+const _: () = assert!(FIRST as usize > BASE as usize + MULTIPLES && FIRST.is_multiple_of(2));
 /// Signatures whose key lines are fetched ahead.
 const PREFETCH_AHEAD: usize = 12;
 
@@ -49,7 +53,7 @@ impl Batch {
     pub(super) fn new(kernels: Kernels) -> Batch {
         let mut batch = Batch {
             kernels,
-            table: vec![kernels.identity(), Packed::default()],
+            table: vec![kernels.identity(); FIRST as usize],
             places: Vec::new(),
             hashes: Vec::new(),
             s: Vec::new(),
@@ -62,8 +66,11 @@ impl Batch {
             undecodable: Vec::new(),
             padded: Box::new([Padded::EMPTY; LANES_MAX]),
         };
-        batch.waiting.push((BASE, ED25519_BASEPOINT_COMPRESSED.0));
-        batch.decode_waiting(true);
+        for multiple in 0..MULTIPLES as u32 {
+            let point = ED25519_BASEPOINT_POINT * Scalar::from(multiple + 1);
+            batch.waiting.push((BASE + multiple, point.compress().0));
+            batch.decode_waiting(true);
+        }
         assert!(batch.undecodable.is_empty(), "the base point decodes");
         batch
     }
@@ -210,6 +217,21 @@ impl Batch {
             } else {
                 places.iter().zip(hashes).for_each(|(&place, hash)| *hash = sha512::scalar(&signed(place as usize)));
             }
+        }
+    }
+
+    /// A verdict for each term of a run.
+    pub(super) fn each(&self, run: Range<usize>, mut verdict: impl FnMut(u32, bool)) {
+        let width = self.kernels.simd().lanes();
+        for start in run.clone().step_by(width) {
+            let end = (start + width).min(run.end);
+            let lanes: [Lane; LANES_MAX] = std::array::from_fn(|i| {
+                // Lanes without a term of their own repeat the last.
+                let term = (start + i).min(end - 1);
+                Lane { r: FIRST + 2 * term as u32, s: self.s[term], h: scalar::reduce(&self.hashes[term]) }
+            });
+            let good = self.kernels.verdicts(&self.table, NEUTRAL, BASE, &lanes[..width]);
+            (start..end).for_each(|term| verdict(self.places[term], good & (1 << (term - start)) != 0));
         }
     }
 

@@ -67,7 +67,7 @@ fn window_bits<F: Field>(short: usize, long: usize) -> usize {
 
 /// Digits of one scalar in (-2^(c-1), 2^(c-1)], `stride` apart.
 #[inline]
-fn recode(words: &[u64], windows: usize, bits: usize, stride: usize, digits: &mut [i16]) {
+pub(super) fn recode(words: &[u64], windows: usize, bits: usize, stride: usize, digits: &mut [i16]) {
     let (mask, half) = ((1u64 << bits) - 1, 1u64 << (bits - 1));
     let mut carry = 0;
     for window in 0..windows {
@@ -228,7 +228,7 @@ fn gather_step<F: Field>(table: &[Packed], identity: u32, list: &[u32], pieces: 
 }
 
 #[inline(always)]
-fn copy_lane<F: Field>(to: &mut Extended<F>, to_lane: usize, from: &Extended<F>, from_lane: usize) {
+pub(super) fn copy_lane<F: Field>(to: &mut Extended<F>, to_lane: usize, from: &Extended<F>, from_lane: usize) {
     for (to, from) in to.coordinates_mut().into_iter().zip(from.coordinates()) {
         let (to, from) = (to.words_mut(), from.words());
         for limb in 0..F::LIMBS {

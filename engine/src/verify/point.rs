@@ -86,6 +86,12 @@ impl<F: Field> Extended<F> {
         Extended { minus: one, plus: one, z: one, t: zero }
     }
 
+    /// Seven multiplications.
+    #[inline(always)]
+    pub(super) fn add_niels(&self, other: &Niels<F>) -> Extended<F> {
+        Running { minus: self.minus, plus: self.plus, z: self.z.widen(), t: self.t }.add(other).finished()
+    }
+
     /// Nine multiplications.
     #[inline(always)]
     pub(super) fn add(&self, other: &Extended<F>) -> Extended<F> {

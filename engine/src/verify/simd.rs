@@ -3,6 +3,7 @@
 //! The kernels are generic; here each is compiled once for each backend, inside a function that carries the backend's
 //! target features, and called only after those were detected. One binary has them all.
 
+use super::each::{self, Lane};
 use super::field::{Fe, Packed};
 use super::msm::{self, Buffers, Multiple};
 use super::point::{Extended, decode, packed_identity};
@@ -133,6 +134,11 @@ macro_rules! vector_kernels {
             }
 
             #[target_feature(enable = $features)]
+            pub(super) fn verdicts(table: &[Packed], neutral: u32, base: u32, lanes: &[Lane]) -> u32 {
+                each::verdicts::<$field>(table, neutral, base, lanes)
+            }
+
+            #[target_feature(enable = $features)]
             pub(super) fn sum(
                 table: &[Packed],
                 neutral: u32,
@@ -202,6 +208,22 @@ impl Kernels {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => unsafe { avx512::hash_lanes(inputs, digests) },
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("not available"),
+        }
+    }
+
+    /// A verdict a lane; see [`each::verdicts`].
+    pub(super) fn verdicts(self, table: &[Packed], neutral: u32, base: u32, lanes: &[Lane]) -> u32 {
+        assert!(lanes.len() == self.simd.lanes());
+        match self.simd {
+            Simd::Portable => each::verdicts::<Fe>(table, neutral, base, lanes),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => unsafe { avx2::verdicts(table, neutral, base, lanes) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => unsafe { avx512::verdicts(table, neutral, base, lanes) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

@@ -1,4 +1,4 @@
-//! One signature by itself, by curve25519-dalek: for the few that are not worth a batch. The same cofactored rule.
+//! One signature that comes alone, by curve25519-dalek: lanes would stand empty. The same cofactored rule.
 
 use super::Signed;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
