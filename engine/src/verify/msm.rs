@@ -59,7 +59,7 @@ fn window_bits<F: Field>(short: usize, long: usize) -> usize {
     let cost = |bits: usize| {
         let (short_windows, long_windows) = (windows_of(SHORT_BITS, bits), windows_of(LONG_BITS, bits));
         let additions = 7 * (short * short_windows + long * long_windows);
-        let folding = 2 * 11 * long_windows << (bits - 1);
+        let folding = (2 * 11 * long_windows) << (bits - 1);
         additions + folding
     };
     WINDOW_BITS.filter(|bits| 1 << (bits - 1) >= F::LANES).min_by_key(|&bits| cost(bits)).expect("a range of windows")
