@@ -6,12 +6,11 @@
 use crate::apply::hex;
 use crate::generator::{GeneratorMessage, GeneratorOrder, GeneratorResult};
 use crate::machine::{cores, cpu_model, cpu_time, peak_rss_bytes};
-use crate::report::{bytes, facts, grouped, table};
+use crate::report::{bar, bytes, facts, grouped, table};
 use crate::verify::rate_estimate;
 use crate::workload::new_keys;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::Simd;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -259,18 +258,6 @@ impl Drop for Generator {
     }
 }
 
-fn bar(show: bool, length: u64, what: &str) -> ProgressBar {
-    if !show {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(length);
-    let style =
-        ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}").expect("a constant template");
-    bar.set_style(style.progress_chars("=> "));
-    bar.set_message(what.to_owned());
-    bar
-}
-
 /// Measures. `start` starts an engine; `generator` is the command whose process becomes the generator.
 ///
 /// # Errors
@@ -312,12 +299,10 @@ pub fn run(
         counted: fixed.then_some((wave, transactions)),
     })
     .map_err(EngineBenchError::Engine)?;
-    if options.progress {
-        let pools = engine.pools();
-        let sum: u64 = pools.iter().map(|pool| pool.1).sum();
-        let rows: Vec<_> = pools.iter().map(|(name, size)| vec![name.clone(), bytes(*size)]).collect();
-        eprintln!("{}", table(&["memory, allocated at start", &bytes(sum)], &rows));
-    }
+    let pools = engine.pools();
+    let sum: u64 = pools.iter().map(|pool| pool.1).sum();
+    let rows: Vec<_> = pools.iter().map(|(name, size)| vec![name.clone(), bytes(*size)]).collect();
+    eprintln!("{}", table(&["memory, allocated at start", &bytes(sum)], &rows));
     let (genesis_hash, transaction_prefix) = engine.chain();
     let order = GeneratorOrder {
         address: engine.address(),
@@ -419,6 +404,8 @@ fn check(order: &GeneratorOrder, result: &GeneratorResult, summary: &EngineSumma
 
 fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSummary, engine_cpu: Duration) -> EngineReport {
     let tps_final = result.finals as f64 / result.elapsed_s.max(1e-9);
+    // A sender acts once a block: with few accounts they, not the engine, are what a slot holds.
+    let senders_limited = options.transactions.is_none() && summary.block_transactions_max * 100 >= options.accounts * 95;
     EngineReport {
         bench: "engine",
         cpu: cpu_model(),
@@ -449,6 +436,7 @@ fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSum
         generator_cpu_s: result.cpu_s,
         // An open load whose every transaction became final, a load that ran out, or a generator that never waited.
         generator_limited: (options.rate.is_some() && result.finals == result.offered)
+            || senders_limited
             || result.exhausted
             || result.generator_busy_share > 0.95,
         bytes_per_account: summary.bytes_per_account,
@@ -470,7 +458,8 @@ impl EngineReport {
             true => "none".to_owned(),
             false => self.refused.iter().map(|(reason, count)| format!("{} {reason}", grouped(*count))).collect::<Vec<_>>().join(", "),
         };
-        let limit = if self.generator_limited { "the generator: the engine could have done more" } else { "the engine" };
+        let limit =
+            if self.generator_limited { "the load: the engine could have done more (a sender acts once a slot)" } else { "the engine" };
         let mut text = facts(&[
             ("CPU", format!("{}; {} cores, shared with the load generator", self.cpu, self.machine_cores)),
             (

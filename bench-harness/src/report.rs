@@ -1,5 +1,6 @@
 //! What benches print: aligned tables for people, one JSON object for programs.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Write};
@@ -65,6 +66,22 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 pub fn facts(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(name, value)| format!("  {name}{}  {value}\n", " ".repeat(width - name.chars().count()))).collect()
+}
+
+/// A progress bar with rate and ETA on standard error; nothing unless `show`.
+///
+/// # Panics
+/// Never: its template is constant.
+pub fn bar(show: bool, length: u64, what: &str) -> ProgressBar {
+    if !show {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(length);
+    let style =
+        ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}").expect("a constant template");
+    bar.set_style(style.progress_chars("=> "));
+    bar.set_message(what.to_owned());
+    bar
 }
 
 /// Writes a report as JSON to a file, or to standard output for `-`.

@@ -5,7 +5,7 @@ use dynemix::minter::{Minter, MinterConfig};
 use dynemix::topology::Sizes;
 use dynemix_bench::apply::{ApplyOptions, ApplyReport};
 use dynemix_bench::engine::{EngineBenchError, EngineOptions, EngineReport, EngineSetup, EngineSummary, EngineUnderTest, StageRow};
-use dynemix_bench::report::write_json;
+use dynemix_bench::report::{bar, write_json};
 use dynemix_bench::verify::{VerifyOptions, VerifyReport};
 use dynemix_bench::{apply as apply_bench, engine as engine_bench, verify as verify_bench, workload};
 use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
@@ -15,6 +15,7 @@ use dynemix_net::Limits;
 use dynemix_perf::Profile;
 use serde::Serialize;
 use std::error::Error;
+use std::io::IsTerminal;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
@@ -171,10 +172,16 @@ pub(crate) fn engine(options: &EngineOptions) -> Result<EngineReport, EngineBenc
 
 /// `bench verify`.
 pub(crate) fn verify(options: &VerifyOptions) -> Result<VerifyReport, Unavailable> {
-    verify_bench::run(options, |_, _| ())
+    let bar = bar(std::io::stderr().is_terminal(), options.rounds as u64, "rounds");
+    let report = verify_bench::run(options, |done, _| bar.set_position(done));
+    bar.finish_and_clear();
+    report
 }
 
 /// `bench apply`.
 pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
-    apply_bench::run(options, |_, _| ())
+    let bar = bar(std::io::stderr().is_terminal(), options.rounds as u64, "rounds");
+    let report = apply_bench::run(options, |done, _| bar.set_position(done));
+    bar.finish_and_clear();
+    report
 }
