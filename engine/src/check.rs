@@ -53,7 +53,8 @@ pub fn check(cell: &Cell, payload: &[u8], parameters: &ChainParameters, slot: u6
             }
         }
     }
-    if cell.sequence > u64::from(u32::MAX) {
+    // The last number is never used: the account's next sequence must fit 32 bits as well.
+    if cell.sequence >= u64::from(u32::MAX) {
         return Err(Refusal::SequenceRange);
     }
     check_expiry(cell.expires_slot, parameters, slot)?;
@@ -121,6 +122,8 @@ mod tests {
         assert_eq!(refusal(|cell| cell.outputs = 2), Some(Refusal::OutputCount));
         assert_eq!(refusal(|cell| cell.payload_hash[31] = 1), Some(Refusal::PayloadMismatch));
         assert_eq!(refusal(|cell| cell.sequence = 1 << 32), Some(Refusal::SequenceRange));
+        assert_eq!(refusal(|cell| cell.sequence = u64::from(u32::MAX)), Some(Refusal::SequenceRange));
+        assert_eq!(refusal(|cell| cell.sequence = u64::from(u32::MAX) - 1), None);
         assert_eq!(refusal(|cell| cell.expires_slot = SLOT - 1), Some(Refusal::Expired));
         assert_eq!(refusal(|cell| cell.expires_slot = SLOT + 4_097), Some(Refusal::ExpiresTooFar));
         assert_eq!(refusal(|cell| cell.expires_slot = u64::MAX), Some(Refusal::ExpiresTooFar));

@@ -22,6 +22,7 @@ use crate::cell::Key;
 use crate::hash::Hash;
 use crate::keyed_hash::HashSeed;
 use crate::quilt::Quilt;
+use crate::verify::account_key_acceptable;
 use bytemuck::{Pod, Zeroable};
 use index::Index;
 pub use memory::{Columns, ColumnsMut, HeapMemory, StateLayout, StateMemory};
@@ -141,6 +142,12 @@ pub enum ApplyError {
     /// A new key that exists already.
     #[error("the new key at position {position} has an account already")]
     KeyExists {
+        /// Position among the new keys.
+        position: usize,
+    },
+    /// A new key that cannot be an account's.
+    #[error("the new key at position {position} does not decode or is of small order")]
+    KeyInvalid {
         /// Position among the new keys.
         position: usize,
     },
@@ -308,6 +315,9 @@ impl<M: StateMemory> State<M> {
         let index = Index::new(columns.index, columns.key, &header.index_seed);
         if let Some(position) = quilt.delta.created_keys.iter().position(|key| index.find(key).is_some()) {
             return Err(ApplyError::KeyExists { position });
+        }
+        if let Some(position) = quilt.delta.created_keys.iter().position(|key| !account_key_acceptable(key)) {
+            return Err(ApplyError::KeyInvalid { position });
         }
         let (debits, credits) = quilt.delta.sums();
         if debits != credits {

@@ -10,7 +10,7 @@ use dynemix_engine::ledger::Ledger;
 use dynemix_engine::patch::Patch;
 use dynemix_engine::quilt::{MergeError, Quilt};
 use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::state::{ApplyError, HeapMemory, State, StateLayout};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -192,6 +192,11 @@ fn run(blocks: &[Vec<Draft>]) {
         let mut quilt = Quilt::default();
         quilt.decode_into(&wire, 1000).unwrap();
         assert_eq!(setting.ledger.state().validate(&quilt), Ok(()));
+        if let Some(first) = quilt.delta.created_keys.first_mut() {
+            let key = std::mem::replace(first, BAD_KEYS[0]);
+            assert_eq!(setting.ledger.state().validate(&quilt), Err(ApplyError::KeyInvalid { position: 0 }));
+            quilt.delta.created_keys[0] = key;
+        }
         let mut finals = Vec::new();
         setting.ledger.apply(&mut finals).unwrap();
         assert_eq!(finals.len(), block.transactions as usize);

@@ -368,6 +368,13 @@ impl Minter {
     /// # Errors
     /// When a stage had failed.
     pub fn stop(self) -> Result<MinterSummary, StopError> {
+        if self.halted() {
+            // Nobody takes verified transactions any more: the other stages may wait for ever and are left to the process's end.
+            return match self.ledger.1.join() {
+                Ok(Err(error)) => Err(error.into()),
+                _ => Err(StopError::Panic("ledger")),
+            };
+        }
         self.stop_receiving.store(true, Ordering::Release);
         while !self.stopped_receiving.load(Ordering::Acquire) && !self.receive.is_finished() {
             thread::sleep(std::time::Duration::from_millis(1));
