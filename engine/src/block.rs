@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 static BLOCK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix shard-block v1"));
 static TRANSACTION_NODE_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix transaction tree v1"));
 
+/// Bytes of a shard-block's header.
+pub const SHARD_BLOCK_BYTES: usize = 112;
+
 /// The header of a shard-block. Its transactions stand beside it, in ascending order of id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardBlock {
@@ -24,16 +27,35 @@ pub struct ShardBlock {
 }
 
 impl ShardBlock {
-    /// The block's hash, which its minters sign: keyed BLAKE3 of the fields in order, numbers little endian.
-    pub fn hash(&self) -> Hash {
-        let mut bytes = [0u8; 112];
+    /// The fields in order, numbers little endian.
+    pub fn encode(&self) -> [u8; SHARD_BLOCK_BYTES] {
+        let mut bytes = [0u8; SHARD_BLOCK_BYTES];
         bytes[..32].copy_from_slice(&self.parent_root);
         bytes[32..40].copy_from_slice(&self.slot.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.shard.to_le_bytes());
         bytes[44..48].copy_from_slice(&self.transactions.to_le_bytes());
         bytes[48..80].copy_from_slice(&self.transactions_root);
         bytes[80..].copy_from_slice(&self.patch_hash);
-        keyed(&BLOCK_KEY, &bytes)
+        bytes
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8; SHARD_BLOCK_BYTES]) -> ShardBlock {
+        let hash = |at: usize| -> Hash { bytes[at..at + 32].try_into().expect("32 bytes") };
+        let four = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+        ShardBlock {
+            parent_root: hash(0),
+            slot: u64::from_le_bytes(bytes[32..40].try_into().expect("8 bytes")),
+            shard: four(40),
+            transactions: four(44),
+            transactions_root: hash(48),
+            patch_hash: hash(80),
+        }
+    }
+
+    /// The block's hash, which its minters sign: keyed BLAKE3 of [`Self::encode`].
+    pub fn hash(&self) -> Hash {
+        keyed(&BLOCK_KEY, &self.encode())
     }
 }
 

@@ -272,7 +272,22 @@ impl<M: StateMemory> Ledger<M> {
         }
     }
 
-    /// Turns the block's patch into the quilt and returns its wire form, for the journal.
+    /// The transactions of the block in the making, in ascending order of id.
+    pub fn block_transactions(&self) -> &[Item] {
+        &self.block
+    }
+
+    /// Where the transactions are.
+    pub fn arena(&self) -> &Arena {
+        &self.arena
+    }
+
+    /// Wire form of the last quilt.
+    pub fn quilt_bytes(&self) -> &[u8] {
+        &self.quilt_bytes
+    }
+
+    /// Turns the block's patch into the quilt and returns its wire form, for the log.
     pub fn quilt(&mut self) -> &[u8] {
         let spare = std::mem::take(&mut self.quilt.delta);
         let patch = std::mem::replace(&mut self.patch, Patch { delta: spare, ..Patch::default() });

@@ -16,6 +16,8 @@
 
 pub mod index;
 pub mod memory;
+pub mod proof;
+pub mod snapshot;
 pub mod tree;
 
 use crate::cell::Key;
@@ -26,6 +28,7 @@ use crate::verify::account_key_acceptable;
 use bytemuck::{Pod, Zeroable};
 use index::Index;
 pub use memory::{Columns, ColumnsMut, HeapMemory, StateLayout, StateMemory};
+use proof::AccountProof;
 use tree::Dirty;
 
 /// An account's place in the columns.
@@ -226,6 +229,11 @@ impl<M: StateMemory> State<M> {
         State { dirty: Dirty::new(memory.columns().hot.len()), memory }
     }
 
+    /// The memory, taken back.
+    pub fn into_memory(self) -> M {
+        self.memory
+    }
+
     /// The memory, to write it out.
     pub fn memory(&self) -> &M {
         &self.memory
@@ -390,6 +398,35 @@ impl<M: StateMemory> State<M> {
     /// Recomputes the touched paths of the tree and returns the new root.
     pub fn update_root(&mut self) -> Hash {
         tree::update(&mut self.memory.columns_mut(), &mut self.dirty)
+    }
+
+    /// Whether the header's root is that of the newest quilt.
+    pub fn root_known(&self) -> bool {
+        self.dirty.is_clean()
+    }
+
+    /// The proof of an account in use against the root of the last [`Self::update_root`]; none beyond those in use.
+    ///
+    /// # Panics
+    /// When the tree is not up to date.
+    pub fn prove(&self, account: AccountIndex) -> Option<AccountProof> {
+        assert!(self.dirty.is_clean(), "the root was updated after the last quilt");
+        let columns = self.memory.columns();
+        (u64::from(account) < columns.header.accounts).then(|| AccountProof::of(&columns, account))
+    }
+
+    /// Fills index, tree and header behind columns that hold the first accounts already, as a snapshot brings them, and
+    /// returns the root.
+    ///
+    /// # Errors
+    /// A repeated key.
+    pub fn restore(&mut self, manifest: &snapshot::Manifest, index_seed: HashSeed) -> Result<Hash, GenesisError> {
+        let columns = self.memory.columns_mut();
+        let snapshot::Manifest { height, slot, accounts, fee_pool, .. } = *manifest;
+        *columns.header = StateHeader { height, slot, accounts, fee_pool, index_seed, ..StateHeader::zeroed() };
+        index::rebuild(columns.index, columns.key, accounts as usize, &index_seed)
+            .map_err(|account| GenesisError::Repeated { index: u64::from(account) })?;
+        Ok(self.rebuild_tree())
     }
 
     /// Recomputes the whole tree from the columns and returns the root.

@@ -1,7 +1,7 @@
 //! The benches, composed with a real node.
 
 use dynemix::ledger::SlotPlan;
-use dynemix::minter::{Minter, MinterConfig};
+use dynemix::minter::{Minter, MinterConfig, StorageConfig};
 use dynemix::topology::Sizes;
 use dynemix_bench::apply::{ApplyOptions, ApplyReport};
 use dynemix_bench::engine::{EngineBenchError, EngineOptions, EngineReport, EngineSetup, EngineSummary, EngineUnderTest, StageRow};
@@ -13,6 +13,7 @@ use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::Unavailable;
 use dynemix_net::Limits;
 use dynemix_perf::Profile;
+use dynemix_storage::RealDisk;
 use serde::Serialize;
 use std::error::Error;
 use std::io::IsTerminal;
@@ -137,7 +138,8 @@ fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
     };
     let config = MinterConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        directory: directory.path().join("state"),
+        disk: Arc::new(RealDisk::new(directory.path()).map_err(|error| error.to_string())?),
+        storage: StorageConfig::default(),
         parameters: ChainParameters { slot_ms, ..ChainParameters::default() },
         genesis: Arc::new(workload::genesis(seed, accounts)),
         supply: SUPPLY_GENESIS,

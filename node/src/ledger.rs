@@ -3,6 +3,9 @@
 
 use crate::answer::Answer;
 use crate::mapped::MappedMemory;
+use crate::minter::StorageConfig;
+use crate::record;
+use crate::replica::ReplicaHandle;
 use crate::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use dynemix_engine::arena::Slot;
 use dynemix_engine::hash::Hash;
@@ -17,6 +20,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const BATCH_MAX: usize = 4096;
+/// Pages that are looked at after a block, to give their memory back: 4 MiB.
+const RELEASE_PAGES: usize = 1024;
 
 /// When blocks are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,8 +99,12 @@ pub struct LedgerSummary {
 pub struct LedgerStage {
     /// Pool and state.
     pub ledger: Ledger<MappedMemory>,
-    /// Journal and checkpoints.
+    /// The log.
     pub store: Store,
+    /// How it is kept.
+    pub storage: StorageConfig,
+    /// Follows the log; writes the checkpoints.
+    pub replica: ReplicaHandle,
     /// When blocks are made.
     pub plan: SlotPlan,
     /// From the verifiers.
@@ -115,7 +124,7 @@ pub struct LedgerStage {
 }
 
 impl LedgerStage {
-    /// Runs until stopped; then writes a checkpoint.
+    /// Runs until stopped; then asks for a last checkpoint.
     ///
     /// # Errors
     /// When the disk fails or a quilt does not apply. The stage has stopped then and answers nothing more.
@@ -151,8 +160,7 @@ impl LedgerStage {
         self.ledger.drain_pool(&mut buffers.verified);
         buffers.refused.extend(buffers.verified.drain(..).map(|slot| (slot, Refusal::Busy)));
         self.answer_refused(&mut buffers, &mut timer);
-        self.store.checkpoint(self.ledger.state().memory().image())?;
-        timer.lap(&accounts.journal, Time::Blocked);
+        self.replica.checkpoint(self.store.begin_checkpoint(), self.ledger.state().header().root);
         let state = self.ledger.state();
         let header = state.header();
         Ok(LedgerSummary { root: header.root, height: header.height, accounts: header.accounts, supply: state.supply(), ..summary })
@@ -190,13 +198,16 @@ impl LedgerStage {
         summary: &mut LedgerSummary,
     ) -> Result<(), LedgerError> {
         let accounts = self.accounts.clone();
-        let transactions = self.ledger.select(slot, &mut buffers.refused) as u64;
+        let selected = self.ledger.select(slot, &mut buffers.refused) as u64;
         timer.lap(&accounts.set, Time::Busy);
-        self.ledger.build(slot, 0);
+        let block = self.ledger.build(slot, 0);
         timer.lap(&accounts.block, Time::Busy);
-        let quilt = self.ledger.quilt();
+        self.ledger.quilt();
         timer.lap(&accounts.quilt, Time::Busy);
-        self.store.append(quilt)?;
+        let kept = if self.storage.keep_transactions { self.ledger.block_transactions() } else { &[] };
+        let transactions = kept.iter().map(|item| &item.slot);
+        record::encode(&mut buffers.record, &block, self.ledger.quilt_bytes(), transactions, self.ledger.arena());
+        let record = self.store.append(&buffers.record)?;
         timer.lap(&accounts.journal, Time::Busy);
         self.store.sync()?;
         timer.lap(&accounts.journal, Time::Blocked);
@@ -204,16 +215,24 @@ impl LedgerStage {
         self.slot.store(slot, Ordering::Relaxed);
         timer.lap(&accounts.state, Time::Busy);
         // Before the answers: whoever hears "final" may send the next wave, and it must be counted after this one.
-        self.progress.finals.fetch_add(transactions, Ordering::Release);
+        self.progress.finals.fetch_add(selected, Ordering::Release);
         self.progress.height.fetch_add(1, Ordering::Release);
         buffers.answers.extend(buffers.finals.drain(..).map(|slot| Answer { slot, outcome: Ok(()) }));
         self.answers.push_all(&mut buffers.answers, timer, &accounts.set);
         self.answer_refused(buffers, timer);
         timer.lap(&accounts.set, Time::Busy);
-        self.ledger.seal();
+        let root = self.ledger.seal();
         timer.lap(&accounts.root, Time::Busy);
+        self.replica.applied(record);
+        buffers.record_bytes += buffers.record.len() as u64;
+        if buffers.record_bytes >= self.storage.checkpoint_bytes {
+            buffers.record_bytes = 0;
+            self.replica.checkpoint(self.store.begin_checkpoint(), root);
+        }
+        self.store.release(self.ledger.state_mut().memory_mut().image_mut(), RELEASE_PAGES)?;
+        timer.lap(&accounts.journal, Time::Busy);
         summary.quilt_bytes += self.ledger.quilt_size().1 as u64;
-        summary.block_transactions_max = summary.block_transactions_max.max(transactions);
+        summary.block_transactions_max = summary.block_transactions_max.max(selected);
         Ok(())
     }
 
@@ -237,6 +256,9 @@ struct Buffers {
     refused: Vec<Refused>,
     finals: Vec<Slot>,
     answers: Vec<Answer>,
+    record: Vec<u8>,
+    /// Bytes of records since the last checkpoint was asked for.
+    record_bytes: u64,
 }
 
 impl Buffers {
@@ -247,6 +269,8 @@ impl Buffers {
             refused: Vec::new(),
             finals: Vec::new(),
             answers: Vec::new(),
+            record: Vec::new(),
+            record_bytes: 0,
         }
     }
 }

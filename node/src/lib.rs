@@ -7,6 +7,7 @@
 //!
 //! * [`topology`] declares the stages, rings and pools; [`minter`] checks it and starts the threads.
 //! * [`receive`] owns the sockets: bytes in, answers out. A transaction's slot is taken and given back here only.
+//! * [`state_store`] opens the state, [`replica`] follows it for readers, checkpoints and [`snapshot`]s.
 //! * [`check`] and [`verify`] are stateless towards accounts; [`ledger`] owns pool, state and store.
 
 pub mod answer;
@@ -15,7 +16,11 @@ pub mod ledger;
 pub mod mapped;
 pub mod minter;
 pub mod receive;
+pub mod record;
+pub mod replica;
+pub mod snapshot;
 pub mod stage;
+pub mod state_store;
 pub mod suspicion;
 pub mod topology;
 pub mod verify;

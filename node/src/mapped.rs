@@ -1,7 +1,8 @@
 //! The engine's columns over the store's mapped image.
 
-use dynemix_engine::state::{Columns, ColumnsMut, StateLayout, StateMemory};
-use dynemix_storage::{Image, RegionSpec};
+use dynemix_engine::cell::Key;
+use dynemix_engine::state::{Columns, ColumnsMut, Hot, StateLayout, StateMemory};
+use dynemix_storage::{Image, RegionSpec, StoreError};
 
 /// An image whose regions are a state's columns.
 pub struct MappedMemory {
@@ -17,6 +18,25 @@ impl MappedMemory {
     /// Takes an image that was laid out with [`regions`].
     pub fn new(image: Image) -> MappedMemory {
         MappedMemory { image }
+    }
+
+    /// The image, taken back.
+    pub fn into_image(self) -> Image {
+        self.image
+    }
+
+    /// The image, for whoever gives back its memory.
+    pub fn image_mut(&mut self) -> &mut Image {
+        &mut self.image
+    }
+
+    /// Sets keys and balances from account `first` on in the file below as well, where they outlive an interruption.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_through(&mut self, first: usize, keys: &[Key], hot: &[Hot]) -> Result<(), StoreError> {
+        self.image.write_through(2, first * size_of::<Key>(), bytemuck::cast_slice(keys))?;
+        self.image.write_through(1, first * size_of::<Hot>(), bytemuck::cast_slice(hot))
     }
 
     /// The image, to write a checkpoint of it.

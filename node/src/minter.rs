@@ -2,9 +2,12 @@
 
 use crate::check::CheckStage;
 use crate::ledger::{LedgerAccounts, LedgerError, LedgerProgress, LedgerStage, LedgerSummary, SlotPlan};
-use crate::mapped::{MappedMemory, regions};
 use crate::receive::{Clients, ClientsShare, ReceiveStage};
+use crate::record::BlockKeys;
+use crate::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
+use crate::snapshot::{SnapshotFailure, SnapshotInfo};
 use crate::stage::{Outlet, RefusalBoard, StageAccount, StageHandle, StageTimes, Wake, sleeper};
+use crate::state_store::{self, OpenError, OpenedState};
 use crate::suspicion::Suspicion;
 use crate::topology::{Sizes, in_flight_places, topology};
 use crate::verify::VerifyStage;
@@ -14,21 +17,19 @@ use dynemix_engine::chain::{Chain, ChainParameters};
 use dynemix_engine::in_flight::InFlight;
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::ledger::Ledger;
-use dynemix_engine::patch::DeltaError;
-use dynemix_engine::quilt::Quilt;
 use dynemix_engine::refusal::RefusalCounters;
 use dynemix_engine::ring::{Consumer, Producer, Word, ring};
-use dynemix_engine::state::{ApplyError, GenesisError, State, StateLayout};
 use dynemix_engine::topology::{Topology, TopologyError};
 use dynemix_engine::verify::{KeyCache, Unavailable, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
-use dynemix_storage::{Store, StoreError};
+use dynemix_storage::{Disk, Records, Store, StoreOptions};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -36,7 +37,9 @@ pub struct MinterConfig {
     /// Where clients connect; port 0 for any.
     pub listen: SocketAddr,
     /// Where the store is.
-    pub directory: PathBuf,
+    pub disk: Arc<dyn Disk>,
+    /// How it is kept.
+    pub storage: StorageConfig,
     /// The chain's parameters.
     pub parameters: ChainParameters,
     /// Accounts at genesis, in order of index.
@@ -51,6 +54,30 @@ pub struct MinterConfig {
     pub plan: SlotPlan,
 }
 
+/// How a node keeps its state and blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct StorageConfig {
+    /// Sizes and bounds of the store.
+    pub options: StoreOptions,
+    /// Bytes of blocks between two checkpoints: what a restart replays at most.
+    pub checkpoint_bytes: u64,
+    /// Whether transactions are kept with their blocks, for a master-node.
+    pub keep_transactions: bool,
+    /// Time between two steps (4 MiB) of the scrubber.
+    pub scrub_pause: Duration,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        StorageConfig {
+            options: StoreOptions::default(),
+            checkpoint_bytes: 128 << 20,
+            keep_transactions: false,
+            scrub_pause: Duration::from_millis(500),
+        }
+    }
+}
+
 /// Why a node cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -60,28 +87,9 @@ pub enum StartError {
     /// The CPU has no such backend.
     #[error(transparent)]
     Simd(#[from] Unavailable),
-    /// The genesis accounts are wrong.
-    #[error("genesis: {0}")]
-    Genesis(#[from] GenesisError),
-    /// The store.
+    /// The state.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A journalled quilt is malformed.
-    #[error("the journal's record {number} is no quilt: {source}")]
-    Replay {
-        /// The record.
-        number: u64,
-        /// What is wrong with it.
-        source: DeltaError,
-    },
-    /// A journalled quilt does not fit the state.
-    #[error("the journal's record {number} does not apply: {source}")]
-    ReplayApply {
-        /// The record.
-        number: u64,
-        /// What is wrong with it.
-        source: ApplyError,
-    },
+    State(#[from] OpenError),
     /// The network.
     #[error("listen on {address}: {source}")]
     Listen {
@@ -101,6 +109,9 @@ pub enum StopError {
     /// The ledger halted.
     #[error("the ledger halted: {0}")]
     Ledger(#[from] LedgerError),
+    /// The replica halted.
+    #[error("the replica halted: {0}")]
+    Replica(#[from] ReplicaError),
     /// The event loop failed.
     #[error("the network failed: {0}")]
     Network(#[from] io::Error),
@@ -145,35 +156,20 @@ pub struct Minter {
     check: (StageHandle, JoinHandle<()>),
     verify: Vec<(StageHandle, JoinHandle<VerifyCounters>)>,
     ledger: (StageHandle, JoinHandle<Result<LedgerSummary, LedgerError>>),
+    replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
+    reader: StateReader,
+    records: Records,
     state_bytes: u64,
 }
 
 /// Opens the state: from the store if there is one, else from genesis, written at once.
-fn open_state(config: &MinterConfig, chain: &Chain) -> Result<(Store, State<MappedMemory>), StartError> {
-    let layout = StateLayout::new(config.sizes.accounts_max);
-    let regions = regions(layout);
-    if !Store::exists(&config.directory) {
-        let (mut store, image) = Store::create(&config.directory, chain.genesis_hash, &regions)?;
-        let state = State::genesis(MappedMemory::new(image), &config.genesis, config.supply, HashSeed::random())?;
-        store.checkpoint(state.memory().image())?;
-        return Ok((store, state));
+fn open_state(config: &MinterConfig, chain: &Chain) -> Result<OpenedState, OpenError> {
+    let MinterConfig { disk, sizes, storage, genesis, supply, .. } = config;
+    if Store::exists(&**disk)? {
+        state_store::open(disk.clone(), chain.genesis_hash, Some(sizes.accounts_max), storage.options)
+    } else {
+        state_store::create(disk.clone(), chain, sizes.accounts_max, storage.options, genesis, *supply)
     }
-    let mut quilt = Quilt::default();
-    let entries_max = config.sizes.accounts_max as usize;
-    let (store, mut state) = Store::open(
-        &config.directory,
-        chain.genesis_hash,
-        &regions,
-        |image| State::reopen(MappedMemory::new(image)),
-        |state, number, payload| {
-            quilt.decode_into(payload, entries_max).map_err(|source| StartError::Replay { number, source })?;
-            state.validate(&quilt).and_then(|()| state.apply(&quilt)).map_err(|source| StartError::ReplayApply { number, source })?;
-            state.update_root();
-            Ok::<(), StartError>(())
-        },
-    )?;
-    state.update_root();
-    Ok((store, state))
 }
 
 fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
@@ -189,7 +185,15 @@ impl Minter {
         let topology = topology(&config.sizes);
         topology.validate()?;
         let chain = Chain::new(config.parameters, &config.genesis);
-        let (store, state) = open_state(&config, &chain)?;
+        let OpenedState { store, state, behind, fell_back } = open_state(&config, &chain)?;
+        if let Some(error) = fell_back {
+            tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
+        }
+        let keys = BlockKeys { prefix: chain.transaction_prefix };
+        let storage = config.storage;
+        let (replica_stage, replica, reader) = replica(behind, store.records(), store.keeper(), keys, storage.scrub_pause);
+        replica.applied(store.last_record());
+        let records = store.records();
         let state_bytes = state.bytes();
         let sizes = config.sizes;
         let arena = Arc::new(Arena::new(sizes.slots, sizes.payload_slots));
@@ -262,6 +266,8 @@ impl Minter {
         let ledger_stage = LedgerStage {
             ledger,
             store,
+            storage,
+            replica: replica.clone(),
             plan: config.plan,
             inputs: ledger_inputs,
             answers: answer_outlet("ledger"),
@@ -301,6 +307,13 @@ impl Minter {
             }
             outcome
         })?;
+        let replica_thread = spawn("replica".into(), move || {
+            let outcome = replica_stage.run();
+            if let Err(error) = &outcome {
+                tracing::error!(%error, "the replica has halted, and with it the store");
+            }
+            outcome
+        })?;
         let mut verify = Vec::new();
         for (number, (handle, stage)) in verify_stages.into_iter().enumerate() {
             verify.push((handle, spawn(format!("verify.{number}"), move || stage.run())?));
@@ -323,6 +336,9 @@ impl Minter {
             check: (check_handle, check_thread),
             verify,
             ledger: (ledger_handle, ledger_thread),
+            replica: (replica, replica_thread),
+            reader,
+            records,
             state_bytes,
         })
     }
@@ -342,6 +358,24 @@ impl Minter {
         &self.topology
     }
 
+    /// Reads the state at one height while blocks go on.
+    pub fn reader(&self) -> &StateReader {
+        &self.reader
+    }
+
+    /// Reads kept blocks.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Writes a snapshot to a directory while blocks go on.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the node has stopped.
+    pub fn snapshot(&self, directory: &Path) -> Result<SnapshotInfo, SnapshotFailure> {
+        self.replica.0.snapshot(directory.to_owned())
+    }
+
     /// Final transactions so far.
     pub fn finals(&self) -> u64 {
         self.progress.finals.load(Ordering::Relaxed)
@@ -359,7 +393,7 @@ impl Minter {
 
     /// Whether the ledger has halted.
     pub fn halted(&self) -> bool {
-        self.ledger.1.is_finished()
+        self.ledger.1.is_finished() || self.replica.1.is_finished()
     }
 
     /// Stops in the order of the pipeline, so that nothing is lost on the way: what is in the pool is answered `busy`, the
@@ -368,7 +402,11 @@ impl Minter {
     /// # Errors
     /// When a stage had failed.
     pub fn stop(self) -> Result<MinterSummary, StopError> {
-        if self.halted() {
+        let (replica, replica_thread) = self.replica;
+        drop(replica);
+        if self.ledger.1.is_finished() {
+            // The replica says why, if it was the one that broke the store.
+            replica_thread.join().map_err(|_| StopError::Panic("replica"))??;
             // Nobody takes verified transactions any more: the other stages may wait for ever and are left to the process's end.
             return match self.ledger.1.join() {
                 Ok(Err(error)) => Err(error.into()),
@@ -388,7 +426,10 @@ impl Minter {
             verify = verify.plus(&counters);
         }
         self.ledger.0.stop();
-        let ledger = self.ledger.1.join().map_err(|_| StopError::Panic("ledger"))??;
+        let ledger = self.ledger.1.join().map_err(|_| StopError::Panic("ledger"))?;
+        // It writes the last checkpoint, and knows why the store broke if it did so.
+        replica_thread.join().map_err(|_| StopError::Panic("replica"))??;
+        let ledger = ledger?;
         self.stop_answers.store(true, Ordering::Release);
         let net = self.receive.join().map_err(|_| StopError::Panic("receive"))??;
         let mut stages: Vec<_> = self.accounts.iter().map(|(name, account)| account.times(name)).collect();

@@ -4,6 +4,7 @@ mod common;
 
 use common::*;
 use dynemix::minter::{Minter, StartError};
+use dynemix::state_store::OpenError;
 use dynemix_engine::chain::DYNE;
 use dynemix_storage::StoreError;
 use std::io::{BufRead, BufReader};
@@ -39,11 +40,11 @@ fn one_process_at_a_time_and_one_chain_a_store() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
     let minter = Minter::start(config(&path)).unwrap();
-    assert!(matches!(Minter::start(config(&path)).err().unwrap(), StartError::Store(StoreError::Locked { .. })));
+    assert!(matches!(Minter::start(config(&path)).err().unwrap(), StartError::State(OpenError::Store(StoreError::Locked { .. }))));
     minter.stop().unwrap();
     let mut other = config(&path);
     other.parameters.amount_min += 1;
-    assert!(matches!(Minter::start(other).err().unwrap(), StartError::Store(StoreError::WrongChain { .. })));
+    assert!(matches!(Minter::start(other).err().unwrap(), StartError::State(OpenError::Store(StoreError::WrongChain { .. }))));
 }
 
 /// Not a test of its own: the process that [`a_kill_loses_nothing_final`] kills.

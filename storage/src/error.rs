@@ -16,6 +16,12 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// There is no store.
+    #[error("{} holds no store", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Another process has the store open.
     #[error("{} is in use by another process; stop it first", path.display())]
     Locked {
@@ -33,7 +39,7 @@ pub enum StoreError {
         what: String,
     },
     /// A file of another format version.
-    #[error("{} has format version {found}, this program reads {expected}", path.display())]
+    #[error("{} has format version {found}, this program reads {expected}; use the program that wrote it, or restore a snapshot", path.display())]
     Version {
         /// The file.
         path: PathBuf,
@@ -48,6 +54,36 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The disk is nearly full: nothing was written.
+    #[error("{} has {free} bytes free and must keep {watermark}; free some space and start again", path.display())]
+    DiskFull {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes free.
+        free: u64,
+        /// Bytes that are kept free.
+        watermark: u64,
+    },
+    /// The store may not grow further: nothing was written.
+    #[error("{} takes {used} bytes of at most {limit} and nothing more can be pruned; raise the limit", path.display())]
+    Limit {
+        /// The directory.
+        path: PathBuf,
+        /// Bytes of all files.
+        used: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// A record that is not there (any more).
+    #[error("record {number} is not kept; there are {first} to {last}")]
+    NoRecord {
+        /// Asked for.
+        number: u64,
+        /// The oldest kept.
+        first: u64,
+        /// The newest.
+        last: u64,
+    },
     /// A write or sync has failed before.
     #[error("the store has failed before and must be opened again")]
     Broken,
@@ -60,7 +96,17 @@ impl StoreError {
         move |source| StoreError::Io { action, path, source }
     }
 
-    pub(crate) fn damaged(path: &Path, offset: u64, what: impl Into<String>) -> StoreError {
-        StoreError::Damaged { path: path.to_owned(), offset, what: what.into() }
+    /// Whether bytes on the disk are not what was written.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, StoreError::Damaged { .. })
+    }
+
+    /// Whether there is no room: the disk's own word, the watermark or the limit.
+    pub fn is_full(&self) -> bool {
+        match self {
+            StoreError::DiskFull { .. } | StoreError::Limit { .. } => true,
+            StoreError::Io { source, .. } => source.kind() == io::ErrorKind::StorageFull,
+            _ => false,
+        }
     }
 }

@@ -1,163 +1,222 @@
 //! An image: the regions of a state in one file, mapped privately.
-//!
-//! ```text
-//!   page 0   magic 8 | version u32 | regions u32 | chain 32 | region table | ... | checksum of the page's rest 32
-//!            region table entry: name 16 | offset u64 | bytes u64 | BLAKE3 of the bytes 32
-//!   then     each region from a page boundary, the gap zero
-//! ```
 
-use crate::error::StoreError;
-use crate::file::{NamedFile, PAGE_BYTES};
+use crate::StoreError;
+use crate::disk::{Disk, Mapping, NamedFile};
+use crate::page::{PAGE_BYTES, Sum};
+use crate::paged::{self, Layout, RegionSpec};
 use crate::store::ChainId;
-use bytemuck::{Pod, Zeroable};
-use memmap2::{MmapMut, MmapOptions};
-use std::ops::Range;
-use std::path::{Path, PathBuf};
+use crate::sums::{Sums, page_sum};
+use rayon::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-const MAGIC: [u8; 8] = *b"DYNXIMG\0";
-const VERSION: u32 = 1;
-const REGIONS_MAX: usize = 16;
+pub(crate) const MAGIC: [u8; 8] = *b"DYNXIMG\0";
+/// Pages that are compared, checked or written in one go: 1 MiB.
+const RUN_PAGES: usize = 256;
+const PAGE: usize = PAGE_BYTES as usize;
 
-/// A region to lay out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegionSpec {
-    /// Its name; at most 16 bytes.
-    pub name: &'static str,
-    /// Its length.
-    pub bytes: u64,
+/// Name of image `number` (0 or 1) in a store.
+pub(crate) fn name(number: u64) -> String {
+    format!("image.{number}")
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct RegionEntry {
-    name: [u8; 16],
-    offset: u64,
-    bytes: u64,
-    hash: [u8; 32],
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Header {
-    magic: [u8; 8],
-    version: u32,
-    regions: u32,
-    chain: ChainId,
-    table: [RegionEntry; REGIONS_MAX],
-    checksum: [u8; 32],
-}
-const _: () = assert!(size_of::<RegionEntry>() == 64 && size_of::<Header>() == 48 + 64 * REGIONS_MAX + 32);
-const _: () = assert!(size_of::<Header>() as u64 <= PAGE_BYTES);
-
-impl Header {
-    fn checksum(&self) -> [u8; 32] {
-        let bytes = bytemuck::bytes_of(self);
-        *blake3::hash(&bytes[..size_of::<Header>() - 32]).as_bytes()
-    }
-}
-
-/// The regions in memory.
+/// The regions in memory. Whatever is written here stays in memory until a checkpoint writes it to a file.
 pub struct Image {
-    chain: ChainId,
-    specs: Vec<RegionSpec>,
-    ranges: Vec<Range<usize>>,
-    map: MmapMut,
+    layout: Layout,
+    file: NamedFile,
+    number: u64,
+    mapping: Mapping,
+    /// Whether the file was made with this image and is zero.
+    fresh: AtomicBool,
 }
 
-fn padded_name(name: &str) -> [u8; 16] {
-    let mut padded = [0; 16];
-    padded[..name.len()].copy_from_slice(name.as_bytes());
-    padded
+/// What is known of the pages of a file that is written over.
+enum Base {
+    /// They match these sums, or are about to be found different.
+    Whole(Sums),
+    /// They can be read, but there are no sums yet.
+    Unsummed,
+    /// They are zero.
+    Zero,
+    /// Nothing.
+    Unknown,
 }
 
-fn layout(specs: &[RegionSpec]) -> (Vec<Range<usize>>, u64) {
-    assert!(specs.len() <= REGIONS_MAX, "an image has at most {REGIONS_MAX} regions");
-    let mut offset = PAGE_BYTES;
-    let ranges = specs
-        .iter()
-        .map(|spec| {
-            let range = offset as usize..(offset + spec.bytes) as usize;
-            offset = (offset + spec.bytes).next_multiple_of(PAGE_BYTES);
-            range
-        })
-        .collect();
-    (ranges, offset)
-}
-
-/// Maps a file privately.
-///
-/// The caller promises what `memmap2` asks for: while the map lives nobody else changes or shortens the file. The store's
-/// lock keeps other processes out; the store itself writes to a mapped image file only at a checkpoint, and there only the
-/// very bytes that each page not yet copied has already (`docs/storage.md`, "Writing below a private mapping").
-fn map_private(file: &NamedFile, bytes: u64) -> Result<MmapMut, StoreError> {
-    // SAFETY: as promised above; `bytes` is the file's length, checked by the callers, so no access meets SIGBUS.
-    unsafe { MmapOptions::new().len(bytes as usize).map_copy(&file.file) }.map_err(StoreError::io("map", &file.path))
+/// What a write of an image to a file came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Pages of the image.
+    pub pages: u64,
+    /// Pages that differed from the file and were written.
+    pub pages_written: u64,
 }
 
 impl Image {
-    /// Makes an image of zeros in a new file and maps it.
-    pub(crate) fn create(path: &Path, chain: ChainId, specs: &[RegionSpec]) -> Result<Image, StoreError> {
-        let (ranges, bytes) = layout(specs);
-        let file = NamedFile::create(path, bytes)?;
-        Ok(Image { chain, specs: specs.to_vec(), ranges, map: map_private(&file, bytes)? })
+    /// Makes an image over a new file of the disk and maps it: zeros, or what an interrupted try of the same layout has
+    /// written through.
+    pub(crate) fn create(disk: &dyn Disk, number: u64, specs: &[RegionSpec]) -> Result<Image, StoreError> {
+        let layout = Layout::new(specs);
+        let there = NamedFile::open(disk, &name(number)).ok().filter(|file| file.bytes().is_ok_and(|bytes| bytes == layout.file_bytes()));
+        let file = match there {
+            Some(file) => file,
+            None => NamedFile::create(disk, &name(number), layout.file_bytes())?,
+        };
+        let mapping = file.map(layout.data_bytes)?;
+        Ok(Image { layout, file, number, mapping, fresh: AtomicBool::new(true) })
     }
 
-    /// Maps the image in a file after checking header, lengths and every region's hash.
-    pub(crate) fn open(path: &Path, chain: ChainId, specs: &[RegionSpec]) -> Result<Image, StoreError> {
-        let file = NamedFile::open(path)?;
-        let (ranges, bytes) = layout(specs);
-        let found = file.bytes()?;
-        if found != bytes {
-            return Err(StoreError::damaged(path, found.min(bytes), format!("the file has {found} bytes, not {bytes}")));
+    /// Maps the image of a file whose header has this checksum, after checking every page.
+    pub(crate) fn open(
+        disk: &dyn Disk,
+        number: u64,
+        chain: &ChainId,
+        checksum: &Sum,
+        specs: Option<&[RegionSpec]>,
+    ) -> Result<Image, StoreError> {
+        let file = NamedFile::open(disk, &name(number))?;
+        let layout = specs.map(Layout::new);
+        let opened = paged::open(&file, MAGIC, Some(chain), layout.as_ref())?;
+        if opened.checksum != *checksum {
+            return Err(file.damaged(0, "the header is not the one that the superblock names"));
         }
-        let mut header = Header::zeroed();
-        file.read(0, bytemuck::bytes_of_mut(&mut header))?;
-        if header.magic != MAGIC {
-            return Err(StoreError::damaged(path, 0, "not an image"));
-        }
-        if header.version != VERSION {
-            return Err(StoreError::Version { path: path.to_owned(), found: header.version, expected: VERSION });
-        }
-        if header.checksum() != header.checksum {
-            return Err(StoreError::damaged(path, 0, "the header's checksum is wrong"));
-        }
-        if header.chain != chain {
-            return Err(StoreError::WrongChain { path: path.to_owned() });
-        }
-        let image = Image { chain, specs: specs.to_vec(), ranges, map: map_private(&file, bytes)? };
-        for (i, (spec, range)) in image.specs.iter().zip(&image.ranges).enumerate() {
-            let entry = &header.table[i];
-            if (entry.name, entry.offset, entry.bytes) != (padded_name(spec.name), range.start as u64, spec.bytes)
-                || header.regions != specs.len() as u32
-            {
-                return Err(StoreError::damaged(path, 48 + 64 * i as u64, format!("region '{}' is laid out otherwise", spec.name)));
-            }
-            if region_hash(&image.map[range.clone()]) != entry.hash {
-                return Err(StoreError::damaged(path, entry.offset, format!("region '{}' does not match its hash", spec.name)));
-            }
-        }
-        Ok(image)
+        let mapping = file.map(opened.layout.data_bytes)?;
+        let runs = mapping.map[PAGE..].par_chunks(RUN_PAGES * PAGE).enumerate();
+        runs.try_for_each(|(run, bytes)| opened.check(&file, run * RUN_PAGES, bytes))?;
+        Ok(Image { layout: opened.layout, file, number, mapping, fresh: AtomicBool::new(false) })
     }
 
-    /// Writes the image to `path`, a file of the same layout or a new one, and syncs it.
-    pub(crate) fn write_to(&self, path: &Path) -> Result<(), StoreError> {
-        let file = if path.exists() { NamedFile::open(path)? } else { NamedFile::create(path, self.map.len() as u64)? };
-        let mut header = Header::zeroed();
-        (header.magic, header.version, header.chain) = (MAGIC, VERSION, self.chain);
-        header.regions = self.specs.len() as u32;
-        for ((entry, spec), range) in header.table.iter_mut().zip(&self.specs).zip(&self.ranges) {
-            let bytes = &self.map[range.clone()];
-            *entry = RegionEntry { name: padded_name(spec.name), offset: range.start as u64, bytes: spec.bytes, hash: region_hash(bytes) };
-            file.write(range.start as u64, bytes)?;
+    /// The file to write to, and what is known of its pages. A file below a mapping is never cut or replaced.
+    fn base(&self, disk: &dyn Disk, number: u64, chain: &ChainId) -> Result<(NamedFile, Base), StoreError> {
+        if number == self.number && self.fresh.load(Ordering::Relaxed) {
+            return Ok((self.file.clone(), Base::Unsummed));
         }
-        header.checksum = header.checksum();
-        file.write(0, bytemuck::bytes_of(&header))?;
-        file.sync_all()
+        let whole = NamedFile::open(disk, &name(number)).and_then(|file| {
+            let opened = paged::open(&file, MAGIC, Some(chain), Some(&self.layout))?;
+            Ok((file, Base::Whole(opened.sums)))
+        });
+        match whole {
+            Err(StoreError::Damaged { .. }) if number == self.number => Ok((self.file.clone(), Base::Unknown)),
+            Err(StoreError::Damaged { .. }) => Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero)),
+            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero))
+            }
+            whole => whole,
+        }
+    }
+
+    /// Writes the image to image file `number` so that it shows the state after `record`, and syncs it. Only pages that
+    /// differ are written. Returns the header's checksum.
+    pub(crate) fn write_to(&self, disk: &dyn Disk, number: u64, chain: ChainId, record: u64) -> Result<(Sum, Written), StoreError> {
+        let pages = self.layout.pages();
+        let (file, base) = self.base(disk, number, &chain)?;
+        let mut sums = Sums::zeroed(pages);
+        let mut written = Written { pages: pages as u64, pages_written: 0 };
+        let zero_sum = page_sum(&[0; PAGE]);
+        let mut there = vec![0; RUN_PAGES * PAGE];
+        for (run, bytes) in self.mapping.map[PAGE..].chunks(RUN_PAGES * PAGE).enumerate() {
+            let first = run * RUN_PAGES;
+            let there = &mut there[..bytes.len()];
+            if let Base::Whole(_) | Base::Unsummed = base {
+                file.read((first + 1) as u64 * PAGE_BYTES, there)?;
+            }
+            let differs = |page: usize| matches!(base, Base::Unknown) || bytes[page * PAGE..][..PAGE] != there[page * PAGE..][..PAGE];
+            let in_run = bytes.len() / PAGE;
+            let mut page = 0;
+            while page < in_run {
+                if !differs(page) {
+                    let sum = match &base {
+                        Base::Whole(before) => before.get(first + page),
+                        Base::Zero => zero_sum,
+                        Base::Unsummed | Base::Unknown => page_sum(&bytes[page * PAGE..][..PAGE]),
+                    };
+                    sums.set(first + page, sum);
+                    page += 1;
+                    continue;
+                }
+                let start = page;
+                while page < in_run && differs(page) {
+                    sums.set(first + page, page_sum(&bytes[page * PAGE..][..PAGE]));
+                    page += 1;
+                }
+                file.write((first + start + 1) as u64 * PAGE_BYTES, &bytes[start * PAGE..page * PAGE])?;
+                written.pages_written += (page - start) as u64;
+            }
+        }
+        let checksum = paged::finish(&file, MAGIC, chain, &self.layout, record, &mut sums)?;
+        file.sync()?;
+        self.fresh.store(false, Ordering::Relaxed);
+        Ok((checksum, written))
+    }
+
+    /// Gives back the memory of up to `pages` pages, from page `from` on, that are again what the file below holds; returns
+    /// where to go on, or none at the end. Must not run while a checkpoint writes to that file.
+    pub(crate) fn release(&mut self, from: usize, pages: usize) -> Result<Option<usize>, StoreError> {
+        if !self.mapping.of_file {
+            return Ok(None);
+        }
+        let end = (from + pages).min(self.layout.pages());
+        let mut there = vec![0; RUN_PAGES * PAGE];
+        let mut at = from;
+        while at < end {
+            let in_run = RUN_PAGES.min(end - at);
+            let start = (at + 1) * PAGE;
+            let there = &mut there[..in_run * PAGE];
+            self.file.read(start as u64, there)?;
+            let same = |page: usize, map: &[u8]| map[start + page * PAGE..][..PAGE] == there[page * PAGE..][..PAGE];
+            let mut page = 0;
+            while page < in_run {
+                let first = page;
+                while page < in_run && same(page, &self.mapping.map) {
+                    page += 1;
+                }
+                if page > first {
+                    // SAFETY: the advice drops private copies of pages; the bytes that the map shows there afterwards are
+                    // the file's, which were just found equal, and nobody writes to the file meanwhile (see above). No
+                    // reference into the map lives across this call: it borrows the image mutably.
+                    unsafe {
+                        self.mapping.map.unchecked_advise_range(
+                            memmap2::UncheckedAdvice::DontNeed,
+                            start + first * PAGE,
+                            (page - first) * PAGE,
+                        )
+                    }
+                    .map_err(StoreError::io("release memory of", &self.file.path))?;
+                }
+                page += 1;
+            }
+            at += in_run;
+        }
+        Ok((at < self.layout.pages()).then_some(at))
+    }
+
+    /// The image file (0 or 1) below this mapping.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Writes bytes of region `i` from `offset` on to the file as well, while the image is being filled for the first time:
+    /// a try that is interrupted finds them there. The pages must not have been written to in memory.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_through(&mut self, i: usize, offset: usize, bytes: &[u8]) -> Result<(), StoreError> {
+        assert!(self.fresh.load(Ordering::Relaxed), "only an image that no superblock names is written through");
+        let start = self.layout.ranges[i].start + offset;
+        self.file.write(start as u64, bytes)?;
+        if !self.mapping.of_file {
+            self.mapping.map[start..start + bytes.len()].copy_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    /// How many regions.
+    pub fn regions(&self) -> usize {
+        self.layout.ranges.len()
     }
 
     /// The bytes of region `i`.
     pub fn region(&self, i: usize) -> &[u8] {
-        &self.map[self.ranges[i].clone()]
+        &self.mapping.map[self.layout.ranges[i].clone()]
     }
 
     /// The bytes of all regions, each from a page boundary, to write.
@@ -165,11 +224,11 @@ impl Image {
     /// # Panics
     /// When the image has another number of regions.
     pub fn regions_mut<const N: usize>(&mut self) -> [&mut [u8]; N] {
-        assert_eq!(self.ranges.len(), N);
-        let mut rest: &mut [u8] = &mut self.map;
+        assert_eq!(self.layout.ranges.len(), N);
+        let mut rest: &mut [u8] = &mut self.mapping.map;
         let mut at = 0;
         std::array::from_fn(|i| {
-            let range = &self.ranges[i];
+            let range = &self.layout.ranges[i];
             let (_, from) = std::mem::take(&mut rest).split_at_mut(range.start - at);
             let (region, after) = from.split_at_mut(range.len());
             (rest, at) = (after, range.end);
@@ -178,11 +237,9 @@ impl Image {
     }
 }
 
-fn region_hash(bytes: &[u8]) -> [u8; 32] {
-    *blake3::Hasher::new().update_rayon(bytes).finalize().as_bytes()
-}
-
-/// Path of image `number` (0 or 1) in a store.
-pub(crate) fn image_path(directory: &Path, number: u64) -> PathBuf {
-    directory.join(format!("image.{number}"))
+/// Two mappings of one file: for a second, independent reader of the same image.
+pub(crate) fn map_again(image: &Image, disk: &Arc<dyn Disk>) -> Result<Image, StoreError> {
+    let file = NamedFile::open(&**disk, &name(image.number))?;
+    let mapping = file.map(image.layout.data_bytes)?;
+    Ok(Image { layout: image.layout.clone(), file, number: image.number, mapping, fresh: AtomicBool::new(false) })
 }

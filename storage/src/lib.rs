@@ -1,28 +1,42 @@
-//! Storage: a directory that holds the memory-mapped image of a state, the journal of its changes, and a superblock that
-//! says which image and which journal belong together. It knows no protocol: regions, records and the chain's identity
-//! are bytes.
-//!
-//! The image in memory is a *private* mapping: nothing the kernel does can write half a block into the file below. A change
-//! is durable once its record is in the journal and synced; the image catches up at a [`Store::checkpoint`], in the *other*
-//! of two files, and the superblock flips last. A restart is: superblock, its image, the records of its journal.
+//! Storage: a directory that holds the memory-mapped image of a state, the log of its changes, and a superblock that says
+//! which image is the present one and where in the log it stands. It knows no protocol: regions, records and the chain's
+//! identity are bytes.
 //!
 //! ```text
+//!   superblock             two copies, a page each: which image, and where it stands in the log
+//!   image.0, image.1       regions of the state, a checksum for every page
+//!   log.N                  records from number N on, each chained to the one before
+//!   index.N                offsets and keys of the records in a sealed log.N
 //!   lock                   held while the store is open
-//!   superblock             two copies of 4 KiB, the higher sequence counts
-//!   image.0, image.1       header page, then the regions, each from a page boundary
-//!   journal.N              header page, then the records from number N on
 //! ```
+//!
+//! The image in memory is a *private* mapping: nothing the kernel does can write half a block into the file below. A change
+//! is durable once its record is in the log and synced; an image file catches up at a [`Keeper::checkpoint`], and the
+//! superblock flips last. A restart is: superblock, its image, the records behind it. The same records, kept for longer, are
+//! the block store.
 //!
 //! After any error of a write or a sync the store is broken: it refuses everything until it is opened again, since the
 //! kernel may have dropped what it failed to write. Layouts and the argument for each order of writes: `docs/storage.md`.
 
+mod disk;
 mod error;
-mod file;
 mod image;
-mod journal;
+mod index;
+mod layout;
+mod page;
+mod paged;
+mod scrub;
+mod segment;
 mod store;
+mod sums;
 mod superblock;
 
+pub use disk::{CrashChoice, Disk, DiskFault, DiskFile, DiskOp, Mapping, MemoryDisk, RealDisk};
 pub use error::StoreError;
-pub use image::{Image, RegionSpec};
-pub use store::{ChainId, Store};
+pub use image::{Image, Written};
+pub use index::{Keys, Occurrence, ReadKeys, Table};
+pub use layout::layout_text;
+pub use page::{FORMAT_VERSION, PAGE_BYTES};
+pub use paged::RegionSpec;
+pub use scrub::{Finding, Scrubber};
+pub use store::{ChainId, Checkpoint, Keeper, OpenedStore, Records, Store, StoreOptions, chain_of};

@@ -1,255 +1,655 @@
-//! The store: image, journal and superblock of one directory, under one lock.
+//! The store: image, log and superblock of one directory, under one lock, and its three users.
+//!
+//! * [`Store`] appends records and syncs them; one owner, who also works in the image.
+//! * [`Records`] reads what is synced, from any thread.
+//! * [`Keeper`] does what takes long, beside them: checkpoints, indexes, pruning.
 
-use crate::error::StoreError;
-use crate::file::sync_directory;
-use crate::image::{Image, RegionSpec, image_path};
-use crate::journal::{Journal, journal_path};
+use crate::StoreError;
+use crate::disk::{Disk, files, remove, sync_names};
+use crate::image::{self, Image, Written};
+use crate::index::{self, Occurrence, ReadKeys, SegmentIndex, Table};
+use crate::page::Sum;
+use crate::paged::RegionSpec;
+use crate::segment::{self, Cursor, RECORDS_OFFSET, Segment, WalkEnd, record_bytes, record_checksum};
 use crate::superblock::{self, Present};
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// Whose store it is: the chain's genesis hash.
 pub type ChainId = [u8; 32];
 
-/// An open store, without its image: that one goes to whoever works in it.
-pub struct Store {
-    directory: PathBuf,
-    chain: ChainId,
-    journal: Journal,
-    present: Present,
-    broken: bool,
-    _lock: File,
+/// Sizes and bounds of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Bytes of a segment of the log; a longer record gets a longer one.
+    pub segment_bytes: u64,
+    /// How many records are kept at least, as far as the limit allows; `u64::MAX` keeps all.
+    pub window_records: u64,
+    /// Bytes that all files together may take.
+    pub limit_bytes: u64,
+    /// Bytes of the disk that stay free: below, nothing is appended any more.
+    pub watermark_bytes: u64,
 }
 
-fn lock(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: directory.to_owned() }),
-        Err(error) => Err(StoreError::io("lock", &path)(error.into())),
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions { segment_bytes: 64 << 20, window_records: 4_096, limit_bytes: u64::MAX, watermark_bytes: 256 << 20 }
     }
+}
+
+struct Shared {
+    disk: Arc<dyn Disk>,
+    chain: ChainId,
+    options: StoreOptions,
+    broken: AtomicBool,
+    /// Oldest first; the last is being written.
+    segments: RwLock<Vec<Arc<Segment>>>,
+    /// Newest synced record.
+    synced: AtomicU64,
+    /// What the superblock says, and the record of the other image.
+    present: Mutex<(Present, u64)>,
+    /// Checkpoints that were begun and not ended.
+    pending: AtomicU64,
+    pruning: Mutex<()>,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+impl Shared {
+    /// Runs something that must not fail half-way: if it does, the store is broken for everyone.
+    fn whole<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StoreError::Broken);
+        }
+        work().inspect_err(|_| self.broken.store(true, Ordering::Release))
+    }
+
+    fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().expect("nothing panics while it holds the list").clone()
+    }
+
+    fn present(&self) -> (Present, u64) {
+        *self.present.lock().expect("nothing panics while it holds the superblock")
+    }
+
+    fn used_bytes(&self) -> Result<u64, StoreError> {
+        Ok(files(&*self.disk)?.iter().map(|file| file.1).sum())
+    }
+
+    /// Removes old segments: those outside the window, and further ones while there is less room than `room` below the
+    /// limit. Never one that a restart needs, nor the one being written. Returns the bytes that all files take then.
+    fn prune(&self, room: u64) -> Result<u64, StoreError> {
+        let _one = self.pruning.lock().expect("nothing panics while it prunes");
+        let newest = self.synced.load(Ordering::Acquire);
+        let keep_from = newest.saturating_sub(self.options.window_records).saturating_add(1);
+        let needed_from = self.needed_from();
+        let mut used = self.used_bytes()?;
+        loop {
+            let segments = self.segments();
+            let [oldest, second, ..] = segments.as_slice() else { return Ok(used) };
+            let outside = second.first <= keep_from;
+            let over = used.saturating_add(room) > self.options.limit_bytes;
+            if second.first > needed_from || !(outside || over) {
+                return Ok(used);
+            }
+            self.segments.write().expect("nothing panics while it holds the list").remove(0);
+            remove(&*self.disk, &segment::name(oldest.first))?;
+            let index = index::name(oldest.first);
+            if files(&*self.disk)?.iter().any(|file| file.0 == index) {
+                remove(&*self.disk, &index)?;
+            }
+            sync_names(&*self.disk)?;
+            used = self.used_bytes()?;
+        }
+    }
+
+    /// The first record that a restart replays, also from the older of the two images.
+    fn needed_from(&self) -> u64 {
+        let (present, older) = self.present();
+        older.min(present.record) + 1
+    }
+}
+
+/// The writer of the log.
+pub struct Store {
+    shared: Arc<Shared>,
+    active: Arc<Segment>,
+    end: Cursor,
+    reserved: u64,
+    unsynced: bool,
+    /// Which checkpoint's pass of [`Self::release`] is where.
+    released: (u64, Option<usize>),
+    buffer: Vec<u8>,
+}
+
+/// The right to one checkpoint; made by [`Store::begin_checkpoint`].
+pub struct Checkpoint {
+    shared: Arc<Shared>,
+    record: u64,
+}
+
+impl Checkpoint {
+    /// The record that the image must stand at.
+    pub fn record(&self) -> u64 {
+        self.record
+    }
+}
+
+impl Drop for Checkpoint {
+    fn drop(&mut self) {
+        self.shared.pending.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A store that was opened.
+pub struct OpenedStore {
+    /// The writer.
+    pub store: Store,
+    /// The image, at [`Self::image_record`]: records after it are to be replayed from [`Store::records`].
+    pub image: Image,
+    /// The last record that is in the image.
+    pub image_record: u64,
+    /// Why the older of the two images had to be taken, if so.
+    pub fell_back: Option<StoreError>,
+}
+
+/// The running checksum before the first record of a log that begins after record `record`.
+fn chain_start(chain: &ChainId, record: u64) -> Sum {
+    let mut hasher = blake3::Hasher::new_derive_key("dynemix log start v2");
+    hasher.update(chain).update(&record.to_le_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+/// The chain of the store in this directory, without opening it.
+///
+/// # Errors
+/// When there is no store, or none of this version, or its superblock is damaged.
+pub fn chain_of(disk: &dyn Disk) -> Result<ChainId, StoreError> {
+    let [first, second] = superblock::read(disk, None)?;
+    Ok(first.or(second)?.0)
 }
 
 impl Store {
     /// Whether the directory holds a store.
-    pub fn exists(directory: &Path) -> bool {
-        superblock::path(directory).exists()
-    }
-
-    /// Makes a store and hands out its zeroed image. It exists once [`Self::checkpoint`] has written the filled image.
     ///
     /// # Errors
-    /// When the system refuses something, or the directory is in use.
-    pub fn create(directory: &Path, chain: ChainId, regions: &[RegionSpec]) -> Result<(Store, Image), StoreError> {
-        fs::create_dir_all(directory).map_err(StoreError::io("create", directory))?;
-        let lock = lock(directory)?;
-        let image = Image::create(&image_path(directory, 1), chain, regions)?;
-        let journal = Journal::create(directory, chain, 1)?;
-        let present = Present { sequence: 0, image: 1, journal_first: 1 };
-        Ok((Store { directory: directory.to_owned(), chain, journal, present, broken: false, _lock: lock }, image))
+    /// When the directory cannot be listed.
+    pub fn exists(disk: &dyn Disk) -> Result<bool, StoreError> {
+        // A store of version 1 has a superblock too: opening it says what it is.
+        Ok(files(disk)?.iter().any(|file| file.0 == superblock::NAME))
     }
 
-    /// Opens a store: maps its image, then hands each record of its journal to `replay` together with the image.
+    /// Makes a store whose image shows the state after `record`, as `fill` fills it; then opens it. The image is zero at
+    /// first, or holds what an interrupted [`Self::create`] has left.
     ///
     /// # Errors
-    /// Whatever is damaged, of another version or chain, or in use; or what `replay` returns.
-    pub fn open<T, E: From<StoreError>>(
-        directory: &Path,
+    /// When the system refuses something or the directory is in use, or what `fill` returns.
+    pub fn create<E: From<StoreError>>(
+        disk: Arc<dyn Disk>,
         chain: ChainId,
-        regions: &[RegionSpec],
-        work_in: impl FnOnce(Image) -> T,
-        mut replay: impl FnMut(&mut T, u64, &[u8]) -> Result<(), E>,
-    ) -> Result<(Store, T), E> {
-        let lock = lock(directory)?;
-        let present = superblock::read(directory, chain)?;
-        let mut work = work_in(Image::open(&image_path(directory, present.image), chain, regions)?);
-        let journal = Journal::open(directory, chain, present.journal_first, |number, payload| replay(&mut work, number, payload))?;
-        Ok((Store { directory: directory.to_owned(), chain, journal, present, broken: false, _lock: lock }, work))
+        specs: &[RegionSpec],
+        options: StoreOptions,
+        record: u64,
+        fill: impl FnOnce(Image) -> Result<Image, E>,
+    ) -> Result<OpenedStore, E> {
+        {
+            let _lock = disk.lock()?;
+            let image = fill(Image::create(&*disk, 0, specs)?)?;
+            Self::found(&disk, chain, &options, &image, record)?;
+        }
+        Ok(Self::open(disk, chain, Some(specs), options)?)
     }
 
-    /// Runs something that must not fail half-way: if it does, the store is broken.
-    fn whole<T>(&mut self, work: impl FnOnce(&mut Store) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        if self.broken {
-            return Err(StoreError::Broken);
+    /// Writes the filled first image, an empty log, and last the superblock, with which the store exists.
+    fn found(disk: &Arc<dyn Disk>, chain: ChainId, options: &StoreOptions, image: &Image, record: u64) -> Result<(), StoreError> {
+        let (image_checksum, _) = image.write_to(&**disk, 0, chain, record)?;
+        for (name, _) in files(&**disk)?.iter().filter(|file| segment::first_of(&file.0).is_some() || index::first_of(&file.0).is_some()) {
+            remove(&**disk, name)?;
         }
-        self.broken = true;
-        let done = work(self)?;
-        self.broken = false;
-        Ok(done)
+        let chained = chain_start(&chain, record);
+        Segment::create(&**disk, chain, record + 1, chained, options.segment_bytes)?;
+        superblock::create(&**disk, chain, Present { sequence: 1, image: 0, record, image_checksum, chained })
+    }
+
+    /// Opens a store: the newest image that is whole, and the log behind it.
+    ///
+    /// # Errors
+    /// Whatever is damaged, of another version or chain, or in use.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        chain: ChainId,
+        specs: Option<&[RegionSpec]>,
+        options: StoreOptions,
+    ) -> Result<OpenedStore, StoreError> {
+        let lock = disk.lock()?;
+        let copies = superblock::read(&*disk, Some(&chain))?;
+        let (mut candidates, mut first_error) = (Vec::new(), None);
+        for copy in copies {
+            match copy {
+                Ok((_, present)) => candidates.push(present),
+                Err(error) => first_error = Some(error),
+            }
+        }
+        candidates.sort_by_key(|present| std::cmp::Reverse(present.sequence));
+        // A copy that was torn at a flip is no reason to worry: the other is the present.
+        if !candidates.is_empty() {
+            first_error = None;
+        }
+        let older = candidates.last().map_or(0, |present| present.record);
+        let mut opened = None;
+        for present in candidates {
+            match Image::open(&*disk, present.image, &chain, &present.image_checksum, specs) {
+                Ok(image) => {
+                    opened = Some((present, image));
+                    break;
+                }
+                Err(error @ StoreError::Damaged { .. }) => first_error = first_error.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some((present, image)) = opened else {
+            return Err(first_error.expect("without a candidate there was an error"));
+        };
+        let (segments, end) = Self::open_log(&*disk, &chain, &present)?;
+        let active = segments.last().expect("checked by open_log").clone();
+        // What a torn write left behind the end would later look like damage.
+        active.clear_from(end.offset)?;
+        if end.number > active.first {
+            active.write_mark(chain, end.number - 1, end.chained)?;
+        }
+        active.file.sync()?;
+        let shared = Shared {
+            disk,
+            chain,
+            options,
+            broken: AtomicBool::new(false),
+            segments: RwLock::new(segments),
+            synced: AtomicU64::new(end.number - 1),
+            present: Mutex::new((present, older)),
+            pending: AtomicU64::new(0),
+            pruning: Mutex::new(()),
+            _lock: lock,
+        };
+        let reserved = active.file.bytes()?;
+        let store = Store { shared: Arc::new(shared), active, end, reserved, unsynced: false, released: (0, None), buffer: Vec::new() };
+        Ok(OpenedStore { store, image, image_record: present.record, fell_back: first_error })
+    }
+
+    /// Finds the segments and walks those behind the image to the log's end.
+    fn open_log(disk: &dyn Disk, chain: &ChainId, present: &Present) -> Result<(Vec<Arc<Segment>>, Cursor), StoreError> {
+        let mut firsts = Vec::new();
+        for (name, _) in files(disk)? {
+            if name.ends_with(".new") {
+                remove(disk, &name)?;
+            }
+            firsts.extend(segment::first_of(&name));
+        }
+        firsts.sort_unstable();
+        let start = firsts.iter().rposition(|&first| first <= present.record + 1).ok_or_else(|| StoreError::Damaged {
+            path: disk.path().to_owned(),
+            offset: 0,
+            what: format!("the log's segment with record {} is missing", present.record + 1),
+        })?;
+        let mut segments = Vec::new();
+        for &first in &firsts {
+            segments.push(Arc::new(Segment::open(disk, Some(chain), first)?));
+        }
+        let mut cursor = segments[start].start();
+        let mut chained_at_image = (cursor.number == present.record + 1).then_some(cursor.chained);
+        for i in start..segments.len() {
+            let segment = &segments[i];
+            let file = &segment.file;
+            if (segment.first, segment.chained) != (cursor.number, cursor.chained) {
+                return Err(file.damaged(0, format!("the segment does not continue the log at record {}", cursor.number)));
+            }
+            cursor.offset = RECORDS_OFFSET;
+            let mut offsets = Vec::new();
+            let end = loop {
+                // In steps of one record, to see the running checksum after the image's.
+                let mut one = false;
+                let before = cursor;
+                let stop = segment.walk_some(&mut cursor, |_, offset, _| {
+                    offsets.push(offset);
+                    one = true;
+                    Ok(false)
+                })?;
+                if one && before.number == present.record {
+                    chained_at_image = Some(cursor.chained);
+                }
+                if let Some(end) = stop {
+                    break end;
+                }
+            };
+            let last = i + 1 == segments.len();
+            let mark = segment.mark(Some(chain)).ok().flatten();
+            match end {
+                WalkEnd::Broken(what) if !last => return Err(file.damaged(cursor.offset, what)),
+                WalkEnd::Broken(what) if mark.is_some_and(|mark| mark.number >= cursor.number) => {
+                    return Err(file.damaged(cursor.offset, format!("{what}, though it was acknowledged")));
+                }
+                WalkEnd::Clean if last && mark.is_some_and(|mark| mark.number >= cursor.number) => {
+                    return Err(file.damaged(cursor.offset, format!("record {} is gone, though it was acknowledged", cursor.number)));
+                }
+                _ => segment.set_offsets(offsets),
+            }
+        }
+        if chained_at_image != Some(present.chained) {
+            let last = segments.last().expect("there is one at least");
+            return Err(last.file.damaged(
+                cursor.offset,
+                format!("the log is not the one that the superblock names: it ends at record {}", cursor.number - 1),
+            ));
+        }
+        Ok((segments, cursor))
     }
 
     /// Appends a record and returns its number; durable after the next [`Self::sync`].
     ///
     /// # Errors
-    /// After any the store is broken.
+    /// [`StoreError::DiskFull`] and [`StoreError::Limit`] before anything is written. After any error the store is broken.
     pub fn append(&mut self, payload: &[u8]) -> Result<u64, StoreError> {
-        self.whole(|store| store.journal.append(payload))
+        let shared = self.shared.clone();
+        shared.whole(|| {
+            let bytes = record_bytes(payload.len());
+            let (free, watermark) = (
+                shared.disk.free_bytes().map_err(StoreError::io("inspect", shared.disk.path()))?,
+                shared.options.watermark_bytes,
+            );
+            if free < watermark {
+                return Err(StoreError::DiskFull { path: shared.disk.path().to_owned(), free, watermark });
+            }
+            if self.end.offset + bytes > self.reserved {
+                self.rotate(bytes)?;
+            }
+            let number = self.end.number;
+            let checksum = record_checksum(&self.end.chained, number, payload);
+            segment::encode(&mut self.buffer, number, checksum, payload);
+            self.active.file.write(self.end.offset, &self.buffer)?;
+            self.active.note_offset(self.end.offset);
+            self.end = Cursor { number: number + 1, offset: self.end.offset + bytes, chained: checksum };
+            self.unsynced = true;
+            Ok(number)
+        })
     }
 
-    /// Makes all records durable.
+    /// Seals the active segment and begins a new one with room for a record of `bytes` bytes.
+    fn rotate(&mut self, bytes: u64) -> Result<(), StoreError> {
+        if self.end.number == self.active.first {
+            // Nothing stands in it yet: it only has to be longer.
+            self.active.file.reserve(RECORDS_OFFSET + bytes)?;
+            self.active.file.sync()?;
+            self.reserved = RECORDS_OFFSET + bytes;
+            return Ok(());
+        }
+        if self.unsynced {
+            self.sync_active()?;
+        }
+        let shared = &self.shared;
+        let next_bytes = shared.options.segment_bytes.max(RECORDS_OFFSET + bytes);
+        let used = shared.prune(next_bytes)?;
+        if used.saturating_add(next_bytes) > shared.options.limit_bytes {
+            return Err(StoreError::Limit { path: shared.disk.path().to_owned(), used, limit: shared.options.limit_bytes });
+        }
+        self.active.file.shorten(self.end.offset)?;
+        self.active.file.sync()?;
+        let segment = Segment::create(&*shared.disk, shared.chain, self.end.number, self.end.chained, next_bytes)?;
+        self.active = Arc::new(segment);
+        self.end.offset = RECORDS_OFFSET;
+        self.reserved = next_bytes;
+        shared.segments.write().expect("nothing panics while it holds the list").push(self.active.clone());
+        Ok(())
+    }
+
+    fn sync_active(&mut self) -> Result<(), StoreError> {
+        self.active.file.sync()?;
+        self.unsynced = false;
+        let number = self.end.number - 1;
+        self.shared.synced.store(number, Ordering::Release);
+        self.active.write_mark(self.shared.chain, number, self.end.chained)
+    }
+
+    /// Makes all records durable: one sync for whatever was appended since the last.
     ///
     /// # Errors
     /// After any the store is broken.
     pub fn sync(&mut self) -> Result<(), StoreError> {
-        self.whole(|store| store.journal.sync())
+        let shared = self.shared.clone();
+        shared.whole(|| self.sync_active())
     }
 
-    /// The number that the next record will have.
-    pub fn next_number(&self) -> u64 {
-        self.journal.next_number()
+    /// The newest record.
+    pub fn last_record(&self) -> u64 {
+        self.end.number - 1
     }
 
-    /// Bytes of records since the last checkpoint.
-    pub fn journal_bytes(&self) -> u64 {
-        self.journal.bytes()
+    /// The right to one checkpoint of the state after the newest record, which must be synced and applied by now. While
+    /// it exists, [`Self::release`] rests.
+    ///
+    /// # Panics
+    /// When a record is not synced.
+    pub fn begin_checkpoint(&self) -> Checkpoint {
+        assert!(!self.unsynced, "a checkpoint never runs ahead of the log");
+        self.shared.pending.fetch_add(1, Ordering::AcqRel);
+        Checkpoint { shared: self.shared.clone(), record: self.last_record() }
     }
 
-    /// Writes the image to the other file, begins a new journal and flips the superblock: all records up to now are in the
-    /// image then. A crash anywhere in between leaves the old image with the old journal.
+    /// Gives back the memory of up to `pages` pages of the working image that are again as on disk; call between blocks.
+    /// Does one pass over the image after each checkpoint to the file below it, and nothing while one is under way.
     ///
     /// # Errors
-    /// After any the store is broken.
-    pub fn checkpoint(&mut self, image: &Image) -> Result<(), StoreError> {
-        self.whole(|store| {
-            let Present { sequence, image: mapped, journal_first } = store.present;
-            let next = Present { sequence: sequence + 1, image: 1 - mapped, journal_first: store.journal.next_number() };
-            image.write_to(&image_path(&store.directory, next.image))?;
-            // Without records since the last checkpoint the journal stays as it is.
-            let journal = match next.journal_first == journal_first && sequence > 0 {
-                true => None,
-                false => Some(Journal::create(&store.directory, store.chain, next.journal_first)?),
-            };
-            sync_directory(&store.directory)?;
-            superblock::write(&store.directory, store.chain, next)?;
-            sync_directory(&store.directory)?;
-            store.present = next;
-            if let Some(journal) = journal {
-                store.journal = journal;
-            }
-            if next.journal_first != journal_first {
-                let old = journal_path(&store.directory, journal_first);
-                fs::remove_file(&old).map_err(StoreError::io("remove", &old))?;
-            }
-            Ok(())
-        })
+    /// When the file cannot be read.
+    pub fn release(&mut self, image: &mut Image, pages: usize) -> Result<(), StoreError> {
+        let present = self.shared.present().0;
+        if present.image != image.number() || self.shared.pending.load(Ordering::Acquire) > 0 {
+            return Ok(());
+        }
+        if self.released.0 != present.sequence {
+            self.released = (present.sequence, Some(0));
+        }
+        if let Some(from) = self.released.1 {
+            self.released.1 = image.release(from, pages)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes of records since a record, roughly: whole segments count wholly.
+    pub fn bytes_since(&self, record: u64) -> u64 {
+        let segments = self.shared.segments();
+        let sealed = segments.iter().rev().skip(1).take_while(|segment| segment.first > record);
+        sealed.count() as u64 * self.shared.options.segment_bytes + self.end.offset
+    }
+
+    /// Reads records.
+    pub fn records(&self) -> Records {
+        Records { shared: self.shared.clone() }
+    }
+
+    /// Keeps the store.
+    pub fn keeper(&self) -> Keeper {
+        Keeper { shared: self.shared.clone() }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Reads synced records.
+#[derive(Clone)]
+pub struct Records {
+    shared: Arc<Shared>,
+}
 
-    const CHAIN: ChainId = [7; 32];
-    const REGIONS: [RegionSpec; 2] = [RegionSpec { name: "head", bytes: 8 }, RegionSpec { name: "body", bytes: 10_000 }];
-
-    /// Each record is a byte that is added to the body's first byte; the head counts records.
-    fn apply(image: &mut Image, record: &[u8]) {
-        let [head, body] = image.regions_mut::<2>();
-        head[0] += 1;
-        body[0] = body[0].wrapping_add(record[0]);
-        *body.last_mut().unwrap() = record[0];
+impl Records {
+    /// The oldest kept record.
+    pub fn first(&self) -> u64 {
+        self.shared.segments()[0].first
     }
 
-    fn open(directory: &Path) -> Result<(Store, Image), StoreError> {
-        Store::open(
-            directory,
-            CHAIN,
-            &REGIONS,
-            |image| image,
-            |image, _, record| {
-                apply(image, record);
-                Ok(())
-            },
-        )
+    /// The newest synced record.
+    pub fn last(&self) -> u64 {
+        self.shared.synced.load(Ordering::Acquire)
     }
 
-    fn fresh(directory: &Path) -> (Store, Image) {
-        let (mut store, image) = Store::create(directory, CHAIN, &REGIONS).unwrap();
-        store.checkpoint(&image).unwrap();
-        (store, image)
-    }
-
-    fn log(store: &mut Store, image: &mut Image, value: u8) {
-        store.append(&[value]).unwrap();
-        store.sync().unwrap();
-        apply(image, &[value]);
-    }
-
-    #[test]
-    fn records_and_checkpoints_survive_any_number_of_restarts() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, mut image) = fresh(directory.path());
-        let mut count = 0u8;
-        for round in 0..6 {
-            for value in 0..3 {
-                log(&mut store, &mut image, value);
-                count += 1;
-            }
-            if round % 2 == 0 {
-                store.checkpoint(&image).unwrap();
-            }
-            let body = image.region(1).to_vec();
-            drop((store, image));
-            (store, image) = open(directory.path()).unwrap();
-            assert_eq!(image.region(0)[0], count);
-            assert_eq!(image.region(1), body);
-            assert_eq!(store.next_number(), u64::from(count) + 1);
+    /// The record's payload.
+    ///
+    /// # Errors
+    /// [`StoreError::NoRecord`] when it is not kept; damage.
+    pub fn read(&self, number: u64) -> Result<Vec<u8>, StoreError> {
+        let segments = self.shared.segments();
+        let none = || StoreError::NoRecord { number, first: segments[0].first, last: self.last() };
+        if number > self.last() {
+            return Err(none());
         }
+        let segment = segments.iter().rev().find(|segment| segment.first <= number).ok_or_else(none)?;
+        if !segment.has_offsets()
+            && let Ok(index) = SegmentIndex::open(&*self.shared.disk, &self.shared.chain, segment.first)
+        {
+            segment.set_offsets(index.offsets()?);
+        }
+        segment.read(number)?.ok_or_else(none)
     }
 
-    #[test]
-    fn a_torn_last_record_is_dropped_and_overwritten() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, mut image) = fresh(directory.path());
-        log(&mut store, &mut image, 1);
-        log(&mut store, &mut image, 2);
-        drop((store, image));
-        let path = journal_path(directory.path(), 1);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[4096 + 56 + 48] ^= 1;
-        fs::write(&path, bytes).unwrap();
-        let (mut store, mut image) = open(directory.path()).unwrap();
-        assert_eq!(image.region(0)[0], 1);
-        log(&mut store, &mut image, 9);
-        drop((store, image));
-        let (_, image) = open(directory.path()).unwrap();
-        assert_eq!((image.region(0)[0], image.region(1)[0]), (2, 10));
+    /// Where a key occurs in the kept records, oldest first. A hint: other keys may share its first half.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is damaged.
+    pub fn find(&self, table: Table, key: &[u8; 32], reader: &dyn ReadKeys) -> Result<Vec<Occurrence>, StoreError> {
+        let mut found = Vec::new();
+        for segment in self.shared.segments() {
+            match SegmentIndex::open(&*self.shared.disk, &self.shared.chain, segment.first) {
+                Ok(index) => index.find(segment.first, table, key, &mut found)?,
+                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    index::scan(&segment, reader, table, key, &mut found)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let last = self.last();
+        found.retain(|occurrence| occurrence.number <= last);
+        Ok(found)
+    }
+}
+
+/// Does what takes long, beside the writer.
+pub struct Keeper {
+    shared: Arc<Shared>,
+}
+
+impl Keeper {
+    /// A second private view of the working image's file, for a replica that follows the log.
+    ///
+    /// # Errors
+    /// When the file cannot be mapped.
+    pub fn map_again(&self, image: &Image) -> Result<Image, StoreError> {
+        image::map_again(image, &self.shared.disk)
     }
 
-    #[test]
-    fn a_second_opener_a_flipped_bit_a_short_file_and_another_chain_are_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let (store, image) = fresh(directory.path());
-        assert!(matches!(open(directory.path()).err().unwrap(), StoreError::Locked { .. }));
-        drop((store, image));
-        let other = Store::open(directory.path(), [8; 32], &REGIONS, |image| image, |_, _, _| Ok::<_, StoreError>(()));
-        assert!(matches!(other.err().unwrap(), StoreError::WrongChain { .. }));
-        let path = image_path(directory.path(), 0);
-        let good = fs::read(&path).unwrap();
-        let mut bad = good.clone();
-        bad[4096 + 4096 + 5_000] ^= 4;
-        fs::write(&path, &bad).unwrap();
-        assert!(matches!(open(directory.path()).err().unwrap(), StoreError::Damaged { offset: 8192, .. }));
-        fs::write(&path, &good[..good.len() - 1]).unwrap();
-        assert!(matches!(open(directory.path()).err().unwrap(), StoreError::Damaged { .. }));
-        fs::write(&path, &good).unwrap();
-        assert!(open(directory.path()).is_ok());
+    /// The record at which the newest checkpoint stands.
+    pub fn checkpoint_record(&self) -> u64 {
+        self.shared.present().0.record
     }
 
-    #[test]
-    fn a_torn_superblock_leaves_the_older_copy() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, mut image) = fresh(directory.path());
-        log(&mut store, &mut image, 5);
-        // As at a crash inside a flip: the other copy is half written, image and journal of the old one are whole.
-        drop((store, image));
-        let path = superblock::path(directory.path());
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[..40].copy_from_slice(&[0xaa; 40]);
-        fs::write(&path, bytes).unwrap();
-        let (_, image) = open(directory.path()).unwrap();
-        assert_eq!(image.region(1)[0], 5);
+    /// Which checkpoint is the present one; grows by one with each.
+    pub fn checkpoint_sequence(&self) -> u64 {
+        self.shared.present().0.sequence
+    }
+
+    /// Writes `image`, which shows the state after the checkpoint's record, to the file that is not the present one, and
+    /// flips the superblock.
+    ///
+    /// Whoever else has an image of this store mapped must have applied that record: only then is every page that is
+    /// written here already a copy of its own in each mapping.
+    ///
+    /// # Errors
+    /// After any the store is broken.
+    pub fn checkpoint(&self, checkpoint: Checkpoint, image: &Image) -> Result<Written, StoreError> {
+        let (shared, record) = (&self.shared, checkpoint.record);
+        shared.whole(|| {
+            let present = shared.present().0;
+            if present.record == record {
+                return Ok(Written::default());
+            }
+            let chained = self.chained_after(record)?;
+            let number = 1 - present.image;
+            let (image_checksum, written) = image.write_to(&*shared.disk, number, shared.chain, record)?;
+            // The other image may be new: its name must be durable before the superblock points to it.
+            sync_names(&*shared.disk)?;
+            let next = Present { sequence: present.sequence + 1, image: number, record, image_checksum, chained };
+            superblock::write(&*shared.disk, shared.chain, next)?;
+            *shared.present.lock().expect("nothing panics while it holds the superblock") = (next, present.record);
+            shared.prune(0)?;
+            Ok(written)
+        })
+    }
+
+    /// The running checksum after a synced record.
+    fn chained_after(&self, record: u64) -> Result<Sum, StoreError> {
+        let segments = self.shared.segments();
+        let segment = segments.iter().rev().find(|segment| segment.first <= record + 1);
+        let segment = segment.expect("the log begins no later than behind the present image");
+        let mut cursor = segment.start();
+        if cursor.number == record + 1 {
+            return Ok(cursor.chained);
+        }
+        segment.walk_some(&mut cursor, |number, _, _| Ok(number < record))?;
+        if cursor.number != record + 1 {
+            return Err(segment.file.damaged(cursor.offset, format!("record {} does not match its checksum", cursor.number)));
+        }
+        Ok(cursor.chained)
+    }
+
+    /// Gives back the memory of a replica's image, after a checkpoint of it to the file below it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn release(&self, image: &mut Image) -> Result<(), StoreError> {
+        if self.shared.present().0.image == image.number() {
+            let mut from = Some(0);
+            while let Some(at) = from {
+                from = image.release(at, 4096)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Builds the index of the oldest sealed segment that has none; false when there is none to build.
+    ///
+    /// # Errors
+    /// After any the store is broken.
+    pub fn build_index(&self, reader: &dyn ReadKeys) -> Result<bool, StoreError> {
+        let shared = &self.shared;
+        shared.whole(|| {
+            let names = files(&*shared.disk)?;
+            let segments = shared.segments();
+            let sealed = &segments[..segments.len() - 1];
+            let without = sealed.iter().find(|segment| !names.iter().any(|file| file.0 == index::name(segment.first)));
+            match without {
+                Some(segment) => index::build(&*shared.disk, shared.chain, segment, reader).map(|()| true),
+                None => Ok(false),
+            }
+        })
+    }
+
+    /// Takes the store out of service, for example when a scrubber found damage.
+    pub fn break_store(&self) {
+        self.shared.broken.store(true, Ordering::Release);
+    }
+
+    /// Whether something has failed.
+    pub fn broken(&self) -> bool {
+        self.shared.broken.load(Ordering::Acquire)
+    }
+
+    /// Whose store it is.
+    pub fn chain(&self) -> ChainId {
+        self.shared.chain
+    }
+
+    /// The disk.
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.shared.disk
+    }
+
+    /// First records of the sealed segments, which nobody writes to any more.
+    pub fn sealed(&self) -> Vec<u64> {
+        let segments = self.shared.segments();
+        segments[..segments.len() - 1].iter().map(|segment| segment.first).collect()
     }
 }

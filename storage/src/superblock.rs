@@ -1,81 +1,77 @@
-//! The superblock: which image and which journal are the store's present. Two copies, a page each; a change overwrites the
-//! older one, so a torn write leaves the other.
+//! The superblock: which image is the store's present, and where in the log it stands. Two copies, a page each; a change
+//! overwrites the older one, so a torn write leaves the other.
 
-use crate::error::StoreError;
-use crate::file::{NamedFile, PAGE_BYTES};
+use crate::StoreError;
+use crate::disk::{Disk, NamedFile, rename, sync_names};
+use crate::page::{self, PAGE_BYTES, Sum};
 use crate::store::ChainId;
 use bytemuck::{Pod, Zeroable};
-use std::path::Path;
 
 const MAGIC: [u8; 8] = *b"DYNXSUP\0";
-const VERSION: u32 = 1;
-
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
-struct Copy4k {
-    magic: [u8; 8],
-    version: u32,
-    reserved: u32,
-    chain: ChainId,
-    sequence: u64,
-    image: u64,
-    journal_first: u64,
-    checksum: [u8; 32],
-}
-const _: () = assert!(size_of::<Copy4k>() == 104);
+pub(crate) const NAME: &str = "superblock";
 
 /// What the superblock says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub(crate) struct Present {
+    /// Grows by one with each flip; its parity says which copy it stands in.
     pub(crate) sequence: u64,
     /// 0 or 1.
     pub(crate) image: u64,
-    /// The journal's first record: all earlier ones are in the image.
-    pub(crate) journal_first: u64,
+    /// The last record that is in the image.
+    pub(crate) record: u64,
+    /// Checksum of the image's header page.
+    pub(crate) image_checksum: Sum,
+    /// The log's running checksum after that record.
+    pub(crate) chained: Sum,
 }
 
-fn checksum(copy: &Copy4k) -> [u8; 32] {
-    *blake3::hash(&bytemuck::bytes_of(copy)[..size_of::<Copy4k>() - 32]).as_bytes()
+fn page_of(chain: ChainId, present: &Present) -> page::Page {
+    page::seal(MAGIC, chain, present).0
 }
 
-pub(crate) fn path(directory: &Path) -> std::path::PathBuf {
-    directory.join("superblock")
+/// Makes the superblock of a new store, durable under its name.
+pub(crate) fn create(disk: &dyn Disk, chain: ChainId, present: Present) -> Result<(), StoreError> {
+    let file = NamedFile::create(disk, "superblock.new", 2 * PAGE_BYTES)?;
+    // Both copies say the same at first: a store has two whole copies whenever no flip is under way.
+    file.write(0, &page_of(chain, &Present { sequence: 0, ..present }))?;
+    file.write(PAGE_BYTES, &page_of(chain, &Present { sequence: 1, ..present }))?;
+    file.sync()?;
+    rename(disk, "superblock.new", NAME)?;
+    sync_names(disk)
 }
 
 /// Writes the copy that `present.sequence` owns, and syncs it.
-pub(crate) fn write(directory: &Path, chain: ChainId, present: Present) -> Result<(), StoreError> {
-    let path = path(directory);
-    let file = if path.exists() { NamedFile::open(&path)? } else { NamedFile::create(&path, 2 * PAGE_BYTES)? };
-    let Present { sequence, image, journal_first } = present;
-    let mut copy = Copy4k { magic: MAGIC, version: VERSION, reserved: 0, chain, sequence, image, journal_first, checksum: [0; 32] };
-    copy.checksum = checksum(&copy);
-    file.write((sequence % 2) * PAGE_BYTES, bytemuck::bytes_of(&copy))?;
-    file.sync_all()
+pub(crate) fn write(disk: &dyn Disk, chain: ChainId, present: Present) -> Result<(), StoreError> {
+    let file = NamedFile::open(disk, NAME)?;
+    file.write((present.sequence % 2) * PAGE_BYTES, &page_of(chain, &present))?;
+    file.sync()
 }
 
-/// Reads the newer valid copy.
-pub(crate) fn read(directory: &Path, chain: ChainId) -> Result<Present, StoreError> {
-    let path = path(directory);
-    let file = NamedFile::open(&path)?;
+/// Both copies: what each says, or what is wrong with it.
+pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[Result<(ChainId, Present), StoreError>; 2], StoreError> {
+    let missing = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+    let file = match NamedFile::open(disk, NAME) {
+        Err(error) if missing(&error) => return Err(StoreError::Missing { path: disk.path().to_owned() }),
+        file => file?,
+    };
     let bytes = file.bytes()?;
     if bytes != 2 * PAGE_BYTES {
-        return Err(StoreError::damaged(&path, bytes, format!("the superblock has {bytes} bytes, not {}", 2 * PAGE_BYTES)));
+        return Err(file.damaged(bytes.min(2 * PAGE_BYTES), format!("the superblock has {bytes} bytes, not {}", 2 * PAGE_BYTES)));
     }
-    let mut newest: Option<Copy4k> = None;
-    for i in 0..2 {
-        let mut copy = Copy4k::zeroed();
-        file.read(i * PAGE_BYTES, bytemuck::bytes_of_mut(&mut copy))?;
-        if copy.magic == MAGIC && copy.version != VERSION {
-            return Err(StoreError::Version { path, found: copy.version, expected: VERSION });
+    let copy = |i: u64| {
+        let opened = page::open::<Present>(&file, i * PAGE_BYTES, MAGIC, chain)?;
+        let present = opened.body;
+        if present.sequence % 2 != i || present.image > 1 {
+            return Err(file.damaged(i * PAGE_BYTES, "a copy of the superblock stands in the other's place"));
         }
-        let valid = copy.magic == MAGIC && checksum(&copy) == copy.checksum && copy.image < 2 && copy.sequence % 2 == i;
-        if valid && newest.is_none_or(|newest| newest.sequence < copy.sequence) {
-            newest = Some(copy);
-        }
+        Ok((opened.chain, present))
+    };
+    let copies = [copy(0), copy(1)];
+    // Another version or chain is the same answer in both copies and no damage.
+    match copies {
+        [Err(error @ (StoreError::Version { .. } | StoreError::WrongChain { .. })), _] => Err(error),
+        [_, Err(error @ (StoreError::Version { .. } | StoreError::WrongChain { .. }))] => Err(error),
+        copies => Ok(copies),
     }
-    let copy = newest.ok_or_else(|| StoreError::damaged(&path, 0, "neither copy is valid"))?;
-    if copy.chain != chain {
-        return Err(StoreError::WrongChain { path });
-    }
-    Ok(Present { sequence: copy.sequence, image: copy.image, journal_first: copy.journal_first })
 }

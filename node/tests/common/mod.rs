@@ -3,7 +3,8 @@
 
 use bytemuck::Zeroable;
 use dynemix::ledger::SlotPlan;
-use dynemix::minter::{Minter, MinterConfig};
+use dynemix::minter::{Minter, MinterConfig, StorageConfig};
+use dynemix_storage::{RealDisk, StoreOptions};
 use dynemix::topology::Sizes;
 use dynemix_engine::cell::{Cell, Key};
 use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
@@ -35,7 +36,8 @@ pub fn config(directory: &Path) -> MinterConfig {
     let genesis: Vec<(Key, u64)> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
     MinterConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        directory: directory.to_owned(),
+        disk: Arc::new(RealDisk::new(directory).unwrap()),
+        storage: StorageConfig { options: StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() }, ..StorageConfig::default() },
         parameters: ChainParameters { slot_ms: SLOT_MS, ..ChainParameters::default() },
         genesis: Arc::new(genesis),
         supply: 1_000 * DYNE * u64::from(ACCOUNTS),

@@ -1,0 +1,442 @@
+//! A disk in memory that remembers every operation: it can say what a power cut at any moment may have left, fail an
+//! operation of choice, and flip bits.
+
+use super::{Disk, DiskFile, Mapping};
+use crate::StoreError;
+use memmap2::MmapMut;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Bytes that a disk writes as one.
+const SECTOR_BYTES: usize = 512;
+
+/// Something that changed the disk, or made changes durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DiskOp {
+    /// A name got a new, empty file.
+    Create {
+        /// The name.
+        name: String,
+        /// Number of the file behind it.
+        file: usize,
+    },
+    /// A name moved.
+    Rename {
+        /// Old name.
+        from: String,
+        /// New name.
+        to: String,
+    },
+    /// A name went.
+    Remove {
+        /// The name.
+        name: String,
+    },
+    /// Names became durable.
+    SyncNames,
+    /// A file's length changed.
+    Resize {
+        /// The file.
+        file: usize,
+        /// New length.
+        bytes: u64,
+    },
+    /// Bytes were written.
+    Write {
+        /// The file.
+        file: usize,
+        /// Where.
+        offset: u64,
+        /// What.
+        bytes: Vec<u8>,
+    },
+    /// A file became durable.
+    Sync {
+        /// The file.
+        file: usize,
+    },
+    /// A remark of the test, for example a height that was acknowledged.
+    Mark(u64),
+}
+
+/// What becomes of each change that was not yet durable at a power cut.
+pub enum CrashChoice<'a> {
+    /// All of them are there.
+    All,
+    /// None is there.
+    None,
+    /// Asked for every sector, length and name: true keeps it.
+    Each(&'a mut dyn FnMut() -> bool),
+}
+
+impl CrashChoice<'_> {
+    fn keeps(&mut self) -> bool {
+        match self {
+            CrashChoice::All => true,
+            CrashChoice::None => false,
+            CrashChoice::Each(choice) => choice(),
+        }
+    }
+}
+
+/// An operation that is to fail, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskFault {
+    /// Counted from 0 over all operations that can fail, reads included.
+    pub operation: u64,
+    /// The system's error number: EIO is 5, ENOSPC is 28.
+    pub errno: i32,
+}
+
+#[derive(Default)]
+struct Content {
+    names: BTreeMap<String, usize>,
+    files: Vec<Vec<u8>>,
+    log: Vec<DiskOp>,
+    operations: u64,
+    fault: Option<DiskFault>,
+    capacity: Option<u64>,
+}
+
+impl Content {
+    /// Counts an operation, and fails it if it is the one.
+    fn operation(&mut self) -> io::Result<()> {
+        let number = self.operations;
+        self.operations += 1;
+        match self.fault {
+            Some(fault) if fault.operation == number => Err(io::Error::from_raw_os_error(fault.errno)),
+            _ => Ok(()),
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().map(|&file| self.files[file].len() as u64).sum()
+    }
+
+    fn has_room(&self, more: u64) -> io::Result<()> {
+        match self.capacity {
+            Some(capacity) if self.used() + more > capacity => Err(io::Error::from_raw_os_error(28)),
+            _ => Ok(()),
+        }
+    }
+
+    fn file_of(&self, name: &str) -> io::Result<usize> {
+        self.names.get(name).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn apply(&mut self, op: DiskOp) {
+        apply_names(&mut self.names, &op);
+        if let DiskOp::Create { .. } = op {
+            self.files.push(Vec::new());
+        }
+        apply_bytes(&mut self.files, &op, &mut CrashChoice::All);
+        self.log.push(op);
+    }
+}
+
+fn apply_names(names: &mut BTreeMap<String, usize>, op: &DiskOp) {
+    match op {
+        DiskOp::Create { name, file } => {
+            names.insert(name.clone(), *file);
+        }
+        DiskOp::Rename { from, to } => {
+            if let Some(file) = names.remove(from) {
+                names.insert(to.clone(), file);
+            }
+        }
+        DiskOp::Remove { name } => {
+            names.remove(name);
+        }
+        _ => {}
+    }
+}
+
+fn apply_bytes(files: &mut [Vec<u8>], op: &DiskOp, choice: &mut CrashChoice<'_>) {
+    match op {
+        DiskOp::Resize { file, bytes } if choice.keeps() => files[*file].resize(*bytes as usize, 0),
+        DiskOp::Write { file, offset, bytes } => {
+            let content = &mut files[*file];
+            let (mut at, mut rest) = (*offset as usize, bytes.as_slice());
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at(rest.len().min(SECTOR_BYTES - at % SECTOR_BYTES));
+                if choice.keeps() {
+                    if content.len() < at + part.len() {
+                        content.resize(at + part.len(), 0);
+                    }
+                    content[at..at + part.len()].copy_from_slice(part);
+                }
+                (at, rest) = (at + part.len(), after);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Clone)]
+pub struct MemoryDisk {
+    path: PathBuf,
+    content: Arc<Mutex<Content>>,
+    locked: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for MemoryDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryDisk({} operations logged)", self.log_len())
+    }
+}
+
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        MemoryDisk::new()
+    }
+}
+
+impl MemoryDisk {
+    /// An empty disk.
+    pub fn new() -> MemoryDisk {
+        MemoryDisk { path: PathBuf::from("memory"), content: Arc::default(), locked: Arc::default() }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().expect("no test panics while it holds the disk")
+    }
+
+    /// Sets which operation fails; the count starts anew.
+    pub fn fail(&self, fault: Option<DiskFault>) {
+        let mut content = self.content();
+        (content.fault, content.operations) = (fault, 0);
+    }
+
+    /// Operations since the last [`Self::fail`].
+    pub fn operations(&self) -> u64 {
+        self.content().operations
+    }
+
+    /// Bounds the sum of all files' lengths.
+    pub fn limit(&self, capacity: Option<u64>) {
+        self.content().capacity = capacity;
+    }
+
+    /// Puts a remark into the log.
+    pub fn mark(&self, mark: u64) {
+        self.content().log.push(DiskOp::Mark(mark));
+    }
+
+    /// Length of the log.
+    pub fn log_len(&self) -> usize {
+        self.content().log.len()
+    }
+
+    /// The last remark among the first `prefix` entries of the log.
+    pub fn last_mark(&self, prefix: usize) -> Option<u64> {
+        let content = self.content();
+        content.log[..prefix].iter().rev().find_map(|op| if let DiskOp::Mark(mark) = op { Some(*mark) } else { None })
+    }
+
+    /// Flips one bit.
+    ///
+    /// # Panics
+    /// When there is no such file or bit.
+    pub fn flip(&self, name: &str, offset: u64, bit: u8) {
+        let mut content = self.content();
+        let file = content.file_of(name).expect("the file exists");
+        content.files[file][offset as usize] ^= 1 << bit;
+    }
+
+    /// Cuts a file as a user's mistake would.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn truncate(&self, name: &str, bytes: u64) {
+        let mut content = self.content();
+        let file = content.file_of(name).expect("the file exists");
+        content.files[file].truncate(bytes as usize);
+    }
+
+    /// A copy of the disk as it is, with an empty log and no lock.
+    pub fn copy(&self) -> MemoryDisk {
+        let content = self.content();
+        let copy = Content { names: content.names.clone(), files: content.files.clone(), ..Content::default() };
+        MemoryDisk { content: Arc::new(Mutex::new(copy)), ..MemoryDisk::new() }
+    }
+
+    /// What a power cut after the first `prefix` entries of the log leaves: everything durable, and of the rest what
+    /// `choice` keeps. The log must go back to an empty disk.
+    pub fn crash(&self, prefix: usize, mut choice: CrashChoice<'_>) -> MemoryDisk {
+        let content = self.content();
+        let log = &content.log[..prefix];
+        let mut names = BTreeMap::new();
+        let names_synced = log.iter().rposition(|op| *op == DiskOp::SyncNames).unwrap_or(0);
+        let mut synced = vec![0; content.files.len()];
+        let mut files = vec![Vec::new(); content.files.len()];
+        for (at, op) in log.iter().enumerate() {
+            if let DiskOp::Sync { file } = op {
+                synced[*file] = at;
+            }
+        }
+        for (at, op) in log.iter().enumerate() {
+            match op {
+                DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. } if at < names_synced || choice.keeps() => {
+                    apply_names(&mut names, op);
+                }
+                DiskOp::Resize { file, .. } | DiskOp::Write { file, .. } => {
+                    if at < synced[*file] {
+                        apply_bytes(&mut files, op, &mut CrashChoice::All);
+                    } else {
+                        apply_bytes(&mut files, op, &mut choice);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let left = Content { names, files, ..Content::default() };
+        MemoryDisk { content: Arc::new(Mutex::new(left)), ..MemoryDisk::new() }
+    }
+
+    fn file(&self, file: usize) -> Arc<dyn DiskFile> {
+        Arc::new(MemoryFile { disk: self.clone(), file })
+    }
+}
+
+struct LockGuard(Arc<AtomicBool>);
+
+impl Drop for LockGuard {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut content = self.content();
+        content.operation()?;
+        let file = content.files.len();
+        content.apply(DiskOp::Create { name: name.to_owned(), file });
+        drop(content);
+        Ok(self.file(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let mut content = self.content();
+        content.operation()?;
+        let file = content.file_of(name)?;
+        drop(content);
+        Ok(self.file(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut content = self.content();
+        content.operation()?;
+        content.file_of(from)?;
+        content.apply(DiskOp::Rename { from: from.to_owned(), to: to.to_owned() });
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut content = self.content();
+        content.operation()?;
+        content.file_of(name)?;
+        content.apply(DiskOp::Remove { name: name.to_owned() });
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut content = self.content();
+        content.operation()?;
+        content.apply(DiskOp::SyncNames);
+        Ok(())
+    }
+
+    fn files(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut content = self.content();
+        content.operation()?;
+        Ok(content.names.iter().map(|(name, &file)| (name.clone(), content.files[file].len() as u64)).collect())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let mut content = self.content();
+        content.operation()?;
+        Ok(content.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(content.used())))
+    }
+
+    fn lock(&self) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
+        if self.locked.swap(true, Ordering::AcqRel) {
+            return Err(StoreError::Locked { path: self.path.clone() });
+        }
+        Ok(Box::new(LockGuard(self.locked.clone())))
+    }
+}
+
+struct MemoryFile {
+    disk: MemoryDisk,
+    file: usize,
+}
+
+impl DiskFile for MemoryFile {
+    fn bytes(&self) -> io::Result<u64> {
+        let mut content = self.disk.content();
+        content.operation()?;
+        Ok(content.files[self.file].len() as u64)
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let mut content = self.disk.content();
+        content.operation()?;
+        let from = content.files[self.file].get(offset as usize..).and_then(|from| from.get(..bytes.len()));
+        bytes.copy_from_slice(from.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))?);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut content = self.disk.content();
+        let file = self.file;
+        let fails = content.operation();
+        let more = (offset + bytes.len() as u64).saturating_sub(content.files[file].len() as u64);
+        content.has_room(more)?;
+        // A write that fails may have got half-way.
+        let written = if fails.is_ok() { bytes } else { &bytes[..bytes.len() / 2] };
+        content.apply(DiskOp::Write { file, offset, bytes: written.to_vec() });
+        fails
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let mut content = self.disk.content();
+        content.operation()?;
+        let length = content.files[self.file].len() as u64;
+        if bytes > length {
+            content.has_room(bytes - length)?;
+            content.apply(DiskOp::Resize { file: self.file, bytes });
+        }
+        Ok(())
+    }
+
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        let mut content = self.disk.content();
+        content.operation()?;
+        content.apply(DiskOp::Resize { file: self.file, bytes });
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut content = self.disk.content();
+        content.operation()?;
+        content.apply(DiskOp::Sync { file: self.file });
+        Ok(())
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Mapping> {
+        let mut map = MmapMut::map_anon(bytes as usize)?;
+        self.read(0, &mut map)?;
+        Ok(Mapping { map, of_file: false })
+    }
+}

@@ -1,0 +1,130 @@
+//! Files of the operating system.
+
+use super::{Disk, DiskFile, Mapping};
+use crate::StoreError;
+use memmap2::MmapOptions;
+use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
+use std::any::Any;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A directory of the file system.
+#[derive(Clone, Debug)]
+pub struct RealDisk {
+    directory: PathBuf,
+}
+
+impl RealDisk {
+    /// The directory, made if it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(directory: &Path) -> Result<RealDisk, StoreError> {
+        fs::create_dir_all(directory).map_err(StoreError::io("create", directory))?;
+        Ok(RealDisk { directory: directory.to_owned() })
+    }
+
+    /// The directory, which must exist: for whoever only reads.
+    ///
+    /// # Errors
+    /// When it does not exist.
+    pub fn existing(directory: &Path) -> Result<RealDisk, StoreError> {
+        fs::read_dir(directory).map_err(StoreError::io("open", directory))?;
+        Ok(RealDisk { directory: directory.to_owned() })
+    }
+}
+
+impl Disk for RealDisk {
+    fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.directory.join(name))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(RealFile(OpenOptions::new().read(true).write(true).open(self.directory.join(name))?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.directory.join(from), self.directory.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.directory.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn files(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if metadata.is_file() {
+                files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len().max(512 * metadata.blocks())));
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let status = statvfs(&self.directory)?;
+        Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    fn lock(&self) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
+        let path = self.directory.join("lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Box::new(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: self.directory.clone() }),
+            Err(error) => Err(StoreError::io("lock", &path)(error.into())),
+        }
+    }
+}
+
+struct RealFile(File);
+
+impl DiskFile for RealFile {
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.read_exact_at(bytes, offset)
+    }
+
+    fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        Ok(fallocate(&self.0, FallocateFlags::empty(), 0, bytes.max(1))?)
+    }
+
+    fn shorten(&self, bytes: u64) -> io::Result<()> {
+        self.0.set_len(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn map(&self, bytes: u64) -> io::Result<Mapping> {
+        // SAFETY: memmap2 asks that nobody changes or shortens the file below the map. The store's lock keeps other
+        // processes out; the store never shortens an image; and it writes to a mapped image only pages of which every
+        // mapping has its own copy already (docs/storage.md, "Writing below a private mapping"). The space was reserved
+        // and the length checked by the caller, so no access meets SIGBUS.
+        let map = unsafe { MmapOptions::new().len(bytes as usize).map_copy(&self.0) }?;
+        Ok(Mapping { map, of_file: true })
+    }
+}
