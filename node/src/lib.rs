@@ -12,6 +12,7 @@
 
 pub mod answer;
 pub mod check;
+pub mod exit;
 pub mod ledger;
 pub mod mapped;
 pub mod minter;

@@ -96,6 +96,11 @@ impl StoreError {
         move |source| StoreError::Io { action, path, source }
     }
 
+    /// Whether a file is not there.
+    pub(crate) fn is_missing_file(&self) -> bool {
+        matches!(self, StoreError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Whether bytes on the disk are not what was written.
     pub fn is_damage(&self) -> bool {
         matches!(self, StoreError::Damaged { .. })

@@ -56,10 +56,12 @@ impl Image {
     /// written through.
     pub(crate) fn create(disk: &dyn Disk, number: u64, specs: &[RegionSpec]) -> Result<Image, StoreError> {
         let layout = Layout::new(specs);
-        let there = NamedFile::open(disk, &name(number)).ok().filter(|file| file.bytes().is_ok_and(|bytes| bytes == layout.file_bytes()));
-        let file = match there {
-            Some(file) => file,
-            None => NamedFile::create(disk, &name(number), layout.file_bytes())?,
+        let create = || NamedFile::create(disk, &name(number), layout.file_bytes());
+        let file = match NamedFile::open(disk, &name(number)) {
+            Ok(file) if file.bytes()? == layout.file_bytes() => file,
+            Ok(_) => create()?,
+            Err(error) if error.is_missing_file() => create()?,
+            Err(error) => return Err(error),
         };
         let mapping = file.map(layout.data_bytes)?;
         Ok(Image { layout, file, number, mapping, fresh: AtomicBool::new(true) })
@@ -97,7 +99,7 @@ impl Image {
         match whole {
             Err(StoreError::Damaged { .. }) if number == self.number => Ok((self.file.clone(), Base::Unknown)),
             Err(StoreError::Damaged { .. }) => Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero)),
-            Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.is_missing_file() => {
                 Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero))
             }
             whole => whole,
@@ -207,6 +209,11 @@ impl Image {
             self.mapping.map[start..start + bytes.len()].copy_from_slice(bytes);
         }
         Ok(())
+    }
+
+    /// Bytes of a file with such an image.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.layout.file_bytes()
     }
 
     /// How many regions.

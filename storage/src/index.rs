@@ -88,8 +88,14 @@ fn read(segment: &Segment, reader: &dyn ReadKeys) -> Result<(Vec<u64>, Keys), St
     Ok((offsets, keys))
 }
 
-/// Builds the index file of a sealed segment, durable under its name.
-pub(crate) fn build(disk: &dyn Disk, chain: ChainId, segment: &Segment, reader: &dyn ReadKeys) -> Result<(), StoreError> {
+/// Builds the index file of a sealed segment, durable under its name, unless `has_room` says no to its length.
+pub(crate) fn build(
+    disk: &dyn Disk,
+    chain: ChainId,
+    segment: &Segment,
+    reader: &dyn ReadKeys,
+    has_room: impl FnOnce(u64) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
     let (offsets, mut keys) = read(segment, reader)?;
     keys.tables.iter_mut().for_each(|table| table.sort_unstable());
     let regions: [&[u8]; 3] =
@@ -101,6 +107,9 @@ pub(crate) fn build(disk: &dyn Disk, chain: ChainId, segment: &Segment, reader: 
     for (range, bytes) in layout.ranges.iter().zip(&regions) {
         data[range.clone()].copy_from_slice(bytes);
     }
+    if !has_room(layout.file_bytes())? {
+        return Ok(false);
+    }
     let file = NamedFile::create(disk, "index.new", layout.file_bytes())?;
     let data = &data[PAGE_BYTES as usize..];
     file.write(PAGE_BYTES, data)?;
@@ -109,7 +118,8 @@ pub(crate) fn build(disk: &dyn Disk, chain: ChainId, segment: &Segment, reader: 
     paged::finish(&file, MAGIC, chain, &layout, segment.first, &mut sums)?;
     file.sync()?;
     rename(disk, "index.new", &name(segment.first))?;
-    sync_names(disk)
+    sync_names(disk)?;
+    Ok(true)
 }
 
 /// An index file, open for look-ups.

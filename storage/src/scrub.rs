@@ -150,9 +150,8 @@ impl Scrubber {
             Unit::Pages { first, count, spare } => self.pages(first, count, spare, found)?,
             Unit::Segment { first, last } => {
                 // A segment that was pruned meanwhile is no damage.
-                let gone = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
                 match self.segment(first, last, found) {
-                    Err(error) if gone(&error) => {}
+                    Err(error) if error.is_missing_file() => {}
                     Err(error) => {
                         self.cursor = None;
                         found.push(finding(error, false)?);

@@ -72,6 +72,10 @@ impl Shared {
         *self.present.lock().expect("nothing panics while it holds the superblock")
     }
 
+    fn holds(&self, first: u64) -> bool {
+        self.segments().iter().any(|segment| segment.first == first)
+    }
+
     fn used_bytes(&self) -> Result<u64, StoreError> {
         Ok(files(&*self.disk)?.iter().map(|file| file.1).sum())
     }
@@ -95,12 +99,27 @@ impl Shared {
             self.segments.write().expect("nothing panics while it holds the list").remove(0);
             remove(&*self.disk, &segment::name(oldest.first))?;
             let index = index::name(oldest.first);
-            if files(&*self.disk)?.iter().any(|file| file.0 == index) {
+            if self.names(&index)? {
                 remove(&*self.disk, &index)?;
             }
             sync_names(&*self.disk)?;
             used = self.used_bytes()?;
         }
+    }
+
+    /// Makes sure that so many bytes more stay within the limit, by pruning if need be.
+    fn make_room(&self, bytes: u64) -> Result<(), StoreError> {
+        let used = self.prune(bytes)?;
+        let limit = self.options.limit_bytes;
+        if used.saturating_add(bytes) > limit {
+            return Err(StoreError::Limit { path: self.disk.path().to_owned(), used, limit });
+        }
+        Ok(())
+    }
+
+    /// Whether there is a file of this name.
+    fn names(&self, name: &str) -> Result<bool, StoreError> {
+        Ok(files(&*self.disk)?.iter().any(|file| file.0 == name))
     }
 
     /// The first record that a restart replays, also from the older of the two images.
@@ -321,7 +340,11 @@ impl Store {
                 }
             };
             let last = i + 1 == segments.len();
-            let mark = segment.mark(Some(chain)).ok().flatten();
+            // A mark is not synced: one that was torn tells nothing.
+            let mark = match segment.mark(Some(chain)) {
+                Err(error) if error.is_damage() => None,
+                mark => mark?,
+            };
             match end {
                 WalkEnd::Broken(what) if !last => return Err(file.damaged(cursor.offset, what)),
                 WalkEnd::Broken(what) if mark.is_some_and(|mark| mark.number >= cursor.number) => {
@@ -386,10 +409,7 @@ impl Store {
         }
         let shared = &self.shared;
         let next_bytes = shared.options.segment_bytes.max(RECORDS_OFFSET + bytes);
-        let used = shared.prune(next_bytes)?;
-        if used.saturating_add(next_bytes) > shared.options.limit_bytes {
-            return Err(StoreError::Limit { path: shared.disk.path().to_owned(), used, limit: shared.options.limit_bytes });
-        }
+        shared.make_room(next_bytes)?;
         self.active.file.shorten(self.end.offset)?;
         self.active.file.sync()?;
         let segment = Segment::create(&*shared.disk, shared.chain, self.end.number, self.end.chained, next_bytes)?;
@@ -499,11 +519,20 @@ impl Records {
         }
         let segment = segments.iter().rev().find(|segment| segment.first <= number).ok_or_else(none)?;
         if !segment.has_offsets()
-            && let Ok(index) = SegmentIndex::open(&*self.shared.disk, &self.shared.chain, segment.first)
+            && let Some(index) = self.index_of(segment)?
         {
             segment.set_offsets(index.offsets()?);
         }
         segment.read(number)?.ok_or_else(none)
+    }
+
+    /// The segment's index, if it has one.
+    fn index_of(&self, segment: &Segment) -> Result<Option<SegmentIndex>, StoreError> {
+        match SegmentIndex::open(&*self.shared.disk, &self.shared.chain, segment.first) {
+            Ok(index) => Ok(Some(index)),
+            Err(error) if error.is_missing_file() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Where a key occurs in the kept records, oldest first. A hint: other keys may share its first half.
@@ -513,12 +542,9 @@ impl Records {
     pub fn find(&self, table: Table, key: &[u8; 32], reader: &dyn ReadKeys) -> Result<Vec<Occurrence>, StoreError> {
         let mut found = Vec::new();
         for segment in self.shared.segments() {
-            match SegmentIndex::open(&*self.shared.disk, &self.shared.chain, segment.first) {
-                Ok(index) => index.find(segment.first, table, key, &mut found)?,
-                Err(StoreError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                    index::scan(&segment, reader, table, key, &mut found)?;
-                }
-                Err(error) => return Err(error),
+            match self.index_of(&segment)? {
+                Some(index) => index.find(segment.first, table, key, &mut found)?,
+                None => index::scan(&segment, reader, table, key, &mut found)?,
             }
         }
         let last = self.last();
@@ -568,6 +594,9 @@ impl Keeper {
             }
             let chained = self.chained_after(record)?;
             let number = 1 - present.image;
+            if !shared.names(&image::name(number))? {
+                shared.make_room(image.file_bytes())?;
+            }
             let (image_checksum, written) = image.write_to(&*shared.disk, number, shared.chain, record)?;
             // The other image may be new: its name must be durable before the superblock points to it.
             sync_names(&*shared.disk)?;
@@ -609,7 +638,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Builds the index of the oldest sealed segment that has none; false when there is none to build.
+    /// Builds the index of the oldest sealed segment that has none; false when there is none to build, or no room for it
+    /// below the limit (look-ups read the segment then).
     ///
     /// # Errors
     /// After any the store is broken.
@@ -621,7 +651,9 @@ impl Keeper {
             let sealed = &segments[..segments.len() - 1];
             let without = sealed.iter().find(|segment| !names.iter().any(|file| file.0 == index::name(segment.first)));
             match without {
-                Some(segment) => index::build(&*shared.disk, shared.chain, segment, reader).map(|()| true),
+                Some(segment) => index::build(&*shared.disk, shared.chain, segment, reader, |bytes| {
+                    Ok(shared.prune(bytes)?.saturating_add(bytes) <= shared.options.limit_bytes && shared.holds(segment.first))
+                }),
                 None => Ok(false),
             }
         })

@@ -68,10 +68,10 @@ pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[Result<(
         Ok((opened.chain, present))
     };
     let copies = [copy(0), copy(1)];
-    // Another version or chain is the same answer in both copies and no damage.
+    // Only damage can be in one copy alone; another version, another chain or a disk that fails is an answer by itself.
     match copies {
-        [Err(error @ (StoreError::Version { .. } | StoreError::WrongChain { .. })), _] => Err(error),
-        [_, Err(error @ (StoreError::Version { .. } | StoreError::WrongChain { .. }))] => Err(error),
+        [Err(error), _] if !error.is_damage() => Err(error),
+        [_, Err(error)] if !error.is_damage() => Err(error),
         copies => Ok(copies),
     }
 }

@@ -97,6 +97,8 @@ pub struct DiskFault {
 struct Content {
     names: BTreeMap<String, usize>,
     files: Vec<Vec<u8>>,
+    /// What the disk held before the log's first entry.
+    base: (BTreeMap<String, usize>, Vec<Vec<u8>>),
     log: Vec<DiskOp>,
     operations: u64,
     fault: Option<DiskFault>,
@@ -262,19 +264,18 @@ impl MemoryDisk {
     /// A copy of the disk as it is, with an empty log and no lock.
     pub fn copy(&self) -> MemoryDisk {
         let content = self.content();
-        let copy = Content { names: content.names.clone(), files: content.files.clone(), ..Content::default() };
-        MemoryDisk { content: Arc::new(Mutex::new(copy)), ..MemoryDisk::new() }
+        MemoryDisk::holding(content.names.clone(), content.files.clone())
     }
 
     /// What a power cut after the first `prefix` entries of the log leaves: everything durable, and of the rest what
-    /// `choice` keeps. The log must go back to an empty disk.
+    /// `choice` keeps.
     pub fn crash(&self, prefix: usize, mut choice: CrashChoice<'_>) -> MemoryDisk {
         let content = self.content();
         let log = &content.log[..prefix];
-        let mut names = BTreeMap::new();
+        let (mut names, mut files) = content.base.clone();
+        files.resize(content.files.len(), Vec::new());
         let names_synced = log.iter().rposition(|op| *op == DiskOp::SyncNames).unwrap_or(0);
         let mut synced = vec![0; content.files.len()];
-        let mut files = vec![Vec::new(); content.files.len()];
         for (at, op) in log.iter().enumerate() {
             if let DiskOp::Sync { file } = op {
                 synced[*file] = at;
@@ -295,8 +296,12 @@ impl MemoryDisk {
                 _ => {}
             }
         }
-        let left = Content { names, files, ..Content::default() };
-        MemoryDisk { content: Arc::new(Mutex::new(left)), ..MemoryDisk::new() }
+        MemoryDisk::holding(names, files)
+    }
+
+    fn holding(names: BTreeMap<String, usize>, files: Vec<Vec<u8>>) -> MemoryDisk {
+        let content = Content { base: (names.clone(), files.clone()), names, files, ..Content::default() };
+        MemoryDisk { content: Arc::new(Mutex::new(content)), ..MemoryDisk::new() }
     }
 
     fn file(&self, file: usize) -> Arc<dyn DiskFile> {
