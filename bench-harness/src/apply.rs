@@ -4,6 +4,7 @@ use crate::machine::{cpu_model, peak_rss_bytes};
 use crate::report::{bytes, facts, grouped, median, table};
 use crate::workload::Choices;
 use dynemix_engine::cell::Key;
+use dynemix_engine::hash::Hash;
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::patch::{Changes, Delta};
 use dynemix_engine::quilt::Quilt;
@@ -88,6 +89,20 @@ fn changes(choices: &mut Choices, accounts: u64, entries: usize) -> Changes {
     Changes { accounts: drawn, amounts }
 }
 
+/// A quilt of random debits and credits, half of the entries each, that gives as much as it takes.
+pub(crate) fn quilt_of(choices: &mut Choices, accounts: u64, entries: usize, height: u64, slot: u64, parent_root: Hash) -> Quilt {
+    let debits = changes(choices, accounts, entries / 2);
+    let mut credits = changes(choices, accounts, entries / 2);
+    // As many units in as out: the last credit takes up the difference.
+    let spent: u64 = debits.amounts.iter().sum();
+    credits.amounts.iter_mut().for_each(|amount| *amount = 1_000_000);
+    let given: u64 = credits.amounts.iter().sum();
+    if let Some(last) = credits.amounts.last_mut() {
+        *last += spent - given;
+    }
+    Quilt { height, slot, parent_root, delta: Delta { debits, credits, ..Delta::default() } }
+}
+
 /// Measures; `progress` hears how many of how many rounds are done.
 pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyReport {
     let accounts = options.accounts;
@@ -105,17 +120,7 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
         // Two quilts of the same shape a round: one applied from columns, one from wire form; the map gets both, timed once.
         for by_wire in [false, true] {
             let height = state.header().height + 1;
-            let debits = changes(&mut choices, accounts, options.entries / 2);
-            let mut credits = changes(&mut choices, accounts, options.entries / 2);
-            // As many units in as out: the last credit takes up the difference.
-            let spent: u64 = debits.amounts.iter().sum();
-            credits.amounts.iter_mut().for_each(|amount| *amount = 1_000_000);
-            let given: u64 = credits.amounts.iter().sum();
-            if let Some(last) = credits.amounts.last_mut() {
-                *last += spent - given;
-            }
-            let quilt =
-                Quilt { height, slot: height, parent_root: state.header().root, delta: Delta { debits, credits, ..Delta::default() } };
+            let quilt = quilt_of(&mut choices, accounts, options.entries, height, height, state.header().root);
             let entries = quilt.delta.entries() as f64;
             wire.clear();
             quilt.encode(&mut wire);

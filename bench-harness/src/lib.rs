@@ -9,5 +9,6 @@ pub mod engine;
 pub mod generator;
 pub mod machine;
 pub mod report;
+pub mod state;
 pub mod verify;
 pub mod workload;

@@ -84,6 +84,20 @@ pub fn bar(show: bool, length: u64, what: &str) -> ProgressBar {
     bar
 }
 
+/// A line on standard error that says what is being done, with the time since the start; nothing unless `show`.
+///
+/// # Panics
+/// Never: its template is constant.
+pub fn spinner(show: bool) -> ProgressBar {
+    if !show {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("  {spinner} {msg}  {elapsed}").expect("a constant template"));
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar
+}
+
 /// Writes a report as JSON to a file, or to standard output for `-`.
 ///
 /// # Errors

@@ -1,13 +1,15 @@
 //! The benches, composed with a real node.
 
+use dynemix::bench_state::DurableState;
 use dynemix::ledger::SlotPlan;
 use dynemix::minter::{Minter, MinterConfig, StorageConfig};
 use dynemix::topology::Sizes;
 use dynemix_bench::apply::{ApplyOptions, ApplyReport};
 use dynemix_bench::engine::{EngineBenchError, EngineOptions, EngineReport, EngineSetup, EngineSummary, EngineUnderTest, StageRow};
-use dynemix_bench::report::{bar, write_json};
+use dynemix_bench::report::{bar, spinner, write_json};
+use dynemix_bench::state::{StateOptions, StateReport};
 use dynemix_bench::verify::{VerifyOptions, VerifyReport};
-use dynemix_bench::{apply as apply_bench, engine as engine_bench, verify as verify_bench, workload};
+use dynemix_bench::{apply as apply_bench, engine as engine_bench, state as state_bench, verify as verify_bench, workload};
 use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::Unavailable;
@@ -43,6 +45,11 @@ impl Shown for EngineReport {
 impl Shown for VerifyReport {
     fn text(&self) -> String {
         VerifyReport::text(self)
+    }
+}
+impl Shown for StateReport {
+    fn text(&self) -> String {
+        StateReport::text(self)
     }
 }
 impl Shown for ApplyReport {
@@ -184,6 +191,17 @@ pub(crate) fn verify(options: &VerifyOptions) -> Result<VerifyReport, Unavailabl
 pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
     let bar = bar(std::io::stderr().is_terminal(), options.rounds as u64, "rounds");
     let report = apply_bench::run(options, |done, _| bar.set_position(done));
+    bar.finish_and_clear();
+    report
+}
+
+/// `bench state`.
+pub(crate) fn state(options: &StateOptions) -> Result<StateReport, Box<dyn Error>> {
+    let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir()?;
+    let store = directory.path().join("store");
+    let create = || Ok(Box::new(DurableState::create(&store, options.accounts, options.seed)?) as _);
+    let bar = spinner(std::io::stderr().is_terminal());
+    let report = state_bench::run(options, directory.path(), create, |doing| bar.set_message(doing.to_owned()));
     bar.finish_and_clear();
     report
 }

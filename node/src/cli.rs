@@ -4,6 +4,7 @@ use crate::bench;
 use clap::{Args, Parser, Subcommand};
 use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
+use dynemix_bench::state::StateOptions;
 use dynemix_bench::verify::VerifyOptions;
 use dynemix_bench::{generator, machine};
 use dynemix_engine::verify::{Simd, Unavailable};
@@ -72,6 +73,20 @@ Examples:
     Apply {
         #[command(flatten)]
         apply: ApplyArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// A block's changes made durable: the flat state against redb and SQLite, in one run
+    #[command(after_help = "\
+Examples:
+  dynemix bench state
+  dynemix bench state --accounts 1000000 --json state.json
+  dynemix bench state --accounts 100000000 --no-rivals    the state alone, 7 GB
+
+Files are made in a temporary directory, removed at the end; TMPDIR says where.")]
+    State {
+        #[command(flatten)]
+        state: StateArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -204,6 +219,35 @@ struct ApplyArgs {
     seed: u64,
 }
 
+#[derive(Debug, Args)]
+struct StateArgs {
+    /// Accounts
+    #[arg(long, value_name = "N", default_value_t = StateOptions::default().accounts)]
+    accounts: u64,
+    /// Entries of a block
+    #[arg(long, value_name = "N", default_value_t = StateOptions::default().entries)]
+    entries: usize,
+    /// Interleaved rounds; medians are reported
+    #[arg(long, value_name = "N", default_value_t = StateOptions::default().rounds)]
+    rounds: usize,
+    /// Leave redb and SQLite out
+    #[arg(long)]
+    no_rivals: bool,
+    /// Chooses the entries
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+impl StateArgs {
+    fn options(self) -> Result<StateOptions, String> {
+        let StateArgs { accounts, entries, rounds, no_rivals, seed } = self;
+        if rounds == 0 || !(1_000..=1 << 28).contains(&accounts) || !(2..=accounts as usize).contains(&entries) {
+            return Err("--rounds must be at least 1, --accounts between 1000 and 268435456, --entries between 2 and --accounts".into());
+        }
+        Ok(StateOptions { accounts, entries, rounds, rivals: !no_rivals, seed })
+    }
+}
+
 impl EngineArgs {
     fn options(self) -> Result<EngineOptions, Unavailable> {
         let EngineArgs {
@@ -266,6 +310,7 @@ impl Cli {
             Verb::Bench(Bench::Engine { engine, output }) => bench::show(&bench::engine(&engine.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Apply { apply, output }) => bench::show(&bench::apply(&apply.options()?), output.json.as_deref()),
+            Verb::Bench(Bench::State { state, output }) => bench::show(&bench::state(&state.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Generate) => Ok(generator::run_child()?),
             Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || Ok(bench::engine(&engine.options()?)?)),
             Verb::Profile(Profile::Verify { verify, output }) => bench::profile(&output.out, || Ok(bench::verify(&verify.options()?)?)),

@@ -11,6 +11,7 @@
 //! * [`check`] and [`verify`] are stateless towards accounts; [`ledger`] owns pool, state and store.
 
 pub mod answer;
+pub mod bench_state;
 pub mod check;
 pub mod exit;
 pub mod ledger;

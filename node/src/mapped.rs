@@ -20,6 +20,11 @@ impl MappedMemory {
         MappedMemory { image }
     }
 
+    /// Gives the balances pages of their own at once: blocks change them everywhere, all the time.
+    pub fn make_balances_resident(&mut self) {
+        self.image.make_resident(1);
+    }
+
     /// The image, taken back.
     pub fn into_image(self) -> Image {
         self.image

@@ -124,7 +124,9 @@ pub fn open(disk: Arc<dyn Disk>, chain: [u8; 32], accounts_max: Option<u32>, opt
 fn up_to_date(opened: OpenedStore) -> Result<OpenedState, OpenError> {
     let OpenedStore { store, image, image_record, fell_back } = opened;
     let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));
-    let mut state = State::reopen(MappedMemory::new(image));
+    let mut memory = MappedMemory::new(image);
+    memory.make_balances_resident();
+    let mut state = State::reopen(memory);
     let records = store.records();
     let last = store.last_record();
     let mut quilt = Quilt::default();

@@ -7,6 +7,7 @@ use crate::paged::{self, Layout, RegionSpec};
 use crate::store::ChainId;
 use crate::sums::{Sums, page_sum};
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,6 +29,8 @@ pub struct Image {
     mapping: Mapping,
     /// Whether the file was made with this image and is zero.
     fresh: AtomicBool,
+    /// Pages that stay private copies: see [`Image::make_resident`].
+    resident: Range<usize>,
 }
 
 /// What is known of the pages of a file that is written over.
@@ -64,7 +67,7 @@ impl Image {
             Err(error) => return Err(error),
         };
         let mapping = file.map(layout.data_bytes)?;
-        Ok(Image { layout, file, number, mapping, fresh: AtomicBool::new(true) })
+        Ok(Image { layout, file, number, mapping, fresh: AtomicBool::new(true), resident: 0..0 })
     }
 
     /// Maps the image of a file whose header has this checksum, after checking every page.
@@ -84,7 +87,7 @@ impl Image {
         let mapping = file.map(opened.layout.data_bytes)?;
         let runs = mapping.map[PAGE..].par_chunks(RUN_PAGES * PAGE).enumerate();
         runs.try_for_each(|(run, bytes)| opened.check(&file, run * RUN_PAGES, bytes))?;
-        Ok(Image { layout: opened.layout, file, number, mapping, fresh: AtomicBool::new(false) })
+        Ok(Image { layout: opened.layout, file, number, mapping, fresh: AtomicBool::new(false), resident: 0..0 })
     }
 
     /// The file to write to, and what is known of its pages. A file below a mapping is never cut or replaced.
@@ -164,7 +167,9 @@ impl Image {
             let start = (at + 1) * PAGE;
             let there = &mut there[..in_run * PAGE];
             self.file.read(start as u64, there)?;
-            let same = |page: usize, map: &[u8]| map[start + page * PAGE..][..PAGE] == there[page * PAGE..][..PAGE];
+            let same = |page: usize, map: &[u8]| {
+                !self.resident.contains(&(at + page)) && map[start + page * PAGE..][..PAGE] == there[page * PAGE..][..PAGE]
+            };
             let mut page = 0;
             while page < in_run {
                 let first = page;
@@ -189,6 +194,20 @@ impl Image {
             at += in_run;
         }
         Ok((at < self.layout.pages()).then_some(at))
+    }
+
+    /// Makes a private copy of every page of region `i` now, and keeps it: for a region whose pages change all the time,
+    /// where a page fault at each first change would cost more than the change.
+    pub fn make_resident(&mut self, i: usize) {
+        let range = self.layout.ranges[i].clone();
+        let bytes = range.len().next_multiple_of(PAGE);
+        self.resident = range.start / PAGE - 1..(range.start + bytes) / PAGE - 1;
+        if bytes > 0 && self.mapping.map.advise_range(memmap2::Advice::PopulateWrite, range.start, bytes).is_err() {
+            // Kernels before 5.14: a write to each page does the same.
+            for page in self.mapping.map[range].chunks_mut(PAGE) {
+                page[0] = std::hint::black_box(page[0]);
+            }
+        }
     }
 
     /// The image file (0 or 1) below this mapping.
@@ -248,5 +267,5 @@ impl Image {
 pub(crate) fn map_again(image: &Image, disk: &Arc<dyn Disk>) -> Result<Image, StoreError> {
     let file = NamedFile::open(&**disk, &name(image.number))?;
     let mapping = file.map(image.layout.data_bytes)?;
-    Ok(Image { layout: image.layout.clone(), file, number: image.number, mapping, fresh: AtomicBool::new(false) })
+    Ok(Image { layout: image.layout.clone(), file, number: image.number, mapping, fresh: AtomicBool::new(false), resident: 0..0 })
 }

@@ -1,0 +1,350 @@
+//! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the same
+//! run. The state under test comes in through a trait; the rivals are here.
+
+use crate::apply::{hex, quilt_of};
+use crate::machine::{cores, cpu_model, peak_rss_bytes};
+use crate::report::{facts, grouped, median, table};
+use crate::workload::Choices;
+use dynemix_engine::hash::Hash;
+use dynemix_engine::quilt::Quilt;
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use rusqlite::Connection;
+use serde::Serialize;
+use std::error::Error;
+use std::path::Path;
+use std::time::Instant;
+
+/// What every account has at first.
+pub const BALANCE: u64 = 1 << 40;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct StateOptions {
+    /// Accounts.
+    pub accounts: u64,
+    /// Entries of a quilt: half debits, half credits.
+    pub entries: usize,
+    /// Interleaved rounds; medians are reported.
+    pub rounds: usize,
+    /// Whether redb and SQLite run beside.
+    pub rivals: bool,
+    /// Chooses the entries.
+    pub seed: u64,
+}
+
+impl Default for StateOptions {
+    fn default() -> Self {
+        StateOptions { accounts: 10_000_000, entries: 200_000, rounds: 7, rivals: true, seed: 1 }
+    }
+}
+
+/// Seconds that the parts of one durable block took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CommitTimes {
+    /// Writing the log's record.
+    pub write_s: f64,
+    /// The disk's sync.
+    pub sync_s: f64,
+    /// Changing the columns.
+    pub apply_s: f64,
+    /// Hashing the touched paths, on one core.
+    pub root_s: f64,
+}
+
+/// A durable state to measure.
+pub trait StateUnderTest {
+    /// Height, slot and root now.
+    fn header(&self) -> (u64, u64, Hash);
+    /// Makes a quilt durable and applies it; `wire` is its wire form.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn commit(&mut self, quilt: &Quilt, wire: &[u8]) -> Result<CommitTimes, Box<dyn Error>>;
+    /// Balance of an account.
+    fn balance(&self, account: u32) -> u64;
+    /// Appends blocks until a restart has as much to replay as it ever has, forgets everything in memory, and opens again.
+    /// Returns how many records were replayed and the seconds that it took.
+    ///
+    /// # Errors
+    /// When the disk fails or the state comes back another one.
+    fn crash_and_open(&mut self, quilt: &mut dyn FnMut(u64, u64, Hash) -> Quilt) -> Result<(u64, f64), Box<dyn Error>>;
+    /// Writes a checkpoint; returns pages, pages written, and seconds.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn checkpoint(&mut self) -> Result<(u64, u64, f64), Box<dyn Error>>;
+}
+
+/// The report.
+#[derive(Clone, Debug, Serialize)]
+pub struct StateReport {
+    /// "state".
+    pub bench: &'static str,
+    /// The machine.
+    pub cpu: String,
+    /// Its cores.
+    pub cores: usize,
+    /// Accounts.
+    pub accounts: u64,
+    /// Entries of a quilt.
+    pub entries: usize,
+    /// Rounds.
+    pub rounds: usize,
+    /// Milliseconds of a durable block: log, sync, columns.
+    pub durable_ms: f64,
+    /// The same without the disk's sync.
+    pub durable_without_sync_ms: f64,
+    /// The disk's sync.
+    pub sync_ms: f64,
+    /// Columns only.
+    pub apply_ms: f64,
+    /// Nanoseconds an entry of the columns.
+    pub apply_ns_per_entry: f64,
+    /// New root after the block, on one core.
+    pub root_one_core_ms: f64,
+    /// redb, the same changes in one transaction.
+    pub redb_ms: Option<f64>,
+    /// SQLite, the same.
+    pub sqlite_ms: Option<f64>,
+    /// `redb_ms` over `durable_ms`, round by round, the median.
+    pub ratio_to_redb: Option<f64>,
+    /// `sqlite_ms` over `durable_ms`.
+    pub ratio_to_sqlite: Option<f64>,
+    /// Seconds to make the store.
+    pub create_s: f64,
+    /// Seconds to open it after a crash.
+    pub open_after_crash_s: f64,
+    /// Records that were replayed then.
+    pub replayed: u64,
+    /// Pages of the image.
+    pub image_pages: u64,
+    /// Pages that the checkpoint wrote.
+    pub checkpoint_pages_written: u64,
+    /// Seconds of the checkpoint.
+    pub checkpoint_s: f64,
+    /// Largest resident set, mapped files included.
+    pub peak_rss_bytes: u64,
+    /// Root at the end.
+    pub state_root: String,
+}
+
+const REDB_TABLE: TableDefinition<'_, u32, (u64, u32, u32)> = TableDefinition::new("accounts");
+
+/// redb: a B-tree from account to (balance, sequence, slot), each batch one transaction with its default, immediate durability.
+pub struct Redb(Database);
+
+impl Redb {
+    /// A database of so many accounts in a new file.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn create(path: &Path, accounts: u64) -> Result<Redb, Box<dyn Error>> {
+        let database = Database::builder().set_cache_size(4 << 30).create(path)?;
+        let write = database.begin_write()?;
+        {
+            let mut table = write.open_table(REDB_TABLE)?;
+            for account in 0..accounts as u32 {
+                table.insert(account, (BALANCE, 0, 0))?;
+            }
+        }
+        write.commit()?;
+        Ok(Redb(database))
+    }
+
+    /// Makes a quilt's changes durable.
+    ///
+    /// # Errors
+    /// Its own.
+    pub fn commit(&mut self, quilt: &Quilt) -> Result<(), Box<dyn Error>> {
+        let slot = quilt.slot as u32;
+        let write = self.0.begin_write()?;
+        {
+            let mut table = write.open_table(REDB_TABLE)?;
+            for (account, amount) in quilt.delta.debits.iter() {
+                let (balance, sequence, _) = table.get(account)?.ok_or("no such account")?.value();
+                table.insert(account, (balance.checked_sub(amount).ok_or("balance")?, sequence + 1, slot))?;
+            }
+            for (account, amount) in quilt.delta.credits.iter() {
+                let (balance, sequence, _) = table.get(account)?.ok_or("no such account")?.value();
+                table.insert(account, (balance.checked_add(amount).ok_or("balance")?, sequence, slot))?;
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    fn balance(&self, account: u32) -> Result<u64, Box<dyn Error>> {
+        let table = self.0.begin_read()?.open_table(REDB_TABLE)?;
+        Ok(table.get(account)?.ok_or("no such account")?.value().0)
+    }
+}
+
+/// SQLite: a table by integer key in write-ahead mode, each batch one transaction, `synchronous = FULL`.
+struct Sqlite(Connection);
+
+impl Sqlite {
+    fn create(path: &Path, accounts: u64) -> Result<Sqlite, Box<dyn Error>> {
+        let mut connection = Connection::open(path)?;
+        connection.execute_batch(
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1000000;
+             CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER, sequence INTEGER, slot INTEGER);",
+        )?;
+        let transaction = connection.transaction()?;
+        {
+            let mut insert = transaction.prepare("INSERT INTO accounts VALUES (?1, ?2, 0, 0)")?;
+            for account in 0..accounts {
+                insert.execute((account as i64, BALANCE as i64))?;
+            }
+        }
+        transaction.commit()?;
+        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
+        Ok(Sqlite(connection))
+    }
+
+    fn commit(&mut self, quilt: &Quilt) -> Result<(), Box<dyn Error>> {
+        let slot = quilt.slot as i64;
+        let transaction = self.0.transaction()?;
+        {
+            let mut debit =
+                transaction.prepare_cached("UPDATE accounts SET balance = balance - ?2, sequence = sequence + 1, slot = ?3 WHERE id = ?1")?;
+            for (account, amount) in quilt.delta.debits.iter() {
+                debit.execute((i64::from(account), amount as i64, slot))?;
+            }
+            let mut credit = transaction.prepare_cached("UPDATE accounts SET balance = balance + ?2, slot = ?3 WHERE id = ?1")?;
+            for (account, amount) in quilt.delta.credits.iter() {
+                credit.execute((i64::from(account), amount as i64, slot))?;
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    fn balance(&self, account: u32) -> Result<u64, Box<dyn Error>> {
+        let balance: i64 = self.0.query_row("SELECT balance FROM accounts WHERE id = ?1", [account], |row| row.get(0))?;
+        Ok(balance as u64)
+    }
+}
+
+/// Measures; `create` makes the state under test, `directory` is for the rivals' files, `progress` hears what is being done.
+///
+/// # Errors
+/// When a disk or a database fails, or the three do not hold the same balances in the end.
+pub fn run(
+    options: &StateOptions,
+    directory: &Path,
+    create: impl FnOnce() -> Result<Box<dyn StateUnderTest>, Box<dyn Error>>,
+    mut progress: impl FnMut(&str),
+) -> Result<StateReport, Box<dyn Error>> {
+    progress("making the store");
+    let start = Instant::now();
+    let mut state = create()?;
+    let create_s = start.elapsed().as_secs_f64();
+    let rivals = if options.rivals {
+        progress("filling redb");
+        let redb = Redb::create(&directory.join("redb"), options.accounts)?;
+        progress("filling SQLite");
+        Some((redb, Sqlite::create(&directory.join("sqlite"), options.accounts)?))
+    } else {
+        None
+    };
+    let mut rivals = rivals;
+    let mut choices = Choices::new(options.seed, 5);
+    let (mut times, mut redb_s, mut sqlite_s) = (Vec::new(), Vec::new(), Vec::new());
+    let mut wire = Vec::new();
+    for round in 0..options.rounds {
+        progress(&format!("round {} of {}", round + 1, options.rounds));
+        let (height, slot, root) = state.header();
+        let quilt = quilt_of(&mut choices, options.accounts, options.entries, height + 1, slot + 1, root);
+        wire.clear();
+        quilt.encode(&mut wire);
+        times.push(state.commit(&quilt, &wire)?);
+        if let Some((redb, sqlite)) = &mut rivals {
+            let start = Instant::now();
+            redb.commit(&quilt)?;
+            redb_s.push(start.elapsed().as_secs_f64());
+            let start = Instant::now();
+            sqlite.commit(&quilt)?;
+            sqlite_s.push(start.elapsed().as_secs_f64());
+        }
+    }
+    if let Some((redb, sqlite)) = &rivals {
+        for account in (0..options.accounts as u32).step_by(997) {
+            let balance = state.balance(account);
+            if redb.balance(account)? != balance || sqlite.balance(account)? != balance {
+                return Err(format!("account {account} has other balances in the databases").into());
+            }
+        }
+    }
+    drop(rivals);
+    progress("writing a checkpoint");
+    let (image_pages, checkpoint_pages_written, checkpoint_s) = state.checkpoint()?;
+    progress("filling the log, crashing, opening");
+    let (replayed, open_after_crash_s) = state.crash_and_open(&mut |height, slot, root| {
+        quilt_of(&mut choices, options.accounts, options.entries, height, slot, root)
+    })?;
+    let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
+    let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
+    let ratio = |rival: &[f64]| (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()));
+    let rival_ms = |rival: &[f64]| (!rival.is_empty()).then(|| 1e3 * median(rival.to_vec()));
+    Ok(StateReport {
+        bench: "state",
+        cpu: cpu_model(),
+        cores: cores(),
+        accounts: options.accounts,
+        entries: options.entries,
+        rounds: options.rounds,
+        durable_ms: 1e3 * median(durable.clone()),
+        durable_without_sync_ms: part(|times| times.write_s + times.apply_s),
+        sync_ms: part(|times| times.sync_s),
+        apply_ms: part(|times| times.apply_s),
+        apply_ns_per_entry: 1e6 * part(|times| times.apply_s) / options.entries as f64,
+        root_one_core_ms: part(|times| times.root_s),
+        redb_ms: rival_ms(&redb_s),
+        sqlite_ms: rival_ms(&sqlite_s),
+        ratio_to_redb: ratio(&redb_s),
+        ratio_to_sqlite: ratio(&sqlite_s),
+        create_s,
+        open_after_crash_s,
+        replayed,
+        image_pages,
+        checkpoint_pages_written,
+        checkpoint_s,
+        peak_rss_bytes: peak_rss_bytes(),
+        state_root: hex(&state.header().2),
+    })
+}
+
+impl StateReport {
+    /// The report for people.
+    pub fn text(&self) -> String {
+        let mut text = facts(&[
+            ("CPU", format!("{}, {} cores", self.cpu, self.cores)),
+            ("accounts", grouped(self.accounts)),
+            ("entries a block", grouped(self.entries as u64)),
+            ("state root", self.state_root.clone()),
+        ]);
+        text.push('\n');
+        let row = |name: &str, ms: f64, ratio: Option<f64>| {
+            vec![name.into(), format!("{ms:.1}"), ratio.map_or(String::new(), |ratio| format!("{ratio:.1}"))]
+        };
+        let mut rows = vec![row("a durable block: log, sync, columns", self.durable_ms, Some(1.0))];
+        rows.extend(self.redb_ms.map(|ms| row("redb, the same changes", ms, self.ratio_to_redb)));
+        rows.extend(self.sqlite_ms.map(|ms| row("SQLite (WAL, FULL), the same changes", ms, self.ratio_to_sqlite)));
+        text.push_str(&table(&["durable", "ms", "times ours"], &rows));
+        text.push('\n');
+        text.push_str(&facts(&[
+            ("without the disk's sync", format!("{:.1} ms, the sync {:.1} ms", self.durable_without_sync_ms, self.sync_ms)),
+            ("columns", format!("{:.1} ms, {:.1} ns an entry", self.apply_ms, self.apply_ns_per_entry)),
+            ("new root, one core", format!("{:.1} ms", self.root_one_core_ms)),
+            (
+                "checkpoint",
+                format!("{:.2} s, {} of {} pages written", self.checkpoint_s, grouped(self.checkpoint_pages_written), grouped(self.image_pages)),
+            ),
+            ("open after a crash", format!("{:.2} s, {} blocks replayed", self.open_after_crash_s, self.replayed)),
+            ("make the store", format!("{:.1} s", self.create_s)),
+            ("peak memory", format!("{} (page cache of mapped files and the databases included)", crate::report::bytes(self.peak_rss_bytes))),
+        ]));
+        text.push_str(&format!("  medians of {} interleaved rounds\n", self.rounds));
+        text
+    }
+}
