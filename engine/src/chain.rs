@@ -53,6 +53,11 @@ pub struct Chain {
     pub transaction_prefix: Prefix,
 }
 
+/// Prefix of what is signed as a transaction on the chain of this genesis hash.
+pub fn transaction_prefix(genesis_hash: &Hash) -> Prefix {
+    blake3::derive_key("dynemix transaction signature v1", genesis_hash)
+}
+
 impl Chain {
     /// The chain with these parameters and these genesis accounts, in order of index.
     pub fn new(parameters: ChainParameters, accounts: &[(Key, u64)]) -> Chain {
@@ -65,7 +70,6 @@ impl Chain {
             hasher.update(key).update(&balance.to_le_bytes());
         }
         let genesis_hash = *hasher.finalize().as_bytes();
-        let transaction_prefix = blake3::derive_key("dynemix transaction signature v1", &genesis_hash);
-        Chain { parameters, genesis_hash, transaction_prefix }
+        Chain { parameters, genesis_hash, transaction_prefix: transaction_prefix(&genesis_hash) }
     }
 }

@@ -15,12 +15,12 @@ use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::Unavailable;
 use dynemix_net::Limits;
 use dynemix_perf::Profile;
-use dynemix_storage::RealDisk;
+use dynemix_storage::{RealDisk, Store};
 use serde::Serialize;
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,11 @@ impl Shown for ApplyReport {
 /// Prints the table, and writes JSON where asked to; JSON on standard output takes the table's place.
 pub(crate) fn show(report: &impl Shown, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
     if json != Some(Path::new("-")) {
-        println!("{}", report.text());
+        match writeln!(std::io::stdout(), "{}", report.text()) {
+            // Whoever read has seen enough.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            written => written?,
+        }
     }
     if let Some(path) = json {
         write_json(path, report).map_err(|error| format!("write {}: {error}", path.display()))?;
@@ -85,7 +89,15 @@ pub(crate) fn profile<R: Shown>(directory: &Path, bench: impl FnOnce() -> Result
 struct BenchedNode {
     minter: Minter,
     /// Dropped after the node has stopped.
-    _directory: TempDir,
+    _directory: Option<TempDir>,
+}
+
+/// Where `bench engine` has its store.
+pub(crate) struct BenchStore {
+    /// A directory that stays; else a temporary one.
+    pub(crate) directory: Option<PathBuf>,
+    /// Whether blocks keep their transactions.
+    pub(crate) keep_transactions: bool,
 }
 
 impl EngineUnderTest for BenchedNode {
@@ -133,10 +145,20 @@ impl EngineUnderTest for BenchedNode {
     }
 }
 
-fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
+fn start_node(setup: EngineSetup, store: BenchStore) -> Result<Box<dyn EngineUnderTest>, String> {
     let EngineSetup { accounts, accounts_max, seed, cores, simd, connections, slot_ms, counted } = setup;
-    let directory =
-        tempfile::Builder::new().prefix("dynemix-bench-").tempdir().map_err(|error| format!("make a temporary directory: {error}"))?;
+    let (path, directory) = match store.directory {
+        Some(path) => (path, None),
+        None => {
+            let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir();
+            let directory = directory.map_err(|error| format!("make a temporary directory: {error}"))?;
+            (directory.path().to_owned(), Some(directory))
+        }
+    };
+    let disk = RealDisk::new(&path).map_err(|error| error.to_string())?;
+    if Store::exists(&disk).map_err(|error| error.to_string())? {
+        return Err(format!("{} holds a store already; the bench begins with a new one", path.display()));
+    }
     let limits = Limits {
         connections_max: connections + 16,
         frame_timeout: Duration::from_secs(5),
@@ -145,8 +167,8 @@ fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
     };
     let config = MinterConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        disk: Arc::new(RealDisk::new(directory.path()).map_err(|error| error.to_string())?),
-        storage: StorageConfig::default(),
+        disk: Arc::new(disk),
+        storage: StorageConfig { keep_transactions: store.keep_transactions, ..StorageConfig::default() },
         parameters: ChainParameters { slot_ms, ..ChainParameters::default() },
         genesis: Arc::new(workload::genesis(seed, accounts)),
         supply: SUPPLY_GENESIS,
@@ -170,13 +192,13 @@ fn start_node(setup: EngineSetup) -> Result<Box<dyn EngineUnderTest>, String> {
 }
 
 /// `bench engine`.
-pub(crate) fn engine(options: &EngineOptions) -> Result<EngineReport, EngineBenchError> {
+pub(crate) fn engine(options: &EngineOptions, store: BenchStore) -> Result<EngineReport, EngineBenchError> {
     // Fails only if another part of the process has made the pool before: then its size stands.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.cores.max(1)).build_global();
     let program = std::env::current_exe()?;
     let mut generator = Command::new(program);
     generator.args(["bench", "generate"]);
-    engine_bench::run(options, start_node, generator)
+    engine_bench::run(options, |setup| start_node(setup, store), generator)
 }
 
 /// `bench verify`.

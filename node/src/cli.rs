@@ -1,13 +1,16 @@
 //! The flags, and which call each verb makes.
 
-use crate::bench;
+use crate::bench::BenchStore;
+use crate::{bench, inspect, snapshots};
 use clap::{Args, Parser, Subcommand};
 use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
 use dynemix_bench::state::StateOptions;
 use dynemix_bench::verify::VerifyOptions;
 use dynemix_bench::{generator, machine};
+use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::{Simd, Unavailable};
+use dynemix_storage::Table;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -15,12 +18,14 @@ use std::path::PathBuf;
 /// The Dynemix engine: measure it, profile it.
 #[derive(Debug, Parser)]
 #[command(name = "dynemix", version, about, long_about = None, after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk failed or is full, 5 the store is in use.
 Environment: DYNEMIX_LOG sets the log filter (default info).
 
 Examples:
   dynemix bench engine                     how many transactions a second, socket to durable state
   dynemix bench verify --json verify.json  signatures a second, by batch size
+  dynemix bench state                      a durable block against redb and SQLite
+  dynemix state verify --store DIR         every byte of a store
   dynemix profile engine --out profile     the same run with a flame graph")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -32,9 +37,139 @@ enum Verb {
     /// Measure something, and print a table or JSON
     #[command(subcommand)]
     Bench(Bench),
+    /// Look at the account state in a store that no process has open
+    #[command(subcommand)]
+    State(StateVerb),
+    /// Look at kept blocks
+    #[command(subcommand)]
+    Block(BlockVerb),
+    /// Write, check and restore snapshots of the state
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
     /// Run a bench under a sampling profiler: flame graph, hottest functions, stage times
     #[command(subcommand)]
     Profile(Profile),
+}
+
+#[derive(Debug, Args)]
+struct StoreArg {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR")]
+    store: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct RootArg {
+    /// The state root to trust, 64 hexadecimal digits; without it the snapshot is only checked against itself
+    #[arg(long, value_name = "HASH", value_parser = inspect::parse_hash)]
+    root: Option<Hash>,
+}
+
+#[derive(Debug, Subcommand)]
+enum StateVerb {
+    /// Heights, sizes and files
+    #[command(after_help = "Examples:\n  dynemix state inspect --store ~/dynemix\n  dynemix state inspect --store ~/dynemix --json -")]
+    Inspect {
+        #[command(flatten)]
+        store: StoreArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// One account, with the proof of it
+    #[command(after_help = "Examples:\n  dynemix state get 3b6a...da29 --store ~/dynemix --json -")]
+    Get {
+        /// The account's public key, 64 hexadecimal digits
+        #[arg(value_parser = inspect::parse_hash)]
+        key: Hash,
+        #[command(flatten)]
+        store: StoreArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Check every byte of every file, and the state's root
+    #[command(after_help = "Examples:\n  dynemix state verify --store ~/dynemix\n\nExit code 3 when something is damaged; it is named.")]
+    Verify {
+        #[command(flatten)]
+        store: StoreArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BlockVerb {
+    /// One block: header, what it changed, and its transactions where they are kept
+    #[command(after_help = "Examples:\n  dynemix block show 12 --store ~/dynemix\n  dynemix block show 12 --store ~/dynemix --json block.json")]
+    Show {
+        /// Its height
+        height: u64,
+        #[command(flatten)]
+        store: StoreArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Kept transactions by id or by account
+    #[command(after_help = "Examples:\n  dynemix block find --transaction 52c1...07ee --store ~/dynemix\n  dynemix block find --account 3b6a...da29 --store ~/dynemix")]
+    Find {
+        /// A transaction's id, 64 hexadecimal digits
+        #[arg(long, value_name = "ID", value_parser = inspect::parse_hash, required_unless_present = "account", conflicts_with = "account")]
+        transaction: Option<Hash>,
+        /// An account's public key, 64 hexadecimal digits
+        #[arg(long, value_name = "KEY", value_parser = inspect::parse_hash)]
+        account: Option<Hash>,
+        #[command(flatten)]
+        store: StoreArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum SnapshotVerb {
+    /// Write a snapshot of a store's state; goes on where an interrupted one stopped
+    #[command(after_help = "Examples:\n  dynemix snapshot create --store ~/dynemix --out ~/snapshots/today")]
+    Create {
+        #[command(flatten)]
+        store: StoreArg,
+        /// Directory of the snapshot
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// The snapshots in a directory
+    #[command(after_help = "Examples:\n  dynemix snapshot list ~/snapshots")]
+    List {
+        /// Where to look
+        directory: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Check every chunk of a snapshot
+    #[command(after_help = "Examples:\n  dynemix snapshot verify ~/snapshots/today --root 9f0c...11ab")]
+    Verify {
+        /// The snapshot
+        directory: PathBuf,
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make a store of a snapshot; goes on where an interrupted restore stopped
+    #[command(after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...11ab")]
+    Restore {
+        /// The snapshot
+        directory: PathBuf,
+        #[command(flatten)]
+        store: StoreArg,
+        /// Accounts that the state is to have room for [default: a quarter more than there are]
+        #[arg(long, value_name = "N")]
+        accounts_max: Option<u32>,
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -160,6 +295,12 @@ struct EngineArgs {
     /// Length of a slot
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     slot_ms: u64,
+    /// Make the store here and leave it there [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Keep the transactions with their blocks, as master-nodes do
+    #[arg(long)]
+    keep_transactions: bool,
     /// Offer this many transactions a second, whatever the engine does [default: as many as it takes]
     #[arg(long, value_name = "TPS")]
     rate: Option<u64>,
@@ -249,7 +390,7 @@ impl StateArgs {
 }
 
 impl EngineArgs {
-    fn options(self) -> Result<EngineOptions, Unavailable> {
+    fn options(self) -> Result<(EngineOptions, BenchStore), Unavailable> {
         let EngineArgs {
             accounts,
             seconds,
@@ -260,13 +401,15 @@ impl EngineArgs {
             invalid_connections,
             slot_ms,
             rate,
+            store,
+            keep_transactions,
             seed,
             simd,
         } = self;
         let simd = simd.simd.0.unwrap_or_else(Simd::best).required()?;
         let cores = cores.unwrap_or_else(machine::cores);
         let progress = std::io::stderr().is_terminal();
-        Ok(EngineOptions {
+        let options = EngineOptions {
             accounts,
             seconds,
             transactions,
@@ -279,7 +422,8 @@ impl EngineArgs {
             seed,
             simd,
             progress,
-        })
+        };
+        Ok((options, BenchStore { directory: store, keep_transactions }))
     }
 }
 
@@ -307,12 +451,45 @@ impl Cli {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
-            Verb::Bench(Bench::Engine { engine, output }) => bench::show(&bench::engine(&engine.options()?)?, output.json.as_deref()),
+            Verb::State(StateVerb::Inspect { store, output }) => bench::show(&inspect::inspect(&store.store)?, output.json.as_deref()),
+            Verb::State(StateVerb::Get { key, store, output }) => bench::show(&inspect::get(&store.store, &key)?, output.json.as_deref()),
+            Verb::State(StateVerb::Verify { store, output }) => {
+                let verification = inspect::verify(&store.store)?;
+                bench::show(&verification, output.json.as_deref())?;
+                verification.outcome(&store.store)
+            }
+            Verb::Block(BlockVerb::Show { height, store, output }) => {
+                bench::show(&inspect::block(&store.store, height)?, output.json.as_deref())
+            }
+            Verb::Block(BlockVerb::Find { transaction, account, store, output }) => {
+                let (key, table) = match (transaction, account) {
+                    (Some(id), _) => (id, Table::Transactions),
+                    (None, account) => (account.expect("one of the two is required"), Table::Accounts),
+                };
+                bench::show(&inspect::find(&store.store, &key, table)?, output.json.as_deref())
+            }
+            Verb::Snapshot(SnapshotVerb::Create { store, out, output }) => {
+                bench::show(&snapshots::create(&store.store, &out)?, output.json.as_deref())
+            }
+            Verb::Snapshot(SnapshotVerb::List { directory, output }) => bench::show(&snapshots::list(&directory)?, output.json.as_deref()),
+            Verb::Snapshot(SnapshotVerb::Verify { directory, root, output }) => {
+                bench::show(&snapshots::verify(&directory, root.root.as_ref())?, output.json.as_deref())
+            }
+            Verb::Snapshot(SnapshotVerb::Restore { directory, store, accounts_max, root, output }) => {
+                bench::show(&snapshots::restore(&directory, &store.store, accounts_max, root.root.as_ref())?, output.json.as_deref())
+            }
+            Verb::Bench(Bench::Engine { engine, output }) => {
+                let (options, store) = engine.options()?;
+                bench::show(&bench::engine(&options, store)?, output.json.as_deref())
+            }
             Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Apply { apply, output }) => bench::show(&bench::apply(&apply.options()?), output.json.as_deref()),
             Verb::Bench(Bench::State { state, output }) => bench::show(&bench::state(&state.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Generate) => Ok(generator::run_child()?),
-            Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || Ok(bench::engine(&engine.options()?)?)),
+            Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || {
+                let (options, store) = engine.options()?;
+                Ok(bench::engine(&options, store)?)
+            }),
             Verb::Profile(Profile::Verify { verify, output }) => bench::profile(&output.out, || Ok(bench::verify(&verify.options()?)?)),
             Verb::Profile(Profile::Apply { apply, output }) => bench::profile(&output.out, || Ok(bench::apply(&apply.options()?))),
         }

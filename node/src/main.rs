@@ -2,6 +2,8 @@
 
 mod bench;
 mod cli;
+mod inspect;
+mod snapshots;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -16,7 +18,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("dynemix: {error}");
-            ExitCode::from(1)
+            ExitCode::from(dynemix::exit::code(&*error))
         }
     }
 }

@@ -182,7 +182,7 @@ impl Minter {
     /// # Errors
     /// When the topology, the genesis, the store or the network does not allow it; nothing runs then.
     pub fn start(config: MinterConfig) -> Result<Minter, StartError> {
-        let topology = topology(&config.sizes);
+        let topology = topology(&config.sizes, config.storage.keep_transactions);
         topology.validate()?;
         let chain = Chain::new(config.parameters, &config.genesis);
         let OpenedState { store, state, behind, fell_back } = open_state(&config, &chain)?;

@@ -1,6 +1,7 @@
 //! The node's pipeline as one value: which threads, which rings, which memory.
 
 use dynemix_engine::arena::Arena;
+use dynemix_engine::cell::Cell;
 use dynemix_engine::in_flight::InFlight;
 use dynemix_engine::ledger::Ledger;
 use dynemix_engine::state::{HeapMemory, StateLayout};
@@ -35,8 +36,18 @@ pub fn in_flight_places(slots: u32) -> usize {
     2 * slots as usize
 }
 
-/// The topology for these sizes.
-pub fn topology(sizes: &Sizes) -> Topology {
+/// A block's record stands in the ledger's buffer, in the log's, and in the replica's at a time.
+const RECORD_COPIES: u64 = 3;
+
+/// Bytes of the record of a block of every slot: the quilt, and each transaction's cell and length of payload if kept.
+fn block_record_bytes(slots: u32, keep_transactions: bool) -> u64 {
+    const QUILT_BYTES_PER_TRANSACTION: u64 = 20;
+    let kept = if keep_transactions { size_of::<Cell>() as u64 + 2 } else { 0 };
+    u64::from(slots) * (QUILT_BYTES_PER_TRANSACTION + kept)
+}
+
+/// The topology for these sizes; `keep_transactions` says whether blocks are kept with their transactions.
+pub fn topology(sizes: &Sizes, keep_transactions: bool) -> Topology {
     let Sizes { slots, payload_slots, verify_threads, simd: _, accounts_max, key_cache_keys, limits } = *sizes;
     let stage = |name, threads| StageSpec { name, threads };
     let ring = |from, to, depth, rings| RingSpec { from, to, depth, rings };
@@ -50,6 +61,8 @@ pub fn topology(sizes: &Sizes) -> Topology {
         pool("decoded keys", KeyCache::bytes(key_cache_keys)),
         pool("pool and block", Ledger::<HeapMemory>::bytes(slots)),
         pool("bytes to send", limits.out_bytes_total_max as u64),
+        pool("block records", RECORD_COPIES * block_record_bytes(slots, keep_transactions)),
+        pool("replica: changed pages", StateLayout::new(accounts_max).bytes()),
     ];
     pools.extend(StateLayout::new(accounts_max).columns().map(|(name, bytes)| {
         let name = match name {

@@ -32,7 +32,10 @@ impl RealDisk {
     /// # Errors
     /// When it does not exist.
     pub fn existing(directory: &Path) -> Result<RealDisk, StoreError> {
-        fs::read_dir(directory).map_err(StoreError::io("open", directory))?;
+        match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path: directory.to_owned() }),
+            entries => entries.map_err(StoreError::io("open", directory))?,
+        };
         Ok(RealDisk { directory: directory.to_owned() })
     }
 }
