@@ -152,6 +152,15 @@ impl Client {
         all
     }
 
+    /// Sends one transaction and waits for its outcome; none when the node goes away instead.
+    pub fn try_outcome(&mut self, cell: &Cell) -> Option<Result<(), Refusal>> {
+        let header = Header { length: 192, kind: FrameKind::Submit as u8, count: 1 };
+        self.stream.write_all(&[&header.encode()[..], bytemuck::bytes_of(cell)].concat()).ok()?;
+        let mut answer = [0; HEADER_BYTES + OUTCOME_BYTES];
+        self.stream.read_exact(&mut answer).ok()?;
+        Some(Refusal::from_number(answer[HEADER_BYTES + 4]).map_or(Ok(()), Err))
+    }
+
     /// Sends one transaction and waits for its outcome.
     pub fn outcome(&mut self, cell: &Cell) -> Result<(), Refusal> {
         self.submit(&[*cell]);
