@@ -13,7 +13,7 @@ use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::quilt::Quilt;
 use dynemix_engine::state::snapshot::Manifest;
 use dynemix_engine::state::{Hot, State, StateLayout, StateMemory};
-use dynemix_storage::{RealDisk, Store, StoreOptions};
+use dynemix_storage::{Disk, RealDisk, Store, StoreOptions};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::error::Error;
@@ -56,8 +56,8 @@ impl DurableState {
             state.restore(&manifest, HashSeed::from_number(seed))?;
             Ok::<_, Box<dyn Error>>(state.into_memory().into_image())
         };
-        let disk = Arc::new(RealDisk::new(directory)?);
-        drop(Store::create(disk.clone(), CHAIN, &specs, StoreOptions::default(), 0, fill)?);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(directory)?);
+        Store::create(&disk, CHAIN, &specs, StoreOptions::default(), 0, fill)?;
         let opened = Some(open(disk, CHAIN, None, StoreOptions::default())?);
         let one_core = ThreadPoolBuilder::new().num_threads(1).build()?;
         Ok(DurableState { directory: directory.to_owned(), opened, arena: Arena::new(1, 1), record: Vec::new(), one_core })

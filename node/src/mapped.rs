@@ -2,7 +2,7 @@
 
 use dynemix_engine::cell::Key;
 use dynemix_engine::state::{Columns, ColumnsMut, Hot, StateLayout, StateMemory};
-use dynemix_storage::{Image, RegionSpec, StoreError};
+use dynemix_storage::{Image, PendingSync, RegionSpec, StoreError};
 
 /// An image whose regions are a state's columns.
 pub struct MappedMemory {
@@ -18,6 +18,11 @@ impl MappedMemory {
     /// Takes an image that was laid out with [`regions`].
     pub fn new(image: Image) -> MappedMemory {
         MappedMemory { image }
+    }
+
+    /// Begins to make durable what was written through.
+    pub fn begin_sync(&self) -> PendingSync {
+        self.image.begin_sync()
     }
 
     /// Gives the balances pages of their own at once: blocks change them everywhere, all the time.

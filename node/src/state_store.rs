@@ -107,7 +107,8 @@ pub fn create(
         let state = State::genesis(MappedMemory::new(image), accounts, supply, HashSeed::random())?;
         Ok::<_, OpenError>(state.into_memory().into_image())
     };
-    up_to_date(Store::create(disk, chain.genesis_hash, &specs, options, 0, fill)?)
+    Store::create(&disk, chain.genesis_hash, &specs, options, 0, fill)?;
+    open(disk, chain.genesis_hash, Some(accounts_max), options)
 }
 
 /// Opens a store. `accounts_max` is what it must have been made for, if that is known.

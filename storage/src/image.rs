@@ -45,6 +45,20 @@ enum Base {
     Unknown,
 }
 
+/// A sync under way.
+#[must_use = "a sync that failed must be heard of"]
+pub struct PendingSync(std::thread::JoinHandle<Result<(), StoreError>>);
+
+impl PendingSync {
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it failed.
+    pub fn finish(self) -> Result<(), StoreError> {
+        self.0.join().expect("a sync does not panic")
+    }
+}
+
 /// What a write of an image to a file came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
@@ -228,6 +242,12 @@ impl Image {
             self.mapping.map[start..start + bytes.len()].copy_from_slice(bytes);
         }
         Ok(())
+    }
+
+    /// Begins to make durable what was written through, on a thread of its own.
+    pub fn begin_sync(&self) -> PendingSync {
+        let file = self.file.clone();
+        PendingSync(std::thread::spawn(move || file.sync()))
     }
 
     /// Bytes of a file with such an image.

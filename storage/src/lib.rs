@@ -33,7 +33,7 @@ mod superblock;
 
 pub use disk::{CrashChoice, Disk, DiskFault, DiskFile, DiskOp, Mapping, MemoryDisk, RealDisk};
 pub use error::StoreError;
-pub use image::{Image, Written};
+pub use image::{Image, PendingSync, Written};
 pub use index::{Keys, Occurrence, ReadKeys, Table};
 pub use layout::layout_text;
 pub use page::{FORMAT_VERSION, PAGE_BYTES};

@@ -198,25 +198,22 @@ impl Store {
         Ok(files(disk)?.iter().any(|file| file.0 == superblock::NAME))
     }
 
-    /// Makes a store whose image shows the state after `record`, as `fill` fills it; then opens it. The image is zero at
-    /// first, or holds what an interrupted [`Self::create`] has left.
+    /// Makes a store whose image shows the state after `record`, as `fill` fills it. The image is zero at first, or holds
+    /// what an interrupted try has left.
     ///
     /// # Errors
     /// When the system refuses something or the directory is in use, or what `fill` returns.
     pub fn create<E: From<StoreError>>(
-        disk: Arc<dyn Disk>,
+        disk: &Arc<dyn Disk>,
         chain: ChainId,
         specs: &[RegionSpec],
         options: StoreOptions,
         record: u64,
         fill: impl FnOnce(Image) -> Result<Image, E>,
-    ) -> Result<OpenedStore, E> {
-        {
-            let _lock = disk.lock()?;
-            let image = fill(Image::create(&*disk, 0, specs)?)?;
-            Self::found(&disk, chain, &options, &image, record)?;
-        }
-        Ok(Self::open(disk, chain, Some(specs), options)?)
+    ) -> Result<(), E> {
+        let _lock = disk.lock()?;
+        let image = fill(Image::create(&**disk, 0, specs)?)?;
+        Ok(Self::found(disk, chain, &options, &image, record)?)
     }
 
     /// Writes the filled first image, an empty log, and last the superblock, with which the store exists.
