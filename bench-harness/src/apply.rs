@@ -90,7 +90,7 @@ fn changes(choices: &mut Choices, accounts: u64, entries: usize) -> Changes {
 }
 
 /// A quilt of random debits and credits, half of the entries each, that gives as much as it takes.
-pub(crate) fn quilt_of(choices: &mut Choices, accounts: u64, entries: usize, height: u64, slot: u64, parent_root: Hash) -> Quilt {
+pub fn random_quilt(choices: &mut Choices, accounts: u64, entries: usize, height: u64, slot: u64, parent_root: Hash) -> Quilt {
     let debits = changes(choices, accounts, entries / 2);
     let mut credits = changes(choices, accounts, entries / 2);
     // As many units in as out: the last credit takes up the difference.
@@ -120,7 +120,7 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
         // Two quilts of the same shape a round: one applied from columns, one from wire form; the map gets both, timed once.
         for by_wire in [false, true] {
             let height = state.header().height + 1;
-            let quilt = quilt_of(&mut choices, accounts, options.entries, height, height, state.header().root);
+            let quilt = random_quilt(&mut choices, accounts, options.entries, height, height, state.header().root);
             let entries = quilt.delta.entries() as f64;
             wire.clear();
             quilt.encode(&mut wire);

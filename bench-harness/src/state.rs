@@ -1,7 +1,7 @@
 //! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the same
 //! run. The state under test comes in through a trait; the rivals are here.
 
-use crate::apply::{hex, quilt_of};
+use crate::apply::{hex, random_quilt};
 use crate::machine::{cores, cpu_model, peak_rss_bytes};
 use crate::report::{facts, grouped, median, table};
 use crate::workload::Choices;
@@ -254,7 +254,7 @@ pub fn run(
     for round in 0..options.rounds {
         progress(&format!("round {} of {}", round + 1, options.rounds));
         let (height, slot, root) = state.header();
-        let quilt = quilt_of(&mut choices, options.accounts, options.entries, height + 1, slot + 1, root);
+        let quilt = random_quilt(&mut choices, options.accounts, options.entries, height + 1, slot + 1, root);
         wire.clear();
         quilt.encode(&mut wire);
         times.push(state.commit(&quilt, &wire)?);
@@ -280,7 +280,7 @@ pub fn run(
     let (image_pages, checkpoint_pages_written, checkpoint_s) = state.checkpoint()?;
     progress("filling the log, crashing, opening");
     let (replayed, open_after_crash_s) = state.crash_and_open(&mut |height, slot, root| {
-        quilt_of(&mut choices, options.accounts, options.entries, height, slot, root)
+        random_quilt(&mut choices, options.accounts, options.entries, height, slot, root)
     })?;
     let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
     let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();

@@ -101,6 +101,67 @@ fn bench_verify_and_apply_report_what_they_promise() {
 }
 
 #[test]
+fn bench_state_reports_what_it_promises() {
+    let report = json(&["bench", "state", "--accounts", "20000", "--entries", "1000", "--rounds", "1", "--json", "-"]);
+    let keys = ["durable_ms", "sync_ms", "root_one_core_ms", "redb_ms", "sqlite_ms", "ratio_to_redb", "open_after_crash_s", "state_root"];
+    assert_keys(&report, &keys);
+    assert!(report["ratio_to_redb"].as_f64().unwrap() > 1.0, "{report}");
+}
+
+#[test]
+fn a_store_is_inspected_verified_and_carried_over_by_a_snapshot() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (store, snapshot, restored) = (path("store"), path("snapshot"), path("restored"));
+    let run = ["bench", "engine", "--accounts", "2000", "--transactions", "6000", "--connections", "2", "--keep-transactions"];
+    let report = json(&[&run[..], &["--store", &store, "--json", "-"]].concat());
+    let root = report["state_root"].as_str().unwrap();
+    let inspected = json(&["state", "inspect", "--store", &store, "--json", "-"]);
+    assert_eq!(inspected["state_root"], root);
+    assert_eq!(inspected["supply_units"], "1000000000000000000");
+    assert_eq!(json(&["state", "verify", "--store", &store, "--json", "-"])["rebuilt_root"], root);
+    let block = json(&["block", "show", "1", "--store", &store, "--json", "-"]);
+    let transaction = &block["transactions_kept"][3];
+    assert_eq!(block["transactions_kept"].as_array().unwrap().len() as u64, block["transactions"].as_u64().unwrap());
+    let id = transaction["id"].as_str().unwrap();
+    let found = json(&["block", "find", "--transaction", id, "--store", &store, "--json", "-"]);
+    assert_eq!((found["found"].as_array().unwrap().len(), &found["found"][0]["sender"]), (1, &transaction["sender"]));
+    let sender = transaction["sender"].as_str().unwrap();
+    let found = json(&["block", "find", "--account", sender, "--store", &store, "--json", "-"]);
+    let sent = found["found"].as_array().unwrap().iter().filter(|row| row["sender"] == sender).count() as u64;
+    let account = json(&["state", "get", sender, "--store", &store, "--json", "-"]);
+    assert_eq!(account["sequence"], sent, "as many sent as the state has counted");
+    assert_keys(&account, &["balance_units", "proof", "height", "state_root"]);
+
+    assert_eq!(json(&["snapshot", "create", "--store", &store, "--out", &snapshot, "--json", "-"])["state_root"], root);
+    let listed = json(&["snapshot", "list", directory.path().to_str().unwrap(), "--json", "-"]);
+    assert_eq!(listed["snapshots"][0]["state_root"], root);
+    assert_eq!(json(&["snapshot", "verify", &snapshot, "--root", root, "--json", "-"])["state_root"], root);
+    assert_eq!(json(&["snapshot", "restore", &snapshot, "--store", &restored, "--root", root, "--json", "-"])["state_root"], root);
+    assert_eq!(json(&["state", "get", sender, "--store", &restored, "--json", "-"])["balance_units"], account["balance_units"]);
+
+    // What goes wrong has its code and says where.
+    let fails = |arguments: &[&str], code: i32, words: &str| {
+        let output = dynemix(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: {said}");
+    };
+    fails(&["state", "inspect", "--store", &path("nothing")], 1, "holds no store");
+    fails(&["state", "get", &"0".repeat(64), "--store", &store], 1, "no account has the key");
+    fails(&["state", "get", "xyz", "--store", &store], 2, "64 hexadecimal digits");
+    fails(&["block", "show", "99999", "--store", &store], 1, "record 99999 is not kept");
+    fails(&["snapshot", "restore", &snapshot, "--store", &restored], 1, "holds a store already");
+    fails(&["snapshot", "verify", &snapshot, "--root", &"0".repeat(64)], 1, "the snapshot's root is");
+    fails(&[&run[..], &["--store", &store]].concat(), 1, "holds a store already");
+    let image = directory.path().join("restored/image.0");
+    let mut bytes = std::fs::read(&image).unwrap();
+    bytes[9_000] ^= 2;
+    std::fs::write(&image, bytes).unwrap();
+    fails(&["state", "verify", "--store", &restored], 3, "image.0 is damaged at byte 8192");
+}
+
+#[test]
 fn a_profile_leaves_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("profile");
