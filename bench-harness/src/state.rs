@@ -205,8 +205,8 @@ impl Sqlite {
         let slot = quilt.slot as i64;
         let transaction = self.0.transaction()?;
         {
-            let mut debit =
-                transaction.prepare_cached("UPDATE accounts SET balance = balance - ?2, sequence = sequence + 1, slot = ?3 WHERE id = ?1")?;
+            let mut debit = transaction
+                .prepare_cached("UPDATE accounts SET balance = balance - ?2, sequence = sequence + 1, slot = ?3 WHERE id = ?1")?;
             for (account, amount) in quilt.delta.debits.iter() {
                 debit.execute((i64::from(account), amount as i64, slot))?;
             }
@@ -279,9 +279,8 @@ pub fn run(
     progress("writing a checkpoint");
     let (image_pages, checkpoint_pages_written, checkpoint_s) = state.checkpoint()?;
     progress("filling the log, crashing, opening");
-    let (replayed, open_after_crash_s) = state.crash_and_open(&mut |height, slot, root| {
-        random_quilt(&mut choices, options.accounts, options.entries, height, slot, root)
-    })?;
+    let (replayed, open_after_crash_s) = state
+        .crash_and_open(&mut |height, slot, root| random_quilt(&mut choices, options.accounts, options.entries, height, slot, root))?;
     let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
     let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
     let ratio = |rival: &[f64]| (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()));
@@ -338,11 +337,19 @@ impl StateReport {
             ("new root, one core", format!("{:.1} ms", self.root_one_core_ms)),
             (
                 "checkpoint",
-                format!("{:.2} s, {} of {} pages written", self.checkpoint_s, grouped(self.checkpoint_pages_written), grouped(self.image_pages)),
+                format!(
+                    "{:.2} s, {} of {} pages written",
+                    self.checkpoint_s,
+                    grouped(self.checkpoint_pages_written),
+                    grouped(self.image_pages)
+                ),
             ),
             ("open after a crash", format!("{:.2} s, {} blocks replayed", self.open_after_crash_s, self.replayed)),
             ("make the store", format!("{:.1} s", self.create_s)),
-            ("peak memory", format!("{} (page cache of mapped files and the databases included)", crate::report::bytes(self.peak_rss_bytes))),
+            (
+                "peak memory",
+                format!("{} (page cache of mapped files and the databases included)", crate::report::bytes(self.peak_rss_bytes)),
+            ),
         ]));
         text.push_str(&format!("  medians of {} interleaved rounds\n", self.rounds));
         text

@@ -99,7 +99,9 @@ enum StateVerb {
 #[derive(Debug, Subcommand)]
 enum BlockVerb {
     /// One block: header, what it changed, and its transactions where they are kept
-    #[command(after_help = "Examples:\n  dynemix block show 12 --store ~/dynemix\n  dynemix block show 12 --store ~/dynemix --json block.json")]
+    #[command(
+        after_help = "Examples:\n  dynemix block show 12 --store ~/dynemix\n  dynemix block show 12 --store ~/dynemix --json block.json"
+    )]
     Show {
         /// Its height
         height: u64,
@@ -109,7 +111,9 @@ enum BlockVerb {
         output: OutputArgs,
     },
     /// Kept transactions by id or by account
-    #[command(after_help = "Examples:\n  dynemix block find --transaction 52c1...07ee --store ~/dynemix\n  dynemix block find --account 3b6a...da29 --store ~/dynemix")]
+    #[command(
+        after_help = "Examples:\n  dynemix block find --transaction 52c1...07ee --store ~/dynemix\n  dynemix block find --account 3b6a...da29 --store ~/dynemix"
+    )]
     Find {
         /// A transaction's id, 64 hexadecimal digits
         #[arg(long, value_name = "ID", value_parser = inspect::parse_hash, required_unless_present = "account", conflicts_with = "account")]

@@ -290,7 +290,12 @@ impl Shown for Verification {
             _ => format!("does not open: {}", self.open_error.as_deref().unwrap_or_default()),
         };
         let verdict = if self.damaged { "DAMAGED" } else { "every byte is what was written" };
-        text.push_str(&facts(&[("store", self.store.clone()), ("checked", bytes(self.bytes)), ("state", opened), ("verdict", verdict.into())]));
+        text.push_str(&facts(&[
+            ("store", self.store.clone()),
+            ("checked", bytes(self.bytes)),
+            ("state", opened),
+            ("verdict", verdict.into()),
+        ]));
         text
     }
 }
@@ -387,7 +392,10 @@ impl Shown for BlockShown {
                     bytes(self.quilt_bytes as u64)
                 ),
             ),
-            ("moved", format!("{} dynes, fees {}", self.moved_units.parse().map_or(self.moved_units.clone(), dynes), dynes(self.fees_units))),
+            (
+                "moved",
+                format!("{} dynes, fees {}", self.moved_units.parse().map_or(self.moved_units.clone(), dynes), dynes(self.fees_units)),
+            ),
             ("record", bytes(self.record_bytes as u64)),
         ]);
         match &self.transactions_kept {
@@ -398,7 +406,9 @@ impl Shown for BlockShown {
                 let shown: Vec<_> = rows
                     .iter()
                     .take(SHOWN)
-                    .map(|row| vec![short(&row.id), short(&row.sender), short(&row.recipient), row.sequence.to_string(), dynes(row.amount_units)])
+                    .map(|row| {
+                        vec![short(&row.id), short(&row.sender), short(&row.recipient), row.sequence.to_string(), dynes(row.amount_units)]
+                    })
                     .collect();
                 text.push('\n');
                 text.push_str(&table(&["transaction", "sender", "recipient", "sequence", "dynes"], &shown));

@@ -36,14 +36,16 @@ pub struct BlockRecord<'a> {
 pub struct NoBlock;
 
 /// Writes the record of a block; `transactions` may be empty where they are not kept.
-pub fn encode<'a>(out: &mut Vec<u8>, block: &ShardBlock, quilt: &[u8], transactions: impl Iterator<Item = &'a Slot> + Clone, arena: &Arena) {
+pub fn encode<'a>(
+    out: &mut Vec<u8>,
+    block: &ShardBlock,
+    quilt: &[u8],
+    transactions: impl Iterator<Item = &'a Slot> + Clone,
+    arena: &Arena,
+) {
     let payloads = |slot: &Slot| 2 + arena.payload(slot).len() as u32;
-    let lengths = [
-        SHARD_BLOCK_BYTES as u32,
-        quilt.len() as u32,
-        transactions.clone().count() as u32,
-        transactions.clone().map(payloads).sum(),
-    ];
+    let lengths =
+        [SHARD_BLOCK_BYTES as u32, quilt.len() as u32, transactions.clone().count() as u32, transactions.clone().map(payloads).sum()];
     out.clear();
     out.extend_from_slice(&[VERSION, 0, 0, 0]);
     lengths.iter().for_each(|length| out.extend_from_slice(&length.to_le_bytes()));

@@ -153,8 +153,7 @@ pub fn replica(
     let (requests, receiver) = channel();
     let state = Arc::new(RwLock::new(behind));
     let reader = StateReader { state: state.clone() };
-    let stage =
-        ReplicaStage { state, records, keeper, keys, requests: receiver, scrub_pause, scrubber: None, quilt: Quilt::default() };
+    let stage = ReplicaStage { state, records, keeper, keys, requests: receiver, scrub_pause, scrubber: None, quilt: Quilt::default() };
     (stage, ReplicaHandle { requests }, reader)
 }
 

@@ -217,9 +217,7 @@ pub fn verify(directory: &Path, root: Option<&Hash>, mut progress: impl FnMut(u6
 
 fn check_root(manifest: &Manifest, root: Option<&Hash>) -> Result<(), SnapshotFailure> {
     match root {
-        Some(root) if *root != manifest.root => {
-            Err(SnapshotFailure::Root { found: hex(&manifest.root), expected: hex(root) })
-        }
+        Some(root) if *root != manifest.root => Err(SnapshotFailure::Root { found: hex(&manifest.root), expected: hex(root) }),
         _ => Ok(()),
     }
 }
@@ -250,7 +248,9 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, SnapshotFailure> {
         .filter(|directory| manifest_path(directory).is_file())
         .map(|directory| {
             let manifest = read_manifest(&directory)?;
-            let there = |chunk: &usize| fs::metadata(chunk_path(&directory, *chunk)).is_ok_and(|file| file.len() == manifest.chunk_bytes(*chunk) as u64);
+            let there = |chunk: &usize| {
+                fs::metadata(chunk_path(&directory, *chunk)).is_ok_and(|file| file.len() == manifest.chunk_bytes(*chunk) as u64)
+            };
             let chunks_there = (0..manifest.nodes.len()).filter(there).count();
             Ok(Listed { info: SnapshotInfo::of(&manifest, 0), chunks_there, directory })
         })

@@ -51,11 +51,14 @@ fn chain() -> Chain {
     Chain::new(ChainParameters::default(), &genesis())
 }
 
+/// Balance and sequence by key.
+type Accounts = BTreeMap<Key, (u64, u32)>;
+
 /// The naive ledger: balance and sequence by key, at every height, beside the root that the state had.
 struct Model {
-    now: BTreeMap<Key, (u64, u32)>,
+    now: Accounts,
     keys: Vec<Key>,
-    heights: Vec<(BTreeMap<Key, (u64, u32)>, Hash)>,
+    heights: Vec<(Accounts, Hash)>,
 }
 
 /// A store on a disk in memory, with its model.
@@ -111,7 +114,10 @@ impl Bank {
             there.inspect(|&account| *credits.entry(account).or_insert(0) += *amount);
             there.is_none()
         });
-        let columns = |changes: &BTreeMap<u32, u64>| Changes { accounts: changes.keys().copied().collect(), amounts: changes.values().copied().collect() };
+        let columns = |changes: &BTreeMap<u32, u64>| Changes {
+            accounts: changes.keys().copied().collect(),
+            amounts: changes.values().copied().collect(),
+        };
         let delta = Delta {
             debits: columns(&debits),
             credits: columns(&credits),
@@ -122,7 +128,14 @@ impl Bank {
         let quilt = Quilt { height: header.height + 1, slot: header.slot + 1 + dice.below(3), parent_root: header.root, delta };
         let (mut wire, mut bytes) = (Vec::new(), Vec::new());
         quilt.encode(&mut wire);
-        let block = ShardBlock { parent_root: header.root, slot: quilt.slot, shard: 0, transactions: 0, transactions_root: [0; 32], patch_hash: [0; 32] };
+        let block = ShardBlock {
+            parent_root: header.root,
+            slot: quilt.slot,
+            shard: 0,
+            transactions: 0,
+            transactions_root: [0; 32],
+            patch_hash: [0; 32],
+        };
         record::encode(&mut bytes, &block, &wire, std::iter::empty::<&Slot>(), &Arena::new(1, 1));
         let store = &mut self.opened.store;
         let number = store.append(&bytes)?;

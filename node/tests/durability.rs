@@ -28,7 +28,8 @@ use std::time::{Duration, Instant};
 /// Checkpoints, segments and the scrubber come every few blocks.
 fn busy_config(path: &Path) -> MinterConfig {
     let mut config = config(path);
-    config.storage.options = StoreOptions { segment_bytes: 20_000, window_records: 50, watermark_bytes: 1 << 20, ..StoreOptions::default() };
+    config.storage.options =
+        StoreOptions { segment_bytes: 20_000, window_records: 50, watermark_bytes: 1 << 20, ..StoreOptions::default() };
     config.storage.checkpoint_bytes = 2_000;
     config.storage.keep_transactions = true;
     config.storage.scrub_pause = Duration::from_millis(1);
@@ -128,7 +129,8 @@ fn a_full_disk_halts_cleanly_and_goes_on_after_freeing_space() {
     std::fs::write(&ballast, vec![1; 56 << 20]).unwrap();
     let config = || {
         let mut config = busy_config(&path);
-        config.storage.options = StoreOptions { segment_bytes: 1 << 20, window_records: u64::MAX, watermark_bytes: 2 << 20, ..StoreOptions::default() };
+        config.storage.options =
+            StoreOptions { segment_bytes: 1 << 20, window_records: u64::MAX, watermark_bytes: 2 << 20, ..StoreOptions::default() };
         config.storage.checkpoint_bytes = 200_000;
         config
     };
@@ -238,7 +240,8 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let accounts = CHUNK_ACCOUNTS + 50_000;
     let genesis: Vec<_> = (0..accounts).map(|number| (*blake3::hash(&number.to_le_bytes()).as_bytes(), 7)).collect();
-    let state = State::genesis(HeapMemory::new(StateLayout::new(accounts as u32)), &genesis, 7 * accounts, HashSeed::from_number(1)).unwrap();
+    let state =
+        State::genesis(HeapMemory::new(StateLayout::new(accounts as u32)), &genesis, 7 * accounts, HashSeed::from_number(1)).unwrap();
     let path = directory.path().join("snapshot");
     let info = snapshot::create(&state, [5; 32], &path, |_, _| {}).unwrap();
     assert_eq!((info.chunks, info.chunks_resumed), (2, 0));

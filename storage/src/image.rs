@@ -116,9 +116,7 @@ impl Image {
         match whole {
             Err(StoreError::Damaged { .. }) if number == self.number => Ok((self.file.clone(), Base::Unknown)),
             Err(StoreError::Damaged { .. }) => Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero)),
-            Err(error) if error.is_missing_file() => {
-                Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero))
-            }
+            Err(error) if error.is_missing_file() => Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero)),
             whole => whole,
         }
     }

@@ -6,11 +6,11 @@
 
 use crate::StoreError;
 use crate::disk::{Disk, NamedFile, rename, sync_names};
+use crate::page::PAGE_BYTES;
 use crate::paged::{self, Layout, RegionSpec};
 use crate::segment::Segment;
 use crate::store::ChainId;
 use crate::sums::{Sums, page_sum};
-use crate::page::PAGE_BYTES;
 use bytemuck::{Pod, Zeroable};
 
 pub(crate) const MAGIC: [u8; 8] = *b"DYNXIDX\0";

@@ -152,8 +152,7 @@ pub(crate) fn finish(
 ) -> Result<Sum, StoreError> {
     let top = sums.finish();
     sums.write(file, layout.data_bytes)?;
-    let mut body =
-        PagedBody { regions: layout.entries.len() as u32, pages: layout.pages() as u32, number, top, table: Zeroable::zeroed() };
+    let mut body = PagedBody { regions: layout.entries.len() as u32, pages: layout.pages() as u32, number, top, table: Zeroable::zeroed() };
     body.table[..layout.entries.len()].copy_from_slice(&layout.entries);
     let (header, checksum) = page::seal(magic, chain, &body);
     file.write(0, &header)?;

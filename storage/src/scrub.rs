@@ -78,9 +78,8 @@ impl Scrubber {
             if error.is_damage() { named.ok_or(error) } else { Err(error) }
         })?;
         let mut units = VecDeque::from([(Unit::Superblock, 2 * PAGE_BYTES)]);
-        let copies: Vec<Present> = superblock::read(&*disk, None).map_or(Vec::new(), |copies| {
-            copies.into_iter().flatten().map(|copy| copy.1).collect()
-        });
+        let copies: Vec<Present> =
+            superblock::read(&*disk, None).map_or(Vec::new(), |copies| copies.into_iter().flatten().map(|copy| copy.1).collect());
         let newest = copies.iter().max_by_key(|present| present.sequence);
         let all = files(&*disk)?;
         let last_segment = all.iter().filter_map(|file| segment::first_of(&file.0)).max();
@@ -228,12 +227,9 @@ impl Scrubber {
                 self.done += bytes.saturating_sub(pages as u64 * PAGE_BYTES).max(1);
                 self.open = Some((file, opened));
             }
-            Err(error @ (StoreError::WrongChain { .. } | StoreError::Version { .. })) => found.push(Finding {
-                file: name.to_owned(),
-                offset: 0,
-                what: error.to_string(),
-                spare,
-            }),
+            Err(error @ (StoreError::WrongChain { .. } | StoreError::Version { .. })) => {
+                found.push(Finding { file: name.to_owned(), offset: 0, what: error.to_string(), spare })
+            }
             Err(error) => found.push(finding(error, spare)?),
         }
         Ok(())

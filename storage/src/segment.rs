@@ -59,7 +59,11 @@ pub(crate) fn record_checksum(before: &Sum, number: u64, payload: &[u8]) -> Sum 
     let mut hasher = blake3::Hasher::new();
     hasher.update(before).update(&number.to_le_bytes()).update(&(payload.len() as u32).to_le_bytes());
     // Worth a second core for the bodies of large blocks only.
-    if payload.len() > 1 << 20 { hasher.update_rayon(payload) } else { hasher.update(payload) };
+    if payload.len() > 1 << 20 {
+        hasher.update_rayon(payload)
+    } else {
+        hasher.update(payload)
+    };
     *hasher.finalize().as_bytes()
 }
 

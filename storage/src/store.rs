@@ -371,10 +371,8 @@ impl Store {
         let shared = self.shared.clone();
         shared.whole(|| {
             let bytes = record_bytes(payload.len());
-            let (free, watermark) = (
-                shared.disk.free_bytes().map_err(StoreError::io("inspect", shared.disk.path()))?,
-                shared.options.watermark_bytes,
-            );
+            let (free, watermark) =
+                (shared.disk.free_bytes().map_err(StoreError::io("inspect", shared.disk.path()))?, shared.options.watermark_bytes);
             if free < watermark {
                 return Err(StoreError::DiskFull { path: shared.disk.path().to_owned(), free, watermark });
             }

@@ -48,8 +48,11 @@ pub(crate) fn write(disk: &dyn Disk, chain: ChainId, present: Present) -> Result
     file.sync()
 }
 
+/// One copy: the chain and what it says, or what is wrong with it.
+pub(crate) type CopyRead = Result<(ChainId, Present), StoreError>;
+
 /// Both copies: what each says, or what is wrong with it.
-pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[Result<(ChainId, Present), StoreError>; 2], StoreError> {
+pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[CopyRead; 2], StoreError> {
     let missing = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
     let file = match NamedFile::open(disk, NAME) {
         Err(error) if missing(&error) => return Err(StoreError::Missing { path: disk.path().to_owned() }),

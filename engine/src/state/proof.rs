@@ -88,7 +88,10 @@ impl AccountProof {
     /// The first thing that does not fit.
     pub fn verify(&self, root: &Hash) -> Result<(Key, Hot), ProofError> {
         let account = self.account as usize;
-        if u64::from(self.account) >= self.accounts || self.accounts > 1 << 32 || levels(self.accounts as usize).len() != self.levels.len() + 1 {
+        if u64::from(self.account) >= self.accounts
+            || self.accounts > 1 << 32
+            || levels(self.accounts as usize).len() != self.levels.len() + 1
+        {
             return Err(ProofError::Shape { account: self.account });
         }
         let mut hash = group_hash(&self.group);

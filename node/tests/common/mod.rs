@@ -4,7 +4,6 @@
 use bytemuck::Zeroable;
 use dynemix::ledger::SlotPlan;
 use dynemix::minter::{Minter, MinterConfig, StorageConfig};
-use dynemix_storage::{RealDisk, StoreOptions};
 use dynemix::topology::Sizes;
 use dynemix_engine::cell::{Cell, Key};
 use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
@@ -12,6 +11,7 @@ use dynemix_engine::refusal::Refusal;
 use dynemix_engine::verify::Simd;
 use dynemix_engine::wire::{FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, hello};
 use dynemix_net::Limits;
+use dynemix_storage::{RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
