@@ -188,6 +188,15 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// Zeros entries, touching only what is not zero already: untouched pages stay shared with the file below.
+fn clear<T: Pod>(entries: &mut [T]) {
+    for entries in entries.chunks_mut(256) {
+        if bytemuck::cast_slice::<T, u8>(entries).iter().any(|&byte| byte != 0) {
+            entries.fill(T::zeroed());
+        }
+    }
+}
+
 /// How many entries ahead a run over sorted indices prefetches.
 const PREFETCH_AHEAD: usize = 24;
 
@@ -424,6 +433,10 @@ impl<M: StateMemory> State<M> {
         let columns = self.memory.columns_mut();
         let snapshot::Manifest { height, slot, accounts, fee_pool, .. } = *manifest;
         *columns.header = StateHeader { height, slot, accounts, fee_pool, index_seed, ..StateHeader::zeroed() };
+        // The memory may have held another state: what is not in use is zero, or the tree would cover it.
+        clear(&mut columns.hot[accounts as usize..]);
+        clear(&mut columns.key[accounts as usize..]);
+        clear(columns.tree);
         index::rebuild(columns.index, columns.key, accounts as usize, &index_seed)
             .map_err(|account| GenesisError::Repeated { index: u64::from(account) })?;
         Ok(self.rebuild_tree())

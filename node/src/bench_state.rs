@@ -57,7 +57,7 @@ impl DurableState {
             Ok::<_, Box<dyn Error>>(state.into_memory().into_image())
         };
         let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(directory)?);
-        Store::create(&disk, CHAIN, &specs, StoreOptions::default(), 0, fill)?;
+        Store::create(&disk, CHAIN, &specs, StoreOptions::default(), 0, false, fill)?;
         let opened = Some(open(disk, CHAIN, None, StoreOptions::default())?);
         let one_core = ThreadPoolBuilder::new().num_threads(1).build()?;
         Ok(DurableState { directory: directory.to_owned(), opened, arena: Arena::new(1, 1), record: Vec::new(), one_core })

@@ -26,7 +26,11 @@ fn of_store(error: &StoreError) -> u8 {
         StoreError::Damaged { .. } => DAMAGED,
         StoreError::Io { .. } | StoreError::DiskFull { .. } | StoreError::Limit { .. } | StoreError::Broken => DISK,
         StoreError::Locked { .. } => LOCKED,
-        StoreError::Missing { .. } | StoreError::Version { .. } | StoreError::WrongChain { .. } | StoreError::NoRecord { .. } => FAILED,
+        StoreError::Missing { .. }
+        | StoreError::Remains { .. }
+        | StoreError::Version { .. }
+        | StoreError::WrongChain { .. }
+        | StoreError::NoRecord { .. } => FAILED,
     }
 }
 

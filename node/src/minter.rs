@@ -22,7 +22,7 @@ use dynemix_engine::ring::{Consumer, Producer, Word, ring};
 use dynemix_engine::topology::{Topology, TopologyError};
 use dynemix_engine::verify::{KeyCache, Unavailable, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
-use dynemix_storage::{Disk, Records, Store, StoreOptions};
+use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -174,6 +174,18 @@ fn open_state(config: &MinterConfig, chain: &Chain) -> Result<OpenedState, OpenE
 
 fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
     thread::Builder::new().name(name).spawn(work).map_err(StartError::Thread)
+}
+
+/// Why a node halted: of ledger and replica, the one that found the cause. The other only met a broken store.
+fn halt_cause(ledger: thread::Result<Result<LedgerSummary, LedgerError>>, replica: thread::Result<Result<(), ReplicaError>>) -> StopError {
+    match (ledger, replica) {
+        (Err(_), _) => StopError::Panic("ledger"),
+        (_, Err(_)) => StopError::Panic("replica"),
+        (Ok(Err(error)), _) if !matches!(error, LedgerError::Store(StoreError::Broken)) => error.into(),
+        (_, Ok(Err(error))) => error.into(),
+        (Ok(Err(error)), _) => error.into(),
+        (Ok(Ok(_)), Ok(Ok(()))) => StopError::Panic("none"),
+    }
 }
 
 impl Minter {
@@ -405,19 +417,30 @@ impl Minter {
         let (replica, replica_thread) = self.replica;
         drop(replica);
         if self.ledger.1.is_finished() {
-            // The replica says why, if it was the one that broke the store.
-            replica_thread.join().map_err(|_| StopError::Panic("replica"))??;
             // Nobody takes verified transactions any more: the other stages may wait for ever and are left to the process's end.
-            return match self.ledger.1.join() {
-                Ok(Err(error)) => Err(error.into()),
-                _ => Err(StopError::Panic("ledger")),
-            };
+            return Err(halt_cause(self.ledger.1.join(), replica_thread.join()));
         }
         self.stop_receiving.store(true, Ordering::Release);
-        while !self.stopped_receiving.load(Ordering::Acquire) && !self.receive.is_finished() {
-            thread::sleep(std::time::Duration::from_millis(1));
-        }
+        // A ledger that dies meanwhile takes nothing any more: the stages before it may wait for ever.
+        let ledger_died = |ended: &dyn Fn() -> bool| {
+            while !ended() {
+                if self.ledger.1.is_finished() {
+                    return true;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            false
+        };
+        let mut died = ledger_died(&|| self.stopped_receiving.load(Ordering::Acquire) || self.receive.is_finished());
         self.check.0.stop();
+        died = died || ledger_died(&|| self.check.1.is_finished());
+        if !died {
+            self.verify.iter().for_each(|(handle, _)| handle.stop());
+            died = ledger_died(&|| self.verify.iter().all(|(_, thread)| thread.is_finished()));
+        }
+        if died {
+            return Err(halt_cause(self.ledger.1.join(), replica_thread.join()));
+        }
         self.check.1.join().map_err(|_| StopError::Panic("check"))?;
         let mut verify = VerifyCounters::default();
         for (handle, thread) in self.verify {
@@ -426,10 +449,10 @@ impl Minter {
             verify = verify.plus(&counters);
         }
         self.ledger.0.stop();
-        let ledger = self.ledger.1.join().map_err(|_| StopError::Panic("ledger"))?;
-        // It writes the last checkpoint, and knows why the store broke if it did so.
-        replica_thread.join().map_err(|_| StopError::Panic("replica"))??;
-        let ledger = ledger?;
+        let ledger = match (self.ledger.1.join(), replica_thread.join()) {
+            (Ok(Ok(ledger)), Ok(Ok(()))) => ledger,
+            (ledger, replica) => return Err(halt_cause(ledger, replica)),
+        };
         self.stop_answers.store(true, Ordering::Release);
         let net = self.receive.join().map_err(|_| StopError::Panic("receive"))??;
         let mut stages: Vec<_> = self.accounts.iter().map(|(name, account)| account.times(name)).collect();

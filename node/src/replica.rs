@@ -165,10 +165,19 @@ impl ReplicaStage {
     /// becomes final.
     pub fn run(mut self) -> Result<(), ReplicaError> {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
-        let outcome = self.follow();
-        if outcome.is_err() {
-            self.keeper.break_store();
+        // However this thread ends other than well, nothing more may become final.
+        struct BreakUnless<'a>(&'a Keeper, bool);
+        impl Drop for BreakUnless<'_> {
+            fn drop(&mut self) {
+                if !self.1 {
+                    self.0.break_store();
+                }
+            }
         }
+        let keeper = self.keeper.clone();
+        let mut guard = BreakUnless(&keeper, false);
+        let outcome = self.follow();
+        guard.1 = outcome.is_ok();
         outcome
     }
 
@@ -226,9 +235,13 @@ impl ReplicaStage {
         if !scrubber.step(&mut found)? {
             self.scrubber = None;
         }
-        match found.into_iter().find(|finding| !finding.spare) {
-            Some(Finding { file, offset, what, .. }) => Err(ReplicaError::Rotten { file, offset, what }),
-            None => Ok(()),
+        for Finding { file, offset, what, .. } in found.into_iter().filter(|finding| !finding.spare) {
+            if self.keeper.can_do_without(&file)? {
+                tracing::error!(file, offset, what, "a file of old blocks is damaged; the state is not touched by it");
+            } else {
+                return Err(ReplicaError::Rotten { file, offset, what });
+            }
         }
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use dynemix_engine::hash::Hash;
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::state::snapshot::{MANIFEST_BYTES_MAX, Manifest, SnapshotError};
 use dynemix_engine::state::{GenesisError, State, StateLayout, StateMemory};
-use dynemix_storage::{Disk, Store, StoreError, StoreOptions};
+use dynemix_storage::{Disk, Store, StoreError, StoreOptions, make_directory};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -170,7 +170,7 @@ pub fn create<M: StateMemory>(
     mut progress: impl FnMut(u64, u64),
 ) -> Result<SnapshotInfo, SnapshotFailure> {
     let manifest = Manifest::of(state, chain);
-    fs::create_dir_all(directory).map_err(failed("create", directory))?;
+    make_directory(directory).map_err(failed("create", directory))?;
     if manifest_path(directory).exists() {
         let there = read_manifest(directory)?;
         if there != manifest {
@@ -312,6 +312,6 @@ pub fn restore(
         written.finish()?;
         Ok(state.into_memory().into_image())
     };
-    Store::create(&disk, manifest.chain, &specs, options, manifest.height, fill)?;
+    Store::create(&disk, manifest.chain, &specs, options, manifest.height, true, fill)?;
     Ok(SnapshotInfo::of(&manifest, resumed))
 }

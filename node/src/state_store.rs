@@ -107,7 +107,7 @@ pub fn create(
         let state = State::genesis(MappedMemory::new(image), accounts, supply, HashSeed::random())?;
         Ok::<_, OpenError>(state.into_memory().into_image())
     };
-    Store::create(&disk, chain.genesis_hash, &specs, options, 0, fill)?;
+    Store::create(&disk, chain.genesis_hash, &specs, options, 0, false, fill)?;
     open(disk, chain.genesis_hash, Some(accounts_max), options)
 }
 

@@ -5,7 +5,7 @@ mod memory;
 mod real;
 
 pub use memory::{CrashChoice, DiskFault, DiskOp, MemoryDisk};
-pub use real::RealDisk;
+pub use real::{RealDisk, make_directory};
 
 use crate::StoreError;
 use memmap2::MmapMut;

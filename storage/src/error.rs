@@ -22,6 +22,14 @@ pub enum StoreError {
         /// The directory.
         path: PathBuf,
     },
+    /// What may be a store without its superblock.
+    #[error("{} holds '{name}', perhaps of a store that lost its superblock; move it away to begin anew", path.display())]
+    Remains {
+        /// The directory.
+        path: PathBuf,
+        /// The file.
+        name: String,
+    },
     /// Another process has the store open.
     #[error("{} is in use by another process; stop it first", path.display())]
     Locked {

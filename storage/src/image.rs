@@ -3,7 +3,7 @@
 use crate::StoreError;
 use crate::disk::{Disk, Mapping, NamedFile};
 use crate::page::{PAGE_BYTES, Sum};
-use crate::paged::{self, Layout, RegionSpec};
+use crate::paged::{self, Layout, Opened, RegionSpec};
 use crate::store::ChainId;
 use crate::sums::{Sums, page_sum};
 use rayon::prelude::*;
@@ -69,13 +69,13 @@ pub struct Written {
 }
 
 impl Image {
-    /// Makes an image over a new file of the disk and maps it: zeros, or what an interrupted try of the same layout has
-    /// written through.
-    pub(crate) fn create(disk: &dyn Disk, number: u64, specs: &[RegionSpec]) -> Result<Image, StoreError> {
+    /// Makes an image over a new file of the disk and maps it: zeros, or, to `resume`, what an interrupted try of the same
+    /// layout has written through.
+    pub(crate) fn create(disk: &dyn Disk, number: u64, specs: &[RegionSpec], resume: bool) -> Result<Image, StoreError> {
         let layout = Layout::new(specs);
         let create = || NamedFile::create(disk, &name(number), layout.file_bytes());
         let file = match NamedFile::open(disk, &name(number)) {
-            Ok(file) if file.bytes()? == layout.file_bytes() => file,
+            Ok(file) if resume && file.bytes()? == layout.file_bytes() => file,
             Ok(_) => create()?,
             Err(error) if error.is_missing_file() => create()?,
             Err(error) => return Err(error),
@@ -98,20 +98,29 @@ impl Image {
         if opened.checksum != *checksum {
             return Err(file.damaged(0, "the header is not the one that the superblock names"));
         }
+        // By reading, not through the map: a sector that cannot be read is an error then, and not the process's end.
+        let pages = opened.layout.pages();
+        (0..pages.div_ceil(RUN_PAGES)).into_par_iter().try_for_each_init(
+            || vec![0; RUN_PAGES * PAGE],
+            |buffer, run| {
+                let first = run * RUN_PAGES;
+                let bytes = &mut buffer[..RUN_PAGES.min(pages - first) * PAGE];
+                file.read((first + 1) as u64 * PAGE_BYTES, bytes)?;
+                opened.check(&file, first, bytes)
+            },
+        )?;
         let mapping = file.map(opened.layout.data_bytes)?;
-        let runs = mapping.map[PAGE..].par_chunks(RUN_PAGES * PAGE).enumerate();
-        runs.try_for_each(|(run, bytes)| opened.check(&file, run * RUN_PAGES, bytes))?;
         Ok(Image { layout: opened.layout, file, number, mapping, fresh: AtomicBool::new(false), resident: 0..0 })
     }
 
     /// The file to write to, and what is known of its pages. A file below a mapping is never cut or replaced.
-    fn base(&self, disk: &dyn Disk, number: u64, chain: &ChainId) -> Result<(NamedFile, Base), StoreError> {
+    fn base(&self, disk: &dyn Disk, number: u64, chain: &ChainId, known: bool) -> Result<(NamedFile, Base), StoreError> {
         if number == self.number && self.fresh.load(Ordering::Relaxed) {
             return Ok((self.file.clone(), Base::Unsummed));
         }
         let whole = NamedFile::open(disk, &name(number)).and_then(|file| {
             let opened = paged::open(&file, MAGIC, Some(chain), Some(&self.layout))?;
-            Ok((file, Base::Whole(opened.sums)))
+            Ok((file, if known { Base::Whole(opened.sums) } else { Base::Unknown }))
         });
         match whole {
             Err(StoreError::Damaged { .. }) if number == self.number => Ok((self.file.clone(), Base::Unknown)),
@@ -121,11 +130,35 @@ impl Image {
         }
     }
 
+    /// Pages that are what the file below shows must match that file's checksums: rot is not carried to the other file
+    /// and sealed there.
+    fn check_unchanged(&self, own: &Opened, first: usize, bytes: &[u8], below: &mut [u8]) -> Result<(), StoreError> {
+        self.file.read((first + 1) as u64 * PAGE_BYTES, below)?;
+        for (i, (page, below)) in bytes.chunks_exact(PAGE).zip(below.chunks_exact(PAGE)).enumerate() {
+            if page == below {
+                own.check(&self.file, first + i, page)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the image to image file `number` so that it shows the state after `record`, and syncs it. Only pages that
     /// differ are written. Returns the header's checksum.
-    pub(crate) fn write_to(&self, disk: &dyn Disk, number: u64, chain: ChainId, record: u64) -> Result<(Sum, Written), StoreError> {
+    /// `known` says that this process has checked or written all of that file: else every page counts as different, since
+    /// an interrupted checkpoint may have left pages that no sum speaks of, or that only the system's memory holds.
+    pub(crate) fn write_to(
+        &self,
+        disk: &dyn Disk,
+        number: u64,
+        chain: ChainId,
+        record: u64,
+        known: bool,
+    ) -> Result<(Sum, Written), StoreError> {
         let pages = self.layout.pages();
-        let (file, base) = self.base(disk, number, &chain)?;
+        let (file, base) = self.base(disk, number, &chain, known)?;
+        let own =
+            if self.fresh.load(Ordering::Relaxed) { None } else { Some(paged::open(&self.file, MAGIC, Some(&chain), Some(&self.layout))?) };
+        let mut below = vec![0; RUN_PAGES * PAGE];
         let mut sums = Sums::zeroed(pages);
         let mut written = Written { pages: pages as u64, pages_written: 0 };
         let zero_sum = page_sum(&[0; PAGE]);
@@ -138,6 +171,11 @@ impl Image {
             }
             let differs = |page: usize| matches!(base, Base::Unknown) || bytes[page * PAGE..][..PAGE] != there[page * PAGE..][..PAGE];
             let in_run = bytes.len() / PAGE;
+            if let Some(own) = &own
+                && (0..in_run).any(differs)
+            {
+                self.check_unchanged(own, first, bytes, &mut below[..bytes.len()])?;
+            }
             let mut page = 0;
             while page < in_run {
                 if !differs(page) {

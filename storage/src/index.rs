@@ -8,7 +8,7 @@ use crate::StoreError;
 use crate::disk::{Disk, NamedFile, rename, sync_names};
 use crate::page::PAGE_BYTES;
 use crate::paged::{self, Layout, RegionSpec};
-use crate::segment::Segment;
+use crate::segment::{Segment, WalkEnd};
 use crate::store::ChainId;
 use crate::sums::{Sums, page_sum};
 use bytemuck::{Pod, Zeroable};
@@ -77,14 +77,21 @@ pub(crate) fn first_of(name: &str) -> Option<u64> {
 }
 
 /// The keys and offsets of a segment, read from its records.
-fn read(segment: &Segment, reader: &dyn ReadKeys) -> Result<(Vec<u64>, Keys), StoreError> {
+fn read(segment: &Segment, reader: &dyn ReadKeys, sealed: bool) -> Result<(Vec<u64>, Keys), StoreError> {
     let (mut offsets, mut keys) = (Vec::new(), Keys::default());
-    segment.walk(&mut segment.start(), |number, offset, payload| {
+    let mut cursor = segment.start();
+    let end = segment.walk(&mut cursor, |number, offset, payload| {
         offsets.push(offset);
         keys.record = (number - segment.first) as u32;
         reader.keys(payload, &mut keys);
         Ok(())
     })?;
+    // In the segment being written the last record may be half there.
+    if let WalkEnd::Broken(what) = end
+        && sealed
+    {
+        return Err(segment.file.damaged(cursor.offset, what));
+    }
     Ok((offsets, keys))
 }
 
@@ -96,7 +103,7 @@ pub(crate) fn build(
     reader: &dyn ReadKeys,
     has_room: impl FnOnce(u64) -> Result<bool, StoreError>,
 ) -> Result<bool, StoreError> {
-    let (offsets, mut keys) = read(segment, reader)?;
+    let (offsets, mut keys) = read(segment, reader, true)?;
     keys.tables.iter_mut().for_each(|table| table.sort_unstable());
     let regions: [&[u8]; 3] =
         [bytemuck::cast_slice(&offsets), bytemuck::cast_slice(&keys.tables[0]), bytemuck::cast_slice(&keys.tables[1])];
@@ -179,7 +186,7 @@ pub(crate) fn scan(
     key: &[u8; 32],
     out: &mut Vec<Occurrence>,
 ) -> Result<(), StoreError> {
-    let (_, keys) = read(segment, reader)?;
+    let (_, keys) = read(segment, reader, false)?;
     let key = half(key);
     let mut found: Vec<_> = keys.tables[table as usize].iter().filter(|entry| entry.key == key).collect();
     found.sort_unstable();

@@ -31,7 +31,7 @@ mod store;
 mod sums;
 mod superblock;
 
-pub use disk::{CrashChoice, Disk, DiskFault, DiskFile, DiskOp, Mapping, MemoryDisk, RealDisk};
+pub use disk::{CrashChoice, Disk, DiskFault, DiskFile, DiskOp, Mapping, MemoryDisk, RealDisk, make_directory};
 pub use error::StoreError;
 pub use image::{Image, PendingSync, Written};
 pub use index::{Keys, Occurrence, ReadKeys, Table};

@@ -150,7 +150,7 @@ impl Scrubber {
             Unit::Segment { first, last } => {
                 // A segment that was pruned meanwhile is no damage.
                 match self.segment(first, last, found) {
-                    Err(error) if error.is_missing_file() => {}
+                    Err(error) if error.is_missing_file() => self.cursor = None,
                     Err(error) => {
                         self.cursor = None;
                         found.push(finding(error, false)?);
@@ -227,6 +227,8 @@ impl Scrubber {
                 self.done += bytes.saturating_sub(pages as u64 * PAGE_BYTES).max(1);
                 self.open = Some((file, opened));
             }
+            // Pruned meanwhile.
+            Err(error) if error.is_missing_file() => {}
             Err(error @ (StoreError::WrongChain { .. } | StoreError::Version { .. })) => {
                 found.push(Finding { file: name.to_owned(), offset: 0, what: error.to_string(), spare })
             }

@@ -136,6 +136,14 @@ impl Segment {
         Ok(Some(page::open::<LogPoint>(&self.file, PAGE_BYTES, MARK_MAGIC, chain)?.body))
     }
 
+    /// The mark, if it is whole: it is not synced, so one that was torn tells nothing.
+    pub(crate) fn whole_mark(&self, chain: &ChainId) -> Result<Option<LogPoint>, StoreError> {
+        match self.mark(Some(chain)) {
+            Err(error) if error.is_damage() => Ok(None),
+            mark => mark,
+        }
+    }
+
     pub(crate) fn write_mark(&self, chain: ChainId, number: u64, chained: Sum) -> Result<(), StoreError> {
         self.file.write(PAGE_BYTES, &page::seal(MARK_MAGIC, chain, &LogPoint { number, chained }).0)
     }
@@ -187,6 +195,21 @@ impl Segment {
         }
     }
 
+    /// Writes the records from number `from` up to the end over themselves.
+    pub(crate) fn write_again(&self, from: u64, end: &Cursor) -> Result<(), StoreError> {
+        let place = from.saturating_sub(self.first) as usize;
+        let offset = self.locked().as_ref().and_then(|offsets| offsets.get(place).copied());
+        let Some(mut at) = offset else { return Ok(()) };
+        let mut buffer = vec![0; 1 << 20];
+        while at < end.offset {
+            let part = (end.offset - at).min(buffer.len() as u64) as usize;
+            self.file.read(at, &mut buffer[..part])?;
+            self.file.write(at, &buffer[..part])?;
+            at += part as u64;
+        }
+        Ok(())
+    }
+
     /// Remembers where the next record stands.
     pub(crate) fn note_offset(&self, offset: u64) {
         self.locked().get_or_insert_with(Vec::new).push(offset);
@@ -209,10 +232,17 @@ impl Segment {
         let mut offsets = self.locked();
         if offsets.is_none() {
             let mut found = Vec::new();
-            self.walk(&mut self.start(), |_, offset, _| {
+            let mut cursor = self.start();
+            let end = self.walk(&mut cursor, |_, offset, _| {
                 found.push(offset);
                 Ok(())
             })?;
+            // Only sealed segments come here: their records must all be whole.
+            if let WalkEnd::Broken(what) = end
+                && number >= cursor.number
+            {
+                return Err(self.file.damaged(cursor.offset, what));
+            }
             *offsets = Some(found);
         }
         let place = (number - self.first) as usize;

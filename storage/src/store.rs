@@ -5,7 +5,7 @@
 //! * [`Keeper`] does what takes long, beside them: checkpoints, indexes, pruning.
 
 use crate::StoreError;
-use crate::disk::{Disk, files, remove, sync_names};
+use crate::disk::{Disk, NamedFile, files, remove, sync_names};
 use crate::image::{self, Image, Written};
 use crate::index::{self, Occurrence, ReadKeys, SegmentIndex, Table};
 use crate::page::Sum;
@@ -51,6 +51,8 @@ struct Shared {
     present: Mutex<(Present, u64)>,
     /// Checkpoints that were begun and not ended.
     pending: AtomicU64,
+    /// Which image files this process has checked or written wholly.
+    known: [AtomicBool; 2],
     pruning: Mutex<()>,
     _lock: Box<dyn Any + Send + Sync>,
 }
@@ -198,8 +200,8 @@ impl Store {
         Ok(files(disk)?.iter().any(|file| file.0 == superblock::NAME))
     }
 
-    /// Makes a store whose image shows the state after `record`, as `fill` fills it. The image is zero at first, or holds
-    /// what an interrupted try has left.
+    /// Makes a store whose image shows the state after `record`, as `fill` fills it. The image is zero at first, or, to
+    /// `resume`, holds what an interrupted try has written through: columns of the same layout, perhaps of another state.
     ///
     /// # Errors
     /// When the system refuses something or the directory is in use, or what `fill` returns.
@@ -209,16 +211,37 @@ impl Store {
         specs: &[RegionSpec],
         options: StoreOptions,
         record: u64,
+        resume: bool,
         fill: impl FnOnce(Image) -> Result<Image, E>,
     ) -> Result<(), E> {
         let _lock = disk.lock()?;
-        let image = fill(Image::create(&**disk, 0, specs)?)?;
+        Self::refuse_remains(&**disk)?;
+        let image = fill(Image::create(&**disk, 0, specs, resume)?)?;
         Ok(Self::found(disk, chain, &options, &image, record)?)
+    }
+
+    /// Nothing is made over what may be a store: one that lost its superblock is for people to look at.
+    fn refuse_remains(disk: &dyn Disk) -> Result<(), StoreError> {
+        for (name, _) in files(disk)? {
+            let holds_blocks = || -> Result<bool, StoreError> {
+                let file = NamedFile::open(disk, &name)?;
+                let mut first = [0; 8];
+                Ok(file.bytes()? >= RECORDS_OFFSET + 8 && file.read(RECORDS_OFFSET, &mut first).map(|()| first != [0; 8])?)
+            };
+            let remains = name == superblock::NAME
+                || name == image::name(1)
+                || index::first_of(&name).is_some()
+                || segment::first_of(&name).is_some() && holds_blocks()?;
+            if remains {
+                return Err(StoreError::Remains { path: disk.path().to_owned(), name });
+            }
+        }
+        Ok(())
     }
 
     /// Writes the filled first image, an empty log, and last the superblock, with which the store exists.
     fn found(disk: &Arc<dyn Disk>, chain: ChainId, options: &StoreOptions, image: &Image, record: u64) -> Result<(), StoreError> {
-        let (image_checksum, _) = image.write_to(&**disk, 0, chain, record)?;
+        let (image_checksum, _) = image.write_to(&**disk, 0, chain, record, false)?;
         for (name, _) in files(&**disk)?.iter().filter(|file| segment::first_of(&file.0).is_some() || index::first_of(&file.0).is_some()) {
             remove(&**disk, name)?;
         }
@@ -259,7 +282,8 @@ impl Store {
                     opened = Some((present, image));
                     break;
                 }
-                Err(error @ StoreError::Damaged { .. }) => first_error = first_error.or(Some(error)),
+                // Rotten, unreadable, too short or gone: the other image may serve.
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => first_error = first_error.or(Some(error)),
                 Err(error) => return Err(error),
             }
         }
@@ -270,10 +294,14 @@ impl Store {
         let active = segments.last().expect("checked by open_log").clone();
         // What a torn write left behind the end would later look like damage.
         active.clear_from(end.offset)?;
+        // Records that no mark calls synced, and the superblock, may be in the system's memory only, after a sync that
+        // failed: they are written once more, and synced, before anything is built on them.
+        active.write_again(active.whole_mark(&chain)?.map_or(active.first, |mark| mark.number + 1), &end)?;
+        active.file.sync()?;
         if end.number > active.first {
             active.write_mark(chain, end.number - 1, end.chained)?;
         }
-        active.file.sync()?;
+        superblock::write(&*disk, chain, present)?;
         let shared = Shared {
             disk,
             chain,
@@ -283,6 +311,7 @@ impl Store {
             synced: AtomicU64::new(end.number - 1),
             present: Mutex::new((present, older)),
             pending: AtomicU64::new(0),
+            known: [0, 1].map(|number| AtomicBool::new(number == present.image)),
             pruning: Mutex::new(()),
             _lock: lock,
         };
@@ -337,11 +366,7 @@ impl Store {
                 }
             };
             let last = i + 1 == segments.len();
-            // A mark is not synced: one that was torn tells nothing.
-            let mark = match segment.mark(Some(chain)) {
-                Err(error) if error.is_damage() => None,
-                mark => mark?,
-            };
+            let mark = segment.whole_mark(chain)?;
             match end {
                 WalkEnd::Broken(what) if !last => return Err(file.damaged(cursor.offset, what)),
                 WalkEnd::Broken(what) if mark.is_some_and(|mark| mark.number >= cursor.number) => {
@@ -549,6 +574,7 @@ impl Records {
 }
 
 /// Does what takes long, beside the writer.
+#[derive(Clone)]
 pub struct Keeper {
     shared: Arc<Shared>,
 }
@@ -592,7 +618,9 @@ impl Keeper {
             if !shared.names(&image::name(number))? {
                 shared.make_room(image.file_bytes())?;
             }
-            let (image_checksum, written) = image.write_to(&*shared.disk, number, shared.chain, record)?;
+            let known = &shared.known[number as usize];
+            let (image_checksum, written) = image.write_to(&*shared.disk, number, shared.chain, record, known.load(Ordering::Relaxed))?;
+            known.store(true, Ordering::Relaxed);
             // The other image may be new: its name must be durable before the superblock points to it.
             sync_names(&*shared.disk)?;
             let next = Present { sequence: present.sequence + 1, image: number, record, image_checksum, chained };
@@ -652,6 +680,24 @@ impl Keeper {
                 None => Ok(false),
             }
         })
+    }
+
+    /// Whether the store goes on without this damaged file. An index is removed, to be built again; an old segment stays,
+    /// and whoever reads its damaged record hears so.
+    ///
+    /// # Errors
+    /// When an index cannot be removed.
+    pub fn can_do_without(&self, file: &str) -> Result<bool, StoreError> {
+        if index::first_of(file).is_some() {
+            let _one = self.shared.pruning.lock().expect("nothing panics while it prunes");
+            if self.shared.names(file)? {
+                remove(&*self.shared.disk, file)?;
+            }
+            return Ok(true);
+        }
+        let segments = self.shared.segments();
+        let after = segments.iter().find(|segment| segment::first_of(file).is_some_and(|first| segment.first > first));
+        Ok(after.is_some_and(|after| after.first <= self.shared.needed_from()))
     }
 
     /// Takes the store out of service, for example when a scrubber found damage.

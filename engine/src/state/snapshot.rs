@@ -186,7 +186,9 @@ impl Manifest {
             nodes: nodes.chunks_exact(32).map(|node| node.try_into().expect("32 bytes")).collect(),
         };
         let chunks = manifest.accounts.div_ceil(CHUNK_ACCOUNTS).max(1);
-        if manifest.accounts > u64::from(u32::MAX) || u64::from(four(12)) != chunks || nodes.len() as u64 != chunks * 32 {
+        // Heights and slots that leave no room for a next block are no state's.
+        let ends = manifest.height == u64::MAX || manifest.slot > u64::from(u32::MAX);
+        if ends || manifest.accounts > u64::from(u32::MAX) || u64::from(four(12)) != chunks || nodes.len() as u64 != chunks * 32 {
             return Err(SnapshotError::Malformed);
         }
         manifest.verify()?;

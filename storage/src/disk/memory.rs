@@ -60,6 +60,11 @@ pub enum DiskOp {
         /// The file.
         file: usize,
     },
+    /// A sync failed: what was not durable is lost, though reads still show it, until it is written again.
+    Lost {
+        /// The file.
+        file: usize,
+    },
     /// A remark of the test, for example a height that was acknowledged.
     Mark(u64),
 }
@@ -275,10 +280,15 @@ impl MemoryDisk {
         let (mut names, mut files) = content.base.clone();
         files.resize(content.files.len(), Vec::new());
         let names_synced = log.iter().rposition(|op| *op == DiskOp::SyncNames).unwrap_or(0);
-        let mut synced = vec![0; content.files.len()];
-        for (at, op) in log.iter().enumerate() {
-            if let DiskOp::Sync { file } = op {
-                synced[*file] = at;
+        // Backwards: what became of each write is said by the next sync of its file.
+        let mut next: Vec<Option<bool>> = vec![None; content.files.len()];
+        let mut fates = vec![None; log.len()];
+        for (at, op) in log.iter().enumerate().rev() {
+            match op {
+                DiskOp::Sync { file } => next[*file] = Some(true),
+                DiskOp::Lost { file } => next[*file] = Some(false),
+                DiskOp::Resize { file, .. } | DiskOp::Write { file, .. } => fates[at] = next[*file],
+                _ => {}
             }
         }
         for (at, op) in log.iter().enumerate() {
@@ -286,13 +296,11 @@ impl MemoryDisk {
                 DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. } if at < names_synced || choice.keeps() => {
                     apply_names(&mut names, op);
                 }
-                DiskOp::Resize { file, .. } | DiskOp::Write { file, .. } => {
-                    if at < synced[*file] {
-                        apply_bytes(&mut files, op, &mut CrashChoice::All);
-                    } else {
-                        apply_bytes(&mut files, op, &mut choice);
-                    }
-                }
+                DiskOp::Resize { .. } | DiskOp::Write { .. } => match fates[at] {
+                    Some(true) => apply_bytes(&mut files, op, &mut CrashChoice::All),
+                    Some(false) => {}
+                    None => apply_bytes(&mut files, op, &mut choice),
+                },
                 _ => {}
             }
         }
@@ -434,9 +442,10 @@ impl DiskFile for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut content = self.disk.content();
-        content.operation()?;
-        content.apply(DiskOp::Sync { file: self.file });
-        Ok(())
+        let outcome = content.operation();
+        let file = self.file;
+        content.apply(if outcome.is_ok() { DiskOp::Sync { file } } else { DiskOp::Lost { file } });
+        outcome
     }
 
     fn map(&self, bytes: u64) -> io::Result<Mapping> {

@@ -17,13 +17,27 @@ pub struct RealDisk {
     directory: PathBuf,
 }
 
+/// Makes a directory and those above it, durable under their names.
+///
+/// # Errors
+/// When the system refuses.
+pub fn make_directory(directory: &Path) -> io::Result<()> {
+    let missing: Vec<_> = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    fs::create_dir_all(directory)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
 impl RealDisk {
     /// The directory, made if it does not exist.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn new(directory: &Path) -> Result<RealDisk, StoreError> {
-        fs::create_dir_all(directory).map_err(StoreError::io("create", directory))?;
+        make_directory(directory).map_err(StoreError::io("create", directory))?;
         Ok(RealDisk { directory: directory.to_owned() })
     }
 
@@ -70,7 +84,11 @@ impl Disk for RealDisk {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
-            let metadata = entry.metadata()?;
+            let metadata = match entry.metadata() {
+                // Renamed or removed since the directory was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                metadata => metadata?,
+            };
             if metadata.is_file() {
                 files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len().max(512 * metadata.blocks())));
             }
