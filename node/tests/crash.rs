@@ -349,6 +349,32 @@ fn every_failing_operation_halts_with_its_code_and_a_restart_is_right() {
     }
 }
 
+#[test]
+fn an_interrupted_checkpoint_is_written_again_wholly() {
+    let disk = MemoryDisk::new();
+    let (mut bank, mut model) = Bank::found(&disk, 14).unwrap();
+    // Both images exist and stand at different heights.
+    for _ in 0..3 {
+        (0..4).for_each(|_| bank.block(&mut model).unwrap());
+        bank.checkpoint().unwrap();
+    }
+    (0..4).for_each(|_| bank.block(&mut model).unwrap());
+    let begun = disk.log_len();
+    bank.checkpoint().unwrap();
+    drop(bank);
+    for prefix in begun..=disk.log_len() {
+        let left = disk.crash(prefix, CrashChoice::All);
+        let mut bank = Bank { disk: left.clone(), opened: reopen(&left).unwrap(), quilt: Quilt::default(), dice: Dice(1) };
+        // At the same height: every page that the first try has written is already what this one wants to write.
+        bank.checkpoint().unwrap();
+        drop(bank);
+        let opened = reopen(&left).unwrap();
+        assert!(opened.fell_back.is_none(), "prefix {prefix}: {:?}", opened.fell_back);
+        check(opened, &model, 16);
+        assert_eq!(Scrubber::everything(dynamic(&left)).unwrap().run(|_, _| {}).unwrap(), []);
+    }
+}
+
 /// After a failed sync the system still shows what it could not write: a start must not build on that.
 #[test]
 fn a_start_after_a_failed_sync_does_not_trust_what_only_memory_holds() {
