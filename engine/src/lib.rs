@@ -25,6 +25,7 @@ pub mod block;
 pub mod cell;
 pub mod chain;
 pub mod check;
+pub mod consensus;
 pub mod execute;
 pub mod free_list;
 pub mod hash;

@@ -201,6 +201,7 @@ fn clear<T: Pod>(entries: &mut [T]) {
 const PREFETCH_AHEAD: usize = 24;
 
 /// The state over some memory.
+#[derive(Clone)]
 pub struct State<M> {
     memory: M,
     dirty: Dirty,

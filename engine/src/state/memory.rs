@@ -84,6 +84,7 @@ impl StateLayout {
 }
 
 /// Columns on the heap.
+#[derive(Clone)]
 pub struct HeapMemory {
     header: Box<StateHeader>,
     hot: Vec<Hot>,

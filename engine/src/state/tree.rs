@@ -45,6 +45,7 @@ pub fn levels(accounts: usize) -> Vec<Level> {
 }
 
 /// Which nodes must be hashed again: a bit a node, level by level.
+#[derive(Clone)]
 pub struct Dirty {
     levels: Vec<Level>,
     bits: Vec<Vec<u64>>,

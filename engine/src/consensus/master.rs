@@ -1,0 +1,501 @@
+//! The agreement of one height: which shard-blocks become the master-block. Every rule is one of section 7.6 of the design;
+//! `docs/consensus.md` has the table of states and the argument.
+//!
+//! Attempts are counted by the clock, two a slot. Timing matters to progress only: whatever the clocks say, two values are
+//! never final at one height while at most B seats are Byzantine.
+
+use super::committee::{Committee, Seat};
+use super::execution::Execution;
+use super::message::{Certificate, CertifiedBlock, Evidence, Final, Kind, Message, Prepared, SeatSet, Signed, Value};
+use super::mutation::{Mutation, planted};
+use super::shard::{RoundContext, certificate_holds};
+use super::signing::{Sig, Signing};
+use crate::hash::Hash;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How far from the own attempt votes are kept.
+const ATTEMPTS_KEPT: u64 = 6;
+
+/// What must be durable before anything that rests on it is said.
+#[derive(Clone, Debug, Default)]
+pub struct Locked {
+    /// Value and attempt of the lock.
+    pub lock: Option<(Hash, u64)>,
+    /// Highest certificate of first votes known.
+    pub high: Option<Arc<Prepared>>,
+}
+
+/// What the round wants done.
+#[derive(Debug)]
+pub enum MasterAction {
+    /// Say it to the whole committee.
+    Say(Message),
+    /// Say it to one.
+    Tell(Seat, Message),
+    /// Make the lock durable, then call [`MasterRound::locked`].
+    Lock,
+}
+
+#[derive(Default)]
+struct Tally {
+    signers: SeatSet,
+    signatures: Vec<Sig>,
+}
+
+type FirstVote = (Hash, u64, Sig);
+
+/// The state of one node at one height; of a member if it has a seat.
+pub struct MasterRound {
+    /// Height.
+    pub height: u64,
+    /// The committee.
+    pub committee: Arc<Committee>,
+    /// The own seat.
+    pub seat: Option<Seat>,
+    /// Durable: see [`Locked`].
+    pub durable: Locked,
+    /// The final certificate, once there is one.
+    pub decided: Option<Arc<Final>>,
+    /// Contradictions that were seen.
+    pub evidence: Vec<Evidence>,
+    chain: Hash,
+    seed: Hash,
+    blocks: BTreeMap<Hash, Arc<CertifiedBlock>>,
+    listed: Vec<BTreeMap<Hash, SeatSet>>,
+    firsts: BTreeMap<(u64, Seat), FirstVote>,
+    seconds: BTreeMap<(u64, Seat), (Hash, Sig)>,
+    first_tallies: BTreeMap<(u64, Hash, u64), (Tally, Arc<Value>)>,
+    second_tallies: BTreeMap<(u64, Hash), Tally>,
+    values: BTreeMap<Hash, Arc<Value>>,
+    proposals: BTreeMap<(u64, Seat), (Arc<Value>, Option<Arc<Prepared>>, Sig)>,
+    first_signed: u64,
+    second_signed: u64,
+    second_pending: Option<(u64, Hash)>,
+    proposed: u64,
+}
+
+impl MasterRound {
+    /// The round of a height. `durable` is what an earlier process of this node has locked there.
+    pub fn new(chain: Hash, height: u64, committee: Arc<Committee>, seat: Option<Seat>, seed: Hash, durable: Locked) -> MasterRound {
+        let shards = committee.shards.len();
+        MasterRound {
+            height,
+            committee,
+            seat,
+            durable,
+            decided: None,
+            evidence: Vec::new(),
+            chain,
+            seed,
+            blocks: BTreeMap::new(),
+            listed: vec![BTreeMap::new(); shards],
+            firsts: BTreeMap::new(),
+            seconds: BTreeMap::new(),
+            first_tallies: BTreeMap::new(),
+            second_tallies: BTreeMap::new(),
+            values: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            first_signed: 0,
+            second_signed: 0,
+            second_pending: None,
+            proposed: 0,
+        }
+    }
+
+    fn signed(&self, kind: Kind, attempt: u64, justified_by: u64, hash: Hash) -> Hash {
+        Signed { kind, height: self.height, number: attempt, shard: 0, justified_by, hash }.digest(&self.chain)
+    }
+
+    /// The shard-blocks held, shard by shard; of two of one shard the one with the lower hash.
+    pub fn held(&self) -> Vec<Option<Arc<CertifiedBlock>>> {
+        let mut held: Vec<Option<Arc<CertifiedBlock>>> = vec![None; self.committee.shards.len()];
+        for block in self.blocks.values() {
+            // In ascending order of hash: the first of a shard stays.
+            held[block.block.shard as usize].get_or_insert_with(|| block.clone());
+        }
+        held
+    }
+
+    /// The blocks that a value lists; none unless all are held.
+    pub fn blocks_of(&self, value: &Value) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
+        let block = |header: &Option<Hash>| match header {
+            None => Some(None),
+            Some(hash) => self.blocks.get(hash).cloned().map(Some),
+        };
+        value.headers.iter().map(block).collect()
+    }
+
+    /// Listed blocks of a value that are missing here.
+    fn missing(&self, headers: &[Option<Hash>]) -> Vec<Hash> {
+        headers.iter().flatten().filter(|hash| !self.blocks.contains_key(*hash)).copied().collect()
+    }
+
+    /// A shard-block: held if its certificate verifies and it passes the state's own check. True if it is new.
+    pub fn take_block<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, block: &Arc<CertifiedBlock>) -> bool {
+        if block.height != self.height || self.blocks.contains_key(&block.listed_hash()) {
+            return false;
+        }
+        let context = RoundContext { chain: &self.chain, committee: &self.committee, signing };
+        if !certificate_holds(&context, block) || !execution.check(block) {
+            return false;
+        }
+        self.blocks.insert(block.listed_hash(), block.clone());
+        true
+    }
+
+    /// Says what is held.
+    pub fn have(&self, attempt: u64, out: &mut Vec<MasterAction>) {
+        let held = self.held().iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
+        out.push(MasterAction::Say(Message::Have { height: self.height, attempt, held, high: self.durable.high.clone() }));
+    }
+
+    /// Hears what another holds, and asks for what is missing here.
+    pub fn hear_have<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        held: &[Option<Hash>],
+        high: Option<&Arc<Prepared>>,
+        out: &mut Vec<MasterAction>,
+    ) {
+        if held.len() != self.listed.len() {
+            return;
+        }
+        for (listed, hash) in self.listed.iter_mut().zip(held) {
+            if let Some(hash) = hash
+                && (listed.contains_key(hash) || listed.len() < self.committee.len())
+            {
+                listed.entry(*hash).or_default().insert(from);
+            }
+        }
+        if let Some(high) = high {
+            self.raise(signing, high);
+        }
+        let missing = self.missing(held);
+        if !missing.is_empty() {
+            out.push(MasterAction::Tell(from, Message::WantBlocks(self.height, missing)));
+        }
+    }
+
+    /// Whether a certificate of first votes is one.
+    fn prepared_holds<S: Signing>(&self, signing: &S, prepared: &Prepared) -> bool {
+        if planted(Mutation::PrepareNotVerified) {
+            return true;
+        }
+        prepared.value.height == self.height
+            && prepared.value.hash() == prepared.hash
+            && prepared.justified_by < prepared.attempt.max(1)
+            && prepared.certificate.verify(
+                &self.committee,
+                self.committee.quorum(),
+                &self.signed(Kind::First, prepared.attempt, prepared.justified_by, prepared.hash),
+                signing,
+            )
+    }
+
+    /// Takes over a higher certificate of first votes.
+    fn raise<S: Signing>(&mut self, signing: &S, prepared: &Arc<Prepared>) -> bool {
+        if planted(Mutation::HighNotUpdated) {
+            return false;
+        }
+        let higher = self.durable.high.as_ref().is_none_or(|high| high.attempt < prepared.attempt);
+        if higher && self.prepared_holds(signing, prepared) {
+            self.durable.high = Some(prepared.clone());
+            return true;
+        }
+        false
+    }
+
+    /// The value of the highest certificate, or the union of all that is held, and what justifies it.
+    fn candidate<E: Execution>(&self, execution: &mut E) -> (Arc<Value>, u64, Option<Arc<Prepared>>) {
+        match &self.durable.high {
+            Some(high) if !planted(Mutation::NoLock) => (high.value.clone(), high.attempt, Some(high.clone())),
+            _ => (Arc::new(execution.value(&self.held())), 0, None),
+        }
+    }
+
+    /// Whether this is the very value that follows from the blocks it lists, all of them held here.
+    fn wholly_held<E: Execution>(&self, execution: &mut E, value: &Value) -> bool {
+        planted(Mutation::VoteWithoutData) || self.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
+    }
+
+    /// Signs and says a first vote, unless one was signed in this attempt or a later one.
+    fn first<S: Signing>(&mut self, signing: &S, attempt: u64, value: Arc<Value>, justified_by: u64, out: &mut Vec<MasterAction>) {
+        let again = planted(Mutation::VotesTwiceInAnAttempt) && self.first_signed == attempt;
+        if self.seat.is_none() || (self.first_signed >= attempt && !again) || self.second_signed > attempt {
+            return;
+        }
+        self.first_signed = attempt;
+        let hash = value.hash();
+        let signature = signing.sign(&self.signed(Kind::First, attempt, justified_by, hash));
+        out.push(MasterAction::Say(Message::First { attempt, value: value.clone(), justified_by, signature }));
+        let seat = self.seat.expect("checked above");
+        self.count_first(signing, seat, attempt, attempt, value, justified_by, signature, out);
+    }
+
+    /// Try 0: first votes for the own candidate.
+    pub fn try_0<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
+        let (value, justified_by, _) = self.candidate(execution);
+        if self.wholly_held(execution, &value) {
+            self.first(signing, attempt, value, justified_by, out);
+        } else {
+            self.ask_for(&value, out);
+        }
+    }
+
+    fn ask_for(&self, value: &Value, out: &mut Vec<MasterAction>) {
+        let missing = self.missing(&value.headers);
+        if !missing.is_empty() {
+            out.push(MasterAction::Say(Message::WantBlocks(self.height, missing)));
+        }
+    }
+
+    /// Try 1: everyone proposes its candidate.
+    pub fn propose<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
+        let Some(seat) = self.seat else { return };
+        if self.proposed >= attempt {
+            return;
+        }
+        self.proposed = attempt;
+        let (value, justified_by, prepared) = self.candidate(execution);
+        let signature = signing.sign(&self.signed(Kind::Proposal, attempt, justified_by, value.hash()));
+        self.proposals.insert((attempt, seat), (value.clone(), prepared.clone(), signature));
+        out.push(MasterAction::Say(Message::Proposal { attempt, value, prepared, signature }));
+    }
+
+    /// Hears a proposal.
+    pub fn hear_proposal<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        attempt: u64,
+        value: Arc<Value>,
+        prepared: Option<Arc<Prepared>>,
+        signature: Sig,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+        let hash = value.hash();
+        let candidate = self.committee.members[usize::from(from)].candidate;
+        if value.height != self.height || !signing.verify(candidate, &self.signed(Kind::Proposal, attempt, justified_by, hash), &signature) {
+            return;
+        }
+        if let Some((first, first_prepared, first_signature)) = self.proposals.get(&(attempt, from)) {
+            let first_justified_by = first_prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+            let statements = [(first.hash(), first_justified_by, *first_signature), (hash, justified_by, signature)];
+            self.contradiction(from, Kind::Proposal, attempt, statements);
+            return;
+        }
+        if let Some(prepared) = &prepared {
+            self.raise(signing, prepared);
+        }
+        self.ask_for(&value, out);
+        self.proposals.insert((attempt, from), (value, prepared, signature));
+    }
+
+    /// Try 1: a first vote for the proposal of the seat that the seed puts first, if it may be voted for.
+    pub fn try_1<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
+        let proposers = self.proposals.range((attempt, 0)..=(attempt, Seat::MAX)).map(|(&(_, seat), _)| seat);
+        let Some(seat) = self.committee.lowest(proposers, &self.seed, attempt, 0) else { return };
+        let (value, prepared, _) = self.proposals[&(attempt, seat)].clone();
+        let prepared = prepared.filter(|prepared| prepared.hash == value.hash() && self.prepared_holds(signing, prepared));
+        let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+        if let Some((_, locked_at)) = self.durable.lock
+            && !planted(Mutation::NoLock)
+        {
+            let may = if planted(Mutation::ComparesLockWrongly) { justified_by <= locked_at } else { justified_by >= locked_at };
+            if !may {
+                return;
+            }
+        }
+        if justified_by == 0 && self.leaves_out_what_others_hold(&value) && !planted(Mutation::NoHavesRule) {
+            return;
+        }
+        if self.wholly_held(execution, &value) {
+            self.first(signing, attempt, value, justified_by, out);
+        }
+    }
+
+    /// Whether a shard is left empty of which B + 1 seats, so at least one honest, say that they hold a block.
+    fn leaves_out_what_others_hold(&self, value: &Value) -> bool {
+        let enough = self.committee.byzantine_max() + 1;
+        value.headers.iter().zip(&self.listed).any(|(header, listed)| {
+            let mut holders = SeatSet::default();
+            listed.values().flat_map(SeatSet::iter).for_each(|seat| {
+                holders.insert(seat);
+            });
+            header.is_none() && holders.len() >= enough
+        })
+    }
+
+    fn contradiction(&mut self, seat: Seat, kind: Kind, attempt: u64, mut statements: [(Hash, u64, Sig); 2]) {
+        if (statements[0].0, statements[0].1) == (statements[1].0, statements[1].1) {
+            return;
+        }
+        statements.sort();
+        let candidate = self.committee.members[usize::from(seat)].candidate;
+        let statements = statements.map(|(hash, justified_by, signature)| (hash, justified_by, signature.to_vec()));
+        let height = self.height;
+        self.evidence.push(Evidence { candidate, kind, height, number: attempt, number_second: attempt, shard: 0, statements });
+    }
+
+    /// Hears a first vote; `now` is the own attempt.
+    pub fn hear_first<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        now: u64,
+        (attempt, value, justified_by, signature): (u64, Arc<Value>, u64, Sig),
+        out: &mut Vec<MasterAction>,
+    ) {
+        let candidate = self.committee.members[usize::from(from)].candidate;
+        let timely = attempt + ATTEMPTS_KEPT > now && attempt < now + ATTEMPTS_KEPT;
+        let right_height = value.height == self.height || planted(Mutation::StaleHeightVotes);
+        if right_height && timely && signing.verify(candidate, &self.signed(Kind::First, attempt, justified_by, value.hash()), &signature) {
+            self.count_first(signing, from, now, attempt, value, justified_by, signature, out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a vote's fields, in one place")]
+    fn count_first<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        now: u64,
+        attempt: u64,
+        value: Arc<Value>,
+        justified_by: u64,
+        signature: Sig,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let hash = value.hash();
+        if let Some(&(first, first_justified_by, first_signature)) = self.firsts.get(&(attempt, from)) {
+            let statements = [(first, first_justified_by, first_signature), (hash, justified_by, signature)];
+            self.contradiction(from, Kind::First, attempt, statements);
+            if !planted(Mutation::TwoVotesCount) {
+                return;
+            }
+        }
+        self.firsts.insert((attempt, from), (hash, justified_by, signature));
+        self.values.insert(hash, value.clone());
+        let quorum = self.committee.quorum();
+        let (tally, _) = self.first_tallies.entry((attempt, hash, justified_by)).or_insert_with(|| (Tally::default(), value.clone()));
+        if !tally.signers.insert(from) {
+            return;
+        }
+        tally.signatures.push(signature);
+        if tally.signatures.len() != quorum {
+            return;
+        }
+        let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
+        let prepared = Arc::new(Prepared { attempt, justified_by, value, hash, certificate });
+        if self.durable.high.as_ref().is_none_or(|high| high.attempt < attempt) && !planted(Mutation::HighNotUpdated) {
+            self.durable.high = Some(prepared);
+        }
+        // Only in the attempt that it is now, and only a member: the lock becomes durable, then the second vote is said.
+        let late = planted(Mutation::LateSecondVote);
+        if self.seat.is_some() && (attempt == now || late) && self.second_signed < attempt && self.first_signed <= attempt.max(now) {
+            self.durable.lock = Some((hash, attempt));
+            self.second_pending = Some((attempt, hash));
+            out.push(MasterAction::Lock);
+        }
+    }
+
+    /// The lock is durable: the second vote may go out, if it is still the attempt that it is for.
+    pub fn locked<S: Signing>(&mut self, signing: &S, now: u64, out: &mut Vec<MasterAction>) {
+        let Some((attempt, hash)) = self.second_pending.take() else { return };
+        let Some(seat) = self.seat else { return };
+        let timely = attempt == now || planted(Mutation::LateSecondVote);
+        if !timely || self.second_signed >= attempt || (self.first_signed > attempt && !planted(Mutation::LateSecondVote)) {
+            return;
+        }
+        self.second_signed = attempt;
+        let signature = signing.sign(&self.signed(Kind::Second, attempt, 0, hash));
+        out.push(MasterAction::Say(Message::Second { height: self.height, attempt, hash, signature }));
+        self.count_second(signing, seat, attempt, hash, signature, out);
+    }
+
+    /// Hears a second vote.
+    pub fn hear_second<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        now: u64,
+        (attempt, hash, signature): (u64, Hash, Sig),
+        out: &mut Vec<MasterAction>,
+    ) {
+        let candidate = self.committee.members[usize::from(from)].candidate;
+        let timely = attempt + ATTEMPTS_KEPT > now && attempt < now + ATTEMPTS_KEPT;
+        if timely && signing.verify(candidate, &self.signed(Kind::Second, attempt, 0, hash), &signature) {
+            self.count_second(signing, from, attempt, hash, signature, out);
+        }
+    }
+
+    fn count_second<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        attempt: u64,
+        hash: Hash,
+        signature: Sig,
+        out: &mut Vec<MasterAction>,
+    ) {
+        if let Some(&(first, first_signature)) = self.seconds.get(&(attempt, from)) {
+            self.contradiction(from, Kind::Second, attempt, [(first, 0, first_signature), (hash, 0, signature)]);
+            return;
+        }
+        self.seconds.insert((attempt, from), (hash, signature));
+        let tally = self.second_tallies.entry((attempt, hash)).or_default();
+        tally.signers.insert(from);
+        tally.signatures.push(signature);
+        if tally.signatures.len() < self.committee.quorum() || self.decided.is_some() {
+            return;
+        }
+        let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
+        // Without a first vote heard the value itself is not known: whoever has decided passes it on.
+        if let Some(value) = self.values.get(&hash) {
+            let decided = Arc::new(Final { attempt, value: value.clone(), hash, certificate });
+            self.ask_for(&decided.value.clone(), out);
+            self.decided = Some(decided);
+        }
+    }
+
+    /// Whether a final certificate is one of this height's committee.
+    pub fn final_holds<S: Signing>(&self, signing: &S, decided: &Final) -> bool {
+        planted(Mutation::FinalNotVerified)
+            || (decided.value.height == self.height
+                && decided.value.hash() == decided.hash
+                && decided.certificate.verify(
+                    &self.committee,
+                    self.committee.quorum(),
+                    &self.signed(Kind::Second, decided.attempt, 0, decided.hash),
+                    signing,
+                ))
+    }
+
+    /// Hears that the height is decided.
+    pub fn hear_final<S: Signing>(&mut self, signing: &S, decided: &Arc<Final>) {
+        if self.decided.is_none() && self.final_holds(signing, decided) {
+            self.decided = Some(decided.clone());
+        }
+    }
+
+    /// The shard-blocks of these hashes that are held.
+    pub fn blocks(&self, wanted: &[Hash]) -> impl Iterator<Item = &Arc<CertifiedBlock>> {
+        wanted.iter().take(self.committee.shards.len()).filter_map(|hash| self.blocks.get(hash))
+    }
+
+    /// A new slot: what is too old to count is forgotten.
+    pub fn new_slot(&mut self, now: u64) {
+        let oldest = now.saturating_sub(ATTEMPTS_KEPT);
+        self.firsts.retain(|key, _| key.0 >= oldest);
+        self.seconds.retain(|key, _| key.0 >= oldest);
+        self.first_tallies.retain(|key, _| key.0 >= oldest);
+        self.second_tallies.retain(|key, _| key.0 >= oldest);
+        self.proposals.retain(|key, _| key.0 >= oldest);
+        if planted(Mutation::UnlockByTime) {
+            self.durable = Locked::default();
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! What minters say to each other, and the digest that each signature is of.
+
+use super::committee::{Committee, SEATS_MAX, Seat};
+use super::mutation::{Mutation, planted};
+use super::signing::{Sig, Signing};
+use crate::block::ShardBlock;
+use crate::hash::{Hash, keyed, purpose_key};
+use std::sync::{Arc, LazyLock};
+
+static DIGEST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix consensus message v1"));
+static VALUE_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix master-block v1"));
+static ITEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix item v1"));
+
+/// What a signature is for: each kind's digests differ from every other's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the messages below say what each is")]
+pub enum Kind {
+    SetRoot = 1,
+    List,
+    Decision,
+    ShardVote,
+    Proposal,
+    First,
+    Second,
+    Answer,
+}
+
+/// What is signed. Numbers that a kind does not have are 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Signed {
+    /// Which kind.
+    pub kind: Kind,
+    /// Height.
+    pub height: u64,
+    /// Slot of the shard round, or attempt of the master round.
+    pub number: u64,
+    /// Shard.
+    pub shard: u16,
+    /// Attempt of the certificate that justifies the value.
+    pub justified_by: u64,
+    /// What is said.
+    pub hash: Hash,
+}
+
+impl Signed {
+    /// The digest, bound to the chain.
+    pub fn digest(&self, chain: &Hash) -> Hash {
+        let mut bytes = [0u8; 91];
+        bytes[..32].copy_from_slice(chain);
+        bytes[32] = self.kind as u8;
+        bytes[33..41].copy_from_slice(&self.height.to_le_bytes());
+        bytes[41..49].copy_from_slice(&self.number.to_le_bytes());
+        bytes[49..51].copy_from_slice(&self.shard.to_le_bytes());
+        bytes[51..59].copy_from_slice(&self.justified_by.to_le_bytes());
+        bytes[59..].copy_from_slice(&self.hash);
+        keyed(&DIGEST_KEY, &bytes)
+    }
+}
+
+/// A set of seats: nobody can be in it twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct SeatSet([u64; SEATS_MAX / 64]);
+
+impl SeatSet {
+    /// Adds a seat; false if it was there.
+    pub fn insert(&mut self, seat: Seat) -> bool {
+        let (word, bit) = (usize::from(seat) / 64, 1 << (seat % 64));
+        let new = self.0[word] & bit == 0;
+        self.0[word] |= bit;
+        new
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The seats, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = Seat> + '_ {
+        (0..SEATS_MAX as u16).filter(|&seat| self.0[usize::from(seat) / 64] >> (seat % 64) & 1 == 1)
+    }
+}
+
+/// Signatures of some seats over one digest, combined. Never part of what is hashed: other nodes may hold other signers'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Who signed.
+    pub signers: SeatSet,
+    /// Their signatures, combined.
+    pub aggregate: Sig,
+}
+
+impl Certificate {
+    /// Whether these seats of the committee signed this, and are at least `quorum` in number.
+    pub fn verify(&self, committee: &Committee, quorum: usize, digest: &Hash, signing: &impl Signing) -> bool {
+        let candidates: Option<Vec<u32>> =
+            self.signers.iter().map(|seat| committee.members.get(usize::from(seat)).map(|member| member.candidate)).collect();
+        candidates.is_some_and(|candidates| candidates.len() >= quorum && signing.verify_aggregate(&candidates, digest, &self.aggregate))
+    }
+}
+
+/// A transaction or system record, as bytes with their id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Hash of the bytes.
+    pub id: Hash,
+    /// What [`super::execution::Execution`] understands.
+    pub bytes: Vec<u8>,
+}
+
+impl Item {
+    /// The item of these bytes.
+    pub fn new(bytes: Vec<u8>) -> Arc<Item> {
+        Arc::new(Item { id: keyed(&ITEM_KEY, &bytes), bytes })
+    }
+}
+
+/// A shard-block with its certificate, transactions and patch.
+#[derive(Clone, Debug)]
+pub struct CertifiedBlock {
+    /// Height that it is for.
+    pub height: u64,
+    /// The header.
+    pub block: ShardBlock,
+    /// Its hash.
+    pub hash: Hash,
+    /// Who approved it.
+    pub certificate: Certificate,
+    /// What is in it, in ascending order of id.
+    pub items: Vec<Arc<Item>>,
+    /// Wire form of what it changes.
+    pub patch: Vec<u8>,
+}
+
+impl CertifiedBlock {
+    /// The hash that a master-block lists.
+    pub fn listed_hash(&self) -> Hash {
+        if planted(Mutation::CertificateHashedIntoBlock) {
+            let mut bytes = self.hash.to_vec();
+            bytes.extend(self.certificate.signers.iter().flat_map(Seat::to_le_bytes));
+            return keyed(&ITEM_KEY, &bytes);
+        }
+        self.hash
+    }
+}
+
+/// A master-block: what a committee agrees on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    /// Its height.
+    pub height: u64,
+    /// Hash of the master-block before.
+    pub parent: Hash,
+    /// Its slot.
+    pub slot: u64,
+    /// The shard-block of each shard, if there is one.
+    pub headers: Vec<Option<Hash>>,
+    /// Hash of the quilt.
+    pub quilt: Hash,
+    /// Root of the state before it.
+    pub parent_root: Hash,
+    /// Seed after it.
+    pub seed: Hash,
+    /// Hash of the committee of the next height.
+    pub committee_next: Hash,
+}
+
+impl Value {
+    /// Its hash.
+    pub fn hash(&self) -> Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&VALUE_KEY);
+        hasher.update(&self.height.to_le_bytes()).update(&self.parent).update(&self.slot.to_le_bytes());
+        hasher.update(&(self.headers.len() as u32).to_le_bytes());
+        for header in &self.headers {
+            hasher.update(&[u8::from(header.is_some())]).update(header.as_ref().unwrap_or(&[0; 32]));
+        }
+        hasher.update(&self.quilt).update(&self.parent_root).update(&self.seed).update(&self.committee_next);
+        *hasher.finalize().as_bytes()
+    }
+}
+
+/// q first votes for one value in one attempt.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The attempt.
+    pub attempt: u64,
+    /// Attempt of the certificate that justified the value then.
+    pub justified_by: u64,
+    /// The value.
+    pub value: Arc<Value>,
+    /// Its hash.
+    pub hash: Hash,
+    /// Who voted.
+    pub certificate: Certificate,
+}
+
+/// q second votes: the value is final.
+#[derive(Clone, Debug)]
+pub struct Final {
+    /// The attempt.
+    pub attempt: u64,
+    /// The value.
+    pub value: Arc<Value>,
+    /// Its hash.
+    pub hash: Hash,
+    /// Who voted.
+    pub certificate: Certificate,
+}
+
+/// Between the minters of one shard.
+#[derive(Clone, Debug)]
+pub enum ShardMessage {
+    /// "My set has this root."
+    SetRoot(Hash, Sig),
+    /// "Tell me the set of that root."
+    WantSet(Hash),
+    /// The salted short ids of a set.
+    Set(Hash, Vec<u64>),
+    /// "Send me these of that set."
+    WantItems(Hash, Vec<u64>),
+    /// Bodies.
+    Items(Vec<Arc<Item>>),
+    /// "I hold these minters' sets."
+    List(Vec<(Seat, Hash)>, Sig),
+    /// The tie-breaker's choice among disputed sets.
+    Decision(Vec<(Seat, Hash)>, Sig),
+    /// "This is the block."
+    Vote(Hash, Sig),
+}
+
+/// What travels.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A transaction or record for whoever may need it.
+    Item(Arc<Item>),
+    /// Of a shard round.
+    Shard {
+        /// Height.
+        height: u64,
+        /// Slot of the round.
+        slot: u64,
+        /// Shard.
+        shard: u16,
+        /// What.
+        message: ShardMessage,
+    },
+    /// A certified shard-block.
+    Block(Arc<CertifiedBlock>),
+    /// "Send me these shard-blocks of that height."
+    WantBlocks(u64, Vec<Hash>),
+    /// "I hold these", with the highest certificate known.
+    Have {
+        /// Height.
+        height: u64,
+        /// Attempt.
+        attempt: u64,
+        /// Shard by shard.
+        held: Vec<Option<Hash>>,
+        /// Highest certificate of first votes.
+        high: Option<Arc<Prepared>>,
+    },
+    /// A proposal of try 1.
+    Proposal {
+        /// Attempt.
+        attempt: u64,
+        /// The value.
+        value: Arc<Value>,
+        /// What justifies it, if anything but the headers does.
+        prepared: Option<Arc<Prepared>>,
+        /// Over the value's hash.
+        signature: Sig,
+    },
+    /// First vote.
+    First {
+        /// Attempt.
+        attempt: u64,
+        /// The value.
+        value: Arc<Value>,
+        /// Attempt of the certificate that justifies it.
+        justified_by: u64,
+        /// Over the value's hash.
+        signature: Sig,
+    },
+    /// Second vote.
+    Second {
+        /// Height.
+        height: u64,
+        /// Attempt.
+        attempt: u64,
+        /// The value's hash.
+        hash: Hash,
+        /// Over it.
+        signature: Sig,
+    },
+    /// A final master-block with its shard-blocks.
+    Final(Arc<Final>, Vec<Arc<CertifiedBlock>>),
+    /// "Send me what became final at that height."
+    WantFinal(u64),
+}
+
+/// Two statements of one minter that no honest one makes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Evidence {
+    /// Who.
+    pub candidate: u32,
+    /// What was signed twice.
+    pub kind: Kind,
+    /// Height.
+    pub height: u64,
+    /// Slot or attempt of the first.
+    pub number: u64,
+    /// Slot or attempt of the second: the same, but for a first vote against an own second one.
+    pub number_second: u64,
+    /// Shard.
+    pub shard: u16,
+    /// The two hashes, what justified each, and the signatures.
+    pub statements: [(Hash, u64, Vec<u8>); 2],
+}
+
+impl Evidence {
+    /// Whether both signatures are the candidate's and contradict each other.
+    pub fn verify(&self, chain: &Hash, signing: &impl Signing) -> bool {
+        if planted(Mutation::SlashesWithoutProof) {
+            return true;
+        }
+        let [first, second] = &self.statements;
+        let contradict = (first.0, first.1) != (second.0, second.1) && self.number == self.number_second;
+        let slashable = matches!(self.kind, Kind::SetRoot | Kind::ShardVote | Kind::Proposal | Kind::First | Kind::Second);
+        let holds = |(hash, justified_by, signature): &(Hash, u64, Vec<u8>), number| {
+            let Ok(signature) = signature.as_slice().try_into() else { return false };
+            let signed =
+                Signed { kind: self.kind, height: self.height, number, shard: self.shard, justified_by: *justified_by, hash: *hash };
+            signing.verify(self.candidate, &signed.digest(chain), signature)
+        };
+        slashable && contradict && holds(first, self.number) && holds(second, self.number_second)
+    }
+}

@@ -1,0 +1,476 @@
+//! One node's consensus: runs shard round and master round by the clock, keeps the signed-once record, follows what others
+//! made final, and catches up.
+//!
+//! ```text
+//!   tick(now), handle(now, from, message), persisted(now, ticket)   ──►   Actions
+//! ```
+//!
+//! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is. After
+//! a crash the node is silent for the slot that was reserved: it cannot know what it said there.
+
+use super::execution::Execution;
+use super::master::{Locked, MasterAction, MasterRound};
+use super::message::{CertifiedBlock, Final, Item, Message};
+use super::mutation::{Mutation, planted};
+use super::schedule::{Schedule, Step};
+use super::shard::{RoundContext, ShardRound, To};
+use super::signing::Signing;
+use crate::hash::Hash;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Final blocks that are kept for those who catch up.
+const FINALS_KEPT: usize = 128;
+/// Messages of the next height that are kept until this one is final.
+const EARLY_MAX: usize = 4_096;
+/// Of a slot, how late a step may still be taken, in parts of a thousand.
+const LATE_PER_MILLE: u64 = 50;
+
+/// What a restart must know, whatever else it forgets.
+#[derive(Clone, Debug, Default)]
+pub struct SignedOnce {
+    /// The height that it speaks of.
+    pub height: u64,
+    /// The last slot in which anything may have been signed.
+    pub reserved_slot: u64,
+    /// The lock at that height.
+    pub locked: Locked,
+}
+
+/// What the node wants done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Send to a candidate's node.
+    Send(u32, Message),
+    /// Send to some nodes, whoever they are: what everyone should know.
+    Gossip(Message),
+    /// Make the record durable, then call [`Minter::persisted`] with the ticket.
+    Persist(u64, SignedOnce),
+    /// A shard-block of ours is certified: the first finality checkpoint.
+    Certified(Arc<CertifiedBlock>),
+    /// A height is final: the second.
+    Finalized(Arc<Final>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Reserve(u64),
+    Lock,
+}
+
+/// A final block with its shard-blocks, as those who catch up get it.
+pub type KeptFinal = (Arc<Final>, Vec<Arc<CertifiedBlock>>);
+
+/// A node's consensus.
+pub struct Minter<E, S> {
+    chain: Hash,
+    schedule: Schedule,
+    candidate: u32,
+    /// State and pool.
+    pub execution: E,
+    signing: S,
+    master: MasterRound,
+    shard: Option<ShardRound>,
+    /// Height of the last shard round that was begun.
+    round_begun: u64,
+    /// The pending height has its first slot after the one in which the height before became final.
+    begins_slot: u64,
+    /// The slot that was last asked to be reserved.
+    asked_slot: u64,
+    next_step: (u64, usize),
+    /// Slots up to this one are silent: an earlier process may have signed in them.
+    silent_slot: u64,
+    reserved_slot: u64,
+    tickets: u64,
+    pending: VecDeque<(u64, Pending)>,
+    finals: VecDeque<KeptFinal>,
+    early: VecDeque<(u32, Message)>,
+    asked_ms: u64,
+    out: Vec<Action>,
+}
+
+impl<E: Execution, S: Signing> Minter<E, S> {
+    /// A node that starts at the execution's height, with what an earlier process of it recorded.
+    pub fn new(chain: Hash, schedule: Schedule, candidate: u32, execution: E, signing: S, record: SignedOnce, now_ms: u64) -> Minter<E, S> {
+        let height = execution.height() + 1;
+        let kept = record.height == height && !planted(Mutation::LockNotDurable);
+        let durable = if kept { record.locked } else { Locked::default() };
+        let master = master_round(chain, &execution, candidate, durable);
+        let silent_slot = if planted(Mutation::ReserveNotDurable) { 0 } else { record.reserved_slot };
+        Minter {
+            chain,
+            schedule,
+            candidate,
+            execution,
+            signing,
+            master,
+            shard: None,
+            round_begun: 0,
+            begins_slot: 0,
+            asked_slot: 0,
+            next_step: (schedule.slot(now_ms) + 1, 0),
+            silent_slot,
+            reserved_slot: 0,
+            tickets: 0,
+            pending: VecDeque::new(),
+            finals: VecDeque::new(),
+            early: VecDeque::new(),
+            asked_ms: 0,
+            out: Vec::new(),
+        }
+    }
+
+    /// Height that is being agreed on.
+    pub fn pending_height(&self) -> u64 {
+        self.master.height
+    }
+
+    /// Whether the node has a seat at the pending height.
+    pub fn seated(&self) -> bool {
+        self.master.seat.is_some()
+    }
+
+    /// Final blocks from before the start, to help those who catch up.
+    pub fn remember_finals(&mut self, finals: impl Iterator<Item = KeptFinal>) {
+        self.finals.extend(finals);
+        self.finals.truncate(FINALS_KEPT);
+        let newest = self.finals.iter().find(|kept| kept.0.value.height == self.execution.height());
+        self.begins_slot = newest.map_or(self.execution.slot(), |kept| kept.0.attempt / 2) + 1;
+    }
+
+    /// A final block that is still kept.
+    pub fn kept_final(&self, height: u64) -> Option<KeptFinal> {
+        self.finals.iter().find(|kept| kept.0.value.height == height).cloned()
+    }
+
+    /// When [`Self::tick`] is to be called next.
+    pub fn wake_at_ms(&self) -> u64 {
+        self.next_step.0 * self.schedule.slot_ms + Step::ALL[self.next_step.1].at(&self.schedule)
+    }
+
+    fn take(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn persist(&mut self, pending: Pending) {
+        self.tickets += 1;
+        let reserved_slot = match pending {
+            Pending::Reserve(slot) => slot,
+            Pending::Lock => self.reserved_slot.max(self.silent_slot),
+        };
+        let record = SignedOnce { height: self.master.height, reserved_slot, locked: self.master.durable.clone() };
+        self.pending.push_back((self.tickets, pending));
+        self.out.push(Action::Persist(self.tickets, record));
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
+        while self.wake_at_ms() <= now_ms {
+            let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
+            self.next_step = if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
+            if now_ms - due_ms <= self.schedule.slot_ms * LATE_PER_MILLE / 1_000 {
+                self.step(now_ms, slot, step);
+            }
+        }
+        self.take()
+    }
+
+    fn step(&mut self, now_ms: u64, slot: u64, step: Step) {
+        let attempt = self.schedule.attempt(now_ms);
+        if step == Step::Begin {
+            self.master.new_slot(attempt);
+            if self.master.seat.is_none() || self.master.decided.is_some() {
+                // Who does not mint follows; one who hears nothing asks.
+                self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
+            }
+        }
+        let Some(seat) = self.master.seat else { return };
+        if slot < self.begins_slot || slot <= self.silent_slot || self.master.decided.is_some() {
+            return;
+        }
+        if self.asked_slot < slot {
+            self.asked_slot = slot;
+            self.persist(Pending::Reserve(slot));
+        }
+        if self.reserved_slot != slot {
+            return;
+        }
+        let mut said = Vec::new();
+        let mut actions = Vec::new();
+        let committee = self.master.committee.clone();
+        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
+        match (step, &mut self.shard) {
+            (Step::Sets, _) => {
+                if self.round_begun == self.master.height {
+                    return;
+                }
+                self.round_begun = self.master.height;
+                let shard = committee.members[usize::from(seat)].shard;
+                let mut round = ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.seed());
+                let ids = self.execution.waiting(usize::from(shard));
+                let items = ids.iter().filter_map(|id| self.execution.item(id)).collect();
+                round.close(&context, items, &mut said);
+                self.shard = Some(round);
+                self.replay_early(now_ms);
+            }
+            (Step::Lists, Some(round)) if round.slot == slot => round.list(&context, &mut said),
+            (Step::Decide, Some(round)) if round.slot == slot => round.decide(&context, &mut said),
+            (Step::Vote, Some(round)) if round.slot == slot => {
+                if let Some(items) = round.union() {
+                    let built = self.execution.build(usize::from(round.shard), slot, &items);
+                    round.vote(&context, built, &mut said);
+                }
+            }
+            (Step::Have, _) => self.master.have(attempt, &mut actions),
+            (Step::Try0, _) => self.master.try_0(&mut self.execution, &self.signing, attempt, &mut actions),
+            (Step::Propose, _) => {
+                self.master.have(attempt, &mut actions);
+                self.master.propose(&mut self.execution, &self.signing, attempt, &mut actions);
+            }
+            (Step::Try1, _) => self.master.try_1(&mut self.execution, &self.signing, attempt, &mut actions),
+            _ => {}
+        }
+        self.say_in_shard(said);
+        self.act(actions);
+        self.settle(now_ms);
+    }
+
+    fn say_in_shard(&mut self, said: Vec<(To, super::message::ShardMessage)>) {
+        let Some(round) = &self.shard else { return };
+        let (height, slot, shard) = (round.height, round.slot, round.shard);
+        let members = &self.master.committee.members;
+        for (to, message) in said {
+            let message = Message::Shard { height, slot, shard, message };
+            match to {
+                To::Seat(seat) => self.out.push(Action::Send(members[usize::from(seat)].candidate, message)),
+                To::Shard => {
+                    let seats = self.master.committee.shards[usize::from(shard)].iter();
+                    let others = seats.map(|&seat| members[usize::from(seat)].candidate).filter(|&candidate| candidate != self.candidate);
+                    self.out.extend(others.map(|candidate| Action::Send(candidate, message.clone())));
+                }
+            }
+        }
+    }
+
+    fn act(&mut self, actions: Vec<MasterAction>) {
+        for action in actions {
+            match action {
+                MasterAction::Say(message) => self.tell_committee(&message),
+                MasterAction::Tell(seat, message) => {
+                    self.out.push(Action::Send(self.master.committee.members[usize::from(seat)].candidate, message));
+                }
+                MasterAction::Lock => self.persist(Pending::Lock),
+            }
+        }
+    }
+
+    fn tell_committee(&mut self, message: &Message) {
+        let others = self.master.committee.members.iter().map(|member| member.candidate).filter(|&candidate| candidate != self.candidate);
+        self.out.extend(others.map(|candidate| Action::Send(candidate, message.clone())));
+    }
+
+    /// A record is durable.
+    pub fn persisted(&mut self, now_ms: u64, ticket: u64) -> Vec<Action> {
+        if let Some(at) = self.pending.iter().position(|pending| pending.0 == ticket) {
+            match self.pending.remove(at).expect("found above").1 {
+                Pending::Reserve(slot) => self.reserved_slot = self.reserved_slot.max(slot),
+                Pending::Lock => {
+                    let mut actions = Vec::new();
+                    self.master.locked(&self.signing, self.schedule.attempt(now_ms), &mut actions);
+                    self.act(actions);
+                }
+            }
+        }
+        self.settle(now_ms);
+        self.take()
+    }
+
+    /// A transaction or record of this node's own users.
+    pub fn submit(&mut self, item: &Arc<Item>) {
+        self.execution.admit(item);
+    }
+
+    /// A message has come from a candidate's node.
+    pub fn handle(&mut self, now_ms: u64, from: u32, message: Message) -> Vec<Action> {
+        self.hear(now_ms, from, message);
+        self.settle(now_ms);
+        self.take()
+    }
+
+    /// Messages that came before their time are heard now.
+    fn replay_early(&mut self, now_ms: u64) {
+        for (from, message) in std::mem::take(&mut self.early) {
+            self.hear(now_ms, from, message);
+        }
+    }
+
+    /// Keeps a message for later if it is of the height after this one or of a round not yet begun; asks who is ahead.
+    fn keep_early(&mut self, now_ms: u64, from: u32, height: u64, message: Message) {
+        if height == self.master.height + 1 || height == self.master.height {
+            if self.early.len() == EARLY_MAX {
+                self.early.pop_front();
+            }
+            self.early.push_back((from, message));
+        }
+        if height > self.master.height && now_ms >= self.asked_ms + self.schedule.slot_ms / 10 {
+            self.asked_ms = now_ms;
+            self.out.push(Action::Send(from, Message::WantFinal(self.master.height)));
+        }
+    }
+
+    fn hear(&mut self, now_ms: u64, from: u32, message: Message) {
+        let attempt = self.schedule.attempt(now_ms);
+        let pending = self.master.height;
+        let seat = self.master.committee.seat_of(from);
+        let mut actions = Vec::new();
+        match message {
+            Message::Item(item) => self.execution.admit(&item),
+            Message::Shard { height, slot, shard, ref message } => {
+                if height > pending || (height == pending && self.round_begun < height) {
+                    return self.keep_early(now_ms, from, height, Message::Shard { height, slot, shard, message: message.clone() });
+                }
+                let Some(seat) = seat else { return };
+                let Some(round) = self.shard.as_mut().filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard)) else {
+                    return;
+                };
+                let mut said = Vec::new();
+                let committee = self.master.committee.clone();
+                let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
+                round.handle(&context, seat, message.clone(), &mut said);
+                self.say_in_shard(said);
+            }
+            Message::Block(block) => {
+                if block.height > pending {
+                    return self.keep_early(now_ms, from, block.height, Message::Block(block));
+                }
+                self.master.take_block(&mut self.execution, &self.signing, &block);
+            }
+            Message::WantBlocks(height, wanted) => {
+                if height == pending {
+                    let blocks: Vec<_> = self.master.blocks(&wanted).cloned().collect();
+                    self.out.extend(blocks.into_iter().map(|block| Action::Send(from, Message::Block(block))));
+                } else if height < pending {
+                    self.tell_final(from, height);
+                }
+            }
+            Message::Have { height, attempt, held, high } => match seat {
+                _ if height > pending => self.keep_early(now_ms, from, height, Message::Have { height, attempt, held, high }),
+                Some(seat) if height == pending => self.master.hear_have(&self.signing, seat, &held, high.as_ref(), &mut actions),
+                // Who still asks about an old height has missed its end.
+                _ => self.tell_final(from, height),
+            },
+            Message::Proposal { attempt, value, prepared, signature } => {
+                if value.height > pending {
+                    let height = value.height;
+                    return self.keep_early(now_ms, from, height, Message::Proposal { attempt, value, prepared, signature });
+                }
+                if let Some(seat) = seat {
+                    self.master.hear_proposal(&self.signing, seat, attempt, value, prepared, signature, &mut actions);
+                }
+            }
+            Message::First { attempt: voted_in, value, justified_by, signature } => {
+                if value.height > pending {
+                    let height = value.height;
+                    let message = Message::First { attempt: voted_in, value, justified_by, signature };
+                    return self.keep_early(now_ms, from, height, message);
+                }
+                if let Some(seat) = seat {
+                    self.master.hear_first(&self.signing, seat, attempt, (voted_in, value, justified_by, signature), &mut actions);
+                }
+            }
+            Message::Second { height, attempt: voted_in, hash, signature } => {
+                if height > pending {
+                    let message = Message::Second { height, attempt: voted_in, hash, signature };
+                    return self.keep_early(now_ms, from, height, message);
+                }
+                if let Some(seat) = seat.filter(|_| height == pending || planted(Mutation::StaleHeightVotes)) {
+                    self.master.hear_second(&self.signing, seat, attempt, (voted_in, hash, signature), &mut actions);
+                }
+            }
+            Message::Final(decided, blocks) => {
+                let height = decided.value.height;
+                if height > pending {
+                    return self.keep_early(now_ms, from, height, Message::Final(decided, blocks));
+                }
+                if height == pending {
+                    self.master.hear_final(&self.signing, &decided);
+                    if self.master.decided.is_some() {
+                        for block in blocks {
+                            self.master.take_block(&mut self.execution, &self.signing, &block);
+                        }
+                    }
+                }
+            }
+            Message::WantFinal(height) => self.tell_final(from, height),
+        }
+        self.act(actions);
+    }
+
+    fn tell_final(&mut self, to: u32, height: u64) {
+        if let Some((decided, blocks)) = self.finals.iter().find(|kept| kept.0.value.height == height) {
+            self.out.push(Action::Send(to, Message::Final(decided.clone(), blocks.clone())));
+        }
+    }
+
+    /// What follows from what was just heard: a certified shard-block is passed on, evidence becomes an item, a decided
+    /// height whose blocks are all here is applied.
+    fn settle(&mut self, now_ms: u64) {
+        let mut evidence = std::mem::take(&mut self.master.evidence);
+        if let Some(round) = &mut self.shard {
+            evidence.append(&mut round.evidence);
+            if let Some(block) = round.certified.clone()
+                && round.height == self.master.height
+                && self.master.take_block(&mut self.execution, &self.signing, &block)
+            {
+                self.out.push(Action::Certified(block.clone()));
+                self.spread(&block);
+            }
+        }
+        for evidence in evidence {
+            let item = self.execution.evidence_item(&evidence);
+            self.execution.admit(&item);
+            self.tell_committee(&Message::Item(item));
+        }
+        while let Some(decided) = self.master.decided.clone()
+            && let Some(blocks) = self.master.blocks_of(&decided.value)
+        {
+            self.finish(&decided, &blocks);
+            self.replay_early(now_ms);
+        }
+    }
+
+    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once.
+    fn spread(&mut self, block: &Arc<CertifiedBlock>) {
+        let committee = self.master.committee.clone();
+        let seats = &committee.shards[block.block.shard as usize];
+        let Some(part) = self.master.seat.and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
+        let others = committee.members.iter().enumerate().filter(|(_, member)| u32::from(member.shard) != block.block.shard);
+        for (_, (_, member)) in others.enumerate().filter(|(i, _)| i % seats.len() == part) {
+            self.out.push(Action::Send(member.candidate, Message::Block(block.clone())));
+        }
+    }
+
+    fn finish(&mut self, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {
+        let there: Vec<_> = blocks.iter().flatten().cloned().collect();
+        self.out.push(Action::Finalized(decided.clone()));
+        self.out.push(Action::Gossip(Message::Final(decided.clone(), there.clone())));
+        self.finals.push_back((decided.clone(), there));
+        if self.finals.len() > FINALS_KEPT {
+            self.finals.pop_front();
+        }
+        let duties = self.execution.apply(&decided.value, blocks);
+        self.begins_slot = decided.attempt / 2 + 1;
+        self.shard = None;
+        self.master = master_round(self.chain, &self.execution, self.candidate, Locked::default());
+        for item in duties {
+            self.execution.admit(&item);
+            self.tell_committee(&Message::Item(item));
+        }
+    }
+}
+
+fn master_round<E: Execution>(chain: Hash, execution: &E, candidate: u32, durable: Locked) -> MasterRound {
+    let committee = execution.committee().clone();
+    let seat = committee.seat_of(candidate);
+    MasterRound::new(chain, execution.height() + 1, committee, seat, execution.seed(), durable)
+}

@@ -1,0 +1,97 @@
+//! Deliberate faults of the protocol, one at a time, to see that the simulator finds each. Outside of builds with the
+//! feature `mutations` none can be planted, and [`planted`] is constant.
+
+/// A planted fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the descriptions; docs/consensus.md has a line for each")]
+pub enum Mutation {
+    NoLock,
+    UnlockByTime,
+    QuorumMinusOne,
+    VoteWithoutData,
+    LockNotDurable,
+    ReserveNotDurable,
+    ComparesLockWrongly,
+    NoHavesRule,
+    OwnViewCounts,
+    ModuloBias,
+    CertificateHashedIntoBlock,
+    VotesTwiceInAnAttempt,
+    LateSecondVote,
+    HighNotUpdated,
+    PrepareNotVerified,
+    FinalNotVerified,
+    SignatureNotVerified,
+    TwoVotesCount,
+    StaleHeightVotes,
+    ForgetsUndecided,
+    CommitteeFromOwnView,
+    SeedFromOwnView,
+    SlashesWithoutProof,
+    RepeatsIncluded,
+}
+
+impl Mutation {
+    /// All of them.
+    pub const ALL: [Mutation; 24] = [
+        Mutation::NoLock,
+        Mutation::UnlockByTime,
+        Mutation::QuorumMinusOne,
+        Mutation::VoteWithoutData,
+        Mutation::LockNotDurable,
+        Mutation::ReserveNotDurable,
+        Mutation::ComparesLockWrongly,
+        Mutation::NoHavesRule,
+        Mutation::OwnViewCounts,
+        Mutation::ModuloBias,
+        Mutation::CertificateHashedIntoBlock,
+        Mutation::VotesTwiceInAnAttempt,
+        Mutation::LateSecondVote,
+        Mutation::HighNotUpdated,
+        Mutation::PrepareNotVerified,
+        Mutation::FinalNotVerified,
+        Mutation::SignatureNotVerified,
+        Mutation::TwoVotesCount,
+        Mutation::StaleHeightVotes,
+        Mutation::ForgetsUndecided,
+        Mutation::CommitteeFromOwnView,
+        Mutation::SeedFromOwnView,
+        Mutation::SlashesWithoutProof,
+        Mutation::RepeatsIncluded,
+    ];
+}
+
+#[cfg(feature = "mutations")]
+mod switch {
+    use super::Mutation;
+    use std::cell::Cell;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Mutation>> = const { Cell::new(None) };
+    }
+
+    /// Plants a fault, or none, for everything that this thread simulates from now on.
+    pub fn plant(mutation: Option<Mutation>) {
+        PLANTED.set(mutation);
+    }
+
+    /// Whether this fault is planted.
+    pub fn planted(mutation: Mutation) -> bool {
+        PLANTED.get() == Some(mutation)
+    }
+}
+
+#[cfg(not(feature = "mutations"))]
+mod switch {
+    use super::Mutation;
+
+    /// Whether this fault is planted: never in such a build.
+    #[inline(always)]
+    pub const fn planted(_: Mutation) -> bool {
+        false
+    }
+}
+
+#[cfg(feature = "mutations")]
+pub use switch::plant;
+pub use switch::planted;

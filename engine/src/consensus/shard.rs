@@ -1,0 +1,373 @@
+//! One shard round: ten minters turn what each has heard into one block that at least seven sign.
+//!
+//! Sets (whose roots are signed) → lists of the sets that each holds → for each set a count of lists that name it → the
+//! block of the union → votes. A set counts that 2f + 1 lists name; one that f lists name or fewer does not; between, all
+//! follow the tie-breaker, whom the seed chooses.
+
+use super::committee::{Committee, Seat};
+use super::message::{CertifiedBlock, Certificate, Evidence, Item, Kind, SeatSet, ShardMessage, Signed};
+use super::mutation::{Mutation, planted};
+use super::quorum::{shard_faults, shard_quorum};
+use super::signing::{Sig, Signing};
+use crate::block::ShardBlock;
+use crate::hash::{Hash, keyed, list_root, purpose_key};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's set v1"));
+static LIST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix list of sets v1"));
+
+/// Ids of a set at most: what a message may list.
+pub const SET_ITEMS_MAX: usize = 1 << 20;
+
+/// To whom a message of the round goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Every other minter of the shard.
+    Shard,
+    /// One of them.
+    Seat(Seat),
+}
+
+/// Who speaks in the round, with what keys.
+pub struct RoundContext<'a, S> {
+    /// The chain that digests are bound to.
+    pub chain: &'a Hash,
+    /// The committee.
+    pub committee: &'a Committee,
+    /// Signs and checks.
+    pub signing: &'a S,
+}
+
+/// The state of one minter in one round.
+pub struct ShardRound {
+    /// Height.
+    pub height: u64,
+    /// Slot.
+    pub slot: u64,
+    /// Shard.
+    pub shard: u16,
+    seat: Seat,
+    seats: Vec<Seat>,
+    seed: Hash,
+    own: Option<Hash>,
+    /// What each minter said its root is, with the signature.
+    roots: BTreeMap<Seat, (Hash, Sig)>,
+    /// Sets whose ids are known, by root.
+    sets: BTreeMap<Hash, Vec<Hash>>,
+    /// Sets of which bodies are missing: the ids known so far, and the short ids still to come.
+    partial: BTreeMap<Hash, (Vec<Hash>, BTreeSet<u64>)>,
+    /// Bodies by id.
+    items: BTreeMap<Hash, Arc<Item>>,
+    asked: BTreeSet<u64>,
+    lists: BTreeMap<Seat, (Vec<(Seat, Hash)>, Sig)>,
+    decision: Option<Vec<(Seat, Hash)>>,
+    votes: BTreeMap<Seat, (Hash, Sig)>,
+    built: Option<(ShardBlock, Hash, Vec<Arc<Item>>, Vec<u8>)>,
+    /// The round's outcome, once there is one.
+    pub certified: Option<Arc<CertifiedBlock>>,
+    /// Contradictions that were seen.
+    pub evidence: Vec<Evidence>,
+}
+
+fn set_root(ids: &[Hash]) -> Hash {
+    list_root(&SET_KEY, &mut ids.to_vec())
+}
+
+fn list_hash(list: &[(Seat, Hash)]) -> Hash {
+    let mut bytes = Vec::with_capacity(34 * list.len());
+    for (seat, root) in list {
+        bytes.extend_from_slice(&seat.to_le_bytes());
+        bytes.extend_from_slice(root);
+    }
+    keyed(&LIST_KEY, &bytes)
+}
+
+/// A short id is salted by set and receiver: nobody can prepare two transactions that share one.
+fn short_id(root: &Hash, receiver: u32, id: &Hash) -> u64 {
+    let mut bytes = [0; 36];
+    bytes[..32].copy_from_slice(id);
+    bytes[32..].copy_from_slice(&receiver.to_le_bytes());
+    u64::from_le_bytes(keyed(root, &bytes)[..8].try_into().expect("8 bytes"))
+}
+
+impl ShardRound {
+    /// A round that begins.
+    pub fn new(height: u64, slot: u64, shard: u16, seat: Seat, committee: &Committee, seed: Hash) -> ShardRound {
+        ShardRound {
+            height,
+            slot,
+            shard,
+            seat,
+            seats: committee.shards[usize::from(shard)].clone(),
+            seed,
+            own: None,
+            roots: BTreeMap::new(),
+            sets: BTreeMap::new(),
+            partial: BTreeMap::new(),
+            items: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            lists: BTreeMap::new(),
+            decision: None,
+            votes: BTreeMap::new(),
+            built: None,
+            certified: None,
+            evidence: Vec::new(),
+        }
+    }
+
+    fn digest<S>(&self, context: &RoundContext<'_, S>, kind: Kind, hash: Hash) -> Hash {
+        Signed { kind, height: self.height, number: self.slot, shard: self.shard, justified_by: 0, hash }.digest(context.chain)
+    }
+
+    fn candidate<S>(&self, context: &RoundContext<'_, S>, seat: Seat) -> u32 {
+        context.committee.members[usize::from(seat)].candidate
+    }
+
+    /// The own set is closed: its root is told.
+    pub fn close<S: Signing>(&mut self, context: &RoundContext<'_, S>, items: Vec<Arc<Item>>, out: &mut Vec<(To, ShardMessage)>) {
+        let ids: Vec<_> = items.iter().map(|item| item.id).collect();
+        let root = set_root(&ids);
+        self.items.extend(items.into_iter().map(|item| (item.id, item)));
+        self.own = Some(root);
+        self.sets.insert(root, ids);
+        let signature = context.signing.sign(&self.digest(context, Kind::SetRoot, root));
+        self.roots.insert(self.seat, (root, signature));
+        out.push((To::Shard, ShardMessage::SetRoot(root, signature)));
+        // What others said before is asked for now.
+        let others: Vec<_> = self.roots.iter().filter(|entry| *entry.0 != self.seat).map(|(&seat, &(root, _))| (seat, root)).collect();
+        others.into_iter().for_each(|(seat, root)| self.want(seat, root, out));
+    }
+
+    fn want(&mut self, seat: Seat, root: Hash, out: &mut Vec<(To, ShardMessage)>) {
+        if self.own.is_some() && !self.sets.contains_key(&root) && !self.partial.contains_key(&root) {
+            out.push((To::Seat(seat), ShardMessage::WantSet(root)));
+        }
+    }
+
+    /// Takes a message of a minter of the shard.
+    pub fn handle<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        from: Seat,
+        message: ShardMessage,
+        out: &mut Vec<(To, ShardMessage)>,
+    ) {
+        if !self.seats.contains(&from) || from == self.seat {
+            return;
+        }
+        let candidate = self.candidate(context, from);
+        let signed = |kind, hash, signature: &Sig| context.signing.verify(candidate, &self.digest(context, kind, hash), signature);
+        match message {
+            ShardMessage::SetRoot(root, signature) => {
+                if !signed(Kind::SetRoot, root, &signature) {
+                    return;
+                }
+                match self.roots.get(&from) {
+                    None => {
+                        self.roots.insert(from, (root, signature));
+                        self.want(from, root, out);
+                    }
+                    Some(&first) => self.contradiction(context, from, Kind::SetRoot, first, (root, signature)),
+                }
+            }
+            ShardMessage::WantSet(root) => {
+                if let Some(ids) = self.sets.get(&root) {
+                    let short = ids.iter().map(|id| short_id(&root, candidate, id)).collect();
+                    out.push((To::Seat(from), ShardMessage::Set(root, short)));
+                }
+            }
+            ShardMessage::Set(root, short) => self.take_set(context, from, root, short, out),
+            ShardMessage::WantItems(root, short) => {
+                let Some(ids) = self.sets.get(&root) else { return };
+                let wanted: BTreeSet<u64> = short.into_iter().collect();
+                let of = |id: &&Hash| wanted.contains(&short_id(&root, candidate, id));
+                let items: Vec<_> = ids.iter().filter(of).filter_map(|id| self.items.get(id).cloned()).collect();
+                out.push((To::Seat(from), ShardMessage::Items(items)));
+            }
+            ShardMessage::Items(items) => {
+                self.items.extend(items.into_iter().map(|item| (item.id, item)));
+                self.complete(context);
+            }
+            ShardMessage::List(list, signature) => {
+                if list.len() <= self.seats.len() && signed(Kind::List, list_hash(&list), &signature) {
+                    self.lists.entry(from).or_insert((list, signature));
+                }
+            }
+            ShardMessage::Decision(list, signature) => {
+                let tie_breaker = self.tie_breaker(context.committee);
+                if tie_breaker == Some(from) && signed(Kind::Decision, list_hash(&list), &signature) {
+                    self.decision.get_or_insert(list);
+                }
+            }
+            ShardMessage::Vote(hash, signature) => {
+                if !signed(Kind::ShardVote, hash, &signature) {
+                    return;
+                }
+                match self.votes.get(&from) {
+                    None => {
+                        self.votes.insert(from, (hash, signature));
+                        self.count(context);
+                    }
+                    Some(&first) => self.contradiction(context, from, Kind::ShardVote, first, (hash, signature)),
+                }
+            }
+        }
+    }
+
+    fn contradiction<S>(&mut self, context: &RoundContext<'_, S>, seat: Seat, kind: Kind, first: (Hash, Sig), second: (Hash, Sig)) {
+        if first.0 == second.0 {
+            return;
+        }
+        let mut statements = [first, second].map(|(hash, signature)| (hash, 0, signature.to_vec()));
+        statements.sort();
+        let (height, number, shard) = (self.height, self.slot, self.shard);
+        let candidate = self.candidate(context, seat);
+        self.evidence.push(Evidence { candidate, kind, height, number, number_second: number, shard, statements });
+    }
+
+    /// Of a set that is told in short ids: which are known, and which bodies to ask for, each from one minter only.
+    fn take_set<S>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        from: Seat,
+        root: Hash,
+        short: Vec<u64>,
+        out: &mut Vec<(To, ShardMessage)>,
+    ) {
+        let said = self.roots.values().any(|said| said.0 == root);
+        if !said || short.len() > SET_ITEMS_MAX || self.sets.contains_key(&root) || self.partial.contains_key(&root) {
+            return;
+        }
+        let me = self.candidate(context, self.seat);
+        let known: BTreeMap<u64, Hash> = self.items.keys().map(|id| (short_id(&root, me, id), *id)).collect();
+        let ids: Vec<Hash> = short.iter().filter_map(|short| known.get(short).copied()).collect();
+        let missing: BTreeSet<u64> = short.into_iter().filter(|short| !known.contains_key(short)).collect();
+        let ask: Vec<u64> = missing.iter().copied().filter(|&short| self.asked.insert(short)).collect();
+        self.partial.insert(root, (ids, missing));
+        if !ask.is_empty() {
+            out.push((To::Seat(from), ShardMessage::WantItems(root, ask)));
+        }
+        self.complete(context);
+    }
+
+    /// Sets whose last body has come are held, if their root is what was said.
+    fn complete<S>(&mut self, context: &RoundContext<'_, S>) {
+        let me = self.candidate(context, self.seat);
+        let roots: Vec<_> = self.partial.keys().copied().collect();
+        for root in roots {
+            let (ids, missing) = self.partial.get_mut(&root).expect("listed above");
+            if !missing.is_empty() {
+                let found: Vec<_> = self.items.keys().filter(|id| missing.remove(&short_id(&root, me, id))).copied().collect();
+                ids.extend(found);
+            }
+            if missing.is_empty() {
+                let (mut ids, _) = self.partial.remove(&root).expect("listed above");
+                ids.sort_unstable();
+                ids.dedup();
+                if set_root(&ids) == root {
+                    self.sets.insert(root, ids);
+                }
+            }
+        }
+    }
+
+    /// Says which minters' sets are held.
+    pub fn list<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
+        let held = self.roots.iter().filter(|(_, (root, _))| self.sets.contains_key(root));
+        let list: Vec<_> = held.map(|(&seat, &(root, _))| (seat, root)).collect();
+        let signature = context.signing.sign(&self.digest(context, Kind::List, list_hash(&list)));
+        self.lists.insert(self.seat, (list.clone(), signature));
+        out.push((To::Shard, ShardMessage::List(list, signature)));
+    }
+
+    fn tie_breaker(&self, committee: &Committee) -> Option<Seat> {
+        committee.lowest(self.seats.iter().copied(), &self.seed, self.slot, self.shard)
+    }
+
+    fn counts(&self) -> BTreeMap<(Seat, Hash), usize> {
+        let mut counts = BTreeMap::new();
+        for (list, _) in self.lists.values() {
+            for pair in list.iter().collect::<BTreeSet<_>>() {
+                *counts.entry(*pair).or_insert(0) += 1;
+            }
+        }
+        counts
+    }
+
+    /// The tie-breaker says which disputed sets count: those that f + 1 lists name.
+    pub fn decide<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
+        if self.tie_breaker(context.committee) != Some(self.seat) {
+            return;
+        }
+        let faults = shard_faults(self.seats.len());
+        let disputed = self.counts().into_iter().filter(|&(_, count)| count > faults);
+        let list: Vec<_> = disputed.map(|(pair, _)| pair).collect();
+        let signature = context.signing.sign(&self.digest(context, Kind::Decision, list_hash(&list)));
+        self.decision = Some(list.clone());
+        out.push((To::Shard, ShardMessage::Decision(list, signature)));
+    }
+
+    /// Ids of the union of the sets that count; none if one of them is not held.
+    pub fn union(&self) -> Option<Vec<Arc<Item>>> {
+        let faults = shard_faults(self.seats.len());
+        let counts = self.counts();
+        let mut union = BTreeSet::new();
+        for ((seat, root), count) in &counts {
+            let told = self.decision.as_ref().is_some_and(|decision| decision.contains(&(*seat, *root)));
+            let takes = if planted(Mutation::OwnViewCounts) {
+                self.sets.contains_key(root) && *count > faults
+            } else {
+                *count > 2 * faults || (*count > faults && told)
+            };
+            if takes {
+                union.extend(self.sets.get(root)?.iter().copied());
+            }
+        }
+        union.into_iter().map(|id| self.items.get(&id).cloned()).collect()
+    }
+
+    /// Votes for the block that was built over the union.
+    pub fn vote<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        built: (ShardBlock, Vec<Arc<Item>>, Vec<u8>),
+        out: &mut Vec<(To, ShardMessage)>,
+    ) {
+        let (block, items, patch) = built;
+        let hash = block.hash();
+        let signature = context.signing.sign(&self.digest(context, Kind::ShardVote, hash));
+        self.built = Some((block, hash, items, patch));
+        self.votes.insert(self.seat, (hash, signature));
+        out.push((To::Shard, ShardMessage::Vote(hash, signature)));
+        self.count(context);
+    }
+
+    fn count<S: Signing>(&mut self, context: &RoundContext<'_, S>) {
+        let Some((block, hash, items, patch)) = &self.built else { return };
+        let mut signers = SeatSet::default();
+        let mut signatures = Vec::new();
+        for (&seat, (voted, signature)) in &self.votes {
+            if voted == hash {
+                signers.insert(seat);
+                signatures.push(*signature);
+            }
+        }
+        if self.certified.is_some() || signatures.len() < shard_quorum(self.seats.len()) {
+            return;
+        }
+        let certificate = Certificate { signers, aggregate: context.signing.aggregate(&signatures) };
+        let (block, hash, items, patch) = (*block, *hash, items.clone(), patch.clone());
+        self.certified = Some(Arc::new(CertifiedBlock { height: self.height, block, hash, certificate, items, patch }));
+    }
+}
+
+/// Whether a shard-block's certificate is one of this committee. What the block says is for [`super::execution`] to check.
+pub fn certificate_holds<S: Signing>(context: &RoundContext<'_, S>, block: &CertifiedBlock) -> bool {
+    let Some(seats) = context.committee.shards.get(block.block.shard as usize) else { return false };
+    let shard = block.block.shard as u16;
+    let signed = Signed { kind: Kind::ShardVote, height: block.height, number: block.block.slot, shard, justified_by: 0, hash: block.hash };
+    block.hash == block.block.hash()
+        && block.certificate.signers.iter().all(|seat| seats.contains(&seat))
+        && block.certificate.verify(context.committee, shard_quorum(seats.len()), &signed.digest(context.chain), context.signing)
+}

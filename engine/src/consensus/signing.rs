@@ -1,0 +1,224 @@
+//! How votes are signed: one trait, BLS12-381 aggregates on a network, a stub where thousands of slots are simulated.
+
+use super::mutation::{Mutation, planted};
+use crate::hash::Hash;
+use blst::BLST_ERROR;
+use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
+use std::sync::Arc;
+
+/// A signature or an aggregate of some: a compressed point of G1, or the stub's.
+pub type Sig = [u8; 48];
+/// A minter's voting key: a compressed point of G2.
+pub type VoteKey = [u8; 96];
+
+const VOTE_DOMAIN: &[u8] = b"DYNEMIX_VOTE_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+const POSSESSION_DOMAIN: &[u8] = b"DYNEMIX_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+
+/// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the chain.
+pub trait Signing {
+    /// Signs.
+    fn sign(&self, digest: &Hash) -> Sig;
+    /// Whether the candidate signed this.
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
+    /// Combines signatures of one digest; each was verified.
+    fn aggregate(&self, signatures: &[Sig]) -> Sig;
+    /// Whether exactly these candidates, each once, signed this.
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool;
+}
+
+/// Not a signature at all: a hash that anyone could make. Only for simulations, whose liars keep to their own names.
+#[derive(Clone, Copy, Debug)]
+pub struct StubSigning {
+    /// Who signs.
+    pub candidate: u32,
+}
+
+impl StubSigning {
+    /// What a candidate's stub says of a digest.
+    pub fn stub(candidate: u32, digest: &Hash) -> Sig {
+        let mut state = u64::from(candidate).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d;
+        let mut out = [0; 48];
+        for (i, chunk) in out.chunks_exact_mut(8).enumerate() {
+            let word = u64::from_le_bytes(digest[8 * (i % 4)..8 * (i % 4) + 8].try_into().expect("8 bytes"));
+            state = (state ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93);
+            state ^= state >> 32;
+            chunk.copy_from_slice(&state.to_le_bytes());
+        }
+        out
+    }
+}
+
+impl Signing for StubSigning {
+    fn sign(&self, digest: &Hash) -> Sig {
+        StubSigning::stub(self.candidate, digest)
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        planted(Mutation::SignatureNotVerified) || StubSigning::stub(candidate, digest) == *signature
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        let mut out = [0; 48];
+        signatures.iter().for_each(|signature| out.iter_mut().zip(signature).for_each(|(out, byte)| *out ^= byte));
+        out
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        let signatures: Vec<_> = candidates.iter().map(|&candidate| StubSigning::stub(candidate, digest)).collect();
+        self.aggregate(&signatures) == *aggregate
+    }
+}
+
+/// Voting keys that have proved possession, by candidate. Built once for all who share it.
+#[derive(Default)]
+pub struct VoteKeys {
+    keys: Vec<PublicKey>,
+}
+
+/// Why a voting key is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VoteKeyError {
+    /// Not a point of the group, or its identity.
+    #[error("the voting key is not a point of the group")]
+    Key,
+    /// The proof of possession is not of this key.
+    #[error("the voting key's proof of possession does not hold")]
+    Possession,
+}
+
+impl VoteKeys {
+    /// Registers the next candidate's key with its proof of possession: without it a late key could be chosen to cancel others.
+    ///
+    /// # Errors
+    /// A key or proof that does not hold.
+    pub fn register(&mut self, key: &VoteKey, possession: &Sig) -> Result<(), VoteKeyError> {
+        let key = PublicKey::key_validate(key).map_err(|_| VoteKeyError::Key)?;
+        let proof = Signature::sig_validate(possession, true).map_err(|_| VoteKeyError::Possession)?;
+        let message = key.compress();
+        match proof.verify(false, &message, POSSESSION_DOMAIN, &[], &key, false) {
+            BLST_ERROR::BLST_SUCCESS => {
+                self.keys.push(key);
+                Ok(())
+            }
+            _ => Err(VoteKeyError::Possession),
+        }
+    }
+}
+
+/// BLS12-381, signatures in G1, keys in G2.
+pub struct BlsSigning {
+    secret: SecretKey,
+    keys: Arc<VoteKeys>,
+}
+
+impl BlsSigning {
+    /// Signs by this secret, 32 bytes of randomness or more; checks against these keys.
+    ///
+    /// # Panics
+    /// When there are fewer than 32 bytes.
+    pub fn new(randomness: &[u8], keys: Arc<VoteKeys>) -> BlsSigning {
+        BlsSigning { secret: SecretKey::key_gen(randomness, &[]).expect("32 bytes or more"), keys }
+    }
+
+    /// The voting key and its proof of possession.
+    ///
+    /// # Panics
+    /// When there are fewer than 32 bytes.
+    pub fn key_and_possession(randomness: &[u8]) -> (VoteKey, Sig) {
+        let secret = SecretKey::key_gen(randomness, &[]).expect("32 bytes or more");
+        let key = secret.sk_to_pk().compress();
+        (key, secret.sign(&key, POSSESSION_DOMAIN, &[]).compress())
+    }
+}
+
+impl Signing for BlsSigning {
+    fn sign(&self, digest: &Hash) -> Sig {
+        self.secret.sign(digest, VOTE_DOMAIN, &[]).compress()
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        let Some(key) = self.keys.keys.get(candidate as usize) else { return false };
+        Signature::sig_validate(signature, true)
+            .is_ok_and(|signature| signature.verify(false, digest, VOTE_DOMAIN, &[], key, false) == BLST_ERROR::BLST_SUCCESS)
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        let points: Vec<_> = signatures.iter().filter_map(|signature| Signature::from_bytes(signature).ok()).collect();
+        let all: Vec<_> = points.iter().collect();
+        AggregateSignature::aggregate(&all, false).map_or([0; 48], |aggregate| aggregate.to_signature().compress())
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        let keys: Option<Vec<_>> = candidates.iter().map(|&candidate| self.keys.keys.get(candidate as usize)).collect();
+        let Some(sum) = keys.and_then(|keys| AggregatePublicKey::aggregate(&keys, false).ok()) else { return false };
+        Signature::sig_validate(aggregate, true).is_ok_and(|signature| {
+            signature.verify(false, digest, VOTE_DOMAIN, &[], &sum.to_public_key(), false) == BLST_ERROR::BLST_SUCCESS
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(count: u8) -> (Vec<BlsSigning>, Arc<VoteKeys>) {
+        let mut keys = VoteKeys::default();
+        for number in 0..count {
+            let (key, possession) = BlsSigning::key_and_possession(&[number + 1; 32]);
+            keys.register(&key, &possession).unwrap();
+        }
+        let keys = Arc::new(keys);
+        ((0..count).map(|number| BlsSigning::new(&[number + 1; 32], keys.clone())).collect(), keys)
+    }
+
+    #[test]
+    fn aggregates_show_exactly_who_signed() {
+        let (signers, _) = keys(5);
+        let digest = [7; 32];
+        let signatures: Vec<_> = signers.iter().map(|signer| signer.sign(&digest)).collect();
+        assert!(signers[0].verify(3, &digest, &signatures[3]));
+        assert!(!signers[0].verify(2, &digest, &signatures[3]) && !signers[0].verify(9, &digest, &signatures[3]));
+        let aggregate = signers[0].aggregate(&[signatures[0], signatures[2], signatures[4]]);
+        let verify = |candidates: &[u32], digest: &Hash, aggregate: &Sig| signers[1].verify_aggregate(candidates, digest, aggregate);
+        assert!(verify(&[0, 2, 4], &digest, &aggregate));
+        // Missing, swapped, doubled, unknown signers; another message; no signers; the identity; bytes that are no point.
+        for wrong in [&[0, 2][..], &[0, 2, 3], &[0, 2, 4, 4], &[0, 2, 9], &[]] {
+            assert!(!verify(wrong, &digest, &aggregate), "{wrong:?}");
+        }
+        assert!(!verify(&[0, 2, 4], &[8; 32], &aggregate));
+        let mut identity = [0; 48];
+        identity[0] = 0xc0;
+        assert!(!verify(&[0, 2, 4], &digest, &identity) && !verify(&[0, 2, 4], &digest, &[0xff; 48]));
+    }
+
+    #[test]
+    fn a_key_without_its_own_proof_of_possession_is_refused() {
+        let (key, possession) = BlsSigning::key_and_possession(&[1; 32]);
+        let (other, other_possession) = BlsSigning::key_and_possession(&[2; 32]);
+        let mut keys = VoteKeys::default();
+        assert_eq!(keys.register(&key, &other_possession), Err(VoteKeyError::Possession));
+        // A rogue key: the own one minus another's. Whoever made it cannot sign for it.
+        let difference = {
+            let mut point = blst::blst_p2::default();
+            let (mut a, mut b) = (blst::blst_p2_affine::default(), blst::blst_p2_affine::default());
+            let mut bytes = [0u8; 96];
+            // SAFETY: plain calls of a C library on valid, initialised values of its own types; the keys are 96 bytes.
+            unsafe {
+                assert_eq!(blst::blst_p2_uncompress(&mut a, key.as_ptr()), BLST_ERROR::BLST_SUCCESS);
+                assert_eq!(blst::blst_p2_uncompress(&mut b, other.as_ptr()), BLST_ERROR::BLST_SUCCESS);
+                let mut negated = blst::blst_p2::default();
+                blst::blst_p2_from_affine(&mut negated, &b);
+                blst::blst_p2_cneg(&mut negated, true);
+                blst::blst_p2_add_or_double_affine(&mut point, &negated, &a);
+                blst::blst_p2_compress(bytes.as_mut_ptr(), &point);
+            }
+            bytes
+        };
+        assert_eq!(keys.register(&difference, &possession), Err(VoteKeyError::Possession));
+        assert_eq!(keys.register(&[0; 96], &possession), Err(VoteKeyError::Key));
+        let mut identity = [0; 96];
+        identity[0] = 0xc0;
+        assert_eq!(keys.register(&identity, &possession), Err(VoteKeyError::Key));
+        assert_eq!(keys.register(&key, &possession), Ok(()));
+    }
+}

@@ -1,0 +1,186 @@
+//! What Byzantine nodes do: an honest node's actions, bent on their way out. They sign with their own keys only, and know
+//! everything else.
+
+use crate::dice::Dice;
+use crate::world::AnySigning;
+use dynemix_engine::consensus::committee::Committee;
+use dynemix_engine::consensus::message::{Certificate, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
+use dynemix_engine::consensus::minter::Action;
+use dynemix_engine::consensus::quorum::master_quorum;
+use dynemix_engine::consensus::signing::Signing;
+use dynemix_engine::hash::Hash;
+use serde::Serialize;
+use std::sync::Arc;
+
+/// One way to misbehave; a node keeps to it for a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Behaviour {
+    /// Says nothing.
+    Silent,
+    /// Tells half of the others something else.
+    Equivocate,
+    /// Leaves out half of the messages.
+    Withhold,
+    /// Says everything two to four seconds late.
+    Delay,
+    /// Names sets that nobody has, leaves out those it holds.
+    LieAboutSets,
+    /// Proposes and votes for empty blocks.
+    Censor,
+    /// Sends certificates that nobody signed.
+    Forge,
+    /// Forgets what it signed, several times a run, and signs again.
+    Amnesia,
+}
+
+impl Behaviour {
+    /// All of them.
+    pub const ALL: [Behaviour; 8] = [
+        Behaviour::Silent,
+        Behaviour::Equivocate,
+        Behaviour::Withhold,
+        Behaviour::Delay,
+        Behaviour::LieAboutSets,
+        Behaviour::Censor,
+        Behaviour::Forge,
+        Behaviour::Amnesia,
+    ];
+}
+
+/// What a liar works with.
+pub struct Liar<'a> {
+    /// The chain.
+    pub chain: &'a Hash,
+    /// Its key.
+    pub signing: &'a AnySigning,
+    /// The committee of its pending height.
+    pub committee: &'a Committee,
+    /// Chance.
+    pub dice: &'a mut Dice,
+}
+
+/// The value with all its shard-blocks left out. Not one that any honest node would compute for those blocks, which is the point.
+fn emptied(value: &Value) -> Arc<Value> {
+    Arc::new(Value { headers: vec![None; value.headers.len()], ..value.clone() })
+}
+
+impl Liar<'_> {
+    fn sign(&self, kind: Kind, height: u64, number: u64, shard: u16, justified_by: u64, hash: Hash) -> [u8; 48] {
+        self.signing.sign(&Signed { kind, height, number, shard, justified_by, hash }.digest(self.chain))
+    }
+
+    /// Bends actions; the second of each pair is how many milliseconds later than otherwise it is to be done.
+    pub fn bend(&mut self, behaviour: Behaviour, actions: Vec<Action>) -> Vec<(Action, u64)> {
+        let mut out = Vec::with_capacity(actions.len());
+        for action in actions {
+            let Action::Send(to, message) = action else {
+                if behaviour != Behaviour::Silent || !matches!(action, Action::Gossip(_)) {
+                    out.push((action, 0));
+                }
+                continue;
+            };
+            match behaviour {
+                Behaviour::Silent => {}
+                Behaviour::Withhold if self.dice.chance(500) => {}
+                Behaviour::Delay => {
+                    let later = self.dice.between(2_000, 4_000);
+                    out.push((Action::Send(to, message), later));
+                }
+                Behaviour::Equivocate if to % 2 == 1 => out.push((Action::Send(to, self.contradict(message)), 0)),
+                Behaviour::LieAboutSets => out.push((Action::Send(to, self.lie_about_sets(to, message)), 0)),
+                Behaviour::Censor => out.push((Action::Send(to, self.censor(message)), 0)),
+                Behaviour::Forge => {
+                    if let Some(forged) = self.forge(&message) {
+                        out.push((Action::Send(to, forged), 0));
+                    }
+                    out.push((Action::Send(to, message), 0));
+                }
+                _ => out.push((Action::Send(to, message), 0)),
+            }
+        }
+        out
+    }
+
+    fn contradict(&mut self, message: Message) -> Message {
+        let other: Hash = std::array::from_fn(|_| self.dice.roll() as u8);
+        match message {
+            Message::First { attempt, value, justified_by, .. } => {
+                let value = emptied(&value);
+                let signature = self.sign(Kind::First, value.height, attempt, 0, justified_by, value.hash());
+                Message::First { attempt, value, justified_by, signature }
+            }
+            Message::Proposal { attempt, value, prepared, .. } => {
+                let value = emptied(&value);
+                let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+                let signature = self.sign(Kind::Proposal, value.height, attempt, 0, justified_by, value.hash());
+                Message::Proposal { attempt, value, prepared, signature }
+            }
+            Message::Second { height, attempt, .. } => {
+                Message::Second { height, attempt, hash: other, signature: self.sign(Kind::Second, height, attempt, 0, 0, other) }
+            }
+            Message::Shard { height, slot, shard, message } => {
+                let message = match message {
+                    ShardMessage::SetRoot(..) => ShardMessage::SetRoot(other, self.sign(Kind::SetRoot, height, slot, shard, 0, other)),
+                    ShardMessage::Vote(..) => ShardMessage::Vote(other, self.sign(Kind::ShardVote, height, slot, shard, 0, other)),
+                    message => message,
+                };
+                Message::Shard { height, slot, shard, message }
+            }
+            message => message,
+        }
+    }
+
+    /// To three it sends its set, to the others a list without it, and the like.
+    fn lie_about_sets(&mut self, to: u32, message: Message) -> Message {
+        match message {
+            Message::Shard { height, slot, shard, message: ShardMessage::Set(root, mut short) } if to % 3 != 0 => {
+                short.truncate(short.len() / 2);
+                Message::Shard { height, slot, shard, message: ShardMessage::Set(root, short) }
+            }
+            Message::Shard { height, slot, shard, message: ShardMessage::Items(_) } if to % 3 != 0 => {
+                Message::Shard { height, slot, shard, message: ShardMessage::Items(Vec::new()) }
+            }
+            Message::Have { height, attempt, held, high } => {
+                let held = if to % 2 == 0 { held } else { vec![None; held.len()] };
+                Message::Have { height, attempt, held, high }
+            }
+            message => message,
+        }
+    }
+
+    fn censor(&mut self, message: Message) -> Message {
+        match message {
+            Message::Proposal { .. } | Message::First { .. } => self.contradict(message),
+            Message::Have { height, attempt, held, high } => Message::Have { height, attempt, held: vec![None; held.len()], high },
+            message => message,
+        }
+    }
+
+    fn forge(&mut self, message: &Message) -> Option<Message> {
+        let mut signers = SeatSet::default();
+        (0..master_quorum(self.committee.len())).for_each(|seat| {
+            signers.insert(seat as u16);
+        });
+        let certificate = Certificate { signers, aggregate: [self.dice.roll() as u8; 48] };
+        match message {
+            Message::First { attempt, value, .. } => {
+                let value = emptied(value);
+                let hash = value.hash();
+                Some(if self.dice.chance(500) {
+                    Message::Final(Arc::new(Final { attempt: *attempt, value, hash, certificate }), Vec::new())
+                } else {
+                    let prepared = Arc::new(Prepared { attempt: attempt + 1, justified_by: 0, value, hash, certificate });
+                    let held = vec![None; self.committee.shards.len()];
+                    Message::Have { height: prepared.value.height, attempt: *attempt, held, high: Some(prepared) }
+                })
+            }
+            // Another's vote, with a signature made up.
+            Message::Second { height, attempt, .. } => {
+                let hash: Hash = std::array::from_fn(|_| self.dice.roll() as u8);
+                Some(Message::Second { height: *height, attempt: *attempt, hash, signature: [7; 48] })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! What a run does to its nodes; drawn from the seed unless the caller says otherwise.
+
+use crate::dice::Dice;
+use serde::Serialize;
+
+/// Which faults a run has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FaultSet {
+    /// None: every slot must be final, every transaction in the next block.
+    None,
+    /// Those that must be survived.
+    Survivable,
+    /// More Byzantine seats than are tolerated: it may halt, and tells forks apart.
+    Beyond,
+}
+
+/// A run's shape.
+#[derive(Clone, Debug, Serialize)]
+pub struct SimOptions {
+    /// Decides everything.
+    pub seed: u64,
+    /// Candidates; as many nodes run.
+    pub candidates: u32,
+    /// Seats drawn for a block.
+    pub seats: usize,
+    /// Shards wanted.
+    pub shards: usize,
+    /// Slots with faults; as many without follow as it takes to see that all is well.
+    pub slots: u64,
+    /// Transfers offered in a slot.
+    pub transfers: u64,
+    /// Length of a slot.
+    pub slot_ms: u64,
+    /// Which faults.
+    pub faults: FaultSet,
+    /// Every so many seeds votes are real BLS signatures; here: whether this one is.
+    pub real_signatures: bool,
+}
+
+impl Default for SimOptions {
+    fn default() -> Self {
+        SimOptions {
+            seed: 1,
+            candidates: 20,
+            seats: 20,
+            shards: 2,
+            slots: 60,
+            transfers: 50,
+            slot_ms: 10_000,
+            faults: FaultSet::Survivable,
+            real_signatures: false,
+        }
+    }
+}
+
+/// How the network and the nodes of one run behave while it is troubled.
+#[derive(Clone, Debug, Serialize)]
+pub struct Troubles {
+    /// Messages lost, of a thousand.
+    pub loss: u64,
+    /// Messages that come twice, of a thousand.
+    pub replay: u64,
+    /// Delay of a message, milliseconds, lowest and highest.
+    pub delay_ms: (u64, u64),
+    /// Partitions a run, of a thousand slots.
+    pub partition: u64,
+    /// Crashes a node and slot, of a thousand.
+    pub crash: u64,
+    /// Pauses a node and slot, of a thousand.
+    pub pause: u64,
+    /// Clock offsets at most, milliseconds, of those nodes whose clock is off.
+    pub clock_ms: u64,
+    /// Nodes whose clock is off, of a thousand.
+    pub clock_off: u64,
+    /// Share of Byzantine stake, of a thousand.
+    pub byzantine: u64,
+    /// Milliseconds until a record is durable, at most.
+    pub disk_ms: u64,
+}
+
+impl Troubles {
+    /// A calm network of good lines.
+    pub fn calm() -> Troubles {
+        Troubles {
+            loss: 0,
+            replay: 0,
+            delay_ms: (20, 120),
+            partition: 0,
+            crash: 0,
+            pause: 0,
+            clock_ms: 0,
+            clock_off: 0,
+            byzantine: 0,
+            disk_ms: 10,
+        }
+    }
+
+    /// Troubles of a seed: each kind is absent in some runs, so that others are seen alone.
+    pub fn draw(options: &SimOptions) -> Troubles {
+        let mut dice = Dice::new(options.seed, 1);
+        let calm = Troubles::calm();
+        if options.faults == FaultSet::None {
+            return calm;
+        }
+        let mut sometimes = |high: u64| if dice.chance(500) { dice.between(1, high) } else { 0 };
+        let (loss, replay, partition, crash, pause) = (sometimes(300), sometimes(100), sometimes(300), sometimes(40), sometimes(40));
+        let (clock_ms, clock_off) = (sometimes(5_000), sometimes(200));
+        let byzantine = if options.faults == FaultSet::Beyond { 450 } else { sometimes(190) };
+        let slow = sometimes(600);
+        Troubles {
+            loss,
+            replay,
+            delay_ms: (10, 60 + slow),
+            partition,
+            crash,
+            pause,
+            clock_ms,
+            clock_off,
+            byzantine,
+            disk_ms: 10 + sometimes(200),
+        }
+    }
+}

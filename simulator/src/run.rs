@@ -1,0 +1,96 @@
+//! Many seeds, one report.
+
+use crate::options::SimOptions;
+use crate::world::{Outcome, World};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// A seed that broke a promise.
+#[derive(Clone, Debug, Serialize)]
+pub struct FailedSeed {
+    /// The seed: the same options and this seed give the same run.
+    pub seed: u64,
+    /// What went wrong.
+    pub what: String,
+    /// Whether it was a fork.
+    pub fork: bool,
+}
+
+/// What all seeds came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SimReport {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Virtual time of all of them.
+    pub simulated_hours: f64,
+    /// Real time.
+    pub wall_seconds: f64,
+    /// Virtual over real time.
+    pub times_real_time: f64,
+    /// How often each trouble happened.
+    pub faults: BTreeMap<String, u64>,
+    /// Two final blocks at one height.
+    pub forks: u64,
+    /// Seeds that broke a promise.
+    pub failures: Vec<FailedSeed>,
+    /// Shards of final blocks.
+    pub shards: u64,
+    /// Of those: captured by Byzantine minters.
+    pub captured: u64,
+    /// Of those: could be blocked by them.
+    pub blocked: u64,
+    /// Runs ended because more Byzantine seats were drawn than are tolerated.
+    pub beyond: u64,
+    /// Final heights.
+    pub heights: u64,
+    /// Slots without a final block, with all troubles.
+    pub slots_lost: u64,
+    /// Final transfers.
+    pub transfers: u64,
+    /// Candidates barred by proof.
+    pub barred: u64,
+    /// Messages sent.
+    pub messages: u64,
+}
+
+/// Runs `count` seeds from the options' seed on; `progress` hears how many are done. Every 50th seed has real signatures,
+/// if `some_real`.
+pub fn run_seeds(options: &SimOptions, count: u64, some_real: bool, mut progress: impl FnMut(u64, &SimReport)) -> SimReport {
+    let mut report = SimReport::default();
+    let start = Instant::now();
+    let mut slots = 0u64;
+    for seed in options.seed..options.seed + count {
+        let real_signatures = options.real_signatures || (some_real && seed.is_multiple_of(50));
+        let outcome = World::new(&SimOptions { seed, real_signatures, ..options.clone() }, None).run();
+        slots += outcome.slots;
+        report.add(seed, outcome);
+        report.wall_seconds = start.elapsed().as_secs_f64();
+        report.simulated_hours = slots as f64 * options.slot_ms as f64 / 3.6e6;
+        report.times_real_time = 3_600.0 * report.simulated_hours / report.wall_seconds;
+        progress(report.seeds, &report);
+    }
+    report
+}
+
+impl SimReport {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.seeds += 1;
+        for (fault, count) in outcome.faults {
+            *self.faults.entry(fault.to_owned()).or_insert(0) += count;
+        }
+        self.shards += outcome.shards;
+        self.captured += outcome.captured;
+        self.blocked += outcome.blocked;
+        self.beyond += u64::from(outcome.beyond);
+        self.heights += outcome.height;
+        self.slots_lost += outcome.slots_lost;
+        self.transfers += outcome.transfers;
+        self.barred += outcome.barred;
+        self.messages += outcome.messages;
+        if let Some(failure) = outcome.failure {
+            self.forks += u64::from(failure.fork);
+            self.failures.push(FailedSeed { seed, what: failure.what, fork: failure.fork });
+        }
+    }
+}

@@ -1,0 +1,661 @@
+//! One run: nodes, their clocks and disks, the network between them, in virtual time.
+
+use crate::byzantine::{Behaviour, Liar};
+use crate::checker::Checker;
+use crate::dice::Dice;
+use crate::options::{FaultSet, SimOptions, Troubles};
+use crate::state::{Shared, SimExecution, Version, account_key, transfer_item};
+use dynemix_engine::chain::DYNE;
+use dynemix_engine::consensus::execution::Execution;
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Message};
+use dynemix_engine::consensus::minter::{Action, Minter, SignedOnce};
+use dynemix_engine::consensus::quorum::shard_quorum;
+use dynemix_engine::consensus::schedule::Schedule;
+use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKeys};
+use dynemix_engine::hash::Hash;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Accounts of a simulated chain.
+const ACCOUNTS: u64 = 2_000;
+/// Slots after healing in which all must become well.
+pub const HEALING_SLOTS: u64 = 12;
+/// Slots after healing in which every older transfer must be final.
+const CATCH_UP_SLOTS: u64 = 9;
+
+/// Stub or BLS.
+pub enum AnySigning {
+    /// A hash.
+    Stub(StubSigning),
+    /// The real thing.
+    Bls(BlsSigning),
+}
+
+impl Signing for AnySigning {
+    fn sign(&self, digest: &Hash) -> Sig {
+        match self {
+            AnySigning::Stub(signing) => signing.sign(digest),
+            AnySigning::Bls(signing) => signing.sign(digest),
+        }
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        match self {
+            AnySigning::Stub(signing) => signing.verify(candidate, digest, signature),
+            AnySigning::Bls(signing) => signing.verify(candidate, digest, signature),
+        }
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        match self {
+            AnySigning::Stub(signing) => signing.aggregate(signatures),
+            AnySigning::Bls(signing) => signing.aggregate(signatures),
+        }
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        match self {
+            AnySigning::Stub(signing) => signing.verify_aggregate(candidates, digest, aggregate),
+            AnySigning::Bls(signing) => signing.verify_aggregate(candidates, digest, aggregate),
+        }
+    }
+}
+
+enum Event {
+    Wake(u32, u32),
+    Deliver(u32, u32, Box<Message>),
+    Durable(u32, u32, u64, Box<SignedOnce>),
+    Restart(u32),
+    Slot(u64),
+}
+
+struct Node {
+    minter: Option<Minter<SimExecution, AnySigning>>,
+    /// Counts starts: what an earlier process set in motion is not this one's.
+    start: u32,
+    version: Rc<Version>,
+    record: SignedOnce,
+    /// Asked for and not yet durable.
+    unsynced: Vec<SignedOnce>,
+    offset_ms: i64,
+    paused_until: u64,
+    behaviour: Option<Behaviour>,
+    side: u8,
+}
+
+struct Offered {
+    item: Arc<Item>,
+    sender: u64,
+    slot: u64,
+    known: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Final heights.
+    pub height: u64,
+    /// Transfers that became final.
+    pub transfers: u64,
+    /// Slots in which no block became final, healing included.
+    pub slots_lost: u64,
+    /// Shards of a block whose Byzantine minters could approve alone.
+    pub captured: u64,
+    /// Shards whose Byzantine minters could block.
+    pub blocked: u64,
+    /// Shards of all blocks.
+    pub shards: u64,
+    /// More Byzantine seats than tolerated were drawn: the run was ended there.
+    pub beyond: bool,
+    /// Times that each trouble happened.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Slots that were simulated.
+    pub slots: u64,
+    /// Candidates barred by proof.
+    pub barred: u64,
+    /// Messages sent.
+    pub messages: u64,
+    /// Seats drawn, by candidate: to compare with the stakes.
+    pub seats: Vec<u64>,
+    /// What went wrong, if anything.
+    pub failure: Option<crate::checker::Failure>,
+}
+
+/// One run.
+pub struct World<'a> {
+    options: SimOptions,
+    troubles: Troubles,
+    schedule: Schedule,
+    shared: Rc<Shared>,
+    keys: Option<Arc<VoteKeys>>,
+    nodes: Vec<Node>,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
+    sequence: u64,
+    now: u64,
+    dice: Dice,
+    checker: Checker,
+    outcome: Outcome,
+    archive: BTreeMap<u64, (Arc<Final>, Vec<Arc<CertifiedBlock>>)>,
+    newest: Rc<Version>,
+    offered: BTreeMap<Hash, Offered>,
+    busy: BTreeSet<u64>,
+    partitioned_until: u64,
+    healed: bool,
+    height_at_heal: u64,
+    trace: Option<&'a mut dyn FnMut(String)>,
+}
+
+fn randomness(candidate: u32) -> [u8; 32] {
+    let mut bytes = [9; 32];
+    bytes[..4].copy_from_slice(&candidate.to_le_bytes());
+    bytes
+}
+
+impl<'a> World<'a> {
+    /// A world at its start; `trace` hears what happens.
+    pub fn new(options: &SimOptions, trace: Option<&'a mut dyn FnMut(String)>) -> World<'a> {
+        let keys = options.real_signatures.then(|| {
+            let mut keys = VoteKeys::default();
+            for candidate in 0..options.candidates {
+                let (key, possession) = BlsSigning::key_and_possession(&randomness(candidate));
+                keys.register(&key, &possession).expect("our own key");
+            }
+            Arc::new(keys)
+        });
+        let checking = signing_of(keys.as_ref(), 0);
+        let shared = Shared::new(ACCOUNTS, options.candidates, options.seats, options.shards, options.seed, Box::new(checking));
+        let genesis = shared.genesis();
+        let mut world = World {
+            troubles: Troubles::draw(options),
+            schedule: Schedule::of_slot(options.slot_ms),
+            keys,
+            nodes: Vec::new(),
+            queue: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
+            sequence: 0,
+            now: 0,
+            dice: Dice::new(options.seed, 2),
+            checker: Checker::default(),
+            outcome: Outcome { seats: vec![0; options.candidates as usize], ..Outcome::default() },
+            archive: BTreeMap::new(),
+            newest: genesis.clone(),
+            offered: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            partitioned_until: 0,
+            healed: false,
+            height_at_heal: 0,
+            trace,
+            options: options.clone(),
+            shared,
+        };
+        for _ in 0..options.candidates {
+            let off = world.dice.chance(world.troubles.clock_off);
+            let reach = 2 * world.troubles.clock_ms;
+            let offset_ms = if off { world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64 } else { world.dice.below(100) as i64 };
+            world.nodes.push(Node {
+                minter: None,
+                start: 0,
+                version: genesis.clone(),
+                record: SignedOnce::default(),
+                unsynced: Vec::new(),
+                offset_ms,
+                paused_until: 0,
+                behaviour: None,
+                side: 0,
+            });
+        }
+        world.corrupt();
+        let troubles = format!("{:?}", world.troubles);
+        world.say(|| troubles);
+        for candidate in 0..options.candidates {
+            world.start(candidate);
+        }
+        world.after(0, Event::Slot(1), options.slot_ms);
+        world
+    }
+
+    fn say(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace(format!("{:>9.3} s  {}", self.now as f64 / 1e3, line()));
+        }
+    }
+
+    fn count(&mut self, fault: &'static str) {
+        *self.outcome.faults.entry(fault).or_insert(0) += 1;
+    }
+
+    /// Chooses who is Byzantine: a share of the stake, and, where all candidates sit, no more than the quorum does without.
+    fn corrupt(&mut self) {
+        let total: u128 = self.shared.stakes.iter().map(|&stake| u128::from(stake)).sum();
+        let bound = total * u128::from(self.troubles.byzantine) / 1_000;
+        let seats = self.options.seats.min(self.options.candidates as usize);
+        let most = if self.options.faults == FaultSet::Beyond { seats } else { seats - (2 * seats / 3 + 1) };
+        let cap = if self.options.candidates as usize <= self.options.seats { most } else { self.options.candidates as usize };
+        let mut order: Vec<u32> = (0..self.options.candidates).collect();
+        for i in (1..order.len()).rev() {
+            order.swap(i, self.dice.below(i as u64 + 1) as usize);
+        }
+        let (mut sum, mut count) = (0u128, 0);
+        for candidate in order {
+            let stake = u128::from(self.shared.stakes[candidate as usize]);
+            if sum + stake <= bound && count < cap {
+                (sum, count) = (sum + stake, count + 1);
+                let behaviour = Behaviour::ALL[self.dice.below(Behaviour::ALL.len() as u64) as usize];
+                self.nodes[candidate as usize].behaviour = Some(behaviour);
+                self.count("byzantine nodes");
+                self.say(|| format!("node {candidate} is Byzantine: {behaviour:?}"));
+            }
+        }
+    }
+
+    fn after(&mut self, from: u64, event: Event, delay: u64) {
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() - 1
+            }
+        };
+        self.sequence += 1;
+        self.queue.push(Reverse((from + delay, self.sequence, place)));
+    }
+
+    fn local_ms(&self, candidate: u32) -> u64 {
+        // A day is added, so that no clock stands before the beginning of time.
+        (self.now as i64 + self.nodes[candidate as usize].offset_ms + 100 * self.options.slot_ms as i64) as u64
+    }
+
+    /// Starts a node from what is durable.
+    fn start(&mut self, candidate: u32) {
+        let local = self.local_ms(candidate);
+        let signer = Rc::new(signing_of(self.keys.as_ref(), candidate));
+        let sign: Rc<dyn Fn(&Hash) -> Sig> = Rc::new(move |digest| signer.sign(digest));
+        let node = &mut self.nodes[candidate as usize];
+        node.start += 1;
+        let mut execution = SimExecution::new(self.shared.clone(), candidate, node.version.clone(), sign);
+        let duties = execution.duties();
+        duties.iter().for_each(|item| execution.admit(item));
+        let chain = self.shared.chain.genesis_hash;
+        let signing = signing_of(self.keys.as_ref(), candidate);
+        let forgets = node.behaviour == Some(Behaviour::Amnesia);
+        let record = if forgets { SignedOnce::default() } else { node.record.clone() };
+        let mut minter = Minter::new(chain, self.schedule, candidate, execution, signing, record, local);
+        let height = node.version.height;
+        minter.remember_finals(self.archive.range(..=height).rev().take(64).map(|(_, kept)| kept.clone()));
+        let start = node.start;
+        node.minter = Some(minter);
+        let committee = node.version.committee.clone();
+        for item in duties {
+            for member in &committee.members {
+                self.transmit(candidate, member.candidate, Message::Item(item.clone()), 0);
+            }
+        }
+        self.wake(candidate, start);
+    }
+
+    fn wake(&mut self, candidate: u32, start: u32) {
+        let local = self.local_ms(candidate);
+        let Some(minter) = &self.nodes[candidate as usize].minter else { return };
+        let delay = minter.wake_at_ms().saturating_sub(local);
+        self.after(self.now, Event::Wake(candidate, start), delay);
+    }
+
+    fn crash(&mut self, candidate: u32) {
+        let node = &mut self.nodes[candidate as usize];
+        if node.minter.take().is_none() {
+            return;
+        }
+        // Of the records under way, the first few may have reached the disk.
+        let kept = self.dice.below(node.unsynced.len() as u64 + 1) as usize;
+        if let Some(record) = node.unsynced.drain(..).take(kept).last() {
+            node.record = record;
+        }
+        let down = self.dice.between(500, 3 * self.options.slot_ms);
+        self.count("crashes");
+        self.say(|| format!("node {candidate} crashes for {down} ms"));
+        self.after(self.now, Event::Restart(candidate), down);
+    }
+
+    fn transmit(&mut self, from: u32, to: u32, message: Message, later: u64) {
+        self.outcome.messages += 1;
+        let (a, b) = (&self.nodes[from as usize], &self.nodes[to as usize]);
+        let cut = self.now < self.partitioned_until && a.side != b.side;
+        if from != to && (cut || self.dice.chance(self.troubles.loss)) {
+            *self.outcome.faults.entry("messages lost").or_insert(0) += 1;
+            return;
+        }
+        let (low, high) = self.troubles.delay_ms;
+        let delay = self.dice.between(low, high) + later;
+        if self.troubles.replay > 0 && self.dice.chance(self.troubles.replay) {
+            let again = self.dice.between(low, 4 * high);
+            *self.outcome.faults.entry("messages replayed").or_insert(0) += 1;
+            self.after(self.now, Event::Deliver(to, from, Box::new(message.clone())), delay + again);
+        }
+        self.after(self.now, Event::Deliver(to, from, Box::new(message)), delay);
+    }
+
+    fn act(&mut self, candidate: u32, actions: Vec<Action>) {
+        let behaviour = self.nodes[candidate as usize].behaviour;
+        let actions: Vec<(Action, u64)> = match behaviour {
+            None => actions.into_iter().map(|action| (action, 0)).collect(),
+            Some(behaviour) => {
+                let committee = self.nodes[candidate as usize].version.committee.clone();
+                let signing = signing_of(self.keys.as_ref(), candidate);
+                let mut dice = self.dice.clone();
+                let mut liar = Liar { chain: &self.shared.chain.genesis_hash, signing: &signing, committee: &committee, dice: &mut dice };
+                let bent = liar.bend(behaviour, actions);
+                self.dice = dice;
+                bent
+            }
+        };
+        for (action, later) in actions {
+            match action {
+                Action::Send(to, message) => {
+                    if behaviour.is_none() {
+                        self.checker.sends(candidate, &message);
+                    }
+                    self.transmit(candidate, to, message, later);
+                }
+                Action::Gossip(message) => {
+                    let fan_out = if matches!(message, Message::Final(..)) { 3 } else { 1 };
+                    for _ in 0..fan_out {
+                        let to = self.dice.below(u64::from(self.options.candidates)) as u32;
+                        if to != candidate {
+                            self.transmit(candidate, to, message.clone(), later);
+                        }
+                    }
+                }
+                Action::Persist(ticket, record) => {
+                    let node = &mut self.nodes[candidate as usize];
+                    node.unsynced.push(record.clone());
+                    let start = node.start;
+                    let delay = 1 + self.dice.below(self.troubles.disk_ms);
+                    self.after(self.now, Event::Durable(candidate, start, ticket, Box::new(record)), delay);
+                }
+                Action::Certified(_) => {}
+                Action::Finalized(decided) => self.finalized(candidate, &decided),
+            }
+        }
+        // The state itself is durable with its block.
+        if let Some(minter) = &self.nodes[candidate as usize].minter {
+            self.nodes[candidate as usize].version = minter.execution.version.clone();
+        }
+    }
+
+    fn finalized(&mut self, candidate: u32, decided: &Arc<Final>) {
+        let height = decided.value.height;
+        if self.nodes[candidate as usize].behaviour.is_some() {
+            return;
+        }
+        self.checker.finishes(candidate, height, decided.hash);
+        let Some(minter) = &self.nodes[candidate as usize].minter else { return };
+        if let Some(kept) = minter.kept_final(height) {
+            self.archive.entry(height).or_insert(kept);
+        }
+        if height != self.newest.height + 1 {
+            return;
+        }
+        let Some(version) = self.shared.version(&decided.hash) else { return };
+        self.newest = version.clone();
+        if self.archive.len() > 256 {
+            self.archive.pop_first();
+        }
+        if height.is_multiple_of(64) {
+            self.shared.forget_below(height.saturating_sub(80));
+        }
+        let supply = version.state.supply();
+        if supply != u128::from(1_000_000 * DYNE) * u128::from(ACCOUNTS) {
+            self.checker.fail(format!("at height {height} there are {supply} units"));
+        }
+        let transfers: Vec<_> = version.included.iter().filter(|id| self.offered.contains_key(*id)).copied().collect();
+        self.outcome.transfers += transfers.len() as u64;
+        for id in &transfers {
+            if let Some(offered) = self.offered.remove(id) {
+                self.busy.remove(&offered.sender);
+            }
+        }
+        let bad = |candidate: u32| self.nodes[candidate as usize].behaviour.is_some();
+        for &barred in &version.barred {
+            if !bad(barred) {
+                self.checker.fail(format!("at height {height} node {barred} is barred, and honest"));
+            }
+        }
+        self.outcome.barred = version.barred.len() as u64;
+        let committee = &version.committee;
+        let bad_seats = committee.members.iter().filter(|member| bad(member.candidate)).count();
+        for seats in &committee.shards {
+            let bad_here = seats.iter().filter(|&&seat| bad(committee.members[usize::from(seat)].candidate)).count();
+            let quorum = shard_quorum(seats.len());
+            self.outcome.shards += 1;
+            self.outcome.captured += u64::from(bad_here >= quorum);
+            self.outcome.blocked += u64::from(bad_here > seats.len() - quorum);
+        }
+        committee.members.iter().for_each(|member| self.outcome.seats[member.candidate as usize] += 1);
+        if bad_seats > committee.byzantine_max() && self.options.faults != FaultSet::Beyond {
+            self.outcome.beyond = true;
+        }
+        let (slot, members, shards) = (decided.value.slot, committee.members.len(), committee.shards.len());
+        let blocks = decided.value.headers.iter().flatten().count();
+        let attempt = decided.attempt % 2;
+        let count = transfers.len();
+        self.say(|| {
+            format!("height {height} final first at node {candidate}: slot {slot}, try {attempt}, {blocks} shard-blocks, {count} transfers; next {members} seats, {shards} shards, {bad_seats} Byzantine")
+        });
+    }
+
+    /// What happens at the start of a slot: troubles, and new transfers.
+    fn slot(&mut self, slot: u64) {
+        self.outcome.slots += 1;
+        let expected = self.newest.height;
+        if slot > 2 && self.outcome.height == expected {
+            self.outcome.slots_lost += 1;
+        }
+        if slot > 2 && self.options.faults == FaultSet::None {
+            if self.outcome.height == expected {
+                self.checker.fail(format!("without faults slot {} has no final block", slot - 1));
+            }
+            if let Some(offered) = self.offered.values().find(|offered| offered.slot + 1 < slot) {
+                let of = offered.slot;
+                self.checker.fail(format!("without faults a transfer of slot {of} is not in its block"));
+            }
+        }
+        self.outcome.height = expected;
+        if slot == self.options.slots + 1 {
+            self.heal();
+        }
+        if !self.healed {
+            for candidate in 0..self.options.candidates {
+                if self.troubles.crash > 0 && self.dice.chance(self.troubles.crash) {
+                    self.crash(candidate);
+                }
+                let forgets = self.nodes[candidate as usize].behaviour == Some(Behaviour::Amnesia);
+                if forgets && self.dice.chance(200) {
+                    self.crash(candidate);
+                }
+                if self.troubles.pause > 0 && self.dice.chance(self.troubles.pause) {
+                    self.nodes[candidate as usize].paused_until = self.now + self.dice.between(100, 2 * self.options.slot_ms);
+                    self.count("pauses");
+                }
+            }
+            if self.now >= self.partitioned_until && self.dice.chance(self.troubles.partition) {
+                let per_mille = self.dice.between(50, 500);
+                for node in 0..self.nodes.len() {
+                    self.nodes[node].side = u8::from(self.dice.chance(per_mille));
+                }
+                self.partitioned_until = self.now + self.dice.between(1_000, 4 * self.options.slot_ms);
+                self.count("partitions");
+                let until = self.partitioned_until;
+                self.say(|| format!("partition until {:.3} s", until as f64 / 1e3));
+            }
+        }
+        self.offer(slot);
+        if slot <= self.options.slots + HEALING_SLOTS {
+            self.after(self.now, Event::Slot(slot + 1), self.options.slot_ms);
+        }
+    }
+
+    /// New transfers go to those who have seats; what is not final yet is sent again, as clients do.
+    fn offer(&mut self, slot: u64) {
+        let stops = slot > self.options.slots + HEALING_SLOTS - 2;
+        let now = self.newest.clone();
+        for _ in 0..if stops { 0 } else { self.options.transfers } {
+            let sender = self.dice.below(ACCOUNTS);
+            if !self.busy.insert(sender) {
+                continue;
+            }
+            let key = account_key(sender);
+            let account = now.state.find(&key).expect("of genesis");
+            let sequence = u64::from(now.state.hot(account).sequence);
+            let new = self.dice.chance(10);
+            let recipient = account_key(if new { 1_000_000 + self.dice.below(1_000) } else { self.dice.below(ACCOUNTS) });
+            let amount = DYNE * self.dice.between(1, 9);
+            let item = transfer_item(key, recipient, amount, sequence, now.slot + 3_000);
+            self.offered.insert(item.id, Offered { item, sender, slot, known: false });
+        }
+        let seated: Vec<u32> = (0..self.options.candidates)
+            .filter(|&candidate| self.nodes[candidate as usize].minter.as_ref().is_some_and(Minter::seated))
+            .collect();
+        let misses = if self.options.faults == FaultSet::None || self.healed { 0 } else { 100 };
+        for offered in self.offered.values_mut() {
+            for &candidate in &seated {
+                let node = &mut self.nodes[candidate as usize];
+                if let Some(minter) = &mut node.minter
+                    && !self.dice.chance(misses)
+                {
+                    minter.submit(&offered.item);
+                    offered.known |= node.behaviour.is_none();
+                }
+            }
+        }
+    }
+
+    /// All is well again, but for those who lie.
+    fn heal(&mut self) {
+        self.healed = true;
+        self.height_at_heal = self.newest.height;
+        self.troubles = Troubles { byzantine: self.troubles.byzantine, ..Troubles::calm() };
+        self.partitioned_until = 0;
+        for candidate in 0..self.options.candidates {
+            let node = &mut self.nodes[candidate as usize];
+            (node.offset_ms, node.paused_until) = (0, 0);
+            if node.minter.is_none() {
+                self.start(candidate);
+            } else {
+                let start = node.start;
+                self.wake(candidate, start);
+            }
+        }
+        self.say(|| "healed".into());
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Slot(slot) => self.slot(slot),
+            Event::Restart(candidate) => {
+                if self.nodes[candidate as usize].minter.is_none() {
+                    self.start(candidate);
+                }
+            }
+            Event::Wake(candidate, start) => {
+                let local = self.local_ms(candidate);
+                let node = &mut self.nodes[candidate as usize];
+                if node.start != start {
+                    return;
+                }
+                if self.now < node.paused_until {
+                    let wait = node.paused_until - self.now;
+                    return self.after(self.now, Event::Wake(candidate, start), wait);
+                }
+                let Some(minter) = &mut node.minter else { return };
+                if minter.wake_at_ms() <= local {
+                    let actions = minter.tick(local);
+                    self.act(candidate, actions);
+                    self.wake(candidate, start);
+                }
+            }
+            Event::Deliver(candidate, from, message) => {
+                let local = self.local_ms(candidate);
+                let node = &mut self.nodes[candidate as usize];
+                if self.now < node.paused_until {
+                    let wait = node.paused_until - self.now;
+                    return self.after(self.now, Event::Deliver(candidate, from, message), wait);
+                }
+                let Some(minter) = &mut node.minter else { return };
+                let actions = minter.handle(local, from, *message);
+                self.act(candidate, actions);
+            }
+            Event::Durable(candidate, start, ticket, record) => {
+                let local = self.local_ms(candidate);
+                let node = &mut self.nodes[candidate as usize];
+                if node.start != start || node.minter.is_none() {
+                    return;
+                }
+                if !node.unsynced.is_empty() {
+                    node.unsynced.remove(0);
+                }
+                node.record = *record;
+                if let Some(minter) = &mut node.minter {
+                    let actions = minter.persisted(local, ticket);
+                    self.act(candidate, actions);
+                }
+            }
+        }
+    }
+
+    /// Runs to the end, or to the first failure.
+    pub fn run(mut self) -> Outcome {
+        let end = (self.options.slots + HEALING_SLOTS + 1) * self.options.slot_ms + self.options.slot_ms / 2;
+        while let Some(Reverse((time, _, place))) = self.queue.pop() {
+            if time > end || self.checker.failure.is_some() || self.outcome.beyond {
+                break;
+            }
+            self.now = time;
+            let event = self.events[place].take().expect("queued once");
+            self.free.push(place);
+            self.event(event);
+        }
+        if self.checker.failure.is_none() && !self.outcome.beyond && self.options.faults != FaultSet::Beyond {
+            self.check_liveness();
+        }
+        self.outcome.height = self.newest.height;
+        self.outcome.failure = self.checker.failure.take();
+        if let Some(failure) = self.outcome.failure.clone() {
+            self.say(|| format!("FAILURE: {}", failure.what));
+        }
+        self.outcome
+    }
+
+    fn check_liveness(&mut self) {
+        let gained = self.newest.height - self.height_at_heal;
+        if gained < HEALING_SLOTS - 4 {
+            self.checker.fail(format!("in {HEALING_SLOTS} slots after healing only {gained} blocks became final"));
+        }
+        let old = self.options.slots + HEALING_SLOTS - CATCH_UP_SLOTS;
+        if let Some(offered) = self.offered.values().find(|offered| offered.known && offered.slot < old) {
+            let slot = offered.slot;
+            self.checker.fail(format!("a transfer of slot {slot} that honest minters knew is still not final"));
+        }
+        for candidate in 0..self.options.candidates {
+            let node = &self.nodes[candidate as usize];
+            let behind = self.newest.height.saturating_sub(node.version.height);
+            if node.behaviour.is_none() && behind > 2 {
+                self.checker.fail(format!("node {candidate} is {behind} heights behind after healing"));
+            }
+        }
+    }
+}
+
+fn signing_of(keys: Option<&Arc<VoteKeys>>, candidate: u32) -> AnySigning {
+    match keys {
+        Some(keys) => AnySigning::Bls(BlsSigning::new(&randomness(candidate), keys.clone())),
+        None => AnySigning::Stub(StubSigning { candidate }),
+    }
+}
