@@ -1,7 +1,7 @@
 //! The flags, and which call each verb makes.
 
 use crate::bench::BenchStore;
-use crate::{bench, inspect, snapshots};
+use crate::{bench, inspect, simulate, snapshots};
 use clap::{Args, Parser, Subcommand};
 use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
@@ -10,6 +10,7 @@ use dynemix_bench::verify::VerifyOptions;
 use dynemix_bench::{generator, machine};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::{Simd, Unavailable};
+use dynemix_simulator::options::{FaultSet, SimOptions};
 use dynemix_storage::Table;
 use std::error::Error;
 use std::io::IsTerminal;
@@ -46,9 +47,78 @@ enum Verb {
     /// Write, check and restore snapshots of the state
     #[command(subcommand)]
     Snapshot(SnapshotVerb),
+    /// Run the consensus of many nodes in virtual time, under faults drawn from a seed
+    #[command(after_help = "\
+Examples:
+  dynemix simulate --seeds 200
+  dynemix simulate --nodes 200 --seats 20 --seeds 50 --json simulate.json
+  dynemix simulate --faults none --slots 100
+  dynemix simulate --seed 7 --replay             one seed's history, line by line
+
+Exit code 1 when a seed broke a promise; the report names it.")]
+    Simulate {
+        #[command(flatten)]
+        simulate: SimulateArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// Run a bench under a sampling profiler: flame graph, hottest functions, stage times
     #[command(subcommand)]
     Profile(Profile),
+}
+
+#[derive(Debug, Args)]
+struct SimulateArgs {
+    /// First seed
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// How many seeds
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    seeds: u64,
+    /// Candidates, each a node
+    #[arg(long, value_name = "N", default_value_t = SimOptions::default().candidates)]
+    nodes: u32,
+    /// Seats drawn for a block [default: as many as nodes, 20 at most]
+    #[arg(long, value_name = "N")]
+    seats: Option<usize>,
+    /// Shards, if there are ten minters for each
+    #[arg(long, value_name = "N", default_value_t = SimOptions::default().shards)]
+    shards: usize,
+    /// Slots with faults; twelve more without follow
+    #[arg(long, value_name = "N", default_value_t = SimOptions::default().slots)]
+    slots: u64,
+    /// Transfers offered a slot
+    #[arg(long, value_name = "N", default_value_t = SimOptions::default().transfers)]
+    transfers: u64,
+    /// none, survivable, or beyond what can be survived
+    #[arg(long, value_name = "SET", default_value = "survivable", value_parser = parse_faults)]
+    faults: FaultSet,
+    /// Real BLS signatures in every seed, not in each fiftieth only
+    #[arg(long)]
+    real_signatures: bool,
+    /// Print the history of the one seed
+    #[arg(long)]
+    replay: bool,
+}
+
+fn parse_faults(name: &str) -> Result<FaultSet, String> {
+    match name {
+        "none" => Ok(FaultSet::None),
+        "survivable" => Ok(FaultSet::Survivable),
+        "beyond" => Ok(FaultSet::Beyond),
+        _ => Err("none, survivable or beyond".into()),
+    }
+}
+
+impl SimulateArgs {
+    fn options(&self) -> Result<SimOptions, String> {
+        let &SimulateArgs { seed, nodes, seats, shards, slots, transfers, faults, real_signatures, .. } = self;
+        let seats = seats.unwrap_or((nodes as usize).min(20));
+        if !(4..=5_000).contains(&nodes) || !(4..=400).contains(&seats) || shards == 0 || !(1..=1_000).contains(&transfers) || slots == 0 {
+            return Err("--nodes must be between 4 and 5000, --seats between 4 and 400, --transfers between 1 and 1000, --shards and --slots at least 1".into());
+        }
+        Ok(SimOptions { seed, candidates: nodes, seats, shards, slots, transfers, faults, real_signatures, ..SimOptions::default() })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -455,6 +525,18 @@ impl Cli {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
+            Verb::Simulate { simulate, output } => {
+                let options = simulate.options()?;
+                if simulate.replay {
+                    return simulate::replay(&options);
+                }
+                let report = simulate::simulate(&options, simulate.seeds);
+                bench::show(&report, output.json.as_deref())?;
+                match report.failures.len() {
+                    0 => Ok(()),
+                    failures => Err(format!("{failures} of {} seeds broke a promise", report.seeds).into()),
+                }
+            }
             Verb::State(StateVerb::Inspect { store, output }) => bench::show(&inspect::inspect(&store.store)?, output.json.as_deref()),
             Verb::State(StateVerb::Get { key, store, output }) => bench::show(&inspect::get(&store.store, &key)?, output.json.as_deref()),
             Verb::State(StateVerb::Verify { store, output }) => {

@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod inspect;
+mod simulate;
 mod snapshots;
 
 use clap::Parser;
