@@ -34,6 +34,13 @@ impl HashSeed {
         seed
     }
 
+    /// The seed that follows from a key.
+    pub fn from_key(key: &[u8; 32]) -> HashSeed {
+        let mut seed = HashSeed::zeroed();
+        blake3::Hasher::new_keyed(key).finalize_xof().fill(bytemuck::bytes_of_mut(&mut seed));
+        seed
+    }
+
     /// The 64-bit hash of a key.
     #[inline]
     pub fn hash(&self, key: &[u8; 32]) -> u64 {

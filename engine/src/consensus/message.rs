@@ -225,8 +225,8 @@ pub enum ShardMessage {
     WantItems(Hash, Vec<u64>),
     /// Bodies.
     Items(Vec<Arc<Item>>),
-    /// "I hold these minters' sets."
-    List(Vec<(Seat, Hash)>, Sig),
+    /// "I hold these minters' sets", with the signature of each root.
+    List(Vec<(Seat, Hash)>, Vec<Sig>, Sig),
     /// The tie-breaker's choice among disputed sets.
     Decision(Vec<(Seat, Hash)>, Sig),
     /// "This is the block."

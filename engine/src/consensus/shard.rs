@@ -11,6 +11,7 @@ use super::quorum::{shard_faults, shard_quorum};
 use super::signing::{Sig, Signing};
 use crate::block::ShardBlock;
 use crate::hash::{Hash, keyed, list_root, purpose_key};
+use crate::keyed_hash::HashSeed;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
@@ -83,12 +84,9 @@ fn list_hash(list: &[(Seat, Hash)]) -> Hash {
     keyed(&LIST_KEY, &bytes)
 }
 
-/// A short id is salted by set and receiver: nobody can prepare two transactions that share one.
-fn short_id(root: &Hash, receiver: u32, id: &Hash) -> u64 {
-    let mut bytes = [0; 36];
-    bytes[..32].copy_from_slice(id);
-    bytes[32..].copy_from_slice(&receiver.to_le_bytes());
-    u64::from_le_bytes(keyed(root, &bytes)[..8].try_into().expect("8 bytes"))
+/// Short ids are salted by set and receiver: nobody can prepare two transactions that share one.
+fn short_ids(root: &Hash, receiver: u32) -> HashSeed {
+    HashSeed::from_key(&keyed(root, &receiver.to_le_bytes()))
 }
 
 impl ShardRound {
@@ -173,7 +171,8 @@ impl ShardRound {
             }
             ShardMessage::WantSet(root) => {
                 if let Some(ids) = self.sets.get(&root) {
-                    let short = ids.iter().map(|id| short_id(&root, candidate, id)).collect();
+                    let salt = short_ids(&root, candidate);
+                    let short = ids.iter().map(|id| salt.hash(id)).collect();
                     out.push((To::Seat(from), ShardMessage::Set(root, short)));
                 }
             }
@@ -181,7 +180,8 @@ impl ShardRound {
             ShardMessage::WantItems(root, short) => {
                 let Some(ids) = self.sets.get(&root) else { return };
                 let wanted: BTreeSet<u64> = short.into_iter().collect();
-                let of = |id: &&Hash| wanted.contains(&short_id(&root, candidate, id));
+                let salt = short_ids(&root, candidate);
+                let of = |id: &&Hash| wanted.contains(&salt.hash(id));
                 let items: Vec<_> = ids.iter().filter(of).filter_map(|id| self.items.get(id).cloned()).collect();
                 out.push((To::Seat(from), ShardMessage::Items(items)));
             }
@@ -189,8 +189,9 @@ impl ShardRound {
                 self.items.extend(items.into_iter().map(|item| (item.id, item)));
                 self.complete(context);
             }
-            ShardMessage::List(list, signature) => {
+            ShardMessage::List(list, roots, signature) => {
                 if list.len() <= self.seats.len() && signed(Kind::List, list_hash(&list), &signature) {
+                    self.compare_roots(context, &list, &roots);
                     self.lists.entry(from).or_insert((list, signature));
                 }
             }
@@ -211,6 +212,17 @@ impl ShardRound {
                     }
                     Some(&first) => self.contradiction(context, from, Kind::ShardVote, first, (hash, signature)),
                 }
+            }
+        }
+    }
+
+    /// A list brings the signatures of the roots that it names: whoever told two minters different roots is found out.
+    fn compare_roots<S: Signing>(&mut self, context: &RoundContext<'_, S>, list: &[(Seat, Hash)], signatures: &[Sig]) {
+        for (&(seat, root), &signature) in list.iter().zip(signatures) {
+            let Some(&first) = self.roots.get(&seat) else { continue };
+            let candidate = self.candidate(context, seat);
+            if first.0 != root && context.signing.verify(candidate, &self.digest(context, Kind::SetRoot, root), &signature) {
+                self.contradiction(context, seat, Kind::SetRoot, first, (root, signature));
             }
         }
     }
@@ -240,7 +252,8 @@ impl ShardRound {
             return;
         }
         let me = self.candidate(context, self.seat);
-        let known: BTreeMap<u64, Hash> = self.items.keys().map(|id| (short_id(&root, me, id), *id)).collect();
+        let salt = short_ids(&root, me);
+        let known: BTreeMap<u64, Hash> = self.items.keys().map(|id| (salt.hash(id), *id)).collect();
         let ids: Vec<Hash> = short.iter().filter_map(|short| known.get(short).copied()).collect();
         let missing: BTreeSet<u64> = short.into_iter().filter(|short| !known.contains_key(short)).collect();
         let ask: Vec<u64> = missing.iter().copied().filter(|&short| self.asked.insert(short)).collect();
@@ -258,7 +271,8 @@ impl ShardRound {
         for root in roots {
             let (ids, missing) = self.partial.get_mut(&root).expect("listed above");
             if !missing.is_empty() {
-                let found: Vec<_> = self.items.keys().filter(|id| missing.remove(&short_id(&root, me, id))).copied().collect();
+                let salt = short_ids(&root, me);
+                let found: Vec<_> = self.items.keys().filter(|id| missing.remove(&salt.hash(id))).copied().collect();
                 ids.extend(found);
             }
             if missing.is_empty() {
@@ -275,10 +289,10 @@ impl ShardRound {
     /// Says which minters' sets are held.
     pub fn list<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
         let held = self.roots.iter().filter(|(_, (root, _))| self.sets.contains_key(root));
-        let list: Vec<_> = held.map(|(&seat, &(root, _))| (seat, root)).collect();
+        let (list, roots): (Vec<_>, Vec<_>) = held.map(|(&seat, &(root, signature))| ((seat, root), signature)).unzip();
         let signature = context.signing.sign(&self.digest(context, Kind::List, list_hash(&list)));
         self.lists.insert(self.seat, (list.clone(), signature));
-        out.push((To::Shard, ShardMessage::List(list, signature)));
+        out.push((To::Shard, ShardMessage::List(list, roots, signature)));
     }
 
     fn tie_breaker(&self, committee: &Committee) -> Option<Seat> {
