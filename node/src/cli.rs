@@ -90,7 +90,7 @@ struct SimulateArgs {
     /// Transfers offered a slot
     #[arg(long, value_name = "N", default_value_t = SimOptions::default().transfers)]
     transfers: u64,
-    /// none, survivable, or beyond what can be survived
+    /// none, liars (on a calm network), survivable, or beyond what can be survived
     #[arg(long, value_name = "SET", default_value = "survivable", value_parser = parse_faults)]
     faults: FaultSet,
     /// Real BLS signatures in every seed, not in each fiftieth only
@@ -104,9 +104,10 @@ struct SimulateArgs {
 fn parse_faults(name: &str) -> Result<FaultSet, String> {
     match name {
         "none" => Ok(FaultSet::None),
+        "liars" => Ok(FaultSet::Liars),
         "survivable" => Ok(FaultSet::Survivable),
         "beyond" => Ok(FaultSet::Beyond),
-        _ => Err("none, survivable or beyond".into()),
+        _ => Err("none, liars, survivable or beyond".into()),
     }
 }
 

@@ -2,9 +2,10 @@
 //! everything else.
 
 use crate::dice::Dice;
+use crate::state::fraud_item;
 use crate::world::AnySigning;
 use dynemix_engine::consensus::committee::Committee;
-use dynemix_engine::consensus::message::{Certificate, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
+use dynemix_engine::consensus::message::{Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
 use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::consensus::quorum::master_quorum;
 use dynemix_engine::consensus::signing::Signing;
@@ -174,6 +175,14 @@ impl Liar<'_> {
                     let held = vec![None; self.committee.shards.len()];
                     Message::Have { height: prepared.value.height, attempt: *attempt, held, high: Some(prepared) }
                 })
+            }
+            Message::Have { height, attempt, .. } => {
+                // An accusation of someone else, made up.
+                let member = self.committee.members[self.dice.below(self.committee.len() as u64) as usize];
+                let statements = [([1; 32], 0, vec![1; 48]), ([2; 32], 0, vec![2; 48])];
+                let (candidate, kind, height, number) = (member.candidate, Kind::First, *height, *attempt);
+                let evidence = Evidence { candidate, kind, height, number, number_second: number, shard: 0, statements };
+                Some(Message::Item(fraud_item(&evidence)))
             }
             // Another's vote, with a signature made up.
             Message::Second { height, attempt, .. } => {

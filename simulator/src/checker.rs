@@ -18,6 +18,8 @@ pub struct Failure {
 pub struct Checker {
     signed: HashMap<(u32, u8, u64, u64), (Hash, u64)>,
     seconds: HashMap<(u32, u64), BTreeMap<u64, Hash>>,
+    /// Highest attempt of a first vote.
+    firsts: HashMap<(u32, u64), u64>,
     finals: BTreeMap<u64, (Hash, u32)>,
     /// The first failure: what comes after it may follow from it.
     pub failure: Option<Failure>,
@@ -47,10 +49,15 @@ impl Checker {
         }
         match kind {
             Kind::Second => {
+                if self.firsts.get(&(candidate, height)).is_some_and(|&highest| highest > number) {
+                    self.fail(format!("node {candidate} cast a second vote of attempt {number} at height {height} after voting in a later one"));
+                }
                 self.seconds.entry((candidate, height)).or_default().insert(number, said.0);
             }
             // After a second vote, a first vote for something else needs a certificate at least as high.
             Kind::First => {
+                let highest = self.firsts.entry((candidate, height)).or_insert(number);
+                *highest = number.max(*highest);
                 let earlier = self.seconds.get(&(candidate, height)).and_then(|seconds| seconds.range(..number).next_back());
                 if let Some((&attempt, hash)) = earlier
                     && *hash != said.0

@@ -9,6 +9,8 @@ use serde::Serialize;
 pub enum FaultSet {
     /// None: every slot must be final, every transaction in the next block.
     None,
+    /// Byzantine nodes on a calm network: what they can spoil is bounded.
+    Liars,
     /// Those that must be survived.
     Survivable,
     /// More Byzantine seats than are tolerated: it may halt, and tells forks apart.
@@ -75,6 +77,8 @@ pub struct Troubles {
     pub clock_off: u64,
     /// Share of Byzantine stake, of a thousand.
     pub byzantine: u64,
+    /// Crashes right after a second vote, of a thousand votes.
+    pub crash_after_vote: u64,
     /// Milliseconds until a record is durable, at most.
     pub disk_ms: u64,
 }
@@ -92,6 +96,7 @@ impl Troubles {
             clock_ms: 0,
             clock_off: 0,
             byzantine: 0,
+            crash_after_vote: 0,
             disk_ms: 10,
         }
     }
@@ -105,9 +110,12 @@ impl Troubles {
         }
         let mut sometimes = |high: u64| if dice.chance(500) { dice.between(1, high) } else { 0 };
         let (loss, replay, partition, crash, pause) = (sometimes(300), sometimes(100), sometimes(300), sometimes(40), sometimes(40));
-        let (clock_ms, clock_off) = (sometimes(5_000), sometimes(200));
+        let (clock_ms, clock_off) = (sometimes(5_000), sometimes(300));
         let byzantine = if options.faults == FaultSet::Beyond { 450 } else { sometimes(190) };
-        let slow = sometimes(600);
+        let (slow, crash_after_vote) = (sometimes(600), sometimes(30));
+        if options.faults == FaultSet::Liars {
+            return Troubles { byzantine: 150, ..calm };
+        }
         Troubles {
             loss,
             replay,
@@ -118,6 +126,7 @@ impl Troubles {
             clock_ms,
             clock_off,
             byzantine,
+            crash_after_vote,
             disk_ms: 10 + sometimes(200),
         }
     }

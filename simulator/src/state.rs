@@ -364,9 +364,11 @@ pub fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, ex
     Item::new(bytes)
 }
 
-/// Whether an item is a transfer.
-pub fn is_transfer(item: &Item) -> bool {
-    item.bytes.first() == Some(&KIND_TRANSFER)
+/// The item of a claim of fraud, true or not.
+pub fn fraud_item(evidence: &Evidence) -> Arc<Item> {
+    let mut bytes = vec![KIND_FRAUD];
+    bytes.extend_from_slice(&evidence_bytes(evidence));
+    Item::new(bytes)
 }
 
 fn answer_digest(chain: &Hash, height: u64) -> Hash {
@@ -520,9 +522,7 @@ impl Execution for SimExecution {
             version = Rc::new(Version { height, hash, slot, seed, state, committee: Arc::new(committee), drawn, answering, barred, included });
         }
         self.version = version;
-        if !planted(Mutation::RepeatsIncluded) {
-            self.pool.retain(|id, _| !self.version.included.contains(id));
-        }
+        self.pool.retain(|id, _| !self.version.included.contains(id));
         if planted(Mutation::ForgetsUndecided) {
             self.pool.clear();
         }
@@ -537,8 +537,6 @@ impl Execution for SimExecution {
     }
 
     fn evidence_item(&mut self, evidence: &Evidence) -> Arc<Item> {
-        let mut bytes = vec![KIND_FRAUD];
-        bytes.extend_from_slice(&evidence_bytes(evidence));
-        Item::new(bytes)
+        fraud_item(evidence)
     }
 }

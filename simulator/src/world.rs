@@ -7,7 +7,7 @@ use crate::options::{FaultSet, SimOptions, Troubles};
 use crate::state::{Shared, SimExecution, Version, account_key, transfer_item};
 use dynemix_engine::chain::DYNE;
 use dynemix_engine::consensus::execution::Execution;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Message};
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, Signed};
 use dynemix_engine::consensus::minter::{Action, Minter, SignedOnce};
 use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::schedule::Schedule;
@@ -318,7 +318,12 @@ impl<'a> World<'a> {
         if let Some(record) = node.unsynced.drain(..).take(kept).last() {
             node.record = record;
         }
-        let down = self.dice.between(500, 3 * self.options.slot_ms);
+        let down = if self.dice.chance(300) { self.dice.between(20, 1_000) } else { self.dice.between(500, 3 * self.options.slot_ms) };
+        // A clock that is off is off by something else after a restart: it may have gone back.
+        if self.nodes[candidate as usize].offset_ms.unsigned_abs() > 100 {
+            let reach = self.troubles.clock_ms;
+            self.nodes[candidate as usize].offset_ms = self.dice.below(2 * reach + 1) as i64 - reach as i64;
+        }
         self.count("crashes");
         self.say(|| format!("node {candidate} crashes for {down} ms"));
         self.after(self.now, Event::Restart(candidate), down);
@@ -356,11 +361,14 @@ impl<'a> World<'a> {
                 bent
             }
         };
+        let mut voted = false;
         for (action, later) in actions {
             match action {
                 Action::Send(to, message) => {
                     if behaviour.is_none() {
                         self.checker.sends(candidate, &message);
+                        self.check_vote(candidate, &message);
+                        voted |= matches!(message, Message::Second { .. });
                     }
                     self.transmit(candidate, to, message, later);
                 }
@@ -388,6 +396,30 @@ impl<'a> World<'a> {
         if let Some(minter) = &self.nodes[candidate as usize].minter {
             self.nodes[candidate as usize].version = minter.execution.version.clone();
         }
+        if voted && self.troubles.crash_after_vote > 0 && self.dice.chance(self.troubles.crash_after_vote) {
+            self.crash(candidate);
+        }
+    }
+
+    /// A first vote is for what the voter holds, and leaves out nothing that it knows enough others to hold.
+    fn check_vote(&mut self, candidate: u32, message: &Message) {
+        let Message::First { attempt, value, justified_by, .. } = message else { return };
+        let Some(minter) = &self.nodes[candidate as usize].minter else { return };
+        let master = minter.master();
+        if master.height != value.height {
+            return;
+        }
+        let byzantine_max = 2 * (2 * master.committee.len() / 3 + 1) - master.committee.len() - 1;
+        let left_out = value.headers.iter().enumerate().find(|(shard, header)| header.is_none() && master.holders(*shard) > byzantine_max);
+        let failure = if master.blocks_of(value).is_none() {
+            Some(format!("node {candidate} voted at height {} for a block that it does not hold", value.height))
+        } else {
+            let rule = attempt % 2 == 1 && *justified_by == 0;
+            left_out.filter(|_| rule).map(|(shard, _)| format!("node {candidate} voted to leave shard {shard} empty at height {}", value.height))
+        };
+        if let Some(failure) = failure {
+            self.checker.fail(failure);
+        }
     }
 
     fn finalized(&mut self, candidate: u32, decided: &Arc<Final>) {
@@ -396,6 +428,9 @@ impl<'a> World<'a> {
             return;
         }
         self.checker.finishes(candidate, height, decided.hash);
+        if height == self.newest.height + 1 {
+            self.check_final(decided);
+        }
         let Some(minter) = &self.nodes[candidate as usize].minter else { return };
         if let Some(kept) = minter.kept_final(height) {
             self.archive.entry(height).or_insert(kept);
@@ -449,6 +484,38 @@ impl<'a> World<'a> {
         self.say(|| {
             format!("height {height} final first at node {candidate}: slot {slot}, try {attempt}, {blocks} shard-blocks, {count} transfers; next {members} seats, {shards} shards, {bad_seats} Byzantine")
         });
+    }
+
+    /// The first final certificate of a height, looked at without the code that made it.
+    fn check_final(&mut self, decided: &Final) {
+        let committee = self.newest.committee.clone();
+        let seats = committee.len();
+        let quorum = if seats < 200 { 2 * seats / 3 + 1 } else { (3 * seats).div_ceil(5) };
+        let height = decided.value.height;
+        let signers: Vec<u32> = decided.certificate.signers.iter().map(|seat| committee.members[usize::from(seat)].candidate).collect();
+        if signers.len() < quorum {
+            self.checker.fail(format!("height {height} is final with {} signers of {seats}, {quorum} are needed", signers.len()));
+        }
+        let signed = Signed { kind: Kind::Second, height, number: decided.attempt, shard: 0, justified_by: 0, hash: decided.hash };
+        let digest = signed.digest(&self.shared.chain.genesis_hash);
+        if !signing_of(self.keys.as_ref(), 0).verify_aggregate(&signers, &digest, &decided.certificate.aggregate) {
+            self.checker.fail(format!("the final certificate of height {height} does not verify"));
+        }
+        if self.options.faults == FaultSet::None && decided.attempt % 2 == 1 {
+            self.checker.fail(format!("without faults height {height} needed its second try"));
+        }
+        if self.options.faults == FaultSet::Liars && !self.healed {
+            let bad = |seat: &u16| self.nodes[committee.members[usize::from(*seat)].candidate as usize].behaviour.is_some();
+            for (shard, header) in decided.value.headers.iter().enumerate() {
+                let members = &committee.shards[shard];
+                let slot = self.schedule.slot(self.now) + 100;
+                let tie_breaker = committee.lowest(members.iter().copied(), &self.newest.seed, slot, shard as u16);
+                let few = members.iter().filter(|seat| bad(seat)).count() <= (members.len() - 1) / 3;
+                if header.is_none() && few && tie_breaker.is_some_and(|seat| !bad(&seat)) && decided.attempt / 2 == slot && slot > 102 {
+                    self.checker.fail(format!("at height {height} a few liars spoiled the block of shard {shard}"));
+                }
+            }
+        }
     }
 
     /// What happens at the start of a slot: troubles, and new transfers.
@@ -523,8 +590,11 @@ impl<'a> World<'a> {
         let seated: Vec<u32> = (0..self.options.candidates)
             .filter(|&candidate| self.nodes[candidate as usize].minter.as_ref().is_some_and(Minter::seated))
             .collect();
+        // Without crashes pools forget nothing, and clients need to speak once only where everyone always has a seat.
+        let lasting = self.troubles.crash + self.troubles.crash_after_vote == 0 && !self.healed;
+        let once = lasting && self.options.candidates as usize <= self.options.seats;
         let misses = if self.options.faults == FaultSet::None || self.healed { 0 } else { 100 };
-        for offered in self.offered.values_mut() {
+        for offered in self.offered.values_mut().filter(|offered| !once || offered.slot == slot) {
             for &candidate in &seated {
                 let node = &mut self.nodes[candidate as usize];
                 if let Some(minter) = &mut node.minter
@@ -642,6 +712,10 @@ impl<'a> World<'a> {
         if let Some(offered) = self.offered.values().find(|offered| offered.known && offered.slot < old) {
             let slot = offered.slot;
             self.checker.fail(format!("a transfer of slot {slot} that honest minters knew is still not final"));
+        }
+        let seated = self.outcome.seats.iter().filter(|&&seats| seats > 0).count();
+        if self.options.candidates as usize >= 3 * self.options.seats && self.newest.height > 30 && seated < 2 * self.options.seats {
+            self.checker.fail(format!("only {seated} different candidates had seats in {} heights", self.newest.height));
         }
         for candidate in 0..self.options.candidates {
             let node = &self.nodes[candidate as usize];

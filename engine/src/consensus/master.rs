@@ -320,13 +320,7 @@ impl MasterRound {
     /// Whether a shard is left empty of which B + 1 seats, so at least one honest, say that they hold a block.
     fn leaves_out_what_others_hold(&self, value: &Value) -> bool {
         let enough = self.committee.byzantine_max() + 1;
-        value.headers.iter().zip(&self.listed).any(|(header, listed)| {
-            let mut holders = SeatSet::default();
-            listed.values().flat_map(SeatSet::iter).for_each(|seat| {
-                holders.insert(seat);
-            });
-            header.is_none() && holders.len() >= enough
-        })
+        value.headers.iter().enumerate().any(|(shard, header)| header.is_none() && self.holders(shard) >= enough)
     }
 
     fn contradiction(&mut self, seat: Seat, kind: Kind, attempt: u64, mut statements: [(Hash, u64, Sig); 2]) {
@@ -351,7 +345,7 @@ impl MasterRound {
     ) {
         let candidate = self.committee.members[usize::from(from)].candidate;
         let timely = attempt + ATTEMPTS_KEPT > now && attempt < now + ATTEMPTS_KEPT;
-        let right_height = value.height == self.height || planted(Mutation::StaleHeightVotes);
+        let right_height = value.height == self.height;
         if right_height && timely && signing.verify(candidate, &self.signed(Kind::First, attempt, justified_by, value.hash()), &signature) {
             self.count_first(signing, from, now, attempt, value, justified_by, signature, out);
         }
@@ -373,9 +367,7 @@ impl MasterRound {
         if let Some(&(first, first_justified_by, first_signature)) = self.firsts.get(&(attempt, from)) {
             let statements = [(first, first_justified_by, first_signature), (hash, justified_by, signature)];
             self.contradiction(from, Kind::First, attempt, statements);
-            if !planted(Mutation::TwoVotesCount) {
-                return;
-            }
+            return;
         }
         self.firsts.insert((attempt, from), (hash, justified_by, signature));
         self.values.insert(hash, value.clone());
@@ -479,6 +471,15 @@ impl MasterRound {
         if self.decided.is_none() && self.final_holds(signing, decided) {
             self.decided = Some(decided.clone());
         }
+    }
+
+    /// Seats that say they hold a block of this shard.
+    pub fn holders(&self, shard: usize) -> usize {
+        let mut holders = SeatSet::default();
+        self.listed[shard].values().flat_map(SeatSet::iter).for_each(|seat| {
+            holders.insert(seat);
+        });
+        holders.len()
     }
 
     /// The shard-blocks of these hashes that are held.

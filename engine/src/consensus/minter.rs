@@ -125,6 +125,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.master.height
     }
 
+    /// The agreement of the pending height, to look at.
+    pub fn master(&self) -> &MasterRound {
+        &self.master
+    }
+
     /// Whether the node has a seat at the pending height.
     pub fn seated(&self) -> bool {
         self.master.seat.is_some()
@@ -225,9 +230,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             (Step::Try0, _) => self.master.try_0(&mut self.execution, &self.signing, attempt, &mut actions),
             (Step::Propose, _) => {
                 self.master.have(attempt, &mut actions);
+                let attempt = if planted(Mutation::VotesTwiceInAnAttempt) { attempt - 1 } else { attempt };
                 self.master.propose(&mut self.execution, &self.signing, attempt, &mut actions);
             }
-            (Step::Try1, _) => self.master.try_1(&mut self.execution, &self.signing, attempt, &mut actions),
+            (Step::Try1, _) => {
+                let attempt = if planted(Mutation::VotesTwiceInAnAttempt) { attempt - 1 } else { attempt };
+                self.master.try_1(&mut self.execution, &self.signing, attempt, &mut actions);
+            }
             _ => {}
         }
         self.say_in_shard(said);
@@ -383,7 +392,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                     let message = Message::Second { height, attempt: voted_in, hash, signature };
                     return self.keep_early(now_ms, from, height, message);
                 }
-                if let Some(seat) = seat.filter(|_| height == pending || planted(Mutation::StaleHeightVotes)) {
+                if let Some(seat) = seat.filter(|_| height == pending) {
                     self.master.hear_second(&self.signing, seat, attempt, (voted_in, hash, signature), &mut actions);
                 }
             }

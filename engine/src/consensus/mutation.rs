@@ -22,18 +22,15 @@ pub enum Mutation {
     PrepareNotVerified,
     FinalNotVerified,
     SignatureNotVerified,
-    TwoVotesCount,
-    StaleHeightVotes,
     ForgetsUndecided,
     CommitteeFromOwnView,
     SeedFromOwnView,
     SlashesWithoutProof,
-    RepeatsIncluded,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 24] = [
+    pub const ALL: [Mutation; 21] = [
         Mutation::NoLock,
         Mutation::UnlockByTime,
         Mutation::QuorumMinusOne,
@@ -51,13 +48,10 @@ impl Mutation {
         Mutation::PrepareNotVerified,
         Mutation::FinalNotVerified,
         Mutation::SignatureNotVerified,
-        Mutation::TwoVotesCount,
-        Mutation::StaleHeightVotes,
         Mutation::ForgetsUndecided,
         Mutation::CommitteeFromOwnView,
         Mutation::SeedFromOwnView,
         Mutation::SlashesWithoutProof,
-        Mutation::RepeatsIncluded,
     ];
 }
 

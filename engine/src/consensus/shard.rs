@@ -192,6 +192,9 @@ impl ShardRound {
             ShardMessage::List(list, roots, signature) => {
                 if list.len() <= self.seats.len() && signed(Kind::List, list_hash(&list), &signature) {
                     self.compare_roots(context, &list, &roots);
+                    // Whoever lists a set has it: what its own minter withholds is asked for here.
+                    let missing = list.iter().filter(|(_, root)| !self.sets.contains_key(root));
+                    out.extend(missing.map(|&(_, root)| (To::Seat(from), ShardMessage::WantSet(root))));
                     self.lists.entry(from).or_insert((list, signature));
                 }
             }
@@ -247,16 +250,19 @@ impl ShardRound {
         short: Vec<u64>,
         out: &mut Vec<(To, ShardMessage)>,
     ) {
-        let said = self.roots.values().any(|said| said.0 == root);
-        if !said || short.len() > SET_ITEMS_MAX || self.sets.contains_key(&root) || self.partial.contains_key(&root) {
+        let listed = || self.lists.values().any(|(list, _)| list.iter().any(|pair| pair.1 == root));
+        let said = self.roots.values().any(|said| said.0 == root) || listed();
+        if !said || short.len() > SET_ITEMS_MAX || self.sets.contains_key(&root) {
             return;
         }
+        // A second answer about a set means that the first did not lead to it: bodies are asked for again.
+        let again = self.partial.contains_key(&root);
         let me = self.candidate(context, self.seat);
         let salt = short_ids(&root, me);
         let known: BTreeMap<u64, Hash> = self.items.keys().map(|id| (salt.hash(id), *id)).collect();
         let ids: Vec<Hash> = short.iter().filter_map(|short| known.get(short).copied()).collect();
         let missing: BTreeSet<u64> = short.into_iter().filter(|short| !known.contains_key(short)).collect();
-        let ask: Vec<u64> = missing.iter().copied().filter(|&short| self.asked.insert(short)).collect();
+        let ask: Vec<u64> = missing.iter().copied().filter(|&short| self.asked.insert(short) || again).collect();
         self.partial.insert(root, (ids, missing));
         if !ask.is_empty() {
             out.push((To::Seat(from), ShardMessage::WantItems(root, ask)));
