@@ -11,6 +11,7 @@ use dynemix_bench::{generator, machine};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::{Simd, Unavailable};
 use dynemix_simulator::options::{FaultSet, SimOptions};
+use dynemix_simulator::takeover::TakeoverOptions;
 use dynemix_storage::Table;
 use std::error::Error;
 use std::io::IsTerminal;
@@ -53,10 +54,14 @@ Examples:
   dynemix simulate --seeds 200
   dynemix simulate --nodes 200 --seats 20 --seeds 50 --json simulate.json
   dynemix simulate --faults none --slots 100
+  dynemix simulate takeover --stake 0.02,0.1,0.2 how long shares of the stake are resisted
   dynemix simulate --seed 7 --replay             one seed's history, line by line
 
 Exit code 1 when a seed broke a promise; the report names it.")]
+    #[command(args_conflicts_with_subcommands = true)]
     Simulate {
+        #[command(subcommand)]
+        question: Option<SimulateQuestion>,
         #[command(flatten)]
         simulate: SimulateArgs,
         #[command(flatten)]
@@ -99,6 +104,55 @@ struct SimulateArgs {
     /// Print the history of the one seed
     #[arg(long)]
     replay: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum SimulateQuestion {
+    /// How long a shard and the committee resist a share of the stake, by drawing
+    #[command(after_help = "\
+Examples:
+  dynemix simulate takeover --stake 0.02,0.05,0.1,0.2,0.3
+  dynemix simulate takeover --stake 0.2 --no-bin-sort --record-shards 1 --json -")]
+    Takeover {
+        /// Shares of the stake that are bad
+        #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_values_t = [0.02, 0.05, 0.1, 0.15, 0.2, 0.3])]
+        stake: Vec<f64>,
+        /// Candidates
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        candidates: u32,
+        /// Seats of a block
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        seats: usize,
+        /// Shards
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        shards: usize,
+        /// Deal seats to shards by the seed alone
+        #[arg(long)]
+        no_bin_sort: bool,
+        /// Shards that admit a system record
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        record_shards: usize,
+        /// Draws for each share
+        #[arg(long, value_name = "N", default_value_t = 200_000)]
+        draws: u64,
+        /// Decides the draws
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+impl SimulateQuestion {
+    fn run(self) -> Result<(), Box<dyn Error>> {
+        let SimulateQuestion::Takeover { stake: stakes, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output } = self;
+        let shares = stakes.iter().all(|stake| (0.0..1.0).contains(stake));
+        if !shares || !(4..=400).contains(&seats) || !(1..=1_000_000).contains(&candidates) || seats > candidates as usize || shards == 0 || draws == 0 {
+            return Err("--stake must be shares between 0 and 1, --seats between 4 and 400 and not above --candidates (1000000 at most), --shards and --draws at least 1".into());
+        }
+        let options = TakeoverOptions { stake: 0.0, candidates, seats, shards, bin_sort: !no_bin_sort, record_shards, draws, seed };
+        bench::show(&simulate::takeovers(&options, &stakes), output.json.as_deref())
+    }
 }
 
 fn parse_faults(name: &str) -> Result<FaultSet, String> {
@@ -526,7 +580,8 @@ impl Cli {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
-            Verb::Simulate { simulate, output } => {
+            Verb::Simulate { question: Some(question), .. } => question.run(),
+            Verb::Simulate { question: None, simulate, output } => {
                 let options = simulate.options()?;
                 if simulate.replay {
                     return simulate::replay(&options);

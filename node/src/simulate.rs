@@ -4,7 +4,9 @@ use crate::bench::Shown;
 use dynemix_bench::report::{bar, facts, grouped, table};
 use dynemix_simulator::options::SimOptions;
 use dynemix_simulator::run::{SimReport, run_seeds};
+use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverReport, takeover};
 use dynemix_simulator::world::World;
+use serde::Serialize;
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 
@@ -41,6 +43,66 @@ impl Shown for SimReport {
         }
         if let Some(failed) = self.failures.first() {
             text.push_str(&format!("\n\n  see it happen: the same options with --seed {} --replay\n", failed.seed));
+        }
+        text
+    }
+}
+
+/// Several shares of stake, one question.
+#[derive(Serialize)]
+pub(crate) struct Takeovers {
+    takeovers: Vec<TakeoverReport>,
+}
+
+/// `simulate takeover`.
+pub(crate) fn takeovers(options: &TakeoverOptions, stakes: &[f64]) -> Takeovers {
+    let bar = bar(std::io::stderr().is_terminal(), options.draws * stakes.len() as u64, "draws");
+    let one = |(i, &stake): (usize, &f64)| {
+        takeover(&TakeoverOptions { stake, ..options.clone() }, |done| bar.set_position(i as u64 * options.draws + done))
+    };
+    let takeovers = stakes.iter().enumerate().map(one).collect();
+    bar.finish_and_clear();
+    Takeovers { takeovers }
+}
+
+impl Shown for Takeovers {
+    fn text(&self) -> String {
+        let Some(first) = self.takeovers.first() else { return String::new() };
+        let options = &first.options;
+        let mut text = facts(&[
+            ("drawn", format!("{} seats of {} candidates, {} shards, {} draws each", options.seats, grouped(options.candidates.into()), options.shards, grouped(options.draws))),
+            ("divided", if options.bin_sort { "by stake, in rows dealt by the seed".into() } else { "by the seed alone".into() }),
+            ("records", format!("admitted by {} shards", options.record_shards)),
+        ]);
+        text.push('\n');
+        let years = |years: Option<f64>| match years {
+            None => format!("> {:.1e}", options.draws as f64 / SLOTS_PER_YEAR),
+            Some(years) if years < 0.1 => format!("{:.1} days", years * 365.25),
+            Some(years) => format!("{years:.1}"),
+        };
+        // A bar for every factor of ten between an hour and a hundred thousand years.
+        let plot = |years: Option<f64>| {
+            let years = years.unwrap_or(options.draws as f64 / SLOTS_PER_YEAR);
+            "#".repeat((years * 8_766.0).log10().max(0.0).mul_add(3.0, 0.5) as usize)
+        };
+        let rows: Vec<_> = self
+            .takeovers
+            .iter()
+            .map(|report| {
+                vec![
+                    format!("{:.1} %", 100.0 * report.options.stake),
+                    format!("{:.4} %", 100.0 * report.captured_share),
+                    format!("{:.2} %", 100.0 * report.blocked_share),
+                    years(report.years_to_capture),
+                    years(report.years_to_beyond),
+                    format!("{:.2e}", report.censored_share),
+                ]
+            })
+            .collect();
+        text.push_str(&table(&["bad stake", "captured", "can block", "years to a capture", "years beyond B", "record censored"], &rows));
+        text.push_str("\n  years to a capture, three # a factor of ten, from an hour\n");
+        for report in &self.takeovers {
+            text.push_str(&format!("  {:>5.1} %  {}\n", 100.0 * report.options.stake, plot(report.years_to_capture)));
         }
         text
     }

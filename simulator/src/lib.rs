@@ -11,4 +11,5 @@ pub mod dice;
 pub mod options;
 pub mod run;
 pub mod state;
+pub mod takeover;
 pub mod world;

@@ -79,6 +79,8 @@ pub struct Troubles {
     pub byzantine: u64,
     /// Crashes right after a second vote, of a thousand votes.
     pub crash_after_vote: u64,
+    /// Total outages, of a thousand slots: nearly everyone crashes at one moment.
+    pub blackout: u64,
     /// Milliseconds until a record is durable, at most.
     pub disk_ms: u64,
 }
@@ -97,6 +99,7 @@ impl Troubles {
             clock_off: 0,
             byzantine: 0,
             crash_after_vote: 0,
+            blackout: 0,
             disk_ms: 10,
         }
     }
@@ -112,7 +115,7 @@ impl Troubles {
         let (loss, replay, partition, crash, pause) = (sometimes(300), sometimes(100), sometimes(300), sometimes(40), sometimes(40));
         let (clock_ms, clock_off) = (sometimes(5_000), sometimes(300));
         let byzantine = if options.faults == FaultSet::Beyond { 450 } else { sometimes(190) };
-        let (slow, crash_after_vote) = (sometimes(600), sometimes(30));
+        let (slow, crash_after_vote, blackout) = (sometimes(600), sometimes(30), sometimes(120));
         if options.faults == FaultSet::Liars {
             return Troubles { byzantine: 150, ..calm };
         }
@@ -127,6 +130,7 @@ impl Troubles {
             clock_off,
             byzantine,
             crash_after_vote,
+            blackout,
             disk_ms: 10 + sometimes(200),
         }
     }

@@ -68,6 +68,7 @@ enum Event {
     Deliver(u32, u32, Box<Message>),
     Durable(u32, u32, u64, Box<SignedOnce>),
     Restart(u32),
+    Blackout,
     Slot(u64),
 }
 
@@ -552,6 +553,11 @@ impl<'a> World<'a> {
                     self.count("pauses");
                 }
             }
+            if self.troubles.blackout > 0 && self.dice.chance(self.troubles.blackout) {
+                // Where it hurts: while votes are under way.
+                let moment = self.dice.between(self.schedule.try_0_ms, self.options.slot_ms - 1);
+                self.after(self.now, Event::Blackout, moment);
+            }
             if self.now >= self.partitioned_until && self.dice.chance(self.troubles.partition) {
                 let per_mille = self.dice.between(50, 500);
                 for node in 0..self.nodes.len() {
@@ -629,6 +635,15 @@ impl<'a> World<'a> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Slot(slot) => self.slot(slot),
+            Event::Blackout => {
+                self.count("total outages");
+                self.say(|| "a total outage".into());
+                for candidate in 0..self.options.candidates {
+                    if self.dice.chance(950) {
+                        self.crash(candidate);
+                    }
+                }
+            }
             Event::Restart(candidate) => {
                 if self.nodes[candidate as usize].minter.is_none() {
                     self.start(candidate);

@@ -22,8 +22,11 @@ const ATTEMPTS_KEPT: u64 = 6;
 pub struct Locked {
     /// Value and attempt of the lock.
     pub lock: Option<(Hash, u64)>,
-    /// Highest certificate of first votes known.
+    /// Highest certificate of first votes known whose shard-blocks are held.
     pub high: Option<Arc<Prepared>>,
+    /// The shard-blocks of that value. After an outage of everyone there must be someone who has them: a certificate without
+    /// its data would bind the committee to a block that nobody can vote for.
+    pub blocks: Vec<Arc<CertifiedBlock>>,
 }
 
 /// What the round wants done.
@@ -62,6 +65,8 @@ pub struct MasterRound {
     chain: Hash,
     seed: Hash,
     blocks: BTreeMap<Hash, Arc<CertifiedBlock>>,
+    /// The highest certificate whose shard-blocks are not all here yet.
+    without_data: Option<Arc<Prepared>>,
     listed: Vec<BTreeMap<Hash, SeatSet>>,
     firsts: BTreeMap<(u64, Seat), FirstVote>,
     seconds: BTreeMap<(u64, Seat), (Hash, Sig)>,
@@ -79,6 +84,7 @@ impl MasterRound {
     /// The round of a height. `durable` is what an earlier process of this node has locked there.
     pub fn new(chain: Hash, height: u64, committee: Arc<Committee>, seat: Option<Seat>, seed: Hash, durable: Locked) -> MasterRound {
         let shards = committee.shards.len();
+        let blocks = durable.blocks.iter().map(|block| (block.listed_hash(), block.clone())).collect();
         MasterRound {
             height,
             committee,
@@ -88,7 +94,8 @@ impl MasterRound {
             evidence: Vec::new(),
             chain,
             seed,
-            blocks: BTreeMap::new(),
+            blocks,
+            without_data: None,
             listed: vec![BTreeMap::new(); shards],
             firsts: BTreeMap::new(),
             seconds: BTreeMap::new(),
@@ -141,11 +148,42 @@ impl MasterRound {
             return false;
         }
         self.blocks.insert(block.listed_hash(), block.clone());
+        if let Some(prepared) = self.without_data.take() {
+            self.adopt(prepared);
+        }
         true
+    }
+
+    /// Takes a verified certificate for the highest, with its data; without it, remembers to do so. True if it was taken.
+    fn adopt(&mut self, prepared: Arc<Prepared>) -> bool {
+        if planted(Mutation::HighNotUpdated) || self.durable.high.as_ref().is_some_and(|high| high.attempt >= prepared.attempt) {
+            return false;
+        }
+        match self.blocks_of(&prepared.value) {
+            Some(blocks) => {
+                self.durable.blocks = blocks.into_iter().flatten().collect();
+                self.durable.high = Some(prepared);
+                true
+            }
+            None => {
+                if self.without_data.as_ref().is_none_or(|waiting| waiting.attempt < prepared.attempt) {
+                    self.without_data = Some(prepared);
+                }
+                false
+            }
+        }
+    }
+
+    /// Asks everyone for the data of a certificate that cannot be taken without it.
+    fn ask_for_data(&self, out: &mut Vec<MasterAction>) {
+        if let Some(prepared) = &self.without_data {
+            self.ask_for(&prepared.value, out);
+        }
     }
 
     /// Says what is held.
     pub fn have(&self, attempt: u64, out: &mut Vec<MasterAction>) {
+        self.ask_for_data(out);
         let held = self.held().iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
         out.push(MasterAction::Say(Message::Have { height: self.height, attempt, held, high: self.durable.high.clone() }));
     }
@@ -196,15 +234,8 @@ impl MasterRound {
 
     /// Takes over a higher certificate of first votes.
     fn raise<S: Signing>(&mut self, signing: &S, prepared: &Arc<Prepared>) -> bool {
-        if planted(Mutation::HighNotUpdated) {
-            return false;
-        }
         let higher = self.durable.high.as_ref().is_none_or(|high| high.attempt < prepared.attempt);
-        if higher && self.prepared_holds(signing, prepared) {
-            self.durable.high = Some(prepared.clone());
-            return true;
-        }
-        false
+        higher && self.prepared_holds(signing, prepared) && self.adopt(prepared.clone())
     }
 
     /// The value of the highest certificate, or the union of all that is held, and what justifies it.
@@ -382,8 +413,12 @@ impl MasterRound {
         }
         let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
         let prepared = Arc::new(Prepared { attempt, justified_by, value, hash, certificate });
-        if self.durable.high.as_ref().is_none_or(|high| high.attempt < attempt) && !planted(Mutation::HighNotUpdated) {
-            self.durable.high = Some(prepared);
+        self.adopt(prepared);
+        let held = self.durable.high.as_ref().is_some_and(|high| high.attempt >= attempt) || planted(Mutation::HighNotUpdated);
+        if !held {
+            // Locking is never owed: without the data a lock could outlive it.
+            self.ask_for_data(out);
+            return;
         }
         // Only in the attempt that it is now, and only a member: the lock becomes durable, then the second vote is said.
         let late = planted(Mutation::LateSecondVote);
