@@ -66,6 +66,13 @@ fn emptied(value: &Value) -> Arc<Value> {
     Arc::new(Value { headers: vec![None; value.headers.len()], ..value.clone() })
 }
 
+/// The value with a shard-block that nobody has.
+fn phantom(value: &Value, hash: Hash) -> Arc<Value> {
+    let mut headers = value.headers.clone();
+    headers[0] = Some(hash);
+    Arc::new(Value { headers, ..value.clone() })
+}
+
 impl Liar<'_> {
     fn sign(&self, kind: Kind, height: u64, number: u64, shard: u16, justified_by: u64, hash: Hash) -> [u8; 48] {
         self.signing.sign(&Signed { kind, height, number, shard, justified_by, hash }.digest(self.chain))
@@ -112,7 +119,7 @@ impl Liar<'_> {
                 Message::First { attempt, value, justified_by, signature }
             }
             Message::Proposal { attempt, value, prepared, .. } => {
-                let value = emptied(&value);
+                let value = if self.dice.chance(500) { emptied(&value) } else { phantom(&value, other) };
                 let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
                 let signature = self.sign(Kind::Proposal, value.height, attempt, 0, justified_by, value.hash());
                 Message::Proposal { attempt, value, prepared, signature }

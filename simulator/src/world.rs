@@ -14,7 +14,8 @@ use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKeys};
 use dynemix_engine::hash::Hash;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -44,7 +45,7 @@ impl Signing for AnySigning {
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
         match self {
             AnySigning::Stub(signing) => signing.verify(candidate, digest, signature),
-            AnySigning::Bls(signing) => signing.verify(candidate, digest, signature),
+            AnySigning::Bls(signing) => remembered((vec![candidate], *digest, *signature), || signing.verify(candidate, digest, signature)),
         }
     }
 
@@ -58,9 +59,29 @@ impl Signing for AnySigning {
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
         match self {
             AnySigning::Stub(signing) => signing.verify_aggregate(candidates, digest, aggregate),
-            AnySigning::Bls(signing) => signing.verify_aggregate(candidates, digest, aggregate),
+            AnySigning::Bls(signing) => {
+                remembered((candidates.to_vec(), *digest, *aggregate), || signing.verify_aggregate(candidates, digest, aggregate))
+            }
         }
     }
+}
+
+/// Every node comes to the same verdict about the same signature: it is worked out once.
+fn remembered(key: (Vec<u32>, Hash, Sig), verify: impl FnOnce() -> bool) -> bool {
+    thread_local! {
+        static VERDICTS: RefCell<HashMap<(Vec<u32>, Hash, Sig), bool>> = RefCell::default();
+    }
+    if let Some(verdict) = VERDICTS.with_borrow(|verdicts| verdicts.get(&key).copied()) {
+        return verdict;
+    }
+    let verdict = verify();
+    VERDICTS.with_borrow_mut(|verdicts| {
+        if verdicts.len() > 50_000 {
+            verdicts.clear();
+        }
+        verdicts.insert(key, verdict)
+    });
+    verdict
 }
 
 enum Event {

@@ -7,7 +7,7 @@ use dynemix_simulator::world::World;
 use std::time::Instant;
 
 /// Seeds that are tried for a fault at most.
-const SEEDS_MAX: u64 = 300;
+const SEEDS_MAX: u64 = 400;
 
 fn found(mutation: Mutation) -> Option<(u64, String)> {
     plant(Some(mutation));

@@ -1,0 +1,55 @@
+//! Golden vectors of what all nodes must draw, divide and hash alike: `docs/vectors/consensus.json`.
+
+use dynemix_engine::consensus::committee::{Committee, record_shards, shard_of};
+use dynemix_engine::consensus::draw::{Lots, draw, next_seed};
+use dynemix_engine::consensus::message::{Kind, Signed, Value};
+use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
+use serde_json::json;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn draws_committees_and_digests_are_what_the_vectors_say() {
+    let seed = [0x42; 32];
+    let stakes: Vec<u64> = (0..50).map(|candidate| 1_000_000_000 / (candidate + 5)).collect();
+    let drawn = draw(&mut Lots::new(&seed, b'd', 7), &stakes, 23);
+    let minters: Vec<_> = drawn.iter().map(|&candidate| (candidate, stakes[candidate as usize])).collect();
+    let committee = Committee::new(7, &seed, &minters, 2);
+    let sender = |number: u8| [number; 32];
+    let signed = Signed { kind: Kind::First, height: 7, number: 15, shard: 0, justified_by: 14, hash: [9; 32] };
+    let value = Value {
+        height: 7,
+        parent: [1; 32],
+        slot: 12,
+        headers: vec![Some([2; 32]), None],
+        quilt: [3; 32],
+        parent_root: [4; 32],
+        seed: [5; 32],
+        committee_next: [6; 32],
+    };
+    let mut lots = Lots::new(&seed, b'x', 1);
+    let quorums = [1, 4, 10, 20, 67, 100, 199, 200, 399].map(|seats| [seats, master_quorum(seats), byzantine_max(seats), shard_quorum(seats)]);
+    let candidates = |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect::<Vec<_>>();
+    let shards: Vec<_> = committee.shards.iter().map(candidates).collect();
+    let found = json!({
+        "lots_below_1000": (0..8).map(|_| lots.below(1_000)).collect::<Vec<_>>(),
+        "drawn": drawn,
+        "shards": shards,
+        "committee_hash": hex(&committee.hash()),
+        "lowest_seat": committee.lowest(0..23, &seed, 15, 0),
+        "next_seed": hex(&next_seed(&seed, [&[1u8; 48][..], &[2u8; 48][..]].into_iter())),
+        "shard_of_sender": (0..8).map(|number| shard_of(&seed, &sender(number), 5)).collect::<Vec<_>>(),
+        "record_shards": record_shards(&seed, &[8; 32], 9).collect::<Vec<_>>(),
+        "first_vote_digest": hex(&signed.digest(&[7; 32])),
+        "value_hash": hex(&value.hash()),
+        "quorums_seats_master_byzantine_shard": quorums,
+    });
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/consensus.json");
+    if std::env::var_os("DYNEMIX_BLESS").is_some() {
+        std::fs::write(path, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
+    }
+    let expected: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(found, expected, "DYNEMIX_BLESS=1 rewrites the vectors; a change of them is another chain");
+}
