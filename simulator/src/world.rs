@@ -167,6 +167,9 @@ pub struct World<'a> {
     busy: BTreeSet<u64>,
     partitioned_until: u64,
     healed: bool,
+    /// Whether no pool is ever lost in this run.
+    lasting: bool,
+    certified: BTreeSet<Hash>,
     height_at_heal: u64,
     trace: Option<&'a mut dyn FnMut(String)>,
 }
@@ -210,6 +213,8 @@ impl<'a> World<'a> {
             busy: BTreeSet::new(),
             partitioned_until: 0,
             healed: false,
+            lasting: false,
+            certified: BTreeSet::new(),
             height_at_heal: 0,
             trace,
             options: options.clone(),
@@ -232,6 +237,9 @@ impl<'a> World<'a> {
             });
         }
         world.corrupt();
+        let Troubles { crash, crash_after_vote, blackout, .. } = world.troubles;
+        let forgets = world.nodes.iter().any(|node| node.behaviour == Some(Behaviour::Amnesia));
+        world.lasting = crash + crash_after_vote + blackout == 0 && !forgets;
         let troubles = format!("{:?}", world.troubles);
         world.say(|| troubles);
         for candidate in 0..options.candidates {
@@ -410,7 +418,9 @@ impl<'a> World<'a> {
                     let delay = 1 + self.dice.below(self.troubles.disk_ms);
                     self.after(self.now, Event::Durable(candidate, start, ticket, Box::new(record)), delay);
                 }
-                Action::Certified(_) => {}
+                Action::Certified(block) => {
+                    self.certified.insert(block.block.hash());
+                }
                 Action::Finalized(decided) => self.finalized(candidate, &decided),
             }
         }
@@ -523,6 +533,9 @@ impl<'a> World<'a> {
         if !signing_of(self.keys.as_ref(), 0).verify_aggregate(&signers, &digest, &decided.certificate.aggregate) {
             self.checker.fail(format!("the final certificate of height {height} does not verify"));
         }
+        if let Some(header) = decided.value.headers.iter().flatten().find(|header| !self.certified.contains(*header)) {
+            self.checker.fail(format!("height {height} lists {:02x}{:02x}.., the hash of no certified shard-block", header[0], header[1]));
+        }
         if self.options.faults == FaultSet::None && decided.attempt % 2 == 1 {
             self.checker.fail(format!("without faults height {height} needed its second try"));
         }
@@ -618,8 +631,7 @@ impl<'a> World<'a> {
             .filter(|&candidate| self.nodes[candidate as usize].minter.as_ref().is_some_and(Minter::seated))
             .collect();
         // Without crashes pools forget nothing, and clients need to speak once only where everyone always has a seat.
-        let lasting = self.troubles.crash + self.troubles.crash_after_vote == 0 && !self.healed;
-        let once = lasting && self.options.candidates as usize <= self.options.seats;
+        let once = self.lasting && self.options.candidates as usize <= self.options.seats;
         let misses = if self.options.faults == FaultSet::None || self.healed { 0 } else { 100 };
         for offered in self.offered.values_mut().filter(|offered| !once || offered.slot == slot) {
             for &candidate in &seated {
