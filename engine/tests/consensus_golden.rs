@@ -30,7 +30,8 @@ fn draws_committees_and_digests_are_what_the_vectors_say() {
         committee_next: [6; 32],
     };
     let mut lots = Lots::new(&seed, b'x', 1);
-    let quorums = [1, 4, 10, 20, 67, 100, 199, 200, 399].map(|seats| [seats, master_quorum(seats), byzantine_max(seats), shard_quorum(seats)]);
+    let quorums =
+        [1, 4, 10, 20, 67, 100, 199, 200, 399].map(|seats| [seats, master_quorum(seats), byzantine_max(seats), shard_quorum(seats)]);
     let candidates = |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect::<Vec<_>>();
     let shards: Vec<_> = committee.shards.iter().map(candidates).collect();
     let found = json!({

@@ -147,7 +147,13 @@ impl SimulateQuestion {
     fn run(self) -> Result<(), Box<dyn Error>> {
         let SimulateQuestion::Takeover { stake: stakes, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output } = self;
         let shares = stakes.iter().all(|stake| (0.0..1.0).contains(stake));
-        if !shares || !(4..=400).contains(&seats) || !(1..=1_000_000).contains(&candidates) || seats > candidates as usize || shards == 0 || draws == 0 {
+        if !shares
+            || !(4..=400).contains(&seats)
+            || !(1..=1_000_000).contains(&candidates)
+            || seats > candidates as usize
+            || shards == 0
+            || draws == 0
+        {
             return Err("--stake must be shares between 0 and 1, --seats between 4 and 400 and not above --candidates (1000000 at most), --shards and --draws at least 1".into());
         }
         let options = TakeoverOptions { stake: 0.0, candidates, seats, shards, bin_sort: !no_bin_sort, record_shards, draws, seed };

@@ -14,8 +14,19 @@ impl Shown for SimReport {
     fn text(&self) -> String {
         let mut text = facts(&[
             ("seeds", grouped(self.seeds)),
-            ("simulated", format!("{:.1} hours in {:.1} s, {:.0} x real time", self.simulated_hours, self.wall_seconds, self.times_real_time)),
-            ("final", format!("{} blocks, {} transfers; {} slots without a block", grouped(self.heights), grouped(self.transfers), grouped(self.slots_lost))),
+            (
+                "simulated",
+                format!("{:.1} hours in {:.1} s, {:.0} x real time", self.simulated_hours, self.wall_seconds, self.times_real_time),
+            ),
+            (
+                "final",
+                format!(
+                    "{} blocks, {} transfers; {} slots without a block",
+                    grouped(self.heights),
+                    grouped(self.transfers),
+                    grouped(self.slots_lost)
+                ),
+            ),
             (
                 "shards",
                 format!(
@@ -70,7 +81,16 @@ impl Shown for Takeovers {
         let Some(first) = self.takeovers.first() else { return String::new() };
         let options = &first.options;
         let mut text = facts(&[
-            ("drawn", format!("{} seats of {} candidates, {} shards, {} draws each", options.seats, grouped(options.candidates.into()), options.shards, grouped(options.draws))),
+            (
+                "drawn",
+                format!(
+                    "{} seats of {} candidates, {} shards, {} draws each",
+                    options.seats,
+                    grouped(options.candidates.into()),
+                    options.shards,
+                    grouped(options.draws)
+                ),
+            ),
             ("divided", if options.bin_sort { "by stake, in rows dealt by the seed".into() } else { "by the seed alone".into() }),
             ("records", format!("admitted by {} shards", options.record_shards)),
         ]);

@@ -142,15 +142,15 @@ impl Liar<'_> {
     /// To three it sends its set, to the others a list without it, and the like.
     fn lie_about_sets(&mut self, to: u32, message: Message) -> Message {
         match message {
-            Message::Shard { height, slot, shard, message: ShardMessage::Set(root, mut short) } if to % 3 != 0 => {
+            Message::Shard { height, slot, shard, message: ShardMessage::Set(root, mut short) } if !to.is_multiple_of(3) => {
                 short.truncate(short.len() / 2);
                 Message::Shard { height, slot, shard, message: ShardMessage::Set(root, short) }
             }
-            Message::Shard { height, slot, shard, message: ShardMessage::Items(_) } if to % 3 != 0 => {
+            Message::Shard { height, slot, shard, message: ShardMessage::Items(_) } if !to.is_multiple_of(3) => {
                 Message::Shard { height, slot, shard, message: ShardMessage::Items(Vec::new()) }
             }
             Message::Have { height, attempt, held, high } => {
-                let held = if to % 2 == 0 { held } else { vec![None; held.len()] };
+                let held = if to.is_multiple_of(2) { held } else { vec![None; held.len()] };
                 Message::Have { height, attempt, held, high }
             }
             message => message,

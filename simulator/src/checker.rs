@@ -50,7 +50,9 @@ impl Checker {
         match kind {
             Kind::Second => {
                 if self.firsts.get(&(candidate, height)).is_some_and(|&highest| highest > number) {
-                    self.fail(format!("node {candidate} cast a second vote of attempt {number} at height {height} after voting in a later one"));
+                    self.fail(format!(
+                        "node {candidate} cast a second vote of attempt {number} at height {height} after voting in a later one"
+                    ));
                 }
                 self.seconds.entry((candidate, height)).or_default().insert(number, said.0);
             }
@@ -63,7 +65,10 @@ impl Checker {
                     && *hash != said.0
                     && said.1 < attempt
                 {
-                    self.fail(format!("node {candidate} left its lock at height {height}: {attempt} for {}, justified by {}", number, said.1));
+                    self.fail(format!(
+                        "node {candidate} left its lock at height {height}: {attempt} for {}, justified by {}",
+                        number, said.1
+                    ));
                 }
             }
             _ => {}
@@ -74,7 +79,8 @@ impl Checker {
     pub fn finishes(&mut self, candidate: u32, height: u64, hash: Hash) {
         let (first, by) = *self.finals.entry(height).or_insert((hash, candidate));
         if first != hash {
-            self.failure = Some(Failure { what: format!("fork at height {height}: nodes {by} and {candidate} hold different blocks"), fork: true });
+            self.failure =
+                Some(Failure { what: format!("fork at height {height}: nodes {by} and {candidate} hold different blocks"), fork: true });
         }
     }
 }

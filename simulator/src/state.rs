@@ -56,6 +56,12 @@ pub struct Version {
     pub included: BTreeSet<Hash>,
 }
 
+/// Signs the answer to being drawn.
+pub type SignAnswer = Rc<dyn Fn(&Hash) -> [u8; 48]>;
+/// Parent, shard, slot, root of the items' ids.
+type BuildKey = (Hash, usize, u64, Hash);
+/// Parent and shard-blocks.
+type ValueKey = (Hash, Vec<Option<Hash>>);
 type Built = (ShardBlock, Vec<Arc<Item>>, Vec<u8>);
 
 /// What all nodes share: the chain, and what has been computed once.
@@ -67,9 +73,9 @@ pub struct Shared {
     seats: usize,
     shards: usize,
     versions: RefCell<HashMap<Hash, Rc<Version>>>,
-    built: RefCell<HashMap<(Hash, usize, u64, Hash), Rc<Built>>>,
+    built: RefCell<HashMap<BuildKey, Rc<Built>>>,
     checked: RefCell<HashMap<(Hash, Hash), bool>>,
-    values: RefCell<HashMap<(Hash, Vec<Option<Hash>>), Rc<Value>>>,
+    values: RefCell<HashMap<ValueKey, Rc<Value>>>,
     scratch: RefCell<(Arena, Executor, Dice)>,
     /// Checks signatures in records; signs for nobody.
     pub signing: Box<dyn DynSigning>,
@@ -146,8 +152,12 @@ impl Shared {
 
     /// Draws candidates for a height: as many more than seats as have not answered of late.
     fn draw(&self, seed: &Hash, height: u64, barred: &BTreeSet<u32>, answering: u64) -> Vec<u32> {
-        let stakes: Vec<u64> =
-            self.stakes.iter().enumerate().map(|(candidate, &stake)| if barred.contains(&(candidate as u32)) { 0 } else { stake }).collect();
+        let stakes: Vec<u64> = self
+            .stakes
+            .iter()
+            .enumerate()
+            .map(|(candidate, &stake)| if barred.contains(&(candidate as u32)) { 0 } else { stake })
+            .collect();
         let count = (self.seats as u64 * 1_000_000).div_ceil(answering.max(250_000)) as usize;
         draw(&mut Lots::new(seed, b'd', height), &stakes, count)
     }
@@ -419,7 +429,7 @@ fn evidence_of(bytes: &[u8]) -> Option<Evidence> {
 pub struct SimExecution {
     shared: Rc<Shared>,
     candidate: u32,
-    sign_answer: Rc<dyn Fn(&Hash) -> [u8; 48]>,
+    sign_answer: SignAnswer,
     /// The newest final state.
     pub version: Rc<Version>,
     pool: BTreeMap<Hash, Arc<Item>>,
@@ -427,7 +437,7 @@ pub struct SimExecution {
 
 impl SimExecution {
     /// A node at a state, with an empty pool.
-    pub fn new(shared: Rc<Shared>, candidate: u32, version: Rc<Version>, sign_answer: Rc<dyn Fn(&Hash) -> [u8; 48]>) -> SimExecution {
+    pub fn new(shared: Rc<Shared>, candidate: u32, version: Rc<Version>, sign_answer: SignAnswer) -> SimExecution {
         SimExecution { shared, candidate, sign_answer, version, pool: BTreeMap::new() }
     }
 
@@ -515,11 +525,17 @@ impl Execution for SimExecution {
     fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]) -> Vec<Arc<Item>> {
         let mut version = self.shared.apply(&self.version, value, blocks);
         if planted(Mutation::CommitteeFromOwnView) && self.candidate % 2 == 1 {
-            let committee = Committee::new(version.height + 1, &[0; 32], &version.committee.members.iter().map(|m| (m.candidate, m.stake)).collect::<Vec<_>>(), 1);
+            let committee = Committee::new(
+                version.height + 1,
+                &[0; 32],
+                &version.committee.members.iter().map(|m| (m.candidate, m.stake)).collect::<Vec<_>>(),
+                1,
+            );
             let Version { height, hash, slot, seed, answering, .. } = *version;
             let (state, drawn, barred) = (version.state.clone(), version.drawn.clone(), version.barred.clone());
             let included = version.included.clone();
-            version = Rc::new(Version { height, hash, slot, seed, state, committee: Arc::new(committee), drawn, answering, barred, included });
+            version =
+                Rc::new(Version { height, hash, slot, seed, state, committee: Arc::new(committee), drawn, answering, barred, included });
         }
         self.version = version;
         self.pool.retain(|id, _| !self.version.included.contains(id));

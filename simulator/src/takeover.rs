@@ -79,7 +79,11 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
         let divided: Vec<Vec<u32>> = if bin_sort {
             let minters: Vec<_> = drawn.iter().map(|&candidate| (candidate, stakes[candidate as usize])).collect();
             let committee = Committee::new(number, &hash, &minters, shards);
-            committee.shards.iter().map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect()).collect()
+            committee
+                .shards
+                .iter()
+                .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
+                .collect()
         } else {
             for i in (1..drawn.len()).rev() {
                 drawn.swap(i, dice.below(i as u64 + 1) as usize);
@@ -142,8 +146,16 @@ mod tests {
 
     #[test]
     fn simulated_rates_are_the_analytic_ones() {
-        let options =
-            TakeoverOptions { stake: 0.2, candidates: 1_000, seats: 20, shards: 2, bin_sort: false, record_shards: 3, draws: 60_000, seed: 1 };
+        let options = TakeoverOptions {
+            stake: 0.2,
+            candidates: 1_000,
+            seats: 20,
+            shards: 2,
+            bin_sort: false,
+            record_shards: 3,
+            draws: 60_000,
+            seed: 1,
+        };
         let report = takeover(&options, |_| {});
         // Ten seats, 20 % bad: about 0.086 % captured, 12 % blocked.
         let (captured, blocked) = (tail(1_000, 200, 10, 7), tail(1_000, 200, 10, 4));

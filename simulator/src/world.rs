@@ -13,8 +13,8 @@ use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKeys};
 use dynemix_engine::hash::Hash;
-use std::cmp::Reverse;
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,10 +66,13 @@ impl Signing for AnySigning {
     }
 }
 
+/// Signers, digest, signature.
+type Verdict = (Vec<u32>, Hash, Sig);
+
 /// Every node comes to the same verdict about the same signature: it is worked out once.
-fn remembered(key: (Vec<u32>, Hash, Sig), verify: impl FnOnce() -> bool) -> bool {
+fn remembered(key: Verdict, verify: impl FnOnce() -> bool) -> bool {
     thread_local! {
-        static VERDICTS: RefCell<HashMap<(Vec<u32>, Hash, Sig), bool>> = RefCell::default();
+        static VERDICTS: RefCell<HashMap<Verdict, bool>> = RefCell::default();
     }
     if let Some(verdict) = VERDICTS.with_borrow(|verdicts| verdicts.get(&key).copied()) {
         return verdict;
@@ -223,7 +226,8 @@ impl<'a> World<'a> {
         for _ in 0..options.candidates {
             let off = world.dice.chance(world.troubles.clock_off);
             let reach = 2 * world.troubles.clock_ms;
-            let offset_ms = if off { world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64 } else { world.dice.below(100) as i64 };
+            let offset_ms =
+                if off { world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64 } else { world.dice.below(100) as i64 };
             world.nodes.push(Node {
                 minter: None,
                 start: 0,
@@ -345,7 +349,7 @@ impl<'a> World<'a> {
         }
         // Of the records under way, the first few may have reached the disk.
         let kept = self.dice.below(node.unsynced.len() as u64 + 1) as usize;
-        if let Some(record) = node.unsynced.drain(..).take(kept).last() {
+        if let Some(record) = node.unsynced.drain(..).take(kept).next_back() {
             node.record = record;
         }
         let down = if self.dice.chance(300) { self.dice.between(20, 1_000) } else { self.dice.between(500, 3 * self.options.slot_ms) };
@@ -447,7 +451,9 @@ impl<'a> World<'a> {
             Some(format!("node {candidate} voted at height {} for a block that it does not hold", value.height))
         } else {
             let rule = attempt % 2 == 1 && *justified_by == 0;
-            left_out.filter(|_| rule).map(|(shard, _)| format!("node {candidate} voted to leave shard {shard} empty at height {}", value.height))
+            left_out
+                .filter(|_| rule)
+                .map(|(shard, _)| format!("node {candidate} voted to leave shard {shard} empty at height {}", value.height))
         };
         if let Some(failure) = failure {
             self.checker.fail(failure);

@@ -45,7 +45,10 @@ fn whatever_must_be_survived_is_survived() {
 
 #[test]
 fn liars_on_a_calm_network_spoil_no_more_than_their_part() {
-    promises_hold(&all(SimOptions { seed: 2_000, slots: 30, transfers: 30, faults: FaultSet::Liars, ..SimOptions::default() }, seeds() / 10));
+    promises_hold(&all(
+        SimOptions { seed: 2_000, slots: 30, transfers: 30, faults: FaultSet::Liars, ..SimOptions::default() },
+        seeds() / 10,
+    ));
 }
 
 #[test]

@@ -148,7 +148,8 @@ mod tests {
     #[test]
     fn shards_are_of_one_size_and_of_like_stake() {
         for minters in 1..120usize {
-            let drawn: Vec<_> = (0..minters as u32).map(|candidate| (candidate * 7 % 131, 1_000_000 / (u64::from(candidate) + 1))).collect();
+            let drawn: Vec<_> =
+                (0..minters as u32).map(|candidate| (candidate * 7 % 131, 1_000_000 / (u64::from(candidate) + 1))).collect();
             let committee = Committee::new(5, &[3; 32], &drawn, 8);
             assert_eq!(committee.shards.len(), shard_count(minters, 8));
             let sizes: Vec<_> = committee.shards.iter().map(Vec::len).collect();

@@ -130,10 +130,13 @@ mod tests {
         }
         assert_eq!((first[0], first[5]), (0, 0));
         // Chi-square over the five with stake; 4 degrees of freedom, 99.9 % lie below 18.5.
-        let chi: f64 = [1, 2, 3, 4, 6].map(|i: usize| {
-            let expected = 20_000.0 * stakes[i] as f64 / 100.0;
-            (f64::from(first[i]) - expected).powi(2) / expected
-        }).iter().sum();
+        let chi: f64 = [1, 2, 3, 4, 6]
+            .map(|i: usize| {
+                let expected = 20_000.0 * stakes[i] as f64 / 100.0;
+                (f64::from(first[i]) - expected).powi(2) / expected
+            })
+            .iter()
+            .sum();
         assert!(chi < 18.5, "{chi}: {first:?}");
         assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &stakes, 9).len(), 5, "all that have stake");
         assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &[], 9), []);

@@ -47,6 +47,8 @@ struct Tally {
 }
 
 type FirstVote = (Hash, u64, Sig);
+/// A proposal: the value, what justifies it, and the signature.
+pub type Proposed = (Arc<Value>, Option<Arc<Prepared>>, Sig);
 
 /// The state of one node at one height; of a member if it has a seat.
 pub struct MasterRound {
@@ -73,7 +75,7 @@ pub struct MasterRound {
     first_tallies: BTreeMap<(u64, Hash, u64), (Tally, Arc<Value>)>,
     second_tallies: BTreeMap<(u64, Hash), Tally>,
     values: BTreeMap<Hash, Arc<Value>>,
-    proposals: BTreeMap<(u64, Seat), (Arc<Value>, Option<Arc<Prepared>>, Sig)>,
+    proposals: BTreeMap<(u64, Seat), Proposed>,
     first_signed: u64,
     second_signed: u64,
     second_pending: Option<(u64, Hash)>,
@@ -301,15 +303,14 @@ impl MasterRound {
         signing: &S,
         from: Seat,
         attempt: u64,
-        value: Arc<Value>,
-        prepared: Option<Arc<Prepared>>,
-        signature: Sig,
+        (value, prepared, signature): Proposed,
         out: &mut Vec<MasterAction>,
     ) {
         let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
         let hash = value.hash();
         let candidate = self.committee.members[usize::from(from)].candidate;
-        if value.height != self.height || !signing.verify(candidate, &self.signed(Kind::Proposal, attempt, justified_by, hash), &signature) {
+        if value.height != self.height || !signing.verify(candidate, &self.signed(Kind::Proposal, attempt, justified_by, hash), &signature)
+        {
             return;
         }
         if let Some((first, first_prepared, first_signature)) = self.proposals.get(&(attempt, from)) {
@@ -459,15 +460,7 @@ impl MasterRound {
         }
     }
 
-    fn count_second<S: Signing>(
-        &mut self,
-        signing: &S,
-        from: Seat,
-        attempt: u64,
-        hash: Hash,
-        signature: Sig,
-        out: &mut Vec<MasterAction>,
-    ) {
+    fn count_second<S: Signing>(&mut self, signing: &S, from: Seat, attempt: u64, hash: Hash, signature: Sig, out: &mut Vec<MasterAction>) {
         if let Some(&(first, first_signature)) = self.seconds.get(&(attempt, from)) {
             self.contradiction(from, Kind::Second, attempt, [(first, 0, first_signature), (hash, 0, signature)]);
             return;

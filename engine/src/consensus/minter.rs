@@ -339,7 +339,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                     return self.keep_early(now_ms, from, height, Message::Shard { height, slot, shard, message: message.clone() });
                 }
                 let Some(seat) = seat else { return };
-                let Some(round) = self.shard.as_mut().filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard)) else {
+                let Some(round) = self.shard.as_mut().filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard))
+                else {
                     return;
                 };
                 let mut said = Vec::new();
@@ -374,7 +375,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                     return self.keep_early(now_ms, from, height, Message::Proposal { attempt, value, prepared, signature });
                 }
                 if let Some(seat) = seat {
-                    self.master.hear_proposal(&self.signing, seat, attempt, value, prepared, signature, &mut actions);
+                    self.master.hear_proposal(&self.signing, seat, attempt, (value, prepared, signature), &mut actions);
                 }
             }
             Message::First { attempt: voted_in, value, justified_by, signature } => {

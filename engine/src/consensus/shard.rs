@@ -5,7 +5,7 @@
 //! follow the tie-breaker, whom the seed chooses.
 
 use super::committee::{Committee, Seat};
-use super::message::{CertifiedBlock, Certificate, Evidence, Item, Kind, SeatSet, ShardMessage, Signed};
+use super::message::{Certificate, CertifiedBlock, Evidence, Item, Kind, SeatSet, ShardMessage, Signed};
 use super::mutation::{Mutation, planted};
 use super::quorum::{shard_faults, shard_quorum};
 use super::signing::{Sig, Signing};
@@ -40,6 +40,9 @@ pub struct RoundContext<'a, S> {
     pub signing: &'a S,
 }
 
+/// The own block: header, its hash, items, patch.
+type Built = (ShardBlock, Hash, Vec<Arc<Item>>, Vec<u8>);
+
 /// The state of one minter in one round.
 pub struct ShardRound {
     /// Height.
@@ -64,7 +67,7 @@ pub struct ShardRound {
     lists: BTreeMap<Seat, (Vec<(Seat, Hash)>, Sig)>,
     decision: Option<Vec<(Seat, Hash)>>,
     votes: BTreeMap<Seat, (Hash, Sig)>,
-    built: Option<(ShardBlock, Hash, Vec<Arc<Item>>, Vec<u8>)>,
+    built: Option<Built>,
     /// The round's outcome, once there is one.
     pub certified: Option<Arc<CertifiedBlock>>,
     /// Contradictions that were seen.
@@ -242,14 +245,7 @@ impl ShardRound {
     }
 
     /// Of a set that is told in short ids: which are known, and which bodies to ask for, each from one minter only.
-    fn take_set<S>(
-        &mut self,
-        context: &RoundContext<'_, S>,
-        from: Seat,
-        root: Hash,
-        short: Vec<u64>,
-        out: &mut Vec<(To, ShardMessage)>,
-    ) {
+    fn take_set<S>(&mut self, context: &RoundContext<'_, S>, from: Seat, root: Hash, short: Vec<u64>, out: &mut Vec<(To, ShardMessage)>) {
         let listed = || self.lists.values().any(|(list, _)| list.iter().any(|pair| pair.1 == root));
         let said = self.roots.values().any(|said| said.0 == root) || listed();
         if !said || short.len() > SET_ITEMS_MAX || self.sets.contains_key(&root) {
