@@ -73,6 +73,11 @@ fn phantom(value: &Value, hash: Hash) -> Arc<Value> {
     Arc::new(Value { headers, ..value.clone() })
 }
 
+/// The value with one shard-block in every place, and a place too many.
+fn doubled(value: &Value) -> Arc<Value> {
+    Arc::new(Value { headers: vec![value.headers.iter().flatten().next().copied(); value.headers.len() + 1], ..value.clone() })
+}
+
 impl Liar<'_> {
     fn sign(&self, kind: Kind, height: u64, number: u64, shard: u16, justified_by: u64, hash: Hash) -> [u8; 48] {
         self.signing.sign(&Signed { kind, height, number, shard, justified_by, hash }.digest(self.chain))
@@ -119,7 +124,11 @@ impl Liar<'_> {
                 Message::First { attempt, value, justified_by, signature }
             }
             Message::Proposal { attempt, value, prepared, .. } => {
-                let value = if self.dice.chance(500) { emptied(&value) } else { phantom(&value, other) };
+                let value = match self.dice.below(3) {
+                    0 => emptied(&value),
+                    1 => phantom(&value, other),
+                    _ => doubled(&value),
+                };
                 let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
                 let signature = self.sign(Kind::Proposal, value.height, attempt, 0, justified_by, value.hash());
                 Message::Proposal { attempt, value, prepared, signature }

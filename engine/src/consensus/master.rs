@@ -126,13 +126,15 @@ impl MasterRound {
         held
     }
 
-    /// The blocks that a value lists; none unless all are held.
+    /// The blocks that a value lists; none unless all are held and each stands in its own shard's place: a liar's value may
+    /// list one block twice, or more places than there are shards.
     pub fn blocks_of(&self, value: &Value) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
-        let block = |header: &Option<Hash>| match header {
+        let block = |(shard, header): (usize, &Option<Hash>)| match header {
             None => Some(None),
-            Some(hash) => self.blocks.get(hash).cloned().map(Some),
+            Some(hash) => self.blocks.get(hash).filter(|block| block.block.shard as usize == shard).cloned().map(Some),
         };
-        value.headers.iter().map(block).collect()
+        let shaped = value.headers.len() == self.committee.shards.len();
+        shaped.then(|| value.headers.iter().enumerate().map(block).collect()).flatten()
     }
 
     /// Listed blocks of a value that are missing here.
@@ -279,7 +281,7 @@ impl MasterRound {
 
     fn ask_for(&self, value: &Value, out: &mut Vec<MasterAction>) {
         let missing = self.missing(&value.headers);
-        if !missing.is_empty() {
+        if !missing.is_empty() && missing.len() <= self.committee.shards.len() {
             out.push(MasterAction::Say(Message::WantBlocks(self.height, missing)));
         }
     }
@@ -297,15 +299,20 @@ impl MasterRound {
         out.push(MasterAction::Say(Message::Proposal { attempt, value, prepared, signature }));
     }
 
-    /// Hears a proposal.
+    /// Hears a proposal; `now` is the own attempt.
     pub fn hear_proposal<S: Signing>(
         &mut self,
         signing: &S,
         from: Seat,
+        now: u64,
         attempt: u64,
         (value, prepared, signature): Proposed,
         out: &mut Vec<MasterAction>,
     ) {
+        // Of another time: not kept, or proposals for all attempts to come would fill the memory.
+        if attempt + ATTEMPTS_KEPT <= now || attempt >= now + ATTEMPTS_KEPT {
+            return;
+        }
         let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
         let hash = value.hash();
         let candidate = self.committee.members[usize::from(from)].candidate;

@@ -369,13 +369,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 // Who still asks about an old height has missed its end.
                 _ => self.tell_final(from, height),
             },
-            Message::Proposal { attempt, value, prepared, signature } => {
+            Message::Proposal { attempt: proposed_in, value, prepared, signature } => {
                 if value.height > pending {
                     let height = value.height;
-                    return self.keep_early(now_ms, from, height, Message::Proposal { attempt, value, prepared, signature });
+                    return self.keep_early(now_ms, from, height, Message::Proposal { attempt: proposed_in, value, prepared, signature });
                 }
                 if let Some(seat) = seat {
-                    self.master.hear_proposal(&self.signing, seat, attempt, (value, prepared, signature), &mut actions);
+                    self.master.hear_proposal(&self.signing, seat, attempt, proposed_in, (value, prepared, signature), &mut actions);
                 }
             }
             Message::First { attempt: voted_in, value, justified_by, signature } => {
