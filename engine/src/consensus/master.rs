@@ -508,10 +508,10 @@ impl MasterRound {
         }
     }
 
-    /// Seats that say they hold a block of this shard.
+    /// Seats that say they hold a block of this shard; none for a shard that there is not.
     pub fn holders(&self, shard: usize) -> usize {
         let mut holders = SeatSet::default();
-        self.listed[shard].values().flat_map(SeatSet::iter).for_each(|seat| {
+        self.listed.get(shard).into_iter().flat_map(BTreeMap::values).flat_map(SeatSet::iter).for_each(|seat| {
             holders.insert(seat);
         });
         holders.len()
