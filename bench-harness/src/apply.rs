@@ -100,7 +100,7 @@ pub fn random_quilt(choices: &mut Choices, accounts: u64, entries: usize, height
     if let Some(last) = credits.amounts.last_mut() {
         *last += spent - given;
     }
-    Quilt { height, slot, parent_root, delta: Delta { debits, credits, ..Delta::default() } }
+    Quilt { height, slot, parent_root, delta: Delta { debits, credits, ..Delta::default() }, ..Quilt::default() }
 }
 
 /// Measures; `progress` hears how many of how many rounds are done.

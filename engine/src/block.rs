@@ -1,6 +1,6 @@
 //! A shard-block: which transactions, from which parent, with which effect.
 
-use crate::hash::{Hash, keyed, list_root, purpose_key};
+use crate::hash::{FAN_OUT, Hash, keyed, list_path, list_path_holds, list_root, purpose_key};
 use std::sync::LazyLock;
 
 static BLOCK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix shard-block v1"));
@@ -63,4 +63,19 @@ impl ShardBlock {
 pub fn transactions_root(ids: &mut Vec<Hash>) -> Hash {
     debug_assert!(ids.is_sorted_by(|a, b| a < b), "ids ascend strictly");
     list_root(&TRANSACTION_NODE_KEY, ids)
+}
+
+/// The path of one transaction of a shard-block with these ids.
+///
+/// # Panics
+/// When there is none at this place.
+pub fn transaction_path(ids: &[Hash], place: usize) -> Vec<[Hash; FAN_OUT]> {
+    list_path(&TRANSACTION_NODE_KEY, ids, place)
+}
+
+impl ShardBlock {
+    /// Whether the transaction of this id stands at this place of the block, by its path.
+    pub fn holds(&self, id: &Hash, place: u32, path: &[[Hash; FAN_OUT]]) -> bool {
+        list_path_holds(&TRANSACTION_NODE_KEY, id, place as usize, self.transactions as usize, path, &self.transactions_root)
+    }
 }

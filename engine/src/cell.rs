@@ -16,6 +16,10 @@ pub const CELL_VERSION: u8 = 1;
 pub const OUTPUTS_MAX: u16 = 100;
 /// Bytes of a further output in a MultiTransfer's payload: recipient key 32, amount 8.
 pub const OUTPUT_BYTES: usize = 40;
+/// Bytes of a Stake's payload: voting key 96, proof of possession 48.
+pub const STAKE_PAYLOAD_BYTES: usize = 144;
+/// Bytes of a name at most.
+pub const NAME_BYTES_MAX: usize = 32;
 /// The largest payload of any kind.
 pub const PAYLOAD_BYTES_MAX: usize = (OUTPUTS_MAX as usize - 1) * OUTPUT_BYTES;
 
@@ -79,6 +83,12 @@ pub enum Kind {
     Transfer = 1,
     /// One sender, 2 to [`OUTPUTS_MAX`] outputs; each further output costs the chain's fee.
     MultiTransfer = 2,
+    /// Gives the sender's account a name, for good; `amount` is locked with it. The payload is the name.
+    Register = 3,
+    /// Puts `amount` at stake. `recipient` names one of the last ancestors, the payload is voting key and proof of possession.
+    Stake = 6,
+    /// Takes `amount` from the stake. `recipient` names one of the last ancestors.
+    Unstake = 7,
 }
 
 impl Kind {
@@ -87,6 +97,9 @@ impl Kind {
         match number {
             1 => Some(Kind::Transfer),
             2 => Some(Kind::MultiTransfer),
+            3 => Some(Kind::Register),
+            6 => Some(Kind::Stake),
+            7 => Some(Kind::Unstake),
             _ => None,
         }
     }
@@ -114,6 +127,11 @@ impl Cell {
         signed[32..].copy_from_slice(self.signed_part());
         *blake3::hash(&signed).as_bytes()
     }
+}
+
+/// What a cell says of its payload: BLAKE3, or zero of none.
+pub fn payload_hash(payload: &[u8]) -> Hash {
+    if payload.is_empty() { [0; 32] } else { *blake3::hash(payload).as_bytes() }
 }
 
 /// The further outputs in a payload whose length has been checked to be a multiple of [`OUTPUT_BYTES`].

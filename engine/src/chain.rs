@@ -2,6 +2,7 @@
 
 use crate::cell::Key;
 use crate::hash::Hash;
+use crate::system::tables::GenesisMinter;
 use serde::{Deserialize, Serialize};
 
 /// Units of one dyne.
@@ -28,6 +29,53 @@ pub struct ChainParameters {
     pub expires_window_slots: u64,
     /// Transactions of one shard-block at most.
     pub block_transactions_max: u32,
+    /// What consensus goes by.
+    #[serde(default)]
+    pub consensus: ConsensusParameters,
+}
+
+/// What consensus goes by, fixed at genesis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConsensusParameters {
+    /// Seats that are drawn for a height, if all who are drawn answer.
+    pub seats: u32,
+    /// Shards at most; fewer while there are fewer than ten minters for each.
+    pub shards_max: u32,
+    /// Transactions of a block for which one more shard is opened.
+    pub shard_transactions: u32,
+    /// The first height in quilt mode: patches travel instead of blocks, and what is received matures for [`MATURITY_HEIGHTS`].
+    pub quilt_from_height: u64,
+    /// Units issued for each height, to who minted it.
+    pub emission: u64,
+    /// Units that are locked with a name.
+    pub register_reserve: u64,
+    /// Units of the smallest addition to a stake.
+    pub stake_min: u64,
+}
+
+/// W: heights after which what was received in quilt mode can be spent.
+pub const MATURITY_HEIGHTS: u64 = 2;
+
+impl ConsensusParameters {
+    /// W at a height: 0 in blockchain mode.
+    pub fn maturity(&self, height: u64) -> u64 {
+        if height >= self.quilt_from_height { MATURITY_HEIGHTS } else { 0 }
+    }
+}
+
+impl Default for ConsensusParameters {
+    fn default() -> Self {
+        ConsensusParameters {
+            seats: 20,
+            shards_max: 2,
+            shard_transactions: 1,
+            quilt_from_height: u64::MAX,
+            emission: 100 * DYNE,
+            register_reserve: 10 * DYNE,
+            stake_min: DYNE,
+        }
+    }
 }
 
 impl Default for ChainParameters {
@@ -38,6 +86,7 @@ impl Default for ChainParameters {
             output_fee: DYNE / 100,
             expires_window_slots: 4_096,
             block_transactions_max: 1 << 20,
+            consensus: ConsensusParameters::default(),
         }
     }
 }
@@ -61,13 +110,31 @@ pub fn transaction_prefix(genesis_hash: &Hash) -> Prefix {
 impl Chain {
     /// The chain with these parameters and these genesis accounts, in order of index.
     pub fn new(parameters: ChainParameters, accounts: &[(Key, u64)]) -> Chain {
-        let ChainParameters { slot_ms, amount_min, output_fee, expires_window_slots, block_transactions_max } = parameters;
+        Self::with_minters(parameters, accounts, &[])
+    }
+
+    /// The same, with those who mint from the start.
+    pub fn with_minters(parameters: ChainParameters, accounts: &[(Key, u64)], minters: &[GenesisMinter]) -> Chain {
+        let ChainParameters { slot_ms, amount_min, output_fee, expires_window_slots, block_transactions_max, consensus } = parameters;
+        let ConsensusParameters { seats, shards_max, shard_transactions, quilt_from_height, emission, register_reserve, stake_min } =
+            consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
         for number in [slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)] {
             hasher.update(&number.to_le_bytes());
         }
+        for number in [seats, shards_max, shard_transactions] {
+            hasher.update(&number.to_le_bytes());
+        }
+        for number in [quilt_from_height, emission, register_reserve, stake_min] {
+            hasher.update(&number.to_le_bytes());
+        }
         for (key, balance) in accounts {
             hasher.update(key).update(&balance.to_le_bytes());
+        }
+        for GenesisMinter { account, name, stake, key, endpoint } in minters {
+            hasher.update(&account.to_le_bytes()).update(&stake.to_le_bytes()).update(&**key);
+            hasher.update(&endpoint.address).update(&endpoint.port.to_le_bytes()).update(&endpoint.transport_key);
+            hasher.update(&[name.len() as u8]).update(name);
         }
         let genesis_hash = *hasher.finalize().as_bytes();
         Chain { parameters, genesis_hash, transaction_prefix: transaction_prefix(&genesis_hash) }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here looks at the state or at a signature; both come later and cost more.
 
-use crate::cell::{CELL_VERSION, Cell, Kind, OUTPUT_BYTES, OUTPUTS_MAX, payload_outputs};
+use crate::cell::{CELL_VERSION, Cell, Kind, NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES, payload_hash, payload_outputs};
 use crate::chain::{ChainParameters, SUPPLY_GENESIS};
 use crate::refusal::Refusal;
 
@@ -44,6 +44,24 @@ pub fn check(cell: &Cell, payload: &[u8], parameters: &ChainParameters, slot: u6
                 return Err(Refusal::PayloadMismatch);
             }
         }
+        Kind::Register => {
+            check_payload(cell, payload, (1..=NAME_BYTES_MAX).contains(&payload.len()))?;
+            if cell.recipient != [0; 32] || cell.amount != parameters.consensus.register_reserve || !name_acceptable(payload) {
+                return Err(Refusal::NameInvalid);
+            }
+        }
+        Kind::Stake => {
+            check_payload(cell, payload, payload.len() == STAKE_PAYLOAD_BYTES)?;
+            if cell.amount < parameters.consensus.stake_min {
+                return Err(Refusal::AmountBelowMinimum);
+            }
+        }
+        Kind::Unstake => {
+            check_payload(cell, payload, payload.is_empty())?;
+            if cell.amount == 0 {
+                return Err(Refusal::AmountBelowMinimum);
+            }
+        }
         Kind::MultiTransfer => {
             if !(2..=OUTPUTS_MAX).contains(&cell.outputs) {
                 return Err(Refusal::OutputCount);
@@ -59,6 +77,25 @@ pub fn check(cell: &Cell, payload: &[u8], parameters: &ChainParameters, slot: u6
     }
     check_expiry(cell.expires_slot, parameters, slot)?;
     cost(cell, payload, parameters)
+}
+
+/// Of the kinds without outputs: the count says so, and the payload is the one committed to.
+fn check_payload(cell: &Cell, payload: &[u8], fits: bool) -> Result<(), Refusal> {
+    match (cell.outputs, fits && payload_hash(payload) == cell.payload_hash) {
+        (0, true) => Ok(()),
+        (0, false) => Err(Refusal::PayloadMismatch),
+        _ => Err(Refusal::OutputCount),
+    }
+}
+
+/// Whether bytes can be a user's name: 1 to 32 of `a-z 0-9 . _ -`, a letter first, no dot, dash or underscore last. One way to
+/// write it, and nothing that looks like something else.
+pub fn name_acceptable(name: &[u8]) -> bool {
+    let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+    name.len() <= NAME_BYTES_MAX
+        && name.first().is_some_and(u8::is_ascii_lowercase)
+        && name.last().is_some_and(plain)
+        && name.iter().all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// Whether `expires_slot` lies in the window that begins at `slot`.
@@ -80,6 +117,16 @@ pub fn check_expiry(expires_slot: u64, parameters: &ChainParameters, slot: u64) 
 /// # Errors
 /// [`Refusal::AmountBelowMinimum`] or [`Refusal::AmountOverflow`] (more than the whole supply).
 pub fn cost(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> Result<Cost, Refusal> {
+    match Kind::from_number(cell.kind) {
+        // What is locked or staked leaves the balance like an output.
+        Some(Kind::Register | Kind::Stake) => {
+            let total = Some(cell.amount).filter(|&amount| amount <= SUPPLY_GENESIS).ok_or(Refusal::AmountOverflow)?;
+            return Ok(Cost { outputs: total, fee: 0 });
+        }
+        // What is taken from the stake is not taken from the balance.
+        Some(Kind::Unstake) => return Ok(Cost { outputs: 0, fee: 0 }),
+        _ => {}
+    }
     let mut outputs = 0u64;
     for amount in std::iter::once(cell.amount).chain(payload_outputs(payload).map(|output| output.amount)) {
         if amount < parameters.amount_min {
@@ -130,6 +177,31 @@ mod tests {
         assert_eq!(refusal(|cell| cell.amount = 999_999), Some(Refusal::AmountBelowMinimum));
         assert_eq!(refusal(|cell| cell.amount = u64::MAX), Some(Refusal::AmountOverflow));
         assert_eq!(refusal(|cell| cell.amount = SUPPLY_GENESIS + 1), Some(Refusal::AmountOverflow));
+    }
+
+    #[test]
+    fn what_consensus_needs_has_its_forms() {
+        let parameters = ChainParameters::default();
+        let with = |kind: u8, amount: u64, payload: &[u8]| {
+            let cell = Cell { kind, amount, outputs: 0, payload_hash: payload_hash(payload), ..transfer() };
+            check(&cell, payload, &parameters, SLOT)
+        };
+        let reserve = parameters.consensus.register_reserve;
+        assert_eq!(with(3, reserve, b"ada"), Ok(Cost { outputs: reserve, fee: 0 }));
+        assert_eq!(with(3, reserve - 1, b"ada"), Err(Refusal::NameInvalid));
+        for name in [&b"Ada"[..], b"4da", b"ada-", b"a da", b"ad\xc3\xa4"] {
+            assert_eq!(with(3, reserve, name), Err(Refusal::NameInvalid), "{name:?}");
+        }
+        assert_eq!(with(3, reserve, &[b'a'; 33]), Err(Refusal::PayloadMismatch));
+        let stake = parameters.consensus.stake_min;
+        assert_eq!(with(6, stake, &[1; 144]), Ok(Cost { outputs: stake, fee: 0 }));
+        assert_eq!(with(6, stake - 1, &[1; 144]), Err(Refusal::AmountBelowMinimum));
+        assert_eq!(with(6, SUPPLY_GENESIS + 1, &[1; 144]), Err(Refusal::AmountOverflow));
+        assert_eq!(with(6, stake, &[1; 143]), Err(Refusal::PayloadMismatch));
+        assert_eq!(with(7, 1, &[]), Ok(Cost { outputs: 0, fee: 0 }));
+        assert_eq!(with(7, 0, &[]), Err(Refusal::AmountBelowMinimum));
+        let cell = Cell { kind: 7, outputs: 1, amount: 1, ..transfer() };
+        assert_eq!(check(&cell, &[], &parameters, SLOT), Err(Refusal::OutputCount));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! [`execution::Execution`].
 
 pub mod committee;
+pub mod custody;
 pub mod draw;
 pub mod execution;
 pub mod master;

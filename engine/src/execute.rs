@@ -12,12 +12,49 @@ use crate::quilt::fill_created;
 use crate::state::{AccountIndex, State, StateMemory};
 use rayon::prelude::*;
 
+/// A delta in the making: entries in any order.
+#[derive(Default)]
+pub(crate) struct DeltaBuilder {
+    pub debits: Vec<(AccountIndex, u64)>,
+    pub credits: Vec<(AccountIndex, u64)>,
+    pub created: Vec<(Key, u64)>,
+}
+
+impl DeltaBuilder {
+    pub(crate) fn clear(&mut self) {
+        self.debits.clear();
+        self.credits.clear();
+        self.created.clear();
+    }
+
+    /// An output, to an account or to a key that has none.
+    pub(crate) fn credit(&mut self, account: Option<AccountIndex>, key: &Key, amount: u64) {
+        match account {
+            Some(account) => self.credits.push((account, amount)),
+            None => self.created.push((*key, amount)),
+        }
+    }
+
+    /// Fills the columns of `delta`.
+    ///
+    /// # Panics
+    /// When an account is debited twice.
+    pub(crate) fn finish(&mut self, delta: &mut Delta) {
+        // Sorting by account and amount leaves no choice to the sorter: equal entries are equal.
+        self.debits.par_sort_unstable();
+        self.credits.par_sort_unstable();
+        self.created.par_sort_unstable();
+        assert!(self.debits.is_sorted_by(|a, b| a.0 < b.0), "a sender acts once a block");
+        delta.debits.fill_merged(&self.debits);
+        delta.credits.fill_merged(&self.credits);
+        fill_created(delta, &self.created);
+    }
+}
+
 /// Buffers that execution reuses from block to block.
 #[derive(Default)]
 pub struct Executor {
-    debits: Vec<(AccountIndex, u64)>,
-    credits: Vec<(AccountIndex, u64)>,
-    created: Vec<(Key, u64)>,
+    builder: DeltaBuilder,
 }
 
 /// What a transaction of the block does: where it stands and where its first output goes.
@@ -33,11 +70,12 @@ pub struct Item {
 impl Executor {
     /// Buffers for blocks of up to `transactions_max` transfers.
     pub fn with_capacity(transactions_max: usize) -> Executor {
-        Executor {
+        let builder = DeltaBuilder {
             debits: Vec::with_capacity(transactions_max),
             credits: Vec::with_capacity(transactions_max),
             created: Vec::with_capacity(transactions_max / 16),
-        }
+        };
+        Executor { builder }
     }
 
     /// Fills `delta` with the effect of `block` on `state`.
@@ -53,9 +91,7 @@ impl Executor {
         delta: &mut Delta,
     ) {
         delta.clear();
-        self.debits.clear();
-        self.credits.clear();
-        self.created.clear();
+        self.builder.clear();
         for (i, item) in block.iter().enumerate() {
             if let Some(ahead) = block.get(i + 8) {
                 arena.prefetch(&ahead.slot);
@@ -63,27 +99,14 @@ impl Executor {
             let (cell, note) = (arena.cell(&item.slot), arena.note(&item.slot));
             let payload = arena.payload(&item.slot);
             let cost = cost(cell, payload, parameters).expect("a transaction in a block has been checked");
-            self.debits.push((note.account, cost.total()));
+            self.builder.debits.push((note.account, cost.total()));
             delta.fees += cost.fee;
-            match item.recipient {
-                Some(account) => self.credits.push((account, cell.amount)),
-                None => self.created.push((cell.recipient, cell.amount)),
-            }
+            self.builder.credit(item.recipient, &cell.recipient, cell.amount);
             for output in payload_outputs(payload) {
-                match state.find(&output.recipient) {
-                    Some(account) => self.credits.push((account, output.amount)),
-                    None => self.created.push((output.recipient, output.amount)),
-                }
+                self.builder.credit(state.find(&output.recipient), &output.recipient, output.amount);
             }
         }
-        // Sorting by account and amount leaves no choice to the sorter: equal entries are equal.
-        self.debits.par_sort_unstable();
-        self.credits.par_sort_unstable();
-        self.created.par_sort_unstable();
-        assert!(self.debits.is_sorted_by(|a, b| a.0 < b.0), "a sender acts once a block");
-        delta.debits.fill_merged(&self.debits);
-        delta.credits.fill_merged(&self.credits);
-        fill_created(delta, &self.created);
+        self.builder.finish(delta);
         let (debits, credits) = delta.sums();
         assert_eq!(debits, credits, "a block moves money and makes none");
     }

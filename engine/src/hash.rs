@@ -60,9 +60,67 @@ pub fn list_root(node_key: &Hash, leaves: &mut Vec<Hash>) -> Hash {
     keyed(node_key, &top)
 }
 
+/// The path of one leaf of the tree of [`list_root`]: on each level the group that it is in.
+///
+/// # Panics
+/// When there is no such leaf.
+pub fn list_path(node_key: &Hash, leaves: &[Hash], index: usize) -> Vec<[Hash; FAN_OUT]> {
+    assert!(index < leaves.len(), "there is such a leaf");
+    let mut path = Vec::new();
+    let (mut level, mut at) = (leaves.to_vec(), index);
+    while level.len() > 1 {
+        let group = |group: &[Hash]| {
+            let mut children = [[0u8; 32]; FAN_OUT];
+            children[..group.len()].copy_from_slice(group);
+            children
+        };
+        let groups: Vec<_> = level.chunks(FAN_OUT).map(group).collect();
+        path.push(groups[at / FAN_OUT]);
+        level = groups.iter().map(|children| keyed(node_key, bytemuck::bytes_of(children))).collect();
+        at /= FAN_OUT;
+    }
+    path
+}
+
+/// Whether a path leads from `leaf` at `index` to the root of a list of `count` leaves.
+pub fn list_path_holds(node_key: &Hash, leaf: &Hash, index: usize, count: usize, path: &[[Hash; FAN_OUT]], root: &Hash) -> bool {
+    let (mut hash, mut at, mut width) = (*leaf, index, count);
+    if index >= count {
+        return false;
+    }
+    for children in path {
+        if width <= 1 || children[at % FAN_OUT] != hash {
+            return false;
+        }
+        hash = keyed(node_key, bytemuck::bytes_of(children));
+        (at, width) = (at / FAN_OUT, width.div_ceil(FAN_OUT));
+    }
+    let mut top = [0u8; 40];
+    top[..32].copy_from_slice(&hash);
+    top[32..].copy_from_slice(&(count as u64).to_le_bytes());
+    width == 1 && keyed(node_key, &top) == *root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_leads_from_its_leaf_to_the_root_and_from_no_other() {
+        let key = purpose_key("test");
+        for count in [1usize, 2, 15, 16, 17, 255, 257, 300] {
+            let leaves: Vec<Hash> = (0..count).map(|leaf| keyed(&key, &leaf.to_le_bytes())).collect();
+            let root = list_root(&key, &mut leaves.clone());
+            for index in [0, count / 2, count - 1] {
+                let path = list_path(&key, &leaves, index);
+                assert!(list_path_holds(&key, &leaves[index], index, count, &path, &root));
+                assert!(!list_path_holds(&key, &leaves[index], index + 1, count, &path, &root));
+                assert!(!list_path_holds(&key, &[9; 32], index, count, &path, &root));
+                assert!(!list_path_holds(&key, &leaves[index], index, count + 1, &path, &root));
+                assert!(path.is_empty() || !list_path_holds(&key, &leaves[index], index, count, &path[1..], &root));
+            }
+        }
+    }
 
     #[test]
     fn many_hashes_at_once_are_the_same_hashes() {

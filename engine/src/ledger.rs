@@ -13,7 +13,7 @@
 
 use crate::arena::{Arena, Slot};
 use crate::block::{ShardBlock, transactions_root};
-use crate::cell::{Key, payload_outputs};
+use crate::cell::{Key, Kind, payload_outputs};
 use crate::chain::Chain;
 use crate::check::{check_expiry, cost};
 use crate::execute::{Executor, Item};
@@ -123,6 +123,10 @@ impl<M: StateMemory> Ledger<M> {
                 };
                 let hot = self.state.hot(account);
                 let cell = arena.cell(&slot);
+                if !matches!(Kind::from_number(cell.kind), Some(Kind::Transfer | Kind::MultiTransfer)) {
+                    refused.push((slot, Refusal::NeedsConsensus));
+                    continue;
+                }
                 let cost = cost(cell, arena.payload(&slot), &self.chain.parameters);
                 // Only the next one is held against the balance now: an earlier one may change it for a successor.
                 if cell.sequence == u64::from(hot.sequence) && cost.map_or(true, |cost| cost.total() > hot.balance) {
@@ -257,7 +261,7 @@ impl<M: StateMemory> Ledger<M> {
         let (height, parent_root) = (header.height + 1, header.root);
         let mut delta = std::mem::take(&mut self.patch.delta);
         self.executor.execute(&self.block, &self.arena, &self.state, &self.chain.parameters, &mut delta);
-        self.patch = Patch { height, slot, shard, parent_root, delta };
+        self.patch = Patch { height, slot, shard, parent_root, delta, records: Vec::new() };
         self.patch_bytes.clear();
         self.patch.encode(&mut self.patch_bytes);
         self.ids.clear();

@@ -39,6 +39,7 @@ pub mod quilt;
 pub mod refusal;
 pub mod ring;
 pub mod state;
+pub mod system;
 pub mod topology;
 pub mod varint;
 pub mod verify;

@@ -4,22 +4,24 @@
 //! columns as differences and variable-length integers:
 //!
 //! ```text
-//!   patch    version 1 | height v | slot v | shard v | parent root 32 | delta
+//!   patch    version | height v | slot v | shard v | parent root 32 | delta | records v, each: bytes v, record
 //!   delta    debits v, credits v, created v, fees v             v: LEB128, shortest form
 //!            debit accounts:  first v, then (difference - 1) v
-//!            debit amounts v   each also steps the account's sequence by one
+//!            debit amounts v   each also steps the account's sequence by one; 0 where nothing but that happens
 //!            credit accounts, credit amounts likewise
 //!            created keys 32 each, strictly ascending; created amounts v
+//!   record   what the block changes beside balances, see [`crate::system::record`]; in strictly ascending order of bytes
 //! ```
 
 use crate::cell::Key;
 use crate::hash::{Hash, keyed, purpose_key};
 use crate::state::AccountIndex;
+use crate::system::record::Record;
 use crate::varint::{self, VarintError};
 use std::sync::LazyLock;
 
 /// Version of the wire forms of patch and quilt.
-pub const DELTA_VERSION: u8 = 1;
+pub const DELTA_VERSION: u8 = 2;
 
 static PATCH_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix patch v1"));
 
@@ -28,7 +30,7 @@ static PATCH_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix patch v
 pub struct Changes {
     /// Which accounts.
     pub accounts: Vec<AccountIndex>,
-    /// Units, none of them 0.
+    /// Units. A credit is never 0; a debit of 0 only steps the sequence.
     pub amounts: Vec<u64>,
 }
 
@@ -85,7 +87,7 @@ impl Changes {
         }
     }
 
-    fn decode(&mut self, count: usize, bytes: &mut &[u8]) -> Result<(), DeltaError> {
+    fn decode(&mut self, count: usize, zero_allowed: bool, bytes: &mut &[u8]) -> Result<(), DeltaError> {
         self.clear();
         self.accounts.reserve(count);
         self.amounts.reserve(count);
@@ -96,14 +98,14 @@ impl Changes {
             self.accounts.push(account as AccountIndex);
             next = account + 1;
         }
-        read_amounts(&mut self.amounts, count, bytes)
+        read_amounts(&mut self.amounts, count, zero_allowed, bytes)
     }
 }
 
-fn read_amounts(amounts: &mut Vec<u64>, count: usize, bytes: &mut &[u8]) -> Result<(), DeltaError> {
+fn read_amounts(amounts: &mut Vec<u64>, count: usize, zero_allowed: bool, bytes: &mut &[u8]) -> Result<(), DeltaError> {
     for _ in 0..count {
         match varint::read(bytes)? {
-            0 => return Err(DeltaError::AmountZero),
+            0 if !zero_allowed => return Err(DeltaError::AmountZero),
             amount => amounts.push(amount),
         }
     }
@@ -121,7 +123,7 @@ pub struct Delta {
     pub created_keys: Vec<Key>,
     /// What each of them starts with.
     pub created_amounts: Vec<u64>,
-    /// Units that go to the fee pool.
+    /// Units that go to the pool.
     pub fees: u64,
 }
 
@@ -152,6 +154,12 @@ pub enum DeltaError {
     /// New keys out of order or repeated.
     #[error("new keys are not strictly ascending")]
     KeyOrder,
+    /// Records out of order or repeated.
+    #[error("records are not strictly ascending")]
+    RecordOrder,
+    /// Bytes that are no record.
+    #[error("a record is not well formed")]
+    Record,
     /// A shard or slot number out of range.
     #[error("a number in the header is out of range")]
     HeaderRange,
@@ -205,8 +213,8 @@ impl Delta {
             *count = read as usize;
         }
         self.fees = varint::read(bytes)?;
-        self.debits.decode(counts[0], bytes)?;
-        self.credits.decode(counts[1], bytes)?;
+        self.debits.decode(counts[0], true, bytes)?;
+        self.credits.decode(counts[1], false, bytes)?;
         self.created_keys.reserve(counts[2]);
         for _ in 0..counts[2] {
             let (key, rest) = bytes.split_first_chunk::<32>().ok_or(DeltaError::Truncated)?;
@@ -216,7 +224,7 @@ impl Delta {
             self.created_keys.push(*key);
             *bytes = rest;
         }
-        read_amounts(&mut self.created_amounts, counts[2], bytes)
+        read_amounts(&mut self.created_amounts, counts[2], false, bytes)
     }
 }
 
@@ -250,6 +258,8 @@ pub struct Patch {
     pub parent_root: Hash,
     /// The changes.
     pub delta: Delta,
+    /// What changes beside balances, in strictly ascending order of their bytes.
+    pub records: Vec<Record>,
 }
 
 impl Patch {
@@ -261,6 +271,32 @@ impl Patch {
         }
         out.extend_from_slice(&self.parent_root);
         self.delta.encode(out);
+        varint::write(out, self.records.len() as u64);
+        let mut record_bytes = Vec::new();
+        for record in &self.records {
+            record_bytes.clear();
+            record.encode(&mut record_bytes);
+            varint::write(out, record_bytes.len() as u64);
+            out.extend_from_slice(&record_bytes);
+        }
+    }
+
+    fn decode_records(&mut self, entries_max: usize, bytes: &mut &[u8]) -> Result<(), DeltaError> {
+        let count = varint::read(bytes)?;
+        if count > entries_max as u64 || count > bytes.len() as u64 {
+            return Err(DeltaError::TooMany(count));
+        }
+        let mut last: &[u8] = &[];
+        for _ in 0..count {
+            let length = varint::read(bytes)?;
+            let (record, rest) = usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length)).ok_or(DeltaError::Truncated)?;
+            if record <= last {
+                return Err(DeltaError::RecordOrder);
+            }
+            self.records.push(Record::decode(record).ok_or(DeltaError::Record)?);
+            (last, *bytes) = (record, rest);
+        }
+        Ok(())
     }
 
     /// Reads the wire form of untrusted bytes: well formed afterwards, not yet valid against a state.
@@ -274,6 +310,7 @@ impl Patch {
         patch.shard = u32::try_from(varint::read(bytes)?).map_err(|_| DeltaError::HeaderRange)?;
         patch.parent_root = read_hash(bytes)?;
         patch.delta.decode(entries_max, bytes)?;
+        patch.decode_records(entries_max, bytes)?;
         at_end(bytes)?;
         Ok(patch)
     }

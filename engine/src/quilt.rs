@@ -1,6 +1,6 @@
 //! A quilt: the patches of a block, merged. Applied to the parent state it gives the next one, on every node.
 //!
-//! Wire form: `version 1 | height v | slot v | parent root 32 | delta`, the delta as in [`crate::patch`].
+//! Wire form: `version | height v | slot v | parent root 32 | released v | issued v | delta`, the delta as in [`crate::patch`].
 
 use crate::hash::{Hash, keyed, purpose_key};
 use crate::patch::{DELTA_VERSION, Delta, DeltaError, Patch, at_end, read_hash, read_version};
@@ -19,7 +19,11 @@ pub struct Quilt {
     pub slot: u64,
     /// Root of the state before it.
     pub parent_root: Hash,
-    /// The changes.
+    /// Units that come out of the pool, to be credited.
+    pub released: u64,
+    /// Units that come into being, in the pool.
+    pub issued: u64,
+    /// The changes. Its fees go into the pool.
     pub delta: Delta,
 }
 
@@ -49,8 +53,8 @@ pub enum MergeError {
 impl Quilt {
     /// The quilt of a block with only this patch.
     pub fn from_patch(patch: Patch) -> Quilt {
-        let Patch { height, slot, shard: _, parent_root, delta } = patch;
-        Quilt { height, slot, parent_root, delta }
+        let Patch { height, slot, shard: _, parent_root, delta, records: _ } = patch;
+        Quilt { height, slot, parent_root, delta, ..Quilt::default() }
     }
 
     /// Merges the patches of a block. The order of the patches does not matter.
@@ -87,7 +91,14 @@ impl Quilt {
         let mut created: Vec<_> = created.map(|(key, &amount)| (*key, amount)).collect();
         created.sort_unstable();
         fill_created(&mut delta, &created);
-        Ok(Quilt { height, slot, parent_root, delta })
+        Ok(Quilt { height, slot, parent_root, delta, ..Quilt::default() })
+    }
+
+    /// Units that come from somewhere (debits, the pool), and units that go somewhere (credits, new balances, the pool):
+    /// equal in a valid quilt.
+    pub fn sums(&self) -> (u128, u128) {
+        let (debits, credits) = self.delta.sums();
+        (debits + u128::from(self.released), credits)
     }
 
     /// Appends the wire form.
@@ -96,6 +107,8 @@ impl Quilt {
         varint::write(out, self.height);
         varint::write(out, self.slot);
         out.extend_from_slice(&self.parent_root);
+        varint::write(out, self.released);
+        varint::write(out, self.issued);
         self.delta.encode(out);
     }
 
@@ -110,6 +123,8 @@ impl Quilt {
         self.height = varint::read(bytes)?;
         self.slot = varint::read(bytes)?;
         self.parent_root = read_hash(bytes)?;
+        self.released = varint::read(bytes)?;
+        self.issued = varint::read(bytes)?;
         self.delta.decode(entries_max, bytes)?;
         at_end(bytes)
     }

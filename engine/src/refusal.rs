@@ -66,6 +66,10 @@ refusals! {
     RecipientInvalid = 18, "recipient_invalid";
     /// The node has no room for more accounts.
     StateFull = 19, "state_full";
+    /// The name is not one that can be registered, or what is locked with it is not what the chain asks for.
+    NameInvalid = 20, "name_invalid";
+    /// This kind of transaction changes what consensus keeps; a node that runs without consensus does not take it.
+    NeedsConsensus = 21, "needs_consensus";
     /// The first frame was not a hello.
     HelloMissing = 32, "hello_missing";
     /// The hello names another wire version.

@@ -11,7 +11,7 @@
 //! Invariants, checked where they are touched:
 //!  1. `header.accounts` entries of `hot` and `key` are in use, the rest are zero.
 //!  2. The index holds each used key once and nothing else.
-//!  3. Balances and pools sum to the genesis supply.
+//!  3. Balances and pool sum to the genesis supply and what was issued since.
 //!  4. After [`State::update_root`] the tree is what a rebuild from the columns would give.
 
 pub mod index;
@@ -57,8 +57,9 @@ pub struct StateHeader {
     pub slot: u64,
     /// Accounts in use.
     pub accounts: u64,
-    /// Fees that no one has been given yet.
-    pub fee_pool: u64,
+    /// Units that are in no balance: fees, stakes, what is locked with names, payments that are not mature. Whose they are
+    /// is for [`crate::system`] to know.
+    pub pool: u64,
     /// Root after the last [`State::update_root`].
     pub root: Hash,
     /// Secret of this node's key index.
@@ -160,13 +161,17 @@ pub enum ApplyError {
         /// How many.
         new: usize,
     },
-    /// The fee pool does not hold so much.
-    #[error("the fee pool cannot take {fees} units more")]
-    FeePool {
-        /// Units.
-        fees: u64,
+    /// The pool does not hold so much, or cannot take it.
+    #[error("the pool holds {pool} units, {taken} go in and {released} come out")]
+    Pool {
+        /// What it holds.
+        pool: u64,
+        /// Units that go in.
+        taken: u64,
+        /// Units that come out.
+        released: u64,
     },
-    /// Debits are not credits plus fees.
+    /// Debits and what the pool releases are not credits plus what it takes.
     #[error("debits of {debits} units against credits and fees of {credits}")]
     Supply {
         /// Sum of debits.
@@ -197,6 +202,14 @@ fn clear<T: Pod>(entries: &mut [T]) {
     }
 }
 
+/// What the pool holds after a quilt.
+fn pool_after(pool: u64, quilt: &Quilt) -> Result<u64, ApplyError> {
+    let (fees, Quilt { released, issued, .. }) = (quilt.delta.fees, quilt);
+    let after = u128::from(pool) + u128::from(fees) + u128::from(*issued);
+    let after = after.checked_sub(u128::from(*released)).and_then(|after| u64::try_from(after).ok());
+    after.ok_or(ApplyError::Pool { pool, taken: fees, released: *released })
+}
+
 /// How many entries ahead a run over sorted indices prefetches.
 const PREFETCH_AHEAD: usize = 24;
 
@@ -212,13 +225,27 @@ impl<M: StateMemory> State<M> {
     ///
     /// # Errors
     /// Too many accounts, a repeated key, or balances that do not sum to `supply`.
-    pub fn genesis(mut memory: M, accounts: &[(Key, u64)], supply: u64, index_seed: HashSeed) -> Result<State<M>, GenesisError> {
+    pub fn genesis(memory: M, accounts: &[(Key, u64)], supply: u64, index_seed: HashSeed) -> Result<State<M>, GenesisError> {
+        Self::genesis_with_pool(memory, accounts, supply, 0, index_seed)
+    }
+
+    /// Like [`Self::genesis`], with a part of the supply in the pool: the stakes of the first minters.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn genesis_with_pool(
+        mut memory: M,
+        accounts: &[(Key, u64)],
+        supply: u64,
+        pool: u64,
+        index_seed: HashSeed,
+    ) -> Result<State<M>, GenesisError> {
         let columns = memory.columns_mut();
         let accounts_max = columns.hot.len() as u64;
         if accounts.len() as u64 > accounts_max {
             return Err(GenesisError::TooMany { accounts: accounts.len() as u64, accounts_max });
         }
-        let sum: u128 = accounts.iter().map(|account| u128::from(account.1)).sum();
+        let sum: u128 = accounts.iter().map(|account| u128::from(account.1)).sum::<u128>() + u128::from(pool);
         if sum != u128::from(supply) {
             return Err(GenesisError::Supply { sum, supply });
         }
@@ -226,7 +253,7 @@ impl<M: StateMemory> State<M> {
             columns.hot[i] = Hot { balance: *balance, ..Hot::default() };
             columns.key[i] = *key;
         }
-        *columns.header = StateHeader { accounts: accounts.len() as u64, index_seed, ..StateHeader::zeroed() };
+        *columns.header = StateHeader { accounts: accounts.len() as u64, pool, index_seed, ..StateHeader::zeroed() };
         index::rebuild(columns.index, columns.key, accounts.len(), &index_seed)
             .map_err(|account| GenesisError::Repeated { index: u64::from(account) })?;
         let mut state = State { dirty: Dirty::new(accounts_max as usize), memory };
@@ -289,10 +316,10 @@ impl<M: StateMemory> State<M> {
         StateLayout::new(self.memory.columns().hot.len() as u32).bytes() + self.dirty.bytes()
     }
 
-    /// Balances and pools, summed: invariant 3.
+    /// Balances and pool, summed: invariant 3.
     pub fn supply(&self) -> u128 {
         let columns = self.memory.columns();
-        columns.hot.iter().map(|hot| u128::from(hot.balance)).sum::<u128>() + u128::from(columns.header.fee_pool)
+        columns.hot.iter().map(|hot| u128::from(hot.balance)).sum::<u128>() + u128::from(columns.header.pool)
     }
 
     /// Whether [`Self::apply`] would succeed; reads only. For quilts from elsewhere.
@@ -337,11 +364,11 @@ impl<M: StateMemory> State<M> {
         if let Some(position) = quilt.delta.created_keys.iter().position(|key| !account_key_acceptable(key)) {
             return Err(ApplyError::KeyInvalid { position });
         }
-        let (debits, credits) = quilt.delta.sums();
+        let (debits, credits) = quilt.sums();
         if debits != credits {
             return Err(ApplyError::Supply { debits, credits });
         }
-        Ok(())
+        pool_after(header.pool, quilt).map(|_| ())
     }
 
     /// Applies a quilt: debits, credits, new accounts, header. New keys get the next indices, in sorted order. The root
@@ -398,7 +425,7 @@ impl<M: StateMemory> State<M> {
         header.accounts += created as u64;
         header.height = quilt.height;
         header.slot = quilt.slot;
-        header.fee_pool = header.fee_pool.checked_add(quilt.delta.fees).ok_or(ApplyError::FeePool { fees: quilt.delta.fees })?;
+        header.pool = pool_after(header.pool, quilt)?;
 
         let touched = debits.accounts.iter().chain(&credits.accounts).copied();
         self.dirty.mark(touched.chain(accounts as u32..(accounts + created) as u32));
@@ -432,8 +459,8 @@ impl<M: StateMemory> State<M> {
     /// A repeated key.
     pub fn restore(&mut self, manifest: &snapshot::Manifest, index_seed: HashSeed) -> Result<Hash, GenesisError> {
         let columns = self.memory.columns_mut();
-        let snapshot::Manifest { height, slot, accounts, fee_pool, .. } = *manifest;
-        *columns.header = StateHeader { height, slot, accounts, fee_pool, index_seed, ..StateHeader::zeroed() };
+        let snapshot::Manifest { height, slot, accounts, pool, .. } = *manifest;
+        *columns.header = StateHeader { height, slot, accounts, pool, index_seed, ..StateHeader::zeroed() };
         // The memory may have held another state: what is not in use is zero, or the tree would cover it.
         clear(&mut columns.hot[accounts as usize..]);
         clear(&mut columns.key[accounts as usize..]);

@@ -113,7 +113,7 @@ fn vectors(threads: usize) -> Value {
         "quilt_hash": hex(&Quilt::hash(&quilt_wire)),
         "root": hex(&root),
         "balances": (0..5).map(|i| { let columns = ledger.state().columns(); json!([hex(&columns.key[i]), columns.hot[i].balance, columns.hot[i].sequence]) }).collect::<Vec<_>>(),
-        "fee_pool": ledger.state().header().fee_pool,
+        "pool": ledger.state().header().pool,
     })
 }
 

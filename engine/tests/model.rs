@@ -211,7 +211,7 @@ fn run(blocks: &[Vec<Draft>]) {
             .map(|i| (columns.key[i], (columns.hot[i].balance, u64::from(columns.hot[i].sequence))))
             .collect();
         assert_eq!(found, naive.accounts);
-        assert_eq!(columns.header.fee_pool, naive.fees);
+        assert_eq!(columns.header.pool, naive.fees);
         assert_eq!(state.supply(), u128::from(10 * DYNE * ACCOUNTS as u64));
         assert_eq!(setting.ledger.waiting(), naive.pool.len());
         assert_eq!(setting.ledger.state_mut().rebuild_tree(), root, "a rebuild gives the incremental root");

@@ -51,7 +51,7 @@ fn a_proof_shows_each_account_and_no_changed_bit_passes() {
             let header = *state.header();
             let changes = |account: u32| Changes { accounts: vec![account], amounts: vec![5] };
             let delta = Delta { debits: changes(1), credits: changes(0), ..Delta::default() };
-            state.apply(&Quilt { height: 1, slot: 1, parent_root: header.root, delta }).unwrap();
+            state.apply(&Quilt { height: 1, slot: 1, parent_root: header.root, delta, ..Quilt::default() }).unwrap();
             let root = state.update_root();
             assert!(old.verify(&root).is_err() && old.verify(&header.root).is_ok());
             assert_eq!(state.prove(1).unwrap().verify(&root).unwrap().1.balance, 996);

@@ -51,7 +51,7 @@ impl DurableState {
             columns.key.par_iter_mut().enumerate().for_each(|(account, key)| {
                 *key = real.get(account).map_or_else(|| random_key(seed, account as u64), |account| account.0);
             });
-            let manifest = Manifest { chain: CHAIN, height: 0, slot: 0, accounts, fee_pool: 0, root: [0; 32], nodes: Vec::new() };
+            let manifest = Manifest { chain: CHAIN, height: 0, slot: 0, accounts, pool: 0, root: [0; 32], nodes: Vec::new() };
             let mut state = State::reopen(memory);
             state.restore(&manifest, HashSeed::from_number(seed))?;
             Ok::<_, Box<dyn Error>>(state.into_memory().into_image())

@@ -2,7 +2,6 @@
 //! everything else.
 
 use crate::dice::Dice;
-use crate::state::fraud_item;
 use crate::world::AnySigning;
 use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::message::{Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
@@ -10,6 +9,7 @@ use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::consensus::quorum::master_quorum;
 use dynemix_engine::consensus::signing::Signing;
 use dynemix_engine::hash::Hash;
+use dynemix_engine::system::record::Record;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -33,11 +33,13 @@ pub enum Behaviour {
     Forge,
     /// Forgets what it signed, several times a run, and signs again.
     Amnesia,
+    /// Does as it should until its shard has fallen; then it takes what it can.
+    Plunder,
 }
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Behaviour; 8] = [
+    pub const ALL: [Behaviour; 9] = [
         Behaviour::Silent,
         Behaviour::Equivocate,
         Behaviour::Withhold,
@@ -46,6 +48,7 @@ impl Behaviour {
         Behaviour::Censor,
         Behaviour::Forge,
         Behaviour::Amnesia,
+        Behaviour::Plunder,
     ];
 }
 
@@ -195,10 +198,9 @@ impl Liar<'_> {
             Message::Have { height, attempt, .. } => {
                 // An accusation of someone else, made up.
                 let member = self.committee.members[self.dice.below(self.committee.len() as u64) as usize];
-                let statements = [([1; 32], 0, vec![1; 48]), ([2; 32], 0, vec![2; 48])];
-                let (candidate, kind, height, number) = (member.candidate, Kind::First, *height, *attempt);
-                let evidence = Evidence { candidate, kind, height, number, number_second: number, shard: 0, statements };
-                Some(Message::Item(fraud_item(&evidence)))
+                let statements = [([1; 32], 0, [1; 48]), ([2; 32], 0, [2; 48])];
+                let evidence = Evidence::of_two(member.candidate, Kind::First, *height, *attempt, 0, statements);
+                Some(Message::Item(Record::Fraud(Box::new(evidence)).item()))
             }
             // Another's vote, with a signature made up.
             Message::Second { height, attempt, .. } => {

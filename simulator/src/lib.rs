@@ -1,7 +1,8 @@
 //! The simulator: the engine's own consensus, pools, patches and roots, many nodes on one thread, in virtual time. One seed
 //! decides everything that happens: delays, losses, partitions, clocks, crashes, and what Byzantine nodes do.
 //!
-//! * [`options`] draws a run's faults from its seed; [`world`] moves time and messages; [`byzantine`] lies.
+//! * [`options`] draws a run's faults from its seed; [`world`] moves time and messages; [`byzantine`] lies, and a shard
+//!   that has fallen plunders.
 //! * [`state`] is what consensus asks of a state, shared among nodes as long as they agree; [`checker`] watches.
 //! * [`run`] runs many seeds and reports; [`takeover`] asks how long a shard or the committee resists a share of stake.
 
@@ -9,6 +10,7 @@ pub mod byzantine;
 pub mod checker;
 pub mod dice;
 pub mod options;
+mod plunder;
 pub mod run;
 pub mod state;
 pub mod takeover;

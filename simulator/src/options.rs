@@ -13,8 +13,22 @@ pub enum FaultSet {
     Liars,
     /// Those that must be survived.
     Survivable,
+    /// A calm network in which again and again a whole shard falls to one attacker who takes what it can.
+    Captured,
     /// More Byzantine seats than are tolerated: it may halt, and tells forks apart.
     Beyond,
+}
+
+/// What travels between shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Whole blocks in even seeds, patches in odd ones.
+    Both,
+    /// Whole blocks.
+    Blockchain,
+    /// Patches.
+    Quilt,
 }
 
 /// A run's shape.
@@ -36,6 +50,8 @@ pub struct SimOptions {
     pub slot_ms: u64,
     /// Which faults.
     pub faults: FaultSet,
+    /// What travels.
+    pub mode: Mode,
     /// Every so many seeds votes are real BLS signatures; here: whether this one is.
     pub real_signatures: bool,
 }
@@ -51,6 +67,7 @@ impl Default for SimOptions {
             transfers: 50,
             slot_ms: 10_000,
             faults: FaultSet::Survivable,
+            mode: Mode::Both,
             real_signatures: false,
         }
     }
@@ -85,6 +102,17 @@ pub struct Troubles {
     pub disk_ms: u64,
 }
 
+impl SimOptions {
+    /// Whether this run is one in quilt mode.
+    pub fn quilt(&self) -> bool {
+        match self.mode {
+            Mode::Both => self.seed % 2 == 1,
+            Mode::Blockchain => false,
+            Mode::Quilt => true,
+        }
+    }
+}
+
 impl Troubles {
     /// A calm network of good lines.
     pub fn calm() -> Troubles {
@@ -108,7 +136,7 @@ impl Troubles {
     pub fn draw(options: &SimOptions) -> Troubles {
         let mut dice = Dice::new(options.seed, 1);
         let calm = Troubles::calm();
-        if options.faults == FaultSet::None {
+        if matches!(options.faults, FaultSet::None | FaultSet::Captured) {
             return calm;
         }
         let mut sometimes = |high: u64| if dice.chance(500) { dice.between(1, high) } else { 0 };

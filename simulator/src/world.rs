@@ -4,15 +4,17 @@ use crate::byzantine::{Behaviour, Liar};
 use crate::checker::Checker;
 use crate::dice::Dice;
 use crate::options::{FaultSet, SimOptions, Troubles};
-use crate::state::{Shared, SimExecution, Version, account_key, transfer_item};
+use crate::plunder::Plundered;
+use crate::state::{Scale, Shared, SimExecution, Version, account_key, cell_item, new_key, stake_of, transfer_item};
+use dynemix_engine::cell::{Cell, Kind as CellKind};
 use dynemix_engine::chain::DYNE;
-use dynemix_engine::consensus::execution::Execution;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, Signed};
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::minter::{Action, Minter, SignedOnce};
 use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::schedule::Schedule;
-use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKeys};
+use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKey, VoteKeys};
 use dynemix_engine::hash::Hash;
+use dynemix_engine::system::build::transaction_of;
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
@@ -20,7 +22,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Accounts of a simulated chain.
-const ACCOUNTS: u64 = 2_000;
+pub(crate) const ACCOUNTS: u64 = 2_000;
 /// Slots after healing in which all must become well.
 pub const HEALING_SLOTS: u64 = 12;
 /// Slots after healing in which every older transfer must be final.
@@ -64,6 +66,20 @@ impl Signing for AnySigning {
             }
         }
     }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        match self {
+            AnySigning::Stub(signing) => signing.possession_holds(key, possession),
+            AnySigning::Bls(signing) => signing.possession_holds(key, possession),
+        }
+    }
+
+    fn learn(&self, candidate: u32, key: &VoteKey) {
+        match self {
+            AnySigning::Stub(signing) => signing.learn(candidate, key),
+            AnySigning::Bls(signing) => signing.learn(candidate, key),
+        }
+    }
 }
 
 /// Signers, digest, signature.
@@ -93,10 +109,11 @@ enum Event {
     Durable(u32, u32, u64, Box<SignedOnce>),
     Restart(u32),
     Blackout,
+    Plunder,
     Slot(u64),
 }
 
-struct Node {
+pub(crate) struct Node {
     minter: Option<Minter<SimExecution, AnySigning>>,
     /// Counts starts: what an earlier process set in motion is not this one's.
     start: u32,
@@ -104,17 +121,22 @@ struct Node {
     record: SignedOnce,
     /// Asked for and not yet durable.
     unsynced: Vec<SignedOnce>,
+    /// Items of shard-blocks that it has vouched for.
+    kept: Vec<(Hash, u64, Vec<Arc<Item>>)>,
     offset_ms: i64,
     paused_until: u64,
-    behaviour: Option<Behaviour>,
+    pub(crate) behaviour: Option<Behaviour>,
     side: u8,
 }
 
 struct Offered {
     item: Arc<Item>,
     sender: u64,
+    sequence: u64,
     slot: u64,
     known: bool,
+    /// What a service needs to stay possible: the name that is asked for, empty if it is none.
+    service: Option<Vec<u8>>,
 }
 
 /// What a run came to.
@@ -140,6 +162,12 @@ pub struct Outcome {
     pub slots: u64,
     /// Candidates barred by proof.
     pub barred: u64,
+    /// Blocks of captured shards that became final.
+    pub plundered: u64,
+    /// Of those: banned before anything in them could be spent.
+    pub banned: u64,
+    /// Of those: not banned in time.
+    pub unbanned: u64,
     /// Messages sent.
     pub messages: u64,
     /// Seats drawn, by candidate: to compare with the stakes.
@@ -150,31 +178,42 @@ pub struct Outcome {
 
 /// One run.
 pub struct World<'a> {
-    options: SimOptions,
+    pub(crate) options: SimOptions,
     troubles: Troubles,
     schedule: Schedule,
-    shared: Rc<Shared>,
+    pub(crate) shared: Rc<Shared>,
     keys: Option<Arc<VoteKeys>>,
-    nodes: Vec<Node>,
+    pub(crate) nodes: Vec<Node>,
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     events: Vec<Option<Event>>,
     free: Vec<usize>,
     sequence: u64,
     now: u64,
-    dice: Dice,
-    checker: Checker,
-    outcome: Outcome,
+    pub(crate) dice: Dice,
+    pub(crate) checker: Checker,
+    pub(crate) outcome: Outcome,
     archive: BTreeMap<u64, (Arc<Final>, Vec<Arc<CertifiedBlock>>)>,
-    newest: Rc<Version>,
+    pub(crate) newest: Rc<Version>,
     offered: BTreeMap<Hash, Offered>,
     busy: BTreeSet<u64>,
     partitioned_until: u64,
-    healed: bool,
+    pub(crate) healed: bool,
     /// Whether no pool is ever lost in this run.
     lasting: bool,
-    certified: BTreeSet<Hash>,
+    pub(crate) certified: BTreeSet<Hash>,
+    pub(crate) plundered: Vec<Plundered>,
     height_at_heal: u64,
     trace: Option<&'a mut dyn FnMut(String)>,
+}
+
+/// A candidate's voting key and its proof of possession.
+fn vote_key(candidate: u32, real: bool) -> (VoteKey, Sig) {
+    if real {
+        return BlsSigning::key_and_possession(&randomness(candidate));
+    }
+    let mut key = [5; 96];
+    key[..4].copy_from_slice(&candidate.to_le_bytes());
+    (key, StubSigning::stub(0, &key[..32].try_into().expect("32 bytes")))
 }
 
 fn randomness(candidate: u32) -> [u8; 32] {
@@ -186,16 +225,18 @@ fn randomness(candidate: u32) -> [u8; 32] {
 impl<'a> World<'a> {
     /// A world at its start; `trace` hears what happens.
     pub fn new(options: &SimOptions, trace: Option<&'a mut dyn FnMut(String)>) -> World<'a> {
-        let keys = options.real_signatures.then(|| {
-            let mut keys = VoteKeys::default();
-            for candidate in 0..options.candidates {
-                let (key, possession) = BlsSigning::key_and_possession(&randomness(candidate));
-                keys.register(&key, &possession).expect("our own key");
-            }
-            Arc::new(keys)
-        });
+        let keys = options.real_signatures.then(Arc::<VoteKeys>::default);
         let checking = signing_of(keys.as_ref(), 0);
-        let shared = Shared::new(ACCOUNTS, options.candidates, options.seats, options.shards, options.seed, Box::new(checking));
+        let scale = Scale {
+            accounts: ACCOUNTS,
+            candidates: options.candidates,
+            seats: options.seats,
+            shards: options.shards,
+            quilt: options.quilt(),
+            seed: options.seed,
+        };
+        let real = options.real_signatures;
+        let shared = Shared::new(&scale, |candidate| vote_key(candidate, real).0, Box::new(checking));
         let genesis = shared.genesis();
         let mut world = World {
             troubles: Troubles::draw(options),
@@ -218,6 +259,7 @@ impl<'a> World<'a> {
             healed: false,
             lasting: false,
             certified: BTreeSet::new(),
+            plundered: Vec::new(),
             height_at_heal: 0,
             trace,
             options: options.clone(),
@@ -234,6 +276,7 @@ impl<'a> World<'a> {
                 version: genesis.clone(),
                 record: SignedOnce::default(),
                 unsynced: Vec::new(),
+                kept: Vec::new(),
                 offset_ms,
                 paused_until: 0,
                 behaviour: None,
@@ -253,19 +296,19 @@ impl<'a> World<'a> {
         world
     }
 
-    fn say(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn say(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             trace(format!("{:>9.3} s  {}", self.now as f64 / 1e3, line()));
         }
     }
 
-    fn count(&mut self, fault: &'static str) {
+    pub(crate) fn count(&mut self, fault: &'static str) {
         *self.outcome.faults.entry(fault).or_insert(0) += 1;
     }
 
     /// Chooses who is Byzantine: a share of the stake, and, where all candidates sit, no more than the quorum does without.
     fn corrupt(&mut self) {
-        let total: u128 = self.shared.stakes.iter().map(|&stake| u128::from(stake)).sum();
+        let total: u128 = (0..self.options.candidates).map(|candidate| u128::from(stake_of(u64::from(candidate)))).sum();
         let bound = total * u128::from(self.troubles.byzantine) / 1_000;
         let seats = self.options.seats.min(self.options.candidates as usize);
         let most = if self.options.faults == FaultSet::Beyond { seats } else { seats - (2 * seats / 3 + 1) };
@@ -276,7 +319,7 @@ impl<'a> World<'a> {
         }
         let (mut sum, mut count) = (0u128, 0);
         for candidate in order {
-            let stake = u128::from(self.shared.stakes[candidate as usize]);
+            let stake = u128::from(stake_of(u64::from(candidate)));
             if sum + stake <= bound && count < cap {
                 (sum, count) = (sum + stake, count + 1);
                 let behaviour = Behaviour::ALL[self.dice.below(Behaviour::ALL.len() as u64) as usize];
@@ -302,36 +345,34 @@ impl<'a> World<'a> {
         self.queue.push(Reverse((from + delay, self.sequence, place)));
     }
 
-    fn local_ms(&self, candidate: u32) -> u64 {
+    pub(crate) fn local_ms(&self, candidate: u32) -> u64 {
         // A day is added, so that no clock stands before the beginning of time.
         (self.now as i64 + self.nodes[candidate as usize].offset_ms + 100 * self.options.slot_ms as i64) as u64
+    }
+
+    pub(crate) fn signing(&self, candidate: u32) -> AnySigning {
+        signing_of(self.keys.as_ref(), candidate)
     }
 
     /// Starts a node from what is durable.
     fn start(&mut self, candidate: u32) {
         let local = self.local_ms(candidate);
-        let signer = Rc::new(signing_of(self.keys.as_ref(), candidate));
-        let sign: Rc<dyn Fn(&Hash) -> Sig> = Rc::new(move |digest| signer.sign(digest));
         let node = &mut self.nodes[candidate as usize];
         node.start += 1;
-        let mut execution = SimExecution::new(self.shared.clone(), candidate, node.version.clone(), sign);
-        let duties = execution.duties();
-        duties.iter().for_each(|item| execution.admit(item));
+        let execution = SimExecution::new(self.shared.clone(), candidate, node.version.clone());
         let chain = self.shared.chain.genesis_hash;
         let signing = signing_of(self.keys.as_ref(), candidate);
         let forgets = node.behaviour == Some(Behaviour::Amnesia);
         let record = if forgets { SignedOnce::default() } else { node.record.clone() };
         let mut minter = Minter::new(chain, self.schedule, candidate, execution, signing, record, local);
-        let height = node.version.height;
+        let height = node.version.system.height;
         minter.remember_finals(self.archive.range(..=height).rev().take(64).map(|(_, kept)| kept.clone()));
+        node.kept.retain(|(_, of, _)| of + 8 > height);
+        node.kept.iter().for_each(|(block, height, items)| minter.remember_items(*block, *height, items.clone()));
+        let resumed = minter.resume();
         let start = node.start;
         node.minter = Some(minter);
-        let committee = node.version.committee.clone();
-        for item in duties {
-            for member in &committee.members {
-                self.transmit(candidate, member.candidate, Message::Item(item.clone()), 0);
-            }
-        }
+        self.act(candidate, resumed);
         self.wake(candidate, start);
     }
 
@@ -363,7 +404,7 @@ impl<'a> World<'a> {
         self.after(self.now, Event::Restart(candidate), down);
     }
 
-    fn transmit(&mut self, from: u32, to: u32, message: Message, later: u64) {
+    pub(crate) fn transmit(&mut self, from: u32, to: u32, message: Message, later: u64) {
         self.outcome.messages += 1;
         let (a, b) = (&self.nodes[from as usize], &self.nodes[to as usize]);
         let cut = self.now < self.partitioned_until && a.side != b.side;
@@ -386,7 +427,7 @@ impl<'a> World<'a> {
         let actions: Vec<(Action, u64)> = match behaviour {
             None => actions.into_iter().map(|action| (action, 0)).collect(),
             Some(behaviour) => {
-                let committee = self.nodes[candidate as usize].version.committee.clone();
+                let committee = self.nodes[candidate as usize].version.system.committee.clone();
                 let signing = signing_of(self.keys.as_ref(), candidate);
                 let mut dice = self.dice.clone();
                 let mut liar = Liar { chain: &self.shared.chain.genesis_hash, signing: &signing, committee: &committee, dice: &mut dice };
@@ -403,6 +444,10 @@ impl<'a> World<'a> {
                         self.checker.sends(candidate, &message);
                         self.check_vote(candidate, &message);
                         voted |= matches!(message, Message::Second { .. });
+                    }
+                    let vote = matches!(message, Message::Shard { message: ShardMessage::Vote(..), .. });
+                    if behaviour.is_some() && vote && self.plunders(candidate) {
+                        continue;
                     }
                     self.transmit(candidate, to, message, later);
                 }
@@ -422,10 +467,11 @@ impl<'a> World<'a> {
                     let delay = 1 + self.dice.below(self.troubles.disk_ms);
                     self.after(self.now, Event::Durable(candidate, start, ticket, Box::new(record)), delay);
                 }
+                Action::Keep(block, height, items) => self.nodes[candidate as usize].kept.push((block, height, items)),
                 Action::Certified(block) => {
                     self.certified.insert(block.block.hash());
                 }
-                Action::Finalized(decided) => self.finalized(candidate, &decided),
+                Action::Finalized(decided, _) => self.finalized(candidate, &decided),
             }
         }
         // The state itself is durable with its block.
@@ -466,14 +512,14 @@ impl<'a> World<'a> {
             return;
         }
         self.checker.finishes(candidate, height, decided.hash);
-        if height == self.newest.height + 1 {
+        if height == self.newest.system.height + 1 {
             self.check_final(decided);
         }
         let Some(minter) = &self.nodes[candidate as usize].minter else { return };
         if let Some(kept) = minter.kept_final(height) {
             self.archive.entry(height).or_insert(kept);
         }
-        if height != self.newest.height + 1 {
+        if height != self.newest.system.height + 1 {
             return;
         }
         let Some(version) = self.shared.version(&decided.hash) else { return };
@@ -485,24 +531,38 @@ impl<'a> World<'a> {
             self.shared.forget_below(height.saturating_sub(80));
         }
         let supply = version.state.supply();
-        if supply != u128::from(1_000_000 * DYNE) * u128::from(ACCOUNTS) {
+        let genesis = self.shared.genesis().state.supply();
+        if supply != genesis + u128::from(version.system.pools.issued) {
             self.checker.fail(format!("at height {height} there are {supply} units"));
         }
-        let transfers: Vec<_> = version.included.iter().filter(|id| self.offered.contains_key(*id)).copied().collect();
-        self.outcome.transfers += transfers.len() as u64;
-        for id in &transfers {
-            if let Some(offered) = self.offered.remove(id) {
-                self.busy.remove(&offered.sender);
-            }
+        // A transaction is final when its sequence is used: senders here have one under way at a time.
+        let used = |offered: &Offered| u64::from(version.state.hot(offered.sender as u32).sequence) > offered.sequence;
+        // A name that another got, or a block long past that a stake names: such a service will never be done.
+        let (system, ancestors) = (&version.system, 60);
+        let now_slot = decided.value.slot.saturating_sub(100);
+        let gone = |offered: &Offered| {
+            let named = |name: &Vec<u8>| system.names.accounts.contains_key(name) || offered.slot + ancestors < now_slot;
+            offered.service.as_ref().is_some_and(|name| named(name) || system.barred.contains_key(&(offered.sender as u32)))
+        };
+        let lost: Vec<Hash> = self.offered.iter().filter(|entry| !used(entry.1) && gone(entry.1)).map(|entry| *entry.0).collect();
+        for offered in lost.iter().filter_map(|id| self.offered.remove(id)) {
+            self.busy.remove(&offered.sender);
         }
+        let done: Vec<Hash> = self.offered.iter().filter(|entry| used(entry.1)).map(|entry| *entry.0).collect();
+        self.outcome.transfers += done.len() as u64;
+        let transfers = done.len();
+        for offered in done.iter().filter_map(|id| self.offered.remove(id)) {
+            self.busy.remove(&offered.sender);
+        }
+        self.look_at_plunder(&version);
         let bad = |candidate: u32| self.nodes[candidate as usize].behaviour.is_some();
-        for &barred in &version.barred {
+        for &barred in version.system.barred.keys() {
             if !bad(barred) {
                 self.checker.fail(format!("at height {height} node {barred} is barred, and honest"));
             }
         }
-        self.outcome.barred = version.barred.len() as u64;
-        let committee = &version.committee;
+        self.outcome.barred = version.system.barred.len() as u64;
+        let committee = &version.system.committee;
         let bad_seats = committee.members.iter().filter(|member| bad(member.candidate)).count();
         for seats in &committee.shards {
             let bad_here = seats.iter().filter(|&&seat| bad(committee.members[usize::from(seat)].candidate)).count();
@@ -518,7 +578,7 @@ impl<'a> World<'a> {
         let (slot, members, shards) = (decided.value.slot, committee.members.len(), committee.shards.len());
         let blocks = decided.value.headers.iter().flatten().count();
         let attempt = decided.attempt % 2;
-        let count = transfers.len();
+        let count = transfers;
         self.say(|| {
             format!("height {height} final first at node {candidate}: slot {slot}, try {attempt}, {blocks} shard-blocks, {count} transfers; next {members} seats, {shards} shards, {bad_seats} Byzantine")
         });
@@ -526,7 +586,7 @@ impl<'a> World<'a> {
 
     /// The first final certificate of a height, looked at without the code that made it.
     fn check_final(&mut self, decided: &Final) {
-        let committee = self.newest.committee.clone();
+        let committee = self.newest.system.committee.clone();
         let seats = committee.len();
         let quorum = if seats < 200 { 2 * seats / 3 + 1 } else { (3 * seats).div_ceil(5) };
         let height = decided.value.height;
@@ -550,7 +610,7 @@ impl<'a> World<'a> {
             for (shard, header) in decided.value.headers.iter().enumerate() {
                 let members = &committee.shards[shard];
                 let slot = self.schedule.slot(self.now) + 100;
-                let tie_breaker = committee.lowest(members.iter().copied(), &self.newest.seed, slot, shard as u16);
+                let tie_breaker = committee.lowest(members.iter().copied(), &self.newest.system.seed, slot, shard as u16);
                 let few = members.iter().filter(|seat| bad(seat)).count() <= (members.len() - 1) / 3;
                 if header.is_none() && few && tie_breaker.is_some_and(|seat| !bad(&seat)) && decided.attempt / 2 == slot && slot > 102 {
                     self.checker.fail(format!("at height {height} a few liars spoiled the block of shard {shard}"));
@@ -562,7 +622,7 @@ impl<'a> World<'a> {
     /// What happens at the start of a slot: troubles, and new transfers.
     fn slot(&mut self, slot: u64) {
         self.outcome.slots += 1;
-        let expected = self.newest.height;
+        let expected = self.newest.system.height;
         if slot > 2 && self.outcome.height == expected {
             self.outcome.slots_lost += 1;
         }
@@ -572,7 +632,8 @@ impl<'a> World<'a> {
             }
             if let Some(offered) = self.offered.values().find(|offered| offered.slot + 1 < slot) {
                 let of = offered.slot;
-                self.checker.fail(format!("without faults a transfer of slot {of} is not in its block"));
+                let kind = transaction_of(&offered.item).map_or(0, |(cell, _)| cell.kind);
+                self.checker.fail(format!("without faults a transaction of slot {of}, kind {kind}, is not in its block"));
             }
         }
         self.outcome.height = expected;
@@ -609,6 +670,8 @@ impl<'a> World<'a> {
                 self.say(|| format!("partition until {:.3} s", until as f64 / 1e3));
             }
         }
+        self.fall(slot);
+        self.after(self.now, Event::Plunder, self.schedule.vote_ms + self.options.slot_ms / 50);
         self.offer(slot);
         if slot <= self.options.slots + HEALING_SLOTS {
             self.after(self.now, Event::Slot(slot + 1), self.options.slot_ms);
@@ -624,14 +687,17 @@ impl<'a> World<'a> {
             if !self.busy.insert(sender) {
                 continue;
             }
+            let state = &now.state;
             let key = account_key(sender);
-            let account = now.state.find(&key).expect("of genesis");
-            let sequence = u64::from(now.state.hot(account).sequence);
+            let sequence = u64::from(state.hot(sender as u32).sequence);
             let new = self.dice.chance(10);
-            let recipient = account_key(if new { 1_000_000 + self.dice.below(1_000) } else { self.dice.below(ACCOUNTS) });
+            let recipient = if new { new_key(1 + self.dice.below(1_000)) } else { account_key(self.dice.below(ACCOUNTS)) };
             let amount = DYNE * self.dice.between(1, 9);
-            let item = transfer_item(key, recipient, amount, sequence, now.slot + 3_000);
-            self.offered.insert(item.id, Offered { item, sender, slot, known: false });
+            let item = transfer_item(key, recipient, amount, sequence, now.system.slot + 3_000);
+            self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: None });
+        }
+        if !stops {
+            self.offer_services(slot);
         }
         let seated: Vec<u32> = (0..self.options.candidates)
             .filter(|&candidate| self.nodes[candidate as usize].minter.as_ref().is_some_and(Minter::seated))
@@ -652,10 +718,57 @@ impl<'a> World<'a> {
         }
     }
 
+    /// One of each kind that consensus itself needs: a name, something staked, something unstaked.
+    fn offer_services(&mut self, slot: u64) {
+        let now = self.newest.clone();
+        for kind in [CellKind::Register, CellKind::Stake, CellKind::Unstake] {
+            let candidates = u64::from(self.options.candidates);
+            let sender = if kind == CellKind::Register { self.dice.between(candidates, ACCOUNTS - 1) } else { self.dice.below(candidates) };
+            let named = now.system.names.names.contains_key(&(sender as u32));
+            let barred = now.system.barred.contains_key(&(sender as u32)) || self.nodes.get(sender as usize).is_some_and(|node| node.behaviour.is_some());
+            if (kind == CellKind::Register) == named || barred || !self.busy.insert(sender) {
+                continue;
+            }
+            let parameters = &self.shared.chain.parameters.consensus;
+            let (amount, payload) = match kind {
+                // Names collide now and then.
+                CellKind::Register => (parameters.register_reserve, format!("name{}", self.dice.below(200)).into_bytes()),
+                CellKind::Stake => {
+                    let (key, possession) = vote_key(sender as u32, self.options.real_signatures);
+                    (DYNE * self.dice.between(1, 2_000), [&key[..], &possession[..]].concat())
+                }
+                _ => (DYNE * self.dice.between(1, 1_000), Vec::new()),
+            };
+            if kind == CellKind::Register && now.system.names.accounts.contains_key(&payload) {
+                self.busy.remove(&sender);
+                continue;
+            }
+            let recipient = if kind == CellKind::Register { [0; 32] } else { now.system.hash };
+            let service = if kind == CellKind::Register { payload.clone() } else { Vec::new() };
+            let sequence = u64::from(now.state.hot(sender as u32).sequence);
+            let cell = Cell {
+                sender: account_key(sender),
+                recipient,
+                amount,
+                sequence,
+                expires_slot: now.system.slot + 3_000,
+                kind: kind as u8,
+                ..bytemuck::Zeroable::zeroed()
+            };
+            let item = cell_item(cell, &payload, true);
+            self.count(match kind {
+                CellKind::Register => "registrations offered",
+                CellKind::Stake => "stakes offered",
+                _ => "unstakes offered",
+            });
+            self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: Some(service) });
+        }
+    }
+
     /// All is well again, but for those who lie.
     fn heal(&mut self) {
         self.healed = true;
-        self.height_at_heal = self.newest.height;
+        self.height_at_heal = self.newest.system.height;
         self.troubles = Troubles { byzantine: self.troubles.byzantine, ..Troubles::calm() };
         self.partitioned_until = 0;
         for candidate in 0..self.options.candidates {
@@ -674,6 +787,7 @@ impl<'a> World<'a> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Slot(slot) => self.slot(slot),
+            Event::Plunder => self.plunder(),
             Event::Blackout => {
                 self.count("total outages");
                 self.say(|| "a total outage".into());
@@ -749,7 +863,7 @@ impl<'a> World<'a> {
         if self.checker.failure.is_none() && !self.outcome.beyond && self.options.faults != FaultSet::Beyond {
             self.check_liveness();
         }
-        self.outcome.height = self.newest.height;
+        self.outcome.height = self.newest.system.height;
         self.outcome.failure = self.checker.failure.take();
         if let Some(failure) = self.outcome.failure.clone() {
             self.say(|| format!("FAILURE: {}", failure.what));
@@ -758,7 +872,7 @@ impl<'a> World<'a> {
     }
 
     fn check_liveness(&mut self) {
-        let gained = self.newest.height - self.height_at_heal;
+        let gained = self.newest.system.height - self.height_at_heal;
         if gained < HEALING_SLOTS - 4 {
             self.checker.fail(format!("in {HEALING_SLOTS} slots after healing only {gained} blocks became final"));
         }
@@ -768,12 +882,12 @@ impl<'a> World<'a> {
             self.checker.fail(format!("a transfer of slot {slot} that honest minters knew is still not final"));
         }
         let seated = self.outcome.seats.iter().filter(|&&seats| seats > 0).count();
-        if self.options.candidates as usize >= 3 * self.options.seats && self.newest.height > 30 && seated < 2 * self.options.seats {
-            self.checker.fail(format!("only {seated} different candidates had seats in {} heights", self.newest.height));
+        if self.options.candidates as usize >= 3 * self.options.seats && self.newest.system.height > 30 && seated < 2 * self.options.seats {
+            self.checker.fail(format!("only {seated} different candidates had seats in {} heights", self.newest.system.height));
         }
         for candidate in 0..self.options.candidates {
             let node = &self.nodes[candidate as usize];
-            let behind = self.newest.height.saturating_sub(node.version.height);
+            let behind = self.newest.system.height.saturating_sub(node.version.system.height);
             if node.behaviour.is_none() && behind > 2 {
                 self.checker.fail(format!("node {candidate} is {behind} heights behind after healing"));
             }

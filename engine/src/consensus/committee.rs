@@ -2,6 +2,7 @@
 
 use super::draw::Lots;
 use super::quorum::{byzantine_max, master_quorum};
+use super::signing::VoteKey;
 use crate::hash::{Hash, keyed, list_root, purpose_key};
 use crate::keyed_hash::place;
 use std::sync::LazyLock;
@@ -101,12 +102,14 @@ impl Committee {
     }
 
     /// What the block before commits to, so that light clients can follow.
-    pub fn hash(&self) -> Hash {
+    /// It binds each member's voting key: whoever knows this hash can check what the committee certifies.
+    pub fn hash<'k>(&self, key: impl Fn(u32) -> &'k VoteKey) -> Hash {
         let leaf = |member: &Member| {
-            let mut bytes = [0u8; 14];
+            let mut bytes = [0u8; 14 + 96];
             bytes[..4].copy_from_slice(&member.candidate.to_le_bytes());
             bytes[4..12].copy_from_slice(&member.stake.to_le_bytes());
-            bytes[12..].copy_from_slice(&member.shard.to_le_bytes());
+            bytes[12..14].copy_from_slice(&member.shard.to_le_bytes());
+            bytes[14..].copy_from_slice(key(member.candidate));
             keyed(&MEMBER_KEY, &bytes)
         };
         list_root(&NODE_KEY, &mut self.members.iter().map(leaf).collect())
@@ -162,7 +165,7 @@ mod tests {
             // The order in which minters were drawn leaves no trace.
             let mut other = drawn.clone();
             other.reverse();
-            assert_eq!(Committee::new(5, &[3; 32], &other, 8).hash(), committee.hash());
+            assert_eq!(Committee::new(5, &[3; 32], &other, 8).hash(|_| &[1; 96]), committee.hash(|_| &[1; 96]));
         }
     }
 

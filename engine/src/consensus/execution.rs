@@ -1,37 +1,35 @@
 //! What consensus asks of the state: which transactions wait, what a block of them changes, what follows from a final one.
 
-use super::committee::Committee;
 use super::message::{CertifiedBlock, Item, Value};
-use crate::block::ShardBlock;
 use crate::hash::Hash;
+use crate::system::build::{Bodies, Built};
+use crate::system::record::Endpoint;
+use crate::system::tables::System;
 use std::sync::Arc;
 
 /// A state at the newest final height, and the pool of what waits. Everything is a function of final blocks, except the pool.
 pub trait Execution {
-    /// Height of the newest final block.
-    fn height(&self) -> u64;
-    /// Hash of that master-block.
-    fn parent(&self) -> Hash;
-    /// Its slot.
-    fn slot(&self) -> u64;
-    /// The seed after it.
-    fn seed(&self) -> Hash;
-    /// The committee of the next height.
-    fn committee(&self) -> &Arc<Committee>;
+    /// The system after the newest final block: height, seed, committee and all that nodes hold whole.
+    fn system(&self) -> &System;
+    /// Whether the next height is in quilt mode: patches travel, and the items stay in their shard.
+    fn quilt_mode(&self) -> bool;
+    /// Where this node is reached, for its answers.
+    fn endpoint(&self) -> Endpoint;
     /// Ids of the items that wait for this shard and are valid against the state, ascending.
     fn waiting(&mut self, shard: usize) -> Vec<Hash>;
     /// An item of the pool.
     fn item(&self, id: &Hash) -> Option<Arc<Item>>;
     /// Takes an item into the pool.
     fn admit(&mut self, item: &Arc<Item>);
-    /// The block of these items, ascending: those that are invalid are left out. Header, items, patch.
-    fn build(&mut self, shard: usize, slot: u64, items: &[Arc<Item>]) -> (ShardBlock, Vec<Arc<Item>>, Vec<u8>);
-    /// Whether building the block's items gives this very block.
+    /// The block of these items, ascending: those that are invalid are left out.
+    fn build(&mut self, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built>;
+    /// Whether a shard-block may count as held: in blockchain mode, if building its items gives this very block; in quilt
+    /// mode, if its patch breaks no rule.
     fn check(&mut self, block: &CertifiedBlock) -> bool;
+    /// Judges items that are said to be those of a final shard-block; none if its effects are mature, or banned.
+    fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies>;
     /// The master-block over these shard-blocks, one place a shard.
     fn value(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> Value;
-    /// The next state. Returns what this node now has to say to the next committee, such as the answer to being drawn.
-    fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]) -> Vec<Arc<Item>>;
-    /// An item that carries evidence.
-    fn evidence_item(&mut self, evidence: &super::message::Evidence) -> Arc<Item>;
+    /// Makes a value final: the next state.
+    fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]);
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// How far from the own attempt votes are kept.
 const ATTEMPTS_KEPT: u64 = 6;
+/// How far beyond what B + 1 members claim a member may sign: a clock that was led astray must not use up attempts to come.
+const ATTEMPTS_BEYOND: u64 = 8;
 
 /// What must be durable before anything that rests on it is said.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +72,8 @@ pub struct MasterRound {
     /// The highest certificate whose shard-blocks are not all here yet.
     without_data: Option<Arc<Prepared>>,
     listed: Vec<BTreeMap<Hash, SeatSet>>,
+    /// The highest attempt that each seat has claimed to be in.
+    claimed: BTreeMap<Seat, u64>,
     firsts: BTreeMap<(u64, Seat), FirstVote>,
     seconds: BTreeMap<(u64, Seat), (Hash, Sig)>,
     first_tallies: BTreeMap<(u64, Hash, u64), (Tally, Arc<Value>)>,
@@ -99,6 +103,7 @@ impl MasterRound {
             blocks,
             without_data: None,
             listed: vec![BTreeMap::new(); shards],
+            claimed: BTreeMap::new(),
             firsts: BTreeMap::new(),
             seconds: BTreeMap::new(),
             first_tallies: BTreeMap::new(),
@@ -186,10 +191,17 @@ impl MasterRound {
     }
 
     /// Says what is held.
-    pub fn have(&self, attempt: u64, out: &mut Vec<MasterAction>) {
+    pub fn have(&mut self, attempt: u64, out: &mut Vec<MasterAction>) {
+        self.claimed.extend(self.seat.map(|seat| (seat, attempt)));
         self.ask_for_data(out);
         let held = self.held().iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
         out.push(MasterAction::Say(Message::Have { height: self.height, attempt, held, high: self.durable.high.clone() }));
+    }
+
+    /// Whether B + 1 members, so at least one honest, claim an attempt that this one is not far beyond.
+    fn is_claimed(&self, attempt: u64) -> bool {
+        let near = self.claimed.values().filter(|&&claimed| claimed + ATTEMPTS_BEYOND >= attempt).count();
+        near > self.committee.byzantine_max()
     }
 
     /// Hears what another holds, and asks for what is missing here.
@@ -197,6 +209,7 @@ impl MasterRound {
         &mut self,
         signing: &S,
         from: Seat,
+        attempt: u64,
         held: &[Option<Hash>],
         high: Option<&Arc<Prepared>>,
         out: &mut Vec<MasterAction>,
@@ -204,6 +217,8 @@ impl MasterRound {
         if held.len() != self.listed.len() {
             return;
         }
+        let claimed = self.claimed.entry(from).or_insert(attempt);
+        *claimed = attempt.max(*claimed);
         for (listed, hash) in self.listed.iter_mut().zip(held) {
             if let Some(hash) = hash
                 && (listed.contains_key(hash) || listed.len() < self.committee.len())
@@ -258,7 +273,7 @@ impl MasterRound {
     /// Signs and says a first vote, unless one was signed in this attempt or a later one.
     fn first<S: Signing>(&mut self, signing: &S, attempt: u64, value: Arc<Value>, justified_by: u64, out: &mut Vec<MasterAction>) {
         let again = planted(Mutation::VotesTwiceInAnAttempt) && self.first_signed == attempt;
-        if self.seat.is_none() || (self.first_signed >= attempt && !again) || self.second_signed > attempt {
+        if self.seat.is_none() || (self.first_signed >= attempt && !again) || self.second_signed > attempt || !self.is_claimed(attempt) {
             return;
         }
         self.first_signed = attempt;
@@ -362,15 +377,27 @@ impl MasterRound {
         value.headers.iter().enumerate().any(|(shard, header)| header.is_none() && self.holders(shard) >= enough)
     }
 
-    fn contradiction(&mut self, seat: Seat, kind: Kind, attempt: u64, mut statements: [(Hash, u64, Sig); 2]) {
-        if (statements[0].0, statements[0].1) == (statements[1].0, statements[1].1) {
-            return;
+    fn contradiction(&mut self, seat: Seat, kind: Kind, attempt: u64, statements: [(Hash, u64, Sig); 2]) {
+        if (statements[0].0, statements[0].1) != (statements[1].0, statements[1].1) {
+            let candidate = self.committee.members[usize::from(seat)].candidate;
+            self.evidence.push(Evidence::of_two(candidate, kind, self.height, attempt, 0, statements));
         }
-        statements.sort();
+    }
+
+    /// A seat that has voted second for one value and then first for another, with nothing in between to free it.
+    fn left_lock(&mut self, seat: Seat) {
         let candidate = self.committee.members[usize::from(seat)].candidate;
-        let statements = statements.map(|(hash, justified_by, signature)| (hash, justified_by, signature.to_vec()));
-        let height = self.height;
-        self.evidence.push(Evidence { candidate, kind, height, number: attempt, number_second: attempt, shard: 0, statements });
+        for (&(second_in, _), &(locked, signature)) in self.seconds.iter().filter(|entry| entry.0.1 == seat) {
+            let later = self.firsts.range((second_in + 1, 0)..).filter(|entry| entry.0.1 == seat);
+            for (&(first_in, _), &(hash, justified_by, first_signature)) in later {
+                if hash != locked && justified_by < second_in {
+                    let (kinds, height, numbers) = ([Kind::First, Kind::Second], self.height, [first_in, second_in]);
+                    let statements = [(hash, justified_by, first_signature), (locked, 0, signature)];
+                    self.evidence.push(Evidence { candidate, kinds, height, numbers, shard: 0, statements });
+                    return;
+                }
+            }
+        }
     }
 
     /// Hears a first vote; `now` is the own attempt.
@@ -409,6 +436,7 @@ impl MasterRound {
             return;
         }
         self.firsts.insert((attempt, from), (hash, justified_by, signature));
+        self.left_lock(from);
         self.values.insert(hash, value.clone());
         let quorum = self.committee.quorum();
         let (tally, _) = self.first_tallies.entry((attempt, hash, justified_by)).or_insert_with(|| (Tally::default(), value.clone()));
@@ -473,6 +501,7 @@ impl MasterRound {
             return;
         }
         self.seconds.insert((attempt, from), (hash, signature));
+        self.left_lock(from);
         let tally = self.second_tallies.entry((attempt, hash)).or_default();
         tally.signers.insert(from);
         tally.signatures.push(signature);

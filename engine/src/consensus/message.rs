@@ -5,6 +5,7 @@ use super::mutation::{Mutation, planted};
 use super::signing::{Sig, Signing};
 use crate::block::ShardBlock;
 use crate::hash::{Hash, keyed, purpose_key};
+use crate::system::record::Attest;
 use std::sync::{Arc, LazyLock};
 
 static DIGEST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix consensus message v1"));
@@ -23,6 +24,19 @@ pub enum Kind {
     First,
     Second,
     Answer,
+    Endpoint,
+    Alarm,
+    NotServed,
+}
+
+impl Kind {
+    /// The kind of this number, if there is one.
+    pub fn from_number(number: u8) -> Option<Kind> {
+        use Kind::*;
+        [SetRoot, List, Decision, ShardVote, Proposal, First, Second, Answer, Endpoint, Alarm, NotServed]
+            .into_iter()
+            .find(|&kind| kind as u8 == number)
+    }
 }
 
 /// What is signed. Numbers that a kind does not have are 0.
@@ -80,6 +94,26 @@ impl SeatSet {
         self.len() == 0
     }
 
+    /// The shortest bitmap: no zero byte at its end.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.0.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.truncate(bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
+        bytes
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote, and nothing else.
+    pub fn from_bytes(bitmap: &[u8]) -> Option<SeatSet> {
+        let mut bytes = [0u8; SEATS_MAX / 8];
+        bytes.get_mut(..bitmap.len())?.copy_from_slice(bitmap);
+        let words = std::array::from_fn(|i| u64::from_le_bytes(bytes[8 * i..8 * i + 8].try_into().expect("8 bytes")));
+        (bitmap.last() != Some(&0)).then_some(SeatSet(words))
+    }
+
+    /// Adds all seats of another set.
+    pub fn extend(&mut self, other: &SeatSet) {
+        self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
     /// The seats, ascending.
     pub fn iter(&self) -> impl Iterator<Item = Seat> + '_ {
         (0..SEATS_MAX as u16).filter(|&seat| self.0[usize::from(seat) / 64] >> (seat % 64) & 1 == 1)
@@ -97,7 +131,7 @@ pub struct Certificate {
 
 impl Certificate {
     /// Whether these seats of the committee signed this, and are at least `quorum` in number.
-    pub fn verify(&self, committee: &Committee, quorum: usize, digest: &Hash, signing: &impl Signing) -> bool {
+    pub fn verify(&self, committee: &Committee, quorum: usize, digest: &Hash, signing: &(impl Signing + ?Sized)) -> bool {
         let candidates: Option<Vec<u32>> =
             self.signers.iter().map(|seat| committee.members.get(usize::from(seat)).map(|member| member.candidate)).collect();
         candidates.is_some_and(|candidates| candidates.len() >= quorum && signing.verify_aggregate(&candidates, digest, &self.aggregate))
@@ -131,7 +165,7 @@ pub struct CertifiedBlock {
     pub hash: Hash,
     /// Who approved it.
     pub certificate: Certificate,
-    /// What is in it, in ascending order of id.
+    /// What is in it, in ascending order of id. In quilt mode they stay in the shard, and with those who keep history.
     pub items: Vec<Arc<Item>>,
     /// Wire form of what it changes.
     pub patch: Vec<u8>,
@@ -164,6 +198,8 @@ pub struct Value {
     pub quilt: Hash,
     /// Root of the state before it.
     pub parent_root: Hash,
+    /// Root of the system after it: names, stakes, who is to mint and what is not mature.
+    pub system: Hash,
     /// Seed after it.
     pub seed: Hash,
     /// Hash of the committee of the next height.
@@ -179,7 +215,7 @@ impl Value {
         for header in &self.headers {
             hasher.update(&[u8::from(header.is_some())]).update(header.as_ref().unwrap_or(&[0; 32]));
         }
-        hasher.update(&self.quilt).update(&self.parent_root).update(&self.seed).update(&self.committee_next);
+        hasher.update(&self.quilt).update(&self.parent_root).update(&self.system).update(&self.seed).update(&self.committee_next);
         *hasher.finalize().as_bytes()
     }
 }
@@ -249,6 +285,14 @@ pub enum Message {
         /// What.
         message: ShardMessage,
     },
+    /// A shard-block's transactions, for those who keep history or look whether they are there.
+    Bodies(Hash, Vec<Arc<Item>>),
+    /// "Send me the transactions of that shard-block."
+    WantBodies(Hash),
+    /// "The transactions of that shard-block of an earlier height are kept back": whose, of which block, signed.
+    Alarm(u32, Box<Attest>, Sig),
+    /// "I looked and was not served": at which height, which block, signed.
+    NotServed(u64, Hash, Sig),
     /// A certified shard-block.
     Block(Arc<CertifiedBlock>),
     /// "Send me these shard-blocks of that height."
@@ -308,35 +352,45 @@ pub enum Message {
 pub struct Evidence {
     /// Who.
     pub candidate: u32,
-    /// What was signed twice.
-    pub kind: Kind,
+    /// What was signed: one kind twice, or a first vote against an earlier second one.
+    pub kinds: [Kind; 2],
     /// Height.
     pub height: u64,
-    /// Slot or attempt of the first.
-    pub number: u64,
-    /// Slot or attempt of the second: the same, but for a first vote against an own second one.
-    pub number_second: u64,
+    /// Slot or attempt of each.
+    pub numbers: [u64; 2],
     /// Shard.
     pub shard: u16,
-    /// The two hashes, what justified each, and the signatures.
-    pub statements: [(Hash, u64, Vec<u8>); 2],
+    /// What each says, what justified it, and its signature.
+    pub statements: [(Hash, u64, Sig); 2],
 }
 
 impl Evidence {
+    /// Two different statements of one kind, height and slot or attempt; in one order, whoever saw which first.
+    pub fn of_two(candidate: u32, kind: Kind, height: u64, number: u64, shard: u16, mut statements: [(Hash, u64, Sig); 2]) -> Evidence {
+        statements.sort_unstable();
+        Evidence { candidate, kinds: [kind; 2], height, numbers: [number; 2], shard, statements }
+    }
+
     /// Whether both signatures are the candidate's and contradict each other.
-    pub fn verify(&self, chain: &Hash, signing: &impl Signing) -> bool {
+    pub fn verify(&self, chain: &Hash, signing: &(impl Signing + ?Sized)) -> bool {
         if planted(Mutation::SlashesWithoutProof) {
             return true;
         }
         let [first, second] = &self.statements;
-        let contradict = (first.0, first.1) != (second.0, second.1) && self.number == self.number_second;
-        let slashable = matches!(self.kind, Kind::SetRoot | Kind::ShardVote | Kind::Proposal | Kind::First | Kind::Second);
-        let holds = |(hash, justified_by, signature): &(Hash, u64, Vec<u8>), number| {
-            let Ok(signature) = signature.as_slice().try_into() else { return false };
-            let signed =
-                Signed { kind: self.kind, height: self.height, number, shard: self.shard, justified_by: *justified_by, hash: *hash };
+        let contradict = match self.kinds {
+            [Kind::SetRoot | Kind::ShardVote | Kind::Proposal | Kind::First | Kind::Second, _] if self.kinds[0] == self.kinds[1] => {
+                self.numbers[0] == self.numbers[1] && (first.0, first.1) < (second.0, second.1)
+            }
+            // Whoever voted second for one value is locked on it until a later certificate frees him.
+            [Kind::First, Kind::Second] => first.0 != second.0 && first.1 < self.numbers[1] && self.numbers[1] < self.numbers[0],
+            _ => false,
+        };
+        let holds = |place: usize| {
+            let (hash, justified_by, signature) = &self.statements[place];
+            let (kind, height, shard, number) = (self.kinds[place], self.height, self.shard, self.numbers[place]);
+            let signed = Signed { kind, height, number, shard, justified_by: *justified_by, hash: *hash };
             signing.verify(self.candidate, &signed.digest(chain), signature)
         };
-        slashable && contradict && holds(first, self.number) && holds(second, self.number_second)
+        contradict && holds(0) && holds(1)
     }
 }

@@ -8,6 +8,7 @@
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is. After
 //! a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
+use super::custody::{Custody, CustodyOut, Watch};
 use super::execution::Execution;
 use super::master::{Locked, MasterAction, MasterRound};
 use super::message::{CertifiedBlock, Final, Item, Message};
@@ -16,6 +17,7 @@ use super::schedule::{Schedule, Step};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signing::Signing;
 use crate::hash::Hash;
+use crate::system::record::{Answer, Record};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -44,12 +46,15 @@ pub enum Action {
     Send(u32, Message),
     /// Send to some nodes, whoever they are: what everyone should know.
     Gossip(Message),
+    /// Keep a shard-block's items, which are about to be vouched for, where an outage does not reach them: before anything
+    /// that follows in the same list is sent.
+    Keep(Hash, u64, Vec<Arc<Item>>),
     /// Make the record durable, then call [`Minter::persisted`] with the ticket.
     Persist(u64, SignedOnce),
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
-    /// A height is final: the second.
-    Finalized(Arc<Final>),
+    /// A height is final: the second. With its shard-blocks as they travel.
+    Finalized(Arc<Final>, Vec<Arc<CertifiedBlock>>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +89,7 @@ pub struct Minter<E, S> {
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
     finals: VecDeque<KeptFinal>,
+    custody: Custody,
     early: VecDeque<(u32, Message)>,
     asked_ms: u64,
     out: Vec<Action>,
@@ -92,10 +98,11 @@ pub struct Minter<E, S> {
 impl<E: Execution, S: Signing> Minter<E, S> {
     /// A node that starts at the execution's height, with what an earlier process of it recorded.
     pub fn new(chain: Hash, schedule: Schedule, candidate: u32, execution: E, signing: S, record: SignedOnce, now_ms: u64) -> Minter<E, S> {
-        let height = execution.height() + 1;
+        let height = execution.system().height + 1;
         let kept = record.height == height && !planted(Mutation::LockNotDurable);
         let durable = if kept { record.locked } else { Locked::default() };
         let master = master_round(chain, &execution, candidate, durable);
+        execution.system().stakers.iter().for_each(|(&candidate, staker)| signing.learn(candidate, &staker.key));
         let silent_slot = if planted(Mutation::ReserveNotDurable) { 0 } else { record.reserved_slot };
         Minter {
             chain,
@@ -114,6 +121,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             tickets: 0,
             pending: VecDeque::new(),
             finals: VecDeque::new(),
+            custody: Custody::default(),
             early: VecDeque::new(),
             asked_ms: 0,
             out: Vec::new(),
@@ -139,8 +147,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn remember_finals(&mut self, finals: impl Iterator<Item = KeptFinal>) {
         self.finals.extend(finals);
         self.finals.truncate(FINALS_KEPT);
-        let newest = self.finals.iter().find(|kept| kept.0.value.height == self.execution.height());
-        self.begins_slot = newest.map_or(self.execution.slot(), |kept| kept.0.attempt / 2) + 1;
+        let newest = self.finals.iter().find(|kept| kept.0.value.height == self.execution.system().height);
+        self.begins_slot = newest.map_or(self.execution.system().slot, |kept| kept.0.attempt / 2) + 1;
     }
 
     /// A final block that is still kept.
@@ -189,6 +197,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
             }
         }
+        self.look(step, now_ms);
         let Some(seat) = self.master.seat else { return };
         if slot < self.begins_slot || slot <= self.silent_slot || self.master.decided.is_some() {
             return;
@@ -211,7 +220,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 }
                 self.round_begun = self.master.height;
                 let shard = committee.members[usize::from(seat)].shard;
-                let mut round = ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.seed());
+                let mut round = ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.system().seed);
                 let ids = self.execution.waiting(usize::from(shard));
                 let items = ids.iter().filter_map(|id| self.execution.item(id)).collect();
                 round.close(&context, items, &mut said);
@@ -223,7 +232,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             (Step::Vote, Some(round)) if round.slot == slot => {
                 if let Some(items) = round.union() {
                     let built = self.execution.build(usize::from(round.shard), slot, &items);
-                    round.vote(&context, built, &mut said);
+                    let hash = round.vote(&context, &built, &mut said);
+                    self.custody.keep(hash, self.master.height, built.items.clone());
+                    self.out.push(Action::Keep(hash, self.master.height, built.items.clone()));
                 }
             }
             (Step::Have, _) => self.master.have(attempt, &mut actions),
@@ -365,7 +376,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             Message::Have { height, attempt, held, high } => match seat {
                 _ if height > pending => self.keep_early(now_ms, from, height, Message::Have { height, attempt, held, high }),
-                Some(seat) if height == pending => self.master.hear_have(&self.signing, seat, &held, high.as_ref(), &mut actions),
+                Some(seat) if height == pending => {
+                    self.master.hear_have(&self.signing, seat, attempt, &held, high.as_ref(), &mut actions)
+                },
                 // Who still asks about an old height has missed its end.
                 _ => self.tell_final(from, height),
             },
@@ -412,8 +425,47 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 }
             }
             Message::WantFinal(height) => self.tell_final(from, height),
+            Message::WantBodies(block) => {
+                if let Some(items) = self.custody.kept(&block) {
+                    self.out.push(Action::Send(from, Message::Bodies(block, items.clone())));
+                }
+            }
+            Message::Bodies(block, items) => {
+                let mut out = CustodyOut::default();
+                self.custody.hear_bodies(&mut self.execution, block, items, &mut out);
+                self.act_on_custody(out);
+            }
+            Message::Alarm(candidate, attest, signature) => {
+                self.watch(|custody, watch, execution, out| custody.hear_alarm(watch, execution, (candidate, &attest, signature), out));
+            }
+            Message::NotServed(height, block, signature) => {
+                self.watch(|custody, watch, _, out| custody.hear_not_served(watch, from, (height, block, signature), out));
+            }
         }
         self.act(actions);
+    }
+
+    /// Lets the custody see and do.
+    fn watch(&mut self, with: impl FnOnce(&mut Custody, &Watch<'_, S>, &E, &mut CustodyOut)) {
+        let committee = self.master.committee.clone();
+        let watch = Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &self.signing };
+        let mut out = CustodyOut::default();
+        with(&mut self.custody, &watch, &self.execution, &mut out);
+        self.act_on_custody(out);
+    }
+
+    fn look(&mut self, step: Step, now_ms: u64) {
+        self.watch(|custody, watch, execution, out| custody.step(watch, execution, step, out));
+        self.settle(now_ms);
+    }
+
+    fn act_on_custody(&mut self, out: CustodyOut) {
+        self.out.extend(out.sends.into_iter().filter(|send| send.0 != self.candidate).map(|(to, message)| Action::Send(to, message)));
+        out.says.iter().for_each(|message| self.tell_committee(message));
+        for item in out.proofs {
+            self.execution.admit(&item);
+            self.tell_committee(&Message::Item(item));
+        }
     }
 
     fn tell_final(&mut self, to: u32, height: u64) {
@@ -434,10 +486,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             {
                 self.out.push(Action::Certified(block.clone()));
                 self.spread(&block);
+                self.spread_items(&block);
             }
         }
         for evidence in evidence {
-            let item = self.execution.evidence_item(&evidence);
+            let item = Record::Fraud(Box::new(evidence)).item();
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));
         }
@@ -449,38 +502,101 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once.
+    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once; in quilt mode
+    /// without its items.
     fn spread(&mut self, block: &Arc<CertifiedBlock>) {
+        let travelling = self.as_it_travels(block);
         let committee = self.master.committee.clone();
         let seats = &committee.shards[block.block.shard as usize];
         let Some(part) = self.master.seat.and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
         let others = committee.members.iter().enumerate().filter(|(_, member)| u32::from(member.shard) != block.block.shard);
         for (_, (_, member)) in others.enumerate().filter(|(i, _)| i % seats.len() == part) {
-            self.out.push(Action::Send(member.candidate, Message::Block(block.clone())));
+            self.out.push(Action::Send(member.candidate, Message::Block(travelling.clone())));
         }
     }
 
+    fn as_it_travels(&self, block: &Arc<CertifiedBlock>) -> Arc<CertifiedBlock> {
+        if self.execution.quilt_mode() { Arc::new(CertifiedBlock { items: Vec::new(), ..(**block).clone() }) } else { block.clone() }
+    }
+
+    /// In quilt mode the items go to who keeps them.
+    fn spread_items(&mut self, block: &Arc<CertifiedBlock>) {
+        if !self.execution.quilt_mode() {
+            return;
+        }
+        let seats = &self.master.committee.shards[block.block.shard as usize];
+        let Some(part) = self.master.seat.and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
+        let mut out = CustodyOut::default();
+        self.custody.spread(&self.execution, block, part, seats.len(), &mut out);
+        self.act_on_custody(out);
+    }
+
     fn finish(&mut self, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {
-        let there: Vec<_> = blocks.iter().flatten().cloned().collect();
-        self.out.push(Action::Finalized(decided.clone()));
+        let there: Vec<_> = blocks.iter().flatten().map(|block| self.as_it_travels(block)).collect();
+        self.out.push(Action::Finalized(decided.clone(), there.clone()));
         self.out.push(Action::Gossip(Message::Final(decided.clone(), there.clone())));
         self.finals.push_back((decided.clone(), there));
         if self.finals.len() > FINALS_KEPT {
             self.finals.pop_front();
         }
-        let duties = self.execution.apply(&decided.value, blocks);
+        let mut duties = Vec::new();
+        if let Some(round) = &self.shard {
+            let attest = round.attest(&self.signing);
+            duties.extend(attest.map(|attest| Record::Attest(Box::new(attest)).item()));
+        }
+        let committee = self.master.committee.clone();
+        self.execution.apply(&decided.value, blocks);
+        self.learn_keys();
         self.begins_slot = decided.attempt / 2 + 1;
         self.shard = None;
         self.master = master_round(self.chain, &self.execution, self.candidate, Locked::default());
+        let mut out = CustodyOut::default();
+        self.custody.finish(&mut self.execution, self.candidate, &committee, blocks, &mut out);
+        self.act_on_custody(out);
+        duties.extend(self.answer());
         for item in duties {
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));
         }
     }
+
+    /// Everyone who may vote or be drawn, by its key.
+    fn learn_keys(&self) {
+        self.execution.system().stakers.iter().for_each(|(&candidate, staker)| self.signing.learn(candidate, &staker.key));
+    }
+
+    /// "I am in", if this node was drawn.
+    fn answer(&self) -> Option<Arc<Item>> {
+        let system = self.execution.system();
+        if !system.drawn.contains(&self.candidate) || system.barred.contains_key(&self.candidate) {
+            return None;
+        }
+        let height = system.height + 2;
+        let answer = self.signing.sign(&Answer::seed_digest(&self.chain, height));
+        let (drawn_by, endpoint) = (system.hash, self.execution.endpoint());
+        let mut answer = Answer { height, candidate: self.candidate, drawn_by, endpoint, answer, signature: [0; 48] };
+        answer.signature = self.signing.sign(&answer.digest(&self.chain));
+        Some(Record::Answer(Box::new(answer)).item())
+    }
+
+    /// After a start: the node may have been drawn before it went down.
+    pub fn resume(&mut self) -> Vec<Action> {
+        if let Some(item) = self.answer() {
+            self.execution.admit(&item);
+            self.tell_committee(&Message::Item(item));
+        }
+        self.take()
+    }
+
+    /// Items of shard-blocks that an earlier process of this node kept.
+    pub fn remember_items(&mut self, block: Hash, height: u64, items: Vec<Arc<Item>>) {
+        self.custody.keep(block, height, items);
+    }
 }
 
 fn master_round<E: Execution>(chain: Hash, execution: &E, candidate: u32, durable: Locked) -> MasterRound {
-    let committee = execution.committee().clone();
+    let system = execution.system();
+    let committee = system.committee.clone();
     let seat = committee.seat_of(candidate);
-    MasterRound::new(chain, execution.height() + 1, committee, seat, execution.seed(), durable)
+    MasterRound::new(chain, system.height + 1, committee, seat, system.seed, durable)
 }

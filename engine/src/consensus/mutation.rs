@@ -26,11 +26,15 @@ pub enum Mutation {
     CommitteeFromOwnView,
     SeedFromOwnView,
     SlashesWithoutProof,
+    EvidenceInSameSlot,
+    MaturityOffByOne,
+    BanKeepsDebits,
+    PatchNotChecked,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 21] = [
+    pub const ALL: [Mutation; 25] = [
         Mutation::NoLock,
         Mutation::UnlockByTime,
         Mutation::QuorumMinusOne,
@@ -52,6 +56,10 @@ impl Mutation {
         Mutation::CommitteeFromOwnView,
         Mutation::SeedFromOwnView,
         Mutation::SlashesWithoutProof,
+        Mutation::EvidenceInSameSlot,
+        Mutation::MaturityOffByOne,
+        Mutation::BanKeepsDebits,
+        Mutation::PatchNotChecked,
     ];
 }
 

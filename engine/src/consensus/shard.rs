@@ -9,9 +9,10 @@ use super::message::{Certificate, CertifiedBlock, Evidence, Item, Kind, SeatSet,
 use super::mutation::{Mutation, planted};
 use super::quorum::{shard_faults, shard_quorum};
 use super::signing::{Sig, Signing};
-use crate::block::ShardBlock;
 use crate::hash::{Hash, keyed, list_root, purpose_key};
 use crate::keyed_hash::HashSeed;
+use crate::system::build::Built;
+use crate::system::record::Attest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
@@ -41,7 +42,6 @@ pub struct RoundContext<'a, S> {
 }
 
 /// The own block: header, its hash, items, patch.
-type Built = (ShardBlock, Hash, Vec<Arc<Item>>, Vec<u8>);
 
 /// The state of one minter in one round.
 pub struct ShardRound {
@@ -67,7 +67,7 @@ pub struct ShardRound {
     lists: BTreeMap<Seat, (Vec<(Seat, Hash)>, Sig)>,
     decision: Option<Vec<(Seat, Hash)>>,
     votes: BTreeMap<Seat, (Hash, Sig)>,
-    built: Option<Built>,
+    built: Option<(Hash, Arc<Built>)>,
     /// The round's outcome, once there is one.
     pub certified: Option<Arc<CertifiedBlock>>,
     /// Contradictions that were seen.
@@ -237,11 +237,12 @@ impl ShardRound {
         if first.0 == second.0 {
             return;
         }
-        let mut statements = [first, second].map(|(hash, signature)| (hash, 0, signature.to_vec()));
-        statements.sort();
-        let (height, number, shard) = (self.height, self.slot, self.shard);
+        let statements = [first, second].map(|(hash, signature)| (hash, 0, signature));
         let candidate = self.candidate(context, seat);
-        self.evidence.push(Evidence { candidate, kind, height, number, number_second: number, shard, statements });
+        if planted(Mutation::EvidenceInSameSlot) {
+            self.lists.values_mut().for_each(|(list, _)| list.retain(|pair| pair.0 != seat));
+        }
+        self.evidence.push(Evidence::of_two(candidate, kind, self.height, self.slot, self.shard, statements));
     }
 
     /// Of a set that is told in short ids: which are known, and which bodies to ask for, each from one minter only.
@@ -347,20 +348,20 @@ impl ShardRound {
     pub fn vote<S: Signing>(
         &mut self,
         context: &RoundContext<'_, S>,
-        built: (ShardBlock, Vec<Arc<Item>>, Vec<u8>),
+        built: &Arc<Built>,
         out: &mut Vec<(To, ShardMessage)>,
-    ) {
-        let (block, items, patch) = built;
-        let hash = block.hash();
+    ) -> Hash {
+        let hash = built.block.hash();
         let signature = context.signing.sign(&self.digest(context, Kind::ShardVote, hash));
-        self.built = Some((block, hash, items, patch));
+        self.built = Some((hash, built.clone()));
         self.votes.insert(self.seat, (hash, signature));
         out.push((To::Shard, ShardMessage::Vote(hash, signature)));
         self.count(context);
+        hash
     }
 
-    fn count<S: Signing>(&mut self, context: &RoundContext<'_, S>) {
-        let Some((block, hash, items, patch)) = &self.built else { return };
+    /// The votes for a block, combined.
+    fn certificate<S: Signing>(&self, signing: &S, hash: &Hash) -> Certificate {
         let mut signers = SeatSet::default();
         let mut signatures = Vec::new();
         for (&seat, (voted, signature)) in &self.votes {
@@ -369,12 +370,26 @@ impl ShardRound {
                 signatures.push(*signature);
             }
         }
-        if self.certified.is_some() || signatures.len() < shard_quorum(self.seats.len()) {
+        Certificate { signers, aggregate: signing.aggregate(&signatures) }
+    }
+
+    fn count<S: Signing>(&mut self, context: &RoundContext<'_, S>) {
+        let Some((hash, built)) = &self.built else { return };
+        let votes = self.votes.values().filter(|vote| vote.0 == *hash).count();
+        if self.certified.is_some() || votes < shard_quorum(self.seats.len()) {
             return;
         }
-        let certificate = Certificate { signers, aggregate: context.signing.aggregate(&signatures) };
-        let (block, hash, items, patch) = (*block, *hash, items.clone(), patch.clone());
-        self.certified = Some(Arc::new(CertifiedBlock { height: self.height, block, hash, certificate, items, patch }));
+        let certificate = self.certificate(context.signing, hash);
+        let Built { block, items, patch } = &**built;
+        let (block, items, patch) = (*block, items.clone(), patch.clone());
+        self.certified = Some(Arc::new(CertifiedBlock { height: self.height, block, hash: *hash, certificate, items, patch }));
+    }
+
+    /// Who has approved the block that was certified, with all votes that came since.
+    pub fn attest<S: Signing>(&self, signing: &S) -> Option<Attest> {
+        let block = self.certified.as_ref()?.hash;
+        let certificate = self.certificate(signing, &block);
+        Some(Attest { height: self.height, slot: self.slot, shard: self.shard, block, certificate })
     }
 }
 

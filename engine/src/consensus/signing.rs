@@ -4,7 +4,8 @@ use super::mutation::{Mutation, planted};
 use crate::hash::Hash;
 use blst::BLST_ERROR;
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
 
 /// A signature or an aggregate of some: a compressed point of G1, or the stub's.
 pub type Sig = [u8; 48];
@@ -24,6 +25,10 @@ pub trait Signing {
     fn aggregate(&self, signatures: &[Sig]) -> Sig;
     /// Whether exactly these candidates, each once, signed this.
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool;
+    /// Whether whoever wrote the proof has the key.
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool;
+    /// Learns a candidate's key, whose possession was proved before it came into the chain's tables.
+    fn learn(&self, candidate: u32, key: &VoteKey);
 }
 
 /// Not a signature at all: a hash that anyone could make. Only for simulations, whose liars keep to their own names.
@@ -67,12 +72,18 @@ impl Signing for StubSigning {
         let signatures: Vec<_> = candidates.iter().map(|&candidate| StubSigning::stub(candidate, digest)).collect();
         self.aggregate(&signatures) == *aggregate
     }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        StubSigning::stub(0, &key[..32].try_into().expect("32 bytes")) == *possession
+    }
+
+    fn learn(&self, _: u32, _: &VoteKey) {}
 }
 
-/// Voting keys that have proved possession, by candidate. Built once for all who share it.
+/// Voting keys by candidate; a candidate keeps its key for good, so a table that knows more than another never contradicts it.
 #[derive(Default)]
 pub struct VoteKeys {
-    keys: Vec<PublicKey>,
+    keys: RwLock<HashMap<u32, PublicKey>>,
 }
 
 /// Why a voting key is refused.
@@ -87,21 +98,31 @@ pub enum VoteKeyError {
 }
 
 impl VoteKeys {
-    /// Registers the next candidate's key with its proof of possession: without it a late key could be chosen to cancel others.
+    /// Checks a key with its proof of possession: without it a late key could be chosen to cancel others.
     ///
     /// # Errors
     /// A key or proof that does not hold.
-    pub fn register(&mut self, key: &VoteKey, possession: &Sig) -> Result<(), VoteKeyError> {
+    pub fn check(key: &VoteKey, possession: &Sig) -> Result<(), VoteKeyError> {
         let key = PublicKey::key_validate(key).map_err(|_| VoteKeyError::Key)?;
         let proof = Signature::sig_validate(possession, true).map_err(|_| VoteKeyError::Possession)?;
-        let message = key.compress();
-        match proof.verify(false, &message, POSSESSION_DOMAIN, &[], &key, false) {
-            BLST_ERROR::BLST_SUCCESS => {
-                self.keys.push(key);
-                Ok(())
-            }
+        match proof.verify(false, &key.compress(), POSSESSION_DOMAIN, &[], &key, false) {
+            BLST_ERROR::BLST_SUCCESS => Ok(()),
             _ => Err(VoteKeyError::Possession),
         }
+    }
+
+    /// Registers a candidate's key that [`Self::check`] has passed; false if it is no key after all.
+    pub fn learn(&self, candidate: u32, key: &VoteKey) -> bool {
+        if self.keys.read().expect("no holder panics").contains_key(&candidate) {
+            return true;
+        }
+        let Ok(key) = PublicKey::key_validate(key) else { return false };
+        self.keys.write().expect("no holder panics").insert(candidate, key);
+        true
+    }
+
+    fn get(&self, candidate: u32) -> Option<PublicKey> {
+        self.keys.read().expect("no holder panics").get(&candidate).copied()
     }
 }
 
@@ -137,9 +158,9 @@ impl Signing for BlsSigning {
     }
 
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
-        let Some(key) = self.keys.keys.get(candidate as usize) else { return false };
+        let Some(key) = self.keys.get(candidate) else { return false };
         Signature::sig_validate(signature, true)
-            .is_ok_and(|signature| signature.verify(false, digest, VOTE_DOMAIN, &[], key, false) == BLST_ERROR::BLST_SUCCESS)
+            .is_ok_and(|signature| signature.verify(false, digest, VOTE_DOMAIN, &[], &key, false) == BLST_ERROR::BLST_SUCCESS)
     }
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {
@@ -149,11 +170,20 @@ impl Signing for BlsSigning {
     }
 
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
-        let keys: Option<Vec<_>> = candidates.iter().map(|&candidate| self.keys.keys.get(candidate as usize)).collect();
-        let Some(sum) = keys.and_then(|keys| AggregatePublicKey::aggregate(&keys, false).ok()) else { return false };
+        let keys: Option<Vec<_>> = candidates.iter().map(|&candidate| self.keys.get(candidate)).collect();
+        let sum = keys.and_then(|keys| AggregatePublicKey::aggregate(&keys.iter().collect::<Vec<_>>(), false).ok());
+        let Some(sum) = sum else { return false };
         Signature::sig_validate(aggregate, true).is_ok_and(|signature| {
             signature.verify(false, digest, VOTE_DOMAIN, &[], &sum.to_public_key(), false) == BLST_ERROR::BLST_SUCCESS
         })
+    }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        VoteKeys::check(key, possession).is_ok()
+    }
+
+    fn learn(&self, candidate: u32, key: &VoteKey) {
+        self.keys.learn(candidate, key);
     }
 }
 
@@ -162,10 +192,11 @@ mod tests {
     use super::*;
 
     fn keys(count: u8) -> (Vec<BlsSigning>, Arc<VoteKeys>) {
-        let mut keys = VoteKeys::default();
+        let keys = VoteKeys::default();
         for number in 0..count {
             let (key, possession) = BlsSigning::key_and_possession(&[number + 1; 32]);
-            keys.register(&key, &possession).unwrap();
+            assert_eq!(VoteKeys::check(&key, &possession), Ok(()));
+            assert!(keys.learn(u32::from(number), &key));
         }
         let keys = Arc::new(keys);
         ((0..count).map(|number| BlsSigning::new(&[number + 1; 32], keys.clone())).collect(), keys)
@@ -195,8 +226,7 @@ mod tests {
     fn a_key_without_its_own_proof_of_possession_is_refused() {
         let (key, possession) = BlsSigning::key_and_possession(&[1; 32]);
         let (other, other_possession) = BlsSigning::key_and_possession(&[2; 32]);
-        let mut keys = VoteKeys::default();
-        assert_eq!(keys.register(&key, &other_possession), Err(VoteKeyError::Possession));
+        assert_eq!(VoteKeys::check(&key, &other_possession), Err(VoteKeyError::Possession));
         // A rogue key: the own one minus another's. Whoever made it cannot sign for it.
         let difference = {
             let mut point = blst::blst_p2::default();
@@ -214,11 +244,11 @@ mod tests {
             }
             bytes
         };
-        assert_eq!(keys.register(&difference, &possession), Err(VoteKeyError::Possession));
-        assert_eq!(keys.register(&[0; 96], &possession), Err(VoteKeyError::Key));
+        assert_eq!(VoteKeys::check(&difference, &possession), Err(VoteKeyError::Possession));
+        assert_eq!(VoteKeys::check(&[0; 96], &possession), Err(VoteKeyError::Key));
         let mut identity = [0; 96];
         identity[0] = 0xc0;
-        assert_eq!(keys.register(&identity, &possession), Err(VoteKeyError::Key));
-        assert_eq!(keys.register(&key, &possession), Ok(()));
+        assert_eq!(VoteKeys::check(&identity, &possession), Err(VoteKeyError::Key));
+        assert_eq!(VoteKeys::check(&key, &possession), Ok(()));
     }
 }

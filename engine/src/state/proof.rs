@@ -1,6 +1,6 @@
 //! Proof of one account's state against a root, for those who hold nothing else.
 //!
-//! Wire form, little endian: `version 1 | account u32 | height u64 | slot u64 | accounts u64 | fee pool u64 | group 8 x 48 |
+//! Wire form, little endian: `version 1 | account u32 | height u64 | slot u64 | accounts u64 | pool u64 | group 8 x 48 |
 //! levels u8 | levels x (16 x 32)`.
 
 use super::tree::{self, GROUP, GroupBytes, group_bytes, group_hash, levels, node_bytes, node_hash};
@@ -28,8 +28,8 @@ pub struct AccountProof {
     pub slot: u64,
     /// Accounts in use.
     pub accounts: u64,
-    /// Its fee pool.
-    pub fee_pool: u64,
+    /// Its pool.
+    pub pool: u64,
     group: GroupBytes,
     levels: Vec<[Hash; FAN_OUT]>,
 }
@@ -76,7 +76,7 @@ impl AccountProof {
             height: header.height,
             slot: header.slot,
             accounts: header.accounts,
-            fee_pool: header.fee_pool,
+            pool: header.pool,
             group: group_bytes(columns.key, columns.hot, group),
             levels: above,
         }
@@ -103,7 +103,7 @@ impl AccountProof {
             hash = node_hash(&bytemuck::cast(*children));
             node /= FAN_OUT;
         }
-        if tree::root_hash(&hash, self.height, self.slot, self.accounts, self.fee_pool) != *root {
+        if tree::root_hash(&hash, self.height, self.slot, self.accounts, self.pool) != *root {
             return Err(ProofError::Root);
         }
         let bytes = &self.group[account % GROUP * ACCOUNT_BYTES..][..ACCOUNT_BYTES];
@@ -114,7 +114,7 @@ impl AccountProof {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![PROOF_VERSION];
         out.extend_from_slice(&self.account.to_le_bytes());
-        for number in [self.height, self.slot, self.accounts, self.fee_pool] {
+        for number in [self.height, self.slot, self.accounts, self.pool] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.group);
@@ -141,7 +141,7 @@ impl AccountProof {
             height: number(0),
             slot: number(1),
             accounts: number(2),
-            fee_pool: number(3),
+            pool: number(3),
             group: *group,
             levels: rest.chunks_exact(FAN_OUT * 32).map(bytemuck::pod_read_unaligned).collect(),
         })

@@ -2,7 +2,7 @@
 //! manifest's list of nodes is checked against the root, and each chunk against its node, alone and in any order.
 //!
 //! ```text
-//!   manifest  magic "DYNXSNP" 8 | version u32 | chunks u32 | chain 32 | height u64 | slot u64 | accounts u64 | fee pool u64
+//!   manifest  magic "DYNXSNP" 8 | version u32 | chunks u32 | chain 32 | height u64 | slot u64 | accounts u64 | pool u64
 //!             | root 32 | a node a chunk 32
 //!   chunk     keys 32 each, then balances, sequences and slots 16 each, of up to 524 288 accounts in order
 //! ```
@@ -36,8 +36,8 @@ pub struct Manifest {
     pub slot: u64,
     /// Accounts in use.
     pub accounts: u64,
-    /// Its fee pool.
-    pub fee_pool: u64,
+    /// Its pool.
+    pub pool: u64,
     /// Its root.
     pub root: Hash,
     /// The tree's node over each chunk.
@@ -83,11 +83,11 @@ impl Manifest {
     /// The manifest of a state whose tree is up to date.
     pub fn of<M: StateMemory>(state: &State<M>, chain: Hash) -> Manifest {
         let columns = state.columns();
-        let StateHeader { height, slot, accounts, fee_pool, root, .. } = *columns.header;
+        let StateHeader { height, slot, accounts, pool, root, .. } = *columns.header;
         let level = levels(columns.hot.len())[chunk_depth(accounts)];
         let chunks = accounts.div_ceil(CHUNK_ACCOUNTS).max(1) as usize;
         let nodes = columns.tree[level.start..level.start + chunks].to_vec();
-        Manifest { chain, height, slot, accounts, fee_pool, root, nodes }
+        Manifest { chain, height, slot, accounts, pool, root, nodes }
     }
 
     /// The accounts of a chunk, as indices.
@@ -116,7 +116,7 @@ impl Manifest {
         for _ in chunk_depth(self.accounts)..depth {
             nodes = (0..nodes.len().div_ceil(FAN_OUT)).map(|node| node_hash(&node_bytes(&nodes, node))).collect();
         }
-        let root = root_hash(&nodes[0], self.height, self.slot, self.accounts, self.fee_pool);
+        let root = root_hash(&nodes[0], self.height, self.slot, self.accounts, self.pool);
         if root == self.root { Ok(()) } else { Err(SnapshotError::Root) }
     }
 
@@ -154,7 +154,7 @@ impl Manifest {
         out.extend_from_slice(&SNAPSHOT_VERSION.to_le_bytes());
         out.extend_from_slice(&(self.nodes.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.chain);
-        for number in [self.height, self.slot, self.accounts, self.fee_pool] {
+        for number in [self.height, self.slot, self.accounts, self.pool] {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.root);
@@ -181,7 +181,7 @@ impl Manifest {
             height: eight(48),
             slot: eight(56),
             accounts: eight(64),
-            fee_pool: eight(72),
+            pool: eight(72),
             root: head[80..112].try_into().expect("32 bytes"),
             nodes: nodes.chunks_exact(32).map(|node| node.try_into().expect("32 bytes")).collect(),
         };

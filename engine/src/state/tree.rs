@@ -3,7 +3,7 @@
 //! ```text
 //!   bottom   one node a group of 8 accounts: keyed hash of 8 x (key 32 | hot 16)
 //!   inner    one node for 16 children: keyed hash of 16 x 32 bytes, absent children zero
-//!   root     keyed hash of: top node | height | slot | accounts | fee pool
+//!   root     keyed hash of: top node | height | slot | accounts | pool
 //! ```
 //!
 //! A node without accounts below it is zero. The top is the lowest level at which one node covers all accounts, so the
@@ -117,10 +117,10 @@ pub(super) fn node_hash(bytes: &NodeBytes) -> Hash {
 }
 
 /// The state's root over its top node.
-pub(super) fn root_hash(top: &Hash, height: u64, slot: u64, accounts: u64, fee_pool: u64) -> Hash {
+pub(super) fn root_hash(top: &Hash, height: u64, slot: u64, accounts: u64, pool: u64) -> Hash {
     let mut bytes = [0u8; 64];
     bytes[..32].copy_from_slice(top);
-    for (place, number) in bytes[32..].chunks_exact_mut(8).zip([height, slot, accounts, fee_pool]) {
+    for (place, number) in bytes[32..].chunks_exact_mut(8).zip([height, slot, accounts, pool]) {
         place.copy_from_slice(&number.to_le_bytes());
     }
     keyed(&ROOT_KEY, &bytes)
@@ -203,7 +203,7 @@ pub(super) fn update(columns: &mut ColumnsMut<'_>, dirty: &mut Dirty) -> Hash {
     dirty.clean = true;
     let top = columns.tree[dirty.levels[depth - 1].start];
     let header = &mut *columns.header;
-    header.root = root_hash(&top, header.height, header.slot, header.accounts, header.fee_pool);
+    header.root = root_hash(&top, header.height, header.slot, header.accounts, header.pool);
     header.root
 }
 

@@ -1,0 +1,398 @@
+//! The system's tables. Small, held whole by every node, bound by one root.
+//!
+//! Invariants, asserted after each block:
+//!  1. The pools sum to what the state's header says is in no balance.
+//!  2. A name has one account, an account at most one name; neither ever changes.
+//!  3. Who is barred has nothing at stake.
+
+use super::record::Endpoint;
+use crate::block::ShardBlock;
+use crate::chain::{Chain, ConsensusParameters};
+use crate::consensus::committee::Committee;
+use crate::consensus::draw::{Lots, draw};
+use crate::consensus::message::SeatSet;
+use crate::consensus::signing::VoteKey;
+use crate::hash::{Hash, keyed, purpose_key};
+use crate::patch::Patch;
+use crate::state::AccountIndex;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, LazyLock};
+
+static SYSTEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix system v1"));
+static NAME_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix name v1"));
+
+/// Fewer answers than these do not make a committee alone.
+pub const MINTERS_MIN: usize = 4;
+/// Stake and Unstake name one of so many last blocks.
+pub const ANCESTORS: usize = 64;
+/// Heights for which evidence is taken: a week of 10-second slots.
+pub const EVIDENCE_HEIGHTS: u64 = 60_480;
+/// The largest stakes so many are asked to keep the chain's history and to raise the alarm where it is kept back.
+pub const ENTITLED: usize = 200;
+/// Heights that unstaked funds wait at least.
+pub const UNSTAKE_HEIGHTS: u64 = 2;
+/// After so many heights with too few answers in a row everyone who is drawn is seated.
+pub const THIN_HEIGHTS: u32 = 3;
+/// One, where shares are counted in millionths.
+pub const MILLION: u64 = 1_000_000;
+
+/// Who has a stake, or had one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staker {
+    /// Units.
+    pub stake: u64,
+    /// Voting key: the account's for good.
+    pub key: Box<VoteKey>,
+    /// The last height that it was seated for.
+    pub minted: u64,
+}
+
+/// What was taken from a stake and is not free yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unstaking {
+    /// Whose.
+    pub account: AccountIndex,
+    /// Units.
+    pub amount: u64,
+    /// Height at which it was taken.
+    pub height: u64,
+}
+
+/// Names, both ways. They only ever grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The account of a name.
+    pub accounts: BTreeMap<Vec<u8>, AccountIndex>,
+    /// The name of an account.
+    pub names: BTreeMap<AccountIndex, Vec<u8>>,
+    /// Hash over all registrations in their order.
+    pub root: Hash,
+}
+
+impl Names {
+    /// Gives an account a name; false if either is taken.
+    pub fn register(&mut self, name: &[u8], account: AccountIndex) -> bool {
+        if self.accounts.contains_key(name) || self.names.contains_key(&account) {
+            return false;
+        }
+        self.accounts.insert(name.to_vec(), account);
+        self.names.insert(account, name.to_vec());
+        let mut bytes = self.root.to_vec();
+        bytes.extend_from_slice(&account.to_le_bytes());
+        bytes.extend_from_slice(name);
+        self.root = keyed(&NAME_KEY, &bytes);
+        true
+    }
+}
+
+/// A shard-block whose effects are not mature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImmatureBlock {
+    /// Its shard.
+    pub shard: u16,
+    /// Its hash.
+    pub block: Hash,
+    /// Its header.
+    pub header: ShardBlock,
+    /// What it changes.
+    pub patch: Arc<Patch>,
+    /// Whether it was banned: nothing of it will mature.
+    pub banned: bool,
+}
+
+/// Units for an account, from minting a shard-block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reward {
+    /// Height of the shard-block.
+    pub height: u64,
+    /// Its shard.
+    pub shard: u16,
+    /// To whom.
+    pub account: AccountIndex,
+    /// How much.
+    pub amount: u64,
+}
+
+/// What one height brought and is not mature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Immature {
+    /// The height.
+    pub height: u64,
+    /// Its shard-blocks.
+    pub blocks: Vec<ImmatureBlock>,
+    /// What was earned, for the height before.
+    pub rewards: Vec<Reward>,
+}
+
+/// A shard-block of the last height, for who is to be rewarded for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// Its hash.
+    pub block: Hash,
+    /// Slot of its shard round.
+    pub slot: u64,
+    /// Transactions in it.
+    pub transactions: u32,
+    /// Fees that they paid.
+    pub fees: u64,
+}
+
+/// Units in no balance, by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pools {
+    /// Fees that nobody has earned.
+    pub fees: u64,
+    /// At stake.
+    pub stakes: u64,
+    /// Taken from stakes, not free yet.
+    pub unstaking: u64,
+    /// Locked with names.
+    pub reserves: u64,
+    /// Payments, stakes and rewards that are not mature.
+    pub immature: u64,
+    /// Taken from offenders.
+    pub slashed: u64,
+    /// Issued since genesis: not a pool, but the other side of the sum.
+    pub issued: u64,
+}
+
+impl Pools {
+    /// What the state's header must say.
+    ///
+    /// # Panics
+    /// When the sum leaves 64 bits: all of it is part of the supply.
+    pub fn sum(&self) -> u64 {
+        let Pools { fees, stakes, unstaking, reserves, immature, slashed, issued: _ } = *self;
+        [fees, stakes, unstaking, reserves, immature, slashed].iter().try_fold(0u64, |sum, &part| sum.checked_add(part)).expect("part of the supply")
+    }
+}
+
+/// Who mints from the start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GenesisMinter {
+    /// Its account's index.
+    pub account: AccountIndex,
+    /// Its name, since only who is registered stakes.
+    pub name: Vec<u8>,
+    /// Units at stake, beside its balance.
+    pub stake: u64,
+    /// Voting key; its possession was proved to whoever wrote the genesis.
+    pub key: Box<VoteKey>,
+    /// Where it is reached.
+    pub endpoint: Endpoint,
+}
+
+/// The system after one height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// Height of the newest final block.
+    pub height: u64,
+    /// Its slot.
+    pub slot: u64,
+    /// Its hash. Not part of the root, which is part of it.
+    pub hash: Hash,
+    /// The seed after it.
+    pub seed: Hash,
+    /// Stakers by account.
+    pub stakers: BTreeMap<AccountIndex, Staker>,
+    /// Names.
+    pub names: Arc<Names>,
+    /// On its way out of stakes, oldest first.
+    pub unstaking: Vec<Unstaking>,
+    /// Not mature, oldest first.
+    pub immature: VecDeque<Immature>,
+    /// Units in no balance.
+    pub pools: Pools,
+    /// Committee of the next height.
+    pub committee: Arc<Committee>,
+    /// Committees of this height and those before, newest first: as many as evidence may speak of.
+    pub committees: VecDeque<Arc<Committee>>,
+    /// Where those who have answered of late are reached.
+    pub endpoints: Arc<BTreeMap<AccountIndex, Endpoint>>,
+    /// Drawn for the height after the next.
+    pub drawn: Vec<AccountIndex>,
+    /// Share of the drawn who answer, smoothed, in millionths.
+    pub answering: u64,
+    /// Heights in a row with too few answers.
+    pub thin: u32,
+    /// Transactions of a block, smoothed.
+    pub load: u64,
+    /// Who is barred, since which height.
+    pub barred: BTreeMap<AccountIndex, u64>,
+    /// What was punished: each offence, (who, height), once.
+    pub offences: BTreeSet<(AccountIndex, u64)>,
+    /// Hashes of the last blocks before this one, newest first.
+    pub ancestors: VecDeque<Hash>,
+    /// The shard-blocks of this height.
+    pub minted: Vec<Option<Minted>>,
+}
+
+impl System {
+    /// The system of a chain that begins.
+    ///
+    /// # Panics
+    /// When there is no minter, or one account mints twice or two share a name: genesis files are checked where they are read.
+    pub fn genesis(chain: &Chain, minters: &[GenesisMinter]) -> System {
+        assert!(!minters.is_empty(), "someone must begin");
+        let mut names = Names::default();
+        let mut stakers = BTreeMap::new();
+        for minter in minters {
+            assert!(names.register(&minter.name, minter.account), "a minter of genesis has an account and a name of its own");
+            stakers.insert(minter.account, Staker { stake: minter.stake, key: minter.key.clone(), minted: 0 });
+        }
+        let stakes = minters.iter().map(|minter| minter.stake).sum();
+        let pools = Pools { stakes, reserves: 0, ..Pools::default() };
+        let seed = chain.genesis_hash;
+        let parameters = &chain.parameters.consensus;
+        let mut system = System {
+            height: 0,
+            slot: 0,
+            hash: seed,
+            seed,
+            stakers,
+            names: Arc::new(names),
+            unstaking: Vec::new(),
+            immature: VecDeque::new(),
+            pools,
+            committee: Arc::new(Committee { height: 0, members: Vec::new(), shards: Vec::new() }),
+            committees: VecDeque::new(),
+            endpoints: Arc::new(minters.iter().map(|minter| (minter.account, minter.endpoint)).collect()),
+            drawn: Vec::new(),
+            answering: MILLION,
+            thin: 0,
+            load: u64::from(parameters.shards_max) * u64::from(parameters.shard_transactions),
+            barred: BTreeMap::new(),
+            offences: BTreeSet::new(),
+            ancestors: VecDeque::new(),
+            minted: Vec::new(),
+        };
+        let first = system.draw(parameters, 1);
+        system.committee = Arc::new(system.seat(parameters, 1, &first));
+        system.drawn = system.draw(parameters, 2);
+        system
+    }
+
+    /// Draws candidates for a height by this seed: as many more than seats as have not answered of late.
+    pub(super) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
+        let (accounts, stakes): (Vec<_>, Vec<_>) = self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
+        let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
+        draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count).into_iter().map(|place| accounts[place as usize]).collect()
+    }
+
+    /// The committee of these minters: in as many shards as the load asks for.
+    pub(super) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
+        let with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
+        let wanted = self.load.div_ceil(u64::from(parameters.shard_transactions.max(1))).clamp(1, u64::from(parameters.shards_max.max(1)));
+        Committee::new(height, &self.seed, &with_stakes, wanted as usize)
+    }
+
+    /// What an account has at stake.
+    pub fn stake(&self, account: AccountIndex) -> u64 {
+        self.stakers.get(&account).map_or(0, |staker| staker.stake)
+    }
+
+    /// The voting key of an account; zeros if it has none.
+    pub fn vote_key(&self, account: AccountIndex) -> &VoteKey {
+        const NONE: VoteKey = [0; 96];
+        self.stakers.get(&account).map_or(&NONE, |staker| &*staker.key)
+    }
+
+    /// The committee of a height that is not long past.
+    pub fn committee_of(&self, height: u64) -> Option<&Arc<Committee>> {
+        std::iter::once(&self.committee).chain(&self.committees).find(|committee| committee.height == height)
+    }
+
+    /// The hash of the next committee that the block commits to.
+    pub fn committee_hash(&self) -> Hash {
+        self.committee.hash(|account| self.vote_key(account))
+    }
+
+    /// The largest stakes, at most [`ENTITLED`], ascending by account.
+    pub fn entitled(&self) -> Vec<AccountIndex> {
+        let mut all: Vec<_> = self.stakers.iter().filter(|entry| entry.1.stake > 0).map(|(&account, staker)| (std::cmp::Reverse(staker.stake), account)).collect();
+        all.sort_unstable();
+        all.truncate(ENTITLED);
+        let mut entitled: Vec<_> = all.into_iter().map(|entry| entry.1).collect();
+        entitled.sort_unstable();
+        entitled
+    }
+
+    /// Who of the entitled keeps a shard-block's transactions first: those `count` that rendezvous hashing puts lowest.
+    pub fn custodians(&self, block: &Hash, count: usize) -> Vec<AccountIndex> {
+        let rank = |account: &AccountIndex| keyed(block, &account.to_le_bytes());
+        let mut entitled = self.entitled();
+        entitled.sort_by_cached_key(rank);
+        entitled.truncate(count);
+        entitled
+    }
+
+    /// A shard-block whose effects are not mature and not banned, with its height.
+    pub fn immature_block(&self, block: &Hash) -> Option<(u64, &ImmatureBlock)> {
+        let blocks = self.immature.iter().flat_map(|immature| immature.blocks.iter().map(|block| (immature.height, block)));
+        blocks.filter(|(_, of)| !of.banned).find(|(_, of)| of.block == *block)
+    }
+
+    /// Who is paid what, and not yet: payments that mature at a later height, by account.
+    pub fn immature_of(&self, account: AccountIndex) -> u64 {
+        let of_block = |block: &ImmatureBlock| -> u64 {
+            let credits = &block.patch.delta.credits;
+            credits.accounts.binary_search(&account).map_or(0, |place| credits.amounts[place])
+        };
+        let blocks = self.immature.iter().flat_map(|immature| &immature.blocks).filter(|block| !block.banned);
+        let rewards = self.immature.iter().flat_map(|immature| &immature.rewards).filter(|reward| reward.account == account);
+        blocks.map(of_block).sum::<u64>() + rewards.map(|reward| reward.amount).sum::<u64>()
+    }
+
+    /// The root that the block commits to: of every table, names by their chain of hashes.
+    pub fn root(&self) -> Hash {
+        let mut out = Vec::with_capacity(1_024 + 128 * self.stakers.len());
+        let put = |out: &mut Vec<u8>, numbers: &[u64]| numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        put(&mut out, &[self.height, self.slot, self.answering, u64::from(self.thin), self.load]);
+        out.extend_from_slice(&self.seed);
+        out.extend_from_slice(&self.names.root);
+        out.extend_from_slice(&self.committee_hash());
+        put(&mut out, &[self.stakers.len() as u64]);
+        for (account, staker) in &self.stakers {
+            put(&mut out, &[u64::from(*account), staker.stake, staker.minted]);
+            out.extend_from_slice(&*staker.key);
+        }
+        put(&mut out, &[self.unstaking.len() as u64]);
+        self.unstaking.iter().for_each(|entry| put(&mut out, &[u64::from(entry.account), entry.amount, entry.height]));
+        put(&mut out, &[self.immature.len() as u64]);
+        for immature in &self.immature {
+            put(&mut out, &[immature.height, immature.blocks.len() as u64, immature.rewards.len() as u64]);
+            for block in &immature.blocks {
+                put(&mut out, &[u64::from(block.shard), u64::from(block.banned)]);
+                out.extend_from_slice(&block.block);
+                            }
+            immature.rewards.iter().for_each(|reward| {
+                put(&mut out, &[reward.height, u64::from(reward.shard), u64::from(reward.account), reward.amount]);
+            });
+        }
+        let Pools { fees, stakes, unstaking, reserves, immature, slashed, issued } = self.pools;
+        put(&mut out, &[fees, stakes, unstaking, reserves, immature, slashed, issued]);
+        put(&mut out, &[self.drawn.len() as u64]);
+        self.drawn.iter().for_each(|&account| put(&mut out, &[u64::from(account)]));
+        put(&mut out, &[self.barred.len() as u64]);
+        self.barred.iter().for_each(|(&account, &height)| put(&mut out, &[u64::from(account), height]));
+        put(&mut out, &[self.offences.len() as u64]);
+        self.offences.iter().for_each(|&(account, height)| put(&mut out, &[u64::from(account), height]));
+        for endpoint in self.endpoints.iter() {
+            put(&mut out, &[u64::from(*endpoint.0), u64::from(endpoint.1.port)]);
+            out.extend_from_slice(&endpoint.1.address);
+            out.extend_from_slice(&endpoint.1.transport_key);
+        }
+        self.ancestors.iter().for_each(|hash| out.extend_from_slice(hash));
+        for minted in &self.minted {
+            let numbers = minted.map_or([0; 3], |minted| [minted.slot + 1, u64::from(minted.transactions), minted.fees]);
+            put(&mut out, &numbers);
+            out.extend_from_slice(&minted.map_or([0; 32], |minted| minted.block));
+        }
+        keyed(&SYSTEM_KEY, &out)
+    }
+}
+
+/// The candidates of these seats.
+pub(super) fn candidates(committee: &Committee, seats: &SeatSet) -> Vec<AccountIndex> {
+    seats.iter().filter_map(|seat| committee.members.get(usize::from(seat))).map(|member| member.candidate).collect()
+}
