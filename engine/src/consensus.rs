@@ -9,6 +9,7 @@
 //! The states, the thresholds and why it is safe: `docs/consensus.md`. What a block does to the state is behind
 //! [`execution::Execution`].
 
+pub mod codec;
 pub mod committee;
 pub mod custody;
 pub mod draw;

@@ -53,6 +53,12 @@ pub struct SimReport {
     pub transfers: u64,
     /// Candidates barred by proof.
     pub barred: u64,
+    /// Blocks of captured shards that became final in quilt mode.
+    pub plundered: u64,
+    /// Of those: banned before anything in them could be spent.
+    pub banned: u64,
+    /// Of those: not banned in time.
+    pub unbanned: u64,
     /// Messages sent.
     pub messages: u64,
 }
@@ -92,6 +98,9 @@ impl SimReport {
         self.slots_lost += outcome.slots_lost;
         self.transfers += outcome.transfers;
         self.barred += outcome.barred;
+        self.plundered += outcome.plundered;
+        self.banned += outcome.banned;
+        self.unbanned += outcome.unbanned;
         self.messages += outcome.messages;
         if let Some(failure) = outcome.failure {
             self.forks += u64::from(failure.fork);

@@ -2,7 +2,7 @@
 //!
 //! `DYNEMIX_SEEDS` says how many (default 200).
 
-use dynemix_simulator::options::{FaultSet, SimOptions};
+use dynemix_simulator::options::{FaultSet, Mode, SimOptions};
 use dynemix_simulator::run::{SimReport, run_seeds};
 use std::thread;
 
@@ -76,4 +76,21 @@ fn one_seed_is_one_history() {
     };
     assert_eq!(history(7), history(7));
     assert_ne!(history(7), history(8));
+}
+
+#[test]
+fn what_captured_shards_take_is_banned_before_it_can_be_spent() {
+    let options = SimOptions {
+        seed: 5_000,
+        slots: 40,
+        transfers: 30,
+        candidates: 120,
+        faults: FaultSet::Captured,
+        mode: Mode::Quilt,
+        ..SimOptions::default()
+    };
+    let reports = all(options, seeds() / 20);
+    promises_hold(&reports);
+    let (plundered, banned): (u64, u64) = reports.iter().fold((0, 0), |sum, report| (sum.0 + report.plundered, sum.1 + report.banned));
+    assert!(plundered >= seeds() / 20 && plundered == banned, "{plundered} plundered, {banned} banned");
 }
