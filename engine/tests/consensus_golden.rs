@@ -26,6 +26,7 @@ fn draws_committees_and_digests_are_what_the_vectors_say() {
         headers: vec![Some([2; 32]), None],
         quilt: [3; 32],
         parent_root: [4; 32],
+        system: [7; 32],
         seed: [5; 32],
         committee_next: [6; 32],
     };
@@ -38,7 +39,7 @@ fn draws_committees_and_digests_are_what_the_vectors_say() {
         "lots_below_1000": (0..8).map(|_| lots.below(1_000)).collect::<Vec<_>>(),
         "drawn": drawn,
         "shards": shards,
-        "committee_hash": hex(&committee.hash()),
+        "committee_hash": hex(&committee.hash(|_| &[1; 96])),
         "lowest_seat": committee.lowest(0..23, &seed, 15, 0),
         "next_seed": hex(&next_seed(&seed, [&[1u8; 48][..], &[2u8; 48][..]].into_iter())),
         "shard_of_sender": (0..8).map(|number| shard_of(&seed, &sender(number), 5)).collect::<Vec<_>>(),

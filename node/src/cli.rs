@@ -10,7 +10,7 @@ use dynemix_bench::verify::VerifyOptions;
 use dynemix_bench::{generator, machine};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::{Simd, Unavailable};
-use dynemix_simulator::options::{FaultSet, SimOptions};
+use dynemix_simulator::options::{FaultSet, Mode, SimOptions};
 use dynemix_simulator::takeover::TakeoverOptions;
 use dynemix_storage::Table;
 use std::error::Error;
@@ -54,6 +54,8 @@ Examples:
   dynemix simulate --seeds 200
   dynemix simulate --nodes 200 --seats 20 --seeds 50 --json simulate.json
   dynemix simulate --faults none --slots 100
+  dynemix simulate --faults captured --mode quilt --nodes 120
+  dynemix simulate --faults none --mode quilt --nodes 100 --seats 100 --shards 10 --transfers 100000 --slots 2 --seeds 1 --bytes
   dynemix simulate takeover --stake 0.02,0.1,0.2 how long shares of the stake are resisted
   dynemix simulate --seed 7 --replay             one seed's history, line by line
 
@@ -95,12 +97,18 @@ struct SimulateArgs {
     /// Transfers offered a slot
     #[arg(long, value_name = "N", default_value_t = SimOptions::default().transfers)]
     transfers: u64,
-    /// none, liars (on a calm network), survivable, or beyond what can be survived
+    /// none, liars (on a calm network), survivable, captured (shards fall to an attacker), or beyond what can be survived
     #[arg(long, value_name = "SET", default_value = "survivable", value_parser = parse_faults)]
     faults: FaultSet,
+    /// What travels between shards: blockchain (blocks), quilt (patches), or both, by turns of seed
+    #[arg(long, value_name = "MODE", default_value = "both", value_parser = parse_mode)]
+    mode: Mode,
     /// Real BLS signatures in every seed, not in each fiftieth only
     #[arg(long)]
     real_signatures: bool,
+    /// Count the bytes of each message, by sub-slot and for a transaction
+    #[arg(long)]
+    bytes: bool,
     /// Print the history of the one seed
     #[arg(long)]
     replay: bool,
@@ -166,19 +174,29 @@ fn parse_faults(name: &str) -> Result<FaultSet, String> {
         "none" => Ok(FaultSet::None),
         "liars" => Ok(FaultSet::Liars),
         "survivable" => Ok(FaultSet::Survivable),
+        "captured" => Ok(FaultSet::Captured),
         "beyond" => Ok(FaultSet::Beyond),
-        _ => Err("none, liars, survivable or beyond".into()),
+        _ => Err("none, liars, survivable, captured or beyond".into()),
+    }
+}
+
+fn parse_mode(name: &str) -> Result<Mode, String> {
+    match name {
+        "both" => Ok(Mode::Both),
+        "blockchain" => Ok(Mode::Blockchain),
+        "quilt" => Ok(Mode::Quilt),
+        _ => Err("both, blockchain or quilt".into()),
     }
 }
 
 impl SimulateArgs {
     fn options(&self) -> Result<SimOptions, String> {
-        let &SimulateArgs { seed, nodes, seats, shards, slots, transfers, faults, real_signatures, .. } = self;
+        let &SimulateArgs { seed, nodes, seats, shards, slots, transfers, faults, mode, real_signatures, bytes, .. } = self;
         let seats = seats.unwrap_or((nodes as usize).min(20));
-        if !(4..=5_000).contains(&nodes) || !(4..=400).contains(&seats) || shards == 0 || !(1..=1_000).contains(&transfers) || slots == 0 {
-            return Err("--nodes must be between 4 and 5000, --seats between 4 and 400, --transfers between 1 and 1000, --shards and --slots at least 1".into());
+        if !(4..=5_000).contains(&nodes) || !(4..=400).contains(&seats) || shards == 0 || !(1..=200_000).contains(&transfers) || slots == 0 {
+            return Err("--nodes must be between 4 and 5000, --seats between 4 and 400, --transfers between 1 and 200000, --shards and --slots at least 1".into());
         }
-        Ok(SimOptions { seed, candidates: nodes, seats, shards, slots, transfers, faults, real_signatures, ..SimOptions::default() })
+        Ok(SimOptions { seed, candidates: nodes, seats, shards, slots, transfers, faults, mode, real_signatures, measure_bytes: bytes, ..SimOptions::default() })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::bench::Shown;
 use dynemix_bench::report::{bar, facts, grouped, table};
+use dynemix_simulator::meter::StepBytes;
 use dynemix_simulator::options::SimOptions;
 use dynemix_simulator::run::{SimReport, run_seeds};
 use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverReport, takeover};
@@ -38,6 +39,15 @@ impl Shown for SimReport {
                     100.0 * self.blocked as f64 / self.shards.max(1) as f64
                 ),
             ),
+            (
+                "plundered",
+                format!(
+                    "{} blocks of captured shards became final; {} banned in time, {} not",
+                    grouped(self.plundered),
+                    grouped(self.banned),
+                    grouped(self.unbanned)
+                ),
+            ),
             ("barred by proof", grouped(self.barred)),
             ("messages", grouped(self.messages)),
             ("ended early", format!("{} seeds drew more Byzantine seats than are tolerated", grouped(self.beyond))),
@@ -48,6 +58,19 @@ impl Shown for SimReport {
             text.push('\n');
             let rows: Vec<_> = self.faults.iter().map(|(fault, count)| vec![fault.clone(), grouped(*count)]).collect();
             text.push_str(&table(&["injected", "times"], &rows));
+        }
+        if let Some(bytes) = &self.bytes {
+            text.push_str(&format!(
+                "\n  bytes a transaction: {:.0} sent by all nodes, {:.0} by one; {:.1} in the patch\n\n",
+                bytes.per_transaction, bytes.per_transaction_and_node, bytes.patch_per_transaction
+            ));
+            let row = |step: &StepBytes| {
+                let sums = [step.length_ms, step.sent_max, step.received_max].map(grouped);
+                let [length, sent, received] = sums;
+                vec![step.step.into(), length, sent, received, format!("{:.3}", step.megabytes_per_second)]
+            };
+            let rows: Vec<_> = bytes.steps.iter().map(row).collect();
+            text.push_str(&table(&["from", "ms", "sent, busiest", "received, busiest", "MB/s"], &rows));
         }
         for failed in self.failures.iter().take(20) {
             text.push_str(&format!("\n  seed {}: {}", failed.seed, failed.what));

@@ -52,6 +52,8 @@ pub struct SimOptions {
     pub faults: FaultSet,
     /// What travels.
     pub mode: Mode,
+    /// Whether the bytes of each message are counted: it takes longer than sending them.
+    pub measure_bytes: bool,
     /// Every so many seeds votes are real BLS signatures; here: whether this one is.
     pub real_signatures: bool,
 }
@@ -68,6 +70,7 @@ impl Default for SimOptions {
             slot_ms: 10_000,
             faults: FaultSet::Survivable,
             mode: Mode::Both,
+            measure_bytes: false,
             real_signatures: false,
         }
     }
@@ -103,6 +106,11 @@ pub struct Troubles {
 }
 
 impl SimOptions {
+    /// Accounts of the chain: enough that in each slot a part of them pays.
+    pub fn accounts(&self) -> u64 {
+        (4 * self.transfers).max(2_000).max(2 * u64::from(self.candidates))
+    }
+
     /// Whether this run is one in quilt mode.
     pub fn quilt(&self) -> bool {
         match self.mode {

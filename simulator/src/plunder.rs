@@ -11,7 +11,6 @@ use dynemix_engine::block::{ShardBlock, transactions_root};
 use dynemix_engine::cell::Cell;
 use dynemix_engine::chain::{DYNE, MATURITY_HEIGHTS};
 use dynemix_engine::consensus::committee::shard_of;
-use dynemix_engine::consensus::custody::CUSTODIANS;
 use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Item, Message, SeatSet};
 use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::signing::Signing;
@@ -107,17 +106,22 @@ impl World<'_> {
         let ways = [Way::Withheld, Way::Withheld, Way::Unsigned, Way::Replayed, Way::Printed, Way::Elsewhere];
         let way = ways[self.dice.below(ways.len() as u64) as usize];
         let thief = THIEF + self.plundered.len() as u64;
-        let (mut victims, first) = (Vec::new(), self.dice.below(crate::world::ACCOUNTS));
-        for number in (0..crate::world::ACCOUNTS).map(|offset| (first + offset) % crate::world::ACCOUNTS) {
+        let accounts = self.options.accounts();
+        let (mut victims, first) = (Vec::new(), self.dice.below(accounts));
+        for number in (0..accounts).map(|offset| (first + offset) % accounts) {
             let own = shard_of(&version.system.seed, &account_key(number), committee.shards.len()) == shard;
             let hot = version.state.hot(number as u32);
             // Not those whose loss would show elsewhere in the run.
-            if own != (way == Way::Elsewhere) && hot.balance > 2 * DYNE && number >= u64::from(self.options.candidates) {
+            let paid_before = way != Way::Replayed || hot.sequence > 0;
+            if own != (way == Way::Elsewhere) && hot.balance > 2 * DYNE && paid_before && number >= u64::from(self.options.candidates) {
                 victims.push((number as u32, hot.balance - DYNE));
             }
             if victims.len() == VICTIMS {
                 break;
             }
+        }
+        if victims.is_empty() {
+            return;
         }
         victims.sort_unstable();
         let (block, items) = self.forged(&version, shard, way, thief, &victims);
@@ -131,7 +135,7 @@ impl World<'_> {
             self.transmit(from, node, Message::Block(block.clone()), 0);
         }
         if shown {
-            for custodian in version.system.custodians(&block.hash, CUSTODIANS) {
+            for custodian in version.system.custodians(shard as u16) {
                 self.transmit(from, custodian, Message::Bodies(block.hash, items.clone()), 0);
             }
         }
@@ -158,7 +162,7 @@ impl World<'_> {
             let sequence = u64::from(version.state.hot(account).sequence);
             let (sender, recipient) = (account_key(u64::from(account)), new_key(thief));
             let expires_slot = slot + 100;
-            let replayed = if way == Way::Replayed { sequence.saturating_sub(1) } else { sequence };
+            let replayed = if way == Way::Replayed { sequence - 1 } else { sequence };
             let cell = Cell { sender, recipient, amount, sequence: replayed, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() };
             // The victim did sign such a payment, when its sequence was the next.
             items.push(cell_item(cell, &[], way == Way::Replayed));

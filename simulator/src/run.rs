@@ -1,7 +1,7 @@
 //! Many seeds, one report.
 
 use crate::options::SimOptions;
-use crate::world::{Outcome, World};
+use crate::world::{Bytes, Outcome, World};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -61,6 +61,9 @@ pub struct SimReport {
     pub unbanned: u64,
     /// Messages sent.
     pub messages: u64,
+    /// Bytes on the wire in the last seed, if they were measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<Bytes>,
 }
 
 /// Runs `count` seeds from the options' seed on; `progress` hears how many are done. Every 50th seed has real signatures,
@@ -102,6 +105,7 @@ impl SimReport {
         self.banned += outcome.banned;
         self.unbanned += outcome.unbanned;
         self.messages += outcome.messages;
+        self.bytes = outcome.bytes.or(self.bytes.take());
         if let Some(failure) = outcome.failure {
             self.forks += u64::from(failure.fork);
             self.failures.push(FailedSeed { seed, what: failure.what, fork: failure.fork });

@@ -3,11 +3,13 @@
 use crate::byzantine::{Behaviour, Liar};
 use crate::checker::Checker;
 use crate::dice::Dice;
+use crate::meter::{Meter, StepBytes};
 use crate::options::{FaultSet, SimOptions, Troubles};
 use crate::plunder::Plundered;
 use crate::state::{Scale, Shared, SimExecution, Version, account_key, cell_item, new_key, stake_of, transfer_item};
 use dynemix_engine::cell::{Cell, Kind as CellKind};
 use dynemix_engine::chain::DYNE;
+use dynemix_engine::consensus::committee::shard_of;
 use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::minter::{Action, Minter, SignedOnce};
 use dynemix_engine::consensus::quorum::shard_quorum;
@@ -15,14 +17,13 @@ use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKey, VoteKeys};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::build::transaction_of;
+use serde::Serialize;
 use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Accounts of a simulated chain.
-pub(crate) const ACCOUNTS: u64 = 2_000;
 /// Slots after healing in which all must become well.
 pub const HEALING_SLOTS: u64 = 12;
 /// Slots after healing in which every older transfer must be final.
@@ -139,6 +140,19 @@ struct Offered {
     service: Option<Vec<u8>>,
 }
 
+/// What went over the wire.
+#[derive(Clone, Debug, Serialize)]
+pub struct Bytes {
+    /// Bytes that all nodes sent to each other, for a final transaction.
+    pub per_transaction: f64,
+    /// Bytes that one node sent, and as many received, for a final transaction.
+    pub per_transaction_and_node: f64,
+    /// Bytes of patches for a transaction.
+    pub patch_per_transaction: f64,
+    /// The busiest minter of each sub-slot.
+    pub steps: Vec<StepBytes>,
+}
+
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
@@ -170,6 +184,8 @@ pub struct Outcome {
     pub unbanned: u64,
     /// Messages sent.
     pub messages: u64,
+    /// Bytes on the wire, if they were measured.
+    pub bytes: Option<Bytes>,
     /// Seats drawn, by candidate: to compare with the stakes.
     pub seats: Vec<u64>,
     /// What went wrong, if anything.
@@ -198,10 +214,9 @@ pub struct World<'a> {
     busy: BTreeSet<u64>,
     partitioned_until: u64,
     pub(crate) healed: bool,
-    /// Whether no pool is ever lost in this run.
-    lasting: bool,
     pub(crate) certified: BTreeSet<Hash>,
     pub(crate) plundered: Vec<Plundered>,
+    meter: Option<Meter>,
     height_at_heal: u64,
     trace: Option<&'a mut dyn FnMut(String)>,
 }
@@ -228,7 +243,7 @@ impl<'a> World<'a> {
         let keys = options.real_signatures.then(Arc::<VoteKeys>::default);
         let checking = signing_of(keys.as_ref(), 0);
         let scale = Scale {
-            accounts: ACCOUNTS,
+            accounts: options.accounts(),
             candidates: options.candidates,
             seats: options.seats,
             shards: options.shards,
@@ -257,9 +272,9 @@ impl<'a> World<'a> {
             busy: BTreeSet::new(),
             partitioned_until: 0,
             healed: false,
-            lasting: false,
             certified: BTreeSet::new(),
             plundered: Vec::new(),
+            meter: options.measure_bytes.then(|| Meter::new(options.candidates as usize)),
             height_at_heal: 0,
             trace,
             options: options.clone(),
@@ -284,9 +299,6 @@ impl<'a> World<'a> {
             });
         }
         world.corrupt();
-        let Troubles { crash, crash_after_vote, blackout, .. } = world.troubles;
-        let forgets = world.nodes.iter().any(|node| node.behaviour == Some(Behaviour::Amnesia));
-        world.lasting = crash + crash_after_vote + blackout == 0 && !forgets;
         let troubles = format!("{:?}", world.troubles);
         world.say(|| troubles);
         for candidate in 0..options.candidates {
@@ -406,6 +418,10 @@ impl<'a> World<'a> {
 
     pub(crate) fn transmit(&mut self, from: u32, to: u32, message: Message, later: u64) {
         self.outcome.messages += 1;
+        let ends = [(from, self.local_ms(from) + later), (to, self.local_ms(to) + later)];
+        if let Some(meter) = &mut self.meter {
+            meter.message(&self.schedule, ends, &message, &self.newest);
+        }
         let (a, b) = (&self.nodes[from as usize], &self.nodes[to as usize]);
         let cut = self.now < self.partitioned_until && a.side != b.side;
         if from != to && (cut || self.dice.chance(self.troubles.loss)) {
@@ -469,7 +485,11 @@ impl<'a> World<'a> {
                 }
                 Action::Keep(block, height, items) => self.nodes[candidate as usize].kept.push((block, height, items)),
                 Action::Certified(block) => {
-                    self.certified.insert(block.block.hash());
+                    let new = self.certified.insert(block.block.hash());
+                    if let Some(meter) = self.meter.as_mut().filter(|_| new) {
+                        meter.patch_bytes += block.patch.len() as u64;
+                        meter.patch_transactions += block.items.iter().filter(|item| transaction_of(item).is_some()).count() as u64;
+                    }
                 }
                 Action::Finalized(decided, _) => self.finalized(candidate, &decided),
             }
@@ -622,6 +642,9 @@ impl<'a> World<'a> {
     /// What happens at the start of a slot: troubles, and new transfers.
     fn slot(&mut self, slot: u64) {
         self.outcome.slots += 1;
+        if let Some(meter) = &mut self.meter {
+            meter.slot_ends();
+        }
         let expected = self.newest.system.height;
         if slot > 2 && self.outcome.height == expected {
             self.outcome.slots_lost += 1;
@@ -682,8 +705,9 @@ impl<'a> World<'a> {
     fn offer(&mut self, slot: u64) {
         let stops = slot > self.options.slots + HEALING_SLOTS - 2;
         let now = self.newest.clone();
+        let accounts = self.options.accounts();
         for _ in 0..if stops { 0 } else { self.options.transfers } {
-            let sender = self.dice.below(ACCOUNTS);
+            let sender = self.dice.below(accounts);
             if !self.busy.insert(sender) {
                 continue;
             }
@@ -691,7 +715,7 @@ impl<'a> World<'a> {
             let key = account_key(sender);
             let sequence = u64::from(state.hot(sender as u32).sequence);
             let new = self.dice.chance(10);
-            let recipient = if new { new_key(1 + self.dice.below(1_000)) } else { account_key(self.dice.below(ACCOUNTS)) };
+            let recipient = if new { new_key(1 + self.dice.below(1_000)) } else { account_key(self.dice.below(accounts)) };
             let amount = DYNE * self.dice.between(1, 9);
             let item = transfer_item(key, recipient, amount, sequence, now.system.slot + 3_000);
             self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: None });
@@ -699,18 +723,20 @@ impl<'a> World<'a> {
         if !stops {
             self.offer_services(slot);
         }
-        let seated: Vec<u32> = (0..self.options.candidates)
-            .filter(|&candidate| self.nodes[candidate as usize].minter.as_ref().is_some_and(Minter::seated))
-            .collect();
-        // Without crashes pools forget nothing, and clients need to speak once only where everyone always has a seat.
-        let once = self.lasting && self.options.candidates as usize <= self.options.seats;
+        // Clients speak to every minter of the sender's shard, and again as long as it is not final: shards change.
+        let committee = now.system.committee.clone();
         let misses = if self.options.faults == FaultSet::None || self.healed { 0 } else { 100 };
-        for offered in self.offered.values_mut().filter(|offered| !once || offered.slot == slot) {
-            for &candidate in &seated {
+        for offered in self.offered.values_mut() {
+            let shard = shard_of(&now.system.seed, &account_key(offered.sender), committee.shards.len());
+            for &seat in &committee.shards[shard] {
+                let candidate = committee.members[usize::from(seat)].candidate;
                 let node = &mut self.nodes[candidate as usize];
                 if let Some(minter) = &mut node.minter
                     && !self.dice.chance(misses)
                 {
+                    if let Some(meter) = &mut self.meter {
+                        meter.client(&self.schedule, self.now, candidate);
+                    }
                     minter.submit(&offered.item);
                     offered.known |= node.behaviour.is_none();
                 }
@@ -723,7 +749,7 @@ impl<'a> World<'a> {
         let now = self.newest.clone();
         for kind in [CellKind::Register, CellKind::Stake, CellKind::Unstake] {
             let candidates = u64::from(self.options.candidates);
-            let sender = if kind == CellKind::Register { self.dice.between(candidates, ACCOUNTS - 1) } else { self.dice.below(candidates) };
+            let sender = if kind == CellKind::Register { self.dice.between(candidates, self.options.accounts() - 1) } else { self.dice.below(candidates) };
             let named = now.system.names.names.contains_key(&(sender as u32));
             let barred = now.system.barred.contains_key(&(sender as u32)) || self.nodes.get(sender as usize).is_some_and(|node| node.behaviour.is_some());
             if (kind == CellKind::Register) == named || barred || !self.busy.insert(sender) {
@@ -863,6 +889,15 @@ impl<'a> World<'a> {
         if self.checker.failure.is_none() && !self.outcome.beyond && self.options.faults != FaultSet::Beyond {
             self.check_liveness();
         }
+        self.outcome.bytes = self.meter.take().map(|meter| {
+            let per_transaction = meter.sent as f64 / self.outcome.transfers.max(1) as f64;
+            Bytes {
+                per_transaction,
+                per_transaction_and_node: per_transaction / f64::from(self.options.candidates),
+                patch_per_transaction: meter.patch_bytes as f64 / meter.patch_transactions.max(1) as f64,
+                steps: meter.steps(&self.schedule),
+            }
+        });
         self.outcome.height = self.newest.system.height;
         self.outcome.failure = self.checker.failure.take();
         if let Some(failure) = self.outcome.failure.clone() {

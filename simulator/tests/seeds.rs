@@ -91,6 +91,8 @@ fn what_captured_shards_take_is_banned_before_it_can_be_spent() {
     };
     let reports = all(options, seeds() / 20);
     promises_hold(&reports);
-    let (plundered, banned): (u64, u64) = reports.iter().fold((0, 0), |sum, report| (sum.0 + report.plundered, sum.1 + report.banned));
-    assert!(plundered >= seeds() / 20 && plundered == banned, "{plundered} plundered, {banned} banned");
+    // Runs end where more seats fall than are tolerated, now and then before the ban.
+    let banned: u64 = reports.iter().map(|report| report.banned).sum();
+    let unbanned: u64 = reports.iter().map(|report| report.unbanned).sum();
+    assert!(banned >= seeds() / 20 && unbanned == 0, "{banned} banned, {unbanned} not");
 }

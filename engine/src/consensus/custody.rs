@@ -4,7 +4,7 @@
 //! looks for itself, and a quorum of it that is not served either is what a ban stands on. No opinion of one or two counts.
 //!
 //! ```text
-//!   certified      its minters send the items to the custodians
+//!   Try 0          the minters of a certified block send the items to the custodians
 //!   next slot      custodians that lack them ask the signers                       Begin .. Lists
 //!                  still lacking: alarm to the committee                            Lists
 //!                  the committee asks signers and custodians                        .. Try 0
@@ -23,8 +23,6 @@ use crate::system::record::{ALERTS, Alert, Attest, Invalid, Record};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Custodians of a block: any three of them that are honest and not served can raise the alarm.
-pub const CUSTODIANS: usize = 7;
 /// Heights for which items are kept here; those who keep history have them in their store.
 const HEIGHTS_KEPT: u64 = 8;
 /// Blocks at most whose items are kept before they are final.
@@ -91,9 +89,9 @@ impl Custody {
         self.bodies.get(block).map(|kept| &kept.1)
     }
 
-    /// A block of the own shard is certified: its minters send the items to the custodians, each to some.
+    /// The minters of a certified block send its items to the custodians, each to some.
     pub fn spread<E: Execution>(&self, execution: &E, block: &CertifiedBlock, part: usize, parts: usize, out: &mut CustodyOut) {
-        let custodians = execution.system().custodians(&block.hash, CUSTODIANS);
+        let custodians = execution.system().custodians(block.block.shard as u16);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
         out.sends.extend(mine.map(|(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()))));
     }
@@ -110,11 +108,12 @@ impl Custody {
         let system = execution.system();
         let height = system.height;
         // In blockchain mode everything matures at once, and there is nothing to look for.
-        for block in blocks.iter().flatten().filter(|block| system.immature_block(&block.hash).is_some()) {
-            let custodians = system.custodians(&block.hash, CUSTODIANS);
+        for block in blocks.iter().flatten() {
+            let Some((_, immature)) = system.immature_block(&block.hash) else { continue };
+            let custodians = &immature.custodians;
             let seats = &committee.shards[block.block.shard as usize];
             let mut holders: Vec<u32> = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
-            holders.extend(&custodians);
+            holders.extend(custodians);
             // Everyone begins with another one.
             let first = candidate as usize % holders.len();
             holders.rotate_left(first);

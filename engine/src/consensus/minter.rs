@@ -211,6 +211,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
         let mut said = Vec::new();
         let mut actions = Vec::new();
+        let mut items_due = false;
         let committee = self.master.committee.clone();
         let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
         match (step, &mut self.shard) {
@@ -238,7 +239,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 }
             }
             (Step::Have, _) => self.master.have(attempt, &mut actions),
-            (Step::Try0, _) => self.master.try_0(&mut self.execution, &self.signing, attempt, &mut actions),
+            (Step::Try0, _) => {
+                self.master.try_0(&mut self.execution, &self.signing, attempt, &mut actions);
+                items_due = true;
+            }
             (Step::Propose, _) => {
                 self.master.have(attempt, &mut actions);
                 let attempt = if planted(Mutation::VotesTwiceInAnAttempt) { attempt - 1 } else { attempt };
@@ -252,6 +256,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
         self.say_in_shard(said);
         self.act(actions);
+        if items_due {
+            self.spread_items();
+        }
         self.settle(now_ms);
     }
 
@@ -422,6 +429,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                             self.master.take_block(&mut self.execution, &self.signing, &block);
                         }
                     }
+                    if self.master.decided.as_ref().is_some_and(|decided| self.master.blocks_of(&decided.value).is_none()) {
+                        self.out.push(Action::Send(from, Message::WantFinal(height)));
+                    }
                 }
             }
             Message::WantFinal(height) => self.tell_final(from, height),
@@ -486,7 +496,6 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             {
                 self.out.push(Action::Certified(block.clone()));
                 self.spread(&block);
-                self.spread_items(&block);
             }
         }
         for evidence in evidence {
@@ -519,22 +528,23 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if self.execution.quilt_mode() { Arc::new(CertifiedBlock { items: Vec::new(), ..(**block).clone() }) } else { block.clone() }
     }
 
-    /// In quilt mode the items go to who keeps them.
-    fn spread_items(&mut self, block: &Arc<CertifiedBlock>) {
-        if !self.execution.quilt_mode() {
+    /// In quilt mode the items go to who keeps them, when the line has nothing else to carry.
+    fn spread_items(&mut self) {
+        let Some(block) = self.shard.as_ref().and_then(|round| round.certified.clone()).filter(|_| self.execution.quilt_mode()) else {
             return;
-        }
+        };
         let seats = &self.master.committee.shards[block.block.shard as usize];
         let Some(part) = self.master.seat.and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
         let mut out = CustodyOut::default();
-        self.custody.spread(&self.execution, block, part, seats.len(), &mut out);
+        self.custody.spread(&self.execution, &block, part, seats.len(), &mut out);
         self.act_on_custody(out);
     }
 
     fn finish(&mut self, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {
         let there: Vec<_> = blocks.iter().flatten().map(|block| self.as_it_travels(block)).collect();
         self.out.push(Action::Finalized(decided.clone(), there.clone()));
-        self.out.push(Action::Gossip(Message::Final(decided.clone(), there.clone())));
+        // The certificate alone: most have the shard-blocks, and who lacks them asks.
+        self.out.push(Action::Gossip(Message::Final(decided.clone(), Vec::new())));
         self.finals.push_back((decided.clone(), there));
         if self.finals.len() > FINALS_KEPT {
             self.finals.pop_front();

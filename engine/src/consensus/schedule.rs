@@ -79,6 +79,11 @@ impl Step {
     pub const ALL: [Step; 9] =
         [Step::Begin, Step::Sets, Step::Lists, Step::Decide, Step::Vote, Step::Have, Step::Try0, Step::Propose, Step::Try1];
 
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        ["begin", "sets", "lists", "decide", "vote", "have", "try_0", "propose", "try_1"][self as usize]
+    }
+
     /// When it is due.
     pub fn at(self, schedule: &Schedule) -> u64 {
         match self {

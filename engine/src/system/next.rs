@@ -136,11 +136,13 @@ impl<'a> Step<'a> {
         let fees: u64 = patches.iter().map(|patch| patch.delta.fees).sum();
         self.system.pools.fees += fees;
         self.system.pools.immature += self.debits - fees;
+        let waits = self.maturity() > 0;
         let entries = blocks.iter().flatten().zip(patches).map(|(block, patch)| ImmatureBlock {
             shard: block.block.shard as u16,
             block: block.hash,
             header: block.block,
             patch: patch.clone(),
+            custodians: if waits { self.parent.custodians(block.block.shard as u16) } else { Vec::new() },
             banned: false,
         });
         let blocks_in = entries.collect();

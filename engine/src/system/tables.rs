@@ -29,6 +29,8 @@ pub const ANCESTORS: usize = 64;
 pub const EVIDENCE_HEIGHTS: u64 = 60_480;
 /// The largest stakes so many are asked to keep the chain's history and to raise the alarm where it is kept back.
 pub const ENTITLED: usize = 200;
+/// Keepers of one shard-block's transactions: any three of them that are honest and not served can raise the alarm.
+pub const CUSTODIANS: usize = 7;
 /// Heights that unstaked funds wait at least.
 pub const UNSTAKE_HEIGHTS: u64 = 2;
 /// After so many heights with too few answers in a row everyone who is drawn is seated.
@@ -96,6 +98,8 @@ pub struct ImmatureBlock {
     pub header: ShardBlock,
     /// What it changes.
     pub patch: Arc<Patch>,
+    /// Who keeps its transactions.
+    pub custodians: Vec<AccountIndex>,
     /// Whether it was banned: nothing of it will mature.
     pub banned: bool,
 }
@@ -317,13 +321,13 @@ impl System {
         entitled
     }
 
-    /// Who of the entitled keeps a shard-block's transactions first: those `count` that rendezvous hashing puts lowest.
-    pub fn custodians(&self, block: &Hash, count: usize) -> Vec<AccountIndex> {
-        let rank = |account: &AccountIndex| keyed(block, &account.to_le_bytes());
+    /// Who of the entitled keeps the transactions of this shard's block of the next height: dealt by the seed, so that nobody
+    /// keeps a second block before everyone keeps one.
+    pub fn custodians(&self, shard: u16) -> Vec<AccountIndex> {
         let mut entitled = self.entitled();
-        entitled.sort_by_cached_key(rank);
-        entitled.truncate(count);
-        entitled
+        Lots::new(&self.seed, b'c', self.height + 1).shuffle(&mut entitled);
+        let count = CUSTODIANS.min(entitled.len());
+        (0..count).map(|place| entitled[(usize::from(shard) * CUSTODIANS + place) % entitled.len()]).collect()
     }
 
     /// A shard-block whose effects are not mature and not banned, with its height.
