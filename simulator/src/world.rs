@@ -283,8 +283,10 @@ impl<'a> World<'a> {
         for _ in 0..options.candidates {
             let off = world.dice.chance(world.troubles.clock_off);
             let reach = 2 * world.troubles.clock_ms;
+            // A good clock is as good as its servers: better than the fastest message where all is well.
+            let ordinary = if options.faults == FaultSet::None { 20 } else { 100 };
             let offset_ms =
-                if off { world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64 } else { world.dice.below(100) as i64 };
+                if off { world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64 } else { world.dice.below(ordinary) as i64 };
             world.nodes.push(Node {
                 minter: None,
                 start: 0,
@@ -418,10 +420,6 @@ impl<'a> World<'a> {
 
     pub(crate) fn transmit(&mut self, from: u32, to: u32, message: Message, later: u64) {
         self.outcome.messages += 1;
-        let ends = [(from, self.local_ms(from) + later), (to, self.local_ms(to) + later)];
-        if let Some(meter) = &mut self.meter {
-            meter.message(&self.schedule, ends, &message, &self.newest);
-        }
         let (a, b) = (&self.nodes[from as usize], &self.nodes[to as usize]);
         let cut = self.now < self.partitioned_until && a.side != b.side;
         if from != to && (cut || self.dice.chance(self.troubles.loss)) {
@@ -430,6 +428,10 @@ impl<'a> World<'a> {
         }
         let (low, high) = self.troubles.delay_ms;
         let delay = self.dice.between(low, high) + later;
+        let ends = [(from, self.local_ms(from) + later), (to, self.local_ms(to) + delay)];
+        if let Some(meter) = &mut self.meter {
+            meter.message(&self.schedule, ends, &message, &self.newest);
+        }
         if self.troubles.replay > 0 && self.dice.chance(self.troubles.replay) {
             let again = self.dice.between(low, 4 * high);
             *self.outcome.faults.entry("messages replayed").or_insert(0) += 1;

@@ -387,9 +387,12 @@ impl MasterRound {
     /// A seat that has voted second for one value and then first for another, with nothing in between to free it.
     fn left_lock(&mut self, seat: Seat) {
         let candidate = self.committee.members[usize::from(seat)].candidate;
-        for (&(second_in, _), &(locked, signature)) in self.seconds.iter().filter(|entry| entry.0.1 == seat) {
-            let later = self.firsts.range((second_in + 1, 0)..).filter(|entry| entry.0.1 == seat);
-            for (&(first_in, _), &(hash, justified_by, first_signature)) in later {
+        let Some((&(newest, _), _)) = self.firsts.last_key_value() else { return };
+        let kept = newest.saturating_sub(2 * ATTEMPTS_KEPT)..=newest;
+        for second_in in kept {
+            let Some(&(locked, signature)) = self.seconds.get(&(second_in, seat)) else { continue };
+            for first_in in second_in + 1..=newest {
+                let Some(&(hash, justified_by, first_signature)) = self.firsts.get(&(first_in, seat)) else { continue };
                 if hash != locked && justified_by < second_in {
                     let (kinds, height, numbers) = ([Kind::First, Kind::Second], self.height, [first_in, second_in]);
                     let statements = [(hash, justified_by, first_signature), (locked, 0, signature)];

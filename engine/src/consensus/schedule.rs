@@ -33,8 +33,8 @@ impl Schedule {
             lists_ms: part(330),
             decide_ms: part(400),
             vote_ms: part(450),
-            have_ms: part(600),
-            try_0_ms: part(660),
+            have_ms: part(620),
+            try_0_ms: part(680),
             propose_ms: part(800),
             try_1_ms: part(860),
         }

@@ -13,6 +13,7 @@ use crate::hash::{Hash, keyed, list_root, purpose_key};
 use crate::keyed_hash::HashSeed;
 use crate::system::build::Built;
 use crate::system::record::Attest;
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
@@ -189,8 +190,9 @@ impl ShardRound {
                 out.push((To::Seat(from), ShardMessage::Items(items)));
             }
             ShardMessage::Items(items) => {
+                let new: Vec<Hash> = items.iter().map(|item| item.id).collect();
                 self.items.extend(items.into_iter().map(|item| (item.id, item)));
-                self.complete(context);
+                self.complete(context, &new);
             }
             ShardMessage::List(list, roots, signature) => {
                 if list.len() <= self.seats.len() && signed(Kind::List, list_hash(&list), &signature) {
@@ -256,7 +258,7 @@ impl ShardRound {
         let again = self.partial.contains_key(&root);
         let me = self.candidate(context, self.seat);
         let salt = short_ids(&root, me);
-        let known: BTreeMap<u64, Hash> = self.items.keys().map(|id| (salt.hash(id), *id)).collect();
+        let known: HashMap<u64, Hash> = self.items.keys().map(|id| (salt.hash(id), *id)).collect();
         let ids: Vec<Hash> = short.iter().filter_map(|short| known.get(short).copied()).collect();
         let missing: BTreeSet<u64> = short.into_iter().filter(|short| !known.contains_key(short)).collect();
         let ask: Vec<u64> = missing.iter().copied().filter(|&short| self.asked.insert(short) || again).collect();
@@ -264,18 +266,18 @@ impl ShardRound {
         if !ask.is_empty() {
             out.push((To::Seat(from), ShardMessage::WantItems(root, ask)));
         }
-        self.complete(context);
+        self.complete(context, &[]);
     }
 
-    /// Sets whose last body has come are held, if their root is what was said.
-    fn complete<S>(&mut self, context: &RoundContext<'_, S>) {
+    /// Sets whose last body has come, with these new ones, are held, if their root is what was said.
+    fn complete<S>(&mut self, context: &RoundContext<'_, S>, new: &[Hash]) {
         let me = self.candidate(context, self.seat);
         let roots: Vec<_> = self.partial.keys().copied().collect();
         for root in roots {
             let (ids, missing) = self.partial.get_mut(&root).expect("listed above");
             if !missing.is_empty() {
                 let salt = short_ids(&root, me);
-                let found: Vec<_> = self.items.keys().filter(|id| missing.remove(&salt.hash(id))).copied().collect();
+                let found: Vec<_> = new.iter().filter(|id| missing.remove(&salt.hash(id))).copied().collect();
                 ids.extend(found);
             }
             if missing.is_empty() {
@@ -328,18 +330,26 @@ impl ShardRound {
     /// Ids of the union of the sets that count; none if one of them is not held.
     pub fn union(&self) -> Option<Vec<Arc<Item>>> {
         let faults = shard_faults(self.seats.len());
-        let counts = self.counts();
-        let mut union = BTreeSet::new();
-        for ((seat, root), count) in &counts {
-            let told = self.decision.as_ref().is_some_and(|decision| decision.contains(&(*seat, *root)));
+        let mut roots = BTreeSet::new();
+        for ((seat, root), count) in self.counts() {
+            let told = self.decision.as_ref().is_some_and(|decision| decision.contains(&(seat, root)));
             let takes = if planted(Mutation::OwnViewCounts) {
-                self.sets.contains_key(root) && *count > faults
+                self.sets.contains_key(&root) && count > faults
             } else {
-                *count > 2 * faults || (*count > faults && told)
+                count > 2 * faults || (count > faults && told)
             };
             if takes {
-                union.extend(self.sets.get(root)?.iter().copied());
+                roots.insert(root);
             }
+        }
+        // Most minters hold the same set: each different one is read once.
+        let mut union: Vec<Hash> = Vec::new();
+        for root in &roots {
+            union.extend(self.sets.get(root)?);
+        }
+        if roots.len() > 1 {
+            union.sort_unstable();
+            union.dedup();
         }
         union.into_iter().map(|id| self.items.get(&id).cloned()).collect()
     }
