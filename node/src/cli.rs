@@ -1,7 +1,7 @@
 //! The flags, and which call each verb makes.
 
 use crate::bench::BenchStore;
-use crate::{bench, inspect, simulate, snapshots};
+use crate::{attack, bench, inspect, simulate, snapshots};
 use clap::{Args, Parser, Subcommand};
 use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
@@ -56,6 +56,7 @@ Examples:
   dynemix simulate --faults none --slots 100
   dynemix simulate --faults captured --mode quilt --nodes 120
   dynemix simulate --faults none --mode quilt --nodes 100 --seats 100 --shards 10 --transfers 100000 --slots 2 --seeds 1 --bytes
+  dynemix simulate attack --svg attack.svg       what shares of the stake can do
   dynemix simulate takeover --stake 0.02,0.1,0.2 how long shares of the stake are resisted
   dynemix simulate --seed 7 --replay             one seed's history, line by line
 
@@ -116,6 +117,27 @@ struct SimulateArgs {
 
 #[derive(Debug, Subcommand)]
 enum SimulateQuestion {
+    /// What shares of the stake can do to a shard and to the committee: tables and two curves
+    #[command(after_help = "\
+Examples:
+  dynemix simulate attack
+  dynemix simulate attack --svg attack.svg --draws 2000000")]
+    Attack {
+        /// Draws for each share, of the time until a shard is captured
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        draws: u64,
+        /// Heights that each chain is watched, of answers kept out
+        #[arg(long, value_name = "N", default_value_t = 50_000)]
+        heights: u64,
+        /// Decides the draws
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+        /// Draw the curves into this file
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// How long a shard and the committee resist a share of the stake, by drawing
     #[command(after_help = "\
 Examples:
@@ -153,7 +175,18 @@ Examples:
 
 impl SimulateQuestion {
     fn run(self) -> Result<(), Box<dyn Error>> {
-        let SimulateQuestion::Takeover { stake: stakes, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output } = self;
+        let (stakes, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output) = match self {
+            SimulateQuestion::Attack { draws, heights, seed, svg, output } => {
+                let attack = attack::attack(draws.max(1), heights.max(1), seed);
+                if let Some(svg) = svg {
+                    attack::plot(&attack, &svg)?;
+                }
+                return bench::show(&attack, output.json.as_deref());
+            }
+            SimulateQuestion::Takeover { stake, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output } => {
+                (stake, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output)
+            }
+        };
         let shares = stakes.iter().all(|stake| (0.0..1.0).contains(stake));
         if !shares
             || !(4..=400).contains(&seats)

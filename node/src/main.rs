@@ -1,5 +1,6 @@
 //! `dynemix`: reads flags, makes one call.
 
+mod attack;
 mod bench;
 mod cli;
 mod inspect;

@@ -8,6 +8,7 @@
 //! * [`run`] runs many seeds and reports; [`takeover`] asks how long a shard or the committee resists a share of stake.
 
 pub mod byzantine;
+pub mod censorship;
 pub mod checker;
 pub mod dice;
 pub mod meter;
