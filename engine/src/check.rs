@@ -2,7 +2,9 @@
 //!
 //! Nothing here looks at the state or at a signature; both come later and cost more.
 
-use crate::cell::{CELL_VERSION, Cell, Kind, NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES, payload_hash, payload_outputs};
+use crate::cell::{
+    CELL_VERSION, Cell, Kind, NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES, payload_hash, payload_outputs,
+};
 use crate::chain::{ChainParameters, SUPPLY_GENESIS};
 use crate::refusal::Refusal;
 

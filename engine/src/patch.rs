@@ -289,7 +289,8 @@ impl Patch {
         let mut last: &[u8] = &[];
         for _ in 0..count {
             let length = varint::read(bytes)?;
-            let (record, rest) = usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length)).ok_or(DeltaError::Truncated)?;
+            let (record, rest) =
+                usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length)).ok_or(DeltaError::Truncated)?;
             if record <= last {
                 return Err(DeltaError::RecordOrder);
             }

@@ -94,7 +94,14 @@ fn vectors(threads: usize) -> Value {
             })
         })
         .collect();
-    let patch = dynemix_engine::patch::Patch { height: 1, slot: 4, shard: 0, parent_root: genesis_root, delta: quilt.delta.clone(), records: Vec::new() };
+    let patch = dynemix_engine::patch::Patch {
+        height: 1,
+        slot: 4,
+        shard: 0,
+        parent_root: genesis_root,
+        delta: quilt.delta.clone(),
+        records: Vec::new(),
+    };
     let mut patch_wire = Vec::new();
     patch.encode(&mut patch_wire);
     json!({

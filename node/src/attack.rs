@@ -79,13 +79,20 @@ impl Shown for Attack {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let mut text = String::from("  Stake with which more seats are bad than the committee tolerates\n\n");
         let row = |line: &Seats| {
-            vec![grouped(line.seats as u64), grouped(line.quorum as u64), percent(line.stake_once_a_year), percent(line.stake_once_a_century)]
+            vec![
+                grouped(line.seats as u64),
+                grouped(line.quorum as u64),
+                percent(line.stake_once_a_year),
+                percent(line.stake_once_a_century),
+            ]
         };
         text.push_str(&table(&["seats", "quorum", "once a year", "once in 100 years"], &self.seats.iter().map(row).collect::<Vec<_>>()));
         text.push_str("\n  Stake with which a shard of ten is captured once a year, before bin sort\n\n");
         let rows: Vec<_> = self.captured_once_a_year.iter().map(|&(shards, stake)| vec![grouped(shards as u64), percent(stake)]).collect();
         text.push_str(&table(&["shards", "stake"], &rows));
-        text.push_str("\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a factor of ten\n\n");
+        text.push_str(
+            "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a factor of ten\n\n",
+        );
         for report in &self.shard {
             let years = report.years_to_capture;
             let (bars, label) = match years {
@@ -94,7 +101,9 @@ impl Shown for Attack {
             };
             text.push_str(&format!("  {:>5.0} %  {} {label}\n", 100.0 * report.options.stake, "#".repeat((3.0 * bars).max(1.0) as usize)));
         }
-        let control = |reports: &[CensorshipReport]| reports.iter().find(|report| report.heights_to_control.is_some()).map(|report| report.options.stake);
+        let control = |reports: &[CensorshipReport]| {
+            reports.iter().find(|report| report.heights_to_control.is_some()).map(|report| report.options.stake)
+        };
         text.push_str("\n  Keeping answers out until the committee has fallen (paper: 30-35 % of the stake)\n\n");
         let rows: Vec<_> = self
             .control_one_shard
@@ -112,7 +121,8 @@ impl Shown for Attack {
                 row
             })
             .collect();
-        let header = ["stake", "1 shard: kept out", "bad seats", "heights to control", "3 shards: kept out", "bad seats", "heights to control"];
+        let header =
+            ["stake", "1 shard: kept out", "bad seats", "heights to control", "3 shards: kept out", "bad seats", "heights to control"];
         text.push_str(&table(&header, &rows));
         for (shards, reports) in [(1, &self.control_one_shard), (3, &self.control_three_shards)] {
             let from = control(reports).map_or("no share that was tried".into(), percent);

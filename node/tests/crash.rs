@@ -134,7 +134,8 @@ impl Bank {
             created_amounts: created.values().copied().collect(),
             fees: 0,
         };
-        let quilt = Quilt { height: header.height + 1, slot: header.slot + 1 + dice.below(3), parent_root: header.root, delta, ..Quilt::default() };
+        let quilt =
+            Quilt { height: header.height + 1, slot: header.slot + 1 + dice.below(3), parent_root: header.root, delta, ..Quilt::default() };
         let (mut wire, mut bytes) = (Vec::new(), Vec::new());
         quilt.encode(&mut wire);
         let block = ShardBlock {

@@ -133,14 +133,16 @@ mod tests {
         let draws = 100.0 * crate::takeover::SLOTS_PER_YEAR;
         let tolerated = |seats: usize, quorum: usize| 2 * quorum - seats - 1;
         for (seats, three_fifths, two_thirds) in [(20usize, 0.1, 2.1), (100, 4.0, 11.6), (200, 7.2, 16.9), (1_000, 13.3, 25.1)] {
-            let found = [(3 * seats).div_ceil(5), 2 * seats / 3 + 1].map(|quorum| 100.0 * stake_for(seats, tolerated(seats, quorum), draws));
+            let found =
+                [(3 * seats).div_ceil(5), 2 * seats / 3 + 1].map(|quorum| 100.0 * stake_for(seats, tolerated(seats, quorum), draws));
             assert!((found[0] - three_fifths).abs() < 0.1 && (found[1] - two_thirds).abs() < 0.1, "{seats}: {found:?}");
         }
     }
 
     #[test]
     fn one_recording_shard_is_taken_with_less_stake_than_three() {
-        let options = |stake, record_shards| CensorshipOptions { stake, seats: 100, shard_minters: 10, record_shards, heights: 3_000, seed: 1 };
+        let options =
+            |stake, record_shards| CensorshipOptions { stake, seats: 100, shard_minters: 10, record_shards, heights: 3_000, seed: 1 };
         let control = |stake, record_shards| censorship(&options(stake, record_shards)).heights_to_control;
         assert!(control(0.10, 1).is_none() && control(0.10, 3).is_none());
         let least = |record_shards| (10..60).find(|&percent| control(f64::from(percent) / 100.0, record_shards).is_some()).unwrap();

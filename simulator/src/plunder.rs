@@ -163,7 +163,8 @@ impl World<'_> {
             let (sender, recipient) = (account_key(u64::from(account)), new_key(thief));
             let expires_slot = slot + 100;
             let replayed = if way == Way::Replayed { sequence - 1 } else { sequence };
-            let cell = Cell { sender, recipient, amount, sequence: replayed, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() };
+            let cell =
+                Cell { sender, recipient, amount, sequence: replayed, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() };
             // The victim did sign such a payment, when its sequence was the next.
             items.push(cell_item(cell, &[], way == Way::Replayed));
         }
@@ -178,7 +179,13 @@ impl World<'_> {
         let (transactions_root, patch_hash) = (transactions_root(&mut ids), Patch::hash(&bytes));
         let block = ShardBlock { parent_root, slot, shard: shard as u32, transactions, transactions_root, patch_hash };
         let hash = block.hash();
-        let mut attest = Attest { height, slot, shard: shard as u16, block: hash, certificate: Certificate { signers: SeatSet::default(), aggregate: [0; 48] } };
+        let mut attest = Attest {
+            height,
+            slot,
+            shard: shard as u16,
+            block: hash,
+            certificate: Certificate { signers: SeatSet::default(), aggregate: [0; 48] },
+        };
         let digest = attest.digest(&self.shared.chain.genesis_hash);
         let seats = self.bad_seats(shard);
         let signer = |seat: &u16| self.signing(version.system.committee.members[usize::from(*seat)].candidate);

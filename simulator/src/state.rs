@@ -4,6 +4,7 @@
 //! others look up; now and then it is computed again and compared.
 
 use crate::dice::Dice;
+use dynemix_engine::block::transactions_root;
 use dynemix_engine::cell::{Cell, Key, payload_hash};
 use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
 use dynemix_engine::consensus::committee::Committee;
@@ -11,7 +12,6 @@ use dynemix_engine::consensus::execution::Execution;
 use dynemix_engine::consensus::message::{CertifiedBlock, Item, Value};
 use dynemix_engine::consensus::mutation::{Mutation, planted};
 use dynemix_engine::consensus::signing::{Signing, VoteKey};
-use dynemix_engine::block::transactions_root;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::state::{HeapMemory, State, StateLayout};

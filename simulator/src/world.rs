@@ -182,6 +182,8 @@ pub struct Outcome {
     pub banned: u64,
     /// Of those: not banned in time.
     pub unbanned: u64,
+    /// Times that a custodian or member found a final block's transactions to make its patch.
+    pub checked: u64,
     /// Messages sent.
     pub messages: u64,
     /// Bytes on the wire, if they were measured.
@@ -485,6 +487,7 @@ impl<'a> World<'a> {
                     let delay = 1 + self.dice.below(self.troubles.disk_ms);
                     self.after(self.now, Event::Durable(candidate, start, ticket, Box::new(record)), delay);
                 }
+                Action::Checked(..) => self.outcome.checked += 1,
                 Action::Keep(block, height, items) => self.nodes[candidate as usize].kept.push((block, height, items)),
                 Action::Certified(block) => {
                     let new = self.certified.insert(block.block.hash());
@@ -751,9 +754,14 @@ impl<'a> World<'a> {
         let now = self.newest.clone();
         for kind in [CellKind::Register, CellKind::Stake, CellKind::Unstake] {
             let candidates = u64::from(self.options.candidates);
-            let sender = if kind == CellKind::Register { self.dice.between(candidates, self.options.accounts() - 1) } else { self.dice.below(candidates) };
+            let sender = if kind == CellKind::Register {
+                self.dice.between(candidates, self.options.accounts() - 1)
+            } else {
+                self.dice.below(candidates)
+            };
             let named = now.system.names.names.contains_key(&(sender as u32));
-            let barred = now.system.barred.contains_key(&(sender as u32)) || self.nodes.get(sender as usize).is_some_and(|node| node.behaviour.is_some());
+            let barred = now.system.barred.contains_key(&(sender as u32))
+                || self.nodes.get(sender as usize).is_some_and(|node| node.behaviour.is_some());
             if (kind == CellKind::Register) == named || barred || !self.busy.insert(sender) {
                 continue;
             }

@@ -17,10 +17,12 @@ fn found(mutation: Mutation) -> Option<(u64, String)> {
         let faults = match seed {
             1 | 2 => FaultSet::None,
             seed if seed % 5 == 3 => FaultSet::Liars,
+            // Odd, so in quilt mode.
+            seed if seed % 10 == 7 => FaultSet::Captured,
             _ => FaultSet::Survivable,
         };
         // In one of ten most candidates have no seat at a time.
-        let candidates = if seed % 10 == 4 { 80 } else { 20 };
+        let candidates = if seed % 10 == 4 || faults == FaultSet::Captured { 80 } else { 20 };
         let options = SimOptions { seed, slots: 40, transfers: 20, candidates, faults, ..SimOptions::default() };
         let failure = std::panic::catch_unwind(|| World::new(&options, None).run().failure.map(|failure| failure.what));
         match failure {

@@ -160,7 +160,8 @@ fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<Arc<Item>> {
     let signature = array(bytes)?;
     let payload = if flags & WITH_PAYLOAD != 0 { slice(bytes, PAYLOAD_BYTES_MAX)? } else { &[] };
     let hash = payload_hash(payload);
-    let cell = Cell { sender, recipient, amount, sequence, expires_slot, version: 1, kind, outputs, reserved: 0, payload_hash: hash, signature };
+    let cell =
+        Cell { sender, recipient, amount, sequence, expires_slot, version: 1, kind, outputs, reserved: 0, payload_hash: hash, signature };
     Ok(transaction_item(&cell, payload))
 }
 
@@ -195,7 +196,9 @@ fn read_hashes(bytes: &mut &[u8]) -> Read<Vec<Option<Hash>>> {
 fn put_value(value: &Value, out: &mut Vec<u8>) {
     varint::write(out, value.height);
     varint::write(out, value.slot);
-    [&value.parent, &value.quilt, &value.parent_root, &value.system, &value.seed, &value.committee_next].iter().for_each(|hash| put(out, hash));
+    [&value.parent, &value.quilt, &value.parent_root, &value.system, &value.seed, &value.committee_next]
+        .iter()
+        .for_each(|hash| put(out, hash));
     put_hashes(&value.headers, out);
 }
 
@@ -549,7 +552,8 @@ mod tests {
         let mut signers = SeatSet::default();
         [1, 5, 19].iter().for_each(|&seat| assert!(signers.insert(seat)));
         let certificate = Certificate { signers, aggregate: [3; 48] };
-        let block = ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
+        let block =
+            ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
         let block = Arc::new(CertifiedBlock { height: 4, block, hash: block.hash(), certificate, items: items(), patch: vec![4; 90] });
         let value = Arc::new(Value {
             height: 4,

@@ -13,8 +13,10 @@ static RANK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix rank v1"
 
 /// Nominal minters of a shard.
 pub const SHARD_MINTERS: usize = 10;
-/// Seats at most: larger committees send delegates.
-pub const SEATS_MAX: usize = 448;
+/// Seats at most: a bitmap of them has less than 256 bytes.
+pub const SEATS_MAX: usize = 1_984;
+/// Seats of the master round: in a larger committee each shard sends those of its minters with the largest stakes.
+pub const DELEGATES_MAX: usize = 400;
 
 /// A place in a committee.
 pub type Seat = u16;
@@ -28,6 +30,8 @@ pub struct Member {
     pub stake: u64,
     /// Its shard.
     pub shard: u16,
+    /// Whether it votes in the master round: everyone does unless there are more than [`DELEGATES_MAX`].
+    pub delegate: bool,
 }
 
 /// The minters of one height. Seats are in ascending order of candidate.
@@ -65,13 +69,21 @@ impl Committee {
             }
             for (&(candidate, stake), &shard) in row.iter().zip(&order) {
                 sums[shard] += u128::from(stake);
-                members.push(Member { candidate, stake, shard: shard as u16 });
+                members.push(Member { candidate, stake, shard: shard as u16, delegate: true });
             }
         }
         members.sort_unstable_by_key(|member| member.candidate);
         let mut shards = vec![Vec::new(); count];
         for (seat, member) in members.iter().enumerate() {
             shards[usize::from(member.shard)].push(seat as Seat);
+        }
+        if members.len() > DELEGATES_MAX {
+            let of_shard = (DELEGATES_MAX / count).max(1);
+            for seats in &shards {
+                let mut by_stake: Vec<Seat> = seats.clone();
+                by_stake.sort_by_key(|&seat| std::cmp::Reverse(members[usize::from(seat)].stake));
+                by_stake.iter().skip(of_shard).for_each(|&seat| members[usize::from(seat)].delegate = false);
+            }
         }
         Committee { height, members, shards }
     }
@@ -86,14 +98,24 @@ impl Committee {
         self.members.is_empty()
     }
 
-    /// Seats that must agree.
-    pub fn quorum(&self) -> usize {
-        master_quorum(self.len())
+    /// M: seats that vote in the master round.
+    pub fn delegates(&self) -> usize {
+        self.members.iter().filter(|member| member.delegate).count()
     }
 
-    /// B: how many Byzantine seats are tolerated.
+    /// Of those: how many must agree.
+    pub fn quorum(&self) -> usize {
+        master_quorum(self.delegates())
+    }
+
+    /// B: how many Byzantine seats of the master round are tolerated.
     pub fn byzantine_max(&self) -> usize {
-        byzantine_max(self.len())
+        byzantine_max(self.delegates())
+    }
+
+    /// Whether the seat votes in the master round.
+    pub fn is_delegate(&self, seat: Seat) -> bool {
+        self.members.get(usize::from(seat)).is_some_and(|member| member.delegate)
     }
 
     /// The candidate's seat.
@@ -167,6 +189,23 @@ mod tests {
             other.reverse();
             assert_eq!(Committee::new(5, &[3; 32], &other, 8).hash(|_| &[1; 96]), committee.hash(|_| &[1; 96]));
         }
+    }
+
+    #[test]
+    fn large_committees_send_the_largest_stakes_of_each_shard() {
+        let minters: Vec<_> = (0..600).map(|candidate| (candidate, 1_000 + u64::from(candidate))).collect();
+        let committee = Committee::new(5, &[3; 32], &minters, 60);
+        assert_eq!((committee.len(), committee.delegates(), committee.quorum()), (600, 360, 216));
+        for seats in &committee.shards {
+            let stakes = |delegate: bool| {
+                let members = seats.iter().map(|&seat| committee.members[usize::from(seat)]);
+                members.filter(move |member| member.delegate == delegate).map(|member| member.stake)
+            };
+            assert_eq!(stakes(true).count(), 6);
+            assert!(stakes(true).min().unwrap() > stakes(false).max().unwrap());
+        }
+        let all = Committee::new(5, &[3; 32], &minters[..400], 60);
+        assert_eq!(all.delegates(), 400);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct CustodyOut {
     pub says: Vec<Message>,
     /// Proofs for the pool and the committee.
     pub proofs: Vec<Arc<Item>>,
+    /// Shard-blocks whose transactions were found to make their patches, with their heights.
+    pub checked: Vec<(u64, Hash)>,
 }
 
 impl Custody {
@@ -143,7 +145,7 @@ impl Custody {
     /// Time has passed.
     pub fn step<E: Execution, S: Signing>(&mut self, watch: &Watch<'_, S>, execution: &E, step: Step, out: &mut CustodyOut) {
         let pending = execution.system().height + 1;
-        let seated = watch.committee.seat_of(watch.candidate);
+        let seated = watch.committee.seat_of(watch.candidate).filter(|&seat| watch.committee.is_delegate(seat));
         for (block, case) in &mut self.cases {
             if self.bodies.contains_key(block) || case.proved {
                 continue;
@@ -203,7 +205,11 @@ impl Custody {
         (height, block, signature): (u64, Hash, Sig),
         out: &mut CustodyOut,
     ) {
-        let (Some(case), Some(seat)) = (self.cases.get_mut(&block), watch.committee.seat_of(from)) else { return };
+        let (Some(case), Some(seat)) =
+            (self.cases.get_mut(&block), watch.committee.seat_of(from).filter(|&seat| watch.committee.is_delegate(seat)))
+        else {
+            return;
+        };
         let digest = Alert::not_served_digest(watch.chain, height, &case.attest);
         if height == watch.committee.height && watch.signing.verify(from, &digest, &signature) {
             case.not_served.entry(height).or_default().insert(seat, signature);
@@ -244,7 +250,10 @@ impl Custody {
             return;
         };
         match execution.bodies(&block, &items) {
-            Some(Bodies::Whole) => drop(self.bodies.insert(block, (case.attest.height, items))),
+            Some(Bodies::Whole) => {
+                out.checked.push((case.attest.height, block));
+                self.bodies.insert(block, (case.attest.height, items));
+            }
             Some(Bodies::Invalid(place)) => {
                 let Some((_, found)) = execution.system().immature_block(&block) else { return };
                 let ids: Vec<Hash> = items.iter().map(|item| item.id).collect();

@@ -58,7 +58,7 @@ pub struct MasterRound {
     pub height: u64,
     /// The committee.
     pub committee: Arc<Committee>,
-    /// The own seat.
+    /// The own seat, if it votes here.
     pub seat: Option<Seat>,
     /// Durable: see [`Locked`].
     pub durable: Locked,
@@ -243,9 +243,8 @@ impl MasterRound {
         prepared.value.height == self.height
             && prepared.value.hash() == prepared.hash
             && prepared.justified_by < prepared.attempt.max(1)
-            && prepared.certificate.verify(
+            && prepared.certificate.verify_master(
                 &self.committee,
-                self.committee.quorum(),
                 &self.signed(Kind::First, prepared.attempt, prepared.justified_by, prepared.hash),
                 signing,
             )
@@ -525,9 +524,8 @@ impl MasterRound {
         planted(Mutation::FinalNotVerified)
             || (decided.value.height == self.height
                 && decided.value.hash() == decided.hash
-                && decided.certificate.verify(
+                && decided.certificate.verify_master(
                     &self.committee,
-                    self.committee.quorum(),
                     &self.signed(Kind::Second, decided.attempt, 0, decided.hash),
                     signing,
                 ))

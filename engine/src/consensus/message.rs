@@ -138,6 +138,13 @@ impl Certificate {
     }
 }
 
+impl Certificate {
+    /// The same of the master round: only delegates count, and they must be a quorum of those.
+    pub fn verify_master(&self, committee: &Committee, digest: &Hash, signing: &(impl Signing + ?Sized)) -> bool {
+        self.signers.iter().all(|seat| committee.is_delegate(seat)) && self.verify(committee, committee.quorum(), digest, signing)
+    }
+}
+
 /// A transaction or system record, as bytes with their id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {

@@ -8,6 +8,7 @@
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is. After
 //! a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
+use super::committee::Seat;
 use super::custody::{Custody, CustodyOut, Watch};
 use super::execution::Execution;
 use super::master::{Locked, MasterAction, MasterRound};
@@ -53,6 +54,8 @@ pub enum Action {
     Persist(u64, SignedOnce),
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
+    /// The transactions of a final shard-block are here and make its patch: the third, in quilt mode.
+    Checked(u64, Hash),
     /// A height is final: the second. With its shard-blocks as they travel.
     Finalized(Arc<Final>, Vec<Arc<CertifiedBlock>>),
 }
@@ -140,7 +143,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Whether the node has a seat at the pending height.
     pub fn seated(&self) -> bool {
-        self.master.seat.is_some()
+        self.seat().is_some()
+    }
+
+    /// The own seat at the pending height, delegate or not.
+    fn seat(&self) -> Option<Seat> {
+        self.master.committee.seat_of(self.candidate)
     }
 
     /// Final blocks from before the start, to help those who catch up.
@@ -192,13 +200,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let attempt = self.schedule.attempt(now_ms);
         if step == Step::Begin {
             self.master.new_slot(attempt);
-            if self.master.seat.is_none() || self.master.decided.is_some() {
+            if !self.seated() || self.master.decided.is_some() {
                 // Who does not mint follows; one who hears nothing asks.
                 self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
             }
         }
         self.look(step, now_ms);
-        let Some(seat) = self.master.seat else { return };
+        let Some(seat) = self.seat() else { return };
         if slot < self.begins_slot || slot <= self.silent_slot || self.master.decided.is_some() {
             return;
         }
@@ -348,7 +356,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     fn hear(&mut self, now_ms: u64, from: u32, message: Message) {
         let attempt = self.schedule.attempt(now_ms);
         let pending = self.master.height;
-        let seat = self.master.committee.seat_of(from);
+        let member = self.master.committee.seat_of(from);
+        // Of the master round only delegates are heard.
+        let seat = member.filter(|&seat| self.master.committee.is_delegate(seat));
         let mut actions = Vec::new();
         match message {
             Message::Item(item) => self.execution.admit(&item),
@@ -356,7 +366,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 if height > pending || (height == pending && self.round_begun < height) {
                     return self.keep_early(now_ms, from, height, Message::Shard { height, slot, shard, message: message.clone() });
                 }
-                let Some(seat) = seat else { return };
+                let Some(seat) = member else { return };
                 let Some(round) = self.shard.as_mut().filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard))
                 else {
                     return;
@@ -383,9 +393,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             Message::Have { height, attempt, held, high } => match seat {
                 _ if height > pending => self.keep_early(now_ms, from, height, Message::Have { height, attempt, held, high }),
-                Some(seat) if height == pending => {
-                    self.master.hear_have(&self.signing, seat, attempt, &held, high.as_ref(), &mut actions)
-                },
+                Some(seat) if height == pending => self.master.hear_have(&self.signing, seat, attempt, &held, high.as_ref(), &mut actions),
                 // Who still asks about an old height has missed its end.
                 _ => self.tell_final(from, height),
             },
@@ -472,6 +480,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     fn act_on_custody(&mut self, out: CustodyOut) {
         self.out.extend(out.sends.into_iter().filter(|send| send.0 != self.candidate).map(|(to, message)| Action::Send(to, message)));
         out.says.iter().for_each(|message| self.tell_committee(message));
+        self.out.extend(out.checked.into_iter().map(|(height, block)| Action::Checked(height, block)));
         for item in out.proofs {
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));
@@ -517,7 +526,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let travelling = self.as_it_travels(block);
         let committee = self.master.committee.clone();
         let seats = &committee.shards[block.block.shard as usize];
-        let Some(part) = self.master.seat.and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
+        let Some(part) = self.seat().and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
         let others = committee.members.iter().enumerate().filter(|(_, member)| u32::from(member.shard) != block.block.shard);
         for (_, (_, member)) in others.enumerate().filter(|(i, _)| i % seats.len() == part) {
             self.out.push(Action::Send(member.candidate, Message::Block(travelling.clone())));
@@ -534,7 +543,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             return;
         };
         let seats = &self.master.committee.shards[block.block.shard as usize];
-        let Some(part) = self.master.seat.and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
+        let Some(part) = self.seat().and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
         let mut out = CustodyOut::default();
         self.custody.spread(&self.execution, &block, part, seats.len(), &mut out);
         self.act_on_custody(out);
@@ -607,6 +616,6 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 fn master_round<E: Execution>(chain: Hash, execution: &E, candidate: u32, durable: Locked) -> MasterRound {
     let system = execution.system();
     let committee = system.committee.clone();
-    let seat = committee.seat_of(candidate);
+    let seat = committee.seat_of(candidate).filter(|&seat| committee.is_delegate(seat));
     MasterRound::new(chain, system.height + 1, committee, seat, system.seed, durable)
 }

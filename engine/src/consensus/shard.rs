@@ -42,8 +42,6 @@ pub struct RoundContext<'a, S> {
     pub signing: &'a S,
 }
 
-/// The own block: header, its hash, items, patch.
-
 /// The state of one minter in one round.
 pub struct ShardRound {
     /// Height.
@@ -355,12 +353,7 @@ impl ShardRound {
     }
 
     /// Votes for the block that was built over the union.
-    pub fn vote<S: Signing>(
-        &mut self,
-        context: &RoundContext<'_, S>,
-        built: &Arc<Built>,
-        out: &mut Vec<(To, ShardMessage)>,
-    ) -> Hash {
+    pub fn vote<S: Signing>(&mut self, context: &RoundContext<'_, S>, built: &Arc<Built>, out: &mut Vec<(To, ShardMessage)>) -> Hash {
         let hash = built.block.hash();
         let signature = context.signing.sign(&self.digest(context, Kind::ShardVote, hash));
         self.built = Some((hash, built.clone()));

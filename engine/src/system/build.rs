@@ -3,7 +3,7 @@
 //! Everything is decided by the parent's state and system alone: a sender acts once a block, and nothing in a block builds on
 //! anything else in it, so its items have no order.
 
-use super::record::{Alert, Attest, Invalid, ITEM_TRANSACTION, Record};
+use super::record::{Alert, Attest, ITEM_TRANSACTION, Invalid, Record};
 use super::tables::{EVIDENCE_HEIGHTS, ImmatureBlock, System};
 use crate::block::{ShardBlock, transactions_root};
 use crate::cell::{CELL_BYTES, Cell, Key, Kind, NAME_BYTES_MAX, payload_outputs};
@@ -209,7 +209,11 @@ impl<M: StateMemory> View<'_, M> {
     fn invalid_holds(&self, invalid: &Invalid) -> bool {
         let Invalid { attest, header, place, path, item } = invalid;
         let never_valid = self.never_valid(item);
-        self.is_immature(attest) && header.hash() == attest.block && header.holds(&item.id, *place, path) && never_valid && self.certified(attest)
+        self.is_immature(attest)
+            && header.hash() == attest.block
+            && header.holds(&item.id, *place, path)
+            && never_valid
+            && self.certified(attest)
     }
 
     fn alert_holds(&self, alert: &Alert) -> bool {
@@ -225,7 +229,7 @@ impl<M: StateMemory> View<'_, M> {
         self.is_immature(attest)
             && *height > attest.height
             && alarmed
-            && not_served.verify(committee, committee.quorum(), &Alert::not_served_digest(chain, *height, attest), self.signing)
+            && not_served.verify_master(committee, &Alert::not_served_digest(chain, *height, attest), self.signing)
             && self.certified(attest)
     }
 

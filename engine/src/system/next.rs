@@ -373,7 +373,13 @@ impl<'a> Step<'a> {
         let share = answers.len() as u64 * MILLION / (self.parent.drawn.len() as u64).max(1);
         system.answering = (3 * system.answering + share) / 4;
         // Endpoints of who minted of late stay: they still serve what they made.
-        let recent: BTreeSet<_> = system.committees.iter().chain([&self.parent.committee]).flat_map(|committee| &committee.members).map(|member| member.candidate).collect();
+        let recent: BTreeSet<_> = system
+            .committees
+            .iter()
+            .chain([&self.parent.committee])
+            .flat_map(|committee| &committee.members)
+            .map(|member| member.candidate)
+            .collect();
         let endpoints = Arc::make_mut(&mut system.endpoints);
         endpoints.retain(|account, _| recent.contains(account) || minters.binary_search(account).is_ok());
         endpoints.extend(answers.iter().map(|(&account, answer)| (account, answer.endpoint)));

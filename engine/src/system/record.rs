@@ -408,7 +408,8 @@ mod tests {
     }
 
     fn samples() -> Vec<Record> {
-        let block = ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
+        let block =
+            ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
         let endpoint = Endpoint { address: [9; 16], port: 4_444, transport_key: [8; 32] };
         let statement = |hash: u8| ([hash; 32], 4, [hash; 48]);
         vec![

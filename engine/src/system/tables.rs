@@ -167,7 +167,10 @@ impl Pools {
     /// When the sum leaves 64 bits: all of it is part of the supply.
     pub fn sum(&self) -> u64 {
         let Pools { fees, stakes, unstaking, reserves, immature, slashed, issued: _ } = *self;
-        [fees, stakes, unstaking, reserves, immature, slashed].iter().try_fold(0u64, |sum, &part| sum.checked_add(part)).expect("part of the supply")
+        [fees, stakes, unstaking, reserves, immature, slashed]
+            .iter()
+            .try_fold(0u64, |sum, &part| sum.checked_add(part))
+            .expect("part of the supply")
     }
 }
 
@@ -313,7 +316,12 @@ impl System {
 
     /// The largest stakes, at most [`ENTITLED`], ascending by account.
     pub fn entitled(&self) -> Vec<AccountIndex> {
-        let mut all: Vec<_> = self.stakers.iter().filter(|entry| entry.1.stake > 0).map(|(&account, staker)| (std::cmp::Reverse(staker.stake), account)).collect();
+        let mut all: Vec<_> = self
+            .stakers
+            .iter()
+            .filter(|entry| entry.1.stake > 0)
+            .map(|(&account, staker)| (std::cmp::Reverse(staker.stake), account))
+            .collect();
         all.sort_unstable();
         all.truncate(ENTITLED);
         let mut entitled: Vec<_> = all.into_iter().map(|entry| entry.1).collect();
@@ -368,7 +376,7 @@ impl System {
             for block in &immature.blocks {
                 put(&mut out, &[u64::from(block.shard), u64::from(block.banned)]);
                 out.extend_from_slice(&block.block);
-                            }
+            }
             immature.rewards.iter().for_each(|reward| {
                 put(&mut out, &[reward.height, u64::from(reward.shard), u64::from(reward.account), reward.amount]);
             });
