@@ -52,6 +52,8 @@ pub struct ConsensusParameters {
     pub register_reserve: u64,
     /// Units of the smallest addition to a stake.
     pub stake_min: u64,
+    /// Accounts that there may be.
+    pub accounts_max: u64,
 }
 
 /// W: heights after which what was received in quilt mode can be spent.
@@ -74,6 +76,7 @@ impl Default for ConsensusParameters {
             emission: 100 * DYNE,
             register_reserve: 10 * DYNE,
             stake_min: DYNE,
+            accounts_max: 1 << 31,
         }
     }
 }
@@ -116,8 +119,16 @@ impl Chain {
     /// The same, with those who mint from the start.
     pub fn with_minters(parameters: ChainParameters, accounts: &[(Key, u64)], minters: &[GenesisMinter]) -> Chain {
         let ChainParameters { slot_ms, amount_min, output_fee, expires_window_slots, block_transactions_max, consensus } = parameters;
-        let ConsensusParameters { seats, shards_max, shard_transactions, quilt_from_height, emission, register_reserve, stake_min } =
-            consensus;
+        let ConsensusParameters {
+            seats,
+            shards_max,
+            shard_transactions,
+            quilt_from_height,
+            emission,
+            register_reserve,
+            stake_min,
+            accounts_max,
+        } = consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
         for number in [slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)] {
             hasher.update(&number.to_le_bytes());
@@ -125,7 +136,7 @@ impl Chain {
         for number in [seats, shards_max, shard_transactions] {
             hasher.update(&number.to_le_bytes());
         }
-        for number in [quilt_from_height, emission, register_reserve, stake_min] {
+        for number in [quilt_from_height, emission, register_reserve, stake_min, accounts_max] {
             hasher.update(&number.to_le_bytes());
         }
         for (key, balance) in accounts {

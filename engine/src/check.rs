@@ -30,6 +30,16 @@ impl Cost {
 /// The first rule that is broken, in the order of the cell's fields that matter most: version, kind, reserved, outputs,
 /// payload, sequence, expiry, amounts.
 pub fn check(cell: &Cell, payload: &[u8], parameters: &ChainParameters, slot: u64) -> Result<Cost, Refusal> {
+    check_form(cell, payload, parameters)?;
+    check_expiry(cell.expires_slot, parameters, slot)?;
+    cost(cell, payload, parameters)
+}
+
+/// What holds at any time, whatever the state: version, kind, outputs, payload, sequence range.
+///
+/// # Errors
+/// The first rule that is broken.
+pub fn check_form(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> Result<(), Refusal> {
     if cell.version != CELL_VERSION {
         return Err(Refusal::UnknownVersion);
     }
@@ -77,8 +87,7 @@ pub fn check(cell: &Cell, payload: &[u8], parameters: &ChainParameters, slot: u6
     if cell.sequence >= u64::from(u32::MAX) {
         return Err(Refusal::SequenceRange);
     }
-    check_expiry(cell.expires_slot, parameters, slot)?;
-    cost(cell, payload, parameters)
+    Ok(())
 }
 
 /// Of the kinds without outputs: the count says so, and the payload is the one committed to.

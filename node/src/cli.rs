@@ -226,9 +226,13 @@ impl SimulateArgs {
     fn options(&self) -> Result<SimOptions, String> {
         let &SimulateArgs { seed, nodes, seats, shards, slots, transfers, faults, mode, real_signatures, bytes, .. } = self;
         let seats = seats.unwrap_or((nodes as usize).min(20));
-        if !(4..=5_000).contains(&nodes) || !(4..=400).contains(&seats) || shards == 0 || !(1..=200_000).contains(&transfers) || slots == 0
+        if !(4..=5_000).contains(&nodes)
+            || !(4..=1_984).contains(&seats)
+            || shards == 0
+            || !(1..=200_000).contains(&transfers)
+            || slots == 0
         {
-            return Err("--nodes must be between 4 and 5000, --seats between 4 and 400, --transfers between 1 and 200000, --shards and --slots at least 1".into());
+            return Err("--nodes must be between 4 and 5000, --seats between 4 and 1984, --transfers between 1 and 200000, --shards and --slots at least 1".into());
         }
         Ok(SimOptions {
             seed,

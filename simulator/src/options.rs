@@ -154,7 +154,9 @@ impl Troubles {
         let byzantine = if options.faults == FaultSet::Beyond { 450 } else { sometimes(190).max(if many { 50 } else { 0 }) };
         let (slow, crash_after_vote, blackout) = (sometimes(600), sometimes(30), sometimes(120));
         if options.faults == FaultSet::Liars {
-            return Troubles { byzantine: 150, ..calm };
+            // On every second network a message takes as long as the table of sub-slots has room for.
+            let delay_ms = if options.seed % 4 < 2 { calm.delay_ms } else { (60, 240) };
+            return Troubles { byzantine: 150, delay_ms, ..calm };
         }
         Troubles {
             loss,

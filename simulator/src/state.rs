@@ -15,7 +15,7 @@ use dynemix_engine::consensus::signing::{Signing, VoteKey};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::state::{HeapMemory, State, StateLayout};
-use dynemix_engine::system::build::{Bodies, Built, View, transaction_item, transaction_of};
+use dynemix_engine::system::build::{Bodies, Built, Valid, View, transaction_item, transaction_of};
 use dynemix_engine::system::next::Next;
 use dynemix_engine::system::record::{Endpoint, Record};
 use dynemix_engine::system::tables::{GenesisMinter, System};
@@ -52,6 +52,7 @@ pub struct Shared {
     versions: RefCell<HashMap<Hash, Rc<Version>>>,
     built: RefCell<HashMap<BuildKey, Arc<Built>>>,
     checked: RefCell<HashMap<(Hash, Hash), bool>>,
+    sound: RefCell<HashMap<(Hash, usize, Hash), bool>>,
     values: RefCell<HashMap<ValueKey, Rc<(Value, Next)>>>,
     dice: RefCell<Dice>,
     genesis: Rc<Version>,
@@ -114,6 +115,7 @@ impl Shared {
             shard_transactions: 1,
             quilt_from_height: if quilt { 0 } else { u64::MAX },
             emission: 7 * DYNE,
+            accounts_max: accounts + 4_096,
             ..ConsensusParameters::default()
         };
         let parameters = ChainParameters { consensus, ..ChainParameters::default() };
@@ -130,6 +132,7 @@ impl Shared {
             versions: RefCell::default(),
             built: RefCell::default(),
             checked: RefCell::default(),
+            sound: RefCell::default(),
             values: RefCell::default(),
             dice: RefCell::new(Dice::new(seed, 3)),
             genesis,
@@ -151,6 +154,7 @@ impl Shared {
         self.versions.borrow_mut().retain(|_, version| version.system.height >= height);
         self.built.borrow_mut().clear();
         self.checked.borrow_mut().clear();
+        self.sound.borrow_mut().clear();
         self.values.borrow_mut().clear();
     }
 
@@ -263,12 +267,25 @@ impl Execution for SimExecution {
     }
 
     fn waiting(&mut self, shard: usize) -> Vec<Hash> {
-        let view = self.shared.view(&self.version);
-        self.pool.values().filter(|item| view.valid(shard, item).is_some()).map(|item| item.id).collect()
+        let items: Vec<Arc<Item>> = self.pool.values().cloned().collect();
+        items.iter().filter(|item| self.sound(shard, item)).map(|item| item.id).collect()
     }
 
     fn item(&self, id: &Hash) -> Option<Arc<Item>> {
         self.pool.get(id).cloned()
+    }
+
+    fn sound(&mut self, shard: usize, item: &Item) -> bool {
+        let key = (self.version.system.hash, shard, item.id);
+        if let Some(&known) = self.shared.sound.borrow().get(&key) {
+            return known;
+        }
+        let known = match self.shared.view(&self.version).valid(shard, item) {
+            Some(Valid::Transaction(_)) => genuine(item),
+            valid => valid.is_some(),
+        };
+        self.shared.sound.borrow_mut().insert(key, known);
+        known
     }
 
     fn admit(&mut self, item: &Arc<Item>) {
@@ -284,12 +301,8 @@ impl Execution for SimExecution {
         if let Some(&known) = self.shared.checked.borrow().get(&key) {
             return known;
         }
-        let right = if self.quilt_mode() {
-            self.shared.view(&self.version).patch_holds(&block.block, &block.patch).is_ok()
-        } else {
-            let built = self.shared.build(&self.version, block.block.shard as usize, block.block.slot, &block.items);
-            built.block == block.block && built.patch == block.patch && built.items.len() == block.items.len()
-        };
+        let build = || self.shared.build(&self.version, block.block.shard as usize, block.block.slot, &block.items);
+        let right = self.shared.view(&self.version).block_holds(block, self.quilt_mode(), build);
         self.shared.checked.borrow_mut().insert(key, right);
         right
     }

@@ -25,18 +25,22 @@ use std::sync::Arc;
 
 /// Heights for which items are kept here; those who keep history have them in their store.
 const HEIGHTS_KEPT: u64 = 8;
-/// Blocks at most whose items are kept before they are final.
-const EARLY_MAX: usize = 256;
 /// How many are asked for items at a time.
 const ASKED_AT_ONCE: usize = 2;
+/// A member of the committee has asked so many, and waited, before it says that it was not served.
+const ASKED_MIN: usize = 6;
 
 /// One final shard-block whose effects are not mature.
 struct Case {
     attest: Attest,
     /// Who may have the items: signers, then custodians.
     holders: Vec<u32>,
-    custodian: bool,
+    custodians: Vec<u32>,
+    /// Whom was asked so far.
     asked: usize,
+    /// Of those, in the slot that goes on, since the alarm was known to this member of the committee.
+    asked_for_committee: usize,
+    looks: bool,
     alarms: BTreeMap<u32, Sig>,
     /// By the height of the committee that looks: who was not served.
     not_served: BTreeMap<u64, BTreeMap<u16, Sig>>,
@@ -48,8 +52,8 @@ struct Case {
 #[derive(Default)]
 pub struct Custody {
     bodies: BTreeMap<Hash, (u64, Vec<Arc<Item>>)>,
-    /// Items that came before their block was final.
-    early: BTreeMap<Hash, Vec<Arc<Item>>>,
+    /// Items that came before their block was final: the last of each sender.
+    early: BTreeMap<u32, (Hash, Vec<Arc<Item>>)>,
     cases: BTreeMap<Hash, Case>,
     /// Proofs that are not in a block yet: told again to every new committee.
     proofs: Vec<(u64, Arc<Item>)>,
@@ -127,9 +131,10 @@ impl Custody {
                 block: block.hash,
                 certificate: block.certificate,
             };
-            let custodian = custodians.contains(&candidate);
-            let (alarms, not_served) = (BTreeMap::new(), BTreeMap::new());
-            let case = Case { attest, holders, custodian, asked: 0, alarms, not_served, alarmed: false, proved: false };
+            let (alarms, not_served, custodians) = (BTreeMap::new(), BTreeMap::new(), custodians.clone());
+            let (asked, asked_for_committee) = (0, 0);
+            let (looks, alarmed, proved) = (false, false, false);
+            let case = Case { attest, holders, custodians, asked, asked_for_committee, looks, alarms, not_served, alarmed, proved };
             self.cases.insert(block.hash, case);
         }
         self.cases.retain(|block, _| system.immature_block(block).is_some());
@@ -137,8 +142,10 @@ impl Custody {
         let cases = &self.cases;
         self.proofs.retain(|(of, _)| cases.values().any(|case| case.attest.height == *of));
         out.says.extend(self.proofs.iter().map(|(_, item)| Message::Item(item.clone())));
-        for (block, items) in std::mem::take(&mut self.early) {
-            self.hear_bodies(execution, block, items, out);
+        for (from, (block, items)) in std::mem::take(&mut self.early) {
+            if self.cases.contains_key(&block) {
+                self.hear_bodies(execution, from, block, items, out);
+            }
         }
     }
 
@@ -150,51 +157,48 @@ impl Custody {
             if self.bodies.contains_key(block) || case.proved {
                 continue;
             }
-            let looks = seated.is_some() && case.alarms.len() >= ALERTS;
+            let custodian = case.custodians.contains(&watch.candidate);
             match step {
-                Step::Lists if case.custodian && !case.alarmed => {
+                Step::Begin => (case.looks, case.asked_for_committee) = (false, 0),
+                // Only alarms that leave time to ask are looked into.
+                Step::Decide => case.looks = seated.is_some() && case.alarms.len() >= ALERTS,
+                Step::Lists if custodian && !case.alarmed => {
                     case.alarmed = true;
                     let signature = watch.signing.sign(&Alert::alarm_digest(watch.chain, &case.attest));
                     case.alarms.insert(watch.candidate, signature);
                     out.says.push(Message::Alarm(watch.candidate, Box::new(case.attest), signature));
                 }
-                Step::Try0 if looks => {
+                Step::Try0 if case.looks && case.asked_for_committee >= ASKED_MIN.min(case.holders.len()) => {
                     let seat = seated.expect("who looks has a seat");
                     let signature = watch.signing.sign(&Alert::not_served_digest(watch.chain, pending, &case.attest));
                     case.not_served.entry(pending).or_default().insert(seat, signature);
                     out.says.push(Message::NotServed(pending, *block, signature));
                 }
-                // Whoever was not heard of a lost alarm hears it again.
-                Step::Begin | Step::Vote if case.alarmed && case.custodian => {
-                    out.says.push(Message::Alarm(watch.candidate, Box::new(case.attest), case.alarms[&watch.candidate]));
-                }
                 _ => {}
             }
-            if (case.custodian || looks) && step < Step::Try0 {
+            // Whoever missed the alarm hears it again.
+            if matches!(step, Step::Begin | Step::Sets)
+                && let Some(signature) = case.alarms.get(&watch.candidate)
+            {
+                out.says.push(Message::Alarm(watch.candidate, Box::new(case.attest), *signature));
+            }
+            if (custodian || case.looks) && step < Step::Try0 {
                 case.ask(*block, out);
+                case.asked_for_committee += if case.looks { ASKED_AT_ONCE } else { 0 };
             }
         }
         self.prove(watch, pending, out);
     }
 
     /// Hears an alarm about a block.
-    pub fn hear_alarm<E: Execution, S: Signing>(
-        &mut self,
-        watch: &Watch<'_, S>,
-        execution: &E,
-        (from, attest, signature): (u32, &Attest, Sig),
-        out: &mut CustodyOut,
-    ) {
+    pub fn hear_alarm<S: Signing>(&mut self, watch: &Watch<'_, S>, (from, attest, signature): (u32, &Attest, Sig)) {
         let Some(case) = self.cases.get_mut(&attest.block) else { return };
         let digest = Alert::alarm_digest(watch.chain, &case.attest);
-        let entitled = || execution.system().entitled().binary_search(&from).is_ok();
-        if case.alarms.contains_key(&from) || !entitled() || !watch.signing.verify(from, &digest, &signature) {
+        // Those who were chosen when the block was made: nobody can step in or out since.
+        if case.alarms.contains_key(&from) || !case.custodians.contains(&from) || !watch.signing.verify(from, &digest, &signature) {
             return;
         }
         case.alarms.insert(from, signature);
-        if case.alarms.len() == ALERTS && !self.bodies.contains_key(&attest.block) && watch.committee.seat_of(watch.candidate).is_some() {
-            case.ask(attest.block, out);
-        }
     }
 
     /// Hears that a member of the committee was not served.
@@ -239,13 +243,13 @@ impl Custody {
     }
 
     /// Hears what is said to be the items of a block.
-    pub fn hear_bodies<E: Execution>(&mut self, execution: &mut E, block: Hash, items: Vec<Arc<Item>>, out: &mut CustodyOut) {
+    pub fn hear_bodies<E: Execution>(&mut self, execution: &mut E, from: u32, block: Hash, items: Vec<Arc<Item>>, out: &mut CustodyOut) {
         if self.bodies.contains_key(&block) {
             return;
         }
         let Some(case) = self.cases.get_mut(&block).filter(|case| !case.proved) else {
-            if self.early.len() < EARLY_MAX {
-                self.early.insert(block, items);
+            if execution.system().committee.seat_of(from).is_some() {
+                self.early.insert(from, (block, items));
             }
             return;
         };

@@ -19,6 +19,8 @@ pub trait Execution {
     fn waiting(&mut self, shard: usize) -> Vec<Hash>;
     /// An item of the pool.
     fn item(&self, id: &Hash) -> Option<Arc<Item>>;
+    /// Whether an item may stand in this shard's next block, signature and all.
+    fn sound(&mut self, shard: usize, item: &Item) -> bool;
     /// Takes an item into the pool.
     fn admit(&mut self, item: &Arc<Item>);
     /// The block of these items, ascending: those that are invalid are left out.

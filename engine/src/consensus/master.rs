@@ -48,6 +48,11 @@ struct Tally {
     signatures: Vec<Sig>,
 }
 
+/// Whether an attempt that another names is near enough to the own one to be kept. It may be any number.
+fn is_timely(now: u64, attempt: u64) -> bool {
+    attempt.abs_diff(now) < ATTEMPTS_KEPT
+}
+
 type FirstVote = (Hash, u64, Sig);
 /// A proposal: the value, what justifies it, and the signature.
 pub type Proposed = (Arc<Value>, Option<Arc<Prepared>>, Sig);
@@ -66,12 +71,15 @@ pub struct MasterRound {
     pub decided: Option<Arc<Final>>,
     /// Contradictions that were seen.
     pub evidence: Vec<Evidence>,
+    /// Whether the slot is reserved: outside of it nothing is signed, whatever is heard.
+    pub may_sign: bool,
     chain: Hash,
     seed: Hash,
     blocks: BTreeMap<Hash, Arc<CertifiedBlock>>,
     /// The highest certificate whose shard-blocks are not all here yet.
     without_data: Option<Arc<Prepared>>,
-    listed: Vec<BTreeMap<Hash, SeatSet>>,
+    /// What each seat has said last that it holds.
+    listed: BTreeMap<Seat, Vec<Option<Hash>>>,
     /// The highest attempt that each seat has claimed to be in.
     claimed: BTreeMap<Seat, u64>,
     firsts: BTreeMap<(u64, Seat), FirstVote>,
@@ -89,7 +97,6 @@ pub struct MasterRound {
 impl MasterRound {
     /// The round of a height. `durable` is what an earlier process of this node has locked there.
     pub fn new(chain: Hash, height: u64, committee: Arc<Committee>, seat: Option<Seat>, seed: Hash, durable: Locked) -> MasterRound {
-        let shards = committee.shards.len();
         let blocks = durable.blocks.iter().map(|block| (block.listed_hash(), block.clone())).collect();
         MasterRound {
             height,
@@ -102,7 +109,8 @@ impl MasterRound {
             seed,
             blocks,
             without_data: None,
-            listed: vec![BTreeMap::new(); shards],
+            listed: BTreeMap::new(),
+            may_sign: false,
             claimed: BTreeMap::new(),
             firsts: BTreeMap::new(),
             seconds: BTreeMap::new(),
@@ -200,7 +208,7 @@ impl MasterRound {
 
     /// Whether B + 1 members, so at least one honest, claim an attempt that this one is not far beyond.
     fn is_claimed(&self, attempt: u64) -> bool {
-        let near = self.claimed.values().filter(|&&claimed| claimed + ATTEMPTS_BEYOND >= attempt).count();
+        let near = self.claimed.values().filter(|&&claimed| claimed.saturating_add(ATTEMPTS_BEYOND) >= attempt).count();
         near > self.committee.byzantine_max()
     }
 
@@ -214,18 +222,12 @@ impl MasterRound {
         high: Option<&Arc<Prepared>>,
         out: &mut Vec<MasterAction>,
     ) {
-        if held.len() != self.listed.len() {
+        if held.len() != self.committee.shards.len() {
             return;
         }
         let claimed = self.claimed.entry(from).or_insert(attempt);
         *claimed = attempt.max(*claimed);
-        for (listed, hash) in self.listed.iter_mut().zip(held) {
-            if let Some(hash) = hash
-                && (listed.contains_key(hash) || listed.len() < self.committee.len())
-            {
-                listed.entry(*hash).or_default().insert(from);
-            }
-        }
+        self.listed.insert(from, held.to_vec());
         if let Some(high) = high {
             self.raise(signing, high);
         }
@@ -272,7 +274,8 @@ impl MasterRound {
     /// Signs and says a first vote, unless one was signed in this attempt or a later one.
     fn first<S: Signing>(&mut self, signing: &S, attempt: u64, value: Arc<Value>, justified_by: u64, out: &mut Vec<MasterAction>) {
         let again = planted(Mutation::VotesTwiceInAnAttempt) && self.first_signed == attempt;
-        if self.seat.is_none() || (self.first_signed >= attempt && !again) || self.second_signed > attempt || !self.is_claimed(attempt) {
+        let signed = (self.first_signed >= attempt && !again) || self.second_signed > attempt;
+        if self.seat.is_none() || signed || !self.may_sign || !self.is_claimed(attempt) {
             return;
         }
         self.first_signed = attempt;
@@ -303,7 +306,7 @@ impl MasterRound {
     /// Try 1: everyone proposes its candidate.
     pub fn propose<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
         let Some(seat) = self.seat else { return };
-        if self.proposed >= attempt {
+        if self.proposed >= attempt || !self.may_sign {
             return;
         }
         self.proposed = attempt;
@@ -324,7 +327,7 @@ impl MasterRound {
         out: &mut Vec<MasterAction>,
     ) {
         // Of another time: not kept, or proposals for all attempts to come would fill the memory.
-        if attempt + ATTEMPTS_KEPT <= now || attempt >= now + ATTEMPTS_KEPT {
+        if !is_timely(now, attempt) {
             return;
         }
         let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
@@ -412,7 +415,7 @@ impl MasterRound {
         out: &mut Vec<MasterAction>,
     ) {
         let candidate = self.committee.members[usize::from(from)].candidate;
-        let timely = attempt + ATTEMPTS_KEPT > now && attempt < now + ATTEMPTS_KEPT;
+        let timely = is_timely(now, attempt);
         let right_height = value.height == self.height;
         if right_height && timely && signing.verify(candidate, &self.signed(Kind::First, attempt, justified_by, value.hash()), &signature) {
             self.count_first(signing, from, now, attempt, value, justified_by, signature, out);
@@ -460,7 +463,12 @@ impl MasterRound {
         }
         // Only in the attempt that it is now, and only a member: the lock becomes durable, then the second vote is said.
         let late = planted(Mutation::LateSecondVote);
-        if self.seat.is_some() && (attempt == now || late) && self.second_signed < attempt && self.first_signed <= attempt.max(now) {
+        if self.seat.is_some()
+            && self.may_sign
+            && (attempt == now || late)
+            && self.second_signed < attempt
+            && self.first_signed <= attempt.max(now)
+        {
             self.durable.lock = Some((hash, attempt));
             self.second_pending = Some((attempt, hash));
             out.push(MasterAction::Lock);
@@ -472,7 +480,8 @@ impl MasterRound {
         let Some((attempt, hash)) = self.second_pending.take() else { return };
         let Some(seat) = self.seat else { return };
         let timely = attempt == now || planted(Mutation::LateSecondVote);
-        if !timely || self.second_signed >= attempt || (self.first_signed > attempt && !planted(Mutation::LateSecondVote)) {
+        if !timely || !self.may_sign || self.second_signed >= attempt || (self.first_signed > attempt && !planted(Mutation::LateSecondVote))
+        {
             return;
         }
         self.second_signed = attempt;
@@ -491,8 +500,7 @@ impl MasterRound {
         out: &mut Vec<MasterAction>,
     ) {
         let candidate = self.committee.members[usize::from(from)].candidate;
-        let timely = attempt + ATTEMPTS_KEPT > now && attempt < now + ATTEMPTS_KEPT;
-        if timely && signing.verify(candidate, &self.signed(Kind::Second, attempt, 0, hash), &signature) {
+        if is_timely(now, attempt) && signing.verify(candidate, &self.signed(Kind::Second, attempt, 0, hash), &signature) {
             self.count_second(signing, from, attempt, hash, signature, out);
         }
     }
@@ -540,11 +548,7 @@ impl MasterRound {
 
     /// Seats that say they hold a block of this shard; none for a shard that there is not.
     pub fn holders(&self, shard: usize) -> usize {
-        let mut holders = SeatSet::default();
-        self.listed.get(shard).into_iter().flat_map(BTreeMap::values).flat_map(SeatSet::iter).for_each(|seat| {
-            holders.insert(seat);
-        });
-        holders.len()
+        self.listed.values().filter(|held| held.get(shard).is_some_and(Option::is_some)).count()
     }
 
     /// The shard-blocks of these hashes that are held.
@@ -560,6 +564,8 @@ impl MasterRound {
         self.first_tallies.retain(|key, _| key.0 >= oldest);
         self.second_tallies.retain(|key, _| key.0 >= oldest);
         self.proposals.retain(|key, _| key.0 >= oldest);
+        let tallies = &self.first_tallies;
+        self.values.retain(|hash, _| tallies.keys().any(|key| key.1 == *hash));
         if planted(Mutation::UnlockByTime) {
             self.durable = Locked::default();
         }

@@ -354,6 +354,22 @@ pub enum Message {
     WantFinal(u64),
 }
 
+impl Message {
+    /// Bytes of the largest things in it, for whoever keeps messages.
+    pub fn body_bytes(&self) -> usize {
+        let of_items = |items: &[Arc<Item>]| items.iter().map(|item| item.bytes.len() + 64).sum::<usize>();
+        let of_block = |block: &CertifiedBlock| block.patch.len() + of_items(&block.items);
+        let bytes = match self {
+            Message::Block(block) => of_block(block),
+            Message::Final(_, blocks) => blocks.iter().map(|block| of_block(block)).sum(),
+            Message::Bodies(_, items) | Message::Shard { message: ShardMessage::Items(items), .. } => of_items(items),
+            Message::Shard { message: ShardMessage::Set(_, shorts) | ShardMessage::WantItems(_, shorts), .. } => 8 * shorts.len(),
+            _ => 0,
+        };
+        bytes + 1_024
+    }
+}
+
 /// Two statements of one minter that no honest one makes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Evidence {

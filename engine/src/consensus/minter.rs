@@ -19,13 +19,15 @@ use super::shard::{RoundContext, ShardRound, To};
 use super::signing::Signing;
 use crate::hash::Hash;
 use crate::system::record::{Answer, Record};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Final blocks that are kept for those who catch up.
 const FINALS_KEPT: usize = 128;
-/// Messages of the next height that are kept until this one is final.
-const EARLY_MAX: usize = 4_096;
+/// Messages of the next height that are kept until this one is final, of one sender.
+const EARLY_MAX: usize = 96;
+/// Bytes of those, of one sender.
+const EARLY_BYTES_MAX: usize = 16 << 20;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
 
@@ -94,6 +96,12 @@ pub struct Minter<E, S> {
     finals: VecDeque<KeptFinal>,
     custody: Custody,
     early: VecDeque<(u32, Message)>,
+    /// By sender: how many of those, and their bytes.
+    early_of: BTreeMap<u32, (usize, usize)>,
+    /// What an earlier process of this node had locked, at a height that may still be ahead.
+    resumed: SignedOnce,
+    /// Who was accused at the pending height.
+    accused: BTreeSet<u32>,
     asked_ms: u64,
     out: Vec<Action>,
 }
@@ -103,7 +111,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn new(chain: Hash, schedule: Schedule, candidate: u32, execution: E, signing: S, record: SignedOnce, now_ms: u64) -> Minter<E, S> {
         let height = execution.system().height + 1;
         let kept = record.height == height && !planted(Mutation::LockNotDurable);
-        let durable = if kept { record.locked } else { Locked::default() };
+        let durable = if kept { record.locked.clone() } else { Locked::default() };
         let master = master_round(chain, &execution, candidate, durable);
         execution.system().stakers.iter().for_each(|(&candidate, staker)| signing.learn(candidate, &staker.key));
         let silent_slot = if planted(Mutation::ReserveNotDurable) { 0 } else { record.reserved_slot };
@@ -126,6 +134,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             finals: VecDeque::new(),
             custody: Custody::default(),
             early: VecDeque::new(),
+            early_of: BTreeMap::new(),
+            resumed: record.clone(),
+            accused: BTreeSet::new(),
             asked_ms: 0,
             out: Vec::new(),
         }
@@ -177,7 +188,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.tickets += 1;
         let reserved_slot = match pending {
             Pending::Reserve(slot) => slot,
-            Pending::Lock => self.reserved_slot.max(self.silent_slot),
+            // The reservation that is under way is not undone by a lock that overtakes it.
+            Pending::Lock => self.asked_slot.max(self.silent_slot),
         };
         let record = SignedOnce { height: self.master.height, reserved_slot, locked: self.master.durable.clone() };
         self.pending.push_back((self.tickets, pending));
@@ -217,6 +229,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if self.reserved_slot != slot {
             return;
         }
+        self.mind_slot(now_ms);
         let mut said = Vec::new();
         let mut actions = Vec::new();
         let mut items_due = false;
@@ -239,7 +252,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             (Step::Lists, Some(round)) if round.slot == slot => round.list(&context, &mut said),
             (Step::Decide, Some(round)) if round.slot == slot => round.decide(&context, &mut said),
             (Step::Vote, Some(round)) if round.slot == slot => {
-                if let Some(items) = round.union() {
+                let shard = usize::from(round.shard);
+                if let Some(items) = round.union(|item| self.execution.sound(shard, item)) {
                     let built = self.execution.build(usize::from(round.shard), slot, &items);
                     let hash = round.vote(&context, &built, &mut said);
                     self.custody.keep(hash, self.master.height, built.items.clone());
@@ -311,6 +325,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 Pending::Reserve(slot) => self.reserved_slot = self.reserved_slot.max(slot),
                 Pending::Lock => {
                     let mut actions = Vec::new();
+                    self.mind_slot(now_ms);
                     self.master.locked(&self.signing, self.schedule.attempt(now_ms), &mut actions);
                     self.act(actions);
                 }
@@ -334,18 +349,24 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Messages that came before their time are heard now.
     fn replay_early(&mut self, now_ms: u64) {
+        self.early_of.clear();
         for (from, message) in std::mem::take(&mut self.early) {
             self.hear(now_ms, from, message);
         }
     }
 
-    /// Keeps a message for later if it is of the height after this one or of a round not yet begun; asks who is ahead.
+    /// Keeps a message for later if it is of the height after this one or of a round not yet begun, and of someone who may
+    /// mint it; asks who is ahead.
     fn keep_early(&mut self, now_ms: u64, from: u32, height: u64, message: Message) {
-        if height == self.master.height + 1 || height == self.master.height {
-            if self.early.len() == EARLY_MAX {
-                self.early.pop_front();
+        let near = height == self.master.height + 1 || height == self.master.height;
+        let minter = self.master.committee.seat_of(from).is_some() || self.execution.system().drawn.contains(&from);
+        if near && minter {
+            let (count, bytes) = self.early_of.entry(from).or_insert((0, 0));
+            let more = *bytes + message.body_bytes();
+            if *count < EARLY_MAX && more <= EARLY_BYTES_MAX {
+                (*count, *bytes) = (*count + 1, more);
+                self.early.push_back((from, message));
             }
-            self.early.push_back((from, message));
         }
         if height > self.master.height && now_ms >= self.asked_ms + self.schedule.slot_ms / 10 {
             self.asked_ms = now_ms;
@@ -353,7 +374,19 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
+    /// Nothing is signed outside of a slot that is reserved.
+    fn mind_slot(&mut self, now_ms: u64) {
+        let slot = self.schedule.slot(now_ms);
+        self.master.may_sign = self.reserved_slot == slot && slot > self.silent_slot;
+    }
+
+    /// A shard-block from elsewhere: one that is ahead of the clock is not held.
+    fn take_block(&mut self, now_ms: u64, block: &Arc<CertifiedBlock>) -> bool {
+        block.block.slot <= self.schedule.slot(now_ms) + 1 && self.master.take_block(&mut self.execution, &self.signing, block)
+    }
+
     fn hear(&mut self, now_ms: u64, from: u32, message: Message) {
+        self.mind_slot(now_ms);
         let attempt = self.schedule.attempt(now_ms);
         let pending = self.master.height;
         let member = self.master.committee.seat_of(from);
@@ -381,7 +414,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 if block.height > pending {
                     return self.keep_early(now_ms, from, block.height, Message::Block(block));
                 }
-                self.master.take_block(&mut self.execution, &self.signing, &block);
+                self.take_block(now_ms, &block);
             }
             Message::WantBlocks(height, wanted) => {
                 if height == pending {
@@ -450,11 +483,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             Message::Bodies(block, items) => {
                 let mut out = CustodyOut::default();
-                self.custody.hear_bodies(&mut self.execution, block, items, &mut out);
+                self.custody.hear_bodies(&mut self.execution, from, block, items, &mut out);
                 self.act_on_custody(out);
             }
             Message::Alarm(candidate, attest, signature) => {
-                self.watch(|custody, watch, execution, out| custody.hear_alarm(watch, execution, (candidate, &attest, signature), out));
+                self.watch(|custody, watch, _, _| custody.hear_alarm(watch, (candidate, &attest, signature)));
             }
             Message::NotServed(height, block, signature) => {
                 self.watch(|custody, watch, _, out| custody.hear_not_served(watch, from, (height, block, signature), out));
@@ -497,17 +530,23 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// height whose blocks are all here is applied.
     fn settle(&mut self, now_ms: u64) {
         let mut evidence = std::mem::take(&mut self.master.evidence);
+        let mut certified = None;
         if let Some(round) = &mut self.shard {
             evidence.append(&mut round.evidence);
-            if let Some(block) = round.certified.clone()
-                && round.height == self.master.height
-                && self.master.take_block(&mut self.execution, &self.signing, &block)
+            certified = round.certified.clone().filter(|_| round.height == self.master.height);
+        }
+        {
+            if let Some(block) = certified
+                && self.take_block(now_ms, &block)
             {
                 self.out.push(Action::Certified(block.clone()));
                 self.spread(&block);
             }
         }
         for evidence in evidence {
+            if !self.accused.insert(evidence.candidate) {
+                continue;
+            }
             let item = Record::Fraud(Box::new(evidence)).item();
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));
@@ -566,9 +605,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let committee = self.master.committee.clone();
         self.execution.apply(&decided.value, blocks);
         self.learn_keys();
-        self.begins_slot = decided.attempt / 2 + 1;
+        self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.shard = None;
-        self.master = master_round(self.chain, &self.execution, self.candidate, Locked::default());
+        self.accused.clear();
+        let ahead = self.resumed.height == self.execution.system().height + 1;
+        let durable = if ahead { self.resumed.locked.clone() } else { Locked::default() };
+        self.master = master_round(self.chain, &self.execution, self.candidate, durable);
         let mut out = CustodyOut::default();
         self.custody.finish(&mut self.execution, self.candidate, &committee, blocks, &mut out);
         self.act_on_custody(out);

@@ -21,7 +21,7 @@ static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's 
 static LIST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix list of sets v1"));
 
 /// Ids of a set at most: what a message may list.
-pub const SET_ITEMS_MAX: usize = 1 << 20;
+pub const SET_ITEMS_MAX: usize = 400_000;
 
 /// To whom a message of the round goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct ShardRound {
     /// Bodies by id.
     items: BTreeMap<Hash, Arc<Item>>,
     asked: BTreeSet<u64>,
+    /// How often each set was told.
+    tells: BTreeMap<Hash, usize>,
     lists: BTreeMap<Seat, (Vec<(Seat, Hash)>, Sig)>,
     decision: Option<Vec<(Seat, Hash)>>,
     votes: BTreeMap<Seat, (Hash, Sig)>,
@@ -107,6 +109,7 @@ impl ShardRound {
             partial: BTreeMap::new(),
             items: BTreeMap::new(),
             asked: BTreeSet::new(),
+            tells: BTreeMap::new(),
             lists: BTreeMap::new(),
             decision: None,
             votes: BTreeMap::new(),
@@ -125,7 +128,8 @@ impl ShardRound {
     }
 
     /// The own set is closed: its root is told.
-    pub fn close<S: Signing>(&mut self, context: &RoundContext<'_, S>, items: Vec<Arc<Item>>, out: &mut Vec<(To, ShardMessage)>) {
+    pub fn close<S: Signing>(&mut self, context: &RoundContext<'_, S>, mut items: Vec<Arc<Item>>, out: &mut Vec<(To, ShardMessage)>) {
+        items.truncate(SET_ITEMS_MAX);
         let ids: Vec<_> = items.iter().map(|item| item.id).collect();
         let root = set_root(&ids);
         self.items.extend(items.into_iter().map(|item| (item.id, item)));
@@ -188,6 +192,11 @@ impl ShardRound {
                 out.push((To::Seat(from), ShardMessage::Items(items)));
             }
             ShardMessage::Items(items) => {
+                // Only what is missing from a set that was told: nobody fills the memory with what no one asked for.
+                let me = self.candidate(context, self.seat);
+                let salts: Vec<_> = self.partial.iter().map(|(root, partial)| (short_ids(root, me), &partial.1)).collect();
+                let wanted = |item: &Arc<Item>| salts.iter().any(|(salt, missing)| missing.contains(&salt.hash(&item.id)));
+                let items: Vec<_> = items.into_iter().filter(wanted).collect();
                 let new: Vec<Hash> = items.iter().map(|item| item.id).collect();
                 self.items.extend(items.into_iter().map(|item| (item.id, item)));
                 self.complete(context, &new);
@@ -254,6 +263,11 @@ impl ShardRound {
         }
         // A second answer about a set means that the first did not lead to it: bodies are asked for again.
         let again = self.partial.contains_key(&root);
+        let tells = self.tells.entry(root).or_insert(0);
+        *tells += 1;
+        if *tells > 2 * self.seats.len() || self.asked.len() > 2 * SET_ITEMS_MAX {
+            return;
+        }
         let me = self.candidate(context, self.seat);
         let salt = short_ids(&root, me);
         let known: HashMap<u64, Hash> = self.items.keys().map(|id| (salt.hash(id), *id)).collect();
@@ -326,7 +340,10 @@ impl ShardRound {
     }
 
     /// Ids of the union of the sets that count; none if one of them is not held.
-    pub fn union(&self) -> Option<Vec<Arc<Item>>> {
+    ///
+    /// `sound` says whether an item may stand in a block on this parent. Honest minters put nothing else into their sets, so a
+    /// set with an unsound item is left out, with all that only it has: judging it costs one look, however much it holds.
+    pub fn union(&self, mut sound: impl FnMut(&Item) -> bool) -> Option<Vec<Arc<Item>>> {
         let faults = shard_faults(self.seats.len());
         let mut roots = BTreeSet::new();
         for ((seat, root), count) in self.counts() {
@@ -343,7 +360,10 @@ impl ShardRound {
         // Most minters hold the same set: each different one is read once.
         let mut union: Vec<Hash> = Vec::new();
         for root in &roots {
-            union.extend(self.sets.get(root)?);
+            let ids = self.sets.get(root)?;
+            if ids.iter().all(|id| self.items.get(id).is_some_and(|item| sound(item))) {
+                union.extend(ids);
+            }
         }
         if roots.len() > 1 {
             union.sort_unstable();

@@ -4,13 +4,13 @@
 //! anything else in it, so its items have no order.
 
 use super::record::{Alert, Attest, ITEM_TRANSACTION, Invalid, Record};
-use super::tables::{EVIDENCE_HEIGHTS, ImmatureBlock, System};
+use super::tables::{ANCESTORS, EVIDENCE_HEIGHTS, ImmatureBlock, System};
 use crate::block::{ShardBlock, transactions_root};
-use crate::cell::{CELL_BYTES, Cell, Key, Kind, NAME_BYTES_MAX, payload_outputs};
+use crate::cell::{CELL_BYTES, Cell, Key, Kind, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX, payload_outputs};
 use crate::chain::Chain;
-use crate::check::{Cost, check, cost};
+use crate::check::{Cost, check, check_expiry, check_form, cost};
 use crate::consensus::committee::{SHARD_MINTERS, record_shards, shard_of};
-use crate::consensus::message::{Certificate, Item};
+use crate::consensus::message::{Certificate, CertifiedBlock, Item};
 use crate::consensus::mutation::{Mutation, planted};
 use crate::consensus::quorum::shard_quorum;
 use crate::consensus::signing::Signing;
@@ -24,6 +24,10 @@ use std::sync::Arc;
 
 /// Transactions of a shard-block that cost a pairing at most.
 pub const HEAVY_MAX: usize = 64;
+/// Bytes of a transaction's item at most.
+pub const TRANSACTION_BYTES_MAX: usize = 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
+/// Stake and Unstake may name one of so many last blocks; a few more are remembered, for who judges them later.
+const ANCESTORS_NAMED: usize = ANCESTORS - 4;
 /// Bytes of a shard-block's items at most.
 pub const BLOCK_BYTES_MAX: usize = 64 << 20;
 
@@ -147,7 +151,8 @@ impl<M: StateMemory> View<'_, M> {
         if cell.sequence != u64::from(hot.sequence) || cost.total() > hot.balance {
             return None;
         }
-        let ancestor = || cell.recipient == system.hash || system.ancestors.contains(&cell.recipient);
+        let named = |hash: &Hash| *hash == cell.recipient;
+        let ancestor = || named(&system.hash) || system.ancestors.iter().take(ANCESTORS_NAMED).any(named);
         let right = match Kind::from_number(cell.kind)? {
             Kind::Transfer | Kind::MultiTransfer => true,
             Kind::Register => !system.names.names.contains_key(&account) && !system.names.accounts.contains_key(payload),
@@ -219,12 +224,12 @@ impl<M: StateMemory> View<'_, M> {
     fn alert_holds(&self, alert: &Alert) -> bool {
         let (system, chain) = (self.system, &self.chain.genesis_hash);
         let Alert { attest, alarms, height, not_served } = alert;
-        let entitled = system.entitled();
+        let Some((_, block)) = system.immature_block(&attest.block) else { return false };
         let digest = Alert::alarm_digest(chain, attest);
         let alarmed = alarms.is_sorted_by(|a, b| a.0 < b.0)
-            && alarms.iter().all(|(candidate, signature)| {
-                entitled.binary_search(candidate).is_ok() && self.signing.verify(*candidate, &digest, signature)
-            });
+            && alarms
+                .iter()
+                .all(|(candidate, signature)| block.custodians.contains(candidate) && self.signing.verify(*candidate, &digest, signature));
         let Some(committee) = system.committee_of(*height) else { return false };
         self.is_immature(attest)
             && *height > attest.height
@@ -237,7 +242,7 @@ impl<M: StateMemory> View<'_, M> {
     fn room(&self) -> u64 {
         let blocks = self.system.immature.iter().flat_map(|immature| &immature.blocks);
         let coming: usize = blocks.map(|block| block.patch.delta.created_keys.len()).sum();
-        let room = (self.state.columns().hot.len() as u64).saturating_sub(self.state.header().accounts + coming as u64);
+        let room = self.chain.parameters.consensus.accounts_max.saturating_sub(self.state.header().accounts + coming as u64);
         room / self.system.committee.shards.len().max(1) as u64
     }
 
@@ -366,10 +371,12 @@ impl<M: StateMemory> View<'_, M> {
         if block.patch_hash != Patch::hash(bytes) {
             return Err(PatchFault::Header);
         }
-        let patch = Patch::decode(bytes, 4 * self.chain.parameters.block_transactions_max as usize)?;
+        // Entries are bounded by the bytes that they stand in, and those by what a message may have.
+        let patch = Patch::decode(bytes, u32::MAX as usize)?;
         let header = self.state.header();
         let place = (patch.height, patch.slot, patch.shard, patch.parent_root);
-        if place != (self.system.height + 1, block.slot, block.shard, header.root) || block.parent_root != header.root {
+        let in_time = block.slot > self.system.slot && block.slot <= u64::from(u32::MAX);
+        if place != (self.system.height + 1, block.slot, block.shard, header.root) || block.parent_root != header.root || !in_time {
             return Err(PatchFault::Header);
         }
         if planted(Mutation::PatchNotChecked) {
@@ -405,6 +412,21 @@ impl<M: StateMemory> View<'_, M> {
             return Err(PatchFault::Sum { debits, credits });
         }
         Ok(patch)
+    }
+
+    /// Whether a certified block counts as held: in quilt mode if its patch breaks no rule; else if building its items, each
+    /// once, gives this very block, whose patch then breaks none either.
+    pub fn block_holds(&self, block: &CertifiedBlock, quilt_mode: bool, build: impl FnOnce() -> Arc<Built>) -> bool {
+        if self.patch_holds(&block.block, &block.patch).is_err() {
+            return false;
+        }
+        quilt_mode || {
+            let ascending = block.items.is_sorted_by(|a, b| a.id < b.id);
+            ascending && {
+                let built = build();
+                built.block == block.block && built.patch == block.patch && built.items.len() == block.items.len()
+            }
+        }
     }
 
     /// Checks a patch's records, and returns what they lock and stake.
@@ -464,7 +486,7 @@ impl<M: StateMemory> View<'_, M> {
     /// Whether an item is one that no state makes valid.
     fn never_valid(&self, item: &Item) -> bool {
         match transaction_of(item) {
-            Some(_) => !(self.genuine)(item),
+            Some((cell, payload)) => check_form(&cell, payload, &self.chain.parameters).is_err() || !(self.genuine)(item),
             None => Record::of_item(item).is_none(),
         }
     }
@@ -478,7 +500,8 @@ impl<M: StateMemory> View<'_, M> {
             return Bodies::Other;
         }
         if let Some(place) = items.iter().position(|item| self.never_valid(item)) {
-            return Bodies::Invalid(place);
+            // A proof must fit an item: what is longer than any transaction counts as not shown.
+            return if items[place].bytes.len() <= TRANSACTION_BYTES_MAX { Bodies::Invalid(place) } else { Bodies::Other };
         }
         if self.explains(height, block, items) { Bodies::Whole } else { Bodies::Other }
     }
@@ -486,6 +509,8 @@ impl<M: StateMemory> View<'_, M> {
     /// Whether these items, all of them well formed and genuine, change what the patch changes, and nothing else.
     fn explains(&self, height: u64, block: &ImmatureBlock, items: &[Arc<Item>]) -> bool {
         let patch = &*block.patch;
+        let of_height = self.system.immature.iter().find(|immature| immature.height == height);
+        let Some(parent_slot) = of_height.map(|immature| immature.parent_slot) else { return false };
         let keys = self.state.columns().key;
         let mut records = BTreeSet::new();
         let mut debits: BTreeMap<AccountIndex, u64> = BTreeMap::new();
@@ -501,8 +526,11 @@ impl<M: StateMemory> View<'_, M> {
             // Steps of this account since: in this block, and in later ones.
             let later = self.system.immature.iter().filter(|immature| immature.height > height).flat_map(|immature| &immature.blocks);
             let steps = 1 + later.filter(|later| later.patch.delta.debits.accounts.binary_search(&account).is_ok()).count() as u64;
-            let replayed = cell.sequence + steps != u64::from(self.state.hot(account).sequence);
-            if replayed || debits.insert(account, cost.total()).is_some() {
+            let replayed = cell.sequence.checked_add(steps) != Some(u64::from(self.state.hot(account).sequence));
+            let expired = check_expiry(cell.expires_slot, &self.chain.parameters, parent_slot).is_err();
+            let staking = matches!(Kind::from_number(cell.kind), Some(Kind::Stake | Kind::Unstake));
+            let strange = staking && cell.recipient != self.system.hash && !self.system.ancestors.contains(&cell.recipient);
+            if replayed || expired || strange || debits.insert(account, cost.total()).is_some() {
                 return false;
             }
             match Kind::from_number(cell.kind) {

@@ -19,7 +19,7 @@ use crate::consensus::draw::next_seed;
 use crate::consensus::message::{CertifiedBlock, SeatSet, Value};
 use crate::consensus::mutation::{Mutation, planted};
 use crate::execute::DeltaBuilder;
-use crate::hash::Hash;
+use crate::hash::{Hash, keyed};
 use crate::patch::{Delta, Patch};
 use crate::quilt::Quilt;
 use crate::state::{AccountIndex, State, StateMemory};
@@ -85,7 +85,7 @@ impl Next {
 }
 
 fn decode(block: &CertifiedBlock) -> Arc<Patch> {
-    Arc::new(Patch::decode(&block.patch, usize::MAX).expect("checked when the block was held"))
+    Arc::new(Patch::decode(&block.patch, u32::MAX as usize).expect("checked when the block was held"))
 }
 
 struct Step<'a> {
@@ -146,7 +146,12 @@ impl<'a> Step<'a> {
             banned: false,
         });
         let blocks_in = entries.collect();
-        self.system.immature.push_back(Immature { height: self.system.height, blocks: blocks_in, rewards: Vec::new() });
+        self.system.immature.push_back(Immature {
+            height: self.system.height,
+            parent_slot: self.parent.slot,
+            blocks: blocks_in,
+            rewards: Vec::new(),
+        });
         let minted = |block: &Arc<CertifiedBlock>, patch: &Patch| Minted {
             block: block.hash,
             slot: block.block.slot,
@@ -190,6 +195,19 @@ impl<'a> Step<'a> {
                 self.system.pools.slashed += amount;
             } else {
                 self.delta.credits.push((account, amount));
+            }
+        }
+        // What it took out of stakes, without a signature, goes back as well: it waits there still.
+        for record in &patch.records {
+            let Record::Unstake { account, amount } = *record else { continue };
+            let taken = |entry: &Unstaking| *entry == Unstaking { account, amount, height: attest.height };
+            if let Some(place) = self.system.unstaking.iter().position(taken)
+                && let Some(staker) = self.system.stakers.get_mut(&account)
+            {
+                self.system.unstaking.remove(place);
+                staker.stake += amount;
+                self.system.pools.unstaking -= amount;
+                self.system.pools.stakes += amount;
             }
         }
         // Its fees may have been promised to its signers: what was promised goes back first.
@@ -362,12 +380,7 @@ impl<'a> Step<'a> {
         let mut minters: Vec<_> = answers.keys().copied().filter(|account| !system.barred.contains_key(account)).collect();
         let enough = minters.len() >= MINTERS_MIN;
         if !enough {
-            minters.extend(self.parent.committee.members.iter().map(|member| member.candidate));
-            if self.parent.thin + 1 >= THIN_HEIGHTS {
-                minters.extend(self.parent.drawn.iter().copied().filter(|account| !system.barred.contains_key(account)));
-            }
-            minters.sort_unstable();
-            minters.dedup();
+            minters = thin_committee(self.parent, &system.barred, &minters, parameters.seats as usize);
         }
         system.thin = if enough { 0 } else { system.thin + 1 };
         let share = answers.len() as u64 * MILLION / (self.parent.drawn.len() as u64).max(1);
@@ -400,6 +413,28 @@ impl<'a> Step<'a> {
         let (height, slot, parent_root) = (self.system.height, self.slot, header.root);
         Next { quilt: Quilt { height, slot, parent_root, released, issued: self.issued, delta }, system: self.system, bans: self.bans }
     }
+}
+
+/// Who mints when too few have answered: those, and the committee before. After some such heights in a row those who were
+/// drawn are seated as well, unasked, before the old ones: a committee that keeps answers out cannot keep its seats. Never
+/// more than twice the seats that draws aim at.
+fn thin_committee(parent: &System, barred: &BTreeMap<AccountIndex, u64>, answered: &[AccountIndex], seats: usize) -> Vec<AccountIndex> {
+    let mut minters = answered.to_vec();
+    let mut old: Vec<_> = parent.committee.members.iter().map(|member| member.candidate).collect();
+    old.sort_by_cached_key(|candidate| keyed(&parent.seed, &candidate.to_le_bytes()));
+    if parent.thin + 1 >= THIN_HEIGHTS {
+        minters.extend(parent.drawn.iter().take(seats));
+    }
+    minters.extend(&old);
+    let mut seen = BTreeSet::new();
+    minters.retain(|account| !barred.contains_key(account) && seen.insert(*account));
+    minters.truncate((2 * seats).max(MINTERS_MIN));
+    if minters.is_empty() {
+        // Everyone is barred: someone must end it, and nobody else is known.
+        minters = old;
+    }
+    minters.sort_unstable();
+    minters
 }
 
 fn minted_shards(committee: &Committee) -> u64 {

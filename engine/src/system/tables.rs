@@ -8,7 +8,7 @@
 use super::record::Endpoint;
 use crate::block::ShardBlock;
 use crate::chain::{Chain, ConsensusParameters};
-use crate::consensus::committee::Committee;
+use crate::consensus::committee::{Committee, SEATS_MAX};
 use crate::consensus::draw::{Lots, draw};
 use crate::consensus::message::SeatSet;
 use crate::consensus::signing::VoteKey;
@@ -122,6 +122,8 @@ pub struct Reward {
 pub struct Immature {
     /// The height.
     pub height: u64,
+    /// Slot of the block before: time, for every rule about its transactions.
+    pub parent_slot: u64,
     /// Its shard-blocks.
     pub blocks: Vec<ImmatureBlock>,
     /// What was earned, for the height before.
@@ -286,9 +288,14 @@ impl System {
         draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count).into_iter().map(|place| accounts[place as usize]).collect()
     }
 
-    /// The committee of these minters: in as many shards as the load asks for.
+    /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those with
+    /// the largest stakes.
     pub(super) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
-        let with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
+        let mut with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
+        if with_stakes.len() > SEATS_MAX {
+            with_stakes.sort_unstable_by_key(|&(account, stake)| (std::cmp::Reverse(stake), account));
+            with_stakes.truncate(SEATS_MAX);
+        }
         let wanted = self.load.div_ceil(u64::from(parameters.shard_transactions.max(1))).clamp(1, u64::from(parameters.shards_max.max(1)));
         Committee::new(height, &self.seed, &with_stakes, wanted as usize)
     }
@@ -372,7 +379,7 @@ impl System {
         self.unstaking.iter().for_each(|entry| put(&mut out, &[u64::from(entry.account), entry.amount, entry.height]));
         put(&mut out, &[self.immature.len() as u64]);
         for immature in &self.immature {
-            put(&mut out, &[immature.height, immature.blocks.len() as u64, immature.rewards.len() as u64]);
+            put(&mut out, &[immature.height, immature.parent_slot, immature.blocks.len() as u64, immature.rewards.len() as u64]);
             for block in &immature.blocks {
                 put(&mut out, &[u64::from(block.shard), u64::from(block.banned)]);
                 out.extend_from_slice(&block.block);
