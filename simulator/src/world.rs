@@ -562,11 +562,15 @@ impl<'a> World<'a> {
         }
         // A transaction is final when its sequence is used: senders here have one under way at a time.
         let used = |offered: &Offered| u64::from(version.state.hot(offered.sender as u32).sequence) > offered.sequence;
-        // A name that another got, or a block long past that a stake names: such a service will never be done.
+        // A name that another got, or a second name, or a block long past that a stake names: such a service will never be done.
         let (system, ancestors) = (&version.system, 60);
         let now_slot = decided.value.slot.saturating_sub(100);
         let gone = |offered: &Offered| {
-            let named = |name: &Vec<u8>| system.names.accounts.contains_key(name) || offered.slot + ancestors < now_slot;
+            let has_name = system.names.names.contains_key(&(offered.sender as u32));
+            let named = |name: &Vec<u8>| {
+                let registers = !name.is_empty();
+                (registers && (has_name || system.names.accounts.contains_key(name))) || offered.slot + ancestors < now_slot
+            };
             offered.service.as_ref().is_some_and(|name| named(name) || system.barred.contains_key(&(offered.sender as u32)))
         };
         let lost: Vec<Hash> = self.offered.iter().filter(|entry| !used(entry.1) && gone(entry.1)).map(|entry| *entry.0).collect();
@@ -923,8 +927,10 @@ impl<'a> World<'a> {
         }
         let old = self.options.slots + HEALING_SLOTS - CATCH_UP_SLOTS;
         if let Some(offered) = self.offered.values().find(|offered| offered.known && offered.slot < old) {
-            let slot = offered.slot;
-            self.checker.fail(format!("a transfer of slot {slot} that honest minters knew is still not final"));
+            let (slot, sender) = (offered.slot, offered.sender);
+            let kind = transaction_of(&offered.item).map_or(0, |(cell, _)| cell.kind);
+            self.checker
+                .fail(format!("a transaction of slot {slot}, kind {kind}, sender {sender}, that honest minters knew is still not final"));
         }
         let seated = self.outcome.seats.iter().filter(|&&seats| seats > 0).count();
         if self.options.candidates as usize >= 3 * self.options.seats && self.newest.system.height > 30 && seated < 2 * self.options.seats {
