@@ -7,6 +7,7 @@ use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::message::{Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
 use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::consensus::quorum::master_quorum;
+use dynemix_engine::consensus::shard::list_hash;
 use dynemix_engine::consensus::signing::Signing;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::record::Record;
@@ -56,6 +57,8 @@ impl Behaviour {
 pub struct Liar<'a> {
     /// The chain.
     pub chain: &'a Hash,
+    /// Who it is.
+    pub candidate: u32,
     /// Its key.
     pub signing: &'a AnySigning,
     /// The committee of its pending height.
@@ -104,6 +107,9 @@ impl Liar<'_> {
                     out.push((Action::Send(to, message), later));
                 }
                 Behaviour::Equivocate if to % 2 == 1 => out.push((Action::Send(to, self.contradict(message)), 0)),
+                // Its set is told to a few only.
+                Behaviour::LieAboutSets
+                    if matches!(message, Message::Shard { message: ShardMessage::SetRoot(..), .. }) && !to.is_multiple_of(4) => {}
                 Behaviour::LieAboutSets => out.push((Action::Send(to, self.lie_about_sets(to, message)), 0)),
                 Behaviour::Censor => out.push((Action::Send(to, self.censor(message)), 0)),
                 Behaviour::Forge => {
@@ -160,6 +166,14 @@ impl Liar<'_> {
             }
             Message::Shard { height, slot, shard, message: ShardMessage::Items(_) } if !to.is_multiple_of(3) => {
                 Message::Shard { height, slot, shard, message: ShardMessage::Items(Vec::new()) }
+            }
+            // And listed to half of them.
+            Message::Shard { height, slot, shard, message: ShardMessage::List(list, roots, _) } if !to.is_multiple_of(2) => {
+                let own = self.committee.seat_of(self.candidate);
+                let entries = list.into_iter().zip(roots).filter(|(entry, _)| Some(entry.0) != own);
+                let (list, roots): (Vec<_>, Vec<_>) = entries.unzip();
+                let signature = self.sign(Kind::List, height, slot, shard, 0, list_hash(&list));
+                Message::Shard { height, slot, shard, message: ShardMessage::List(list, roots, signature) }
             }
             Message::Have { height, attempt, held, high } => {
                 let held = if to.is_multiple_of(2) { held } else { vec![None; held.len()] };

@@ -450,7 +450,8 @@ impl<'a> World<'a> {
                 let committee = self.nodes[candidate as usize].version.system.committee.clone();
                 let signing = signing_of(self.keys.as_ref(), candidate);
                 let mut dice = self.dice.clone();
-                let mut liar = Liar { chain: &self.shared.chain.genesis_hash, signing: &signing, committee: &committee, dice: &mut dice };
+                let mut liar =
+                    Liar { chain: &self.shared.chain.genesis_hash, candidate, signing: &signing, committee: &committee, dice: &mut dice };
                 let bent = liar.bend(behaviour, actions);
                 self.dice = dice;
                 bent
@@ -731,6 +732,7 @@ impl<'a> World<'a> {
         }
         if !stops {
             self.offer_services(slot);
+            self.whisper();
         }
         // Clients speak to every minter of the sender's shard, and again as long as it is not final: shards change.
         let committee = now.system.committee.clone();
@@ -748,6 +750,28 @@ impl<'a> World<'a> {
                     }
                     minter.submit(&offered.item);
                     offered.known |= node.behaviour.is_none();
+                }
+            }
+        }
+    }
+
+    /// Who lies about sets has something in its own that nobody else has: else it would make no difference.
+    fn whisper(&mut self) {
+        let now = self.newest.clone();
+        let committee = now.system.committee.clone();
+        for member in &committee.members {
+            let behaviour = self.nodes[member.candidate as usize].behaviour;
+            if !matches!(behaviour, Some(Behaviour::LieAboutSets | Behaviour::Equivocate)) || self.busy.len() > 1_000 {
+                continue;
+            }
+            let sender = self.dice.between(u64::from(self.options.candidates), self.options.accounts() - 1);
+            let key = account_key(sender);
+            let own = shard_of(&now.system.seed, &key, committee.shards.len()) == usize::from(member.shard);
+            if own && self.busy.insert(sender) {
+                let sequence = u64::from(now.state.hot(sender as u32).sequence);
+                let item = transfer_item(key, account_key(0), DYNE, sequence, now.system.slot + 3_000);
+                if let Some(minter) = &mut self.nodes[member.candidate as usize].minter {
+                    minter.submit(&item);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! One shard round: ten minters turn what each has heard into one block that at least seven sign.
 //!
 //! Sets (whose roots are signed) → lists of the sets that each holds → for each set a count of lists that name it → the
-//! block of the union → votes. A set counts that 2f + 1 lists name; one that f lists name or fewer does not; between, all
-//! follow the tie-breaker, whom the seed chooses.
+//! block of the union → votes. A set counts that 2f + 1 lists name; one that no list names does not; between, all follow the
+//! tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
 
 use super::committee::{Committee, Seat};
 use super::message::{Certificate, CertifiedBlock, Evidence, Item, Kind, SeatSet, ShardMessage, Signed};
@@ -79,7 +79,8 @@ fn set_root(ids: &[Hash]) -> Hash {
     list_root(&SET_KEY, &mut ids.to_vec())
 }
 
-fn list_hash(list: &[(Seat, Hash)]) -> Hash {
+/// The hash of a list, which its minter signs.
+pub fn list_hash(list: &[(Seat, Hash)]) -> Hash {
     let mut bytes = Vec::with_capacity(34 * list.len());
     for (seat, root) in list {
         bytes.extend_from_slice(&seat.to_le_bytes());
@@ -351,7 +352,8 @@ impl ShardRound {
             let takes = if planted(Mutation::OwnViewCounts) {
                 self.sets.contains_key(&root) && count > faults
             } else {
-                count > 2 * faults || (count > faults && told)
+                // Someone lists it, or it would not be counted: a liar's list that only some have heard changes nothing.
+                count > 2 * faults || told
             };
             if takes {
                 roots.insert(root);
