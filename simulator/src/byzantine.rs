@@ -106,6 +106,22 @@ impl Liar<'_> {
                     let later = self.dice.between(2_000, 4_000);
                     out.push((Action::Send(to, message), later));
                 }
+                // At every second height it contradicts its set only later, and before half of them.
+                Behaviour::Equivocate if matches!(&message, Message::Shard { height, message: ShardMessage::SetRoot(..), .. } if height % 2 == 0) =>
+                {
+                    out.push((Action::Send(to, message), 0));
+                }
+                Behaviour::Equivocate
+                    if to % 2 == 1
+                        && matches!(&message, Message::Shard { height, message: ShardMessage::List(..), .. } if height % 2 == 0) =>
+                {
+                    let Message::Shard { height, slot, shard, .. } = &message else { unreachable!("matched above") };
+                    let root = std::array::from_fn(|_| self.dice.roll() as u8);
+                    let other = ShardMessage::SetRoot(root, self.sign(Kind::SetRoot, *height, *slot, *shard, 0, root));
+                    let other = Message::Shard { height: *height, slot: *slot, shard: *shard, message: other };
+                    out.push((Action::Send(to, message), 0));
+                    out.push((Action::Send(to, other), 0));
+                }
                 Behaviour::Equivocate if to % 2 == 1 => out.push((Action::Send(to, self.contradict(message)), 0)),
                 // Its set is told to a few only.
                 Behaviour::LieAboutSets

@@ -250,7 +250,7 @@ impl ShardRound {
         let statements = [first, second].map(|(hash, signature)| (hash, 0, signature));
         let candidate = self.candidate(context, seat);
         if planted(Mutation::EvidenceInSameSlot) {
-            self.lists.values_mut().for_each(|(list, _)| list.retain(|pair| pair.0 != seat));
+            self.roots.remove(&seat);
         }
         self.evidence.push(Evidence::of_two(candidate, kind, self.height, self.slot, self.shard, statements));
     }
@@ -348,6 +348,9 @@ impl ShardRound {
         let faults = shard_faults(self.seats.len());
         let mut roots = BTreeSet::new();
         for ((seat, root), count) in self.counts() {
+            if planted(Mutation::EvidenceInSameSlot) && !self.roots.contains_key(&seat) {
+                continue;
+            }
             let told = self.decision.as_ref().is_some_and(|decision| decision.contains(&(seat, root)));
             let takes = if planted(Mutation::OwnViewCounts) {
                 self.sets.contains_key(&root) && count > faults
