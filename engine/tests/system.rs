@@ -1,0 +1,382 @@
+//! What blocks do to names, stakes and payments that are not mature, height by height, in both modes.
+
+use bytemuck::Zeroable;
+use dynemix_engine::cell::{Cell, Key, payload_hash};
+use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
+use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Evidence, Item, Kind, SeatSet, Signed};
+use dynemix_engine::consensus::signing::{Signing, StubSigning};
+use dynemix_engine::keyed_hash::HashSeed;
+use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::system::build::{Bodies, View, transaction_item};
+use dynemix_engine::system::next::Next;
+use dynemix_engine::system::record::{Alert, Answer, Attest, Endpoint, Record};
+use dynemix_engine::system::tables::{GenesisMinter, System};
+use ed25519_dalek::SigningKey;
+use std::sync::Arc;
+
+const MINTERS: u32 = 10;
+const BALANCE: u64 = 1_000 * DYNE;
+
+fn key(number: u32) -> Key {
+    let mut secret = [7; 32];
+    secret[..4].copy_from_slice(&number.to_le_bytes());
+    SigningKey::from_bytes(&secret).verifying_key().to_bytes()
+}
+
+fn vote_key(number: u32) -> [u8; 96] {
+    let mut key = [3; 96];
+    key[..4].copy_from_slice(&number.to_le_bytes());
+    key
+}
+
+/// A chain of one shard: ten minters (accounts 0 to 9), thirty users.
+struct Scene {
+    chain: Chain,
+    state: State<HeapMemory>,
+    system: System,
+}
+
+/// The mark of a transaction that its sender did not sign.
+const UNSIGNED: u8 = 99;
+
+fn genuine(item: &Item) -> bool {
+    item.bytes[1 + 128] != UNSIGNED
+}
+
+impl Scene {
+    fn new(quilt: bool) -> Scene {
+        let quilt_from_height = if quilt { 0 } else { u64::MAX };
+        let consensus = ConsensusParameters { seats: 10, shards_max: 1, quilt_from_height, ..ConsensusParameters::default() };
+        let accounts: Vec<_> = (0..40).map(|number| (key(number), BALANCE)).collect();
+        let minter = |account: u32| GenesisMinter {
+            account,
+            name: format!("minter{account}").into_bytes(),
+            stake: 500 * DYNE,
+            key: Box::new(vote_key(account)),
+            endpoint: Endpoint::default(),
+        };
+        let minters: Vec<_> = (0..MINTERS).map(minter).collect();
+        let chain = Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
+        let system = System::genesis(&chain, &minters);
+        let pool = system.pools.sum();
+        let memory = HeapMemory::new(StateLayout::new(100));
+        let state = State::genesis_with_pool(memory, &accounts, 40 * BALANCE + pool, pool, HashSeed::from_number(1)).unwrap();
+        Scene { chain, state, system }
+    }
+
+    fn view(&self) -> View<'_, HeapMemory> {
+        View { chain: &self.chain, state: &self.state, system: &self.system, signing: &StubSigning { candidate: 0 }, genuine: &genuine }
+    }
+
+    fn cell(&self, sender: u32, kind: u8, amount: u64, recipient: Key, payload: &[u8]) -> Arc<Item> {
+        let sequence = u64::from(self.state.hot(sender).sequence);
+        let cell = Cell {
+            sender: key(sender),
+            recipient,
+            amount,
+            sequence,
+            expires_slot: self.system.slot + 50,
+            version: 1,
+            kind,
+            outputs: u16::from(kind == 1),
+            payload_hash: payload_hash(payload),
+            ..Cell::zeroed()
+        };
+        transaction_item(&cell, payload)
+    }
+
+    fn pay(&self, from: u32, to: Key, amount: u64) -> Arc<Item> {
+        self.cell(from, 1, amount, to, &[])
+    }
+
+    fn register(&self, account: u32, name: &str) -> Arc<Item> {
+        self.cell(account, 3, self.chain.parameters.consensus.register_reserve, [0; 32], name.as_bytes())
+    }
+
+    fn stake(&self, account: u32, amount: u64) -> Arc<Item> {
+        let key = vote_key(account);
+        let possession = StubSigning::stub(0, &key[..32].try_into().unwrap());
+        self.cell(account, 6, amount, self.system.hash, &[&key[..], &possession[..]].concat())
+    }
+
+    fn certify(&self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+        let mut items = items.to_vec();
+        items.sort_by_key(|item| item.id);
+        let built = self.view().build(0, self.system.slot + 1, &items);
+        self.certified(built.block, built.items, built.patch)
+    }
+
+    fn certified(&self, block: dynemix_engine::block::ShardBlock, items: Vec<Arc<Item>>, patch: Vec<u8>) -> Arc<CertifiedBlock> {
+        let hash = block.hash();
+        let height = self.system.height + 1;
+        let mut attest = Attest {
+            height,
+            slot: block.slot,
+            shard: 0,
+            block: hash,
+            certificate: Certificate { signers: SeatSet::default(), aggregate: [0; 48] },
+        };
+        let digest = attest.digest(&self.chain.genesis_hash);
+        let members = &self.system.committee.members;
+        let signatures: Vec<_> = members.iter().map(|member| StubSigning::stub(member.candidate, &digest)).collect();
+        (0..members.len() as u16).for_each(|seat| assert!(attest.certificate.signers.insert(seat)));
+        attest.certificate.aggregate = StubSigning { candidate: 0 }.aggregate(&signatures);
+        Arc::new(CertifiedBlock { height, block, hash, certificate: attest.certificate, items, patch })
+    }
+
+    fn attest_of(block: &CertifiedBlock) -> Attest {
+        let (height, slot, hash) = (block.height, block.block.slot, block.hash);
+        Attest { height, slot, shard: 0, block: hash, certificate: block.certificate }
+    }
+
+    /// One height with a block of these items. Whatever is applied was held: checks passed, supply unchanged.
+    fn mint(&mut self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+        let items: Vec<_> = items.iter().cloned().chain(self.answers()).collect();
+        let block = self.certify(&items);
+        assert_eq!(block.items.len(), items.len(), "all of it is valid");
+        assert!(self.view().patch_holds(&block.block, &block.patch).is_ok());
+        self.apply(&block);
+        block
+    }
+
+    /// The first minters answer whenever they are drawn, and nobody else does.
+    fn answers(&self) -> Vec<Arc<Item>> {
+        let chain = &self.chain.genesis_hash;
+        let answer = |&candidate: &u32| {
+            let (height, drawn_by) = (self.system.height + 2, self.system.hash);
+            let signature = StubSigning::stub(candidate, &Answer::seed_digest(chain, height));
+            let endpoint = Endpoint::default();
+            let mut answer = Answer { height, candidate, drawn_by, endpoint, answer: signature, signature };
+            answer.signature = StubSigning::stub(candidate, &answer.digest(chain));
+            Record::Answer(Box::new(answer)).item()
+        };
+        self.system.drawn.iter().filter(|&&candidate| candidate < MINTERS).map(answer).collect()
+    }
+
+    fn apply(&mut self, block: &Arc<CertifiedBlock>) {
+        let blocks = [Some(block.clone())];
+        let before = self.state.supply() - u128::from(self.system.pools.issued);
+        let next = Next::new(&self.chain, &self.state, &self.system, &blocks);
+        let hash = next.value(&self.system, &blocks).hash();
+        self.state.apply(&next.quilt).unwrap();
+        self.state.update_root();
+        self.system = next.finalized(hash);
+        assert_eq!(self.state.supply() - u128::from(self.system.pools.issued), before);
+        assert_eq!(self.state.header().pool, self.system.pools.sum());
+    }
+
+    fn balance(&self, number: u32) -> u64 {
+        self.state.find(&key(number)).map_or(0, |account| self.state.hot(account).balance)
+    }
+}
+
+#[test]
+fn what_is_received_matures_two_heights_later_in_quilt_mode_and_at_once_in_blockchain_mode() {
+    for (quilt, heights) in [(false, 0), (true, 2)] {
+        let mut scene = Scene::new(quilt);
+        scene.mint(&[scene.pay(20, key(21), 5 * DYNE), scene.pay(22, key(90), 7 * DYNE)]);
+        assert_eq!((scene.balance(20), scene.balance(22)), (BALANCE - 5 * DYNE, BALANCE - 7 * DYNE), "debits are at once");
+        for waited in 0..=heights {
+            let mature = waited == heights;
+            assert_eq!(scene.balance(21) > BALANCE, mature, "quilt {quilt}, after {waited}");
+            assert_eq!(scene.state.find(&key(90)).is_some(), mature);
+            assert_eq!(scene.system.immature_of(21), if mature { 0 } else { 5 * DYNE });
+            scene.mint(&[]);
+        }
+        assert_eq!((scene.balance(21), scene.balance(90)), (BALANCE + 5 * DYNE, 7 * DYNE));
+    }
+}
+
+#[test]
+fn names_are_unique_permanent_and_cost_a_reserve() {
+    let mut scene = Scene::new(false);
+    let reserve = scene.chain.parameters.consensus.register_reserve;
+    let two = [scene.register(20, "ada"), scene.register(21, "ada")];
+    let first = if two[0].id < two[1].id { 20 } else { 21 };
+    scene.mint(&two);
+    assert_eq!(scene.system.names.accounts[&b"ada"[..]], first);
+    assert_eq!((scene.balance(first), scene.balance(41 - first)), (BALANCE - reserve, BALANCE));
+    assert_eq!(scene.system.pools.reserves, reserve);
+    // Neither a second name nor a taken one may stand in a block.
+    let block = scene.certify(&[scene.register(first, "eve"), scene.register(30, "ada"), scene.register(31, "minter3")]);
+    assert!(block.items.is_empty());
+}
+
+#[test]
+fn stakes_need_a_name_and_unstaked_funds_wait_until_bans_cannot_reach_their_owner() {
+    let mut scene = Scene::new(true);
+    assert!(scene.certify(&[scene.stake(20, 5 * DYNE)]).items.is_empty(), "only who is registered stakes");
+    scene.mint(&[scene.register(20, "ada")]);
+    (0..2).for_each(|_| drop(scene.mint(&[])));
+    scene.mint(&[scene.stake(20, 100 * DYNE)]);
+    assert_eq!(scene.system.stake(20), 0, "a stake matures like a payment");
+    (0..2).for_each(|_| drop(scene.mint(&[])));
+    assert_eq!(scene.system.stake(20), 100 * DYNE);
+    let before = scene.balance(20);
+    assert!(scene.certify(&[scene.cell(20, 7, 101 * DYNE, scene.system.hash, &[])]).items.is_empty(), "more than there is");
+    assert!(scene.certify(&[scene.cell(20, 7, DYNE, [4; 32], &[])]).items.is_empty(), "not on this chain");
+    scene.mint(&[scene.cell(20, 7, 40 * DYNE, scene.system.hash, &[])]);
+    assert_eq!((scene.system.stake(20), scene.balance(20)), (60 * DYNE, before), "out of the stake at once, in the balance later");
+    scene.mint(&[]);
+    assert_eq!(scene.balance(20), before);
+    scene.mint(&[]);
+    assert_eq!(scene.balance(20), before + 40 * DYNE);
+    // A minter who sits in every committee waits on.
+    scene.mint(&[scene.cell(3, 7, 40 * DYNE, scene.system.hash, &[])]);
+    let seated = scene.balance(3);
+    (0..5).for_each(|_| drop(scene.mint(&[])));
+    assert_eq!(scene.balance(3), seated);
+}
+
+#[test]
+fn two_statements_of_one_minter_cost_its_stake_once() {
+    let mut scene = Scene::new(false);
+    let (candidate, chain) = (4, scene.chain.genesis_hash);
+    let unstaked = scene.cell(candidate, 7, 40 * DYNE, scene.system.hash, &[]);
+    scene.mint(&[unstaked]);
+    let statement = |hash: [u8; 32]| {
+        let signed = Signed { kind: Kind::First, height: 1, number: 7, shard: 0, justified_by: 0, hash };
+        (hash, 0, StubSigning::stub(candidate, &signed.digest(&chain)))
+    };
+    let evidence = Evidence::of_two(candidate, Kind::First, 1, 7, 0, [statement([1; 32]), statement([2; 32])]);
+    let item = Record::Fraud(Box::new(evidence.clone())).item();
+    scene.mint(std::slice::from_ref(&item));
+    assert_eq!((scene.system.stake(candidate), scene.system.pools.slashed, scene.system.pools.unstaking), (0, 500 * DYNE, 0));
+    assert!(scene.system.barred.contains_key(&candidate) && !scene.system.drawn.contains(&candidate));
+    assert!(scene.certify(&[item]).items.is_empty(), "once");
+    // The same vote twice is none, nor a vote after one that a later certificate freed it from.
+    let same = Evidence::of_two(5, Kind::First, 1, 7, 0, [statement([1; 32]), statement([1; 32])]);
+    assert!(!same.verify(&chain, &StubSigning { candidate: 0 }));
+    let vote = |kind, number, justified_by, hash| {
+        let signed = Signed { kind, height: 1, number, shard: 0, justified_by, hash };
+        (hash, justified_by, StubSigning::stub(candidate, &signed.digest(&chain)))
+    };
+    let left = |justified_by| {
+        let statements = [vote(Kind::First, 9, justified_by, [1; 32]), vote(Kind::Second, 7, 0, [2; 32])];
+        let evidence = Evidence { candidate, kinds: [Kind::First, Kind::Second], height: 1, numbers: [9, 7], shard: 0, statements };
+        evidence.verify(&chain, &StubSigning { candidate: 0 })
+    };
+    assert_eq!([0, 6, 7, 8].map(left), [true, true, false, false]);
+}
+
+#[test]
+fn who_approved_a_block_shares_what_it_earns() {
+    let mut scene = Scene::new(false);
+    let block = scene.mint(&[scene.pay(20, key(21), 5 * DYNE)]);
+    let attest = Scene::attest_of(&block);
+    let before = scene.balance(3);
+    scene.mint(&[Record::Attest(Box::new(attest)).item()]);
+    let each = scene.chain.parameters.consensus.emission / 10;
+    assert_eq!(scene.balance(3), before + each);
+    assert_eq!(scene.system.pools.issued, 10 * each);
+    assert!(scene.certify(&[Record::Attest(Box::new(attest)).item()]).items.is_empty(), "of the height before only");
+}
+
+/// A certified block whose patch takes what account 20 has, and the items that are said to be behind it.
+fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
+    let honest = scene.certify(&[scene.pay(20, key(91), 900 * DYNE)]);
+    let mut ids: Vec<_> = items.iter().map(|item| item.id).collect();
+    let transactions_root = dynemix_engine::block::transactions_root(&mut ids);
+    let header = dynemix_engine::block::ShardBlock { transactions: items.len() as u32, transactions_root, ..honest.block };
+    scene.certified(header, Vec::new(), honest.patch.clone())
+}
+
+#[test]
+fn a_ban_gives_back_what_was_taken_and_drops_what_was_to_come() {
+    let mut scene = Scene::new(true);
+    let unsigned = scene.pay(20, key(91), 900 * DYNE);
+    let mut bytes = unsigned.bytes.clone();
+    bytes[1 + 128] = UNSIGNED;
+    let items = vec![Item::new(bytes)];
+    let block = plunder(&scene, items.clone());
+    assert!(scene.view().patch_holds(&block.block, &block.patch).is_ok(), "the patch by itself breaks no rule");
+    scene.apply(&block);
+    assert_eq!(scene.balance(20), 100 * DYNE);
+    let (height, immature) = scene.system.immature_block(&block.hash).unwrap();
+    assert_eq!(scene.view().bodies(height, immature, &[]), Bodies::Other);
+    assert_eq!(scene.view().bodies(height, immature, &items), Bodies::Invalid(0));
+    // Three custodians and the committee were not served.
+    let attest = Scene::attest_of(&block);
+    let chain = scene.chain.genesis_hash;
+    let mut custodians = immature.custodians.clone();
+    custodians.sort_unstable();
+    let alarm = |candidate: u32| (candidate, StubSigning::stub(candidate, &Alert::alarm_digest(&chain, &attest)));
+    let committee = scene.system.committee.clone();
+    scene.mint(&[]);
+    let alert = |alarms: [u32; 3], looked: usize| {
+        let digest = Alert::not_served_digest(&chain, 2, &attest);
+        let mut signers = SeatSet::default();
+        (0..looked as u16).for_each(|seat| assert!(signers.insert(seat)));
+        let signatures: Vec<_> = committee.members[..looked].iter().map(|member| StubSigning::stub(member.candidate, &digest)).collect();
+        let not_served = Certificate { signers, aggregate: StubSigning { candidate: 0 }.aggregate(&signatures) };
+        Record::Alert(Box::new(Alert { attest, alarms: alarms.map(alarm), height: 2, not_served }))
+    };
+    let three = [custodians[0], custodians[1], custodians[2]];
+    let stranger = (0..MINTERS).find(|account| !custodians.contains(account)).unwrap();
+    let mut with_stranger = [custodians[0], custodians[1], stranger];
+    with_stranger.sort_unstable();
+    assert!(!scene.view().record_holds(&alert(three, 6)), "a quorum of ten is seven");
+    assert!(!scene.view().record_holds(&alert([three[0], three[0], three[1]], 7)), "one or two can do nothing");
+    assert!(!scene.view().record_holds(&alert(with_stranger, 7)), "custodians of this block only");
+    assert!(scene.view().record_holds(&alert(three, 7)));
+    scene.mint(&[alert(three, 7).item()]);
+    assert_eq!(scene.balance(20), BALANCE, "the debit is back");
+    assert_eq!(scene.state.hot(20).sequence, 1, "the sequence stays stepped");
+    assert!(scene.state.find(&key(91)).is_none(), "and nothing arrived");
+    assert_eq!(scene.system.pools.slashed, 10 * 500 * DYNE, "all who signed lose their stakes");
+    (0..3).for_each(|_| drop(scene.mint(&[])));
+    assert!(scene.state.find(&key(91)).is_none());
+}
+
+#[test]
+fn a_block_that_is_mature_cannot_be_banned_and_a_proof_needs_no_opinion() {
+    let mut scene = Scene::new(true);
+    let unsigned = scene.pay(20, key(91), 900 * DYNE);
+    let mut bytes = unsigned.bytes.clone();
+    bytes[1 + 128] = UNSIGNED;
+    let items = vec![Item::new(bytes), scene.pay(22, key(23), DYNE)];
+    let mut items = items;
+    items.sort_by_key(|item| item.id);
+    let block = plunder(&scene, items.clone());
+    scene.apply(&block);
+    let place = items.iter().position(|item| !genuine(item)).unwrap();
+    let ids: Vec<_> = items.iter().map(|item| item.id).collect();
+    let path = dynemix_engine::block::transaction_path(&ids, place);
+    let attest = Scene::attest_of(&block);
+    let proof = |place: usize| {
+        let (path, item) = (path.clone(), items[place].clone());
+        let invalid = dynemix_engine::system::record::Invalid { attest, header: block.block, place: place as u32, path, item };
+        Record::Invalid(Box::new(invalid))
+    };
+    assert!(scene.view().record_holds(&proof(place)));
+    assert!(!scene.view().record_holds(&proof(1 - place)), "the other one is signed");
+    (0..2).for_each(|_| drop(scene.mint(&[])));
+    assert!(!scene.view().record_holds(&proof(place)), "too late: two heights have passed");
+}
+
+#[test]
+fn patches_that_make_money_or_reach_too_far_are_not_held() {
+    let scene = Scene::new(true);
+    let honest = scene.certify(&[scene.pay(20, key(21), 5 * DYNE)]);
+    let patch = dynemix_engine::patch::Patch::decode(&honest.patch, 100).unwrap();
+    let refused = |change: &dyn Fn(&mut dynemix_engine::patch::Patch)| {
+        let mut patch = patch.clone();
+        change(&mut patch);
+        let mut bytes = Vec::new();
+        patch.encode(&mut bytes);
+        let header =
+            dynemix_engine::block::ShardBlock { patch_hash: dynemix_engine::patch::Patch::hash(&bytes), slot: patch.slot, ..honest.block };
+        scene.view().patch_holds(&header, &bytes).is_err()
+    };
+    assert!(!refused(&|_| ()));
+    assert!(refused(&|patch| patch.delta.credits.amounts[0] += 1), "makes money");
+    assert!(refused(&|patch| patch.delta.debits.amounts[0] = 2 * BALANCE), "not covered");
+    assert!(refused(&|patch| patch.delta.debits.accounts[0] = 77), "no such account");
+    assert!(refused(&|patch| patch.delta.credits.accounts[0] = 77), "no such account");
+    assert!(refused(&|patch| patch.slot = 0), "not after its parent");
+    assert!(refused(&|patch| patch.slot = u64::MAX), "no such slot");
+    assert!(refused(&|patch| patch.parent_root = [1; 32]), "another parent");
+    assert!(refused(&|patch| patch.records.push(Record::Unstake { account: 20, amount: 1 })), "nothing staked");
+    let forged = Record::Register { account: 20, id: [0; 32], name: b"ada".to_vec() };
+    assert!(refused(&|patch| patch.records.push(forged.clone())), "a record is its sender's one debit");
+}
