@@ -1,9 +1,12 @@
 //! Golden vectors of what all nodes must draw, divide and hash alike: `docs/vectors/consensus.json`.
 
+use dynemix_engine::chain::{Chain, ChainParameters};
 use dynemix_engine::consensus::committee::{Committee, record_shards, shard_of};
 use dynemix_engine::consensus::draw::{Lots, draw, next_seed};
-use dynemix_engine::consensus::message::{Kind, Signed, Value};
+use dynemix_engine::consensus::message::{Certificate, Evidence, Kind, SeatSet, Signed, Value};
 use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
+use dynemix_engine::system::record::{Answer, Attest, Endpoint, Record};
+use dynemix_engine::system::tables::{GenesisMinter, System};
 use serde_json::json;
 
 fn hex(bytes: &[u8]) -> String {
@@ -48,10 +51,44 @@ fn draws_committees_and_digests_are_what_the_vectors_say() {
         "value_hash": hex(&value.hash()),
         "quorums_seats_master_byzantine_shard": quorums,
     });
+    let found = with_records(found);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/consensus.json");
     if std::env::var_os("DYNEMIX_BLESS").is_some() {
         std::fs::write(path, serde_json::to_string_pretty(&found).unwrap() + "\n").unwrap();
     }
     let expected: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
     assert_eq!(found, expected, "DYNEMIX_BLESS=1 rewrites the vectors; a change of them is another chain");
+}
+
+/// Records as they are written, and the root of a system at genesis.
+fn with_records(mut found: serde_json::Value) -> serde_json::Value {
+    let mut signers = SeatSet::default();
+    [0, 3, 9].into_iter().for_each(|seat| assert!(signers.insert(seat)));
+    let certificate = Certificate { signers, aggregate: [5; 48] };
+    let attest = Attest { height: 7, slot: 8, shard: 1, block: [9; 32], certificate };
+    let endpoint = Endpoint { address: [1; 16], port: 4_747, transport_key: [2; 32] };
+    let records = [
+        Record::Register { account: 5, id: [6; 32], name: b"ada".to_vec() },
+        Record::Stake { account: 5, amount: 6, key: Box::new([7; 96]), possession: Box::new([8; 48]) },
+        Record::Unstake { account: 5, amount: 6 },
+        Record::Answer(Box::new(Answer { height: 3, candidate: 4, drawn_by: [5; 32], endpoint, answer: [6; 48], signature: [7; 48] })),
+        Record::Fraud(Box::new(Evidence::of_two(3, Kind::First, 4, 9, 0, [([1; 32], 0, [2; 48]), ([3; 32], 0, [4; 48])]))),
+        Record::Attest(Box::new(attest)),
+    ];
+    let minter = |account: u32| GenesisMinter {
+        account,
+        name: format!("minter{account}").into_bytes(),
+        stake: 1_000_000 * u64::from(account + 1),
+        key: Box::new([account as u8; 96]),
+        endpoint,
+    };
+    let minters: Vec<_> = (0..5).map(minter).collect();
+    let accounts: Vec<_> = (0..5u8).map(|number| ([number; 32], 1_000_000_000)).collect();
+    let chain = Chain::with_minters(ChainParameters::default(), &accounts, &minters);
+    let system = System::genesis(&chain, &minters);
+    found["records"] = json!(records.iter().map(|record| hex(&record.to_bytes())).collect::<Vec<_>>());
+    found["genesis_hash_with_minters"] = json!(hex(&chain.genesis_hash));
+    found["system_root_at_genesis"] = json!(hex(&system.root()));
+    found["custodians_of_shard_0"] = json!(system.custodians(0));
+    found
 }

@@ -76,7 +76,7 @@ impl Shown for SimReport {
             text.push_str(&format!("\n  seed {}: {}", failed.seed, failed.what));
         }
         if let Some(failed) = self.failures.first() {
-            text.push_str(&format!("\n\n  see it happen: the same options with --seed {} --replay\n", failed.seed));
+            text.push_str(&format!("\n\n  see it happen, at commit {}:\n  {}\n", self.commit, failed.replay));
         }
         text
     }

@@ -106,6 +106,16 @@ pub struct Troubles {
 }
 
 impl SimOptions {
+    /// The command line that shows this seed's history.
+    pub fn replay_command(&self, seed: u64, slots: u64, real_signatures: bool) -> String {
+        let SimOptions { candidates, seats, shards, transfers, faults, mode, .. } = self;
+        let (faults, mode) = (format!("{faults:?}").to_lowercase(), format!("{mode:?}").to_lowercase());
+        let real = if real_signatures { " --real-signatures" } else { "" };
+        format!(
+            "dynemix simulate --seed {seed} --nodes {candidates} --seats {seats} --shards {shards} --slots {slots} --transfers {transfers} --faults {faults} --mode {mode}{real} --replay"
+        )
+    }
+
     /// Accounts of the chain: enough that in each slot a part of them pays.
     pub fn accounts(&self) -> u64 {
         (4 * self.transfers).max(2_000).max(2 * u64::from(self.candidates))

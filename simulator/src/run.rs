@@ -18,11 +18,15 @@ pub struct FailedSeed {
     pub what: String,
     /// Whether it was a fork.
     pub fork: bool,
+    /// Shows it again, with the report's commit.
+    pub replay: String,
 }
 
 /// What all seeds came to.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SimReport {
+    /// The code that was run.
+    pub commit: &'static str,
     /// Seeds that were run.
     pub seeds: u64,
     /// Virtual time of all of them.
@@ -69,7 +73,7 @@ pub struct SimReport {
 /// Runs `count` seeds from the options' seed on; `progress` hears how many are done. Every 50th seed has real signatures,
 /// if `some_real`.
 pub fn run_seeds(options: &SimOptions, count: u64, some_real: bool, mut progress: impl FnMut(u64, &SimReport)) -> SimReport {
-    let mut report = SimReport::default();
+    let mut report = SimReport { commit: env!("DYNEMIX_COMMIT"), ..SimReport::default() };
     let start = Instant::now();
     let mut slots = 0u64;
     for seed in options.seed..options.seed + count {
@@ -78,7 +82,8 @@ pub fn run_seeds(options: &SimOptions, count: u64, some_real: bool, mut progress
         let slots_here = if real_signatures && !options.real_signatures { options.slots.min(REAL_SLOTS) } else { options.slots };
         let outcome = World::new(&SimOptions { seed, real_signatures, slots: slots_here, ..options.clone() }, None).run();
         slots += outcome.slots;
-        report.add(seed, outcome);
+        let replay = options.replay_command(seed, slots_here, real_signatures);
+        report.add(seed, outcome, replay);
         report.wall_seconds = start.elapsed().as_secs_f64();
         report.simulated_hours = slots as f64 * options.slot_ms as f64 / 3.6e6;
         report.times_real_time = 3_600.0 * report.simulated_hours / report.wall_seconds;
@@ -88,7 +93,7 @@ pub fn run_seeds(options: &SimOptions, count: u64, some_real: bool, mut progress
 }
 
 impl SimReport {
-    fn add(&mut self, seed: u64, outcome: Outcome) {
+    fn add(&mut self, seed: u64, outcome: Outcome, replay: String) {
         self.seeds += 1;
         for (fault, count) in outcome.faults {
             *self.faults.entry(fault.to_owned()).or_insert(0) += count;
@@ -108,7 +113,7 @@ impl SimReport {
         self.bytes = outcome.bytes.or(self.bytes.take());
         if let Some(failure) = outcome.failure {
             self.forks += u64::from(failure.fork);
-            self.failures.push(FailedSeed { seed, what: failure.what, fork: failure.fork });
+            self.failures.push(FailedSeed { seed, what: failure.what, fork: failure.fork, replay });
         }
     }
 }
