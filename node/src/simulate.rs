@@ -48,6 +48,11 @@ impl Shown for SimReport {
                     grouped(self.unbanned)
                 ),
             ),
+            ("healed", {
+                let seeds = |slots: &u64, count: &u64| format!("{slots} slots: {count}");
+                let parts: Vec<_> = self.healing_slots.iter().map(|(slots, count)| seeds(slots, count)).collect();
+                format!("seeds by slots until all older transactions were final: {}", parts.join(", "))
+            }),
             ("barred by proof", grouped(self.barred)),
             ("messages", grouped(self.messages)),
             ("ended early", format!("{} seeds drew more Byzantine seats than are tolerated", grouped(self.beyond))),

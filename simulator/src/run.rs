@@ -63,6 +63,8 @@ pub struct SimReport {
     pub banned: u64,
     /// Of those: not banned in time.
     pub unbanned: u64,
+    /// Seeds, by how many slots after healing every older transaction was final.
+    pub healing_slots: BTreeMap<u64, u64>,
     /// Messages sent.
     pub messages: u64,
     /// Bytes on the wire in the last seed, if they were measured.
@@ -110,6 +112,9 @@ impl SimReport {
         self.banned += outcome.banned;
         self.unbanned += outcome.unbanned;
         self.messages += outcome.messages;
+        if let Some(slots) = outcome.healing_slots {
+            *self.healing_slots.entry(slots).or_insert(0) += 1;
+        }
         self.bytes = outcome.bytes.or(self.bytes.take());
         if let Some(failure) = outcome.failure {
             self.forks += u64::from(failure.fork);

@@ -330,7 +330,6 @@ impl Execution for SimExecution {
         }
         self.version = version;
         let Version { state, system, .. } = &*self.version;
-        let forgets = planted(Mutation::ForgetsUndecided);
         let usable = |item: &Item| match (transaction_of(item), Record::of_item(item)) {
             (Some((cell, _)), _) => {
                 state.find(&cell.sender).is_some_and(|account| cell.sequence >= u64::from(state.hot(account).sequence))
@@ -343,6 +342,6 @@ impl Execution for SimExecution {
             (None, Some(Record::Invalid(invalid))) => system.immature_block(&invalid.attest.block).is_some(),
             _ => false,
         };
-        self.pool.retain(|_, item| !forgets && usable(item));
+        self.pool.retain(|_, item| usable(item));
     }
 }

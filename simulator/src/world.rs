@@ -26,8 +26,10 @@ use std::sync::Arc;
 
 /// Slots after healing in which all must become well.
 pub const HEALING_SLOTS: u64 = 12;
-/// Slots after healing in which every older transfer must be final.
-const CATCH_UP_SLOTS: u64 = 9;
+/// Slots after healing in which everyone who has a seat votes.
+const MINTING_SLOTS: u64 = 10;
+/// Slots after healing in which every older transfer must be final; and, at the end, how old one may be that is not.
+const CATCH_UP_SLOTS: u64 = 3;
 
 /// Stub or BLS.
 pub enum AnySigning {
@@ -186,6 +188,8 @@ pub struct Outcome {
     pub checked: u64,
     /// Messages sent.
     pub messages: u64,
+    /// Slots after healing until every older transaction that honest minters knew was final.
+    pub healing_slots: Option<u64>,
     /// Bytes on the wire, if they were measured.
     pub bytes: Option<Bytes>,
     /// Seats drawn, by candidate: to compare with the stakes.
@@ -220,6 +224,8 @@ pub struct World<'a> {
     pub(crate) plundered: Vec<Plundered>,
     meter: Option<Meter>,
     height_at_heal: u64,
+    /// Who has voted since.
+    minted: BTreeSet<u32>,
     trace: Option<&'a mut dyn FnMut(String)>,
 }
 
@@ -278,6 +284,7 @@ impl<'a> World<'a> {
             plundered: Vec::new(),
             meter: options.measure_bytes.then(|| Meter::new(options.candidates as usize)),
             height_at_heal: 0,
+            minted: BTreeSet::new(),
             trace,
             options: options.clone(),
             shared,
@@ -465,6 +472,9 @@ impl<'a> World<'a> {
                         self.checker.sends(candidate, &message);
                         self.check_vote(candidate, &message);
                         voted |= matches!(message, Message::Second { .. });
+                        if self.healed && matches!(message, Message::First { .. }) {
+                            self.minted.insert(candidate);
+                        }
                     }
                     let vote = matches!(message, Message::Shard { message: ShardMessage::Vote(..), .. });
                     if behaviour.is_some() && vote && self.plunders(candidate) {
@@ -673,6 +683,9 @@ impl<'a> World<'a> {
         if slot == self.options.slots + 1 {
             self.heal();
         }
+        if self.healed {
+            self.look_at_healing(slot);
+        }
         if !self.healed {
             for candidate in 0..self.options.candidates {
                 if self.troubles.crash > 0 && self.dice.chance(self.troubles.crash) {
@@ -826,6 +839,28 @@ impl<'a> World<'a> {
                 _ => "unstakes offered",
             });
             self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: Some(service) });
+        }
+    }
+
+    /// How soon all is well after healing: old transactions final, and everyone who always has a seat at work.
+    fn look_at_healing(&mut self, slot: u64) {
+        let old = self.options.slots;
+        let waits = self.offered.values().any(|offered| offered.known && offered.slot <= old);
+        if !waits && self.outcome.healing_slots.is_none() {
+            self.outcome.healing_slots = Some(slot - old - 1);
+        }
+        if waits && slot == old + 1 + CATCH_UP_SLOTS && self.options.faults != FaultSet::Beyond {
+            self.checker.fail(format!("{CATCH_UP_SLOTS} slots after healing a transaction that honest minters knew before is not final"));
+        }
+        let all_seated = self.options.candidates as usize <= self.options.seats && self.options.faults != FaultSet::Beyond;
+        if slot == old + 1 + MINTING_SLOTS && all_seated {
+            let seated = |candidate: u32| self.newest.system.committee.seat_of(candidate).is_some();
+            let idle = (0..self.options.candidates).find(|&candidate| {
+                self.nodes[candidate as usize].behaviour.is_none() && seated(candidate) && !self.minted.contains(&candidate)
+            });
+            if let Some(candidate) = idle {
+                self.checker.fail(format!("node {candidate} has not voted in {MINTING_SLOTS} slots after healing"));
+            }
         }
     }
 

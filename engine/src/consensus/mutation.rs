@@ -22,7 +22,6 @@ pub enum Mutation {
     PrepareNotVerified,
     FinalNotVerified,
     SignatureNotVerified,
-    ForgetsUndecided,
     CommitteeFromOwnView,
     SeedFromOwnView,
     SlashesWithoutProof,
@@ -34,7 +33,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 25] = [
+    pub const ALL: [Mutation; 24] = [
         Mutation::NoLock,
         Mutation::UnlockByTime,
         Mutation::QuorumMinusOne,
@@ -52,7 +51,6 @@ impl Mutation {
         Mutation::PrepareNotVerified,
         Mutation::FinalNotVerified,
         Mutation::SignatureNotVerified,
-        Mutation::ForgetsUndecided,
         Mutation::CommitteeFromOwnView,
         Mutation::SeedFromOwnView,
         Mutation::SlashesWithoutProof,
