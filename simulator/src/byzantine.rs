@@ -2,7 +2,7 @@
 //! everything else.
 
 use crate::dice::Dice;
-use crate::world::AnySigning;
+use crate::signing::AnySigning;
 use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::message::{Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
 use dynemix_engine::consensus::minter::Action;

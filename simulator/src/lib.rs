@@ -10,11 +10,13 @@
 pub mod byzantine;
 pub mod censorship;
 pub mod checker;
+mod clients;
 pub mod dice;
 pub mod meter;
 pub mod options;
 mod plunder;
 pub mod run;
+pub mod signing;
 pub mod state;
 pub mod takeover;
 pub mod world;

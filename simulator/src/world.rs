@@ -2,25 +2,23 @@
 
 use crate::byzantine::{Behaviour, Liar};
 use crate::checker::Checker;
+use crate::clients::Offered;
 use crate::dice::Dice;
 use crate::meter::{Meter, StepBytes};
 use crate::options::{FaultSet, SimOptions, Troubles};
 use crate::plunder::Plundered;
-use crate::state::{Scale, Shared, SimExecution, Version, account_key, cell_item, new_key, stake_of, transfer_item};
-use dynemix_engine::cell::{Cell, Kind as CellKind};
-use dynemix_engine::chain::DYNE;
-use dynemix_engine::consensus::committee::shard_of;
+use crate::signing::{AnySigning, signing_of, vote_key};
+use crate::state::{Scale, Shared, SimExecution, Version, stake_of};
 use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::minter::{Action, Minter, SignedOnce};
 use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::schedule::Schedule;
-use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKey, VoteKeys};
+use dynemix_engine::consensus::signing::{Signing, VoteKeys};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::build::transaction_of;
 use serde::Serialize;
-use std::cell::RefCell;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -30,81 +28,6 @@ pub const HEALING_SLOTS: u64 = 12;
 const MINTING_SLOTS: u64 = 10;
 /// Slots after healing in which every older transfer must be final; and, at the end, how old one may be that is not.
 const CATCH_UP_SLOTS: u64 = 3;
-
-/// Stub or BLS.
-pub enum AnySigning {
-    /// A hash.
-    Stub(StubSigning),
-    /// The real thing.
-    Bls(BlsSigning),
-}
-
-impl Signing for AnySigning {
-    fn sign(&self, digest: &Hash) -> Sig {
-        match self {
-            AnySigning::Stub(signing) => signing.sign(digest),
-            AnySigning::Bls(signing) => signing.sign(digest),
-        }
-    }
-
-    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
-        match self {
-            AnySigning::Stub(signing) => signing.verify(candidate, digest, signature),
-            AnySigning::Bls(signing) => remembered((vec![candidate], *digest, *signature), || signing.verify(candidate, digest, signature)),
-        }
-    }
-
-    fn aggregate(&self, signatures: &[Sig]) -> Sig {
-        match self {
-            AnySigning::Stub(signing) => signing.aggregate(signatures),
-            AnySigning::Bls(signing) => signing.aggregate(signatures),
-        }
-    }
-
-    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
-        match self {
-            AnySigning::Stub(signing) => signing.verify_aggregate(candidates, digest, aggregate),
-            AnySigning::Bls(signing) => {
-                remembered((candidates.to_vec(), *digest, *aggregate), || signing.verify_aggregate(candidates, digest, aggregate))
-            }
-        }
-    }
-
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        match self {
-            AnySigning::Stub(signing) => signing.possession_holds(key, possession),
-            AnySigning::Bls(signing) => signing.possession_holds(key, possession),
-        }
-    }
-
-    fn learn(&self, candidate: u32, key: &VoteKey) {
-        match self {
-            AnySigning::Stub(signing) => signing.learn(candidate, key),
-            AnySigning::Bls(signing) => signing.learn(candidate, key),
-        }
-    }
-}
-
-/// Signers, digest, signature.
-type Verdict = (Vec<u32>, Hash, Sig);
-
-/// Every node comes to the same verdict about the same signature: it is worked out once.
-fn remembered(key: Verdict, verify: impl FnOnce() -> bool) -> bool {
-    thread_local! {
-        static VERDICTS: RefCell<HashMap<Verdict, bool>> = RefCell::default();
-    }
-    if let Some(verdict) = VERDICTS.with_borrow(|verdicts| verdicts.get(&key).copied()) {
-        return verdict;
-    }
-    let verdict = verify();
-    VERDICTS.with_borrow_mut(|verdicts| {
-        if verdicts.len() > 50_000 {
-            verdicts.clear();
-        }
-        verdicts.insert(key, verdict)
-    });
-    verdict
-}
 
 enum Event {
     Wake(u32, u32),
@@ -117,7 +40,7 @@ enum Event {
 }
 
 pub(crate) struct Node {
-    minter: Option<Minter<SimExecution, AnySigning>>,
+    pub(crate) minter: Option<Minter<SimExecution, AnySigning>>,
     /// Counts starts: what an earlier process set in motion is not this one's.
     start: u32,
     version: Rc<Version>,
@@ -130,16 +53,6 @@ pub(crate) struct Node {
     paused_until: u64,
     pub(crate) behaviour: Option<Behaviour>,
     side: u8,
-}
-
-struct Offered {
-    item: Arc<Item>,
-    sender: u64,
-    sequence: u64,
-    slot: u64,
-    known: bool,
-    /// What a service needs to stay possible: the name that is asked for, empty if it is none.
-    service: Option<Vec<u8>>,
 }
 
 /// What went over the wire.
@@ -201,8 +114,8 @@ pub struct Outcome {
 /// One run.
 pub struct World<'a> {
     pub(crate) options: SimOptions,
-    troubles: Troubles,
-    schedule: Schedule,
+    pub(crate) troubles: Troubles,
+    pub(crate) schedule: Schedule,
     pub(crate) shared: Rc<Shared>,
     keys: Option<Arc<VoteKeys>>,
     pub(crate) nodes: Vec<Node>,
@@ -210,39 +123,23 @@ pub struct World<'a> {
     events: Vec<Option<Event>>,
     free: Vec<usize>,
     sequence: u64,
-    now: u64,
+    pub(crate) now: u64,
     pub(crate) dice: Dice,
     pub(crate) checker: Checker,
     pub(crate) outcome: Outcome,
     archive: BTreeMap<u64, (Arc<Final>, Vec<Arc<CertifiedBlock>>)>,
     pub(crate) newest: Rc<Version>,
-    offered: BTreeMap<Hash, Offered>,
-    busy: BTreeSet<u64>,
+    pub(crate) offered: BTreeMap<Hash, Offered>,
+    pub(crate) busy: BTreeSet<u64>,
     partitioned_until: u64,
     pub(crate) healed: bool,
     pub(crate) certified: BTreeSet<Hash>,
     pub(crate) plundered: Vec<Plundered>,
-    meter: Option<Meter>,
+    pub(crate) meter: Option<Meter>,
     height_at_heal: u64,
     /// Who has voted since.
     minted: BTreeSet<u32>,
     trace: Option<&'a mut dyn FnMut(String)>,
-}
-
-/// A candidate's voting key and its proof of possession.
-fn vote_key(candidate: u32, real: bool) -> (VoteKey, Sig) {
-    if real {
-        return BlsSigning::key_and_possession(&randomness(candidate));
-    }
-    let mut key = [5; 96];
-    key[..4].copy_from_slice(&candidate.to_le_bytes());
-    (key, StubSigning::stub(0, &key[..32].try_into().expect("32 bytes")))
-}
-
-fn randomness(candidate: u32) -> [u8; 32] {
-    let mut bytes = [9; 32];
-    bytes[..4].copy_from_slice(&candidate.to_le_bytes());
-    bytes
 }
 
 impl<'a> World<'a> {
@@ -724,124 +621,6 @@ impl<'a> World<'a> {
         }
     }
 
-    /// New transfers go to those who have seats; what is not final yet is sent again, as clients do.
-    fn offer(&mut self, slot: u64) {
-        let stops = slot > self.options.slots + HEALING_SLOTS - 2;
-        let now = self.newest.clone();
-        let accounts = self.options.accounts();
-        for _ in 0..if stops { 0 } else { self.options.transfers } {
-            let sender = self.dice.below(accounts);
-            if !self.busy.insert(sender) {
-                continue;
-            }
-            let state = &now.state;
-            let key = account_key(sender);
-            let sequence = u64::from(state.hot(sender as u32).sequence);
-            let new = self.dice.chance(10);
-            let recipient = if new { new_key(1 + self.dice.below(1_000)) } else { account_key(self.dice.below(accounts)) };
-            let amount = DYNE * self.dice.between(1, 9);
-            let item = transfer_item(key, recipient, amount, sequence, now.system.slot + 3_000);
-            self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: None });
-        }
-        if !stops {
-            self.offer_services(slot);
-            self.whisper();
-        }
-        // Clients speak to every minter of the sender's shard, and again as long as it is not final: shards change.
-        let committee = now.system.committee.clone();
-        let misses = if self.options.faults == FaultSet::None || self.healed { 0 } else { 100 };
-        for offered in self.offered.values_mut() {
-            let shard = shard_of(&now.system.seed, &account_key(offered.sender), committee.shards.len());
-            for &seat in &committee.shards[shard] {
-                let candidate = committee.members[usize::from(seat)].candidate;
-                let node = &mut self.nodes[candidate as usize];
-                if let Some(minter) = &mut node.minter
-                    && !self.dice.chance(misses)
-                {
-                    if let Some(meter) = &mut self.meter {
-                        meter.client(&self.schedule, self.now, candidate);
-                    }
-                    minter.submit(&offered.item);
-                    offered.known |= node.behaviour.is_none();
-                }
-            }
-        }
-    }
-
-    /// Who lies about sets has something in its own that nobody else has: else it would make no difference.
-    fn whisper(&mut self) {
-        let now = self.newest.clone();
-        let committee = now.system.committee.clone();
-        for member in &committee.members {
-            let behaviour = self.nodes[member.candidate as usize].behaviour;
-            if !matches!(behaviour, Some(Behaviour::LieAboutSets | Behaviour::Equivocate)) || self.busy.len() > 1_000 {
-                continue;
-            }
-            let sender = self.dice.between(u64::from(self.options.candidates), self.options.accounts() - 1);
-            let key = account_key(sender);
-            let own = shard_of(&now.system.seed, &key, committee.shards.len()) == usize::from(member.shard);
-            if own && self.busy.insert(sender) {
-                let sequence = u64::from(now.state.hot(sender as u32).sequence);
-                let item = transfer_item(key, account_key(0), DYNE, sequence, now.system.slot + 3_000);
-                if let Some(minter) = &mut self.nodes[member.candidate as usize].minter {
-                    minter.submit(&item);
-                }
-            }
-        }
-    }
-
-    /// One of each kind that consensus itself needs: a name, something staked, something unstaked.
-    fn offer_services(&mut self, slot: u64) {
-        let now = self.newest.clone();
-        for kind in [CellKind::Register, CellKind::Stake, CellKind::Unstake] {
-            let candidates = u64::from(self.options.candidates);
-            let sender = if kind == CellKind::Register {
-                self.dice.between(candidates, self.options.accounts() - 1)
-            } else {
-                self.dice.below(candidates)
-            };
-            let named = now.system.names.names.contains_key(&(sender as u32));
-            let barred = now.system.barred.contains_key(&(sender as u32))
-                || self.nodes.get(sender as usize).is_some_and(|node| node.behaviour.is_some());
-            if (kind == CellKind::Register) == named || barred || !self.busy.insert(sender) {
-                continue;
-            }
-            let parameters = &self.shared.chain.parameters.consensus;
-            let (amount, payload) = match kind {
-                // Names collide now and then.
-                CellKind::Register => (parameters.register_reserve, format!("name{}", self.dice.below(200)).into_bytes()),
-                CellKind::Stake => {
-                    let (key, possession) = vote_key(sender as u32, self.options.real_signatures);
-                    (DYNE * self.dice.between(1, 2_000), [&key[..], &possession[..]].concat())
-                }
-                _ => (DYNE * self.dice.between(1, 1_000), Vec::new()),
-            };
-            if kind == CellKind::Register && now.system.names.accounts.contains_key(&payload) {
-                self.busy.remove(&sender);
-                continue;
-            }
-            let recipient = if kind == CellKind::Register { [0; 32] } else { now.system.hash };
-            let service = if kind == CellKind::Register { payload.clone() } else { Vec::new() };
-            let sequence = u64::from(now.state.hot(sender as u32).sequence);
-            let cell = Cell {
-                sender: account_key(sender),
-                recipient,
-                amount,
-                sequence,
-                expires_slot: now.system.slot + 3_000,
-                kind: kind as u8,
-                ..bytemuck::Zeroable::zeroed()
-            };
-            let item = cell_item(cell, &payload, true);
-            self.count(match kind {
-                CellKind::Register => "registrations offered",
-                CellKind::Stake => "stakes offered",
-                _ => "unstakes offered",
-            });
-            self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: Some(service) });
-        }
-    }
-
     /// How soon all is well after healing: old transactions final, and everyone who always has a seat at work.
     fn look_at_healing(&mut self, slot: u64) {
         let old = self.options.slots;
@@ -1002,12 +781,5 @@ impl<'a> World<'a> {
                 self.checker.fail(format!("node {candidate} is {behind} heights behind after healing"));
             }
         }
-    }
-}
-
-fn signing_of(keys: Option<&Arc<VoteKeys>>, candidate: u32) -> AnySigning {
-    match keys {
-        Some(keys) => AnySigning::Bls(BlsSigning::new(&randomness(candidate), keys.clone())),
-        None => AnySigning::Stub(StubSigning { candidate }),
     }
 }
