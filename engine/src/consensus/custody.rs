@@ -138,6 +138,8 @@ impl Custody {
             self.cases.insert(block.hash, case);
         }
         self.cases.retain(|block, _| system.immature_block(block).is_some());
+        // A look is that of one committee: the next one begins anew, perhaps without this node.
+        self.cases.values_mut().for_each(|case| case.looks = false);
         self.bodies.retain(|_, kept| kept.0 + HEIGHTS_KEPT > height);
         let cases = &self.cases;
         self.proofs.retain(|(of, _)| cases.values().any(|case| case.attest.height == *of));
@@ -169,7 +171,7 @@ impl Custody {
                     out.says.push(Message::Alarm(watch.candidate, Box::new(case.attest), signature));
                 }
                 Step::Try0 if case.looks && case.asked_for_committee >= ASKED_MIN.min(case.holders.len()) => {
-                    let seat = seated.expect("who looks has a seat");
+                    let Some(seat) = seated else { continue };
                     let signature = watch.signing.sign(&Alert::not_served_digest(watch.chain, pending, &case.attest));
                     case.not_served.entry(pending).or_default().insert(seat, signature);
                     out.says.push(Message::NotServed(pending, *block, signature));
