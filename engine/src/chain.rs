@@ -19,6 +19,9 @@ pub type Prefix = [u8; 32];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChainParameters {
+    /// When slot 0 begins: milliseconds since 1970.
+    #[serde(default)]
+    pub start_ms: u64,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
     /// Units of the smallest output.
@@ -84,6 +87,7 @@ impl Default for ConsensusParameters {
 impl Default for ChainParameters {
     fn default() -> Self {
         ChainParameters {
+            start_ms: 0,
             slot_ms: 10_000,
             amount_min: DYNE,
             output_fee: DYNE / 100,
@@ -118,7 +122,8 @@ impl Chain {
 
     /// The same, with those who mint from the start.
     pub fn with_minters(parameters: ChainParameters, accounts: &[(Key, u64)], minters: &[GenesisMinter]) -> Chain {
-        let ChainParameters { slot_ms, amount_min, output_fee, expires_window_slots, block_transactions_max, consensus } = parameters;
+        let ChainParameters { start_ms, slot_ms, amount_min, output_fee, expires_window_slots, block_transactions_max, consensus } =
+            parameters;
         let ConsensusParameters {
             seats,
             shards_max,
@@ -130,7 +135,7 @@ impl Chain {
             accounts_max,
         } = consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
-        for number in [slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)] {
+        for number in [start_ms, slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)] {
             hasher.update(&number.to_le_bytes());
         }
         for number in [seats, shards_max, shard_transactions] {

@@ -21,4 +21,5 @@ pub mod mutation;
 pub mod quorum;
 pub mod schedule;
 pub mod shard;
+pub mod signed_once;
 pub mod signing;

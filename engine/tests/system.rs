@@ -161,6 +161,11 @@ impl Scene {
         self.state.apply(&next.quilt).unwrap();
         self.state.update_root();
         self.system = next.finalized(hash);
+        // What stands beside a checkpoint is all of it, and reads back as it was; every cut of it is refused.
+        let mut bytes = Vec::new();
+        self.system.encode(&mut bytes);
+        assert_eq!(System::decode(&bytes), Ok(self.system.clone()));
+        (0..bytes.len()).step_by(7).for_each(|length| assert!(System::decode(&bytes[..length]).is_err()));
         assert_eq!(self.state.supply() - u128::from(self.system.pools.issued), before);
         assert_eq!(self.state.header().pool, self.system.pools.sum());
     }

@@ -68,28 +68,28 @@ pub enum CodecError {
     UnknownAccount(u32),
 }
 
-type Read<T> = Result<T, CodecError>;
+pub(crate) type Read<T> = Result<T, CodecError>;
 
-fn put<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
+pub(crate) fn put<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
     out.extend_from_slice(bytes);
 }
 
-fn array<const N: usize>(bytes: &mut &[u8]) -> Read<[u8; N]> {
+pub(crate) fn array<const N: usize>(bytes: &mut &[u8]) -> Read<[u8; N]> {
     let (array, rest) = bytes.split_first_chunk::<N>().ok_or(CodecError::Truncated)?;
     *bytes = rest;
     Ok(*array)
 }
 
-fn number(bytes: &mut &[u8]) -> Read<u64> {
+pub(crate) fn number(bytes: &mut &[u8]) -> Read<u64> {
     Ok(varint::read(bytes)?)
 }
 
-fn small(bytes: &mut &[u8]) -> Read<u16> {
+pub(crate) fn small(bytes: &mut &[u8]) -> Read<u16> {
     u16::try_from(number(bytes)?).map_err(|_| CodecError::Field)
 }
 
 /// A count of entries that take at least `entry_bytes` each: bounded before anything is reserved.
-fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<usize> {
+pub(crate) fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<usize> {
     let count = number(bytes)?;
     if count > max as u64 || count.saturating_mul(entry_bytes as u64) > bytes.len() as u64 {
         return Err(CodecError::TooMany(count));
@@ -97,7 +97,7 @@ fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<usize> {
     Ok(count as usize)
 }
 
-fn slice<'b>(bytes: &mut &'b [u8], max: usize) -> Read<&'b [u8]> {
+pub(crate) fn slice<'b>(bytes: &mut &'b [u8], max: usize) -> Read<&'b [u8]> {
     let length = count(bytes, 1, max)?;
     let (slice, rest) = bytes.split_at(length);
     *bytes = rest;
@@ -209,25 +209,25 @@ fn read_value(bytes: &mut &[u8]) -> Read<Arc<Value>> {
     Ok(Arc::new(Value { height, parent, slot, headers: read_hashes(bytes)?, quilt, parent_root, system, seed, committee_next }))
 }
 
-fn put_prepared(prepared: &Prepared, out: &mut Vec<u8>) {
+pub(crate) fn put_prepared(prepared: &Prepared, out: &mut Vec<u8>) {
     varint::write(out, prepared.attempt);
     varint::write(out, prepared.justified_by);
     put_value(&prepared.value, out);
     encode_certificate(&prepared.certificate, out);
 }
 
-fn read_prepared(bytes: &mut &[u8]) -> Read<Arc<Prepared>> {
+pub(crate) fn read_prepared(bytes: &mut &[u8]) -> Read<Arc<Prepared>> {
     let (attempt, justified_by, value) = (number(bytes)?, number(bytes)?, read_value(bytes)?);
     let certificate = decode_certificate(bytes).ok_or(CodecError::Field)?;
     Ok(Arc::new(Prepared { attempt, justified_by, hash: value.hash(), value, certificate }))
 }
 
-fn put_maybe_prepared(prepared: Option<&Arc<Prepared>>, out: &mut Vec<u8>) {
+pub(crate) fn put_maybe_prepared(prepared: Option<&Arc<Prepared>>, out: &mut Vec<u8>) {
     out.push(u8::from(prepared.is_some()));
     prepared.iter().for_each(|prepared| put_prepared(prepared, out));
 }
 
-fn read_maybe_prepared(bytes: &mut &[u8]) -> Read<Option<Arc<Prepared>>> {
+pub(crate) fn read_maybe_prepared(bytes: &mut &[u8]) -> Read<Option<Arc<Prepared>>> {
     match array(bytes)? {
         [0] => Ok(None),
         [1] => read_prepared(bytes).map(Some),

@@ -16,6 +16,7 @@ use super::message::{CertifiedBlock, Final, Item, Message};
 use super::mutation::{Mutation, planted};
 use super::schedule::{Schedule, Step};
 use super::shard::{RoundContext, ShardRound, To};
+use super::signed_once::SignedOnce;
 use super::signing::Signing;
 use crate::hash::Hash;
 use crate::system::record::{Answer, Record};
@@ -30,17 +31,6 @@ const EARLY_MAX: usize = 96;
 const EARLY_BYTES_MAX: usize = 16 << 20;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
-
-/// What a restart must know, whatever else it forgets.
-#[derive(Clone, Debug, Default)]
-pub struct SignedOnce {
-    /// The height that it speaks of.
-    pub height: u64,
-    /// The last slot in which anything may have been signed.
-    pub reserved_slot: u64,
-    /// The lock at that height.
-    pub locked: Locked,
-}
 
 /// What the node wants done.
 #[derive(Clone, Debug)]

@@ -4,8 +4,8 @@ use super::mutation::{Mutation, planted};
 use crate::hash::Hash;
 use blst::BLST_ERROR;
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
-use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// A signature or an aggregate of some: a compressed point of G1, or the stub's.
 pub type Sig = [u8; 48];
@@ -187,6 +187,97 @@ impl Signing for BlsSigning {
     }
 }
 
+/// Remembers which signatures have held: the same answers and attestations are judged again for each block that they might
+/// stand in, and a pairing costs as much as a thousand look-ups. What does not hold is not remembered, so that nobody can
+/// fill the memory with it.
+pub struct Remembering<S> {
+    inner: S,
+    held: Mutex<HashSet<Hash>>,
+}
+
+/// Signatures that are remembered; beyond, all are forgotten and looked at anew.
+const REMEMBERED_MAX: usize = 1 << 16;
+
+impl<S> Remembering<S> {
+    /// Remembers for this one.
+    pub fn new(inner: S) -> Remembering<S> {
+        Remembering { inner, held: Mutex::default() }
+    }
+
+    fn look(&self, of: &[&[u8]], judge: impl FnOnce() -> bool) -> bool {
+        let mut hasher = blake3::Hasher::new();
+        of.iter().for_each(|part| {
+            hasher.update(part);
+        });
+        let name = *hasher.finalize().as_bytes();
+        if self.held.lock().expect("no holder panics").contains(&name) {
+            return true;
+        }
+        let holds = judge();
+        if holds {
+            let mut held = self.held.lock().expect("no holder panics");
+            if held.len() >= REMEMBERED_MAX {
+                held.clear();
+            }
+            held.insert(name);
+        }
+        holds
+    }
+}
+
+impl<S: Signing> Signing for Remembering<S> {
+    fn sign(&self, digest: &Hash) -> Sig {
+        self.inner.sign(digest)
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        self.look(&[b"v", &candidate.to_le_bytes(), digest, signature], || self.inner.verify(candidate, digest, signature))
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        self.inner.aggregate(signatures)
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        let named: Vec<u8> = candidates.iter().flat_map(|candidate| candidate.to_le_bytes()).collect();
+        self.look(&[b"a", digest, aggregate, &named], || self.inner.verify_aggregate(candidates, digest, aggregate))
+    }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        self.look(&[b"p", key, possession], || self.inner.possession_holds(key, possession))
+    }
+
+    fn learn(&self, candidate: u32, key: &VoteKey) {
+        self.inner.learn(candidate, key);
+    }
+}
+
+impl<S: Signing> Signing for Arc<S> {
+    fn sign(&self, digest: &Hash) -> Sig {
+        (**self).sign(digest)
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        (**self).verify(candidate, digest, signature)
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        (**self).aggregate(signatures)
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        (**self).verify_aggregate(candidates, digest, aggregate)
+    }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        (**self).possession_holds(key, possession)
+    }
+
+    fn learn(&self, candidate: u32, key: &VoteKey) {
+        (**self).learn(candidate, key);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,6 +311,20 @@ mod tests {
         let mut identity = [0; 48];
         identity[0] = 0xc0;
         assert!(!verify(&[0, 2, 4], &digest, &identity) && !verify(&[0, 2, 4], &digest, &[0xff; 48]));
+    }
+
+    #[test]
+    fn what_is_remembered_is_only_what_held() {
+        let (signers, keys) = keys(2);
+        let remembering = Remembering::new(BlsSigning::new(&[1; 32], keys));
+        let signature = signers[1].sign(&[7; 32]);
+        for _ in 0..2 {
+            assert!(remembering.verify(1, &[7; 32], &signature));
+            assert!(!remembering.verify(0, &[7; 32], &signature) && !remembering.verify(1, &[8; 32], &signature));
+            assert!(remembering.verify_aggregate(&[1], &[7; 32], &signature));
+            assert!(!remembering.verify_aggregate(&[0], &[7; 32], &signature));
+        }
+        assert_eq!(remembering.held.lock().unwrap().len(), 2);
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct Names {
     pub accounts: BTreeMap<Vec<u8>, AccountIndex>,
     /// The name of an account.
     pub names: BTreeMap<AccountIndex, Vec<u8>>,
+    /// The accounts in the order in which they registered.
+    pub order: Vec<AccountIndex>,
     /// Hash over all registrations in their order.
     pub root: Hash,
 }
@@ -79,6 +81,7 @@ impl Names {
         }
         self.accounts.insert(name.to_vec(), account);
         self.names.insert(account, name.to_vec());
+        self.order.push(account);
         let mut bytes = self.root.to_vec();
         bytes.extend_from_slice(&account.to_le_bytes());
         bytes.extend_from_slice(name);
