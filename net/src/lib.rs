@@ -1,6 +1,9 @@
-//! A lean network: one mio event loop, frames from sockets straight into memory that the caller supplies.
+//! A lean network: mio event loops, no runtime, no protocol.
 //!
-//! Knows no protocol. A frame is a header of fixed length and a body; the [`Handler`] looks at each header, says how long
+//! * [`Server`] brings clients' frames from sockets straight into memory that the caller supplies.
+//! * [`mesh`] connects nodes to each other: encrypted, by names that are proved, with budgets for everyone.
+//!
+//! For the server a frame is a header of fixed length and a body; the [`Handler`] looks at each header, says how long
 //! the body is and where its bytes go, and is told when they are all there. The next header is read in the same system
 //! call as the body before it, so that a busy connection costs one call a frame and no copy.
 //!
@@ -8,6 +11,7 @@
 //! may take once it has begun.
 
 mod connection;
+pub mod mesh;
 mod server;
 
 pub use server::{Closing, Handler, Limits, LoopWaker, NetCounters, Server};
