@@ -1,7 +1,7 @@
 //! The flags, and which call each verb makes.
 
 use crate::bench::BenchStore;
-use crate::{attack, bench, inspect, simulate, snapshots};
+use crate::{attack, bench, devnet_cli, inspect, node_cli, simulate, snapshots};
 use clap::{Args, Parser, Subcommand};
 use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
@@ -36,6 +36,12 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// A network of real nodes on this computer: start it, load it, watch it
+    #[command(subcommand)]
+    Devnet(devnet_cli::DevnetVerb),
+    /// Run a node, look at it, stop it
+    #[command(subcommand)]
+    Node(node_cli::NodeVerb),
     /// Measure something, and print a table or JSON
     #[command(subcommand)]
     Bench(Bench),
@@ -459,10 +465,10 @@ enum Profile {
 }
 
 #[derive(Debug, Args)]
-struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// Also write the report as JSON to this file; `-` prints JSON instead of the table
     #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -651,9 +657,16 @@ impl ApplyArgs {
 }
 
 impl Cli {
+    /// Whether the verb runs a node, which has logs of its own.
+    pub(crate) fn is_node(&self) -> bool {
+        matches!(self.verb, Verb::Node(node_cli::NodeVerb::Run(_)))
+    }
+
     /// Does what the flags say.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self.verb {
+            Verb::Devnet(verb) => verb.run(),
+            Verb::Node(verb) => verb.run(),
             Verb::Simulate { question: Some(question), .. } => question.run(),
             Verb::Simulate { question: None, simulate, output } => {
                 let options = simulate.options()?;

@@ -5,6 +5,7 @@ use dynemix::record::{BlockKeys, BlockRecord};
 use dynemix::state_store::{OpenedState, open};
 use dynemix_bench::apply::hex;
 use dynemix_bench::report::{bar, bytes, facts, grouped, table};
+use dynemix_engine::block::ShardBlock;
 use dynemix_engine::cell::payload_outputs;
 use dynemix_engine::chain::{DYNE, transaction_prefix};
 use dynemix_engine::quilt::Quilt;
@@ -310,17 +311,36 @@ struct TransactionRow {
     payload_bytes: usize,
 }
 
+#[derive(Serialize)]
+struct ShardBlockRow {
+    shard: u32,
+    hash: String,
+    transactions: u32,
+    transactions_root: String,
+    patch_hash: String,
+}
+
+impl ShardBlockRow {
+    fn of(header: &ShardBlock) -> ShardBlockRow {
+        ShardBlockRow {
+            shard: header.shard,
+            hash: hex(&header.hash()),
+            transactions: header.transactions,
+            transactions_root: hex(&header.transactions_root),
+            patch_hash: hex(&header.patch_hash),
+        }
+    }
+}
+
 /// `block show`.
 #[derive(Serialize)]
 pub(crate) struct BlockShown {
     height: u64,
     slot: u64,
-    shard: u32,
-    block_hash: String,
     parent_root: String,
+    /// Transactions and records, those of service kinds included.
     transactions: u32,
-    transactions_root: String,
-    patch_hash: String,
+    shard_blocks: Vec<ShardBlockRow>,
     record_bytes: usize,
     quilt_bytes: usize,
     debits: usize,
@@ -341,8 +361,8 @@ pub(crate) fn block(directory: &Path, height: u64) -> Shows<BlockShown> {
     quilt.decode_into(record.quilt, opened.state.columns().hot.len())?;
     let prefix = transaction_prefix(&opened.store.keeper().chain());
     let transactions: Vec<_> = record
-        .transactions()
-        .zip(record.payloads())
+        .transactions()?
+        .iter()
         .map(|(cell, payload)| TransactionRow {
             id: hex(&cell.id(&prefix)),
             sender: hex(&cell.sender),
@@ -353,15 +373,14 @@ pub(crate) fn block(directory: &Path, height: u64) -> Shows<BlockShown> {
         })
         .collect();
     let delta = &quilt.delta;
+    let headers = record.headers()?;
+    let items = headers.iter().map(|header| header.transactions).sum();
     Ok(BlockShown {
         height,
-        slot: record.block.slot,
-        shard: record.block.shard,
-        block_hash: hex(&record.block.hash()),
-        parent_root: hex(&record.block.parent_root),
-        transactions: record.block.transactions,
-        transactions_root: hex(&record.block.transactions_root),
-        patch_hash: hex(&record.block.patch_hash),
+        slot: quilt.slot,
+        parent_root: hex(&quilt.parent_root),
+        transactions: items,
+        shard_blocks: headers.iter().map(ShardBlockRow::of).collect(),
         record_bytes: payload.len(),
         quilt_bytes: record.quilt.len(),
         debits: delta.debits.len(),
@@ -369,19 +388,16 @@ pub(crate) fn block(directory: &Path, height: u64) -> Shows<BlockShown> {
         created: delta.created_keys.len(),
         fees_units: delta.fees,
         moved_units: delta.sums().0.to_string(),
-        transactions_kept: (!transactions.is_empty() || record.block.transactions == 0).then_some(transactions),
+        transactions_kept: (!transactions.is_empty() || items == 0).then_some(transactions),
     })
 }
 
 impl Shown for BlockShown {
     fn text(&self) -> String {
         let mut text = facts(&[
-            ("height", format!("{}, slot {}, shard {}", grouped(self.height), grouped(self.slot), self.shard)),
-            ("block", self.block_hash.clone()),
+            ("height", format!("{}, slot {}", grouped(self.height), grouped(self.slot))),
             ("parent state", self.parent_root.clone()),
             ("transactions", grouped(self.transactions.into())),
-            ("their root", self.transactions_root.clone()),
-            ("patch", self.patch_hash.clone()),
             (
                 "quilt",
                 format!(
@@ -398,11 +414,25 @@ impl Shown for BlockShown {
             ),
             ("record", bytes(self.record_bytes as u64)),
         ]);
+        let short = |hash: &str| format!("{}..", &hash[..16]);
+        let row = |row: &ShardBlockRow| {
+            vec![
+                row.shard.to_string(),
+                short(&row.hash),
+                grouped(row.transactions.into()),
+                short(&row.transactions_root),
+                short(&row.patch_hash),
+            ]
+        };
+        text.push('\n');
+        text.push_str(&table(
+            &["shard", "block", "transactions", "their root", "patch"],
+            &self.shard_blocks.iter().map(row).collect::<Vec<_>>(),
+        ));
         match &self.transactions_kept {
             None => text.push_str("\n  this store keeps no transactions, only what they changed\n"),
             Some(rows) => {
                 const SHOWN: usize = 20;
-                let short = |hash: &str| format!("{}..", &hash[..16]);
                 let shown: Vec<_> = rows
                     .iter()
                     .take(SHOWN)
@@ -452,13 +482,12 @@ pub(crate) fn find(directory: &Path, key: &[u8; 32], table: Table) -> Shows<Foun
         let height = in_block[0].number;
         let bytes = records.read(height)?;
         let record = BlockRecord::decode(&bytes)?;
-        let payloads: Vec<_> = record.payloads().collect();
+        let transactions = record.transactions()?;
         let mut places: Vec<_> = in_block.iter().map(|occurrence| occurrence.place).collect();
         places.dedup();
         for place in places {
-            let Some(cell) = record.transactions().nth(place as usize) else { continue };
+            let Some((cell, payload)) = transactions.get(place as usize) else { continue };
             let id = cell.id(&prefix);
-            let payload = payloads.get(place as usize).copied().unwrap_or_default();
             // The index knows half of each key only, and an account may stand in the payload.
             let is_it = match table {
                 Table::Transactions => id == *key,

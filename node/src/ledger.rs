@@ -160,7 +160,7 @@ impl LedgerStage {
         self.ledger.drain_pool(&mut buffers.verified);
         buffers.refused.extend(buffers.verified.drain(..).map(|slot| (slot, Refusal::Busy)));
         self.answer_refused(&mut buffers, &mut timer);
-        self.replica.checkpoint(self.store.begin_checkpoint(), self.ledger.state().header().root);
+        self.replica.checkpoint(self.store.begin_checkpoint(), self.ledger.state().header().root, Box::new(|| Ok(())));
         let state = self.ledger.state();
         let header = state.header();
         Ok(LedgerSummary { root: header.root, height: header.height, accounts: header.accounts, supply: state.supply(), ..summary })
@@ -227,7 +227,7 @@ impl LedgerStage {
         buffers.record_bytes += buffers.record.len() as u64;
         if buffers.record_bytes >= self.storage.checkpoint_bytes {
             buffers.record_bytes = 0;
-            self.replica.checkpoint(self.store.begin_checkpoint(), root);
+            self.replica.checkpoint(self.store.begin_checkpoint(), root, Box::new(|| Ok(())));
         }
         self.store.release(self.ledger.state_mut().memory_mut().image_mut(), RELEASE_PAGES)?;
         timer.lap(&accounts.journal, Time::Busy);

@@ -10,17 +10,25 @@
 //! * [`state_store`] opens the state, [`replica`] follows it for readers, checkpoints and [`snapshot`]s.
 //! * [`check`] and [`verify`] are stateless towards accounts; [`ledger`] owns pool, state and store.
 
+pub mod admin;
 pub mod answer;
 pub mod bench_state;
 pub mod check;
+pub mod config;
+pub mod daemon;
+pub mod devnet;
 pub mod exit;
+pub mod genesis;
+pub mod keystore;
 pub mod ledger;
+pub mod logs;
 pub mod mapped;
 pub mod minter;
 pub mod receive;
 pub mod record;
 pub mod replica;
 pub mod snapshot;
+pub mod sntp;
 pub mod stage;
 pub mod state_store;
 pub mod suspicion;

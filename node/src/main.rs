@@ -3,7 +3,9 @@
 mod attack;
 mod bench;
 mod cli;
+mod devnet_cli;
 mod inspect;
+mod node_cli;
 mod simulate;
 mod snapshots;
 
@@ -12,10 +14,13 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DYNEMIX_LOG").unwrap_or_else(|_| "info,pprof=warn".into()))
-        .init();
+    // A node has its own logs, which its configuration describes.
+    if !cli.is_node() {
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("DYNEMIX_LOG").unwrap_or_else(|_| "info,pprof=warn".into()))
+            .init();
+    }
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

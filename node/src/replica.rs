@@ -42,9 +42,12 @@ pub enum ReplicaError {
     },
 }
 
+/// What is made durable beside a checkpoint, before it becomes the present one.
+pub type Beside = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
+
 enum Request {
     Applied(u64),
-    Checkpoint(Checkpoint, Hash),
+    Checkpoint(Checkpoint, Hash, Beside),
     Snapshot(PathBuf, Sender<Result<SnapshotInfo, SnapshotFailure>>),
 }
 
@@ -62,9 +65,9 @@ impl ReplicaHandle {
         let _ = self.requests.send(Request::Applied(record));
     }
 
-    /// Write a checkpoint; `root` is what the ledger has sealed.
-    pub fn checkpoint(&self, checkpoint: Checkpoint, root: Hash) {
-        let _ = self.requests.send(Request::Checkpoint(checkpoint, root));
+    /// Write a checkpoint, and first what belongs beside it; `root` is what was sealed.
+    pub fn checkpoint(&self, checkpoint: Checkpoint, root: Hash, beside: Beside) {
+        let _ = self.requests.send(Request::Checkpoint(checkpoint, root, beside));
     }
 
     /// Write a snapshot of the replica's height to a directory, and wait for it. Blocks go on meanwhile.
@@ -185,7 +188,7 @@ impl ReplicaStage {
         loop {
             match self.requests.recv_timeout(self.scrub_pause) {
                 Ok(Request::Applied(record)) => self.advance(record)?,
-                Ok(Request::Checkpoint(checkpoint, root)) => self.checkpoint(checkpoint, root)?,
+                Ok(Request::Checkpoint(checkpoint, root, beside)) => self.checkpoint(checkpoint, root, beside)?,
                 Ok(Request::Snapshot(directory, reply)) => {
                     self.state.write().expect(UNPOISONED).update_root();
                     let chain = self.keeper.chain();
@@ -210,13 +213,14 @@ impl ReplicaStage {
         Ok(())
     }
 
-    fn checkpoint(&mut self, checkpoint: Checkpoint, root: Hash) -> Result<(), ReplicaError> {
+    fn checkpoint(&mut self, checkpoint: Checkpoint, root: Hash, beside: Beside) -> Result<(), ReplicaError> {
         self.advance(checkpoint.record())?;
         let mut state = self.state.write().expect(UNPOISONED);
         if state.update_root() != root {
             return Err(ReplayError::Root { height: state.header().height }.into());
         }
         drop(state);
+        beside()?;
         let record = checkpoint.record();
         let written = self.keeper.checkpoint(checkpoint, self.state.read().expect(UNPOISONED).memory().image())?;
         tracing::debug!(record, pages = written.pages, pages_written = written.pages_written, "checkpoint");

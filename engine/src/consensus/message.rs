@@ -161,6 +161,10 @@ impl Item {
     }
 }
 
+fn items_bytes(items: &[Arc<Item>]) -> usize {
+    items.iter().map(|item| item.bytes.len() + 64).sum()
+}
+
 /// A shard-block with its certificate, transactions and patch.
 #[derive(Clone, Debug)]
 pub struct CertifiedBlock {
@@ -179,6 +183,11 @@ pub struct CertifiedBlock {
 }
 
 impl CertifiedBlock {
+    /// Bytes of its patch and items, roughly.
+    pub fn body_bytes(&self) -> usize {
+        self.patch.len() + items_bytes(&self.items)
+    }
+
     /// The hash that a master-block lists.
     pub fn listed_hash(&self) -> Hash {
         if planted(Mutation::CertificateHashedIntoBlock) {
@@ -357,12 +366,10 @@ pub enum Message {
 impl Message {
     /// Bytes of the largest things in it, for whoever keeps messages.
     pub fn body_bytes(&self) -> usize {
-        let of_items = |items: &[Arc<Item>]| items.iter().map(|item| item.bytes.len() + 64).sum::<usize>();
-        let of_block = |block: &CertifiedBlock| block.patch.len() + of_items(&block.items);
         let bytes = match self {
-            Message::Block(block) => of_block(block),
-            Message::Final(_, blocks) => blocks.iter().map(|block| of_block(block)).sum(),
-            Message::Bodies(_, items) | Message::Shard { message: ShardMessage::Items(items), .. } => of_items(items),
+            Message::Block(block) => block.body_bytes(),
+            Message::Final(_, blocks) => blocks.iter().map(|block| block.body_bytes()).sum(),
+            Message::Bodies(_, items) | Message::Shard { message: ShardMessage::Items(items), .. } => items_bytes(items),
             Message::Shard { message: ShardMessage::Set(_, shorts) | ShardMessage::WantItems(_, shorts), .. } => 8 * shorts.len(),
             _ => 0,
         };

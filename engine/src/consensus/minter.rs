@@ -25,6 +25,8 @@ use std::sync::Arc;
 
 /// Final blocks that are kept for those who catch up.
 const FINALS_KEPT: usize = 128;
+/// Bytes of those at most, but for the newest: older ones are in the store.
+const FINALS_BYTES_MAX: usize = 64 << 20;
 /// Messages of the next height that are kept until this one is final, of one sender.
 const EARLY_MAX: usize = 96;
 /// Bytes of those, of one sender.
@@ -84,6 +86,8 @@ pub struct Minter<E, S> {
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
     finals: VecDeque<KeptFinal>,
+    finals_bytes: usize,
+    minting: bool,
     custody: Custody,
     early: VecDeque<(u32, Message)>,
     /// By sender: how many of those, and their bytes.
@@ -122,6 +126,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             tickets: 0,
             pending: VecDeque::new(),
             finals: VecDeque::new(),
+            finals_bytes: 0,
+            minting: true,
             custody: Custody::default(),
             early: VecDeque::new(),
             early_of: BTreeMap::new(),
@@ -149,13 +155,15 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// The own seat at the pending height, delegate or not.
     fn seat(&self) -> Option<Seat> {
-        self.master.committee.seat_of(self.candidate)
+        self.master.committee.seat_of(self.candidate).filter(|_| self.minting)
     }
 
     /// Final blocks from before the start, to help those who catch up.
     pub fn remember_finals(&mut self, finals: impl Iterator<Item = KeptFinal>) {
-        self.finals.extend(finals);
-        self.finals.truncate(FINALS_KEPT);
+        // The newest come first.
+        let mut newest: Vec<_> = finals.take(FINALS_KEPT).collect();
+        newest.sort_unstable_by_key(|kept| kept.0.value.height);
+        newest.into_iter().for_each(|kept| self.keep_final(kept));
         let newest = self.finals.iter().find(|kept| kept.0.value.height == self.execution.system().height);
         self.begins_slot = newest.map_or(self.execution.system().slot, |kept| kept.0.attempt / 2) + 1;
     }
@@ -168,6 +176,22 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// When [`Self::tick`] is to be called next.
     pub fn wake_at_ms(&self) -> u64 {
         self.next_step.0 * self.schedule.slot_ms + Step::ALL[self.next_step.1].at(&self.schedule)
+    }
+
+    fn keep_final(&mut self, kept: KeptFinal) {
+        self.finals_bytes += body_bytes(&kept);
+        self.finals.push_back(kept);
+        while self.finals.len() > FINALS_KEPT || (self.finals_bytes > FINALS_BYTES_MAX && self.finals.len() > 1) {
+            self.finals_bytes -= self.finals.pop_front().as_ref().map_or(0, body_bytes);
+        }
+    }
+
+    /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.
+    pub fn set_minting(&mut self, minting: bool) {
+        if self.minting != minting {
+            self.minting = minting;
+            self.master.seat = self.seat().filter(|&seat| self.master.committee.is_delegate(seat));
+        }
     }
 
     fn take(&mut self) -> Vec<Action> {
@@ -583,10 +607,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.out.push(Action::Finalized(decided.clone(), there.clone()));
         // The certificate alone: most have the shard-blocks, and who lacks them asks.
         self.out.push(Action::Gossip(Message::Final(decided.clone(), Vec::new())));
-        self.finals.push_back((decided.clone(), there));
-        if self.finals.len() > FINALS_KEPT {
-            self.finals.pop_front();
-        }
+        self.keep_final((decided.clone(), there));
         let mut duties = Vec::new();
         if let Some(round) = &self.shard {
             let attest = round.attest(&self.signing);
@@ -601,6 +622,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let ahead = self.resumed.height == self.execution.system().height + 1;
         let durable = if ahead { self.resumed.locked.clone() } else { Locked::default() };
         self.master = master_round(self.chain, &self.execution, self.candidate, durable);
+        self.master.seat = self.master.seat.filter(|_| self.minting);
         let mut out = CustodyOut::default();
         self.custody.finish(&mut self.execution, self.candidate, &committee, blocks, &mut out);
         self.act_on_custody(out);
@@ -619,7 +641,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// "I am in", if this node was drawn.
     fn answer(&self) -> Option<Arc<Item>> {
         let system = self.execution.system();
-        if !system.drawn.contains(&self.candidate) || system.barred.contains_key(&self.candidate) {
+        if !self.minting || !system.drawn.contains(&self.candidate) || system.barred.contains_key(&self.candidate) {
             return None;
         }
         let height = system.height + 2;
@@ -650,4 +672,8 @@ fn master_round<E: Execution>(chain: Hash, execution: &E, candidate: u32, durabl
     let committee = system.committee.clone();
     let seat = committee.seat_of(candidate).filter(|&seat| committee.is_delegate(seat));
     MasterRound::new(chain, system.height + 1, committee, seat, system.seed, durable)
+}
+
+fn body_bytes(kept: &KeptFinal) -> usize {
+    kept.1.iter().map(|block| block.body_bytes()).sum()
 }

@@ -121,6 +121,11 @@ impl VoteKeys {
         true
     }
 
+    /// Whether the candidate's key is known.
+    pub fn knows(&self, candidate: u32) -> bool {
+        self.keys.read().expect("no holder panics").contains_key(&candidate)
+    }
+
     fn get(&self, candidate: u32) -> Option<PublicKey> {
         self.keys.read().expect("no holder panics").get(&candidate).copied()
     }

@@ -1,0 +1,265 @@
+//! What consensus asks of a state, over the mapped accounts and the system: [`Execution`] of a real node.
+//!
+//! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
+//! shard-blocks is kept until the height is final, and signatures are judged before they come here.
+
+use super::pool::Pool;
+use super::verdicts::Verdicts;
+use crate::mapped::MappedMemory;
+use dynemix_engine::cell::Key;
+use dynemix_engine::chain::Chain;
+use dynemix_engine::consensus::codec::Directory;
+use dynemix_engine::consensus::execution::Execution;
+use dynemix_engine::consensus::message::{CertifiedBlock, Item, Value};
+use dynemix_engine::consensus::signing::Signing;
+use dynemix_engine::hash::Hash;
+use dynemix_engine::refusal::Refusal;
+use dynemix_engine::state::State;
+use dynemix_engine::system::build::{Bodies, Built, Valid, View};
+use dynemix_engine::system::next::Next;
+use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION};
+use dynemix_engine::system::tables::System;
+use hashbrown::HashSet;
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+
+/// The state that all threads of a node look at; only consensus changes it.
+pub type SharedState = Arc<RwLock<State<MappedMemory>>>;
+
+const UNPOISONED: &str = "whoever panics while holding the state ends the process";
+
+/// What became of a height when it was applied.
+pub struct Applied {
+    /// The height.
+    pub height: u64,
+    /// Its quilt's wire form.
+    pub quilt: Vec<u8>,
+    /// Root of the state after it.
+    pub root: Hash,
+    /// The system after it.
+    pub system: Arc<System>,
+    /// Bans that it carried out: height and shard.
+    pub bans: Vec<(u64, u16)>,
+}
+
+/// Keys and indices of the shared state.
+pub struct StateDirectory<'a>(pub RwLockReadGuard<'a, State<MappedMemory>>);
+
+impl Directory for StateDirectory<'_> {
+    fn index(&self, key: &Key) -> Option<u32> {
+        self.0.find(key)
+    }
+
+    fn key(&self, account: u32) -> Option<Key> {
+        (u64::from(account) < self.0.header().accounts).then(|| self.0.columns().key[account as usize])
+    }
+}
+
+/// A node's state and pool.
+pub struct NodeExecution<S> {
+    chain: Arc<Chain>,
+    state: SharedState,
+    system: Arc<System>,
+    signing: Arc<S>,
+    verdicts: Arc<Verdicts>,
+    endpoint: Endpoint,
+    /// What waits.
+    pub pool: Pool,
+    /// Of this shard: items that were found valid on the present parent.
+    sound: (usize, HashSet<Hash>),
+    built: Option<(usize, u64, Hash, Arc<Built>)>,
+    following: Vec<(Vec<Option<Hash>>, Value, Next)>,
+    /// What was applied and not yet taken: one entry a height.
+    pub applied: Vec<Applied>,
+}
+
+impl<S: Signing> NodeExecution<S> {
+    /// Over this state and system, which belong together.
+    pub fn new(
+        chain: Arc<Chain>,
+        state: SharedState,
+        system: Arc<System>,
+        signing: Arc<S>,
+        verdicts: Arc<Verdicts>,
+        endpoint: Endpoint,
+    ) -> NodeExecution<S> {
+        NodeExecution {
+            chain,
+            state,
+            system,
+            signing,
+            verdicts,
+            endpoint,
+            pool: Pool::default(),
+            sound: (0, HashSet::new()),
+            built: None,
+            following: Vec::new(),
+            applied: Vec::new(),
+        }
+    }
+
+    /// The system, to share.
+    pub fn shared_system(&self) -> &Arc<System> {
+        &self.system
+    }
+
+    /// The state, to look at.
+    pub fn state(&self) -> RwLockReadGuard<'_, State<MappedMemory>> {
+        self.state.read().expect(UNPOISONED)
+    }
+
+    /// Takes a transaction whose signature is good into the pool.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_transaction(&mut self, item: &Arc<Item>) -> Result<(), Refusal> {
+        let state = self.state.read().expect(UNPOISONED);
+        self.pool.admit(item, &self.chain, &state, &self.system)
+    }
+
+    fn view<T>(&self, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
+        let state = self.state.read().expect(UNPOISONED);
+        let genuine = |item: &Item| self.verdicts.genuine(item);
+        look(&View { chain: &self.chain, state: &state, system: &self.system, signing: &*self.signing, genuine: &genuine })
+    }
+
+    fn is_sound(&self, view: &View<'_, MappedMemory>, shard: usize, item: &Item) -> bool {
+        match view.valid(shard, item) {
+            Some(Valid::Transaction(_)) => self.verdicts.genuine(item),
+            valid => valid.is_some(),
+        }
+    }
+
+    fn of_shard(&mut self, shard: usize) {
+        if self.sound.0 != shard {
+            self.sound = (shard, HashSet::new());
+        }
+    }
+
+    /// What follows from these blocks on the present parent.
+    fn next(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> &(Vec<Option<Hash>>, Value, Next) {
+        let headers: Vec<_> = blocks.iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
+        if let Some(place) = self.following.iter().position(|following| following.0 == headers) {
+            return &self.following[place];
+        }
+        let next = Next::new(&self.chain, &self.state.read().expect(UNPOISONED), &self.system, blocks);
+        let value = next.value(&self.system, blocks);
+        // Each try may see another list; more than a few lists there are not.
+        if self.following.len() >= 4 {
+            self.following.remove(0);
+        }
+        self.following.push((headers, value, next));
+        self.following.last().expect("pushed above")
+    }
+}
+
+impl<S: Signing> Execution for NodeExecution<S> {
+    fn system(&self) -> &System {
+        &self.system
+    }
+
+    fn quilt_mode(&self) -> bool {
+        self.chain.parameters.consensus.maturity(self.system.height + 1) > 0
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    fn waiting(&mut self, shard: usize) -> Vec<Hash> {
+        self.of_shard(shard);
+        let mut ids: Vec<Hash> =
+            self.view(|view| self.pool.due(view.state).filter(|item| self.is_sound(view, shard, item)).map(|item| item.id).collect());
+        ids.sort_unstable();
+        self.sound.1.extend(&ids);
+        ids
+    }
+
+    fn item(&self, id: &Hash) -> Option<Arc<Item>> {
+        self.pool.item(id)
+    }
+
+    fn sound(&mut self, shard: usize, item: &Item) -> bool {
+        self.of_shard(shard);
+        if self.sound.1.contains(&item.id) {
+            return true;
+        }
+        let sound = self.view(|view| self.is_sound(view, shard, item));
+        if sound {
+            self.sound.1.insert(item.id);
+        }
+        sound
+    }
+
+    fn admit(&mut self, item: &Arc<Item>) {
+        if item.bytes.first() == Some(&ITEM_TRANSACTION) {
+            // Whoever sent it hears nothing: transactions of users come by another way.
+            if self.verdicts.genuine(item) {
+                let _ = self.admit_transaction(item);
+            }
+        } else {
+            self.pool.admit_record(item);
+        }
+    }
+
+    fn build(&mut self, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built> {
+        let mut hasher = blake3::Hasher::new();
+        for item in items {
+            hasher.update(&item.id);
+        }
+        let name = *hasher.finalize().as_bytes();
+        if let Some((of_shard, of_slot, of, built)) = &self.built
+            && (*of_shard, *of_slot, *of) == (shard, slot, name)
+        {
+            return built.clone();
+        }
+        let built = Arc::new(self.view(|view| view.build(shard, slot, items)));
+        self.built = Some((shard, slot, name, built.clone()));
+        built
+    }
+
+    fn check(&mut self, block: &CertifiedBlock) -> bool {
+        // Of our own building: its certificate says so.
+        if let Some((.., built)) = &self.built
+            && built.block == block.block
+            && built.patch == block.patch
+            && built.items.iter().map(|item| &item.id).eq(block.items.iter().map(|item| &item.id))
+        {
+            return true;
+        }
+        self.view(|view| {
+            let build = || Arc::new(view.build(block.block.shard as usize, block.block.slot, &block.items));
+            view.block_holds(block, self.quilt_mode(), build)
+        })
+    }
+
+    fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies> {
+        let (height, immature) = self.system.immature_block(block)?;
+        Some(self.view(|view| view.bodies(height, immature, items)))
+    }
+
+    fn value(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> Value {
+        self.next(blocks).1.clone()
+    }
+
+    fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]) {
+        self.next(blocks);
+        let headers: Vec<_> = blocks.iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
+        let place = self.following.iter().position(|following| following.0 == headers).expect("computed above");
+        let (_, computed, next) = self.following.swap_remove(place);
+        assert_eq!(computed, *value, "what a quorum has made final follows from its blocks");
+        self.following.clear();
+        let mut quilt = Vec::new();
+        next.quilt.encode(&mut quilt);
+        let root = {
+            let mut state = self.state.write().expect(UNPOISONED);
+            state.apply(&next.quilt).expect("what follows from checked blocks applies");
+            state.update_root()
+        };
+        let bans = next.bans.clone();
+        self.system = Arc::new(next.finalized(value.hash()));
+        self.sound.1.clear();
+        self.built = None;
+        self.pool.settle(&self.state.read().expect(UNPOISONED), &self.system);
+        self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
+    }
+}

@@ -1,0 +1,116 @@
+//! What waits for a block: transactions by account and sequence, records beside them. Bounded in every direction.
+
+use dynemix_engine::chain::{Chain, SEQUENCES_AHEAD};
+use dynemix_engine::check::check;
+use dynemix_engine::consensus::message::Item;
+use dynemix_engine::hash::Hash;
+use dynemix_engine::refusal::Refusal;
+use dynemix_engine::state::{AccountIndex, State, StateMemory};
+use dynemix_engine::system::build::transaction_of;
+use dynemix_engine::system::record::Record;
+use dynemix_engine::system::tables::System;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Transactions at most.
+const TRANSACTIONS_MAX: usize = 400_000;
+/// Records at most.
+const RECORDS_MAX: usize = 8_192;
+
+/// One that waits.
+struct Waiting {
+    item: Arc<Item>,
+    account: AccountIndex,
+    sequence: u32,
+}
+
+/// The pool.
+#[derive(Default)]
+pub struct Pool {
+    transactions: HashMap<Hash, Waiting>,
+    places: HashMap<(AccountIndex, u32), Hash>,
+    records: BTreeMap<Hash, Arc<Item>>,
+}
+
+impl Pool {
+    /// Transactions that wait.
+    pub fn len(&self) -> usize {
+        self.transactions.len()
+    }
+
+    /// None.
+    pub fn is_empty(&self) -> bool {
+        self.transactions.is_empty()
+    }
+
+    /// One that waits.
+    pub fn item(&self, id: &Hash) -> Option<Arc<Item>> {
+        self.transactions.get(id).map(|waiting| waiting.item.clone()).or_else(|| self.records.get(id).cloned())
+    }
+
+    /// Takes a transaction whose signature is good.
+    ///
+    /// # Errors
+    /// Why it cannot become part of a block soon.
+    pub fn admit<M: StateMemory>(&mut self, item: &Arc<Item>, chain: &Chain, state: &State<M>, system: &System) -> Result<(), Refusal> {
+        let (cell, payload) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
+        if self.transactions.contains_key(&item.id) {
+            return Err(Refusal::Duplicate);
+        }
+        if self.transactions.len() >= TRANSACTIONS_MAX {
+            return Err(Refusal::Busy);
+        }
+        let cost = check(&cell, payload, &chain.parameters, system.slot)?;
+        let account = state.find(&cell.sender).ok_or(Refusal::UnknownSender)?;
+        let hot = state.hot(account);
+        let next = u64::from(hot.sequence);
+        if cell.sequence < next || cell.sequence >= next + u64::from(SEQUENCES_AHEAD) {
+            return Err(Refusal::WrongSequence);
+        }
+        if cost.total() > hot.balance {
+            return Err(Refusal::InsufficientBalance);
+        }
+        let sequence = cell.sequence as u32;
+        if self.places.contains_key(&(account, sequence)) {
+            return Err(Refusal::SenderConflict);
+        }
+        self.places.insert((account, sequence), item.id);
+        self.transactions.insert(item.id, Waiting { item: item.clone(), account, sequence });
+        Ok(())
+    }
+
+    /// Takes a record; one too many is dropped.
+    pub fn admit_record(&mut self, item: &Arc<Item>) {
+        if self.records.len() < RECORDS_MAX && Record::of_item(item).is_some() {
+            self.records.entry(item.id).or_insert_with(|| item.clone());
+        }
+    }
+
+    /// Transactions whose turn it is on this state, and all records, in no order.
+    pub fn due<'a, M: StateMemory>(&'a self, state: &'a State<M>) -> impl Iterator<Item = &'a Arc<Item>> {
+        let due = move |waiting: &&Waiting| state.hot(waiting.account).sequence == waiting.sequence;
+        self.transactions.values().filter(due).map(|waiting| &waiting.item).chain(self.records.values())
+    }
+
+    /// After a block: what is used up, expired or no longer true goes.
+    pub fn settle<M: StateMemory>(&mut self, state: &State<M>, system: &System) {
+        let places = &mut self.places;
+        self.transactions.retain(|_, waiting| {
+            let past = waiting.sequence < state.hot(waiting.account).sequence;
+            let stays = !past && transaction_of(&waiting.item).is_some_and(|(cell, _)| cell.expires_slot >= system.slot);
+            if !stays {
+                places.remove(&(waiting.account, waiting.sequence));
+            }
+            stays
+        });
+        self.records.retain(|_, item| match Record::of_item(item) {
+            Some(Record::Answer(answer)) => answer.height > system.height + 1,
+            Some(Record::Attest(attest)) => attest.height >= system.height,
+            Some(Record::Fraud(evidence)) => !system.barred.contains_key(&evidence.candidate),
+            Some(Record::Alert(alert)) => system.immature_block(&alert.attest.block).is_some(),
+            Some(Record::Invalid(invalid)) => system.immature_block(&invalid.attest.block).is_some(),
+            _ => false,
+        });
+    }
+}

@@ -1,0 +1,227 @@
+//! Between network and consensus: bytes become messages, transactions are verified in batches. Nothing that consensus gets
+//! from here costs it a signature.
+
+use super::chain_store::read_final_block;
+use super::duty::Entry;
+use super::execution::{SharedState, StateDirectory};
+use super::inbox::Inbox;
+use super::verdicts::{BATCH_MAX, Verdicts};
+use super::wire::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE};
+use dynemix_engine::chain::Chain;
+use dynemix_engine::check::check_form;
+use dynemix_engine::consensus::codec::{CodecError, Nobody, decode, encode};
+use dynemix_engine::consensus::message::{Item, Message, ShardMessage};
+use dynemix_engine::refusal::Refusal;
+use dynemix_engine::system::build::transaction_item;
+use dynemix_engine::verify::{KeyCache, Verifier};
+use dynemix_net::mesh::{Body, MeshHandle, PeerInfo, To};
+use dynemix_storage::Records;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// What is to be prepared.
+pub enum Raw {
+    /// A frame.
+    Frame(PeerInfo, Body),
+    /// Transactions of this node's own users, by the API.
+    Own(Vec<Arc<Item>>),
+    /// A peer wants a final block of a height that is not in memory any more.
+    History(PeerInfo, u64),
+}
+
+/// Transactions that are verified.
+pub struct Ready {
+    /// Who sent them; none by the API.
+    pub from: Option<PeerInfo>,
+    /// Another node's users sent them: they go no further.
+    pub relayed: bool,
+    /// Ordinal on the connection and transaction.
+    pub good: Vec<(u64, Arc<Item>)>,
+    /// Ordinal and refusal.
+    pub refused: Vec<(u64, Refusal)>,
+    /// The frame: its bytes count against its sender until consensus has taken them.
+    pub body: Option<Body>,
+}
+
+/// Counters of the thread.
+#[derive(Default)]
+pub struct PrepareCounters {
+    /// Signatures verified.
+    pub signatures: AtomicU64,
+    /// Time spent on them, microseconds.
+    pub verify_micros: AtomicU64,
+    /// Batches.
+    pub batches: AtomicU64,
+    /// Frames that were no messages.
+    pub malformed: AtomicU64,
+}
+
+/// What the thread works with.
+pub struct Prepare {
+    /// The chain.
+    pub chain: Arc<Chain>,
+    /// The state, for keys and indices.
+    pub state: SharedState,
+    /// What was found good.
+    pub verdicts: Arc<Verdicts>,
+    /// Decoded keys.
+    pub keys: Arc<KeyCache>,
+    /// Where to.
+    pub inbox: Arc<Inbox<Entry>>,
+    /// To answer who asks for history, and to book points.
+    pub mesh: MeshHandle,
+    /// Old blocks.
+    pub records: Records,
+    /// What was done.
+    pub counters: Arc<PrepareCounters>,
+    /// Of the thread: votes come before new transactions.
+    pub niceness: i32,
+}
+
+/// A frame of cells on its way: its items, and which ordinals they have.
+struct Pending {
+    from: Option<PeerInfo>,
+    relayed: bool,
+    items: Vec<(u64, Arc<Item>)>,
+    refused: Vec<(u64, Refusal)>,
+    body: Option<Body>,
+}
+
+impl Prepare {
+    /// Runs until nobody sends any more.
+    pub fn run(self, input: &Receiver<Raw>) {
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
+        let mut verifier = Verifier::new(self.keys.clone());
+        let mut waiting: VecDeque<Pending> = VecDeque::new();
+        loop {
+            let raw = match input.recv_timeout(Duration::from_millis(200)) {
+                Ok(raw) => raw,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // Cells of many frames make one batch.
+            let mut next = Some(raw);
+            let mut count = 0;
+            while let Some(raw) = next.take() {
+                match raw {
+                    Raw::Frame(from, body) => match body.split_first() {
+                        Some((&FRAME_CELLS, bytes)) => match self.cells(from, bytes) {
+                            Some(pending) => {
+                                count += pending.items.len();
+                                waiting.push_back(Pending { body: Some(body), ..pending });
+                            }
+                            None => self.malformed(from),
+                        },
+                        Some((&FRAME_MESSAGE, _)) => {
+                            self.flush(&mut verifier, &mut waiting);
+                            count = 0;
+                            self.message(&mut verifier, from, body);
+                        }
+                        _ => self.malformed(from),
+                    },
+                    Raw::Own(items) => {
+                        count += items.len();
+                        let items = items.into_iter().map(|item| (0, item)).collect();
+                        waiting.push_back(Pending { from: None, relayed: false, items, refused: Vec::new(), body: None });
+                    }
+                    Raw::History(to, height) => self.history(to, height),
+                }
+                if count < BATCH_MAX {
+                    next = input.try_recv().ok();
+                }
+            }
+            self.flush(&mut verifier, &mut waiting);
+        }
+    }
+
+    fn malformed(&self, from: PeerInfo) {
+        self.counters.malformed.fetch_add(1, Ordering::Relaxed);
+        self.mesh.penalise(from.id, 25);
+    }
+
+    fn cells(&self, from: PeerInfo, bytes: &[u8]) -> Option<Pending> {
+        let (relayed, first, cells) = wire::read_cells(bytes)?;
+        let mut pending =
+            Pending { from: Some(from), relayed: relayed && from.name.is_some(), items: Vec::new(), refused: Vec::new(), body: None };
+        for (ordinal, (cell, payload)) in (first..).zip(&cells) {
+            match check_form(cell, payload, &self.chain.parameters) {
+                Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
+                Err(refusal) => pending.refused.push((ordinal, refusal)),
+            }
+        }
+        Some(pending)
+    }
+
+    /// Verifies, and counts what it took.
+    fn verify(&self, verifier: &mut Verifier, items: &[Arc<Item>]) -> Vec<usize> {
+        let (begun, before) = (Instant::now(), verifier.counters());
+        let bad = self.verdicts.verify(verifier, items);
+        let after = verifier.counters();
+        self.counters.signatures.fetch_add(after.signatures - before.signatures, Ordering::Relaxed);
+        self.counters.batches.fetch_add(after.batches - before.batches, Ordering::Relaxed);
+        self.counters.verify_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        bad
+    }
+
+    fn flush(&self, verifier: &mut Verifier, waiting: &mut VecDeque<Pending>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let all: Vec<Arc<Item>> = waiting.iter().flat_map(|pending| pending.items.iter().map(|entry| entry.1.clone())).collect();
+        let bad = self.verify(verifier, &all);
+        let mut bad = bad.into_iter().peekable();
+        let mut place = 0;
+        for Pending { from, relayed, items, mut refused, body } in waiting.drain(..) {
+            let mut good = Vec::with_capacity(items.len());
+            let mut broken = 0;
+            for (ordinal, item) in items {
+                if bad.next_if_eq(&place).is_some() {
+                    refused.push((ordinal, Refusal::BadSignature));
+                    broken += 1;
+                } else {
+                    good.push((ordinal, item));
+                }
+                place += 1;
+            }
+            if let Some(from) = from.filter(|_| broken > 0) {
+                self.mesh.penalise(from.id, broken);
+            }
+            self.inbox.push(Entry::Cells(Ready { from, relayed, good, refused, body }));
+        }
+    }
+
+    fn message(&self, verifier: &mut Verifier, from: PeerInfo, body: Body) {
+        let directory = StateDirectory(self.state.read().expect("whoever panics while holding the state ends the process"));
+        let message = match decode(&body[1..], &directory) {
+            Ok(message) => message,
+            // Whoever is ahead of us speaks of accounts that we do not know yet.
+            Err(CodecError::UnknownAccount(_)) => return,
+            Err(_) => return self.malformed(from),
+        };
+        drop(directory);
+        let bad = match &message {
+            Message::Item(item) => self.verify(verifier, std::slice::from_ref(item)).len(),
+            Message::Shard { message: ShardMessage::Items(items), .. } | Message::Bodies(_, items) => self.verify(verifier, items).len(),
+            Message::Block(block) => self.verify(verifier, &block.items).len(),
+            Message::Final(_, blocks) => blocks.iter().map(|block| self.verify(verifier, &block.items).len()).sum(),
+            _ => 0,
+        };
+        if bad > 0 {
+            // In a shard round another minter may have been deceived: a few points only.
+            self.mesh.penalise(from.id, 5);
+        }
+        self.inbox.push(Entry::Message(from, Box::new(message), body));
+    }
+
+    /// Answers from the log.
+    fn history(&self, to: PeerInfo, height: u64) {
+        let Ok(bytes) = self.records.read(height) else { return };
+        let Ok((decided, blocks)) = read_final_block(&bytes, height) else { return };
+        let mut frame = vec![FRAME_MESSAGE];
+        encode(&Message::Final(decided, blocks), &Nobody, &mut frame);
+        self.mesh.send(To::Peer(to.id), BODIES, frame.into());
+    }
+}

@@ -1,0 +1,144 @@
+//! Files of a node beside its store, each whole or refused: what they are, of which chain, how long, and a checksum.
+//!
+//! ```text
+//!   magic 8 | version u32 | kind u32 | chain 32 | number u64 | bytes u64 | payload | BLAKE3 of all before 32
+//! ```
+
+use dynemix_engine::hash::Hash;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const MAGIC: [u8; 8] = *b"DYNXSEAL";
+const VERSION: u32 = 1;
+const HEAD_BYTES: usize = 8 + 4 + 4 + 32 + 8 + 8;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum SealedKind {
+    /// What was signed.
+    SignedOnce = 1,
+    /// The system beside a checkpoint.
+    System = 2,
+    /// Transactions of a shard-block of our own.
+    Kept = 3,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SealedError {
+    /// The system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Not whole, not ours, or changed.
+    #[error("{} is damaged or not of this chain: {what}", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> SealedError {
+    let path = path.to_owned();
+    move |source| SealedError::Io { path, source }
+}
+
+fn seal(kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEAD_BYTES + payload.len() + 32);
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&VERSION.to_le_bytes());
+    out.extend_from_slice(&(kind as u32).to_le_bytes());
+    out.extend_from_slice(chain);
+    out.extend_from_slice(&number.to_le_bytes());
+    out.extend_from_slice(&(payload.len() as u64).to_le_bytes());
+    out.extend_from_slice(payload);
+    let checksum = *blake3::hash(&out).as_bytes();
+    out.extend_from_slice(&checksum);
+    out
+}
+
+/// Writes a file under another name, syncs it, and gives it its name: it is whole or not there.
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn write_whole(path: &Path, kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Result<(), SealedError> {
+    let part = path.with_extension("part");
+    let write = || {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+        file.write_all(&seal(kind, chain, number, payload))?;
+        file.sync_data()?;
+        fs::rename(&part, path)?;
+        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
+    };
+    write().map_err(failed(path))
+}
+
+/// Overwrites a file in place and syncs it: for one of two copies, of which the other stays whole.
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn write_in_place(file: &File, path: &Path, kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Result<(), SealedError> {
+    file.write_all_at(&seal(kind, chain, number, payload), 0).and_then(|()| file.sync_data()).map_err(failed(path))
+}
+
+/// The number and payload of a file; none if it is not there.
+///
+/// # Errors
+/// A file that cannot be read or is not whole.
+pub fn read(path: &Path, kind: SealedKind, chain: &Hash) -> Result<Option<(u64, Vec<u8>)>, SealedError> {
+    let mut bytes = Vec::new();
+    match File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(failed(path))?,
+    };
+    let damaged = |what| SealedError::Damaged { path: path.to_owned(), what };
+    let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or_else(|| damaged("too short"))?;
+    let four = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
+    let eight = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes"));
+    if head[..8] != MAGIC || four(8) != VERSION || four(12) != kind as u32 {
+        return Err(damaged("another kind of file, or another version"));
+    }
+    if head[16..48] != chain[..] {
+        return Err(damaged("of another chain"));
+    }
+    let length = usize::try_from(eight(56)).unwrap_or(usize::MAX);
+    let (payload, rest) = rest.split_at_checked(length).ok_or_else(|| damaged("too short"))?;
+    let checksum = rest.first_chunk::<32>().ok_or_else(|| damaged("too short"))?;
+    if blake3::hash(&bytes[..HEAD_BYTES + length]).as_bytes() != checksum {
+        return Err(damaged("its checksum does not match"));
+    }
+    Ok(Some((eight(48), payload.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_whole_or_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("system.7");
+        assert!(read(&path, SealedKind::System, &[1; 32]).unwrap().is_none());
+        write_whole(&path, SealedKind::System, &[1; 32], 7, b"payload").unwrap();
+        assert_eq!(read(&path, SealedKind::System, &[1; 32]).unwrap(), Some((7, b"payload".to_vec())));
+        assert!(read(&path, SealedKind::Kept, &[1; 32]).is_err() && read(&path, SealedKind::System, &[2; 32]).is_err());
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(read(&path, SealedKind::System, &[1; 32]).is_err(), "byte {at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(read(&path, SealedKind::System, &[1; 32]).is_err(), "cut to {at}");
+        }
+    }
+}

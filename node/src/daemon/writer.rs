@@ -1,0 +1,202 @@
+//! The writer: the one thread that makes things durable, in the order in which they were asked for. Whoever asked goes on
+//! meanwhile and is told when it is done.
+
+use super::chain_store::write_system;
+use super::duty::Entry;
+use super::inbox::Inbox;
+use super::sealed::{self, SealedError, SealedKind};
+use super::signed_file::{SignedFile, SignedFileError};
+use crate::record::encode_master;
+use crate::replica::ReplicaHandle;
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item};
+use dynemix_engine::consensus::signed_once::SignedOnce;
+use dynemix_engine::hash::Hash;
+use dynemix_engine::system::tables::System;
+use dynemix_engine::varint;
+use dynemix_storage::{Store, StoreError};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+/// Heights for which transactions of own shard-blocks are kept.
+const KEPT_HEIGHTS: u64 = 8;
+
+/// What is to be made durable.
+pub enum Job {
+    /// What was signed; then tell by the ticket.
+    Persist(u64, Box<SignedOnce>),
+    /// The transactions of a shard-block of our own; then tell.
+    Keep(Hash, u64, Vec<Arc<Item>>),
+    /// A final block.
+    Final(Box<FinalJob>),
+}
+
+/// A final block and what it led to.
+pub struct FinalJob {
+    /// The certificate.
+    pub decided: Arc<Final>,
+    /// Its shard-blocks.
+    pub blocks: Vec<Arc<CertifiedBlock>>,
+    /// The quilt's wire form.
+    pub quilt: Vec<u8>,
+    /// Root of the state after it.
+    pub root: Hash,
+    /// The system after it.
+    pub system: Arc<System>,
+}
+
+/// Why the writer had to stop: nothing more may be signed or become final here.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What was signed.
+    #[error(transparent)]
+    Signed(#[from] SignedFileError),
+    /// Another file.
+    #[error(transparent)]
+    File(#[from] SealedError),
+}
+
+/// What the thread works with.
+pub struct Writer {
+    /// Where the files are.
+    pub directory: PathBuf,
+    /// The chain.
+    pub chain: Hash,
+    /// The store.
+    pub store: Store,
+    /// What was signed; none in a node that signs nothing.
+    pub signed: Option<SignedFile>,
+    /// The replica, which writes checkpoints.
+    pub replica: ReplicaHandle,
+    /// Bytes of records after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+    /// Who is told.
+    pub inbox: Arc<Inbox<Entry>>,
+}
+
+impl Writer {
+    /// Runs until nobody asks any more.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn run(mut self, jobs: &Receiver<Job>) -> Result<(), WriterError> {
+        let mut unsynced: Option<FinalJob> = None;
+        let mut record = Vec::new();
+        loop {
+            // Final blocks that come at once are synced at once.
+            let job = match jobs.try_recv() {
+                Ok(job) => Some(job),
+                Err(TryRecvError::Empty) => {
+                    self.settle(&mut unsynced)?;
+                    match jobs.recv_timeout(Duration::from_secs(1)) {
+                        Ok(job) => Some(job),
+                        Err(RecvTimeoutError::Timeout) => None,
+                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    }
+                }
+                Err(TryRecvError::Disconnected) => return self.settle(&mut unsynced),
+            };
+            match job {
+                None => {}
+                Some(Job::Persist(ticket, signed)) => {
+                    self.settle(&mut unsynced)?;
+                    if let Some(file) = &mut self.signed {
+                        file.write(&signed)?;
+                        self.inbox.push_urgent(Entry::Durable(ticket));
+                    }
+                }
+                Some(Job::Keep(block, height, items)) => {
+                    keep(&self.directory, &self.chain, &block, height, &items)?;
+                    self.inbox.push_urgent(Entry::Kept);
+                }
+                Some(Job::Final(job)) => {
+                    encode_master(&mut record, &job.decided, &job.blocks, &job.quilt);
+                    self.store.append(&record)?;
+                    unsynced = Some(*job);
+                }
+            }
+        }
+    }
+
+    /// Syncs what was appended, tells the replica, and begins a checkpoint if it is time.
+    fn settle(&mut self, unsynced: &mut Option<FinalJob>) -> Result<(), WriterError> {
+        let Some(job) = unsynced.take() else { return Ok(()) };
+        self.store.sync()?;
+        let height = job.decided.value.height;
+        self.replica.applied(height);
+        self.inbox.push(Entry::Stored(height));
+        forget_kept(&self.directory, height);
+        let keeper = self.store.keeper();
+        let present = keeper.checkpoint_record();
+        if self.store.bytes_since(present) >= self.checkpoint_bytes {
+            let (directory, chain, system) = (self.directory.clone(), self.chain, job.system);
+            let beside = move || {
+                write_system(&directory, &chain, &system, [present, present]).map_err(|error| match error {
+                    SealedError::Io { path, source } => StoreError::Io { action: "write", path, source },
+                    SealedError::Damaged { path, what } => StoreError::Io { action: "write", path, source: io::Error::other(what) },
+                })
+            };
+            self.replica.checkpoint(self.store.begin_checkpoint(), job.root, Box::new(beside));
+        }
+        Ok(())
+    }
+}
+
+fn kept_directory(directory: &Path) -> PathBuf {
+    directory.join("kept")
+}
+
+/// Keeps the transactions of a shard-block.
+fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Arc<Item>]) -> Result<(), WriterError> {
+    let directory = kept_directory(directory);
+    fs::create_dir_all(&directory).map_err(|source| SealedError::Io { path: directory.clone(), source })?;
+    let mut payload = Vec::with_capacity(32 + items.iter().map(|item| item.bytes.len() + 3).sum::<usize>());
+    payload.extend_from_slice(block);
+    for item in items {
+        varint::write(&mut payload, item.bytes.len() as u64);
+        payload.extend_from_slice(&item.bytes);
+    }
+    let name = format!("{height}.{:02x}{:02x}{:02x}{:02x}", block[0], block[1], block[2], block[3]);
+    Ok(sealed::write_whole(&directory.join(name), SealedKind::Kept, chain, height, &payload)?)
+}
+
+fn height_of(name: &std::ffi::OsStr) -> Option<u64> {
+    name.to_str()?.split('.').next()?.parse().ok()
+}
+
+fn forget_kept(directory: &Path, height: u64) {
+    let Ok(names) = fs::read_dir(kept_directory(directory)) else { return };
+    for entry in names.flatten() {
+        if height_of(&entry.file_name()).is_none_or(|of| of + KEPT_HEIGHTS <= height) {
+            // What cannot be removed now goes the next time.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A shard-block's hash and height, and its transactions.
+pub type KeptItems = (Hash, u64, Vec<Arc<Item>>);
+
+/// What an earlier process has kept. A file that is damaged is passed over: others keep the same.
+pub fn kept(directory: &Path, chain: &Hash) -> Vec<KeptItems> {
+    let Ok(names) = fs::read_dir(kept_directory(directory)) else { return Vec::new() };
+    let read = |path: PathBuf| {
+        let (height, payload) = sealed::read(&path, SealedKind::Kept, chain).ok()??;
+        let (block, mut rest) = payload.split_first_chunk::<32>()?;
+        let mut items = Vec::new();
+        while !rest.is_empty() {
+            let length = varint::read(&mut rest).ok()?;
+            let (bytes, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            items.push(Item::new(bytes.to_vec()));
+            rest = after;
+        }
+        Some((*block, height, items))
+    };
+    names.flatten().filter_map(|entry| read(entry.path())).collect()
+}

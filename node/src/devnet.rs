@@ -1,0 +1,12 @@
+//! A network of real node processes on one computer: its files, its load, its verdict.
+//!
+//! * [`layout`] writes genesis, keys and configurations; every secret follows from a number and is worth nothing.
+//! * [`processes`] starts the nodes, asks them, stops them.
+//! * [`load`] offers transactions over the peers' protocol and hears what became of them.
+//! * [`run`] brings them together, slot by slot; [`report`] is the table, the JSON and the verdict.
+
+pub mod layout;
+pub mod load;
+pub mod processes;
+pub mod report;
+pub mod run;

@@ -1,0 +1,248 @@
+//! The files of a devnet.
+
+use crate::config::Config;
+use crate::daemon::wire::prologue;
+use crate::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry, digits};
+use crate::keystore::{self, Cost, KeystoreError, SecretKind};
+use dynemix_engine::chain::{ChainParameters, ConsensusParameters, DYNE};
+use dynemix_engine::consensus::signing::BlsSigning;
+use dynemix_net::mesh::{Target, public_key};
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+/// The passphrase of all devnet keys: they protect nothing.
+pub const PASSPHRASE: &str = "devnet";
+/// Users with names that people can play with.
+pub const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
+/// Dynes of each user, minter and load account.
+const USER_BALANCE: u64 = 1_000_000 * DYNE;
+const LOAD_BALANCE: u64 = 100_000 * DYNE;
+const STAKE: u64 = 1_000_000 * DYNE;
+/// What the keys of load accounts follow from.
+const LOAD_SEED: u64 = 645;
+/// First port that is tried.
+const PORT_FIRST: u16 = 17_645;
+
+/// What a devnet was made as.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DevnetShape {
+    /// Nodes, each a minter.
+    pub nodes: u32,
+    /// Shards.
+    pub shards: u32,
+    /// Milliseconds of a slot.
+    pub slot_ms: u64,
+    /// Whether patches travel instead of blocks.
+    pub quilt: bool,
+    /// Accounts for loads.
+    pub load_accounts: u64,
+    /// The line between nodes.
+    pub link: String,
+}
+
+/// A devnet on disk.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Devnet {
+    /// Version of this file.
+    pub format: u32,
+    /// What it was made as.
+    pub shape: DevnetShape,
+    /// When slot 0 began, milliseconds since 1970.
+    pub start_ms: u64,
+    /// Peers' port of the first node; the others follow.
+    pub peer_port: u16,
+    /// API's port of the first node; the others follow.
+    pub api_port: u16,
+    /// Processes that were started last.
+    pub pids: Vec<u32>,
+}
+
+/// Why a devnet cannot be made or found.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeystoreError),
+    /// There is none.
+    #[error("{} holds no devnet; `dynemix devnet up` makes one", .0.display())]
+    Missing(PathBuf),
+    /// The file cannot be read.
+    #[error("{} is no devnet of this program; remove it with `dynemix devnet reset`", .0.display())]
+    Form(PathBuf),
+    /// No ports are free.
+    #[error("no {0} free ports in a row between {PORT_FIRST} and 60000")]
+    Ports(u32),
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
+    let path = path.to_owned();
+    move |source| LayoutError::Io { path, source }
+}
+
+/// 32 bytes that everyone can compute.
+pub fn secret(purpose: &str, number: u64) -> [u8; 32] {
+    *blake3::Hasher::new_derive_key("dynemix devnet secret v1")
+        .update(purpose.as_bytes())
+        .update(&number.to_le_bytes())
+        .finalize()
+        .as_bytes()
+}
+
+/// The secret of a user.
+pub fn user_secret(name: &str) -> [u8; 32] {
+    secret(name, 0)
+}
+
+fn free_ports(count: u32, from: u16) -> Option<u16> {
+    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    (from..60_000 - count as u16).step_by(50).find(|&first| (first..first + count as u16).all(free))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), LayoutError> {
+    fs::write(path, text).map_err(failed(path))
+}
+
+impl Devnet {
+    /// Makes the files of a devnet that begins at `start_ms`.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses, or no free ports.
+    pub fn create(directory: &Path, shape: DevnetShape, start_ms: u64) -> Result<Devnet, LayoutError> {
+        let peer_port = free_ports(shape.nodes, PORT_FIRST).ok_or(LayoutError::Ports(shape.nodes))?;
+        let api_port = free_ports(shape.nodes, peer_port + shape.nodes as u16 + 50).ok_or(LayoutError::Ports(shape.nodes))?;
+        let devnet = Devnet { format: 1, shape, start_ms, peer_port, api_port, pids: Vec::new() };
+        fs::create_dir_all(directory).map_err(failed(directory))?;
+        write(&directory.join("genesis.toml"), &devnet.genesis().text())?;
+        for node in 0..devnet.shape.nodes {
+            let at = devnet.node_directory(directory, node);
+            fs::create_dir_all(at.join("keys")).map_err(failed(&at))?;
+            let secrets = [secret("vote", node.into()), secret("transport", node.into())].concat();
+            let public = digits(&public_key(&secret("transport", node.into())));
+            keystore::create(&at.join("keys/minting.json"), SecretKind::Minting, &public, &secrets, PASSPHRASE, Cost::DEVNET)?;
+            write(&at.join("node.toml"), &toml::to_string(&devnet.config(node)).expect("plain fields"))?;
+        }
+        devnet.save(directory)?;
+        Ok(devnet)
+    }
+
+    /// Writes what changes: the processes.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn save(&self, directory: &Path) -> Result<(), LayoutError> {
+        write(&directory.join("devnet.json"), &serde_json::to_string_pretty(self).expect("plain fields"))
+    }
+
+    /// Reads a devnet.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn read(directory: &Path) -> Result<Devnet, LayoutError> {
+        let path = directory.join("devnet.json");
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LayoutError::Missing(directory.to_owned())),
+            text => text.map_err(failed(&path))?,
+        };
+        serde_json::from_str(&text).ok().filter(|devnet: &Devnet| devnet.format == 1).ok_or(LayoutError::Form(directory.to_owned()))
+    }
+
+    /// Where a node's files are.
+    pub fn node_directory(&self, directory: &Path, node: u32) -> PathBuf {
+        directory.join(format!("node{node:02}"))
+    }
+
+    /// Where a node keeps its data.
+    pub fn data_directory(&self, directory: &Path, node: u32) -> PathBuf {
+        self.node_directory(directory, node).join("data")
+    }
+
+    fn peer_address(&self, node: u32) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.peer_port + node as u16).into()
+    }
+
+    /// Where a node's API listens.
+    pub fn api_address(&self, node: u32) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.api_port + node as u16).into()
+    }
+
+    /// How a node is called.
+    pub fn target(&self, node: u32) -> Target {
+        Target { key: public_key(&secret("transport", node.into())), address: self.peer_address(node) }
+    }
+
+    /// What both sides of a handshake agree on.
+    pub fn prologue(&self) -> Vec<u8> {
+        let genesis = self.genesis().genesis().expect("made by this program");
+        prologue(&genesis.chain.genesis_hash)
+    }
+
+    /// The genesis file.
+    pub fn genesis(&self) -> GenesisFile {
+        let DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, .. } = self.shape;
+        let consensus = ConsensusParameters {
+            seats: nodes,
+            shards_max: shards,
+            quilt_from_height: if quilt { 0 } else { u64::MAX },
+            // Room for as many new accounts as there are, and some.
+            accounts_max: 2 * (load_accounts + u64::from(nodes)) + 100_000,
+            ..ConsensusParameters::default()
+        };
+        let minter = |node: u32| {
+            let (vote_key, possession) = BlsSigning::key_and_possession(&secret("vote", node.into()));
+            MinterEntry {
+                name: format!("minter{node}"),
+                account: digits(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes()),
+                balance: USER_BALANCE,
+                stake: STAKE,
+                vote_key: digits(&vote_key),
+                possession: digits(&possession),
+                transport_key: digits(&public_key(&secret("transport", node.into()))),
+                address: Some(self.peer_address(node)),
+            }
+        };
+        let user = |name: &&str| {
+            let key = digits(SigningKey::from_bytes(&user_secret(name)).verifying_key().as_bytes());
+            AccountEntry { key, balance: USER_BALANCE }
+        };
+        GenesisFile {
+            format: GENESIS_VERSION,
+            parameters: ChainParameters { start_ms: self.start_ms, slot_ms, consensus, ..ChainParameters::default() },
+            minters: (0..nodes).map(minter).collect(),
+            accounts: USERS.iter().map(user).collect(),
+            load_accounts: (load_accounts > 0).then_some(LoadAccounts { seed: LOAD_SEED, count: load_accounts, balance: LOAD_BALANCE }),
+        }
+    }
+
+    fn config(&self, node: u32) -> Config {
+        let mut config = Config { genesis: "../genesis.toml".into(), data: "data".into(), ..Config::default() };
+        config.network.listen = self.peer_address(node).to_string();
+        config.network.public = config.network.listen.clone();
+        config.network.link.clone_from(&self.shape.link);
+        config.minting.enabled = true;
+        config.minting.account = digits(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
+        config.clock.source = "system".into();
+        config.api.listen = self.api_address(node).to_string();
+        // A devnet that is forgotten must not fill the disk.
+        config.storage.limit_bytes = (512 << 20) + 400 * (self.shape.load_accounts + 100_000);
+        config.storage.segment_bytes = 16 << 20;
+        config.storage.checkpoint_bytes = 64 << 20;
+        config.storage.window_blocks = 2_048;
+        config.storage.watermark_bytes = 256 << 20;
+        config.storage.key_cache_keys = (self.shape.load_accounts as usize).clamp(1 << 12, 1 << 18);
+        config.log.file_bytes = 4 << 20;
+        config.log.files = 2;
+        config
+    }
+}

@@ -1,0 +1,163 @@
+//! The load: transactions signed before, offered at a fixed rate whatever the network does, and followed to their end.
+//!
+//! Latency counts from when a transaction was due, not from when it was sent: a network that stalls is not flattered.
+
+use super::layout::Devnet;
+use crate::daemon::wire::{CELLS, CELLS_MAX, FRAME_OUTCOME, Outcome, cells_frame, hello, prologue, put_cell, read_hello};
+use dynemix_bench::workload::{Workload, WorkloadSpec};
+use dynemix_engine::cell::Cell;
+use dynemix_engine::chain::Chain;
+use dynemix_engine::consensus::signing::Sig;
+use dynemix_engine::hash::Hash;
+use dynemix_net::mesh::{Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerId, To, TransportKey};
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Transactions in a frame: what one node gets at a time.
+const FRAME_CELLS: usize = 100;
+const _: () = assert!(FRAME_CELLS <= CELLS_MAX);
+
+/// A guest of every node.
+struct GuestDoor {
+    chain: Hash,
+}
+
+impl Doorkeeper for GuestDoor {
+    fn hello(&self, handshake_hash: &[u8; 32]) -> Vec<u8> {
+        hello(&self.chain, handshake_hash, None::<(u32, fn(&Hash) -> Sig)>)
+    }
+
+    fn admit(&self, hello: &[u8], _: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String> {
+        // Who a node is, its static key has shown: it is the one that was called.
+        read_hello(&self.chain, handshake_hash, hello, |_, _, _| true)
+    }
+}
+
+enum Heard {
+    Opened(PeerId, TransportKey),
+    Outcome(PeerId, Outcome, Instant),
+}
+
+/// A connection to every node of a devnet.
+pub struct LoadClient {
+    mesh: MeshHandle,
+    thread: Option<JoinHandle<io::Result<()>>>,
+    heard: Receiver<Heard>,
+    peers: Vec<PeerId>,
+    /// What each connection was sent: by its ordinals, the numbers of transactions.
+    sent: HashMap<PeerId, Vec<u32>>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Its number.
+    pub number: u32,
+    /// 0 when it is final.
+    pub refusal: u8,
+    /// Height of its block.
+    pub height: u64,
+    /// The block's slot.
+    pub slot: u64,
+    /// Its shard.
+    pub shard: u16,
+    /// When this client heard of it.
+    pub at: Instant,
+}
+
+impl LoadClient {
+    /// Connects to these nodes.
+    ///
+    /// # Errors
+    /// When the system refuses, or a node does not let us in for ten seconds.
+    pub fn connect(devnet: &Devnet, chain: &Chain, nodes: &[u32]) -> io::Result<LoadClient> {
+        let mut secret = [0; 32];
+        getrandom::fill(&mut secret).map_err(io::Error::other)?;
+        let limits = MeshLimits { outgoing_max: [1 << 20, 1 << 20, 1 << 20, 256 << 20], ..MeshLimits::default() };
+        let options = MeshOptions { listen: None, prologue: prologue(&chain.genesis_hash), secret, limits, link: LinkShape::default() };
+        let (mesh, handle) = Mesh::new(options, GuestDoor { chain: chain.genesis_hash })?;
+        let (tell, heard) = channel();
+        let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
+            mesh.run(|event| {
+                let heard = match event {
+                    Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
+                    Event::Frame(peer, _, body) => match body.split_first() {
+                        Some((&FRAME_OUTCOME, bytes)) => match Outcome::read(bytes) {
+                            Some(outcome) => Heard::Outcome(peer.id, outcome, Instant::now()),
+                            None => return,
+                        },
+                        _ => return,
+                    },
+                    _ => return,
+                };
+                // Whoever waited for it has gone.
+                let _ = tell.send(heard);
+            })
+        })?;
+        let targets: Vec<_> = nodes.iter().map(|&node| devnet.target(node)).collect();
+        handle.set_targets(targets.clone());
+        let mut client = LoadClient { mesh: handle, thread: Some(thread), heard, peers: Vec::new(), sent: HashMap::new() };
+        let end = Instant::now() + Duration::from_secs(10);
+        let mut open: BTreeMap<TransportKey, PeerId> = BTreeMap::new();
+        while open.len() < targets.len() {
+            let wait = end.saturating_duration_since(Instant::now());
+            match client.heard.recv_timeout(wait) {
+                Ok(Heard::Opened(peer, key)) => drop(open.insert(key, peer)),
+                Ok(Heard::Outcome(..)) => {}
+                Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "a node did not let the load in for ten seconds")),
+            }
+        }
+        client.peers = targets.iter().map(|target| open[&target.key]).collect();
+        Ok(client)
+    }
+
+    /// Sends transactions, numbered from `first` on, to the nodes by turns.
+    pub fn send(&mut self, cells: &[Cell], first: u32, turn: &mut usize) {
+        let mut numbers = first..;
+        let mut frames = Vec::new();
+        for cells in cells.chunks(FRAME_CELLS) {
+            let peer = self.peers[*turn % self.peers.len()];
+            *turn += 1;
+            let sent = self.sent.entry(peer).or_default();
+            let mut frame = cells_frame(false, sent.len() as u64);
+            for (cell, number) in cells.iter().zip(&mut numbers) {
+                put_cell(&mut frame, bytemuck::bytes_of(cell), &[]);
+                sent.push(number);
+            }
+            frames.push((To::Peer(peer), CELLS, frame.into()));
+        }
+        self.mesh.send_all(frames);
+    }
+
+    /// What has ended since it was asked last.
+    pub fn ended(&mut self) -> Vec<Ended> {
+        let mut out = Vec::new();
+        while let Ok(heard) = self.heard.try_recv() {
+            let Heard::Outcome(peer, Outcome { refusal, height, slot, shard, ordinals }, at) = heard else { continue };
+            let Some(sent) = self.sent.get(&peer) else { continue };
+            let numbers = ordinals.iter().filter_map(|&ordinal| sent.get(usize::try_from(ordinal).ok()?).copied());
+            out.extend(numbers.map(|number| Ended { number, refusal, height, slot, shard, at }));
+        }
+        out
+    }
+}
+
+impl Drop for LoadClient {
+    fn drop(&mut self) {
+        self.mesh.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Signs a load for a devnet: distinct senders in turn, recipients by Zipf, 1 % new keys.
+pub fn sign(devnet: &Devnet, chain: &Chain, transactions: u64, expires_slot: u64, progress: impl Fn(u64) + Sync) -> Workload {
+    let genesis = devnet.genesis();
+    let load = genesis.load_accounts.expect("a devnet with a load has accounts for it");
+    let spec = WorkloadSpec { seed: load.seed, accounts: load.count, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot };
+    Workload::new(&spec, &chain.transaction_prefix, transactions, progress)
+}

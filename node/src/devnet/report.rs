@@ -1,0 +1,207 @@
+//! What a devnet's run came to, and whether that is good.
+
+use dynemix_bench::report::{bytes, facts, grouped};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Percentiles of a latency, milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Percentiles {
+    /// Half are below.
+    pub p50: f64,
+    /// Nine of ten.
+    pub p90: f64,
+    /// 99 of a hundred.
+    pub p99: f64,
+    /// The slowest.
+    pub max: f64,
+}
+
+impl Percentiles {
+    /// Of a histogram of milliseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Percentiles {
+        let at = |quantile: f64| histogram.value_at_quantile(quantile) as f64;
+        Percentiles { p50: at(0.5), p90: at(0.9), p99: at(0.99), max: histogram.max() as f64 }
+    }
+}
+
+/// Time from when a transaction was due to its finality checkpoints.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct FinalityMs {
+    /// Until its shard-block was certified.
+    pub shard: Percentiles,
+    /// Until its master-block was final and whoever sent it was told.
+    pub master: Percentiles,
+}
+
+/// A slot of the live table.
+#[derive(Clone, Debug, Serialize)]
+pub struct SlotRow {
+    /// The slot.
+    pub slot: u64,
+    /// What became final in it: the height; none if the slot was lost.
+    pub height: Option<u64>,
+    /// Its shard-blocks.
+    pub shards: usize,
+    /// Transactions and records in them.
+    pub transactions: u64,
+    /// Transactions offered in the slot.
+    pub offered: u64,
+    /// The load's transactions that became final in the slot.
+    pub final_transactions: u64,
+    /// Milliseconds into the slot until half of the nodes had the block.
+    pub final_after_ms: u64,
+    /// Median latency to the shard's certificate, of what became final.
+    pub shard_ms: f64,
+    /// Median latency to finality.
+    pub master_ms: f64,
+    /// Bytes that a node sent, on average.
+    pub sent_per_node: u64,
+    /// Share of the processors that all nodes used.
+    pub cpu_share: f64,
+}
+
+/// The whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct DevnetReport {
+    /// Node processes.
+    pub nodes: u32,
+    /// Shards.
+    pub shards: u32,
+    /// Milliseconds of a slot.
+    pub slot_ms: u64,
+    /// quilt or blockchain.
+    pub mode: String,
+    /// The line.
+    pub link: String,
+    /// Slots with a final block, of those watched.
+    pub slots_final: u64,
+    /// Slots without.
+    pub slots_lost: u64,
+    /// Transactions offered a second.
+    pub tps_offered: f64,
+    /// Final a second, over the slots that the load was offered in.
+    pub tps_final: f64,
+    /// Transactions offered.
+    pub offered: u64,
+    /// Of them final.
+    pub final_transactions: u64,
+    /// Of them refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Share of the offered that is in a block of its own slot or the next, and final.
+    pub included_next_slot_share: f64,
+    /// Latencies.
+    pub finality_ms: FinalityMs,
+    /// Bytes that a node sent for a final transaction, on average.
+    pub bytes_per_tx_sent: f64,
+    /// Bytes that a node received.
+    pub bytes_per_tx_received: f64,
+    /// Processor time of each node, seconds.
+    pub cpu_s: Vec<f64>,
+    /// Resident memory of each node, bytes.
+    pub rss_bytes: Vec<u64>,
+    /// Whether all nodes came to one state.
+    pub state_roots_equal: bool,
+    /// The height that was compared.
+    pub compared_height: u64,
+    /// Whether no unit was made or lost.
+    pub supply_conserved: bool,
+    /// Nodes that were killed and started again.
+    pub kills: u64,
+    /// Of them: those that minted again before the end.
+    pub minted_again: u64,
+    /// How late the load itself was at most, milliseconds: a generator that cannot keep up measures itself.
+    pub generator_late_ms: u64,
+    /// Slot by slot.
+    pub slots: Vec<SlotRow>,
+    /// Why the run is not good; empty if it is.
+    pub failures: Vec<String>,
+}
+
+/// The head of the live table.
+pub fn live_head() -> String {
+    format!(
+        "{:>8} {:>7} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>6}",
+        "slot", "height", "shards", "offered/s", "final/s", "after ms", "shard ms", "master ms", "sent/node", "CPU"
+    )
+}
+
+/// A line of it.
+pub fn live_row(row: &SlotRow, slot_ms: u64) -> String {
+    let rate = |count: u64| grouped(count * 1_000 / slot_ms.max(1));
+    let height = row.height.map_or("LOST".to_owned(), |height| height.to_string());
+    let ms = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".to_owned() };
+    format!(
+        "{:>8} {:>7} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>5.0}%",
+        row.slot,
+        height,
+        row.shards,
+        rate(row.offered),
+        rate(row.final_transactions),
+        row.final_after_ms,
+        ms(row.shard_ms),
+        ms(row.master_ms),
+        bytes(row.sent_per_node),
+        row.cpu_share * 100.0
+    )
+}
+
+impl DevnetReport {
+    /// For people.
+    pub fn text(&self) -> String {
+        let spread = |percentiles: &Percentiles| {
+            format!("p50 {:.0}, p90 {:.0}, p99 {:.0}, max {:.0} ms", percentiles.p50, percentiles.p90, percentiles.p99, percentiles.max)
+        };
+        let cpu: f64 = self.cpu_s.iter().sum();
+        let most = self.rss_bytes.iter().max().copied().unwrap_or(0);
+        let mut rows = vec![
+            (
+                "network",
+                format!(
+                    "{} nodes, {} shards, {} mode, {} ms slots{}",
+                    self.nodes,
+                    self.shards,
+                    self.mode,
+                    grouped(self.slot_ms),
+                    if self.link.is_empty() { String::new() } else { format!(", {}", self.link) }
+                ),
+            ),
+            ("slots", format!("{} final, {} lost", self.slots_final, self.slots_lost)),
+        ];
+        if self.offered > 0 {
+            rows.extend([
+                ("offered", format!("{} transactions, {:.0} a second", grouped(self.offered), self.tps_offered)),
+                (
+                    "final",
+                    format!(
+                        "{} transactions, {:.0} a second; {:.3} % in their slot or the next",
+                        grouped(self.final_transactions),
+                        self.tps_final,
+                        self.included_next_slot_share * 100.0
+                    ),
+                ),
+                ("to the shard's certificate", spread(&self.finality_ms.shard)),
+                ("to finality", spread(&self.finality_ms.master)),
+                (
+                    "traffic a node and transaction",
+                    format!("sent {:.0}, received {:.0} bytes", self.bytes_per_tx_sent, self.bytes_per_tx_received),
+                ),
+            ]);
+        }
+        if self.kills > 0 {
+            rows.push(("killed and restarted", format!("{} times, {} of them minted again", self.kills, self.minted_again)));
+        }
+        rows.extend([
+            ("processor time", format!("{cpu:.1} s of all nodes")),
+            ("memory", format!("{} in the largest node", bytes(most))),
+            ("state roots", format!("{} at height {}", if self.state_roots_equal { "equal" } else { "DIFFERENT" }, self.compared_height)),
+            ("supply", if self.supply_conserved { "conserved".to_owned() } else { "NOT CONSERVED".to_owned() }),
+            ("verdict", if self.failures.is_empty() { "good".to_owned() } else { self.failures.join("; ") }),
+        ]);
+        for (reason, count) in &self.refused {
+            rows.insert(rows.len() - 1, ("refused", format!("{} {reason}", grouped(*count))));
+        }
+        facts(&rows)
+    }
+}

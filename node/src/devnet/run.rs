@@ -1,0 +1,535 @@
+//! A devnet from its first process to its verdict.
+
+use super::layout::{Devnet, DevnetShape, LayoutError};
+use super::load::{Ended, LoadClient, sign};
+use super::processes::{ProcessError, Processes};
+use super::report::{DevnetReport, FinalityMs, Percentiles, SlotRow};
+use crate::daemon::clock::unix_ms;
+use crate::daemon::status::StatusShown;
+use crate::genesis::GenesisFileError;
+use dynemix_bench::machine;
+use dynemix_bench::workload::Workload;
+use dynemix_engine::refusal::Refusal;
+use hdrhistogram::Histogram;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the load looks at the clock.
+const TICK: Duration = Duration::from_millis(10);
+/// Slots after the load in which the rest may become final.
+const TAIL_SLOTS: u64 = 3;
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The network.
+    pub shape: DevnetShape,
+    /// Transactions offered a second; none: only slots are watched.
+    pub tps: Option<u64>,
+    /// Milliseconds that are watched; none: until told to stop.
+    pub duration_ms: Option<u64>,
+    /// Every so many slots a node is killed and started again.
+    pub kill_every: Option<u64>,
+}
+
+/// Why a run ended without a verdict.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Files.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// Genesis.
+    #[error(transparent)]
+    Genesis(#[from] GenesisFileError),
+    /// A node.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The system.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// No block became final.
+    #[error("nothing became final in {0} slots; the logs are in {1}")]
+    NoStart(u64, PathBuf),
+    /// Another devnet is in the directory.
+    #[error("{0} holds a devnet of another shape; `dynemix devnet reset` removes it")]
+    OtherShape(PathBuf),
+    /// A load on a chain that has been used.
+    #[error("a load needs a chain of its own: `dynemix devnet reset` first, or another --dir")]
+    Used,
+}
+
+/// Hears what happens.
+pub trait Watcher: Sync {
+    /// A sentence about what is being done.
+    fn say(&self, what: &str);
+    /// So many transactions of all are signed.
+    fn signed(&self, done: u64, of: u64);
+    /// The nodes are up.
+    fn up(&self, devnet: &Devnet);
+    /// A slot is over.
+    fn slot(&self, row: &SlotRow);
+}
+
+/// Makes or opens the devnet of a directory, and runs it.
+///
+/// # Errors
+/// When it cannot be started; a bad verdict is no error.
+pub fn run(
+    directory: &Path,
+    options: &RunOptions,
+    program: Option<&Path>,
+    stop: &AtomicBool,
+    watcher: &dyn Watcher,
+) -> Result<DevnetReport, RunError> {
+    let slot_ms = options.shape.slot_ms;
+    let duration_slots = options.duration_ms.map(|duration| duration.div_ceil(slot_ms));
+    let transactions = options.tps.zip(duration_slots).map_or(0, |(tps, slots)| tps * slots * slot_ms / 1_000);
+    let exists = directory.join("devnet.json").exists();
+    let devnet = if exists {
+        let devnet = Devnet::read(directory)?;
+        if devnet.shape != options.shape {
+            return Err(RunError::OtherShape(directory.to_owned()));
+        }
+        if transactions > 0 {
+            return Err(RunError::Used);
+        }
+        devnet
+    } else {
+        // Signing and starting take their time; the chain begins after that.
+        let ahead_ms = 1_500 + transactions / 40 + 120 * u64::from(options.shape.nodes) + options.shape.load_accounts / 200;
+        Devnet::create(directory, options.shape.clone(), unix_ms() + ahead_ms)?
+    };
+    let chain = devnet.genesis().genesis()?.chain;
+    let workload = (transactions > 0).then(|| {
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let expires = duration_slots.unwrap_or(0) + 400;
+        sign(&devnet, &chain, transactions, expires.min(chain.parameters.expires_window_slots), |count| {
+            watcher.signed(done.fetch_add(count, Ordering::Relaxed) + count, transactions);
+        })
+    });
+    let mut processes = Processes::new(directory, devnet)?;
+    if let Some(program) = program {
+        processes = processes.with_program(program);
+    }
+    watcher.say(&format!("starting {} nodes", options.shape.nodes));
+    processes.start_all()?;
+    watcher.up(processes.devnet());
+    let mut session = Session::new(processes, options, workload, stop, watcher);
+    session.wait_first_block(directory)?;
+    if session.workload.is_some() {
+        let nodes: Vec<u32> = (0..options.shape.nodes).collect();
+        session.client = Some(LoadClient::connect(session.processes.devnet(), &chain, &nodes)?);
+    }
+    session.watch(duration_slots)?;
+    Ok(session.finish())
+}
+
+/// A transaction of the load.
+#[derive(Clone, Copy)]
+struct Fate {
+    due_ms: u64,
+    ended: Option<(u64, u64, u16, u64)>,
+}
+
+struct Session<'a> {
+    processes: Processes,
+    options: &'a RunOptions,
+    workload: Option<Workload>,
+    client: Option<LoadClient>,
+    stop: &'a AtomicBool,
+    watcher: &'a dyn Watcher,
+    start_ms: u64,
+    slot_ms: u64,
+    first_slot: u64,
+    fates: Vec<Fate>,
+    refused: BTreeMap<String, u64>,
+    sent: usize,
+    turn: usize,
+    late_ms: u64,
+    /// By height: when nodes had it final, slot of its attempt, shard-blocks, transactions.
+    blocks: BTreeMap<u64, BlockSeen>,
+    /// By height and shard: when nodes had the certificate.
+    certified: HashMap<(u64, u32), Vec<u64>>,
+    before: (Vec<u64>, f64),
+    first_bytes: (u64, u64),
+    rows: Vec<SlotRow>,
+    statuses: Vec<Option<StatusShown>>,
+    failures: Vec<String>,
+    killed: Vec<(u32, Option<u64>)>,
+    kills: u64,
+    minted_again: u64,
+    /// Processor time of processes that were killed.
+    cpu_gone: Vec<f64>,
+}
+
+#[derive(Default, Clone)]
+struct BlockSeen {
+    attempt_slot: u64,
+    final_ms: Vec<u64>,
+    shards: usize,
+    transactions: u64,
+}
+
+impl<'a> Session<'a> {
+    fn new(
+        processes: Processes,
+        options: &'a RunOptions,
+        workload: Option<Workload>,
+        stop: &'a AtomicBool,
+        watcher: &'a dyn Watcher,
+    ) -> Session<'a> {
+        let nodes = options.shape.nodes as usize;
+        let start_ms = processes.devnet().start_ms;
+        Session {
+            processes,
+            options,
+            workload,
+            client: None,
+            stop,
+            watcher,
+            start_ms,
+            slot_ms: options.shape.slot_ms,
+            first_slot: 0,
+            fates: Vec::new(),
+            refused: BTreeMap::new(),
+            sent: 0,
+            turn: 0,
+            late_ms: 0,
+            blocks: BTreeMap::new(),
+            certified: HashMap::new(),
+            before: (vec![0; nodes], 0.0),
+            first_bytes: (0, 0),
+            rows: Vec::new(),
+            statuses: vec![None; nodes],
+            failures: Vec::new(),
+            killed: Vec::new(),
+            kills: 0,
+            minted_again: 0,
+            cpu_gone: vec![0.0; nodes],
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        unix_ms().saturating_sub(self.start_ms)
+    }
+
+    fn slot(&self) -> u64 {
+        self.now_ms() / self.slot_ms
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the first block after the start: from the slot after it on slots are counted.
+    fn wait_first_block(&mut self, directory: &Path) -> Result<(), RunError> {
+        self.watcher.say("waiting for the first block");
+        let height = self.processes.status(0, 0).map_or(0, |status| status.height);
+        let patience = self.slot() + 8;
+        while !self.stopped() {
+            if let Ok(status) = self.processes.status(0, 0)
+                && status.height > height
+            {
+                break;
+            }
+            if self.slot() > patience && self.now_ms() > 0 {
+                return Err(RunError::NoStart(8, directory.to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.first_slot = self.slot() + 1;
+        Ok(())
+    }
+
+    fn watch(&mut self, slots: Option<u64>) -> Result<(), RunError> {
+        let begins = self.first_slot * self.slot_ms;
+        while self.now_ms() + 30 < begins && !self.stopped() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.poll();
+        self.first_bytes = self.bytes();
+        self.before = (self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect(), self.cpu());
+        let load_slots = slots.unwrap_or(u64::MAX);
+        let end_slot = self.first_slot.saturating_add(load_slots).saturating_add(if self.workload.is_some() { TAIL_SLOTS } else { 0 });
+        let mut next_row = self.first_slot;
+        loop {
+            let tick = Instant::now();
+            self.offer(begins);
+            self.hear();
+            let now = self.now_ms();
+            // A slot's row is printed a little after its end.
+            if now >= (next_row + 1) * self.slot_ms + self.slot_ms / 20 {
+                self.poll();
+                self.row(next_row);
+                next_row += 1;
+                self.trouble(next_row);
+                let all = self.workload.as_ref().is_some_and(|workload| self.sent == workload.cells.len());
+                let ended = all && self.fates.iter().all(|fate| fate.ended.is_some());
+                if next_row >= end_slot || self.stopped() || (ended && next_row >= self.first_slot.saturating_add(load_slots)) {
+                    return Ok(());
+                }
+            }
+            if self.stopped() {
+                return Ok(());
+            }
+            std::thread::sleep(TICK.saturating_sub(tick.elapsed()));
+        }
+    }
+
+    /// Sends what is due.
+    fn offer(&mut self, begins_ms: u64) {
+        let (Some(workload), Some(client), Some(tps)) = (&self.workload, &mut self.client, self.options.tps) else { return };
+        let now = unix_ms().saturating_sub(self.start_ms);
+        let due = (now.saturating_sub(begins_ms) * tps / 1_000).min(workload.cells.len() as u64) as usize;
+        if due <= self.sent {
+            return;
+        }
+        let due_ms = |number: usize| begins_ms + number as u64 * 1_000 / tps;
+        self.late_ms = self.late_ms.max(now.saturating_sub(due_ms(self.sent)));
+        self.fates.extend((self.sent..due).map(|number| Fate { due_ms: due_ms(number), ended: None }));
+        client.send(&workload.cells[self.sent..due], self.sent as u32, &mut self.turn);
+        self.sent = due;
+    }
+
+    fn hear(&mut self) {
+        let Some(client) = &mut self.client else { return };
+        let ended = client.ended();
+        let now = (unix_ms().saturating_sub(self.start_ms), Instant::now());
+        for Ended { number, refusal, height, slot, shard, at } in ended {
+            let Some(fate) = self.fates.get_mut(number as usize) else { continue };
+            if refusal != 0 {
+                let name = Refusal::from_number(refusal).map_or("unknown", Refusal::name);
+                *self.refused.entry(name.to_owned()).or_insert(0) += 1;
+                continue;
+            }
+            let at_ms = now.0 - (now.1 - at).as_millis() as u64;
+            fate.ended.get_or_insert((height, slot, shard, at_ms));
+        }
+    }
+
+    /// Asks all nodes.
+    fn poll(&mut self) {
+        for node in 0..self.options.shape.nodes {
+            let Ok(status) = self.processes.status(node, 64) else { continue };
+            for block in &status.blocks {
+                let seen = self.blocks.entry(block.height).or_default();
+                seen.attempt_slot = block.attempt / 2;
+                seen.shards = block.shards.len();
+                seen.transactions = block.shards.iter().map(|shard| u64::from(shard.transactions)).sum();
+                if !self.statuses[node as usize]
+                    .as_ref()
+                    .is_some_and(|before| before.blocks.iter().any(|known| known.height == block.height))
+                {
+                    seen.final_ms.push(block.final_ms);
+                }
+            }
+            for certified in &status.certified {
+                let times = self.certified.entry((certified.height, certified.shard)).or_default();
+                if !times.contains(&certified.at_ms) {
+                    times.push(certified.at_ms);
+                }
+            }
+            self.statuses[node as usize] = Some(status);
+        }
+    }
+
+    fn bytes(&self) -> (u64, u64) {
+        self.statuses.iter().flatten().fold((0, 0), |sum, status| (sum.0 + status.bytes_sent, sum.1 + status.bytes_received))
+    }
+
+    fn cpu(&self) -> f64 {
+        let of = |(status, gone): (&Option<StatusShown>, &f64)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone;
+        self.statuses.iter().zip(&self.cpu_gone).map(of).sum()
+    }
+
+    fn certified_ms(&self, height: u64, shard: u32) -> Option<u64> {
+        let mut times = self.certified.get(&(height, shard))?.clone();
+        times.sort_unstable();
+        times.get(times.len() / 2).copied()
+    }
+
+    fn latencies(&self, of: impl Fn(&Fate) -> bool) -> (Histogram<u64>, Histogram<u64>) {
+        let new = || Histogram::<u64>::new(3).expect("three digits");
+        let (mut shard_ms, mut master_ms) = (new(), new());
+        let mut known: HashMap<(u64, u16), Option<u64>> = HashMap::new();
+        for fate in self.fates.iter().filter(|fate| of(fate)) {
+            let Some((height, _, shard, at)) = fate.ended else { continue };
+            master_ms.saturating_record(at.saturating_sub(fate.due_ms));
+            let certified = *known.entry((height, shard)).or_insert_with(|| self.certified_ms(height, shard.into()));
+            if let Some(certified) = certified {
+                shard_ms.saturating_record(certified.saturating_sub(fate.due_ms));
+            }
+        }
+        (shard_ms, master_ms)
+    }
+
+    fn row(&mut self, slot: u64) {
+        let found = self.blocks.iter().find(|(_, seen)| seen.attempt_slot == slot).map(|(&height, seen)| (height, seen.clone()));
+        let of_slot = |ms: u64| ms / self.slot_ms == slot;
+        let offered = self.fates.iter().filter(|fate| of_slot(fate.due_ms)).count() as u64;
+        let ended = |fate: &Fate| fate.ended.is_some_and(|(_, _, _, at)| of_slot(at));
+        let (shard_ms, master_ms) = self.latencies(ended);
+        let final_after_ms = found.as_ref().map_or(0, |(_, seen)| {
+            let mut times = seen.final_ms.clone();
+            times.sort_unstable();
+            times.get(times.len() / 2).map_or(0, |ms| ms.saturating_sub(slot * self.slot_ms))
+        });
+        let sent: Vec<u64> = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect();
+        let sum: u64 = sent.iter().zip(&self.before.0).map(|(now, before)| now.saturating_sub(*before)).sum();
+        let cpu = self.cpu();
+        let row = SlotRow {
+            slot,
+            height: found.as_ref().map(|found| found.0),
+            shards: found.as_ref().map_or(0, |found| found.1.shards),
+            transactions: found.as_ref().map_or(0, |found| found.1.transactions),
+            offered,
+            final_transactions: master_ms.len(),
+            final_after_ms,
+            shard_ms: shard_ms.value_at_quantile(0.5) as f64,
+            master_ms: master_ms.value_at_quantile(0.5) as f64,
+            sent_per_node: sum / u64::from(self.options.shape.nodes),
+            cpu_share: (cpu - self.before.1) * 1e3 / self.slot_ms as f64 / machine::cores() as f64,
+        };
+        self.before = (sent, cpu);
+        self.watcher.slot(&row);
+        self.rows.push(row);
+    }
+
+    /// Kills a node now and then, and starts it again a moment later.
+    fn trouble(&mut self, slot: u64) {
+        for (node, duties) in std::mem::take(&mut self.killed) {
+            let status = self.statuses[node as usize].as_ref();
+            match duties {
+                None => {
+                    if let Err(error) = self.processes.start(node, &[]) {
+                        self.failures.push(error.to_string());
+                    }
+                    self.killed.push((node, Some(slot)));
+                }
+                Some(since) if status.is_some_and(|status| status.duties > 0 && self.processes.runs(node)) && slot > since => {
+                    self.minted_again += 1
+                }
+                Some(since) => self.killed.push((node, Some(since))),
+            }
+        }
+        let Some(every) = self.options.kill_every else { return };
+        let passed = slot - self.first_slot;
+        // The last ones need slots to come back in.
+        let rest = self.options.duration_ms.map_or(u64::MAX, |duration| (duration / self.slot_ms).saturating_sub(passed));
+        if passed > 0 && passed.is_multiple_of(every) && rest >= every {
+            let node = (self.kills % u64::from(self.options.shape.nodes)) as u32;
+            self.cpu_gone[node as usize] += self.statuses[node as usize].as_ref().map_or(0.0, |status| status.cpu_s);
+            self.statuses[node as usize] = None;
+            self.processes.kill(node);
+            self.kills += 1;
+            self.killed.push((node, None));
+        }
+    }
+
+    fn finish(mut self) -> DevnetReport {
+        self.hear();
+        self.poll();
+        for node in 0..self.options.shape.nodes {
+            if !self.processes.runs(node) && !self.killed.iter().any(|killed| killed.0 == node && killed.1.is_none()) {
+                self.failures.push(format!("node {node} ended by itself"));
+            }
+        }
+        let (state_roots_equal, compared_height) = self.compare_roots();
+        let audits: Vec<_> = (0..self.options.shape.nodes).filter_map(|node| self.processes.audit(node).ok()).collect();
+        let supply_conserved = !audits.is_empty() && audits.iter().all(|audit| audit.conserved);
+        let slots_lost = self.rows.iter().filter(|row| row.height.is_none()).count() as u64;
+        let slots_final = self.rows.len() as u64 - slots_lost;
+        let offered = self.fates.len() as u64;
+        let finals = self.fates.iter().filter(|fate| fate.ended.is_some()).count() as u64;
+        let in_next = |fate: &&Fate| {
+            fate.ended.is_some_and(|(_, slot, _, at)| {
+                let due = fate.due_ms / self.slot_ms;
+                slot <= due + 1 && at / self.slot_ms <= due + 1
+            })
+        };
+        let included = self.fates.iter().filter(in_next).count() as f64 / offered.max(1) as f64;
+        let (shard_ms, master_ms) = self.latencies(|_| true);
+        let seconds = offered as f64 / self.options.tps.unwrap_or(1).max(1) as f64;
+        let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.3)).max().unwrap_or(0);
+        let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
+        let span = (last_final.saturating_sub(first_due) as f64 / 1e3).max(seconds);
+        let bytes = self.bytes();
+        let per_tx = |now: u64, first: u64| now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes);
+        let mut failures = std::mem::take(&mut self.failures);
+        if slots_lost > 0 {
+            failures.push(format!("{slots_lost} slots lost"));
+        }
+        if !state_roots_equal {
+            failures.push("state roots differ".into());
+        }
+        if !supply_conserved {
+            failures.push("supply is not conserved".into());
+        }
+        if slots_final == 0 {
+            failures.push("no slot was watched to its end".into());
+        }
+        let cpu_s = self
+            .statuses
+            .iter()
+            .zip(&self.cpu_gone)
+            .map(|(status, gone)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone)
+            .collect();
+        let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes)).collect();
+        let report = DevnetReport {
+            nodes: self.options.shape.nodes,
+            shards: self.options.shape.shards,
+            slot_ms: self.slot_ms,
+            mode: if self.options.shape.quilt { "quilt" } else { "blockchain" }.into(),
+            link: self.options.shape.link.clone(),
+            slots_final,
+            slots_lost,
+            tps_offered: offered as f64 / seconds.max(1e-9) * f64::from(u8::from(offered > 0)),
+            tps_final: if offered > 0 { finals as f64 / span } else { 0.0 },
+            offered,
+            final_transactions: finals,
+            refused: self.refused.clone(),
+            included_next_slot_share: if offered > 0 { included } else { 1.0 },
+            finality_ms: FinalityMs { shard: Percentiles::of(&shard_ms), master: Percentiles::of(&master_ms) },
+            bytes_per_tx_sent: per_tx(bytes.0, self.first_bytes.0),
+            bytes_per_tx_received: per_tx(bytes.1, self.first_bytes.1),
+            cpu_s,
+            rss_bytes,
+            state_roots_equal,
+            compared_height,
+            supply_conserved,
+            kills: self.kills,
+            minted_again: self.minted_again,
+            generator_late_ms: self.late_ms,
+            slots: self.rows.clone(),
+            failures,
+        };
+        self.client = None;
+        self.watcher.say("stopping the nodes");
+        let stuck = self.processes.stop_all();
+        let mut report = report;
+        if stuck > 0 {
+            report.failures.push(format!("{stuck} nodes did not stop in order"));
+        }
+        report
+    }
+
+    /// Compares all nodes at the newest height that every one of them has.
+    fn compare_roots(&mut self) -> (bool, u64) {
+        let end = Instant::now() + Duration::from_millis(2 * self.slot_ms + 2_000);
+        loop {
+            self.poll();
+            let running: Vec<&StatusShown> = self.statuses.iter().flatten().collect();
+            let height = running.iter().map(|status| status.height).min().unwrap_or(0);
+            let roots: Vec<_> = running.iter().filter_map(|status| status.blocks.iter().find(|block| block.height == height)).collect();
+            let all = roots.len() == self.options.shape.nodes as usize;
+            if all || Instant::now() > end {
+                let equal = roots.windows(2).all(|pair| (&pair[0].hash, &pair[0].state_root) == (&pair[1].hash, &pair[1].state_root));
+                return (all && equal, height);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
