@@ -225,7 +225,7 @@ pub struct Node {
     mesh: JoinHandle<io::Result<()>>,
     writer: JoinHandle<Result<(), WriterError>>,
     replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
-    prepare: Vec<JoinHandle<()>>,
+    prepare: Vec<(Sender<Raw>, JoinHandle<()>)>,
 }
 
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, NodeStartError> {
@@ -381,6 +381,7 @@ impl Node {
             candidate,
             transport_key,
         };
+        let tell = [cells.clone(), rounds.clone()];
         let sorter = Sorter { inbox: inbox.clone(), cells, rounds, mesh: mesh_handle };
         let halt = |what: &'static str, status: Arc<Status>| {
             move |error: &dyn std::fmt::Display| {
@@ -391,8 +392,11 @@ impl Node {
         let (writer_halts, replica_halts) = (halt("the writer", status.clone()), halt("the replica", status));
         let writer = spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?;
         let replica_thread = spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?;
-        let prepare =
-            vec![spawn("prepare.cells", move || of_cells.run(&cells_in))?, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?];
+        let [tell_cells, tell_rounds] = tell;
+        let prepare = vec![
+            (tell_cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
+            (tell_rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
+        ];
         let duty = spawn("duty", move || duty.run())?;
         let mesh = spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?;
         Ok(Node { view, inbox, address, duty, mesh, writer, replica: (replica_handle, replica_thread), prepare })
@@ -423,8 +427,11 @@ impl Node {
         let duty = duty.join();
         view.mesh.stop();
         let mesh = mesh.join();
-        drop(view);
-        prepare.into_iter().for_each(|thread| drop(thread.join()));
+        for (tell, thread) in prepare {
+            // Others may still hold what leads to these threads: they are told.
+            let _ = tell.send(Raw::Stop);
+            let _ = thread.join();
+        }
         let writer = writer.join();
         drop(replica.0);
         let replica = replica.1.join();

@@ -30,6 +30,8 @@ pub enum Raw {
     Own(Vec<Arc<Item>>),
     /// A peer wants a final block of a height that is not in memory any more.
     History(PeerInfo, u64),
+    /// The node ends.
+    Stop,
 }
 
 /// Transactions that are verified.
@@ -91,7 +93,7 @@ struct Pending {
 }
 
 impl Prepare {
-    /// Runs until nobody sends any more.
+    /// Runs until told to stop, or nobody sends any more.
     pub fn run(self, input: &Receiver<Raw>) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let mut verifier = Verifier::new(self.keys.clone());
@@ -128,6 +130,7 @@ impl Prepare {
                         waiting.push_back(Pending { from: None, relayed: false, items, refused: Vec::new(), body: None });
                     }
                     Raw::History(to, height) => self.history(to, height),
+                    Raw::Stop => return,
                 }
                 if count < BATCH_MAX {
                     next = input.try_recv().ok();

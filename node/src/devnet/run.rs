@@ -352,7 +352,8 @@ impl<'a> Session<'a> {
     }
 
     fn latencies(&self, of: impl Fn(&Fate) -> bool) -> (Histogram<u64>, Histogram<u64>) {
-        let new = || Histogram::<u64>::new(3).expect("three digits");
+        // Up to an hour, three digits.
+        let new = || Histogram::<u64>::new_with_bounds(1, 3_600_000, 3).expect("bounds in order");
         let (mut shard_ms, mut master_ms) = (new(), new());
         let mut known: HashMap<(u64, u16), Option<u64>> = HashMap::new();
         for fate in self.fates.iter().filter(|fate| of(fate)) {
