@@ -57,6 +57,36 @@ pub struct ConsensusParameters {
     pub stake_min: u64,
     /// Accounts that there may be.
     pub accounts_max: u64,
+    /// When in a slot each step is due.
+    pub sub_slots: SubSlots,
+}
+
+/// When in a slot each step is due, in parts of a thousand; see [`crate::consensus::schedule::Schedule`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "as in the schedule")]
+pub struct SubSlots {
+    pub sets: u32,
+    pub lists: u32,
+    pub decide: u32,
+    pub vote: u32,
+    pub have: u32,
+    pub try_0: u32,
+    pub propose: u32,
+    pub try_1: u32,
+}
+
+impl SubSlots {
+    /// The paper's proportions: for home lines of 10 Mbit/s and 300 ms, where what is exchanged takes its time.
+    pub const HOME: SubSlots = SubSlots { sets: 200, lists: 330, decide: 400, vote: 450, have: 620, try_0: 680, propose: 800, try_1: 860 };
+    /// For a network whose lines are fast, as within one computer: what takes time is the transactions' arrival.
+    pub const LOCAL: SubSlots = SubSlots { sets: 450, lists: 540, decide: 570, vote: 590, have: 700, try_0: 740, propose: 850, try_1: 900 };
+
+    /// The steps in their order.
+    pub fn steps(&self) -> [u32; 8] {
+        let SubSlots { sets, lists, decide, vote, have, try_0, propose, try_1 } = *self;
+        [sets, lists, decide, vote, have, try_0, propose, try_1]
+    }
 }
 
 /// W: heights after which what was received in quilt mode can be spent.
@@ -80,6 +110,7 @@ impl Default for ConsensusParameters {
             register_reserve: 10 * DYNE,
             stake_min: DYNE,
             accounts_max: 1 << 31,
+            sub_slots: SubSlots::HOME,
         }
     }
 }
@@ -133,6 +164,7 @@ impl Chain {
             register_reserve,
             stake_min,
             accounts_max,
+            sub_slots,
         } = consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
         for number in [start_ms, slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)] {
@@ -142,6 +174,9 @@ impl Chain {
             hasher.update(&number.to_le_bytes());
         }
         for number in [quilt_from_height, emission, register_reserve, stake_min, accounts_max] {
+            hasher.update(&number.to_le_bytes());
+        }
+        for number in sub_slots.steps() {
             hasher.update(&number.to_le_bytes());
         }
         for (key, balance) in accounts {

@@ -195,8 +195,8 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     let link = args.link.clone().unwrap_or_default();
     link.parse::<LinkShape>()?;
     let quilt = matches!(args.mode, ModeArg::Quilt);
-    // Each sender has its turn every third slot.
-    let load_accounts = tps.map_or(0, |tps| (3 * tps * slot_ms / 1_000).max(1_000));
+    // Each sender has its turn every other slot, and a little later.
+    let load_accounts = tps.map_or(0, |tps| (tps * slot_ms * 22 / 10_000).max(1_000));
     let shape = DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, link };
     let options = RunOptions { shape, tps, duration_ms: duration, kill_every };
     let temporary =

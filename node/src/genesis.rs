@@ -164,6 +164,10 @@ impl GenesisFile {
         if !(200..=3_600_000).contains(&parameters.slot_ms) {
             return wrong("slot_ms must be between 200 and 3600000");
         }
+        let steps = parameters.consensus.sub_slots.steps();
+        if !steps.is_sorted_by(|a, b| a < b) || steps[0] == 0 || steps[7] >= 1_000 {
+            return wrong("consensus.sub_slots must ascend between 0 and 1000");
+        }
         let (mut accounts, mut minters): (Vec<(Key, u64)>, _) = (Vec::new(), Vec::new());
         let mut names = BTreeSet::new();
         for (index, entry) in self.minters.iter().enumerate() {

@@ -9,6 +9,7 @@ use crate::options::{FaultSet, SimOptions, Troubles};
 use crate::plunder::Plundered;
 use crate::signing::{AnySigning, signing_of, vote_key};
 use crate::state::{Scale, Shared, SimExecution, Version, stake_of};
+use dynemix_engine::chain::ChainParameters;
 use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::quorum::shard_quorum;
@@ -161,7 +162,7 @@ impl<'a> World<'a> {
         let genesis = shared.genesis();
         let mut world = World {
             troubles: Troubles::draw(options),
-            schedule: Schedule::of_slot(options.slot_ms),
+            schedule: Schedule::of(&ChainParameters { slot_ms: options.slot_ms, ..ChainParameters::default() }),
             keys,
             nodes: Vec::new(),
             queue: BinaryHeap::new(),

@@ -1,5 +1,7 @@
 //! The table of sub-slots: when in a slot each step is due. Part of genesis.
 
+use crate::chain::ChainParameters;
+
 /// Milliseconds from a slot's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
@@ -24,20 +26,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The paper's proportions, for a slot of this length.
-    pub fn of_slot(slot_ms: u64) -> Schedule {
-        let part = |per_mille: u64| slot_ms * per_mille / 1_000;
-        Schedule {
-            slot_ms,
-            sets_ms: part(200),
-            lists_ms: part(330),
-            decide_ms: part(400),
-            vote_ms: part(450),
-            have_ms: part(620),
-            try_0_ms: part(680),
-            propose_ms: part(800),
-            try_1_ms: part(860),
-        }
+    /// The table of a chain.
+    pub fn of(parameters: &ChainParameters) -> Schedule {
+        let slot_ms = parameters.slot_ms;
+        let [sets_ms, lists_ms, decide_ms, vote_ms, have_ms, try_0_ms, propose_ms, try_1_ms] =
+            parameters.consensus.sub_slots.steps().map(|per_mille| slot_ms * u64::from(per_mille) / 1_000);
+        Schedule { slot_ms, sets_ms, lists_ms, decide_ms, vote_ms, have_ms, try_0_ms, propose_ms, try_1_ms }
     }
 
     /// The slot of a time.

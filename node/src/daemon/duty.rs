@@ -34,6 +34,11 @@ const GOSSIP: usize = 4;
 const LEARNED_MAX: usize = 256;
 /// With fewer peers than these, learned addresses are called.
 const PEERS_WANTED: u64 = 8;
+/// Transactions are told to minters until this part of a slot before sets are closed: what comes later would be in some
+/// sets and not in others, and sets that differ have to be exchanged.
+const TELLING: u64 = 20;
+/// A step that is nearer than this is waited for.
+const JUDGING: Duration = Duration::from_millis(10);
 /// Records that one peer may bring for a height.
 const RECORDS_OF_PEER: usize = 64;
 
@@ -149,7 +154,11 @@ impl<S: Signing> Duty<S> {
                 return;
             }
             let wait = self.clock.until(self.minter.wake_at_ms()).min(Duration::from_millis(100));
-            match self.inbox.take(wait) {
+            // While there is nothing to hear, what waits is judged.
+            let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
+            let entry = self.inbox.take(idle);
+            let entry = if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_record() { self.inbox.take(wait) } else { entry };
+            match entry {
                 None => {}
                 Some(Entry::Stop(at_once)) => {
                     if at_once {
@@ -243,16 +252,16 @@ impl<S: Signing> Duty<S> {
         };
         refused.into_iter().for_each(|(ordinal, refusal)| refuse(&self.status, ordinal, refusal));
         let mut admitted = 0;
-        for (ordinal, item) in good {
-            let outcome = match self.minter.execution.admit_transaction(&item) {
-                // The pool has it from another minter's users: this node's own user waits for it all the same.
-                Err(Refusal::Duplicate) if !relayed => Ok(()),
-                outcome => outcome,
+        for (ordinal, item, account) in good {
+            let outcome = if relayed {
+                self.minter.execution.admit_transaction(&item, account)
+            } else {
+                match self.minter.execution.check_transaction(&item, account) {
+                    // The pool has it by another node's users: this node's own user waits for it all the same.
+                    Ok(_) | Err(Refusal::Duplicate) => self.local.own.follow(&item, from.map(|from| (from.id, ordinal))),
+                    Err(refusal) => Err(refusal),
+                }
             };
-            let outcome = outcome.and_then(|()| match relayed {
-                true => Ok(()),
-                false => self.local.own.follow(&item, from.map(|from| (from.id, ordinal))),
-            });
             match outcome {
                 Ok(()) => admitted += 1,
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
@@ -268,19 +277,23 @@ impl<S: Signing> Duty<S> {
         }
         let slot = self.schedule.slot(now);
         // Sets that are closed take nothing more: what comes later is told to the minters of the next height, once it is known.
-        let open = now % self.schedule.slot_ms + self.schedule.slot_ms / 50 < self.schedule.sets_ms;
+        let open = now % self.schedule.slot_ms + self.schedule.slot_ms / TELLING < self.schedule.sets_ms;
         if !relayed && (open || self.minter.execution.system().slot >= slot) {
-            self.tell_own();
+            self.tell_own(false);
         }
     }
 
-    fn tell_own(&mut self) {
-        let frames: Vec<Frame> = {
+    fn tell_own(&mut self, all: bool) {
+        let (frames, told): (Vec<Frame>, _) = {
             let execution = &self.minter.execution;
             let state = execution.state();
-            self.local.own.tell(&state, execution.system(), self.candidate.unwrap_or(u32::MAX))
+            self.local.own.tell(all, &state, execution.system(), self.candidate.unwrap_or(u32::MAX))
         };
         self.mesh.send_all(frames);
+        for item in told {
+            // One that does not fit any more is settled with the next block.
+            let _ = self.minter.execution.admit_transaction(&item, None);
+        }
     }
 
     fn act(&mut self, actions: Vec<Action>) {
@@ -299,7 +312,18 @@ impl<S: Signing> Duty<S> {
         {
             match action {
                 Action::Send(to, _) if Some(to) == self.candidate => {}
-                Action::Send(to, message) => self.send(Self::to_of(to), &message),
+                Action::Send(to, message) => {
+                    if let Message::Shard { height, message, .. } = &message {
+                        let phase = self.clock.now_ms() % self.schedule.slot_ms;
+                        match message {
+                            ShardMessage::SetRoot(root, _) => tracing::trace!(height, phase, root = &hex(root)[..8], pool = self.minter.execution.pool.len(), "set closed"),
+                            ShardMessage::List(list, ..) => tracing::trace!(height, phase, held = list.len(), "sets held"),
+                            ShardMessage::Vote(..) => tracing::trace!(height, phase, "voted"),
+                            _ => {}
+                        }
+                    }
+                    self.send(Self::to_of(to), &message)
+                }
                 Action::Gossip(message) => self.send(To::Some(GOSSIP), &message),
                 // In blockchain mode blocks travel whole, and a lock keeps them.
                 Action::Keep(..) if !self.minter.execution.quilt_mode() => {}
@@ -391,7 +415,7 @@ impl<S: Signing> Duty<S> {
         self.publish();
         if self.minter.execution.system().height == height {
             self.call_peers();
-            self.tell_own();
+            self.tell_own(true);
         }
     }
 

@@ -14,10 +14,10 @@ use dynemix_engine::consensus::message::{CertifiedBlock, Item, Value};
 use dynemix_engine::consensus::signing::Signing;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::State;
+use dynemix_engine::state::{AccountIndex, State};
 use dynemix_engine::system::build::{Bodies, Built, Valid, View};
 use dynemix_engine::system::next::Next;
-use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION};
+use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION, Record};
 use dynemix_engine::system::tables::System;
 use hashbrown::HashSet;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
@@ -66,6 +66,8 @@ pub struct NodeExecution<S> {
     pub pool: Pool,
     /// Of this shard: items that were found valid on the present parent.
     sound: (usize, HashSet<Hash>),
+    /// Records that were judged on the present parent.
+    judged: HashSet<Hash>,
     built: Option<(usize, u64, Hash, Arc<Built>)>,
     following: Vec<(Vec<Option<Hash>>, Value, Next)>,
     /// What was applied and not yet taken: one entry a height.
@@ -91,6 +93,7 @@ impl<S: Signing> NodeExecution<S> {
             endpoint,
             pool: Pool::default(),
             sound: (0, HashSet::new()),
+            judged: HashSet::new(),
             built: None,
             following: Vec::new(),
             applied: Vec::new(),
@@ -107,13 +110,34 @@ impl<S: Signing> NodeExecution<S> {
         self.state.read().expect(UNPOISONED)
     }
 
-    /// Takes a transaction whose signature is good into the pool.
+    /// Whether a transaction whose signature is good can become part of a block soon; `account` is its sender's, if that was
+    /// looked up.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_transaction(&mut self, item: &Arc<Item>) -> Result<(), Refusal> {
-        let state = self.state.read().expect(UNPOISONED);
-        self.pool.admit(item, &self.chain, &state, &self.system)
+    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(AccountIndex, u32), Refusal> {
+        self.pool.check(item, account, &self.chain, &self.state(), &self.system)
+    }
+
+    /// Takes such a transaction into the pool.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_transaction(&mut self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(), Refusal> {
+        let place = self.check_transaction(item, account)?;
+        self.pool.insert(item, place);
+        Ok(())
+    }
+
+    /// Judges one record that waits and has not been judged yet: its pairings are remembered, and do not hold up the moment
+    /// when sets are closed. False when there is none.
+    pub fn judge_record(&mut self) -> bool {
+        let Some(item) = self.pool.records().find(|item| !self.judged.contains(&item.id)).cloned() else { return false };
+        if let Some(record) = Record::of_item(&item) {
+            self.view(|view| view.record_holds(&record));
+        }
+        self.judged.insert(item.id);
+        true
     }
 
     fn view<T>(&self, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
@@ -194,7 +218,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         if item.bytes.first() == Some(&ITEM_TRANSACTION) {
             // Whoever sent it hears nothing: transactions of users come by another way.
             if self.verdicts.genuine(item) {
-                let _ = self.admit_transaction(item);
+                let _ = self.admit_transaction(item, None);
             }
         } else {
             self.pool.admit_record(item);
@@ -258,6 +282,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         let bans = next.bans.clone();
         self.system = Arc::new(next.finalized(value.hash()));
         self.sound.1.clear();
+        self.judged.clear();
         self.built = None;
         self.pool.settle(&self.state.read().expect(UNPOISONED), &self.system);
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });

@@ -202,6 +202,8 @@ impl NodeView {
             bytes_sent: counters.sent.load(relaxed),
             bytes_received: counters.received.load(relaxed),
             cpu_s: machine::cpu_time().as_secs_f64(),
+            verified: self.prepared.iter().map(|counters| counters.signatures.load(relaxed)).sum(),
+            verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64 / 1e6,
             rss_bytes: rss_bytes(),
             duties: live.duties,
             blocks: live.blocks.iter().rev().take(blocks).rev().cloned().collect(),
@@ -320,7 +322,7 @@ impl Node {
         let system = Arc::new(system);
         let endpoint = endpoint_of(public, transport_key);
         let execution = NodeExecution::new(chain.clone(), state.clone(), system, signing.clone(), verdicts.clone(), endpoint);
-        let schedule = Schedule::of_slot(chain.parameters.slot_ms);
+        let schedule = Schedule::of(&chain.parameters);
         let me = candidate.unwrap_or(u32::MAX);
         let mut minter = Minter::new(genesis_hash, schedule, me, execution, signing.clone(), record, clock.now_ms());
         minter.remember_finals(finals.into_iter().rev());

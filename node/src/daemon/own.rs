@@ -31,6 +31,8 @@ pub type Frame = (To, u8, Arc<[u8]>);
 #[derive(Default)]
 pub struct Own {
     followed: HashMap<Hash, Followed>,
+    /// Those that nobody has been told yet.
+    fresh: Vec<Hash>,
 }
 
 impl Own {
@@ -44,28 +46,37 @@ impl Own {
         self.followed.is_empty()
     }
 
-    /// Follows a transaction that the pool has taken.
+    /// Follows a transaction that the pool would take.
     pub fn follow(&mut self, item: &Arc<Item>, client: Option<(PeerId, u64)>) -> Result<(), Refusal> {
         if self.followed.len() >= OWN_MAX {
             return Err(Refusal::Busy);
         }
-        self.followed.entry(item.id).or_insert_with(|| Followed { item: item.clone(), client, told: 0 });
+        if self.followed.insert(item.id, Followed { item: item.clone(), client, told: 0 }).is_none() {
+            self.fresh.push(item.id);
+        }
         Ok(())
     }
 
-    /// Frames for the minters of the next height that have not been told yet. Nobody is told a sequence before its turn.
-    pub fn tell<M: StateMemory>(&mut self, state: &State<M>, system: &System, me: u32) -> Vec<Frame> {
+    /// Frames for the minters of the next height, about all that they have not been told, or about those alone that are new
+    /// here. Nobody is told a sequence before its turn. Also those that were told, for the own pool: what no other minter has
+    /// must not be in an own set either.
+    pub fn tell<M: StateMemory>(&mut self, all: bool, state: &State<M>, system: &System, me: u32) -> (Vec<Frame>, Vec<Arc<Item>>) {
         let height = system.height + 1;
+        let fresh = std::mem::take(&mut self.fresh);
+        let ids = if all { self.followed.keys().copied().collect() } else { fresh };
         let shards = system.committee.shards.len();
         let mut frames: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
         let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-        for followed in self.followed.values_mut().filter(|followed| followed.told < height) {
+        let mut told = Vec::new();
+        for id in ids {
+            let Some(followed) = self.followed.get_mut(&id).filter(|followed| followed.told < height) else { continue };
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let due = state.find(&cell.sender).is_some_and(|account| u64::from(state.hot(account).sequence) == cell.sequence);
             if !due {
                 continue;
             }
             followed.told = height;
+            told.push(followed.item.clone());
             let shard = shard_of(&system.seed, &cell.sender, shards);
             let (of_shard, count) = (frames.entry(shard).or_default(), counts.entry(shard).or_insert(0));
             if *count % (CELLS_MAX / 2) == 0 {
@@ -83,7 +94,7 @@ impl Own {
                 out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));
             }
         }
-        out
+        (out, told)
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is the

@@ -49,11 +49,19 @@ impl Pool {
         self.transactions.get(id).map(|waiting| waiting.item.clone()).or_else(|| self.records.get(id).cloned())
     }
 
-    /// Takes a transaction whose signature is good.
+    /// Whether a transaction whose signature is good can become part of a block soon: its sender's account and sequence.
+    /// `account` is the sender's, if it was looked up before.
     ///
     /// # Errors
-    /// Why it cannot become part of a block soon.
-    pub fn admit<M: StateMemory>(&mut self, item: &Arc<Item>, chain: &Chain, state: &State<M>, system: &System) -> Result<(), Refusal> {
+    /// Why not.
+    pub fn check<M: StateMemory>(
+        &self,
+        item: &Arc<Item>,
+        account: Option<AccountIndex>,
+        chain: &Chain,
+        state: &State<M>,
+        system: &System,
+    ) -> Result<(AccountIndex, u32), Refusal> {
         let (cell, payload) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
         if self.transactions.contains_key(&item.id) {
             return Err(Refusal::Duplicate);
@@ -62,7 +70,7 @@ impl Pool {
             return Err(Refusal::Busy);
         }
         let cost = check(&cell, payload, &chain.parameters, system.slot)?;
-        let account = state.find(&cell.sender).ok_or(Refusal::UnknownSender)?;
+        let account = account.or_else(|| state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
         let hot = state.hot(account);
         let next = u64::from(hot.sequence);
         if cell.sequence < next || cell.sequence >= next + u64::from(SEQUENCES_AHEAD) {
@@ -75,9 +83,13 @@ impl Pool {
         if self.places.contains_key(&(account, sequence)) {
             return Err(Refusal::SenderConflict);
         }
+        Ok((account, sequence))
+    }
+
+    /// Takes a transaction that [`Self::check`] has let through.
+    pub fn insert(&mut self, item: &Arc<Item>, (account, sequence): (AccountIndex, u32)) {
         self.places.insert((account, sequence), item.id);
         self.transactions.insert(item.id, Waiting { item: item.clone(), account, sequence });
-        Ok(())
     }
 
     /// Takes a record; one too many is dropped.
@@ -91,6 +103,11 @@ impl Pool {
     pub fn due<'a, M: StateMemory>(&'a self, state: &'a State<M>) -> impl Iterator<Item = &'a Arc<Item>> {
         let due = move |waiting: &&Waiting| state.hot(waiting.account).sequence == waiting.sequence;
         self.transactions.values().filter(due).map(|waiting| &waiting.item).chain(self.records.values())
+    }
+
+    /// The records that wait.
+    pub fn records(&self) -> impl Iterator<Item = &Arc<Item>> {
+        self.records.values()
     }
 
     /// After a block: what is used up, expired or no longer true goes.

@@ -7,12 +7,14 @@ use super::execution::{SharedState, StateDirectory};
 use super::inbox::Inbox;
 use super::verdicts::{BATCH_MAX, Verdicts};
 use super::wire::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE};
+use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
 use dynemix_engine::check::check_form;
 use dynemix_engine::consensus::codec::{CodecError, Nobody, decode, encode};
 use dynemix_engine::consensus::message::{Item, Message, ShardMessage};
 use dynemix_engine::refusal::Refusal;
-use dynemix_engine::system::build::transaction_item;
+use dynemix_engine::state::AccountIndex;
+use dynemix_engine::system::build::{transaction_item, transaction_of};
 use dynemix_engine::verify::{KeyCache, Verifier};
 use dynemix_net::mesh::{Body, MeshHandle, PeerInfo, To};
 use dynemix_storage::Records;
@@ -21,6 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+
+const UNPOISONED: &str = "whoever panics while holding the state ends the process";
 
 /// What is to be prepared.
 pub enum Raw {
@@ -40,8 +44,8 @@ pub struct Ready {
     pub from: Option<PeerInfo>,
     /// Another node's users sent them: they go no further.
     pub relayed: bool,
-    /// Ordinal on the connection and transaction.
-    pub good: Vec<(u64, Arc<Item>)>,
+    /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
+    pub good: Vec<(u64, Arc<Item>, Option<AccountIndex>)>,
     /// Ordinal and refusal.
     pub refused: Vec<(u64, Refusal)>,
     /// The frame: its bytes count against its sender until consensus has taken them.
@@ -177,6 +181,10 @@ impl Prepare {
         let bad = self.verify(verifier, &all);
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
+        // All at once: each look-up waits for memory, many of them wait together.
+        let senders: Vec<Key> = all.iter().map(|item| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender)).collect();
+        let mut accounts = vec![None; senders.len()];
+        self.state.read().expect(UNPOISONED).find_all(senders.len(), |i| &senders[i], &mut accounts);
         for Pending { from, relayed, items, mut refused, body } in waiting.drain(..) {
             let mut good = Vec::with_capacity(items.len());
             let mut broken = 0;
@@ -185,7 +193,7 @@ impl Prepare {
                     refused.push((ordinal, Refusal::BadSignature));
                     broken += 1;
                 } else {
-                    good.push((ordinal, item));
+                    good.push((ordinal, item, accounts[place]));
                 }
                 place += 1;
             }
@@ -197,7 +205,7 @@ impl Prepare {
     }
 
     fn message(&self, verifier: &mut Verifier, from: PeerInfo, body: Body) {
-        let directory = StateDirectory(self.state.read().expect("whoever panics while holding the state ends the process"));
+        let directory = StateDirectory(self.state.read().expect(UNPOISONED));
         let message = match decode(&body[1..], &directory) {
             Ok(message) => message,
             // Whoever is ahead of us speaks of accounts that we do not know yet.

@@ -104,6 +104,10 @@ pub struct StatusShown {
     pub bytes_received: u64,
     /// Processor time of the process, seconds.
     pub cpu_s: f64,
+    /// Signatures of transactions verified.
+    pub verified: u64,
+    /// Time that took, seconds.
+    pub verify_s: f64,
     /// Memory of the process that is resident, bytes.
     pub rss_bytes: u64,
     /// Shard-blocks that this node has voted in a certificate for.

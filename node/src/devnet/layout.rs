@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::daemon::wire::prologue;
 use crate::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry, digits};
 use crate::keystore::{self, Cost, KeystoreError, SecretKind};
-use dynemix_engine::chain::{ChainParameters, ConsensusParameters, DYNE};
+use dynemix_engine::chain::{ChainParameters, ConsensusParameters, DYNE, SubSlots};
 use dynemix_engine::consensus::signing::BlsSigning;
 use dynemix_net::mesh::{Target, public_key};
 use ed25519_dalek::SigningKey;
@@ -197,6 +197,7 @@ impl Devnet {
             quilt_from_height: if quilt { 0 } else { u64::MAX },
             // Room for as many new accounts as there are, and some.
             accounts_max: 2 * (load_accounts + u64::from(nodes)) + 100_000,
+            sub_slots: if self.shape.link.is_empty() { SubSlots::LOCAL } else { SubSlots::HOME },
             ..ConsensusParameters::default()
         };
         let minter = |node: u32| {
@@ -240,7 +241,8 @@ impl Devnet {
         config.storage.checkpoint_bytes = 64 << 20;
         config.storage.window_blocks = 2_048;
         config.storage.watermark_bytes = 256 << 20;
-        config.storage.key_cache_keys = (self.shape.load_accounts as usize).clamp(1 << 12, 1 << 18);
+        config.storage.key_cache_keys = (self.shape.load_accounts as usize * 5 / 4).clamp(1 << 12, 1 << 20);
+        config.log.file = "dynemix=trace".into();
         config.log.file_bytes = 4 << 20;
         config.log.files = 2;
         config

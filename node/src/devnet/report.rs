@@ -97,6 +97,10 @@ pub struct DevnetReport {
     pub bytes_per_tx_sent: f64,
     /// Bytes that a node received.
     pub bytes_per_tx_received: f64,
+    /// Signatures of transactions that all nodes verified.
+    pub verified: u64,
+    /// Time that took on their threads, seconds.
+    pub verify_s: f64,
     /// Processor time of each node, seconds.
     pub cpu_s: Vec<f64>,
     /// Resident memory of each node, bytes.
@@ -193,7 +197,7 @@ impl DevnetReport {
             rows.push(("killed and restarted", format!("{} times, {} of them minted again", self.kills, self.minted_again)));
         }
         rows.extend([
-            ("processor time", format!("{cpu:.1} s of all nodes")),
+            ("processor time", format!("{cpu:.1} s of all nodes; {} signatures verified in {:.1} s", grouped(self.verified), self.verify_s)),
             ("memory", format!("{} in the largest node", bytes(most))),
             ("state roots", format!("{} at height {}", if self.state_roots_equal { "equal" } else { "DIFFERENT" }, self.compared_height)),
             ("supply", if self.supply_conserved { "conserved".to_owned() } else { "NOT CONSERVED".to_owned() }),
