@@ -43,6 +43,9 @@ pub struct View<'a, M> {
     pub signing: &'a dyn Signing,
     /// Whether a transaction's own signature holds. Whoever calls has checked most of them before, in batches.
     pub genuine: &'a dyn Fn(&Item) -> bool,
+    /// What [`View::judge`] has said of a transaction on this parent, for the shard that is built, its signature included;
+    /// none if nobody has asked. Building then takes its word.
+    pub judged: &'a dyn Fn(&Hash) -> Option<(AccountIndex, Cost)>,
 }
 
 /// A transaction that may stand in a block.
@@ -144,9 +147,22 @@ impl<M: StateMemory> View<'_, M> {
     }
 
     fn transaction<'i>(&self, cell: Cell, payload: &'i [u8]) -> Option<Transaction<'i>> {
+        let account = self.state.find(&cell.sender)?;
+        self.transaction_of(cell, payload, account)
+    }
+
+    /// What a transaction of this account takes, if it may stand in the next block of this shard: as [`Self::valid`], for
+    /// whoever knows the sender's account.
+    pub fn judge(&self, shard: usize, item: &Item, account: AccountIndex) -> Option<Cost> {
+        let (cell, payload) = transaction_of(item)?;
+        let of_shard = shard_of(&self.system.seed, &cell.sender, self.system.committee.shards.len()) == shard;
+        let right = of_shard && self.state.columns().key[account as usize] == cell.sender;
+        self.transaction_of(cell, payload, account).filter(|_| right).map(|transaction| transaction.cost)
+    }
+
+    fn transaction_of<'i>(&self, cell: Cell, payload: &'i [u8], account: AccountIndex) -> Option<Transaction<'i>> {
         let (system, parameters) = (self.system, &self.chain.parameters);
         let cost = check(&cell, payload, parameters, system.slot).ok()?;
-        let account = self.state.find(&cell.sender)?;
         let hot = self.state.hot(account);
         if cell.sequence != u64::from(hot.sequence) || cost.total() > hot.balance {
             return None;
@@ -254,6 +270,14 @@ impl<M: StateMemory> View<'_, M> {
         let mut records: Vec<(usize, Record)> = Vec::new();
         let mut transactions: Vec<(usize, Box<Transaction<'_>>)> = Vec::new();
         for (place, item) in items.iter().enumerate() {
+            if let Some((account, cost)) = (self.judged)(&item.id)
+                && let Some((cell, payload)) = transaction_of(item)
+            {
+                if senders.insert(account) {
+                    transactions.push((place, Box::new(Transaction { cell, payload, account, cost })));
+                }
+                continue;
+            }
             match self.valid(shard, item) {
                 Some(Valid::Record(record)) if objects.admit(&record) => records.push((place, record)),
                 Some(Valid::Transaction(transaction)) if !senders.contains(&transaction.account) && (self.genuine)(item) => {

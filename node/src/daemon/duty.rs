@@ -157,7 +157,7 @@ impl<S: Signing> Duty<S> {
             // While there is nothing to hear, what waits is judged.
             let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
             let entry = self.inbox.take(idle);
-            let entry = if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_record() { self.inbox.take(wait) } else { entry };
+            let entry = if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() { self.inbox.take(wait) } else { entry };
             match entry {
                 None => {}
                 Some(Entry::Stop(at_once)) => {

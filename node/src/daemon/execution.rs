@@ -8,6 +8,7 @@ use super::verdicts::Verdicts;
 use crate::mapped::MappedMemory;
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
+use dynemix_engine::check::Cost;
 use dynemix_engine::consensus::codec::Directory;
 use dynemix_engine::consensus::execution::Execution;
 use dynemix_engine::consensus::message::{CertifiedBlock, Item, Value};
@@ -15,15 +16,18 @@ use dynemix_engine::consensus::signing::Signing;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::refusal::Refusal;
 use dynemix_engine::state::{AccountIndex, State};
-use dynemix_engine::system::build::{Bodies, Built, Valid, View};
+use dynemix_engine::system::build::{Bodies, Built, View, transaction_of};
 use dynemix_engine::system::next::Next;
-use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION, Record};
+use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION};
 use dynemix_engine::system::tables::System;
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 /// The state that all threads of a node look at; only consensus changes it.
 pub type SharedState = Arc<RwLock<State<MappedMemory>>>;
+
+/// Transactions that are judged between two looks at the inbox.
+const JUDGED_AT_ONCE: usize = 256;
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
 
@@ -64,10 +68,15 @@ pub struct NodeExecution<S> {
     endpoint: Endpoint,
     /// What waits.
     pub pool: Pool,
-    /// Of this shard: items that were found valid on the present parent.
-    sound: (usize, HashSet<Hash>),
-    /// Records that were judged on the present parent.
-    judged: HashSet<Hash>,
+    candidate: Option<u32>,
+    /// The own shard at the next height.
+    shard: Option<usize>,
+    /// Of that shard: transactions that were found valid on the present parent, signatures included.
+    sound: HashMap<Hash, (AccountIndex, Cost)>,
+    /// Transactions of the pool that have not been judged on the present parent.
+    unjudged: Vec<Hash>,
+    /// Records that were judged on it, and whether they may stand in the own shard's block.
+    records: HashMap<Hash, bool>,
     built: Option<(usize, u64, Hash, Arc<Built>)>,
     following: Vec<(Vec<Option<Hash>>, Value, Next)>,
     /// What was applied and not yet taken: one entry a height.
@@ -83,8 +92,9 @@ impl<S: Signing> NodeExecution<S> {
         signing: Arc<S>,
         verdicts: Arc<Verdicts>,
         endpoint: Endpoint,
+        candidate: Option<u32>,
     ) -> NodeExecution<S> {
-        NodeExecution {
+        let mut execution = NodeExecution {
             chain,
             state,
             system,
@@ -92,12 +102,29 @@ impl<S: Signing> NodeExecution<S> {
             verdicts,
             endpoint,
             pool: Pool::default(),
-            sound: (0, HashSet::new()),
-            judged: HashSet::new(),
+            candidate,
+            shard: None,
+            sound: HashMap::new(),
+            unjudged: Vec::new(),
+            records: HashMap::new(),
             built: None,
             following: Vec::new(),
             applied: Vec::new(),
-        }
+        };
+        execution.begin_height();
+        execution
+    }
+
+    /// Nothing is judged yet on the present parent.
+    fn begin_height(&mut self) {
+        let committee = &self.system.committee;
+        let seat = self.candidate.and_then(|candidate| committee.seat_of(candidate));
+        self.shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        self.sound.clear();
+        self.records.clear();
+        self.unjudged = self.pool.ids();
+        self.built = None;
+        self.following.clear();
     }
 
     /// The system, to share.
@@ -126,37 +153,53 @@ impl<S: Signing> NodeExecution<S> {
     pub fn admit_transaction(&mut self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(), Refusal> {
         let place = self.check_transaction(item, account)?;
         self.pool.insert(item, place);
+        // Judged as it comes: when sets are closed, everyone has something else to do.
+        self.judge_transaction(item, place.0);
         Ok(())
     }
 
-    /// Judges one record that waits and has not been judged yet: its pairings are remembered, and do not hold up the moment
-    /// when sets are closed. False when there is none.
-    pub fn judge_record(&mut self) -> bool {
-        let Some(item) = self.pool.records().find(|item| !self.judged.contains(&item.id)).cloned() else { return false };
-        if let Some(record) = Record::of_item(&item) {
-            self.view(|view| view.record_holds(&record));
+    fn judge_transaction(&mut self, item: &Arc<Item>, account: AccountIndex) {
+        let Some(shard) = self.shard else { return };
+        let cost = self.view(|view| view.judge(shard, item, account));
+        if let Some(cost) = cost.filter(|_| self.verdicts.genuine(item)) {
+            self.sound.insert(item.id, (account, cost));
         }
-        self.judged.insert(item.id);
+    }
+
+    /// Judges some of what waits and has not been judged on the present parent, so that nothing is left to do when sets are
+    /// closed. False when there is nothing.
+    pub fn judge_some(&mut self) -> bool {
+        let of = self.unjudged.len().saturating_sub(JUDGED_AT_ONCE);
+        let some: Vec<Hash> = self.unjudged.drain(of..).collect();
+        for id in &some {
+            if let Some((item, account)) = self.pool.transaction(id) {
+                self.judge_transaction(&item, account);
+            }
+        }
+        if !some.is_empty() {
+            return true;
+        }
+        let Some(item) = self.pool.records().find(|item| !self.records.contains_key(&item.id)).cloned() else { return false };
+        self.judge_record(&item);
         true
+    }
+
+    fn judge_record(&mut self, item: &Arc<Item>) -> bool {
+        if let Some(&sound) = self.records.get(&item.id) {
+            return sound;
+        }
+        let Some(shard) = self.shard else { return false };
+        let sound = self.view(|view| view.valid(shard, item).is_some());
+        self.records.insert(item.id, sound);
+        sound
     }
 
     fn view<T>(&self, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
         let state = self.state.read().expect(UNPOISONED);
         let genuine = |item: &Item| self.verdicts.genuine(item);
-        look(&View { chain: &self.chain, state: &state, system: &self.system, signing: &*self.signing, genuine: &genuine })
-    }
-
-    fn is_sound(&self, view: &View<'_, MappedMemory>, shard: usize, item: &Item) -> bool {
-        match view.valid(shard, item) {
-            Some(Valid::Transaction(_)) => self.verdicts.genuine(item),
-            valid => valid.is_some(),
-        }
-    }
-
-    fn of_shard(&mut self, shard: usize) {
-        if self.sound.0 != shard {
-            self.sound = (shard, HashSet::new());
-        }
+        let judged = |id: &Hash| self.sound.get(id).copied();
+        let (chain, system, signing) = (&*self.chain, &*self.system, &*self.signing);
+        look(&View { chain, state: &state, system, signing, genuine: &genuine, judged: &judged })
     }
 
     /// What follows from these blocks on the present parent.
@@ -190,11 +233,11 @@ impl<S: Signing> Execution for NodeExecution<S> {
     }
 
     fn waiting(&mut self, shard: usize) -> Vec<Hash> {
-        self.of_shard(shard);
-        let mut ids: Vec<Hash> =
-            self.view(|view| self.pool.due(view.state).filter(|item| self.is_sound(view, shard, item)).map(|item| item.id).collect());
+        debug_assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
+        while self.judge_some() {}
+        let records = self.records.iter().filter(|record| *record.1).map(|record| *record.0);
+        let mut ids: Vec<Hash> = self.sound.keys().copied().filter(|id| self.pool.transaction(id).is_some()).chain(records).collect();
         ids.sort_unstable();
-        self.sound.1.extend(&ids);
         ids
     }
 
@@ -202,16 +245,23 @@ impl<S: Signing> Execution for NodeExecution<S> {
         self.pool.item(id)
     }
 
-    fn sound(&mut self, shard: usize, item: &Item) -> bool {
-        self.of_shard(shard);
-        if self.sound.1.contains(&item.id) {
+    fn sound(&mut self, _: usize, item: &Item) -> bool {
+        if item.bytes.first() != Some(&ITEM_TRANSACTION) {
+            let item = Arc::new(item.clone());
+            return self.judge_record(&item);
+        }
+        if self.sound.contains_key(&item.id) {
             return true;
         }
-        let sound = self.view(|view| self.is_sound(view, shard, item));
-        if sound {
-            self.sound.1.insert(item.id);
-        }
-        sound
+        // Another minter's, that has come in this round only.
+        let Some(shard) = self.shard else { return false };
+        let account = transaction_of(item).and_then(|(cell, _)| self.state().find(&cell.sender));
+        let Some(account) = account else { return false };
+        let cost = self.view(|view| view.judge(shard, item, account)).filter(|_| self.verdicts.genuine(item));
+        cost.is_some_and(|cost| {
+            self.sound.insert(item.id, (account, cost));
+            true
+        })
     }
 
     fn admit(&mut self, item: &Arc<Item>) {
@@ -271,7 +321,6 @@ impl<S: Signing> Execution for NodeExecution<S> {
         let place = self.following.iter().position(|following| following.0 == headers).expect("computed above");
         let (_, computed, next) = self.following.swap_remove(place);
         assert_eq!(computed, *value, "what a quorum has made final follows from its blocks");
-        self.following.clear();
         let mut quilt = Vec::new();
         next.quilt.encode(&mut quilt);
         let root = {
@@ -281,10 +330,8 @@ impl<S: Signing> Execution for NodeExecution<S> {
         };
         let bans = next.bans.clone();
         self.system = Arc::new(next.finalized(value.hash()));
-        self.sound.1.clear();
-        self.judged.clear();
-        self.built = None;
         self.pool.settle(&self.state.read().expect(UNPOISONED), &self.system);
+        self.begin_height();
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
     }
 }

@@ -321,7 +321,7 @@ impl Node {
         let state: SharedState = Arc::new(RwLock::new(state));
         let system = Arc::new(system);
         let endpoint = endpoint_of(public, transport_key);
-        let execution = NodeExecution::new(chain.clone(), state.clone(), system, signing.clone(), verdicts.clone(), endpoint);
+        let execution = NodeExecution::new(chain.clone(), state.clone(), system, signing.clone(), verdicts.clone(), endpoint, candidate);
         let schedule = Schedule::of(&chain.parameters);
         let me = candidate.unwrap_or(u32::MAX);
         let mut minter = Minter::new(genesis_hash, schedule, me, execution, signing.clone(), record, clock.now_ms());

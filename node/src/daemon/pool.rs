@@ -44,6 +44,16 @@ impl Pool {
         self.transactions.is_empty()
     }
 
+    /// Ids of all transactions.
+    pub fn ids(&self) -> Vec<Hash> {
+        self.transactions.keys().copied().collect()
+    }
+
+    /// A transaction with its sender's account.
+    pub fn transaction(&self, id: &Hash) -> Option<(Arc<Item>, AccountIndex)> {
+        self.transactions.get(id).map(|waiting| (waiting.item.clone(), waiting.account))
+    }
+
     /// One that waits.
     pub fn item(&self, id: &Hash) -> Option<Arc<Item>> {
         self.transactions.get(id).map(|waiting| waiting.item.clone()).or_else(|| self.records.get(id).cloned())
@@ -97,12 +107,6 @@ impl Pool {
         if self.records.len() < RECORDS_MAX && Record::of_item(item).is_some() {
             self.records.entry(item.id).or_insert_with(|| item.clone());
         }
-    }
-
-    /// Transactions whose turn it is on this state, and all records, in no order.
-    pub fn due<'a, M: StateMemory>(&'a self, state: &'a State<M>) -> impl Iterator<Item = &'a Arc<Item>> {
-        let due = move |waiting: &&Waiting| state.hot(waiting.account).sequence == waiting.sequence;
-        self.transactions.values().filter(due).map(|waiting| &waiting.item).chain(self.records.values())
     }
 
     /// The records that wait.
