@@ -65,7 +65,14 @@ impl Scene {
     }
 
     fn view(&self) -> View<'_, HeapMemory> {
-        View { chain: &self.chain, state: &self.state, system: &self.system, signing: &StubSigning { candidate: 0 }, genuine: &genuine, judged: &|_| None }
+        View {
+            chain: &self.chain,
+            state: &self.state,
+            system: &self.system,
+            signing: &StubSigning { candidate: 0 },
+            genuine: &genuine,
+            judged: &|_| None,
+        }
     }
 
     fn cell(&self, sender: u32, kind: u8, amount: u64, recipient: Key, payload: &[u8]) -> Arc<Item> {

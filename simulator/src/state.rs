@@ -164,7 +164,14 @@ impl Shared {
 
     /// A version as blocks are judged by it.
     pub fn view<'a>(&'a self, version: &'a Version) -> View<'a, HeapMemory> {
-        View { chain: &self.chain, state: &version.state, system: &version.system, signing: &*self.signing, genuine: &genuine, judged: &|_| None }
+        View {
+            chain: &self.chain,
+            state: &version.state,
+            system: &version.system,
+            signing: &*self.signing,
+            genuine: &genuine,
+            judged: &|_| None,
+        }
     }
 
     fn build(&self, parent: &Version, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built> {

@@ -157,7 +157,8 @@ impl<S: Signing> Duty<S> {
             // While there is nothing to hear, what waits is judged.
             let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
             let entry = self.inbox.take(idle);
-            let entry = if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() { self.inbox.take(wait) } else { entry };
+            let entry =
+                if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() { self.inbox.take(wait) } else { entry };
             match entry {
                 None => {}
                 Some(Entry::Stop(at_once)) => {
@@ -312,18 +313,7 @@ impl<S: Signing> Duty<S> {
         {
             match action {
                 Action::Send(to, _) if Some(to) == self.candidate => {}
-                Action::Send(to, message) => {
-                    if let Message::Shard { height, message, .. } = &message {
-                        let phase = self.clock.now_ms() % self.schedule.slot_ms;
-                        match message {
-                            ShardMessage::SetRoot(root, _) => tracing::trace!(height, phase, root = &hex(root)[..8], pool = self.minter.execution.pool.len(), "set closed"),
-                            ShardMessage::List(list, ..) => tracing::trace!(height, phase, held = list.len(), "sets held"),
-                            ShardMessage::Vote(..) => tracing::trace!(height, phase, "voted"),
-                            _ => {}
-                        }
-                    }
-                    self.send(Self::to_of(to), &message)
-                }
+                Action::Send(to, message) => self.send(Self::to_of(to), &message),
                 Action::Gossip(message) => self.send(To::Some(GOSSIP), &message),
                 // In blockchain mode blocks travel whole, and a lock keeps them.
                 Action::Keep(..) if !self.minter.execution.quilt_mode() => {}

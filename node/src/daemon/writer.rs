@@ -12,7 +12,6 @@ use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item};
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::tables::System;
-use dynemix_engine::varint;
 use dynemix_storage::{Store, StoreError};
 use std::fs;
 use std::io;
@@ -152,18 +151,17 @@ fn kept_directory(directory: &Path) -> PathBuf {
     directory.join("kept")
 }
 
-/// Keeps the transactions of a shard-block.
+/// Keeps the transactions of a shard-block where the end of this process does not reach them. No sync is waited for: only a
+/// power cut at all ten minters of the shard within seconds could lose them, and then the block is banned, and nobody forks.
 fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Arc<Item>]) -> Result<(), WriterError> {
     let directory = kept_directory(directory);
     fs::create_dir_all(&directory).map_err(|source| SealedError::Io { path: directory.clone(), source })?;
-    let mut payload = Vec::with_capacity(32 + items.iter().map(|item| item.bytes.len() + 3).sum::<usize>());
-    payload.extend_from_slice(block);
-    for item in items {
-        varint::write(&mut payload, item.bytes.len() as u64);
-        payload.extend_from_slice(&item.bytes);
-    }
+    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.bytes.len() as u32).to_le_bytes()).collect();
+    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| [&length[..], &item.bytes[..]]);
+    let bytes = 32 + items.iter().map(|item| 4 + item.bytes.len() as u64).sum::<u64>();
     let name = format!("{height}.{:02x}{:02x}{:02x}{:02x}", block[0], block[1], block[2], block[3]);
-    Ok(sealed::write_whole(&directory.join(name), SealedKind::Kept, chain, height, &payload)?)
+    let parts = std::iter::once(&block[..]).chain(parts);
+    Ok(sealed::write_unsynced(&directory.join(name), SealedKind::Kept, chain, height, bytes, parts)?)
 }
 
 fn height_of(name: &std::ffi::OsStr) -> Option<u64> {
@@ -191,8 +189,8 @@ pub fn kept(directory: &Path, chain: &Hash) -> Vec<KeptItems> {
         let (block, mut rest) = payload.split_first_chunk::<32>()?;
         let mut items = Vec::new();
         while !rest.is_empty() {
-            let length = varint::read(&mut rest).ok()?;
-            let (bytes, after) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
             items.push(Item::new(bytes.to_vec()));
             rest = after;
         }

@@ -242,7 +242,6 @@ impl Devnet {
         config.storage.window_blocks = 2_048;
         config.storage.watermark_bytes = 256 << 20;
         config.storage.key_cache_keys = (self.shape.load_accounts as usize * 5 / 4).clamp(1 << 12, 1 << 20);
-        config.log.file = "dynemix=trace".into();
         config.log.file_bytes = 4 << 20;
         config.log.files = 2;
         config

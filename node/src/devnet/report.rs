@@ -197,7 +197,10 @@ impl DevnetReport {
             rows.push(("killed and restarted", format!("{} times, {} of them minted again", self.kills, self.minted_again)));
         }
         rows.extend([
-            ("processor time", format!("{cpu:.1} s of all nodes; {} signatures verified in {:.1} s", grouped(self.verified), self.verify_s)),
+            (
+                "processor time",
+                format!("{cpu:.1} s of all nodes; {} signatures verified in {:.1} s", grouped(self.verified), self.verify_s),
+            ),
             ("memory", format!("{} in the largest node", bytes(most))),
             ("state roots", format!("{} at height {}", if self.state_roots_equal { "equal" } else { "DIFFERENT" }, self.compared_height)),
             ("supply", if self.supply_conserved { "conserved".to_owned() } else { "NOT CONSERVED".to_owned() }),

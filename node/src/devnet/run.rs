@@ -479,7 +479,8 @@ impl<'a> Session<'a> {
             .map(|(status, gone)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone)
             .collect();
         let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes)).collect();
-        let (verified, verify_s) = self.statuses.iter().flatten().fold((0, 0.0), |sum, status| (sum.0 + status.verified, sum.1 + status.verify_s));
+        let (verified, verify_s) =
+            self.statuses.iter().flatten().fold((0, 0.0), |sum, status| (sum.0 + status.verified, sum.1 + status.verify_s));
         let report = DevnetReport {
             verified,
             verify_s,
