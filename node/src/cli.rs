@@ -1,8 +1,8 @@
 //! The flags, and which call each verb makes.
 
 use crate::bench::BenchStore;
-use crate::{attack, bench, devnet_cli, inspect, node_cli, simulate, snapshots};
-use clap::{Args, Parser, Subcommand};
+use crate::{attack, bench, devnet_cli, inspect, node_cli, setup_cli, simulate, snapshots, wallet_cli};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use dynemix_bench::apply::ApplyOptions;
 use dynemix_bench::engine::EngineOptions;
 use dynemix_bench::state::StateOptions;
@@ -20,10 +20,13 @@ use std::path::PathBuf;
 /// The Dynemix engine: measure it, profile it.
 #[derive(Debug, Parser)]
 #[command(name = "dynemix", version, about, long_about = None, after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk failed or is full, 5 the store is in use.
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk failed or is full, 5 the store is in use,
+6 nobody answers, 7 going on would be unsafe.
 Environment: DYNEMIX_LOG sets the log filter (default info).
 
 Examples:
+  dynemix devnet up                        a network of four nodes on this computer
+  dynemix wallet send 5 --from alice --to bob --devnet
   dynemix bench engine                     how many transactions a second, socket to durable state
   dynemix bench verify --json verify.json  signatures a second, by batch size
   dynemix bench state                      a durable block against redb and SQLite
@@ -42,6 +45,33 @@ enum Verb {
     /// Run a node, look at it, stop it
     #[command(subcommand)]
     Node(node_cli::NodeVerb),
+    /// Keys, balances, payments: a light client that trusts no node
+    #[command(subcommand)]
+    Wallet(Box<wallet_cli::WalletVerb>),
+    /// A node's keys
+    #[command(subcommand)]
+    Keys(setup_cli::KeysVerb),
+    /// The genesis of a chain
+    #[command(subcommand)]
+    Genesis(setup_cli::GenesisVerb),
+    /// A node's configuration
+    #[command(subcommand)]
+    Config(setup_cli::ConfigVerb),
+    /// Look whether this computer is fit to run a node
+    Doctor(setup_cli::DoctorArgs),
+    /// Completions for a shell
+    #[command(after_help = "Examples:\n  dynemix completions bash > /etc/bash_completion.d/dynemix")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Man pages, into a directory
+    #[command(after_help = "Examples:\n  dynemix man --out man && man -l man/dynemix-devnet-up.1")]
+    Man {
+        /// The directory
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Measure something, and print a table or JSON
     #[command(subcommand)]
     Bench(Bench),
@@ -667,6 +697,19 @@ impl Cli {
         match self.verb {
             Verb::Devnet(verb) => verb.run(),
             Verb::Node(verb) => verb.run(),
+            Verb::Wallet(verb) => verb.run(),
+            Verb::Keys(verb) => verb.run(),
+            Verb::Genesis(verb) => verb.run(),
+            Verb::Config(verb) => verb.run(),
+            Verb::Doctor(args) => args.run(),
+            Verb::Completions { shell } => {
+                clap_complete::generate(shell, &mut Cli::command(), "dynemix", &mut std::io::stdout());
+                Ok(())
+            }
+            Verb::Man { out } => {
+                std::fs::create_dir_all(&out)?;
+                Ok(clap_mangen::generate_to(Cli::command(), &out)?)
+            }
             Verb::Simulate { question: Some(question), .. } => question.run(),
             Verb::Simulate { question: None, simulate, output } => {
                 let options = simulate.options()?;

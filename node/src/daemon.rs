@@ -24,6 +24,7 @@ pub mod prepare;
 pub mod sealed;
 pub mod signed_file;
 pub mod status;
+pub mod tracked;
 pub mod verdicts;
 pub mod wire;
 pub mod writer;

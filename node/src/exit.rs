@@ -1,10 +1,16 @@
 //! Exit codes: what a supervisor may conclude from the end of the process.
 
+use crate::admin::AskError;
+use crate::daemon::chain_store::ChainStoreError;
+use crate::daemon::node::{NodeStartError, NodeStopError};
+use crate::daemon::signed_file::SignedFileError;
+use crate::daemon::writer::WriterError;
 use crate::ledger::LedgerError;
 use crate::minter::{StartError, StopError};
 use crate::replica::ReplicaError;
 use crate::snapshot::SnapshotFailure;
 use crate::state_store::{OpenError, ReplayError};
+use crate::wallet::client::WalletError;
 use dynemix_storage::StoreError;
 use std::error::Error;
 
@@ -20,6 +26,10 @@ pub const DAMAGED: u8 = 3;
 pub const DISK: u8 = 4;
 /// The store is in use by another process.
 pub const LOCKED: u8 = 5;
+/// Nobody answers: no node, or none that can be reached.
+pub const UNREACHABLE: u8 = 6;
+/// Going on could mean to sign twice: people must look.
+pub const UNSAFE: u8 = 7;
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
@@ -39,6 +49,15 @@ pub fn code(error: &(dyn Error + 'static)) -> u8 {
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return of_store(error);
     }
+    if error.is::<SignedFileError>() {
+        return UNSAFE;
+    }
+    if error.is::<AskError>() || matches!(error.downcast_ref(), Some(WalletError::Unreachable { .. })) {
+        return UNREACHABLE;
+    }
+    if matches!(error.downcast_ref(), Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))) {
+        return DAMAGED;
+    }
     if matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
         || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }))
     {
@@ -46,6 +65,22 @@ pub fn code(error: &(dyn Error + 'static)) -> u8 {
     }
     // Transparent wrappers hide their cause from `source`.
     let inner: Option<&(dyn Error + 'static)> = None
+        .or_else(|| match error.downcast_ref()? {
+            NodeStartError::Chain(inner) => Some(inner as _),
+            NodeStartError::Signed(inner) => Some(inner as _),
+            NodeStartError::Store(inner) => Some(inner as _),
+            _ => None,
+        })
+        .or_else(|| match error.downcast_ref()? {
+            ChainStoreError::Store(inner) => Some(inner as _),
+            ChainStoreError::Open(inner) => Some(inner as _),
+            _ => None,
+        })
+        .or_else(|| match error.downcast_ref()? {
+            NodeStopError::Writer(WriterError::Store(inner)) => Some(inner as _),
+            NodeStopError::Replica(inner) => Some(inner as _),
+            _ => None,
+        })
         .or_else(|| match error.downcast_ref() {
             Some(StartError::State(inner)) => Some(inner as _),
             _ => None,

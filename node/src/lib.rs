@@ -12,6 +12,7 @@
 
 pub mod admin;
 pub mod answer;
+pub mod api;
 pub mod bench_state;
 pub mod check;
 pub mod config;
@@ -34,3 +35,4 @@ pub mod state_store;
 pub mod suspicion;
 pub mod topology;
 pub mod verify;
+pub mod wallet;

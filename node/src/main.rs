@@ -6,8 +6,10 @@ mod cli;
 mod devnet_cli;
 mod inspect;
 mod node_cli;
+mod setup_cli;
 mod simulate;
 mod snapshots;
+mod wallet_cli;
 
 use clap::Parser;
 use std::process::ExitCode;

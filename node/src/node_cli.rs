@@ -211,7 +211,7 @@ pub(crate) fn passphrase(fd: Option<i32>, what: &str) -> Result<Zeroizing<String
 
 fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let layered = args.config.load()?;
-    let Config { network, minting, clock, storage, log, .. } = &layered.config;
+    let Config { network, minting, clock, storage, api, log, .. } = &layered.config;
     let file = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?;
     let genesis = file.genesis()?;
     let directory = data_directory(&layered, &genesis.chain.genesis_hash);
@@ -256,7 +256,12 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     }
     let (stop, stops) = channel();
     Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;
-    let api_address = layered.config.api_listen()?;
+    let api_address = match layered.config.api_listen()? {
+        Some(address) => {
+            Some(dynemix::api::serve(address, node.view().clone(), &file, api).map_err(|error| format!("API at {address}: {error}"))?)
+        }
+        None => None,
+    };
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for (place, _) in signals.forever().enumerate() {
             let _ = stop.send(place > 0);

@@ -7,7 +7,7 @@
 //!                                quilt  wire form
 //!                                count  transactions, where they are kept: cells of 192 bytes, ascending by id
 //!                                rest   for each transaction its payload: length u16, bytes
-//!   version 2, a node of many    first  the final certificate with its master-block
+//!   version 2, a node of many    first  the final certificate with its master-block, then its committee with keys
 //!                                quilt  wire form
 //!                                count  shard-blocks, 0 bytes here
 //!                                rest   the shard-blocks as they travel: in quilt mode without their transactions
@@ -57,10 +57,11 @@ fn head(out: &mut Vec<u8>, version: u8, lengths: [usize; 4]) {
     lengths.iter().for_each(|&length| out.extend_from_slice(&(length as u32).to_le_bytes()));
 }
 
-/// Writes the record of a final master-block with its shard-blocks.
-pub fn encode_master(out: &mut Vec<u8>, decided: &Final, blocks: &[Arc<CertifiedBlock>], quilt: &[u8]) {
+/// Writes the record of a final master-block with its shard-blocks; `committee` is the wire form of who has certified it.
+pub fn encode_master(out: &mut Vec<u8>, decided: &Final, committee: &[u8], blocks: &[Arc<CertifiedBlock>], quilt: &[u8]) {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     put_final(decided, &mut first);
+    first.extend_from_slice(committee);
     blocks.iter().for_each(|block| put_block(block, &Nobody, &mut rest));
     head(out, MASTER, [first.len(), quilt.len(), blocks.len(), rest.len()]);
     [&first, quilt, &rest].iter().for_each(|part| out.extend_from_slice(part));
@@ -122,6 +123,14 @@ impl<'a> BlockRecord<'a> {
         let decided = read_final(&mut decided).map_err(|_| NoBlock)?;
         let blocks = (0..count).map(|_| read_block(&mut blocks, &Nobody).map_err(|_| NoBlock)).collect::<Result<_, _>>()?;
         Ok(Some((decided, blocks)))
+    }
+
+    /// The final certificate and the committee behind it as they stand there: what a light client follows.
+    pub fn light(&self) -> Option<&'a [u8]> {
+        match self.body {
+            RecordBody::Master { decided, .. } => Some(decided),
+            RecordBody::Single { .. } => None,
+        }
     }
 
     /// Headers of the shard-blocks.

@@ -10,6 +10,7 @@ use crate::block::{SHARD_BLOCK_BYTES, ShardBlock};
 use crate::cell::NAME_BYTES_MAX;
 use crate::consensus::codec::{CodecError, Read, array, count, number, put, slice, small};
 use crate::consensus::committee::{Committee, Member, SEATS_MAX, Seat};
+use crate::consensus::signing::VoteKey;
 use crate::patch::Patch;
 use crate::varint;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -66,6 +67,22 @@ pub fn read_committee(bytes: &mut &[u8]) -> Result<Committee, CodecError> {
         members.push(Member { candidate, stake, shard, delegate: delegate == 1 });
     }
     Ok(Committee { height, members, shards })
+}
+
+/// Appends a committee with its members' voting keys: what a light client needs to check its certificates.
+pub fn put_committee_with_keys(system: &System, committee: &Committee, out: &mut Vec<u8>) {
+    put_committee(committee, out);
+    committee.members.iter().for_each(|member| put(out, system.vote_key(member.candidate)));
+}
+
+/// Reads what [`put_committee_with_keys`] wrote: the committee, and the keys seat by seat.
+///
+/// # Errors
+/// Bytes that are none.
+pub fn read_committee_with_keys(bytes: &mut &[u8]) -> Result<(Committee, Vec<VoteKey>), CodecError> {
+    let committee = read_committee(bytes)?;
+    let keys = committee.members.iter().map(|_| array(bytes)).collect::<Read<_>>()?;
+    Ok((committee, keys))
 }
 
 fn put_immature(immature: &Immature, out: &mut Vec<u8>) {

@@ -9,14 +9,18 @@ use super::prepare::{Raw, Ready};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status, hex};
 use super::wire::{self, CELLS, FRAME_MESSAGE, Outcome, class_of, peers_frame, target_of};
 use super::writer::{FinalJob, Job};
+use dynemix_engine::chain::Prefix;
 use dynemix_engine::consensus::codec::{Nobody, encode};
+use dynemix_engine::consensus::committee::shard_of;
 use dynemix_engine::consensus::execution::Execution;
 use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Message, ShardMessage};
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::consensus::signing::Signing;
+use dynemix_engine::patch::Patch;
 use dynemix_engine::refusal::Refusal;
+use dynemix_engine::system::codec::put_committee_with_keys;
 use dynemix_engine::system::record::Endpoint;
 use dynemix_engine::system::tables::System;
 use dynemix_net::mesh::{Body, MeshHandle, PeerId, PeerInfo, Target, To};
@@ -70,6 +74,8 @@ pub struct Duty<S: Signing> {
     pub candidate: Option<u32>,
     /// Sub-slots.
     pub schedule: Schedule,
+    /// Prefix of the chain's transactions.
+    pub prefix: Prefix,
     /// Time.
     pub clock: Clock,
     /// What comes.
@@ -234,6 +240,12 @@ impl<S: Signing> Duty<S> {
         if from.name.is_some() {
             self.local.heard = self.local.heard.max(height_of(&message));
         }
+        if let Message::Block(block) = &message
+            && block.height == self.minter.pending_height()
+            && from.name.is_some()
+        {
+            self.track_certified(block.height, block);
+        }
         let (pending, whole) = (self.minter.pending_height(), matches!(&message, Message::Final(_, blocks) if !blocks.is_empty()));
         let actions = self.minter.handle(now, Self::name_of(from), message);
         self.act(actions);
@@ -251,7 +263,12 @@ impl<S: Signing> Duty<S> {
             status.refuse(refusal);
             outcomes.entry(refusal as u8).or_default().push(ordinal);
         };
-        refused.into_iter().for_each(|(ordinal, refusal)| refuse(&self.status, ordinal, refusal));
+        for (ordinal, refusal, item) in refused {
+            if let Some(item) = item.filter(|_| from.is_none()) {
+                self.status.change(|live| live.tracked.begin(&self.prefix, &item, now, Err(refusal)));
+            }
+            refuse(&self.status, ordinal, refusal);
+        }
         let mut admitted = 0;
         for (ordinal, item, account) in good {
             let outcome = if relayed {
@@ -263,6 +280,10 @@ impl<S: Signing> Duty<S> {
                     Err(refusal) => Err(refusal),
                 }
             };
+            if from.is_none() {
+                let (item, now_ms) = (item.clone(), self.clock.now_ms());
+                self.status.change(|live| live.tracked.begin(&self.prefix, &item, now_ms, outcome));
+            }
             match outcome {
                 Ok(()) => admitted += 1,
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
@@ -282,6 +303,37 @@ impl<S: Signing> Duty<S> {
         if !relayed && (open || self.minter.execution.system().slot >= slot) {
             self.tell_own(false);
         }
+    }
+
+    /// Transactions of the API's users that a certified shard-block debits: their first checkpoint.
+    fn track_certified(&self, height: u64, block: &CertifiedBlock) {
+        let waits = self.status.look(|live| live.tracked.waiting());
+        if !waits {
+            return;
+        }
+        let Ok(patch) = Patch::decode(&block.patch, u32::MAX as usize) else { return };
+        let now_ms = self.clock.now_ms();
+        let state = self.minter.execution.state();
+        self.status.change(|live| {
+            live.tracked.certified(height, block.block.shard, now_ms, |cell| {
+                state.find(&cell.sender).is_some_and(|account| patch.delta.debits.accounts.binary_search(&account).is_ok())
+            });
+        });
+    }
+
+    /// Those that a final block has used up: their second.
+    fn track_final(&self, height: u64, slot: u64, parent: &System) {
+        if !self.status.look(|live| live.tracked.waiting()) {
+            return;
+        }
+        let now_ms = self.clock.now_ms();
+        let (state, shards) = (self.minter.execution.state(), parent.committee.shards.len());
+        self.status.change(|live| {
+            live.tracked.settle(height, slot, now_ms, |cell| {
+                let used = state.find(&cell.sender).is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);
+                used.then(|| shard_of(&parent.seed, &cell.sender, shards) as u32)
+            });
+        });
     }
 
     fn tell_own(&mut self, all: bool) {
@@ -362,6 +414,7 @@ impl<S: Signing> Duty<S> {
     }
 
     fn certified(&mut self, block: &CertifiedBlock) {
+        self.track_certified(block.height, block);
         let at_ms = self.clock.now_ms();
         self.status.add_certified(CertifiedShown { height: block.height, shard: block.block.shard, at_ms });
         self.status.change(|live| live.duties += 1);
@@ -399,8 +452,11 @@ impl<S: Signing> Duty<S> {
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
         self.mesh.send_all(frames);
+        self.track_final(height, decided.value.slot, &parent);
+        let mut committee = Vec::new();
+        put_committee_with_keys(&parent, &parent.committee, &mut committee);
         // A writer that has stopped has said why.
-        let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, quilt, root, system })));
+        let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
         self.local.records_of.clear();
         self.publish();
         if self.minter.execution.system().height == height {

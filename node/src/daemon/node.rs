@@ -361,6 +361,7 @@ impl Node {
             minter,
             candidate,
             schedule,
+            prefix: chain.transaction_prefix,
             clock: clock.clone(),
             inbox: inbox.clone(),
             mesh: mesh_handle.clone(),

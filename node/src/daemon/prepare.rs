@@ -46,8 +46,8 @@ pub struct Ready {
     pub relayed: bool,
     /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
     pub good: Vec<(u64, Arc<Item>, Option<AccountIndex>)>,
-    /// Ordinal and refusal.
-    pub refused: Vec<(u64, Refusal)>,
+    /// Ordinal, refusal, and the transaction if its form was right.
+    pub refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.
     pub body: Option<Body>,
 }
@@ -92,7 +92,7 @@ struct Pending {
     from: Option<PeerInfo>,
     relayed: bool,
     items: Vec<(u64, Arc<Item>)>,
-    refused: Vec<(u64, Refusal)>,
+    refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
     body: Option<Body>,
 }
 
@@ -156,7 +156,7 @@ impl Prepare {
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
             match check_form(cell, payload, &self.chain.parameters) {
                 Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
-                Err(refusal) => pending.refused.push((ordinal, refusal)),
+                Err(refusal) => pending.refused.push((ordinal, refusal, None)),
             }
         }
         Some(pending)
@@ -190,7 +190,7 @@ impl Prepare {
             let mut broken = 0;
             for (ordinal, item) in items {
                 if bad.next_if_eq(&place).is_some() {
-                    refused.push((ordinal, Refusal::BadSignature));
+                    refused.push((ordinal, Refusal::BadSignature, Some(item)));
                     broken += 1;
                 } else {
                     good.push((ordinal, item, accounts[place]));

@@ -1,5 +1,6 @@
 //! What a node shows of itself: written by the consensus thread, read by everyone else.
 
+use super::tracked::Tracked;
 use crate::stage::RefusalBoard;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::tables::System;
@@ -143,6 +144,8 @@ pub struct Live {
     pub certified: VecDeque<CertifiedShown>,
     /// The system after the newest final block.
     pub system: Option<Arc<System>>,
+    /// Transactions of the API's users.
+    pub tracked: Tracked,
     /// Why the node has halted, if so.
     pub halted: Option<String>,
 }

@@ -39,6 +39,8 @@ pub struct FinalJob {
     pub decided: Arc<Final>,
     /// Its shard-blocks.
     pub blocks: Vec<Arc<CertifiedBlock>>,
+    /// Who has certified it, with keys, in wire form.
+    pub committee: Vec<u8>,
     /// The quilt's wire form.
     pub quilt: Vec<u8>,
     /// Root of the state after it.
@@ -115,7 +117,7 @@ impl Writer {
                     self.inbox.push_urgent(Entry::Kept);
                 }
                 Some(Job::Final(job)) => {
-                    encode_master(&mut record, &job.decided, &job.blocks, &job.quilt);
+                    encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt);
                     self.store.append(&record)?;
                     unsynced = Some(*job);
                 }

@@ -194,7 +194,8 @@ impl Devnet {
         let consensus = ConsensusParameters {
             seats: nodes,
             shards_max: shards,
-            quilt_from_height: if quilt { 0 } else { u64::MAX },
+            // TOML has no larger number.
+            quilt_from_height: if quilt { 0 } else { i64::MAX as u64 },
             // Room for as many new accounts as there are, and some.
             accounts_max: 2 * (load_accounts + u64::from(nodes)) + 100_000,
             sub_slots: if self.shape.link.is_empty() { SubSlots::LOCAL } else { SubSlots::HOME },

@@ -1,0 +1,136 @@
+//! Owners' keys: from 24 words, from a password, or random; kept encrypted.
+
+use crate::config::data_home;
+use crate::genesis::digits;
+use crate::keystore::{self, Cost, KeystoreError, SecretKind};
+use bip39::Mnemonic;
+use ed25519_dalek::SigningKey;
+use std::fs;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// Salt of keys that come from a password: nothing but the password is to be remembered.
+const PASSWORD_SALT: &[u8] = b"dynemix master key v1";
+/// What such a key costs to try: a password is guessed, 24 words are not.
+const PASSWORD_COST: Cost = Cost { memory_kib: 1 << 20, passes: 4 };
+/// Characters of a password at least.
+const PASSWORD_MIN: usize = 16;
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletKeyError {
+    /// The file.
+    #[error(transparent)]
+    Keystore(#[from] KeystoreError),
+    /// The words.
+    #[error("these are not 24 words of a wallet: {0}")]
+    Words(String),
+    /// Too short.
+    #[error("a password that is the only key must have {PASSWORD_MIN} characters at least")]
+    Password,
+    /// The directory.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Where.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+}
+
+/// Where wallets are kept.
+pub fn directory() -> PathBuf {
+    data_home().join("wallets")
+}
+
+/// The file of a wallet.
+pub fn path(name: &str) -> PathBuf {
+    directory().join(format!("{name}.json"))
+}
+
+/// New words, and the secret that follows from them.
+///
+/// # Errors
+/// When the system gives no randomness.
+pub fn new_words() -> Result<(Zeroizing<String>, Zeroizing<[u8; 32]>), WalletKeyError> {
+    let entropy = keystore::random::<32>()?;
+    let words = Mnemonic::from_entropy(&*entropy).map_err(|error| WalletKeyError::Words(error.to_string()))?;
+    let text = Zeroizing::new(words.to_string());
+    let secret = of_words(&text)?;
+    Ok((text, secret))
+}
+
+/// The secret of these words.
+///
+/// # Errors
+/// When they are not 24 words with a right checksum.
+pub fn of_words(text: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
+    let words = Mnemonic::parse_normalized(text.trim()).map_err(|error| WalletKeyError::Words(error.to_string()))?;
+    if words.word_count() != 24 {
+        return Err(WalletKeyError::Words(format!("{} words", words.word_count())));
+    }
+    let entropy = Zeroizing::new(words.to_entropy());
+    Ok(Zeroizing::new(blake3::derive_key("dynemix owner key v1", &entropy)))
+}
+
+/// The secret of a password, as the paper offers it: by much memory and time.
+///
+/// # Errors
+/// When it is too short.
+pub fn of_password(password: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
+    if password.chars().count() < PASSWORD_MIN {
+        return Err(WalletKeyError::Password);
+    }
+    keystore::stretch(password, PASSWORD_SALT, PASSWORD_COST).ok_or(WalletKeyError::Password)
+}
+
+/// Keeps a secret under a name.
+///
+/// # Errors
+/// When there is one of that name, or the disk refuses.
+pub fn keep(name: &str, secret: &[u8; 32], passphrase: &str) -> Result<String, WalletKeyError> {
+    let directory = directory();
+    fs::create_dir_all(&directory).map_err(|source| WalletKeyError::Io { path: directory, source })?;
+    let public = digits(SigningKey::from_bytes(secret).verifying_key().as_bytes());
+    keystore::create(&path(name), SecretKind::Owner, &public, secret, passphrase, Cost::STRONG)?;
+    Ok(public)
+}
+
+/// Names and keys of all wallets.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list() -> Result<Vec<(String, String)>, WalletKeyError> {
+    let directory = directory();
+    let entries = match fs::read_dir(&directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(|source| WalletKeyError::Io { path: directory, source })?,
+    };
+    let of = |path: PathBuf| {
+        let name = path.file_stem()?.to_str()?.to_owned();
+        let (kind, public) = keystore::public(&path).ok()?;
+        (kind == SecretKind::Owner).then_some((name, public))
+    };
+    let mut found: Vec<_> = entries.flatten().filter_map(|entry| of(entry.path())).collect();
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_lead_back_to_their_secret_and_wrong_ones_to_none() {
+        let (words, secret) = new_words().unwrap();
+        assert_eq!(words.split(' ').count(), 24);
+        assert_eq!(*of_words(&words).unwrap(), *secret);
+        assert!(of_words("abandon abandon").is_err());
+        let mut changed: Vec<&str> = words.split(' ').collect();
+        changed.swap(0, 1);
+        // Two equal first words are no change; the checksum finds 255 of 256 others.
+        let _ = of_words(&changed.join(" "));
+        assert!(of_words(&words.replace(' ', "  x ")).is_err());
+        assert!(matches!(of_password("too short"), Err(WalletKeyError::Password)));
+    }
+}
