@@ -85,6 +85,8 @@ pub struct MeshLimits {
     pub pending_total_max: usize,
     /// Bytes that wait to be sent to one peer, by class.
     pub outgoing_max: [usize; CLASSES],
+    /// The same for a guest that has called us, in each class.
+    pub guest_outgoing_max: usize,
 }
 
 impl Default for MeshLimits {
@@ -101,6 +103,7 @@ impl Default for MeshLimits {
             pending_max: [96 * MIB, 4 * MIB],
             pending_total_max: 512 * MIB,
             outgoing_max: [4 * MIB, 32 * MIB, 160 * MIB, 64 * MIB],
+            guest_outgoing_max: 8 * MIB,
         }
     }
 }
@@ -141,6 +144,8 @@ pub struct Mesh<D> {
     targets: HashMap<TransportKey, Calling>,
     bans: Bans,
     readable: VecDeque<u64>,
+    /// One of those was not held back when it was read last.
+    read_more: bool,
     up: Line,
     down: Line,
     housekeeping_at: Instant,
@@ -177,6 +182,7 @@ impl<D: Doorkeeper> Mesh<D> {
             targets: HashMap::new(),
             bans: Bans::default(),
             readable: VecDeque::new(),
+            read_more: false,
             up: Line::new(options.link, seed),
             down: Line::new(options.link, !seed),
             housekeeping_at: Instant::now(),
@@ -218,10 +224,10 @@ impl<D: Doorkeeper> Mesh<D> {
     }
 
     fn timeout(&self) -> Duration {
-        if !self.readable.is_empty() && !self.down.shapes() {
+        if self.read_more && !self.down.shapes() {
             return Duration::ZERO;
         }
-        if self.up.shapes() { Duration::from_millis(2) } else { HOUSEKEEPING }
+        if self.up.shapes() || !self.readable.is_empty() { Duration::from_millis(2) } else { HOUSEKEEPING }
     }
 
     fn take_events(&mut self, now: Instant) {
@@ -275,6 +281,9 @@ impl<D: Doorkeeper> Mesh<D> {
         self.next_id += 1;
         let _ = stream.set_nodelay(true);
         if self.poll.registry().register(&mut stream, Token(id as usize), Interest::READABLE | Interest::WRITABLE).is_err() {
+            if let Some(calling) = target.and_then(|target| self.targets.get_mut(&target)) {
+                (calling.under_way, calling.next) = (false, now + BACK_OFF.1);
+            }
             return;
         }
         let channel = Channel::new(&self.options.secret, &self.options.prologue, target.is_some());
@@ -289,6 +298,10 @@ impl<D: Doorkeeper> Mesh<D> {
                 let own = self.own_key;
                 let mut kept = std::mem::take(&mut self.targets);
                 for Target { key, address } in targets.into_iter().filter(|target| target.key != own) {
+                    // Of two addresses for one key the first counts.
+                    if self.targets.contains_key(&key) {
+                        continue;
+                    }
                     let calling = kept.remove(&key).filter(|calling| calling.address == address);
                     self.targets.insert(key, calling.unwrap_or(Calling { address, failures: 0, next: now, under_way: false }));
                 }
@@ -328,17 +341,22 @@ impl<D: Doorkeeper> Mesh<D> {
 
     fn queue(&mut self, id: u64, class: u8, body: &Arc<[u8]>, _: &mut impl FnMut(Event)) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| matches!(peer.phase, Phase::Open)) else { return };
-        let dropped = peer.waiting.push(class, body.clone(), self.options.limits.outgoing_max[usize::from(class)]);
+        let max = self.options.limits.outgoing_max[usize::from(class)];
+        let max = if peer.name.is_some() || peer.outgoing { max } else { max.min(self.options.limits.guest_outgoing_max) };
+        let dropped = peer.waiting.push(class, body.clone(), max);
         self.shared.counters.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
     }
 
     fn read_all(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
+        self.read_more = false;
         for _ in 0..self.readable.len() {
             let Some(id) = self.readable.pop_front() else { return };
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let limit = self.options.limits.pending_max[usize::from(peer.name.is_none())];
             let total = self.shared.pending.load(Ordering::Relaxed);
-            if peer.pending() > limit || total > self.options.limits.pending_total_max || !self.down.takes(now) {
+            // Guests together must not keep members from being heard.
+            let full = peer.name.is_none() && total > self.options.limits.pending_total_max;
+            if peer.pending() > limit || full || !self.down.takes(now) {
                 // Its turn comes again; until then the socket's own window holds it back.
                 self.readable.push_back(id);
                 continue;
@@ -365,13 +383,14 @@ impl<D: Doorkeeper> Mesh<D> {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     Err(_) => ended = Some("the connection broke"),
                 }
-                if ended.is_some() || !more {
+                if ended.is_some() || !more || peer.introduced {
                     break;
                 }
             }
             peer.queued = more && ended.is_none();
             if peer.queued {
                 self.readable.push_back(id);
+                self.read_more = true;
             }
             // What came with the end is heard as well.
             let worked = Self::work(peer, &self.door, &self.options.limits, &self.shared, now, on);
@@ -393,10 +412,16 @@ impl<D: Doorkeeper> Mesh<D> {
         now: Instant,
         on: &mut impl FnMut(Event),
     ) -> Result<(), &'static str> {
+        // What follows a hello waits until its peer has a place.
+        if peer.introduced {
+            return Ok(());
+        }
         let incoming = std::mem::take(&mut peer.incoming);
         let mut bytes = &incoming[..];
         let info = peer.info();
-        let maxima = if peer.name.is_some() { &limits.member_frame_max } else { &limits.guest_frame_max };
+        // Whom we have called we know by its key, and have asked for something.
+        let known = peer.name.is_some() || peer.outgoing;
+        let maxima = if known { &limits.member_frame_max } else { &limits.guest_frame_max };
         loop {
             match peer.channel.read(&mut bytes) {
                 Ok(Read::More) => break,

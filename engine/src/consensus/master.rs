@@ -38,8 +38,8 @@ pub enum MasterAction {
     Say(Message),
     /// Say it to one.
     Tell(Seat, Message),
-    /// Make the lock durable, then call [`MasterRound::locked`].
-    Lock,
+    /// Make the lock of this attempt durable, then call [`MasterRound::locked`] with it.
+    Lock(u64),
 }
 
 #[derive(Default)]
@@ -471,13 +471,14 @@ impl MasterRound {
         {
             self.durable.lock = Some((hash, attempt));
             self.second_pending = Some((attempt, hash));
-            out.push(MasterAction::Lock);
+            out.push(MasterAction::Lock(attempt));
         }
     }
 
-    /// The lock is durable: the second vote may go out, if it is still the attempt that it is for.
-    pub fn locked<S: Signing>(&mut self, signing: &S, now: u64, out: &mut Vec<MasterAction>) {
-        let Some((attempt, hash)) = self.second_pending.take() else { return };
+    /// The lock of attempt `of` is durable: its second vote may go out, if it is still the attempt that it is for. A later
+    /// lock, under way by now, waits for its own turn.
+    pub fn locked<S: Signing>(&mut self, signing: &S, of: u64, now: u64, out: &mut Vec<MasterAction>) {
+        let Some((attempt, hash)) = self.second_pending.take_if(|pending| pending.0 == of) else { return };
         let Some(seat) = self.seat else { return };
         let timely = attempt == now || planted(Mutation::LateSecondVote);
         if !timely || !self.may_sign || self.second_signed >= attempt || (self.first_signed > attempt && !planted(Mutation::LateSecondVote))

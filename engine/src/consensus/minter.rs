@@ -57,7 +57,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
     Reserve(u64),
-    Lock,
+    /// Of a height and attempt.
+    Lock(u64, u64),
 }
 
 /// A final block with its shard-blocks, as those who catch up get it.
@@ -203,15 +204,26 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let reserved_slot = match pending {
             Pending::Reserve(slot) => slot,
             // The reservation that is under way is not undone by a lock that overtakes it.
-            Pending::Lock => self.asked_slot.max(self.silent_slot),
+            Pending::Lock(..) => self.asked_slot.max(self.silent_slot),
         };
-        let record = SignedOnce { height: self.master.height, reserved_slot, locked: self.master.durable.clone() };
+        // While the node is behind where it was locked, that lock stays the one to remember: what is behind it is final.
+        let ahead = self.resumed.height > self.master.height;
+        let (height, locked) = match ahead {
+            true => (self.resumed.height, self.resumed.locked.clone()),
+            false => (self.master.height, self.master.durable.clone()),
+        };
+        let record = SignedOnce { height, reserved_slot, locked };
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, record));
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
+        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see `asked_slot`.
+        let next_slot = self.schedule.slot(now_ms) + 1;
+        if self.next_step.0 > next_slot {
+            self.next_step = (next_slot, 0);
+        }
         while self.wake_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step = if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
@@ -322,7 +334,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 MasterAction::Tell(seat, message) => {
                     self.out.push(Action::Send(self.master.committee.members[usize::from(seat)].candidate, message));
                 }
-                MasterAction::Lock => self.persist(Pending::Lock),
+                MasterAction::Lock(attempt) => self.persist(Pending::Lock(self.master.height, attempt)),
             }
         }
     }
@@ -337,10 +349,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if let Some(at) = self.pending.iter().position(|pending| pending.0 == ticket) {
             match self.pending.remove(at).expect("found above").1 {
                 Pending::Reserve(slot) => self.reserved_slot = self.reserved_slot.max(slot),
-                Pending::Lock => {
+                // Of an earlier height nothing rests on it any more.
+                Pending::Lock(height, _) if height != self.master.height => {}
+                Pending::Lock(_, attempt) => {
                     let mut actions = Vec::new();
                     self.mind_slot(now_ms);
-                    self.master.locked(&self.signing, self.schedule.attempt(now_ms), &mut actions);
+                    self.master.locked(&self.signing, attempt, self.schedule.attempt(now_ms), &mut actions);
                     self.act(actions);
                 }
             }

@@ -29,7 +29,7 @@ pub const TRANSACTION_BYTES_MAX: usize = 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
 /// Stake and Unstake may name one of so many last blocks; a few more are remembered, for who judges them later.
 const ANCESTORS_NAMED: usize = ANCESTORS - 4;
 /// Bytes of a shard-block's items at most.
-pub const BLOCK_BYTES_MAX: usize = 64 << 20;
+pub const BLOCK_BYTES_MAX: usize = 32 << 20;
 
 /// A parent, as blocks are judged by it.
 pub struct View<'a, M> {

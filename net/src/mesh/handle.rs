@@ -18,6 +18,8 @@ pub struct PeerInfo {
     pub id: PeerId,
     /// The name that its hello has proved; none for a guest.
     pub name: Option<u32>,
+    /// Whether we have called it, and so know its key.
+    pub called: bool,
 }
 
 /// Whom to keep a connection to.
@@ -40,6 +42,9 @@ pub enum To {
     Some(usize),
 }
 
+/// What the smallest frame takes in queues, beside its bytes.
+const BODY_BYTES: usize = 512;
+
 /// A frame's body. While it is held, its bytes count against its sender's budget.
 pub struct Body {
     bytes: Vec<u8>,
@@ -49,8 +54,9 @@ pub struct Body {
 
 impl Body {
     pub(super) fn new(bytes: Vec<u8>, pending: &Arc<AtomicUsize>, shared: &Arc<Shared>) -> Body {
-        pending.fetch_add(bytes.len(), Ordering::Relaxed);
-        shared.pending.fetch_add(bytes.len(), Ordering::Relaxed);
+        let weight = bytes.len() + BODY_BYTES;
+        pending.fetch_add(weight, Ordering::Relaxed);
+        shared.pending.fetch_add(weight, Ordering::Relaxed);
         Body { bytes, pending: pending.clone(), shared: shared.clone() }
     }
 }
@@ -65,8 +71,9 @@ impl Deref for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.pending.fetch_sub(self.bytes.len(), Ordering::Relaxed);
-        self.shared.pending.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        let weight = self.bytes.len() + BODY_BYTES;
+        self.pending.fetch_sub(weight, Ordering::Relaxed);
+        self.shared.pending.fetch_sub(weight, Ordering::Relaxed);
     }
 }
 

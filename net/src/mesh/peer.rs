@@ -96,7 +96,7 @@ impl Peer {
     }
 
     pub(crate) fn info(&self) -> PeerInfo {
-        PeerInfo { id: PeerId(self.id), name: self.name }
+        PeerInfo { id: PeerId(self.id), name: self.name, called: self.outgoing }
     }
 
     /// Bytes of frames that the caller has not worked off, and of those under way.

@@ -7,7 +7,7 @@ use super::inbox::Inbox;
 use super::own::{Frame, Own};
 use super::prepare::{Raw, Ready};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status, hex};
-use super::wire::{self, CELLS, FRAME_MESSAGE, Outcome, class_of, peers_frame, target_of};
+use super::wire::{self, BODIES, CELLS, FRAME_MESSAGE, Outcome, ROUNDS, class_of, peers_frame, target_of};
 use super::writer::{FinalJob, Job};
 use dynemix_engine::chain::Prefix;
 use dynemix_engine::consensus::codec::{Nobody, encode};
@@ -41,8 +41,12 @@ const PEERS_WANTED: u64 = 8;
 /// Transactions are told to minters until this part of a slot before sets are closed: what comes later would be in some
 /// sets and not in others, and sets that differ have to be exchanged.
 const TELLING: u64 = 20;
+/// Frames of rounds that are longer travel with the bodies.
+const LONG_BYTES: usize = 1 << 20;
 /// A step that is nearer than this is waited for.
 const JUDGING: Duration = Duration::from_millis(10);
+/// Questions that a guest may ask in a slot.
+const ASKED_BY_GUEST: usize = 64;
 /// Records that one peer may bring for a height.
 const RECORDS_OF_PEER: usize = 64;
 
@@ -105,7 +109,9 @@ pub struct Local {
     learned: Vec<Target>,
     heard: u64,
     encoded: Option<(Encoded, Arc<[u8]>)>,
-    records_of: BTreeMap<u64, usize>,
+    records_of: BTreeMap<u32, usize>,
+    /// Questions of guests in this slot.
+    asked_by: BTreeMap<u64, usize>,
     logged_slot: u64,
     slots_without: u64,
 }
@@ -216,14 +222,18 @@ impl<S: Signing> Duty<S> {
     }
 
     fn hear(&mut self, now: u64, from: PeerInfo, message: Message) {
-        // Guests ask and bring transactions; they have no part in consensus.
+        // Guests ask, a little, and bring transactions; they have no part in consensus. Whom we have called may answer.
         let asks = matches!(message, Message::WantFinal(_) | Message::WantBodies(_) | Message::WantBlocks(..));
-        if from.name.is_none() && !asks && !matches!(message, Message::Final(..)) {
-            self.mesh.penalise(from.id, 10);
-            return;
+        if from.name.is_none() {
+            let answers = from.called && matches!(message, Message::Final(..));
+            let asked = self.local.asked_by.entry(from.id.0).or_insert(0);
+            *asked += 1;
+            if !(answers || asks && *asked <= ASKED_BY_GUEST) {
+                return;
+            }
         }
         if let Message::Item(_) = &message {
-            let count = self.local.records_of.entry(from.id.0).or_insert(0);
+            let count = self.local.records_of.entry(Self::name_of(from)).or_insert(0);
             *count += 1;
             if *count > RECORDS_OF_PEER {
                 return;
@@ -237,7 +247,7 @@ impl<S: Signing> Duty<S> {
             let _ = self.prepare.send(Raw::History(from, *height));
             return;
         }
-        if from.name.is_some() {
+        if from.name.is_some() || from.called {
             self.local.heard = self.local.heard.max(height_of(&message));
         }
         if let Message::Block(block) = &message
@@ -396,6 +406,7 @@ impl<S: Signing> Duty<S> {
         if let Some((of, frame)) = &self.local.encoded
             && known == Some(*of)
         {
+            let class = if frame.len() > LONG_BYTES && class == ROUNDS { BODIES } else { class };
             return self.mesh.send(to, class, frame.clone());
         }
         let mut frame = vec![FRAME_MESSAGE];
@@ -406,6 +417,8 @@ impl<S: Signing> Duty<S> {
             }
             _ => encode(message, &Nobody, &mut frame),
         }
+        // What is long must not hold up its class, and would not fit it.
+        let class = if frame.len() > LONG_BYTES && class == ROUNDS { BODIES } else { class };
         let frame: Arc<[u8]> = frame.into();
         if let Some(known) = known {
             self.local.encoded = Some((known, frame.clone()));
@@ -503,6 +516,7 @@ impl<S: Signing> Duty<S> {
             return;
         }
         self.local.logged_slot = slot;
+        self.local.asked_by.clear();
         let before = slot - 1;
         let line = self.status.look(|live| {
             let block = live.blocks.iter().rev().find(|block| block.attempt / 2 == before)?;

@@ -18,7 +18,7 @@ use dynemix_engine::refusal::Refusal;
 use dynemix_engine::state::{AccountIndex, State};
 use dynemix_engine::system::build::{Bodies, Built, View, transaction_of};
 use dynemix_engine::system::next::Next;
-use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION};
+use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION, Record};
 use dynemix_engine::system::tables::System;
 use hashbrown::HashMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
@@ -190,6 +190,11 @@ impl<S: Signing> NodeExecution<S> {
         }
         let Some(shard) = self.shard else { return false };
         let sound = self.view(|view| view.valid(shard, item).is_some());
+        // True at once or never: evidence that does not hold, whoever brought it.
+        let of_now = matches!(Record::of_item(item), Some(Record::Fraud(evidence)) if evidence.height <= self.system.height);
+        if !sound && of_now && !self.view(|view| Record::of_item(item).is_some_and(|record| view.record_holds(&record))) {
+            self.pool.drop_record(&item.id);
+        }
         self.records.insert(item.id, sound);
         sound
     }
@@ -271,7 +276,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
                 let _ = self.admit_transaction(item, None);
             }
         } else {
-            self.pool.admit_record(item);
+            self.pool.admit_record(item, &self.system);
         }
     }
 

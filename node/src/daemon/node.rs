@@ -35,6 +35,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Slots after a chain's start in which a node without any record of what it signed is taken to be new.
+const FRESH_SLOTS: u64 = 64;
+
 /// Signs and remembers.
 pub type NodeSigning = Remembering<BlsSigning>;
 
@@ -259,9 +262,11 @@ impl Sorter {
         // A thread that has gone takes nothing any more: the node is about to end.
         match (class, body.first().copied()) {
             (VOTES, Some(FRAME_MESSAGE)) => match decode(&body[1..], &Nobody) {
-                Ok(message) => self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body)),
+                Ok(message) if peer.name.is_some() => self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body)),
+                Ok(message) => self.inbox.push(Entry::Message(peer, Box::new(message), body)),
                 Err(_) => self.mesh.penalise(peer.id, 25),
             },
+            (CELLS, Some(FRAME_PEERS)) if peer.name.is_none() && !peer.called => {}
             (CELLS, Some(FRAME_PEERS)) => match peers_of(&body[1..]) {
                 Some(entry) => self.inbox.push(entry),
                 None => self.mesh.penalise(peer.id, 25),
@@ -294,7 +299,9 @@ impl Node {
         if minting.is_some() && candidate.is_none() {
             tracing::warn!("the minting account is not on the chain yet: this node follows");
         }
-        let fresh = system.height == 0 || options.first_run;
+        // On a chain that has just begun nothing can have been signed before.
+        let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
+        let fresh = (system.height == 0 && begins) || options.first_run;
         let (signed, record) = match candidate {
             Some(_) => {
                 let (file, record) = SignedFile::open(&directory, genesis_hash, fresh)?;
@@ -355,6 +362,7 @@ impl Node {
             signed,
             replica: replica_handle.clone(),
             checkpoint_bytes: options.checkpoint_bytes,
+            checkpoint_asked: 0,
             inbox: inbox.clone(),
         };
         let duty = Duty {
@@ -417,7 +425,8 @@ impl Node {
 
     /// Whether a thread has ended by itself: an invariant is broken, or the disk.
     pub fn ended(&self) -> bool {
-        self.duty.is_finished() || self.writer.is_finished() || self.mesh.is_finished() || self.replica.1.is_finished()
+        let prepare = self.prepare.iter().any(|(_, thread)| thread.is_finished());
+        prepare || self.duty.is_finished() || self.writer.is_finished() || self.mesh.is_finished() || self.replica.1.is_finished()
     }
 
     /// Stops: at the end of the duty that is under way, at most a slot from now, or at once. Then everything final is synced.
@@ -430,16 +439,20 @@ impl Node {
         let duty = duty.join();
         view.mesh.stop();
         let mesh = mesh.join();
+        let mut prepared = true;
         for (tell, thread) in prepare {
             // Others may still hold what leads to these threads: they are told.
             let _ = tell.send(Raw::Stop);
-            let _ = thread.join();
+            prepared &= thread.join().is_ok();
         }
         let writer = writer.join();
         drop(replica.0);
         let replica = replica.1.join();
         duty.map_err(|_| NodeStopError::Panic("duty"))?;
         mesh.map_err(|_| NodeStopError::Panic("mesh"))??;
+        if !prepared {
+            return Err(NodeStopError::Panic("prepare"));
+        }
         writer.map_err(|_| NodeStopError::Panic("writer"))??;
         replica.map_err(|_| NodeStopError::Panic("replica"))??;
         Ok(())

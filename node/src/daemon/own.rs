@@ -51,7 +51,9 @@ impl Own {
         if self.followed.len() >= OWN_MAX {
             return Err(Refusal::Busy);
         }
-        if self.followed.insert(item.id, Followed { item: item.clone(), client, told: 0 }).is_none() {
+        // Whoever hands in what another has handed in hears nothing of it: the first is told.
+        if !self.followed.contains_key(&item.id) {
+            self.followed.insert(item.id, Followed { item: item.clone(), client, told: 0 });
             self.fresh.push(item.id);
         }
         Ok(())

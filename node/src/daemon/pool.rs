@@ -103,10 +103,23 @@ impl Pool {
     }
 
     /// Takes a record; one too many is dropped.
-    pub fn admit_record(&mut self, item: &Arc<Item>) {
-        if self.records.len() < RECORDS_MAX && Record::of_item(item).is_some() {
+    pub fn admit_record(&mut self, item: &Arc<Item>, system: &System) {
+        let height = system.height;
+        let near = match Record::of_item(item) {
+            Some(Record::Answer(answer)) => (height + 2..=height + 4).contains(&answer.height),
+            Some(Record::Attest(attest)) => (height..=height + 2).contains(&attest.height),
+            Some(Record::Fraud(evidence)) => evidence.height <= height + 2,
+            Some(Record::Invalid(_) | Record::Alert(_)) => true,
+            _ => false,
+        };
+        if near && self.records.len() < RECORDS_MAX {
             self.records.entry(item.id).or_insert_with(|| item.clone());
         }
+    }
+
+    /// Drops a record that was found false where it had to be true.
+    pub fn drop_record(&mut self, id: &Hash) {
+        self.records.remove(id);
     }
 
     /// The records that wait.

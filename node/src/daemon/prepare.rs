@@ -151,6 +151,8 @@ impl Prepare {
 
     fn cells(&self, from: PeerInfo, bytes: &[u8]) -> Option<Pending> {
         let (relayed, first, cells) = wire::read_cells(bytes)?;
+        // Ordinals are the client's to choose, but not beyond all numbers.
+        first.checked_add(cells.len() as u64 + 1)?;
         let mut pending =
             Pending { from: Some(from), relayed: relayed && from.name.is_some(), items: Vec::new(), refused: Vec::new(), body: None };
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {

@@ -77,6 +77,8 @@ pub struct Writer {
     pub replica: ReplicaHandle,
     /// Bytes of records after which a checkpoint is written.
     pub checkpoint_bytes: u64,
+    /// The record of the last checkpoint that was asked for.
+    pub checkpoint_asked: u64,
     /// Who is told.
     pub inbox: Arc<Inbox<Entry>>,
 }
@@ -135,7 +137,9 @@ impl Writer {
         forget_kept(&self.directory, height);
         let keeper = self.store.keeper();
         let present = keeper.checkpoint_record();
-        if self.store.bytes_since(present) >= self.checkpoint_bytes {
+        // One at a time: each needs the system of the one before.
+        if present >= self.checkpoint_asked && self.store.bytes_since(present) >= self.checkpoint_bytes {
+            self.checkpoint_asked = height;
             let (directory, chain, system) = (self.directory.clone(), self.chain, job.system);
             let beside = move || {
                 write_system(&directory, &chain, &system, [present, present]).map_err(|error| match error {
