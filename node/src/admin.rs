@@ -2,6 +2,7 @@
 //! its answer another.
 
 use crate::daemon::node::NodeView;
+use crate::logs::SetFilter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs;
@@ -9,7 +10,6 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub struct Admin {
     /// Told to stop: at once or not.
     pub stop: Sender<bool>,
     /// Changes the log's filter.
-    pub filter: Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    pub filter: SetFilter,
 }
 
 impl Admin {

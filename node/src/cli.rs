@@ -413,6 +413,14 @@ enum SnapshotVerb {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// The rate at which a network of nodes on slow lines starts to lose slots, beside the paper's
+    #[command(after_help = "\
+Examples:
+  dynemix bench saturate                                           both modes, 10 mbit and 300 ms there and back
+  dynemix bench saturate --mode quilt --slots 6 --link rate=100mbit,delay=20ms
+
+Each rate takes some slots: a search lasts ten minutes and more.")]
+    Saturate(devnet_cli::SaturateArgs),
     /// Signed transactions over TCP into durable state: final transactions a second
     #[command(after_help = "\
 Examples:
@@ -757,6 +765,7 @@ impl Cli {
             Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?)?, output.json.as_deref()),
             Verb::Bench(Bench::Apply { apply, output }) => bench::show(&bench::apply(&apply.options()?), output.json.as_deref()),
             Verb::Bench(Bench::State { state, output }) => bench::show(&bench::state(&state.options()?)?, output.json.as_deref()),
+            Verb::Bench(Bench::Saturate(args)) => args.run(),
             Verb::Bench(Bench::Generate) => Ok(generator::run_child()?),
             Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || {
                 let (options, store) = engine.options()?;

@@ -47,7 +47,12 @@ impl Net {
     fn wait_height(&self, node: u32, height: u64, slots: u64) {
         let end = Instant::now() + Duration::from_millis(slots * SLOT_MS);
         while self.height(node) < height {
-            assert!(Instant::now() < end, "node {node} is at {} and not at {height} after {slots} slots:\n{}", self.height(node), self.processes.log_end(node));
+            assert!(
+                Instant::now() < end,
+                "node {node} is at {} and not at {height} after {slots} slots:\n{}",
+                self.height(node),
+                self.processes.log_end(node)
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }

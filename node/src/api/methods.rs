@@ -136,23 +136,28 @@ pub fn error(id: &Value, code: i64, message: &str) -> Value {
 
 /// The answer to a request or a batch of them; none to notifications.
 pub fn answer(api: &Api, body: &[u8]) -> Option<Value> {
+    answer_by(body, api.config.batch_max, &|method, params| call(api, method, params))
+}
+
+/// The same with whatever answers the methods: what stands between untrusted bytes and them.
+pub fn answer_by(body: &[u8], batch_max: usize, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value> {
     let Ok(request) = serde_json::from_slice::<Value>(body) else {
         return Some(error(&Value::Null, PARSE_ERROR, "not JSON"));
     };
     match request {
         Value::Array(requests) if requests.is_empty() => Some(error(&Value::Null, INVALID_REQUEST, "an empty batch")),
-        Value::Array(requests) if requests.len() > api.config.batch_max => {
-            Some(error(&Value::Null, LIMIT, &format!("a batch of {} requests; {} are allowed", requests.len(), api.config.batch_max)))
+        Value::Array(requests) if requests.len() > batch_max => {
+            Some(error(&Value::Null, LIMIT, &format!("a batch of {} requests; {} are allowed", requests.len(), batch_max)))
         }
         Value::Array(requests) => {
-            let answers: Vec<Value> = requests.iter().filter_map(|request| one(api, request)).collect();
+            let answers: Vec<Value> = requests.iter().filter_map(|request| one(request, call)).collect();
             (!answers.is_empty()).then_some(Value::Array(answers))
         }
-        request => one(api, &request),
+        request => one(&request, call),
     }
 }
 
-fn one(api: &Api, request: &Value) -> Option<Value> {
+fn one(request: &Value, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value> {
     let id = request.get("id").cloned();
     let shown = id.clone().unwrap_or(Value::Null);
     let (Some(method), "2.0") = (request["method"].as_str(), request["jsonrpc"].as_str().unwrap_or("")) else {
@@ -161,7 +166,7 @@ fn one(api: &Api, request: &Value) -> Option<Value> {
     let Some(&(.., parameters, _)) = METHODS.iter().find(|known| known.0 == method) else {
         return id.map(|id| error(&id, METHOD_NOT_FOUND, &format!("there is no method '{method}'; rpc.discover lists them")));
     };
-    let answered = named(parameters, request.get("params")).and_then(|params| call(api, method, &params));
+    let answered = named(parameters, request.get("params")).and_then(|params| call(method, &params));
     let id = id?;
     Some(match answered {
         Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
@@ -169,7 +174,8 @@ fn one(api: &Api, request: &Value) -> Option<Value> {
     })
 }
 
-type Answered = Result<Value, (i64, String)>;
+/// A result, or code and message of an error.
+pub type Answered = Result<Value, (i64, String)>;
 
 fn invalid<T>(message: impl Into<String>) -> Result<T, (i64, String)> {
     Err((INVALID_PARAMS, message.into()))

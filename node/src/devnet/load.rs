@@ -46,6 +46,7 @@ pub struct LoadClient {
     mesh: MeshHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
     heard: Receiver<Heard>,
+    keys: Vec<TransportKey>,
     peers: Vec<PeerId>,
     /// What each connection was sent: by its ordinals, the numbers of transactions.
     sent: HashMap<PeerId, Vec<u32>>,
@@ -99,7 +100,14 @@ impl LoadClient {
         })?;
         let targets: Vec<_> = nodes.iter().map(|&node| devnet.target(node)).collect();
         handle.set_targets(targets.clone());
-        let mut client = LoadClient { mesh: handle, thread: Some(thread), heard, peers: Vec::new(), sent: HashMap::new() };
+        let mut client = LoadClient {
+            mesh: handle,
+            thread: Some(thread),
+            heard,
+            keys: targets.iter().map(|target| target.key).collect(),
+            peers: Vec::new(),
+            sent: HashMap::new(),
+        };
         let end = Instant::now() + Duration::from_secs(10);
         let mut open: BTreeMap<TransportKey, PeerId> = BTreeMap::new();
         while open.len() < targets.len() {
@@ -136,7 +144,16 @@ impl LoadClient {
     pub fn ended(&mut self) -> Vec<Ended> {
         let mut out = Vec::new();
         while let Ok(heard) = self.heard.try_recv() {
-            let Heard::Outcome(peer, Outcome { refusal, height, slot, shard, ordinals }, at) = heard else { continue };
+            let (peer, Outcome { refusal, height, slot, shard, ordinals }, at) = match heard {
+                Heard::Outcome(peer, outcome, at) => (peer, outcome, at),
+                // A node that was away is back.
+                Heard::Opened(peer, key) => {
+                    if let Some(place) = self.keys.iter().position(|known| *known == key) {
+                        self.peers[place] = peer;
+                    }
+                    continue;
+                }
+            };
             let Some(sent) = self.sent.get(&peer) else { continue };
             let numbers = ordinals.iter().filter_map(|&ordinal| sent.get(usize::try_from(ordinal).ok()?).copied());
             out.extend(numbers.map(|number| Ended { number, refusal, height, slot, shard, at }));
