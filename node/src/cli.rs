@@ -711,8 +711,13 @@ impl Cli {
             Verb::Config(verb) => verb.run(),
             Verb::Doctor(args) => args.run(),
             Verb::Completions { shell } => {
-                clap_complete::generate(shell, &mut Cli::command(), "dynemix", &mut std::io::stdout());
-                Ok(())
+                let mut text = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "dynemix", &mut text);
+                match std::io::Write::write_all(&mut std::io::stdout(), &text) {
+                    // Whoever read has seen enough.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                    written => Ok(written?),
+                }
             }
             Verb::Man { out } => {
                 std::fs::create_dir_all(&out)?;
