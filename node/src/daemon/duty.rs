@@ -13,7 +13,7 @@ use dynemix_engine::chain::Prefix;
 use dynemix_engine::consensus::codec::{Nobody, encode};
 use dynemix_engine::consensus::committee::shard_of;
 use dynemix_engine::consensus::execution::Execution;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Message, ShardMessage};
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Message, ShardMessage};
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signed_once::SignedOnce;
@@ -543,11 +543,6 @@ impl<S: Signing> Duty<S> {
             None => {}
         }
     }
-}
-
-/// An item of the API's own users, for the thread that verifies.
-pub fn own_items(items: Vec<Arc<Item>>) -> Raw {
-    Raw::Own(items)
 }
 
 /// Reads a frame of peers.

@@ -163,10 +163,6 @@ pub struct Status {
     pub own_final: AtomicU64,
     /// Transactions in final blocks.
     pub final_transactions: AtomicU64,
-    /// Sub-slot messages heard too early, late or from nobody are not counted; frames dropped since the inbox was full are.
-    pub overflow: AtomicU64,
-    /// Contradictions that were proved.
-    pub equivocations: AtomicU64,
 }
 
 const UNPOISONED: &str = "nothing panics while it holds the status";

@@ -67,7 +67,7 @@ pub struct SlotRow {
 pub struct DevnetReport {
     /// Node processes.
     pub nodes: u32,
-    /// Shards.
+    /// Shards that there were at the end: one for ten minters, no more than asked for.
     pub shards: u32,
     /// Milliseconds of a slot.
     pub slot_ms: u64,

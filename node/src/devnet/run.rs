@@ -485,7 +485,7 @@ impl<'a> Session<'a> {
             verified,
             verify_s,
             nodes: self.options.shape.nodes,
-            shards: self.options.shape.shards,
+            shards: self.statuses.iter().flatten().map(|status| status.shards as u32).max().unwrap_or(0),
             slot_ms: self.slot_ms,
             mode: if self.options.shape.quilt { "quilt" } else { "blockchain" }.into(),
             link: self.options.shape.link.clone(),
