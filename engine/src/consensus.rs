@@ -20,6 +20,7 @@ pub mod minter;
 pub mod mutation;
 pub mod quorum;
 pub mod schedule;
+pub mod sets;
 pub mod shard;
 pub mod signed_once;
 pub mod signing;

@@ -3,7 +3,7 @@
 use bytemuck::Zeroable;
 use dynemix_engine::cell::{Cell, Key, payload_hash};
 use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
-use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Evidence, Item, Kind, SeatSet, Signed};
+use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, Signed};
 use dynemix_engine::consensus::signing::{Signing, StubSigning};
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::state::{HeapMemory, State, StateLayout};
@@ -71,7 +71,7 @@ impl Scene {
             system: &self.system,
             signing: &StubSigning { candidate: 0 },
             genuine: &genuine,
-            judged: &|_| None,
+            judged: &[],
         }
     }
 
@@ -109,11 +109,11 @@ impl Scene {
     fn certify(&self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
         let mut items = items.to_vec();
         items.sort_by_key(|item| item.id);
-        let built = self.view().build(0, self.system.slot + 1, &items);
+        let built = self.view().build(0, self.system.slot + 1, &items.into());
         self.certified(built.block, built.items, built.patch)
     }
 
-    fn certified(&self, block: dynemix_engine::block::ShardBlock, items: Vec<Arc<Item>>, patch: Vec<u8>) -> Arc<CertifiedBlock> {
+    fn certified(&self, block: dynemix_engine::block::ShardBlock, items: Items, patch: Vec<u8>) -> Arc<CertifiedBlock> {
         let hash = block.hash();
         let height = self.system.height + 1;
         let mut attest = Attest {
@@ -290,7 +290,7 @@ fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
     let mut ids: Vec<_> = items.iter().map(|item| item.id).collect();
     let transactions_root = dynemix_engine::block::transactions_root(&mut ids);
     let header = dynemix_engine::block::ShardBlock { transactions: items.len() as u32, transactions_root, ..honest.block };
-    scene.certified(header, Vec::new(), honest.patch.clone())
+    scene.certified(header, Items::default(), honest.patch.clone())
 }
 
 #[test]

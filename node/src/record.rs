@@ -150,7 +150,7 @@ impl<'a> BlockRecord<'a> {
     /// When the bytes have another shape.
     pub fn transactions(&self) -> Result<Vec<(Cell, Vec<u8>)>, NoBlock> {
         let RecordBody::Single { cells, mut payloads, .. } = self.body else {
-            let items = self.master()?.into_iter().flat_map(|(_, blocks)| blocks).flat_map(|block| block.items.clone());
+            let items = self.master()?.into_iter().flat_map(|(_, blocks)| blocks).flat_map(|block| block.items.to_vec());
             return Ok(items.filter_map(|item| transaction_of(&item).map(|(cell, payload)| (cell, payload.to_vec()))).collect());
         };
         let payload = || {

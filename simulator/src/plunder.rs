@@ -11,7 +11,7 @@ use dynemix_engine::block::{ShardBlock, transactions_root};
 use dynemix_engine::cell::Cell;
 use dynemix_engine::chain::{DYNE, MATURITY_HEIGHTS};
 use dynemix_engine::consensus::committee::shard_of;
-use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Item, Message, SeatSet};
+use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Item, Items, Message, SeatSet};
 use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::signing::Signing;
 use dynemix_engine::hash::Hash;
@@ -136,7 +136,7 @@ impl World<'_> {
         }
         if shown {
             for custodian in version.system.custodians(shard as u16) {
-                self.transmit(from, custodian, Message::Bodies(block.hash, items.clone()), 0);
+                self.transmit(from, custodian, Message::Bodies(block.hash, items.clone().into()), 0);
             }
         }
         let (shard, block) = (shard as u16, block.hash);
@@ -192,7 +192,7 @@ impl World<'_> {
         let signatures: Vec<_> = seats.iter().map(|seat| signer(seat).sign(&digest)).collect();
         seats.iter().for_each(|&seat| assert!(attest.certificate.signers.insert(seat)));
         attest.certificate.aggregate = self.signing(0).aggregate(&signatures);
-        let in_blocks = if self.options.quilt() { Vec::new() } else { items.clone() };
+        let in_blocks: Items = if self.options.quilt() { Items::default() } else { items.clone().into() };
         let certificate = attest.certificate;
         (Arc::new(CertifiedBlock { height, block, hash, certificate, items: in_blocks, patch: bytes }), items)
     }

@@ -9,7 +9,7 @@ use dynemix_engine::cell::{Cell, Key, payload_hash};
 use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
 use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::execution::Execution;
-use dynemix_engine::consensus::message::{CertifiedBlock, Item, Value};
+use dynemix_engine::consensus::message::{CertifiedBlock, Item, Items, Value};
 use dynemix_engine::consensus::mutation::{Mutation, planted};
 use dynemix_engine::consensus::signing::{Signing, VoteKey};
 use dynemix_engine::hash::Hash;
@@ -170,11 +170,11 @@ impl Shared {
             system: &version.system,
             signing: &*self.signing,
             genuine: &genuine,
-            judged: &|_| None,
+            judged: &[],
         }
     }
 
-    fn build(&self, parent: &Version, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built> {
+    fn build(&self, parent: &Version, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
         let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
         let key = (parent.system.hash, shard, slot, transactions_root(&mut ids));
         let known = self.built.borrow().get(&key).cloned();
@@ -273,16 +273,12 @@ impl Execution for SimExecution {
         Endpoint::default()
     }
 
-    fn waiting(&mut self, shard: usize) -> Vec<Hash> {
+    fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
         let items: Vec<Arc<Item>> = self.pool.values().cloned().collect();
-        items.iter().filter(|item| self.sound(shard, item)).map(|item| item.id).collect()
+        items.into_iter().filter(|item| self.sound(shard, item)).collect()
     }
 
-    fn item(&self, id: &Hash) -> Option<Arc<Item>> {
-        self.pool.get(id).cloned()
-    }
-
-    fn sound(&mut self, shard: usize, item: &Item) -> bool {
+    fn sound(&mut self, shard: usize, item: &Arc<Item>) -> bool {
         let key = (self.version.system.hash, shard, item.id);
         if let Some(&known) = self.shared.sound.borrow().get(&key) {
             return known;
@@ -299,7 +295,7 @@ impl Execution for SimExecution {
         self.pool.entry(item.id).or_insert_with(|| item.clone());
     }
 
-    fn build(&mut self, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built> {
+    fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
         self.shared.build(&self.version, shard, slot, items)
     }
 

@@ -10,7 +10,7 @@ use crate::plunder::Plundered;
 use crate::signing::{AnySigning, signing_of, vote_key};
 use crate::state::{Scale, Shared, SimExecution, Version, stake_of};
 use dynemix_engine::chain::ChainParameters;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Kind, Message, ShardMessage, Signed};
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Items, Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::quorum::shard_quorum;
 use dynemix_engine::consensus::schedule::Schedule;
@@ -50,7 +50,7 @@ pub(crate) struct Node {
     /// Asked for and not yet durable.
     unsynced: Vec<SignedOnce>,
     /// Items of shard-blocks that it has vouched for.
-    kept: Vec<(Hash, u64, Vec<Arc<Item>>)>,
+    kept: Vec<(Hash, u64, Items)>,
     offset_ms: i64,
     paused_until: u64,
     pub(crate) behaviour: Option<Behaviour>,

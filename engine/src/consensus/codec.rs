@@ -272,7 +272,7 @@ pub fn read_block(bytes: &mut &[u8], directory: &impl Directory) -> Result<Arc<C
     let certificate = decode_certificate(bytes).ok_or(CodecError::Field)?;
     let items = read_items(bytes, directory)?;
     let patch = slice(bytes, MESSAGE_BYTES_MAX)?.to_vec();
-    Ok(Arc::new(CertifiedBlock { height, block, hash: block.hash(), certificate, items, patch }))
+    Ok(Arc::new(CertifiedBlock { height, block, hash: block.hash(), certificate, items: items.into(), patch }))
 }
 
 fn put_list(list: &[(u16, Hash)], out: &mut Vec<u8>) {
@@ -294,7 +294,7 @@ fn put_shorts(shorts: &[u64], out: &mut Vec<u8>) {
 }
 
 fn read_shorts(bytes: &mut &[u8]) -> Read<Vec<u64>> {
-    let count = count(bytes, 8, super::shard::SET_ITEMS_MAX)?;
+    let count = count(bytes, 8, super::sets::SET_ITEMS_MAX)?;
     (0..count).map(|_| array(bytes).map(u64::from_le_bytes)).collect()
 }
 
@@ -305,18 +305,20 @@ fn put_shard_message(message: &ShardMessage, directory: &impl Directory, out: &m
             put(out, root);
             put(out, signature);
         }
-        ShardMessage::WantSet(root) => {
+        ShardMessage::WantSet(root, salt) => {
             out.push(1);
             put(out, root);
+            put(out, salt);
         }
         ShardMessage::Set(root, shorts) => {
             out.push(2);
             put(out, root);
             put_shorts(shorts, out);
         }
-        ShardMessage::WantItems(root, shorts) => {
+        ShardMessage::WantItems(root, salt, shorts) => {
             out.push(3);
             put(out, root);
+            put(out, salt);
             put_shorts(shorts, out);
         }
         ShardMessage::Items(items) => {
@@ -347,9 +349,9 @@ fn read_shard_message(bytes: &mut &[u8], directory: &impl Directory) -> Read<Sha
     let [tag] = array(bytes)?;
     Ok(match tag {
         0 => ShardMessage::SetRoot(array(bytes)?, array(bytes)?),
-        1 => ShardMessage::WantSet(array(bytes)?),
+        1 => ShardMessage::WantSet(array(bytes)?, array(bytes)?),
         2 => ShardMessage::Set(array(bytes)?, read_shorts(bytes)?),
-        3 => ShardMessage::WantItems(array(bytes)?, read_shorts(bytes)?),
+        3 => ShardMessage::WantItems(array(bytes)?, array(bytes)?, read_shorts(bytes)?),
         4 => ShardMessage::Items(read_items(bytes, directory)?),
         5 => {
             let list = read_list(bytes)?;
@@ -494,7 +496,7 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
             Message::Final(decided, (0..count).map(|_| read_block(bytes, directory)).collect::<Read<_>>()?)
         }
         9 => Message::WantFinal(number(bytes)?),
-        10 => Message::Bodies(array(bytes)?, read_items(bytes, directory)?),
+        10 => Message::Bodies(array(bytes)?, read_items(bytes, directory)?.into()),
         11 => Message::WantBodies(array(bytes)?),
         12 => {
             let candidate = u32::try_from(number(bytes)?).map_err(|_| CodecError::Field)?;
@@ -554,7 +556,7 @@ mod tests {
         let certificate = Certificate { signers, aggregate: [3; 48] };
         let block =
             ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
-        let block = Arc::new(CertifiedBlock { height: 4, block, hash: block.hash(), certificate, items: items(), patch: vec![4; 90] });
+        let block = Arc::new(CertifiedBlock { height: 4, block, hash: block.hash(), certificate, items: items().into(), patch: vec![4; 90] });
         let value = Arc::new(Value {
             height: 4,
             parent: [1; 32],
@@ -580,14 +582,14 @@ mod tests {
             Message::Second { height: 4, attempt: 18, hash: [8; 32], signature: [1; 48] },
             Message::Final(decided, vec![block]),
             Message::WantFinal(300),
-            Message::Bodies([1; 32], items()),
+            Message::Bodies([1; 32], items().into()),
             Message::WantBodies([1; 32]),
             Message::Alarm(7, Box::new(attest), [2; 48]),
             Message::NotServed(9, [1; 32], [2; 48]),
             shard(ShardMessage::SetRoot([1; 32], [2; 48])),
-            shard(ShardMessage::WantSet([1; 32])),
+            shard(ShardMessage::WantSet([1; 32], [2; 32])),
             shard(ShardMessage::Set([1; 32], vec![1, u64::MAX])),
-            shard(ShardMessage::WantItems([1; 32], vec![7])),
+            shard(ShardMessage::WantItems([1; 32], [2; 32], vec![7])),
             shard(ShardMessage::Items(items())),
             shard(ShardMessage::List(vec![(3, [1; 32])], vec![[2; 48]], [3; 48])),
             shard(ShardMessage::Decision(vec![(3, [1; 32])], [3; 48])),

@@ -13,7 +13,7 @@
 
 use super::committee::Committee;
 use super::execution::Execution;
-use super::message::{Certificate, CertifiedBlock, Item, Message, SeatSet};
+use super::message::{Certificate, CertifiedBlock, Item, Items, Message, SeatSet};
 use super::schedule::Step;
 use super::signing::{Sig, Signing};
 use crate::block::transaction_path;
@@ -51,9 +51,9 @@ struct Case {
 /// What a node keeps and looks for.
 #[derive(Default)]
 pub struct Custody {
-    bodies: BTreeMap<Hash, (u64, Vec<Arc<Item>>)>,
+    bodies: BTreeMap<Hash, (u64, Items)>,
     /// Items that came before their block was final: the last of each sender.
-    early: BTreeMap<u32, (Hash, Vec<Arc<Item>>)>,
+    early: BTreeMap<u32, (Hash, Items)>,
     cases: BTreeMap<Hash, Case>,
     /// Proofs that are not in a block yet: told again to every new committee.
     proofs: Vec<(u64, Arc<Item>)>,
@@ -86,12 +86,12 @@ pub struct CustodyOut {
 
 impl Custody {
     /// Keeps the items of a block.
-    pub fn keep(&mut self, block: Hash, height: u64, items: Vec<Arc<Item>>) {
+    pub fn keep(&mut self, block: Hash, height: u64, items: Items) {
         self.bodies.insert(block, (height, items));
     }
 
     /// The items of a block, if they are kept.
-    pub fn kept(&self, block: &Hash) -> Option<&Vec<Arc<Item>>> {
+    pub fn kept(&self, block: &Hash) -> Option<&Items> {
         self.bodies.get(block).map(|kept| &kept.1)
     }
 
@@ -245,7 +245,7 @@ impl Custody {
     }
 
     /// Hears what is said to be the items of a block.
-    pub fn hear_bodies<E: Execution>(&mut self, execution: &mut E, from: u32, block: Hash, items: Vec<Arc<Item>>, out: &mut CustodyOut) {
+    pub fn hear_bodies<E: Execution>(&mut self, execution: &mut E, from: u32, block: Hash, items: Items, out: &mut CustodyOut) {
         if self.bodies.contains_key(&block) {
             return;
         }

@@ -1,6 +1,6 @@
 //! What consensus asks of the state: which transactions wait, what a block of them changes, what follows from a final one.
 
-use super::message::{CertifiedBlock, Item, Value};
+use super::message::{CertifiedBlock, Item, Items, Value};
 use crate::hash::Hash;
 use crate::system::build::{Bodies, Built};
 use crate::system::record::Endpoint;
@@ -15,16 +15,14 @@ pub trait Execution {
     fn quilt_mode(&self) -> bool;
     /// Where this node is reached, for its answers.
     fn endpoint(&self) -> Endpoint;
-    /// Ids of the items that wait for this shard and are valid against the state, ascending.
-    fn waiting(&mut self, shard: usize) -> Vec<Hash>;
-    /// An item of the pool.
-    fn item(&self, id: &Hash) -> Option<Arc<Item>>;
-    /// Whether an item may stand in this shard's next block, signature and all.
-    fn sound(&mut self, shard: usize, item: &Item) -> bool;
+    /// The items that wait for this shard and may stand in its next block, signatures and all, ascending by id.
+    fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>>;
+    /// Whether an item that others bring may stand in this shard's next block, signature and all.
+    fn sound(&mut self, shard: usize, item: &Arc<Item>) -> bool;
     /// Takes an item into the pool.
     fn admit(&mut self, item: &Arc<Item>);
     /// The block of these items, ascending: those that are invalid are left out.
-    fn build(&mut self, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built>;
+    fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built>;
     /// Whether a shard-block may count as held: in blockchain mode, if building its items gives this very block; in quilt
     /// mode, if its patch breaks no rule.
     fn check(&mut self, block: &CertifiedBlock) -> bool;

@@ -161,6 +161,10 @@ impl Item {
     }
 }
 
+/// Items that many hold and nobody changes, ascending by id: a block's are a hundred thousand, and copying the row would touch
+/// each of them.
+pub type Items = Arc<[Arc<Item>]>;
+
 fn items_bytes(items: &[Arc<Item>]) -> usize {
     items.iter().map(|item| item.bytes.len() + 64).sum()
 }
@@ -177,7 +181,7 @@ pub struct CertifiedBlock {
     /// Who approved it.
     pub certificate: Certificate,
     /// What is in it, in ascending order of id. In quilt mode they stay in the shard, and with those who keep history.
-    pub items: Vec<Arc<Item>>,
+    pub items: Items,
     /// Wire form of what it changes.
     pub patch: Vec<u8>,
 }
@@ -269,12 +273,12 @@ pub struct Final {
 pub enum ShardMessage {
     /// "My set has this root."
     SetRoot(Hash, Sig),
-    /// "Tell me the set of that root."
-    WantSet(Hash),
+    /// "Tell me the set of that root, in short ids with this salt."
+    WantSet(Hash, Hash),
     /// The salted short ids of a set.
     Set(Hash, Vec<u64>),
-    /// "Send me these of that set."
-    WantItems(Hash, Vec<u64>),
+    /// "Send me these of that set", with the same salt.
+    WantItems(Hash, Hash, Vec<u64>),
     /// Bodies.
     Items(Vec<Arc<Item>>),
     /// "I hold these minters' sets", with the signature of each root.
@@ -302,7 +306,7 @@ pub enum Message {
         message: ShardMessage,
     },
     /// A shard-block's transactions, for those who keep history or look whether they are there.
-    Bodies(Hash, Vec<Arc<Item>>),
+    Bodies(Hash, Items),
     /// "Send me the transactions of that shard-block."
     WantBodies(Hash),
     /// "The transactions of that shard-block of an earlier height are kept back": whose, of which block, signed.
@@ -369,8 +373,9 @@ impl Message {
         let bytes = match self {
             Message::Block(block) => block.body_bytes(),
             Message::Final(_, blocks) => blocks.iter().map(|block| block.body_bytes()).sum(),
-            Message::Bodies(_, items) | Message::Shard { message: ShardMessage::Items(items), .. } => items_bytes(items),
-            Message::Shard { message: ShardMessage::Set(_, shorts) | ShardMessage::WantItems(_, shorts), .. } => 8 * shorts.len(),
+            Message::Bodies(_, items) => items_bytes(items),
+            Message::Shard { message: ShardMessage::Items(items), .. } => items_bytes(items),
+            Message::Shard { message: ShardMessage::Set(_, shorts) | ShardMessage::WantItems(_, _, shorts), .. } => 8 * shorts.len(),
             _ => 0,
         };
         bytes + 1_024

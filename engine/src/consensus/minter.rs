@@ -12,7 +12,7 @@ use super::committee::Seat;
 use super::custody::{Custody, CustodyOut, Watch};
 use super::execution::Execution;
 use super::master::{Locked, MasterAction, MasterRound};
-use super::message::{CertifiedBlock, Final, Item, Message};
+use super::message::{CertifiedBlock, Final, Item, Items, Message};
 use super::mutation::{Mutation, planted};
 use super::schedule::{Schedule, Step};
 use super::shard::{RoundContext, ShardRound, To};
@@ -43,7 +43,7 @@ pub enum Action {
     Gossip(Message),
     /// Keep a shard-block's items, which are about to be vouched for, where an outage does not reach them: before anything
     /// that follows in the same list is sent.
-    Keep(Hash, u64, Vec<Arc<Item>>),
+    Keep(Hash, u64, Items),
     /// Make the record durable, then call [`Minter::persisted`] with the ticket.
     Persist(u64, SignedOnce),
     /// A shard-block of ours is certified: the first finality checkpoint.
@@ -269,9 +269,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 self.round_begun = self.master.height;
                 let shard = committee.members[usize::from(seat)].shard;
                 let mut round = ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.system().seed);
-                let ids = self.execution.waiting(usize::from(shard));
-                let items = ids.iter().filter_map(|id| self.execution.item(id)).collect();
-                round.close(&context, items, &mut said);
+                round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
                 self.shard = Some(round);
                 self.replay_early(now_ms);
             }
@@ -601,7 +599,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     fn as_it_travels(&self, block: &Arc<CertifiedBlock>) -> Arc<CertifiedBlock> {
-        if self.execution.quilt_mode() { Arc::new(CertifiedBlock { items: Vec::new(), ..(**block).clone() }) } else { block.clone() }
+        if self.execution.quilt_mode() { Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() }) } else { block.clone() }
     }
 
     /// In quilt mode the items go to who keeps them, when the line has nothing else to carry.
@@ -676,7 +674,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// Items of shard-blocks that an earlier process of this node kept.
-    pub fn remember_items(&mut self, block: Hash, height: u64, items: Vec<Arc<Item>>) {
+    pub fn remember_items(&mut self, block: Hash, height: u64, items: Items) {
         self.custody.keep(block, height, items);
     }
 }

@@ -5,23 +5,18 @@
 //! tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
 
 use super::committee::{Committee, Seat};
-use super::message::{Certificate, CertifiedBlock, Evidence, Item, Kind, SeatSet, ShardMessage, Signed};
+use super::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, ShardMessage, Signed};
 use super::mutation::{Mutation, planted};
 use super::quorum::{shard_faults, shard_quorum};
+use super::sets::Sets;
 use super::signing::{Sig, Signing};
-use crate::hash::{Hash, keyed, list_root, purpose_key};
-use crate::keyed_hash::HashSeed;
+use crate::hash::{Hash, keyed, purpose_key};
 use crate::system::build::Built;
 use crate::system::record::Attest;
-use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
-static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's set v1"));
 static LIST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix list of sets v1"));
-
-/// Ids of a set at most: what a message may list.
-pub const SET_ITEMS_MAX: usize = 400_000;
 
 /// To whom a message of the round goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +48,10 @@ pub struct ShardRound {
     seat: Seat,
     seats: Vec<Seat>,
     seed: Hash,
-    own: Option<Hash>,
     /// What each minter said its root is, with the signature.
     roots: BTreeMap<Seat, (Hash, Sig)>,
-    /// Sets whose ids are known, by root.
-    sets: BTreeMap<Hash, Vec<Hash>>,
-    /// Sets of which bodies are missing: the ids known so far, and the short ids still to come.
-    partial: BTreeMap<Hash, (Vec<Hash>, BTreeSet<u64>)>,
-    /// Bodies by id.
-    items: BTreeMap<Hash, Arc<Item>>,
-    asked: BTreeSet<u64>,
-    /// How often each set was told.
-    tells: BTreeMap<Hash, usize>,
+    /// Once the own set is closed.
+    sets: Option<Sets>,
     lists: BTreeMap<Seat, (Vec<(Seat, Hash)>, Sig)>,
     decision: Option<Vec<(Seat, Hash)>>,
     votes: BTreeMap<Seat, (Hash, Sig)>,
@@ -73,10 +60,6 @@ pub struct ShardRound {
     pub certified: Option<Arc<CertifiedBlock>>,
     /// Contradictions that were seen.
     pub evidence: Vec<Evidence>,
-}
-
-fn set_root(ids: &[Hash]) -> Hash {
-    list_root(&SET_KEY, &mut ids.to_vec())
 }
 
 /// The hash of a list, which its minter signs.
@@ -89,11 +72,6 @@ pub fn list_hash(list: &[(Seat, Hash)]) -> Hash {
     keyed(&LIST_KEY, &bytes)
 }
 
-/// Short ids are salted by set and receiver: nobody can prepare two transactions that share one.
-fn short_ids(root: &Hash, receiver: u32) -> HashSeed {
-    HashSeed::from_key(&keyed(root, &receiver.to_le_bytes()))
-}
-
 impl ShardRound {
     /// A round that begins.
     pub fn new(height: u64, slot: u64, shard: u16, seat: Seat, committee: &Committee, seed: Hash) -> ShardRound {
@@ -104,13 +82,8 @@ impl ShardRound {
             seat,
             seats: committee.shards[usize::from(shard)].clone(),
             seed,
-            own: None,
             roots: BTreeMap::new(),
-            sets: BTreeMap::new(),
-            partial: BTreeMap::new(),
-            items: BTreeMap::new(),
-            asked: BTreeSet::new(),
-            tells: BTreeMap::new(),
+            sets: None,
             lists: BTreeMap::new(),
             decision: None,
             votes: BTreeMap::new(),
@@ -128,14 +101,11 @@ impl ShardRound {
         context.committee.members[usize::from(seat)].candidate
     }
 
-    /// The own set is closed: its root is told.
-    pub fn close<S: Signing>(&mut self, context: &RoundContext<'_, S>, mut items: Vec<Arc<Item>>, out: &mut Vec<(To, ShardMessage)>) {
-        items.truncate(SET_ITEMS_MAX);
-        let ids: Vec<_> = items.iter().map(|item| item.id).collect();
-        let root = set_root(&ids);
-        self.items.extend(items.into_iter().map(|item| (item.id, item)));
-        self.own = Some(root);
-        self.sets.insert(root, ids);
+    /// The own set is closed: its root is told. Items ascend by id.
+    pub fn close<S: Signing>(&mut self, context: &RoundContext<'_, S>, items: Vec<Arc<Item>>, out: &mut Vec<(To, ShardMessage)>) {
+        let sets = Sets::new(items);
+        let root = sets.root();
+        self.sets = Some(sets);
         let signature = context.signing.sign(&self.digest(context, Kind::SetRoot, root));
         self.roots.insert(self.seat, (root, signature));
         out.push((To::Shard, ShardMessage::SetRoot(root, signature)));
@@ -144,9 +114,9 @@ impl ShardRound {
         others.into_iter().for_each(|(seat, root)| self.want(seat, root, out));
     }
 
-    fn want(&mut self, seat: Seat, root: Hash, out: &mut Vec<(To, ShardMessage)>) {
-        if self.own.is_some() && !self.sets.contains_key(&root) && !self.partial.contains_key(&root) {
-            out.push((To::Seat(seat), ShardMessage::WantSet(root)));
+    fn want(&self, seat: Seat, root: Hash, out: &mut Vec<(To, ShardMessage)>) {
+        if let Some(sets) = self.sets.as_ref().filter(|sets| !sets.knows(&root)) {
+            out.push((To::Seat(seat), ShardMessage::WantSet(root, sets.root())));
         }
     }
 
@@ -176,38 +146,36 @@ impl ShardRound {
                     Some(&first) => self.contradiction(context, from, Kind::SetRoot, first, (root, signature)),
                 }
             }
-            ShardMessage::WantSet(root) => {
-                if let Some(ids) = self.sets.get(&root) {
-                    let salt = short_ids(&root, candidate);
-                    let short = ids.iter().map(|id| salt.hash(id)).collect();
-                    out.push((To::Seat(from), ShardMessage::Set(root, short)));
+            ShardMessage::WantSet(root, salt) => {
+                let short = self.sets.as_ref().and_then(|sets| sets.tell(&root, &salt));
+                out.extend(short.map(|short| (To::Seat(from), ShardMessage::Set(root, short))));
+            }
+            ShardMessage::Set(root, short) => {
+                let tells_max = 2 * self.seats.len();
+                let said = self.is_said(&root);
+                let Some(sets) = self.sets.as_mut().filter(|_| said) else { return };
+                let ask = sets.take_told(root, short, tells_max);
+                if !ask.is_empty() {
+                    out.push((To::Seat(from), ShardMessage::WantItems(root, sets.root(), ask)));
                 }
             }
-            ShardMessage::Set(root, short) => self.take_set(context, from, root, short, out),
-            ShardMessage::WantItems(root, short) => {
-                let Some(ids) = self.sets.get(&root) else { return };
-                let wanted: BTreeSet<u64> = short.into_iter().collect();
-                let salt = short_ids(&root, candidate);
-                let of = |id: &&Hash| wanted.contains(&salt.hash(id));
-                let items: Vec<_> = ids.iter().filter(of).filter_map(|id| self.items.get(id).cloned()).collect();
-                out.push((To::Seat(from), ShardMessage::Items(items)));
+            ShardMessage::WantItems(root, salt, short) => {
+                let items = self.sets.as_ref().and_then(|sets| sets.bodies(&root, &salt, short));
+                out.extend(items.map(|items| (To::Seat(from), ShardMessage::Items(items))));
             }
             ShardMessage::Items(items) => {
-                // Only what is missing from a set that was told: nobody fills the memory with what no one asked for.
-                let me = self.candidate(context, self.seat);
-                let salts: Vec<_> = self.partial.iter().map(|(root, partial)| (short_ids(root, me), &partial.1)).collect();
-                let wanted = |item: &Arc<Item>| salts.iter().any(|(salt, missing)| missing.contains(&salt.hash(&item.id)));
-                let items: Vec<_> = items.into_iter().filter(wanted).collect();
-                let new: Vec<Hash> = items.iter().map(|item| item.id).collect();
-                self.items.extend(items.into_iter().map(|item| (item.id, item)));
-                self.complete(context, &new);
+                if let Some(sets) = &mut self.sets {
+                    sets.take_bodies(items);
+                }
             }
             ShardMessage::List(list, roots, signature) => {
                 if list.len() <= self.seats.len() && signed(Kind::List, list_hash(&list), &signature) {
                     self.compare_roots(context, &list, &roots);
                     // Whoever lists a set has it: what its own minter withholds is asked for here.
-                    let missing = list.iter().filter(|(_, root)| !self.sets.contains_key(root));
-                    out.extend(missing.map(|&(_, root)| (To::Seat(from), ShardMessage::WantSet(root))));
+                    if let Some(sets) = &self.sets {
+                        let missing: BTreeSet<Hash> = list.iter().map(|pair| pair.1).filter(|root| !sets.holds(root)).collect();
+                        out.extend(missing.into_iter().map(|root| (To::Seat(from), ShardMessage::WantSet(root, sets.root()))));
+                    }
                     self.lists.entry(from).or_insert((list, signature));
                 }
             }
@@ -255,58 +223,15 @@ impl ShardRound {
         self.evidence.push(Evidence::of_two(candidate, kind, self.height, self.slot, self.shard, statements));
     }
 
-    /// Of a set that is told in short ids: which are known, and which bodies to ask for, each from one minter only.
-    fn take_set<S>(&mut self, context: &RoundContext<'_, S>, from: Seat, root: Hash, short: Vec<u64>, out: &mut Vec<(To, ShardMessage)>) {
-        let listed = || self.lists.values().any(|(list, _)| list.iter().any(|pair| pair.1 == root));
-        let said = self.roots.values().any(|said| said.0 == root) || listed();
-        if !said || short.len() > SET_ITEMS_MAX || self.sets.contains_key(&root) {
-            return;
-        }
-        // A second answer about a set means that the first did not lead to it: bodies are asked for again.
-        let again = self.partial.contains_key(&root);
-        let tells = self.tells.entry(root).or_insert(0);
-        *tells += 1;
-        if *tells > 2 * self.seats.len() || self.asked.len() > 2 * SET_ITEMS_MAX {
-            return;
-        }
-        let me = self.candidate(context, self.seat);
-        let salt = short_ids(&root, me);
-        let known: HashMap<u64, Hash> = self.items.keys().map(|id| (salt.hash(id), *id)).collect();
-        let ids: Vec<Hash> = short.iter().filter_map(|short| known.get(short).copied()).collect();
-        let missing: BTreeSet<u64> = short.into_iter().filter(|short| !known.contains_key(short)).collect();
-        let ask: Vec<u64> = missing.iter().copied().filter(|&short| self.asked.insert(short) || again).collect();
-        self.partial.insert(root, (ids, missing));
-        if !ask.is_empty() {
-            out.push((To::Seat(from), ShardMessage::WantItems(root, ask)));
-        }
-        self.complete(context, &[]);
-    }
-
-    /// Sets whose last body has come, with these new ones, are held, if their root is what was said.
-    fn complete<S>(&mut self, context: &RoundContext<'_, S>, new: &[Hash]) {
-        let me = self.candidate(context, self.seat);
-        let roots: Vec<_> = self.partial.keys().copied().collect();
-        for root in roots {
-            let (ids, missing) = self.partial.get_mut(&root).expect("listed above");
-            if !missing.is_empty() {
-                let salt = short_ids(&root, me);
-                let found: Vec<_> = new.iter().filter(|id| missing.remove(&salt.hash(id))).copied().collect();
-                ids.extend(found);
-            }
-            if missing.is_empty() {
-                let (mut ids, _) = self.partial.remove(&root).expect("listed above");
-                ids.sort_unstable();
-                ids.dedup();
-                if set_root(&ids) == root {
-                    self.sets.insert(root, ids);
-                }
-            }
-        }
+    /// Whether a minter has signed this root, or listed it.
+    fn is_said(&self, root: &Hash) -> bool {
+        self.roots.values().any(|said| said.0 == *root) || self.lists.values().any(|(list, _)| list.iter().any(|pair| pair.1 == *root))
     }
 
     /// Says which minters' sets are held.
     pub fn list<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
-        let held = self.roots.iter().filter(|(_, (root, _))| self.sets.contains_key(root));
+        let Some(sets) = &self.sets else { return };
+        let held = self.roots.iter().filter(|(_, (root, _))| sets.holds(root));
         let (list, roots): (Vec<_>, Vec<_>) = held.map(|(&seat, &(root, signature))| ((seat, root), signature)).unzip();
         let signature = context.signing.sign(&self.digest(context, Kind::List, list_hash(&list)));
         self.lists.insert(self.seat, (list.clone(), signature));
@@ -340,11 +265,9 @@ impl ShardRound {
         out.push((To::Shard, ShardMessage::Decision(list, signature)));
     }
 
-    /// Ids of the union of the sets that count; none if one of them is not held.
-    ///
-    /// `sound` says whether an item may stand in a block on this parent. Honest minters put nothing else into their sets, so a
-    /// set with an unsound item is left out, with all that only it has: judging it costs one look, however much it holds.
-    pub fn union(&self, mut sound: impl FnMut(&Item) -> bool) -> Option<Vec<Arc<Item>>> {
+    /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `sound`: [`Sets::union`].
+    pub fn union(&self, sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
+        let sets = self.sets.as_ref()?;
         let faults = shard_faults(self.seats.len());
         let mut roots = BTreeSet::new();
         for ((seat, root), count) in self.counts() {
@@ -353,7 +276,7 @@ impl ShardRound {
             }
             let told = self.decision.as_ref().is_some_and(|decision| decision.contains(&(seat, root)));
             let takes = if planted(Mutation::OwnViewCounts) {
-                self.sets.contains_key(&root) && count > faults
+                sets.holds(&root) && count > faults
             } else {
                 // Someone lists it, or it would not be counted: a liar's list that only some have heard changes nothing.
                 count > 2 * faults || told
@@ -362,19 +285,7 @@ impl ShardRound {
                 roots.insert(root);
             }
         }
-        // Most minters hold the same set: each different one is read once.
-        let mut union: Vec<Hash> = Vec::new();
-        for root in &roots {
-            let ids = self.sets.get(root)?;
-            if ids.iter().all(|id| self.items.get(id).is_some_and(|item| sound(item))) {
-                union.extend(ids);
-            }
-        }
-        if roots.len() > 1 {
-            union.sort_unstable();
-            union.dedup();
-        }
-        union.into_iter().map(|id| self.items.get(&id).cloned()).collect()
+        sets.union(&roots, sound)
     }
 
     /// Votes for the block that was built over the union.

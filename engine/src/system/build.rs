@@ -10,7 +10,7 @@ use crate::cell::{CELL_BYTES, Cell, Key, Kind, NAME_BYTES_MAX, PAYLOAD_BYTES_MAX
 use crate::chain::Chain;
 use crate::check::{Cost, check, check_expiry, check_form, cost};
 use crate::consensus::committee::{SHARD_MINTERS, record_shards, shard_of};
-use crate::consensus::message::{Certificate, CertifiedBlock, Item};
+use crate::consensus::message::{Certificate, CertifiedBlock, Item, Items};
 use crate::consensus::mutation::{Mutation, planted};
 use crate::consensus::quorum::shard_quorum;
 use crate::consensus::signing::Signing;
@@ -19,6 +19,7 @@ use crate::hash::{Hash, keyed};
 use crate::patch::{DeltaError, Patch};
 use crate::state::{AccountIndex, State, StateMemory};
 use crate::verify::account_key_acceptable;
+use hashbrown::HashSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -43,21 +44,43 @@ pub struct View<'a, M> {
     pub signing: &'a dyn Signing,
     /// Whether a transaction's own signature holds. Whoever calls has checked most of them before, in batches.
     pub genuine: &'a dyn Fn(&Item) -> bool,
-    /// What [`View::judge`] has said of a transaction on this parent, for the shard that is built, its signature included;
-    /// none if nobody has asked. Building then takes its word.
-    pub judged: &'a dyn Fn(&Hash) -> Option<(AccountIndex, Cost)>,
+    /// Transactions of the shard that is built that are known to be valid on this parent, signatures and all, ascending by id.
+    /// Building takes that word.
+    pub judged: &'a [Judged],
 }
 
-/// A transaction that may stand in a block.
+/// What [`View::judge`] has said of a transaction, signature and all.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// Its id.
+    pub id: Hash,
+    /// The sender's account.
+    pub account: AccountIndex,
+    /// What it takes from the sender.
+    pub cost: Cost,
+}
+
+/// A transaction that may stand in a block: what building needs of it.
 pub struct Transaction<'a> {
-    /// The cell.
-    pub cell: Cell,
+    /// Its kind.
+    pub kind: Kind,
+    /// First output.
+    pub amount: u64,
+    /// Where that goes.
+    pub recipient: Key,
     /// Its payload.
     pub payload: &'a [u8],
     /// The sender's account.
     pub account: AccountIndex,
     /// What it takes from the sender.
     pub cost: Cost,
+}
+
+impl<'a> Transaction<'a> {
+    fn of(cell: &Cell, payload: &'a [u8], account: AccountIndex, cost: Cost) -> Option<Transaction<'a>> {
+        let kind = Kind::from_number(cell.kind)?;
+        Some(Transaction { kind, amount: cell.amount, recipient: cell.recipient, payload, account, cost })
+    }
 }
 
 /// An item that may stand in a block.
@@ -74,7 +97,7 @@ pub struct Built {
     /// The header.
     pub block: ShardBlock,
     /// What is in it, ascending by id.
-    pub items: Vec<Arc<Item>>,
+    pub items: Items,
     /// Wire form of the patch.
     pub patch: Vec<u8>,
 }
@@ -180,7 +203,7 @@ impl<M: StateMemory> View<'_, M> {
             }
             Kind::Unstake => ancestor() && system.stake(account) >= cell.amount,
         };
-        right.then_some(Transaction { cell, payload, account, cost })
+        if right { Transaction::of(&cell, payload, account, cost) } else { None }
     }
 
     fn certified(&self, attest: &Attest) -> bool {
@@ -264,17 +287,19 @@ impl<M: StateMemory> View<'_, M> {
 
     /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the lowest id
     /// stays; over capacity, those whose sender has the lowest hash under the parent.
-    pub fn build(&self, shard: usize, slot: u64, items: &[Arc<Item>]) -> Built {
-        let mut senders = BTreeSet::new();
+    pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
+        let mut senders = HashSet::with_capacity(items.len());
         let mut objects = Objects::default();
         let mut records: Vec<(usize, Record)> = Vec::new();
-        let mut transactions: Vec<(usize, Box<Transaction<'_>>)> = Vec::new();
+        let mut transactions: Vec<(usize, Transaction<'_>)> = Vec::with_capacity(items.len());
+        let mut judged = self.judged.iter().peekable();
         for (place, item) in items.iter().enumerate() {
-            if let Some((account, cost)) = (self.judged)(&item.id)
+            while judged.next_if(|judged| judged.id < item.id).is_some() {}
+            if let Some(judged) = judged.next_if(|judged| judged.id == item.id)
                 && let Some((cell, payload)) = transaction_of(item)
             {
-                if senders.insert(account) {
-                    transactions.push((place, Box::new(Transaction { cell, payload, account, cost })));
+                if senders.insert(judged.account) {
+                    transactions.extend(Transaction::of(&cell, payload, judged.account, judged.cost).map(|transaction| (place, transaction)));
                 }
                 continue;
             }
@@ -282,7 +307,7 @@ impl<M: StateMemory> View<'_, M> {
                 Some(Valid::Record(record)) if objects.admit(&record) => records.push((place, record)),
                 Some(Valid::Transaction(transaction)) if !senders.contains(&transaction.account) && (self.genuine)(item) => {
                     senders.insert(transaction.account);
-                    transactions.push((place, transaction));
+                    transactions.push((place, *transaction));
                 }
                 _ => {}
             }
@@ -292,9 +317,8 @@ impl<M: StateMemory> View<'_, M> {
         let mut patch = self.empty_patch(shard, slot);
         let mut places: Vec<usize> = records.iter().map(|entry| entry.0).collect();
         patch.records.extend(records.into_iter().map(|entry| entry.1));
-        let keys: Vec<_> = transactions.iter().map(|(_, transaction)| transaction.cell.recipient).collect();
-        let mut recipients = vec![None; keys.len()];
-        self.state.find_all(keys.len(), |i| &keys[i], &mut recipients);
+        let mut recipients = vec![None; transactions.len()];
+        self.state.find_all(transactions.len(), |i| &transactions[i].1.recipient, &mut recipients);
         let mut room = self.room();
         for ((place, transaction), recipient) in transactions.iter().zip(recipients) {
             if self.effect(&items[*place], transaction, recipient, &mut room, &mut delta, &mut patch) {
@@ -304,7 +328,8 @@ impl<M: StateMemory> View<'_, M> {
         delta.finish(&mut patch.delta);
         patch.records.sort_by_cached_key(Record::to_bytes);
         places.sort_unstable();
-        let items: Vec<_> = places.into_iter().map(|place| items[place].clone()).collect();
+        let whole = places.len() == items.len();
+        let items: Items = if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
         let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
@@ -325,16 +350,16 @@ impl<M: StateMemory> View<'_, M> {
     }
 
     /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can afford.
-    fn limit(&self, items: &[Arc<Item>], transactions: &mut Vec<(usize, Box<Transaction<'_>>)>) {
+    fn limit(&self, items: &Items, transactions: &mut Vec<(usize, Transaction<'_>)>) {
         let max = self.chain.parameters.block_transactions_max as usize;
-        let heavy = |transaction: &Transaction<'_>| transaction.cell.kind == Kind::Stake as u8;
+        let heavy = |transaction: &Transaction<'_>| transaction.kind == Kind::Stake;
         let bytes: usize = transactions.iter().map(|entry| items[entry.0].bytes.len()).sum();
         let pairings = transactions.iter().filter(|entry| heavy(&entry.1)).count();
         if transactions.len() <= max && bytes <= BLOCK_BYTES_MAX && pairings <= HEAVY_MAX {
             return;
         }
-        let root = self.state.header().root;
-        transactions.sort_by_cached_key(|(_, transaction)| keyed(&root, &transaction.cell.sender));
+        let (root, keys) = (self.state.header().root, self.state.columns().key);
+        transactions.sort_by_cached_key(|(_, transaction)| keyed(&root, &keys[transaction.account as usize]));
         let (mut count, mut bytes, mut pairings) = (0, 0, 0);
         transactions.retain(|(place, transaction)| {
             let (more, heavier) = (bytes + items[*place].bytes.len(), pairings + usize::from(heavy(transaction)));
@@ -357,17 +382,17 @@ impl<M: StateMemory> View<'_, M> {
         delta: &mut DeltaBuilder,
         patch: &mut Patch,
     ) -> bool {
-        let Transaction { cell, payload, account, cost } = transaction;
-        match Kind::from_number(cell.kind).expect("checked") {
+        let Transaction { kind, amount, recipient: key, payload, account, cost } = transaction;
+        match kind {
             Kind::Transfer | Kind::MultiTransfer => {
                 let further: Vec<_> = payload_outputs(payload).map(|output| (self.state.find(&output.recipient), output)).collect();
                 let mut new = further.iter().filter(|(known, _)| known.is_none()).map(|(_, output)| &output.recipient).collect::<Vec<_>>();
-                new.extend(recipient.is_none().then_some(&cell.recipient));
+                new.extend(recipient.is_none().then_some(key));
                 if new.len() as u64 > *room || !new.iter().all(|key| account_key_acceptable(key)) {
                     return false;
                 }
                 *room -= new.len() as u64;
-                delta.credit(recipient, &cell.recipient, cell.amount);
+                delta.credit(recipient, key, *amount);
                 further.iter().for_each(|(known, output)| delta.credit(*known, &output.recipient, output.amount));
                 patch.delta.fees += cost.fee;
             }
@@ -378,9 +403,9 @@ impl<M: StateMemory> View<'_, M> {
             Kind::Stake => {
                 let (key, possession) = payload.split_first_chunk::<96>().expect("checked");
                 let possession = Box::new(possession.try_into().expect("checked"));
-                patch.records.push(Record::Stake { account: *account, amount: cell.amount, key: Box::new(*key), possession });
+                patch.records.push(Record::Stake { account: *account, amount: *amount, key: Box::new(*key), possession });
             }
-            Kind::Unstake => patch.records.push(Record::Unstake { account: *account, amount: cell.amount }),
+            Kind::Unstake => patch.records.push(Record::Unstake { account: *account, amount: *amount }),
         }
         delta.debits.push((*account, cost.total()));
         true

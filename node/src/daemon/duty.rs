@@ -4,7 +4,7 @@
 use super::clock::Clock;
 use super::execution::{Applied, NodeExecution, StateDirectory};
 use super::inbox::Inbox;
-use super::own::{Frame, Own};
+use super::own::Own;
 use super::prepare::{Raw, Ready};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status, hex};
 use super::wire::{self, BODIES, CELLS, FRAME_MESSAGE, Outcome, ROUNDS, class_of, peers_frame, target_of};
@@ -13,7 +13,7 @@ use dynemix_engine::chain::Prefix;
 use dynemix_engine::consensus::codec::{Nobody, encode};
 use dynemix_engine::consensus::committee::shard_of;
 use dynemix_engine::consensus::execution::Execution;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Message, ShardMessage};
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Items, Message, ShardMessage};
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signed_once::SignedOnce;
@@ -54,8 +54,8 @@ const RECORDS_OF_PEER: usize = 64;
 pub enum Entry {
     /// A message of consensus. Its frame counts against its sender until it is heard.
     Message(PeerInfo, Box<Message>, Body),
-    /// Verified transactions.
-    Cells(Ready),
+    /// Verified transactions, frame by frame.
+    Cells(Vec<Ready>),
     /// A record of what was signed is durable.
     Durable(u64),
     /// Own transactions are.
@@ -188,7 +188,16 @@ impl<S: Signing> Duty<S> {
     fn take(&mut self, now: u64, entry: Entry) {
         match entry {
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
-            Entry::Cells(ready) => self.admit(now, ready),
+            Entry::Cells(batch) => {
+                let mut of_users = false;
+                for ready in batch {
+                    of_users |= ready.told.is_none();
+                    self.admit(now, ready);
+                }
+                if of_users && self.tells(now) {
+                    self.tell_own();
+                }
+            }
             Entry::Durable(ticket) => {
                 let actions = self.minter.persisted(now, ticket);
                 self.act(actions);
@@ -267,7 +276,7 @@ impl<S: Signing> Duty<S> {
     }
 
     fn admit(&mut self, now: u64, ready: Ready) {
-        let Ready { from, relayed, good, refused, body: _ } = ready;
+        let Ready { from, told, good, refused, body: _ } = ready;
         let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
             status.refuse(refusal);
@@ -281,13 +290,11 @@ impl<S: Signing> Duty<S> {
         }
         let mut admitted = 0;
         for (ordinal, item, account) in good {
-            let outcome = if relayed {
-                self.minter.execution.admit_transaction(&item, account)
-            } else {
-                match self.minter.execution.check_transaction(&item, account) {
-                    // The pool has it by another node's users: this node's own user waits for it all the same.
-                    Ok(_) | Err(Refusal::Duplicate) => self.local.own.follow(&item, from.map(|from| (from.id, ordinal))),
-                    Err(refusal) => Err(refusal),
+            let outcome = match told {
+                Some(height) => self.minter.execution.admit_transaction(&item, account, height),
+                None => {
+                    let place = self.minter.execution.check_transaction(&item, account);
+                    place.and_then(|place| self.local.own.follow(&item, place.account, from.map(|from| (from.id, ordinal))))
                 }
             };
             if from.is_none() {
@@ -300,19 +307,20 @@ impl<S: Signing> Duty<S> {
             }
         }
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
-        if let Some(from) = from.filter(|_| !relayed) {
+        if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
                 let frame: Arc<[u8]> = Outcome { refusal, height: 0, slot: 0, shard: 0, ordinals }.encode().into();
                 (To::Peer(from.id), CELLS, frame)
             };
             self.mesh.send_all(outcomes.into_iter().map(frame));
         }
-        let slot = self.schedule.slot(now);
-        // Sets that are closed take nothing more: what comes later is told to the minters of the next height, once it is known.
+    }
+
+    /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to the
+    /// minters of the next height, once it is known.
+    fn tells(&self, now: u64) -> bool {
         let open = now % self.schedule.slot_ms + self.schedule.slot_ms / TELLING < self.schedule.sets_ms;
-        if !relayed && (open || self.minter.execution.system().slot >= slot) {
-            self.tell_own(false);
-        }
+        open || self.minter.execution.system().slot >= self.schedule.slot(now)
     }
 
     /// Transactions of the API's users that a certified shard-block debits: their first checkpoint.
@@ -346,16 +354,16 @@ impl<S: Signing> Duty<S> {
         });
     }
 
-    fn tell_own(&mut self, all: bool) {
-        let (frames, told): (Vec<Frame>, _) = {
+    fn tell_own(&mut self) {
+        let (frames, told) = {
             let execution = &self.minter.execution;
-            let state = execution.state();
-            self.local.own.tell(all, &state, execution.system(), self.candidate.unwrap_or(u32::MAX))
+            self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
         self.mesh.send_all(frames);
-        for item in told {
+        let height = self.minter.pending_height();
+        for (item, account) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_transaction(&item, None);
+            let _ = self.minter.execution.admit_transaction(&item, Some(account), height);
         }
     }
 
@@ -393,7 +401,7 @@ impl<S: Signing> Duty<S> {
     fn persist(&mut self, ticket: u64, mut record: SignedOnce) {
         if self.minter.execution.quilt_mode() {
             // Patches are what others need of these; own transactions are kept beside.
-            let bare = |block: &Arc<CertifiedBlock>| Arc::new(CertifiedBlock { items: Vec::new(), ..(**block).clone() });
+            let bare = |block: &Arc<CertifiedBlock>| Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() });
             record.locked.blocks = record.locked.blocks.iter().map(bare).collect();
         }
         // A writer that has stopped has said why; without it nothing is signed.
@@ -474,7 +482,7 @@ impl<S: Signing> Duty<S> {
         self.publish();
         if self.minter.execution.system().height == height {
             self.call_peers();
-            self.tell_own(true);
+            self.tell_own();
         }
     }
 

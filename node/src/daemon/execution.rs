@@ -3,24 +3,24 @@
 //! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
 //! shard-blocks is kept until the height is final, and signatures are judged before they come here.
 
-use super::pool::Pool;
+use super::pool::{Place, Pool};
 use super::verdicts::Verdicts;
 use crate::mapped::MappedMemory;
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
-use dynemix_engine::check::Cost;
 use dynemix_engine::consensus::codec::Directory;
 use dynemix_engine::consensus::execution::Execution;
-use dynemix_engine::consensus::message::{CertifiedBlock, Item, Value};
+use dynemix_engine::consensus::message::{CertifiedBlock, Item, Items, Value};
 use dynemix_engine::consensus::signing::Signing;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::refusal::Refusal;
 use dynemix_engine::state::{AccountIndex, State};
-use dynemix_engine::system::build::{Bodies, Built, View, transaction_of};
+use dynemix_engine::system::build::{Bodies, Built, Judged, View, transaction_of};
 use dynemix_engine::system::next::Next;
 use dynemix_engine::system::record::{Endpoint, ITEM_TRANSACTION, Record};
 use dynemix_engine::system::tables::System;
 use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 /// The state that all threads of a node look at; only consensus changes it.
@@ -71,13 +71,16 @@ pub struct NodeExecution<S> {
     candidate: Option<u32>,
     /// The own shard at the next height.
     shard: Option<usize>,
-    /// Of that shard: transactions that were found valid on the present parent, signatures included.
-    sound: HashMap<Hash, (AccountIndex, Cost)>,
-    /// Transactions of the pool that have not been judged on the present parent.
-    unjudged: Vec<Hash>,
+    /// Transactions of the pool, told for the next height, that have not been judged on the present parent.
+    unjudged: Vec<Place>,
+    /// Those of the own set once it is closed, ascending by id.
+    closed: Vec<Judged>,
+    /// Sound ones of others' sets alone.
+    foreign: BTreeMap<Hash, Judged>,
     /// Records that were judged on it, and whether they may stand in the own shard's block.
     records: HashMap<Hash, bool>,
-    built: Option<(usize, u64, Hash, Arc<Built>)>,
+    /// The own block: its shard, slot, the items that it was to be of, and what came of them.
+    built: Option<(usize, u64, Items, Arc<Built>)>,
     following: Vec<(Vec<Option<Hash>>, Value, Next)>,
     /// What was applied and not yet taken: one entry a height.
     pub applied: Vec<Applied>,
@@ -104,8 +107,9 @@ impl<S: Signing> NodeExecution<S> {
             pool: Pool::default(),
             candidate,
             shard: None,
-            sound: HashMap::new(),
             unjudged: Vec::new(),
+            closed: Vec::new(),
+            foreign: BTreeMap::new(),
             records: HashMap::new(),
             built: None,
             following: Vec::new(),
@@ -120,9 +124,10 @@ impl<S: Signing> NodeExecution<S> {
         let committee = &self.system.committee;
         let seat = self.candidate.and_then(|candidate| committee.seat_of(candidate));
         self.shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
-        self.sound.clear();
         self.records.clear();
-        self.unjudged = self.pool.ids();
+        self.unjudged = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
+        self.closed.clear();
+        self.foreign.clear();
         self.built = None;
         self.following.clear();
     }
@@ -137,45 +142,52 @@ impl<S: Signing> NodeExecution<S> {
         self.state.read().expect(UNPOISONED)
     }
 
-    /// Whether a transaction whose signature is good can become part of a block soon; `account` is its sender's, if that was
-    /// looked up.
+    /// Whether a transaction of a user whose signature is good can become part of a block soon, and where it stands then;
+    /// `account` is its sender's, if that was looked up.
     ///
     /// # Errors
     /// Why not.
-    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(AccountIndex, u32), Refusal> {
-        self.pool.check(item, account, &self.chain, &self.state(), &self.system)
+    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<Place, Refusal> {
+        self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)
     }
 
-    /// Takes such a transaction into the pool.
+    /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_transaction(&mut self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(), Refusal> {
-        let place = self.check_transaction(item, account)?;
-        self.pool.insert(item, place);
+    pub fn admit_transaction(&mut self, item: &Arc<Item>, account: Option<AccountIndex>, told: u64) -> Result<(), Refusal> {
+        let next = self.system.height + 1;
+        if told != next && told != next + 1 {
+            return Err(Refusal::Expired);
+        }
+        let place = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
+        self.pool.insert(item, place, told);
         // Judged as it comes: when sets are closed, everyone has something else to do.
-        self.judge_transaction(item, place.0);
+        if told == next {
+            self.judge_at(place);
+        }
         Ok(())
     }
 
-    fn judge_transaction(&mut self, item: &Arc<Item>, account: AccountIndex) {
-        let Some(shard) = self.shard else { return };
-        let cost = self.view(|view| view.judge(shard, item, account));
-        if let Some(cost) = cost.filter(|_| self.verdicts.genuine(item)) {
-            self.sound.insert(item.id, (account, cost));
+    fn judge_at(&mut self, place: Place) {
+        if let Some(item) = self.pool.transaction(place) {
+            let judged = self.judge(item, place.account);
+            self.pool.judge(place, judged.map(|judged| judged.cost));
         }
+    }
+
+    /// Of a transaction of this account: whether it may stand in the own shard's block, signature and all.
+    fn judge(&self, item: &Item, account: AccountIndex) -> Option<Judged> {
+        let cost = self.view(&[], |view| view.judge(self.shard?, item, account))?;
+        self.verdicts.genuine(item).then_some(Judged { id: item.id, account, cost })
     }
 
     /// Judges some of what waits and has not been judged on the present parent, so that nothing is left to do when sets are
     /// closed. False when there is nothing.
     pub fn judge_some(&mut self) -> bool {
         let of = self.unjudged.len().saturating_sub(JUDGED_AT_ONCE);
-        let some: Vec<Hash> = self.unjudged.drain(of..).collect();
-        for id in &some {
-            if let Some((item, account)) = self.pool.transaction(id) {
-                self.judge_transaction(&item, account);
-            }
-        }
+        let some: Vec<Place> = self.unjudged.drain(of..).collect();
+        some.iter().for_each(|place| self.judge_at(*place));
         if !some.is_empty() {
             return true;
         }
@@ -189,22 +201,22 @@ impl<S: Signing> NodeExecution<S> {
             return sound;
         }
         let Some(shard) = self.shard else { return false };
-        let sound = self.view(|view| view.valid(shard, item).is_some());
+        let sound = self.view(&[], |view| view.valid(shard, item).is_some());
         // True at once or never: evidence that does not hold, whoever brought it.
         let of_now = matches!(Record::of_item(item), Some(Record::Fraud(evidence)) if evidence.height <= self.system.height);
-        if !sound && of_now && !self.view(|view| Record::of_item(item).is_some_and(|record| view.record_holds(&record))) {
+        if !sound && of_now && !self.view(&[], |view| Record::of_item(item).is_some_and(|record| view.record_holds(&record))) {
             self.pool.drop_record(&item.id);
         }
         self.records.insert(item.id, sound);
         sound
     }
 
-    fn view<T>(&self, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
+    /// The present parent, to look at; `judged` are known to be sound in the shard that is built.
+    fn view<T>(&self, judged: &[Judged], look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
         let state = self.state.read().expect(UNPOISONED);
         let genuine = |item: &Item| self.verdicts.genuine(item);
-        let judged = |id: &Hash| self.sound.get(id).copied();
         let (chain, system, signing) = (&*self.chain, &*self.system, &*self.signing);
-        look(&View { chain, state: &state, system, signing, genuine: &genuine, judged: &judged })
+        look(&View { chain, state: &state, system, signing, genuine: &genuine, judged })
     }
 
     /// What follows from these blocks on the present parent.
@@ -237,34 +249,26 @@ impl<S: Signing> Execution for NodeExecution<S> {
         self.endpoint
     }
 
-    fn waiting(&mut self, shard: usize) -> Vec<Hash> {
+    fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
         debug_assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
         while self.judge_some() {}
-        let records = self.records.iter().filter(|record| *record.1).map(|record| *record.0);
-        let mut ids: Vec<Hash> = self.sound.keys().copied().filter(|id| self.pool.transaction(id).is_some()).chain(records).collect();
-        ids.sort_unstable();
-        ids
+        let mut sound: Vec<(&Arc<Item>, Judged)> = self.pool.sound(self.system.height + 1).collect();
+        sound.sort_unstable_by_key(|(_, judged)| judged.id);
+        let records = self.pool.records().filter(|item| self.records.get(&item.id) == Some(&true));
+        let mut items: Vec<Arc<Item>> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
+        items.sort_by_key(|item| item.id);
+        self.closed = sound.into_iter().map(|(_, judged)| judged).collect();
+        items
     }
 
-    fn item(&self, id: &Hash) -> Option<Arc<Item>> {
-        self.pool.item(id)
-    }
-
-    fn sound(&mut self, _: usize, item: &Item) -> bool {
+    fn sound(&mut self, _: usize, item: &Arc<Item>) -> bool {
         if item.bytes.first() != Some(&ITEM_TRANSACTION) {
-            let item = Arc::new(item.clone());
-            return self.judge_record(&item);
+            return self.judge_record(item);
         }
-        if self.sound.contains_key(&item.id) {
-            return true;
-        }
-        // Another minter's, that has come in this round only.
-        let Some(shard) = self.shard else { return false };
         let account = transaction_of(item).and_then(|(cell, _)| self.state().find(&cell.sender));
-        let Some(account) = account else { return false };
-        let cost = self.view(|view| view.judge(shard, item, account)).filter(|_| self.verdicts.genuine(item));
-        cost.is_some_and(|cost| {
-            self.sound.insert(item.id, (account, cost));
+        let judged = account.and_then(|account| self.judge(item, account));
+        judged.is_some_and(|judged| {
+            self.foreign.insert(item.id, judged);
             true
         })
     }
@@ -273,26 +277,31 @@ impl<S: Signing> Execution for NodeExecution<S> {
         if item.bytes.first() == Some(&ITEM_TRANSACTION) {
             // Whoever sent it hears nothing: transactions of users come by another way.
             if self.verdicts.genuine(item) {
-                let _ = self.admit_transaction(item, None);
+                let _ = self.admit_transaction(item, None, self.system.height + 1);
             }
         } else {
             self.pool.admit_record(item, &self.system);
         }
     }
 
-    fn build(&mut self, shard: usize, slot: u64, items: &[Arc<Item>]) -> Arc<Built> {
-        let mut hasher = blake3::Hasher::new();
-        for item in items {
-            hasher.update(&item.id);
-        }
-        let name = *hasher.finalize().as_bytes();
+    fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
+        let same = |of: &Items| Arc::ptr_eq(of, items) || of.iter().map(|item| item.id).eq(items.iter().map(|item| item.id));
         if let Some((of_shard, of_slot, of, built)) = &self.built
-            && (*of_shard, *of_slot, *of) == (shard, slot, name)
+            && (*of_shard, *of_slot) == (shard, slot)
+            && same(of)
         {
             return built.clone();
         }
-        let built = Arc::new(self.view(|view| view.build(shard, slot, items)));
-        self.built = Some((shard, slot, name, built.clone()));
+        let built = if self.foreign.is_empty() {
+            self.view(&self.closed, |view| view.build(shard, slot, items))
+        } else {
+            let foreign = self.foreign.values().filter(|judged| self.closed.binary_search_by_key(&judged.id, |judged| judged.id).is_err());
+            let mut judged: Vec<Judged> = self.closed.iter().chain(foreign).copied().collect();
+            judged.sort_by_key(|judged| judged.id);
+            self.view(&judged, |view| view.build(shard, slot, items))
+        };
+        let built = Arc::new(built);
+        self.built = Some((shard, slot, items.clone(), built.clone()));
         built
     }
 
@@ -305,7 +314,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         {
             return true;
         }
-        self.view(|view| {
+        self.view(&[], |view| {
             let build = || Arc::new(view.build(block.block.shard as usize, block.block.slot, &block.items));
             view.block_holds(block, self.quilt_mode(), build)
         })
@@ -313,7 +322,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
 
     fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies> {
         let (height, immature) = self.system.immature_block(block)?;
-        Some(self.view(|view| view.bodies(height, immature, items)))
+        Some(self.view(&[], |view| view.bodies(height, immature, items)))
     }
 
     fn value(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> Value {
@@ -335,7 +344,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         };
         let bans = next.bans.clone();
         self.system = Arc::new(next.finalized(value.hash()));
-        self.pool.settle(&self.state.read().expect(UNPOISONED), &self.system);
+        self.pool.settle(&self.system);
         self.begin_height();
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
     }

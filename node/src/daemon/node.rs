@@ -37,6 +37,8 @@ use zeroize::Zeroizing;
 
 /// Slots after a chain's start in which a node without any record of what it signed is taken to be new.
 const FRESH_SLOTS: u64 = 64;
+/// Transactions are gathered into batches for this part of a slot.
+const GATHERING: u64 = 100;
 
 /// Signs and remembers.
 pub type NodeSigning = Remembering<BlsSigning>;
@@ -335,7 +337,7 @@ impl Node {
         minter.remember_finals(finals.into_iter().rev());
         if candidate.is_some() {
             for (block, height, items) in writer::kept(&directory, &genesis_hash) {
-                minter.remember_items(block, height, items);
+                minter.remember_items(block, height, items.into());
             }
         }
         let inbox = Arc::<Inbox<Entry>>::default();
@@ -343,7 +345,7 @@ impl Node {
         status.change(|live| live.stored = store.last_record());
         let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
         let prepared: [Arc<PrepareCounters>; 2] = Default::default();
-        let prepare = |place: usize, niceness: i32| Prepare {
+        let prepare = |place: usize, niceness: i32, gather: Duration| Prepare {
             chain: chain.clone(),
             state: state.clone(),
             verdicts: verdicts.clone(),
@@ -353,8 +355,10 @@ impl Node {
             records: records.clone(),
             counters: prepared[place].clone(),
             niceness,
+            gather,
         };
-        let (of_cells, of_rounds) = (prepare(0, 5), prepare(1, 0));
+        let gather = Duration::from_millis(chain.parameters.slot_ms / GATHERING);
+        let (of_cells, of_rounds) = (prepare(0, 5, gather), prepare(1, 0, Duration::ZERO));
         let writer = Writer {
             directory,
             chain: genesis_hash,

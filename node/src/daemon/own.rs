@@ -1,38 +1,67 @@
 //! Transactions of this node's own users: passed on to the minters of their shard, again for each height, until they are
 //! final or cannot be any more; then whoever sent them is told.
+//!
+//! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at all.
+//! Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height grows
+//! while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the oldest first.
 
 use super::wire::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::consensus::committee::shard_of;
 use dynemix_engine::consensus::message::Item;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::{State, StateMemory};
+use dynemix_engine::state::{AccountIndex, State, StateMemory};
 use dynemix_engine::system::build::transaction_of;
 use dynemix_engine::system::tables::System;
 use dynemix_net::mesh::{PeerId, To};
-use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use hashbrown::HashSet;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Transactions that are followed at most.
 const OWN_MAX: usize = 300_000;
+/// The window at first: more than most nodes' users send in a slot.
+const WINDOW_FIRST: usize = 32_768;
+/// The window at least: a node never falls silent.
+const WINDOW_MIN: usize = 256;
+/// Of what was told for a height, this part may be missing from its block without a narrower window.
+const MISSED: usize = 64;
 
 struct Followed {
     item: Arc<Item>,
+    account: AccountIndex,
+    sequence: u32,
+    expires_slot: u64,
     client: Option<(PeerId, u64)>,
     /// The height whose minters have it.
     told: u64,
+}
+
+impl Followed {
+    fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
+        state.hot(self.account).sequence > self.sequence
+    }
 }
 
 /// A frame for the mesh.
 pub type Frame = (To, u8, Arc<[u8]>);
 
 /// Those that are followed.
-#[derive(Default)]
 pub struct Own {
-    followed: HashMap<Hash, Followed>,
-    /// Those that nobody has been told yet.
-    fresh: Vec<Hash>,
+    /// As they came.
+    followed: VecDeque<Followed>,
+    ids: HashSet<Hash>,
+    /// The height that transactions are told for, how many were, and how far the row was gone through for it.
+    height: u64,
+    told: usize,
+    looked_at: usize,
+    window: usize,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Own { followed: VecDeque::new(), ids: HashSet::new(), height: 0, told: 0, looked_at: 0, window: WINDOW_FIRST }
+    }
 }
 
 impl Own {
@@ -46,57 +75,79 @@ impl Own {
         self.followed.is_empty()
     }
 
-    /// Follows a transaction that the pool would take.
-    pub fn follow(&mut self, item: &Arc<Item>, client: Option<(PeerId, u64)>) -> Result<(), Refusal> {
+    /// How many are told for a height at most.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Follows a transaction that the pool would take, of this account.
+    ///
+    /// # Errors
+    /// When too many wait already.
+    pub fn follow(&mut self, item: &Arc<Item>, account: AccountIndex, client: Option<(PeerId, u64)>) -> Result<(), Refusal> {
         if self.followed.len() >= OWN_MAX {
             return Err(Refusal::Busy);
         }
+        let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
         // Whoever hands in what another has handed in hears nothing of it: the first is told.
-        if !self.followed.contains_key(&item.id) {
-            self.followed.insert(item.id, Followed { item: item.clone(), client, told: 0 });
-            self.fresh.push(item.id);
+        if self.ids.insert(item.id) {
+            let (sequence, expires_slot) = (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
+            self.followed.push_back(Followed { item: item.clone(), account, sequence, expires_slot, client, told: 0 });
         }
         Ok(())
     }
 
-    /// Frames for the minters of the next height, about all that they have not been told, or about those alone that are new
-    /// here. Nobody is told a sequence before its turn. Also those that were told, for the own pool: what no other minter has
-    /// must not be in an own set either.
-    pub fn tell<M: StateMemory>(&mut self, all: bool, state: &State<M>, system: &System, me: u32) -> (Vec<Frame>, Vec<Arc<Item>>) {
+    /// Frames for the minters of the next height, about what they have not been told and the window has room for. Nobody is
+    /// told a sequence before its turn. Also those that were told, with their accounts, for the pool of `me` if they are of
+    /// its shard: what no other minter has must not be in an own set either.
+    pub fn tell<M: StateMemory>(
+        &mut self,
+        state: &State<M>,
+        system: &System,
+        me: Option<u32>,
+    ) -> (Vec<Frame>, Vec<(Arc<Item>, AccountIndex)>) {
         let height = system.height + 1;
-        let fresh = std::mem::take(&mut self.fresh);
-        let ids = if all { self.followed.keys().copied().collect() } else { fresh };
-        let shards = system.committee.shards.len();
-        let mut frames: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
-        let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut told = Vec::new();
-        for id in ids {
-            let Some(followed) = self.followed.get_mut(&id).filter(|followed| followed.told < height) else { continue };
-            let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
-            let due = state.find(&cell.sender).is_some_and(|account| u64::from(state.hot(account).sequence) == cell.sequence);
-            if !due {
+        if self.height != height {
+            (self.height, self.told, self.looked_at) = (height, 0, 0);
+        }
+        let committee = &system.committee;
+        let shards = committee.shards.len();
+        let seat = me.and_then(|me| committee.seat_of(me));
+        let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
+        let mut counts = vec![0; shards];
+        let mut of_own_shard = Vec::new();
+        for followed in self.followed.iter_mut().skip(self.looked_at) {
+            if self.told >= self.window {
+                break;
+            }
+            self.looked_at += 1;
+            if state.hot(followed.account).sequence != followed.sequence {
                 continue;
             }
-            followed.told = height;
-            told.push(followed.item.clone());
+            let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
-            let (of_shard, count) = (frames.entry(shard).or_default(), counts.entry(shard).or_insert(0));
+            followed.told = height;
+            self.told += 1;
+            if own_shard == Some(shard) {
+                of_own_shard.push((followed.item.clone(), followed.account));
+            }
+            let (of_shard, count) = (&mut frames[shard], &mut counts[shard]);
             if *count % (CELLS_MAX / 2) == 0 {
-                of_shard.push(cells_frame(true, 0));
+                of_shard.push(cells_frame(Some(height), 0));
             }
             *count += 1;
             put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
         }
         let mut out = Vec::new();
-        for (shard, frames) in frames {
+        for (seats, frames) in committee.shards.iter().zip(frames) {
             let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
-            let seats = &system.committee.shards[shard];
-            let minters = seats.iter().map(|&seat| system.committee.members[usize::from(seat)].candidate);
-            for minter in minters.filter(|&minter| minter != me) {
+            let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
+            for minter in minters.filter(|&minter| Some(minter) != me) {
                 out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));
             }
         }
-        (out, told)
+        (out, of_own_shard)
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is the
@@ -104,27 +155,40 @@ impl Own {
     pub fn settle<M: StateMemory>(&mut self, state: &State<M>, parent: &System, system: &System) -> (u64, Vec<Frame>) {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let mut finals = 0;
-        self.followed.retain(|_, followed| {
-            let Some((cell, _)) = transaction_of(&followed.item) else { return false };
-            let used = state.find(&cell.sender).is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);
-            let expired = cell.expires_slot < system.slot;
-            if !used && !expired {
+        let (mut finals, mut told_and_used) = (0, 0);
+        let ids = &mut self.ids;
+        self.followed.retain(|followed| {
+            let used = followed.used(state);
+            told_and_used += usize::from(used && followed.told == system.height);
+            if !used && followed.expires_slot >= system.slot {
                 return true;
             }
+            ids.remove(&followed.item.id);
             finals += u64::from(used);
             if let Some((client, ordinal)) = followed.client {
                 let refusal = if used { 0 } else { Refusal::Expired as u8 };
-                let shard = shard_of(&parent.seed, &cell.sender, shards) as u16;
+                let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
                 outcomes.entry((client, refusal, shard)).or_default().push(ordinal);
             }
             false
         });
+        self.looked_at = 0;
+        if self.height == system.height {
+            self.fit_window(told_and_used);
+        }
         let frame = |((client, refusal, shard), ordinals): ((PeerId, u8, u16), Vec<u64>)| {
             let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
             (To::Peer(client), CELLS, frame)
         };
         (finals, outcomes.into_iter().map(frame).collect())
+    }
+
+    fn fit_window(&mut self, used: usize) {
+        if used + self.told / MISSED < self.told {
+            self.window = (self.told.min(self.window) / 2).max(WINDOW_MIN);
+        } else if self.told >= self.window / 4 * 3 {
+            self.window = (self.window + self.window / 4 + WINDOW_MIN).min(OWN_MAX);
+        }
     }
 }

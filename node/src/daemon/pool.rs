@@ -1,12 +1,17 @@
-//! What waits for a block: transactions by account and sequence, records beside them. Bounded in every direction.
+//! What waits for a block: transactions that minters were told for one of the next two heights, by account and sequence, and
+//! records. Bounded in every direction.
+//!
+//! The pools of a shard's minters must hold the same when they close their sets. So a transaction is here for the height that
+//! it was told for and no longer: whoever follows it for its user tells it again. And which one of two with the same sequence
+//! stays does not depend on which came first.
 
 use dynemix_engine::chain::{Chain, SEQUENCES_AHEAD};
-use dynemix_engine::check::check;
+use dynemix_engine::check::{Cost, check};
 use dynemix_engine::consensus::message::Item;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::refusal::Refusal;
 use dynemix_engine::state::{AccountIndex, State, StateMemory};
-use dynemix_engine::system::build::transaction_of;
+use dynemix_engine::system::build::{Judged, transaction_of};
 use dynemix_engine::system::record::Record;
 use dynemix_engine::system::tables::System;
 use hashbrown::HashMap;
@@ -18,18 +23,27 @@ const TRANSACTIONS_MAX: usize = 400_000;
 /// Records at most.
 const RECORDS_MAX: usize = 8_192;
 
+/// Account and sequence: of two transactions with the same, one can take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The sender's account.
+    pub account: AccountIndex,
+    /// The sequence.
+    pub sequence: u32,
+}
+
 /// One that waits.
 struct Waiting {
     item: Arc<Item>,
-    account: AccountIndex,
-    sequence: u32,
+    told: u64,
+    /// What it takes from its sender, if it may stand in the next block of the own shard.
+    cost: Option<Cost>,
 }
 
 /// The pool.
 #[derive(Default)]
 pub struct Pool {
-    transactions: HashMap<Hash, Waiting>,
-    places: HashMap<(AccountIndex, u32), Hash>,
+    transactions: HashMap<Place, Waiting>,
     records: BTreeMap<Hash, Arc<Item>>,
 }
 
@@ -44,23 +58,33 @@ impl Pool {
         self.transactions.is_empty()
     }
 
-    /// Ids of all transactions.
-    pub fn ids(&self) -> Vec<Hash> {
-        self.transactions.keys().copied().collect()
+    /// Where all transactions stand that were told for this height.
+    pub fn told_for(&self, height: u64) -> Vec<Place> {
+        self.transactions.iter().filter(|waiting| waiting.1.told == height).map(|waiting| *waiting.0).collect()
     }
 
-    /// A transaction with its sender's account.
-    pub fn transaction(&self, id: &Hash) -> Option<(Arc<Item>, AccountIndex)> {
-        self.transactions.get(id).map(|waiting| (waiting.item.clone(), waiting.account))
+    /// The transaction at a place.
+    pub fn transaction(&self, place: Place) -> Option<&Arc<Item>> {
+        self.transactions.get(&place).map(|waiting| &waiting.item)
     }
 
-    /// One that waits.
-    pub fn item(&self, id: &Hash) -> Option<Arc<Item>> {
-        self.transactions.get(id).map(|waiting| waiting.item.clone()).or_else(|| self.records.get(id).cloned())
+    /// Notes that the transaction at a place may stand in the next block, and what it takes.
+    pub fn judge(&mut self, place: Place, cost: Option<Cost>) {
+        if let Some(waiting) = self.transactions.get_mut(&place) {
+            waiting.cost = cost;
+        }
+    }
+
+    /// What was told for this height and may stand in its block.
+    pub fn sound(&self, height: u64) -> impl Iterator<Item = (&Arc<Item>, Judged)> {
+        self.transactions.iter().filter(move |waiting| waiting.1.told == height).filter_map(|(place, waiting)| {
+            let judged = Judged { id: waiting.item.id, account: place.account, cost: waiting.cost? };
+            Some((&waiting.item, judged))
+        })
     }
 
     /// Whether a transaction whose signature is good can become part of a block soon: its sender's account and sequence.
-    /// `account` is the sender's, if it was looked up before.
+    /// `account` is the sender's, if it was looked up before; `told` the height that it is told for, of one that is.
     ///
     /// # Errors
     /// Why not.
@@ -68,17 +92,12 @@ impl Pool {
         &self,
         item: &Arc<Item>,
         account: Option<AccountIndex>,
+        told: Option<u64>,
         chain: &Chain,
         state: &State<M>,
         system: &System,
-    ) -> Result<(AccountIndex, u32), Refusal> {
+    ) -> Result<Place, Refusal> {
         let (cell, payload) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
-        if self.transactions.contains_key(&item.id) {
-            return Err(Refusal::Duplicate);
-        }
-        if self.transactions.len() >= TRANSACTIONS_MAX {
-            return Err(Refusal::Busy);
-        }
         let cost = check(&cell, payload, &chain.parameters, system.slot)?;
         let account = account.or_else(|| state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
         let hot = state.hot(account);
@@ -89,17 +108,19 @@ impl Pool {
         if cost.total() > hot.balance {
             return Err(Refusal::InsufficientBalance);
         }
-        let sequence = cell.sequence as u32;
-        if self.places.contains_key(&(account, sequence)) {
-            return Err(Refusal::SenderConflict);
+        let place = Place { account, sequence: cell.sequence as u32 };
+        match self.transactions.get(&place) {
+            Some(known) if told.is_some_and(|told| told > known.told) => Ok(place),
+            Some(known) if known.item.id < item.id => Err(Refusal::SenderConflict),
+            Some(known) if known.item.id == item.id && told.is_some() => Err(Refusal::Duplicate),
+            None if self.transactions.len() >= TRANSACTIONS_MAX => Err(Refusal::Busy),
+            _ => Ok(place),
         }
-        Ok((account, sequence))
     }
 
-    /// Takes a transaction that [`Self::check`] has let through.
-    pub fn insert(&mut self, item: &Arc<Item>, (account, sequence): (AccountIndex, u32)) {
-        self.places.insert((account, sequence), item.id);
-        self.transactions.insert(item.id, Waiting { item: item.clone(), account, sequence });
+    /// Takes a transaction that [`Self::check`] has let through, told for this height.
+    pub fn insert(&mut self, item: &Arc<Item>, place: Place, told: u64) {
+        self.transactions.insert(place, Waiting { item: item.clone(), told, cost: None });
     }
 
     /// Takes a record; one too many is dropped.
@@ -127,17 +148,9 @@ impl Pool {
         self.records.values()
     }
 
-    /// After a block: what is used up, expired or no longer true goes.
-    pub fn settle<M: StateMemory>(&mut self, state: &State<M>, system: &System) {
-        let places = &mut self.places;
-        self.transactions.retain(|_, waiting| {
-            let past = waiting.sequence < state.hot(waiting.account).sequence;
-            let stays = !past && transaction_of(&waiting.item).is_some_and(|(cell, _)| cell.expires_slot >= system.slot);
-            if !stays {
-                places.remove(&(waiting.account, waiting.sequence));
-            }
-            stays
-        });
+    /// After a block: what was told for it or earlier goes, and what is no longer true.
+    pub fn settle(&mut self, system: &System) {
+        self.transactions.retain(|_, waiting| waiting.told > system.height);
         self.records.retain(|_, item| match Record::of_item(item) {
             Some(Record::Answer(answer)) => answer.height > system.height + 1,
             Some(Record::Attest(attest)) => attest.height >= system.height,

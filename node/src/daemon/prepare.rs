@@ -42,8 +42,8 @@ pub enum Raw {
 pub struct Ready {
     /// Who sent them; none by the API.
     pub from: Option<PeerInfo>,
-    /// Another node's users sent them: they go no further.
-    pub relayed: bool,
+    /// Another node tells them to the minters of this height: they go no further.
+    pub told: Option<u64>,
     /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
     pub good: Vec<(u64, Arc<Item>, Option<AccountIndex>)>,
     /// Ordinal, refusal, and the transaction if its form was right.
@@ -85,12 +85,14 @@ pub struct Prepare {
     pub counters: Arc<PrepareCounters>,
     /// Of the thread: votes come before new transactions.
     pub niceness: i32,
+    /// How long what has come waits for more: a large batch costs a third of many small ones.
+    pub gather: Duration,
 }
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
     from: Option<PeerInfo>,
-    relayed: bool,
+    told: Option<u64>,
     items: Vec<(u64, Arc<Item>)>,
     refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
     body: Option<Body>,
@@ -110,7 +112,7 @@ impl Prepare {
             };
             // Cells of many frames make one batch.
             let mut next = Some(raw);
-            let mut count = 0;
+            let (mut count, gathered) = (0, Instant::now() + self.gather);
             while let Some(raw) = next.take() {
                 match raw {
                     Raw::Frame(from, body) => match body.split_first() {
@@ -131,13 +133,13 @@ impl Prepare {
                     Raw::Own(items) => {
                         count += items.len();
                         let items = items.into_iter().map(|item| (0, item)).collect();
-                        waiting.push_back(Pending { from: None, relayed: false, items, refused: Vec::new(), body: None });
+                        waiting.push_back(Pending { from: None, told: None, items, refused: Vec::new(), body: None });
                     }
                     Raw::History(to, height) => self.history(to, height),
                     Raw::Stop => return,
                 }
                 if count < BATCH_MAX {
-                    next = input.try_recv().ok();
+                    next = input.recv_timeout(gathered.saturating_duration_since(Instant::now())).ok();
                 }
             }
             self.flush(&mut verifier, &mut waiting);
@@ -150,11 +152,11 @@ impl Prepare {
     }
 
     fn cells(&self, from: PeerInfo, bytes: &[u8]) -> Option<Pending> {
-        let (relayed, first, cells) = wire::read_cells(bytes)?;
+        let (told, first, cells) = wire::read_cells(bytes)?;
         // Ordinals are the client's to choose, but not beyond all numbers.
         first.checked_add(cells.len() as u64 + 1)?;
-        let mut pending =
-            Pending { from: Some(from), relayed: relayed && from.name.is_some(), items: Vec::new(), refused: Vec::new(), body: None };
+        let told = told.filter(|_| from.name.is_some());
+        let mut pending = Pending { from: Some(from), told, items: Vec::new(), refused: Vec::new(), body: None };
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
             match check_form(cell, payload, &self.chain.parameters) {
                 Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
@@ -187,7 +189,8 @@ impl Prepare {
         let senders: Vec<Key> = all.iter().map(|item| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender)).collect();
         let mut accounts = vec![None; senders.len()];
         self.state.read().expect(UNPOISONED).find_all(senders.len(), |i| &senders[i], &mut accounts);
-        for Pending { from, relayed, items, mut refused, body } in waiting.drain(..) {
+        let mut batch = Vec::with_capacity(waiting.len());
+        for Pending { from, told, items, mut refused, body } in waiting.drain(..) {
             let mut good = Vec::with_capacity(items.len());
             let mut broken = 0;
             for (ordinal, item) in items {
@@ -202,8 +205,9 @@ impl Prepare {
             if let Some(from) = from.filter(|_| broken > 0) {
                 self.mesh.penalise(from.id, broken);
             }
-            self.inbox.push(Entry::Cells(Ready { from, relayed, good, refused, body }));
+            batch.push(Ready { from, told, good, refused, body });
         }
+        self.inbox.push(Entry::Cells(batch));
     }
 
     fn message(&self, verifier: &mut Verifier, from: PeerInfo, body: Body) {
@@ -217,7 +221,8 @@ impl Prepare {
         drop(directory);
         let bad = match &message {
             Message::Item(item) => self.verify(verifier, std::slice::from_ref(item)).len(),
-            Message::Shard { message: ShardMessage::Items(items), .. } | Message::Bodies(_, items) => self.verify(verifier, items).len(),
+            Message::Shard { message: ShardMessage::Items(items), .. } => self.verify(verifier, items).len(),
+            Message::Bodies(_, items) => self.verify(verifier, items).len(),
             Message::Block(block) => self.verify(verifier, &block.items).len(),
             Message::Final(_, blocks) => blocks.iter().map(|block| self.verify(verifier, &block.items).len()).sum(),
             _ => 0,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 /// Ids of a generation; with the one before it, twice as many are remembered.
 const GENERATION_MAX: usize = 1 << 19;
 /// Transactions that are verified at a time.
-pub const BATCH_MAX: usize = 1_024;
+pub const BATCH_MAX: usize = 4_096;
 
 const UNPOISONED: &str = "nothing panics while it holds the verdicts";
 

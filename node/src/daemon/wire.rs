@@ -3,7 +3,8 @@
 //! ```text
 //!   kind u8 | body
 //!   0 message   of consensus, see `dynemix_engine::consensus::codec`
-//!   1 cells     relayed u8 | first ordinal u64 | each: cell 192, payload length u16, payload
+//!   1 cells     told for u64 | first ordinal u64 | each: cell 192, payload length u16, payload
+//!               told for: a height, by a node to its minters; 0 of a user's own transactions
 //!   2 outcome   refusal u8 (0: final) | height u64 | slot u64 | shard u16 | ordinals u64 each
 //!   3 peers     each: transport key 32 | address 16 | port u16
 //!
@@ -118,19 +119,20 @@ pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8]) {
     out.extend_from_slice(payload);
 }
 
-/// Begins a frame of cells.
-pub fn cells_frame(relayed: bool, first_ordinal: u64) -> Vec<u8> {
-    let mut out = vec![FRAME_CELLS, u8::from(relayed)];
+/// Begins a frame of cells: of a user, or told to the minters of a height.
+pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
+    let mut out = vec![FRAME_CELLS];
+    out.extend_from_slice(&told.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&first_ordinal.to_le_bytes());
     out
 }
 
-/// A frame of cells, read: whether another node has relayed it, the first ordinal, and the cells with their payloads.
-pub type Cells<'a> = (bool, u64, Vec<(Cell, &'a [u8])>);
+/// A frame of cells, read: for which height another node tells them, the first ordinal, and the cells with their payloads.
+pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8])>);
 
 /// Reads the body of a frame of cells, behind its kind.
 pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
-    let (head, mut rest) = bytes.split_first_chunk::<9>()?;
+    let (head, mut rest) = bytes.split_first_chunk::<16>()?;
     let mut cells = Vec::with_capacity((rest.len() / CELL_BYTES).min(CELLS_MAX));
     while !rest.is_empty() {
         let (cell, after) = rest.split_at_checked(CELL_BYTES)?;
@@ -143,12 +145,8 @@ pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
         cells.push((bytemuck::pod_read_unaligned(cell), payload));
         rest = after;
     }
-    let relayed = match head[0] {
-        0 => false,
-        1 => true,
-        _ => return None,
-    };
-    Some((relayed, u64::from_le_bytes(head[1..].try_into().expect("8 bytes")), cells))
+    let eight = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("8 bytes"));
+    Some((Some(eight(&head[..8])).filter(|&height| height > 0), eight(&head[8..]), cells))
 }
 
 /// What became of a client's transactions.

@@ -8,7 +8,7 @@ use super::sealed::{self, SealedError, SealedKind};
 use super::signed_file::{SignedFile, SignedFileError};
 use crate::record::encode_master;
 use crate::replica::ReplicaHandle;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item};
+use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Items};
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::tables::System;
@@ -28,7 +28,7 @@ pub enum Job {
     /// What was signed; then tell by the ticket.
     Persist(u64, Box<SignedOnce>),
     /// The transactions of a shard-block of our own; then tell.
-    Keep(Hash, u64, Vec<Arc<Item>>),
+    Keep(Hash, u64, Items),
     /// A final block.
     Final(Box<FinalJob>),
 }

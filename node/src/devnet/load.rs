@@ -130,7 +130,7 @@ impl LoadClient {
             let peer = self.peers[*turn % self.peers.len()];
             *turn += 1;
             let sent = self.sent.entry(peer).or_default();
-            let mut frame = cells_frame(false, sent.len() as u64);
+            let mut frame = cells_frame(None, sent.len() as u64);
             for (cell, number) in cells.iter().zip(&mut numbers) {
                 put_cell(&mut frame, bytemuck::bytes_of(cell), &[]);
                 sent.push(number);

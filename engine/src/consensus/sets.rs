@@ -1,0 +1,255 @@
+//! The sets of a shard round, as one of its minters holds them.
+//!
+//! Most minters have the same set, which then is named by its root and told by nobody. What differs is exchanged in short ids of
+//! eight bytes, and only what is missing travels whole. Everything stands in columns; a set is a list of places in them.
+//!
+//! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know what
+//! the receiver is going to sign.
+
+use super::message::{Item, Items};
+use crate::hash::{Hash, list_root, purpose_key};
+use crate::keyed_hash::HashSeed;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock};
+
+static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's set v1"));
+
+/// Ids of a set at most: what a message may list.
+pub const SET_ITEMS_MAX: usize = 400_000;
+
+/// Of a set that is told in short ids, what is not here yet.
+struct Partial {
+    places: Vec<u32>,
+    missing: BTreeSet<u64>,
+}
+
+/// The own set, and what others have told of theirs.
+pub struct Sets {
+    own: Items,
+    /// Root of the own set, and the salt of short ids that are told here.
+    root: Hash,
+    /// Items of others that the own set has not.
+    foreign: Vec<Arc<Item>>,
+    /// Ids of the own items, then of the others.
+    ids: Vec<Hash>,
+    /// Places by short id; made when somebody tells a set that is not the own one.
+    places: HashMap<u64, u32>,
+    /// Sets that are held: places, ascending by id.
+    held: BTreeMap<Hash, Vec<u32>>,
+    partial: BTreeMap<Hash, Partial>,
+    /// Short ids whose bodies somebody was asked for.
+    asked: BTreeSet<u64>,
+    /// How often each set was told.
+    tells: BTreeMap<Hash, usize>,
+}
+
+fn set_root(ids: impl Iterator<Item = Hash>) -> Hash {
+    list_root(&SET_KEY, &mut ids.collect())
+}
+
+impl Sets {
+    /// With the own set, ascending by id.
+    pub fn new(mut own: Vec<Arc<Item>>) -> Sets {
+        own.truncate(SET_ITEMS_MAX);
+        debug_assert!(own.is_sorted_by(|a, b| a.id < b.id), "ids ascend strictly");
+        let ids: Vec<Hash> = own.iter().map(|item| item.id).collect();
+        let root = set_root(ids.iter().copied());
+        Sets {
+            own: own.into(),
+            root,
+            foreign: Vec::new(),
+            held: BTreeMap::from([(root, (0..ids.len() as u32).collect())]),
+            ids,
+            places: HashMap::new(),
+            partial: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            tells: BTreeMap::new(),
+        }
+    }
+
+    /// Root of the own set; short ids that are told to this node have it as their salt.
+    pub fn root(&self) -> Hash {
+        self.root
+    }
+
+    /// Whether the set of this root is held.
+    pub fn holds(&self, root: &Hash) -> bool {
+        self.held.contains_key(root)
+    }
+
+    /// Whether it is, or was told in part.
+    pub fn knows(&self, root: &Hash) -> bool {
+        self.holds(root) || self.partial.contains_key(root)
+    }
+
+    fn item(&self, place: u32) -> &Arc<Item> {
+        let place = place as usize;
+        self.own.get(place).unwrap_or_else(|| &self.foreign[place - self.own.len()])
+    }
+
+    /// The short ids of a set that is held, for whoever has this salt.
+    pub fn tell(&self, root: &Hash, salt: &Hash) -> Option<Vec<u64>> {
+        let salt = HashSeed::from_key(salt);
+        Some(self.held.get(root)?.iter().map(|&place| salt.hash(&self.ids[place as usize])).collect())
+    }
+
+    /// Those items of a set that is held that have these short ids.
+    pub fn bodies(&self, root: &Hash, salt: &Hash, short: Vec<u64>) -> Option<Vec<Arc<Item>>> {
+        let salt = HashSeed::from_key(salt);
+        let wanted: BTreeSet<u64> = short.into_iter().collect();
+        let places = self.held.get(root)?.iter().copied();
+        Some(places.filter(|&place| wanted.contains(&salt.hash(&self.ids[place as usize]))).map(|place| self.item(place).clone()).collect())
+    }
+
+    /// Takes a set that is told in short ids; `tells_max` times at most. Returns the short ids whose bodies to ask for, each from
+    /// one minter only.
+    pub fn take_told(&mut self, root: Hash, short: Vec<u64>, tells_max: usize) -> Vec<u64> {
+        if short.len() > SET_ITEMS_MAX || self.holds(&root) {
+            return Vec::new();
+        }
+        // A second answer about a set means that the first did not lead to it: bodies are asked for again.
+        let again = self.partial.contains_key(&root);
+        let tells = self.tells.entry(root).or_insert(0);
+        *tells += 1;
+        if *tells > tells_max || self.asked.len() > 2 * SET_ITEMS_MAX {
+            return Vec::new();
+        }
+        if self.places.is_empty() {
+            let salt = HashSeed::from_key(&self.root);
+            self.places = (0..).zip(&self.ids).map(|(place, id)| (salt.hash(id), place)).collect();
+        }
+        let places = short.iter().filter_map(|short| self.places.get(short).copied()).collect();
+        let missing: BTreeSet<u64> = short.into_iter().filter(|short| !self.places.contains_key(short)).collect();
+        let ask = missing.iter().copied().filter(|&short| self.asked.insert(short) || again).collect();
+        self.partial.insert(root, Partial { places, missing });
+        self.complete();
+        ask
+    }
+
+    /// Takes bodies: only what is missing from a set that was told, so that nobody fills the memory with what no one asked for.
+    pub fn take_bodies(&mut self, items: Vec<Arc<Item>>) {
+        let salt = HashSeed::from_key(&self.root);
+        for item in items {
+            let short = salt.hash(&item.id);
+            let place = self.ids.len() as u32;
+            let mut wanted = false;
+            for partial in self.partial.values_mut() {
+                if partial.missing.remove(&short) {
+                    partial.places.push(place);
+                    wanted = true;
+                }
+            }
+            if wanted {
+                self.places.insert(short, place);
+                self.ids.push(item.id);
+                self.foreign.push(item);
+            }
+        }
+        self.complete();
+    }
+
+    /// Sets of which nothing is missing any more are held, if their root is what was said.
+    fn complete(&mut self) {
+        let whole: Vec<Hash> = self.partial.iter().filter(|partial| partial.1.missing.is_empty()).map(|partial| *partial.0).collect();
+        for root in whole {
+            let mut places = self.partial.remove(&root).expect("listed above").places;
+            places.sort_unstable_by_key(|&place| self.ids[place as usize]);
+            places.dedup();
+            if set_root(places.iter().map(|&place| self.ids[place as usize])) == root {
+                self.held.insert(root, places);
+            }
+        }
+    }
+
+    /// Items of the union of these sets, ascending by id; none if one is not held.
+    ///
+    /// `sound` says whether an item that the own set has not may stand in a block on this parent. Honest minters put nothing
+    /// else into their sets, so a set with an unsound item is left out, with all that only it has: judging it costs one look,
+    /// however much it holds.
+    pub fn union(&self, roots: &BTreeSet<Hash>, mut sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
+        if roots.len() == 1 && roots.contains(&self.root) {
+            return Some(self.own.clone());
+        }
+        let mut judged: Vec<Option<bool>> = vec![None; self.foreign.len()];
+        let mut in_union = vec![false; self.ids.len()];
+        for root in roots {
+            let places = self.held.get(root)?;
+            let all_sound = places.iter().all(|&place| match (place as usize).checked_sub(self.own.len()) {
+                None => true,
+                Some(foreign) => *judged[foreign].get_or_insert_with(|| sound(&self.foreign[foreign])),
+            });
+            if all_sound {
+                places.iter().for_each(|&place| in_union[place as usize] = true);
+            }
+        }
+        let mut union: Vec<u32> = (0..self.ids.len() as u32).filter(|&place| in_union[place as usize]).collect();
+        union.sort_unstable_by_key(|&place| self.ids[place as usize]);
+        Some(union.into_iter().map(|place| self.item(place).clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn items(numbers: impl Iterator<Item = u32>) -> Vec<Arc<Item>> {
+        let mut items: Vec<_> = numbers.map(|number| Item::new(number.to_le_bytes().to_vec())).collect();
+        items.sort_by_key(|item| item.id);
+        items
+    }
+
+    fn ids(items: &[Arc<Item>]) -> Vec<Hash> {
+        items.iter().map(|item| item.id).collect()
+    }
+
+    /// `to` gets the set of `from`, with what is missing.
+    fn exchange(from: &Sets, to: &mut Sets) -> usize {
+        let (root, salt) = (from.root(), to.root());
+        let ask = to.take_told(root, from.tell(&root, &salt).unwrap(), 4);
+        let asked = ask.len();
+        to.take_bodies(from.bodies(&root, &salt, ask).unwrap());
+        asked
+    }
+
+    #[test]
+    fn only_what_is_missing_travels() {
+        let (mut mine, theirs, third) = (Sets::new(items(0..900)), Sets::new(items(100..1_000)), Sets::new(items(100..1_001)));
+        assert_eq!(exchange(&theirs, &mut mine), 100);
+        assert_eq!(exchange(&third, &mut mine), 1, "what one has told is not asked of another");
+        assert!(mine.holds(&theirs.root()) && mine.holds(&third.root()));
+        let roots = BTreeSet::from([mine.root(), theirs.root(), third.root()]);
+        assert_eq!(ids(&mine.union(&roots, |_| true).unwrap()), ids(&items(0..1_001)));
+        assert_eq!(ids(&mine.union(&BTreeSet::from([theirs.root()]), |_| true).unwrap()), ids(&items(100..1_000)));
+    }
+
+    #[test]
+    fn an_unsound_item_takes_its_set_with_it() {
+        let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(items(5..12)));
+        exchange(&theirs, &mut mine);
+        let bad = items(11..12)[0].id;
+        let roots = BTreeSet::from([mine.root(), theirs.root()]);
+        assert_eq!(ids(&mine.union(&roots, |item| item.id != bad).unwrap()), ids(&items(0..10)));
+    }
+
+    #[test]
+    fn a_false_answer_is_not_the_set_and_a_second_one_may_be() {
+        let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(items(5..12)));
+        let (root, salt) = (theirs.root(), mine.root());
+        let mut short = theirs.tell(&root, &salt).unwrap();
+        short.pop();
+        let ask = mine.take_told(root, short, 2);
+        mine.take_bodies(theirs.bodies(&root, &salt, ask).unwrap());
+        assert!(!mine.knows(&root));
+        exchange(&theirs, &mut mine);
+        assert!(mine.holds(&root));
+        assert!(mine.union(&BTreeSet::from([[9; 32]]), |_| true).is_none(), "a set that is not held has no union");
+    }
+
+    #[test]
+    fn bodies_that_nobody_asked_for_are_not_kept() {
+        let mut mine = Sets::new(items(0..10));
+        mine.take_bodies(items(20..1_000));
+        assert!(mine.foreign.is_empty() && mine.ids.len() == 10);
+    }
+}
