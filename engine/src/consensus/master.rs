@@ -557,6 +557,12 @@ impl MasterRound {
         wanted.iter().take(self.committee.shards.len()).filter_map(|hash| self.blocks.get(hash))
     }
 
+    /// The blocks held, once there is one of every shard.
+    pub fn all_held(&self) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
+        let held = self.held();
+        held.iter().all(Option::is_some).then_some(held)
+    }
+
     /// A new slot: what is too old to count is forgotten.
     pub fn new_slot(&mut self, now: u64) {
         let oldest = now.saturating_sub(ATTEMPTS_KEPT);

@@ -97,6 +97,8 @@ pub struct Minter<E, S> {
     resumed: SignedOnce,
     /// Who was accused at the pending height.
     accused: BTreeSet<u32>,
+    /// The last height of which the value was computed before it was asked for.
+    foreseen: u64,
     asked_ms: u64,
     out: Vec<Action>,
 }
@@ -134,6 +136,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             early_of: BTreeMap::new(),
             resumed: record.clone(),
             accused: BTreeSet::new(),
+            foreseen: 0,
             asked_ms: 0,
             out: Vec::new(),
         }
@@ -157,6 +160,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// The own seat at the pending height, delegate or not.
     fn seat(&self) -> Option<Seat> {
         self.master.committee.seat_of(self.candidate).filter(|_| self.minting)
+    }
+
+    /// The own shard's round at the pending height, once its set is closed.
+    pub fn round(&self) -> Option<&ShardRound> {
+        self.shard.as_ref().filter(|round| round.height == self.master.height)
     }
 
     /// Final blocks from before the start, to help those who catch up.
@@ -306,6 +314,19 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             self.spread_items();
         }
         self.settle(now_ms);
+    }
+
+    /// When there is time: what would follow if the blocks that are held became final. Votes then find it done. False when there
+    /// is nothing to do.
+    pub fn foresee(&mut self) -> bool {
+        let height = self.master.height;
+        if self.foreseen >= height || !self.seated() || self.master.decided.is_some() {
+            return false;
+        }
+        let Some(blocks) = self.master.all_held() else { return false };
+        self.foreseen = height;
+        self.execution.value(&blocks);
+        true
     }
 
     fn say_in_shard(&mut self, said: Vec<(To, super::message::ShardMessage)>) {

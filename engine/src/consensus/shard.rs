@@ -37,6 +37,21 @@ pub struct RoundContext<'a, S> {
     pub signing: &'a S,
 }
 
+/// How a round stands, for who watches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Minters whose set's root was heard, the own one among them.
+    pub sets: usize,
+    /// Different sets among those.
+    pub sets_different: usize,
+    /// Those of them that are held.
+    pub sets_held: usize,
+    /// Lists that were heard.
+    pub lists: usize,
+    /// Votes that were heard.
+    pub votes: usize,
+}
+
 /// The state of one minter in one round.
 pub struct ShardRound {
     /// Height.
@@ -226,6 +241,14 @@ impl ShardRound {
     /// Whether a minter has signed this root, or listed it.
     fn is_said(&self, root: &Hash) -> bool {
         self.roots.values().any(|said| said.0 == *root) || self.lists.values().any(|(list, _)| list.iter().any(|pair| pair.1 == *root))
+    }
+
+    /// How the round stands.
+    pub fn standing(&self) -> Standing {
+        let roots: BTreeSet<Hash> = self.roots.values().map(|said| said.0).collect();
+        let sets_held = self.sets.as_ref().map_or(0, |sets| roots.iter().filter(|root| sets.holds(root)).count());
+        let (sets, sets_different) = (self.roots.len(), roots.len());
+        Standing { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
     /// Says which minters' sets are held.

@@ -110,6 +110,8 @@ pub struct Local {
     heard: u64,
     encoded: Option<(Encoded, Arc<[u8]>)>,
     records_of: BTreeMap<u32, usize>,
+    /// Transactions told for the pending height that came when the own set was closed.
+    late: usize,
     /// Questions of guests in this slot.
     asked_by: BTreeMap<u64, usize>,
     logged_slot: u64,
@@ -157,7 +159,10 @@ impl<S: Signing> Duty<S> {
             let now = self.clock.now_ms();
             self.minter.set_minting(self.candidate.is_some() && self.clock.is_trusted());
             if self.minter.wake_at_ms() <= now {
+                let due = self.minter.wake_at_ms();
                 let actions = self.minter.tick(now);
+                let (ticked, steps_ms) = (self.clock.now_ms(), self.schedule.slot_ms);
+                tracing::debug!("step due at {} taken at {} took {} ms; {:?}; pool {} own {} window {} late {}", due % steps_ms, now % steps_ms, ticked - now, self.minter.round().map(|round| round.standing()), self.minter.execution.pool.len(), self.local.own.len(), self.local.own.window(), self.local.late);
                 self.act(actions);
                 self.log_slot(now);
                 continue;
@@ -166,11 +171,12 @@ impl<S: Signing> Duty<S> {
                 return;
             }
             let wait = self.clock.until(self.minter.wake_at_ms()).min(Duration::from_millis(100));
-            // While there is nothing to hear, what waits is judged.
+            // While there is nothing to hear, what waits is judged, and what will follow is computed.
             let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
-            let entry = self.inbox.take(idle);
-            let entry =
-                if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() { self.inbox.take(wait) } else { entry };
+            let mut entry = self.inbox.take(idle);
+            if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() && !self.minter.foresee() {
+                entry = self.inbox.take(wait);
+            }
             match entry {
                 None => {}
                 Some(Entry::Stop(at_once)) => {
@@ -289,6 +295,9 @@ impl<S: Signing> Duty<S> {
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
+        if told == Some(self.minter.pending_height()) && self.minter.round().is_some() {
+            self.local.late += good.len();
+        }
         for (ordinal, item, account) in good {
             let outcome = match told {
                 Some(height) => self.minter.execution.admit_transaction(&item, account, height),
@@ -479,6 +488,7 @@ impl<S: Signing> Duty<S> {
         // A writer that has stopped has said why.
         let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
         self.local.records_of.clear();
+        self.local.late = 0;
         self.publish();
         if self.minter.execution.system().height == height {
             self.call_peers();
