@@ -9,6 +9,8 @@
 //! The states, the thresholds and why it is safe: `docs/consensus.md`. What a block does to the state is behind
 //! [`execution::Execution`].
 
+mod bls_batch;
+pub mod claim;
 pub mod codec;
 pub mod committee;
 pub mod custody;

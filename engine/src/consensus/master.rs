@@ -11,7 +11,7 @@ use super::mutation::{Mutation, planted};
 use super::shard::{RoundContext, certificate_holds};
 use super::signing::{Sig, Signing};
 use crate::hash::Hash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How far from the own attempt votes are kept.
@@ -56,6 +56,19 @@ fn is_timely(now: u64, attempt: u64) -> bool {
 type FirstVote = (Hash, u64, Sig);
 /// A proposal: the value, what justifies it, and the signature.
 pub type Proposed = (Arc<Value>, Option<Arc<Prepared>>, Sig);
+
+/// How a round stands, for who watches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MasterStanding {
+    /// Shards of which a block is held.
+    pub shards_held: usize,
+    /// Most first votes for one value in one attempt.
+    pub firsts: usize,
+    /// Different values that had first votes.
+    pub values: usize,
+    /// Most second votes for one value in one attempt.
+    pub seconds: usize,
+}
 
 /// The state of one node at one height; of a member if it has a seat.
 pub struct MasterRound {
@@ -555,6 +568,16 @@ impl MasterRound {
     /// The shard-blocks of these hashes that are held.
     pub fn blocks(&self, wanted: &[Hash]) -> impl Iterator<Item = &Arc<CertifiedBlock>> {
         wanted.iter().take(self.committee.shards.len()).filter_map(|hash| self.blocks.get(hash))
+    }
+
+    /// How the round stands.
+    pub fn standing(&self) -> MasterStanding {
+        MasterStanding {
+            shards_held: self.held().iter().flatten().count(),
+            firsts: self.first_tallies.values().map(|(tally, _)| tally.signers.len()).max().unwrap_or(0),
+            values: self.first_tallies.keys().map(|key| key.1).collect::<BTreeSet<_>>().len(),
+            seconds: self.second_tallies.values().map(|tally| tally.signers.len()).max().unwrap_or(0),
+        }
     }
 
     /// The blocks held, once there is one of every shard.

@@ -8,6 +8,7 @@
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is. After
 //! a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
+use super::claim::Claim;
 use super::committee::Seat;
 use super::custody::{Custody, CustodyOut, Watch};
 use super::execution::Execution;
@@ -235,7 +236,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         while self.wake_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step = if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
-            if now_ms - due_ms <= self.schedule.slot_ms * LATE_PER_MILLE / 1_000 {
+            // A slot can be begun until something is to be said in it: who is late once does not miss it whole.
+            let late_max_ms = if step == Step::Begin { self.schedule.sets_ms } else { self.schedule.slot_ms * LATE_PER_MILLE / 1_000 };
+            if now_ms - due_ms <= late_max_ms {
                 self.step(now_ms, slot, step);
             }
         }
@@ -385,6 +388,26 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// A transaction or record of this node's own users.
     pub fn submit(&mut self, item: &Arc<Item>) {
         self.execution.admit(item);
+    }
+
+    /// Verifies what these messages of candidates' nodes claim, all at once, before each is handled by itself.
+    pub fn verify_ahead<'m>(&self, messages: impl Iterator<Item = (u32, &'m Message)>) {
+        let height = self.master.height;
+        let own_shard = self.seat().map(|seat| self.master.committee.members[usize::from(seat)].shard);
+        let mut claims = Vec::new();
+        for (from, message) in messages {
+            let asked = match message {
+                Message::Shard { height: of, shard, .. } => *of == height && Some(*shard) == own_shard,
+                Message::First { value, .. } => value.height == height,
+                Message::Second { height: of, .. } => *of == height,
+                Message::Item(_) => true,
+                _ => false,
+            };
+            if asked {
+                Claim::of_message(&self.chain, from, message, &mut claims);
+            }
+        }
+        self.signing.foresee(&claims);
     }
 
     /// A message has come from a candidate's node.

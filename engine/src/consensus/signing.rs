@@ -1,11 +1,13 @@
 //! How votes are signed: one trait, BLS12-381 aggregates on a network, a stub where thousands of slots are simulated.
 
+use super::bls_batch::all_hold;
+use super::claim::Claim;
 use super::mutation::{Mutation, planted};
-use crate::hash::Hash;
+use crate::hash::{Hash, keyed, purpose_key};
 use blst::BLST_ERROR;
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, RwLock};
 
 /// A signature or an aggregate of some: a compressed point of G1, or the stub's.
 pub type Sig = [u8; 48];
@@ -13,6 +15,7 @@ pub type Sig = [u8; 48];
 pub type VoteKey = [u8; 96];
 
 const VOTE_DOMAIN: &[u8] = b"DYNEMIX_VOTE_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
+static BATCH_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix batch coefficients v1"));
 const POSSESSION_DOMAIN: &[u8] = b"DYNEMIX_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 
 /// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the chain.
@@ -21,6 +24,12 @@ pub trait Signing {
     fn sign(&self, digest: &Hash) -> Sig;
     /// Whether the candidate signed this.
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
+    /// Verifies many at once, so that who asks for one of them later is answered at once; where nothing is remembered, nothing.
+    fn foresee(&self, _: &[Claim]) {}
+    /// Whether all of these hold.
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        claims.iter().all(|claim| self.verify(claim.candidate, &claim.digest, &claim.signature))
+    }
     /// Combines signatures of one digest; each was verified.
     fn aggregate(&self, signatures: &[Sig]) -> Sig;
     /// Whether exactly these candidates, each once, signed this.
@@ -134,6 +143,8 @@ impl VoteKeys {
 /// BLS12-381, signatures in G1, keys in G2.
 pub struct BlsSigning {
     secret: SecretKey,
+    /// Of the secret, for coefficients that nobody else can foresee.
+    batch_secret: Hash,
     keys: Arc<VoteKeys>,
 }
 
@@ -143,7 +154,9 @@ impl BlsSigning {
     /// # Panics
     /// When there are fewer than 32 bytes.
     pub fn new(randomness: &[u8], keys: Arc<VoteKeys>) -> BlsSigning {
-        BlsSigning { secret: SecretKey::key_gen(randomness, &[]).expect("32 bytes or more"), keys }
+        let secret = SecretKey::key_gen(randomness, &[]).expect("32 bytes or more");
+        let batch_secret = keyed(&BATCH_KEY, &secret.to_bytes());
+        BlsSigning { secret, batch_secret, keys }
     }
 
     /// The voting key and its proof of possession.
@@ -166,6 +179,12 @@ impl Signing for BlsSigning {
         let Some(key) = self.keys.get(candidate) else { return false };
         Signature::sig_validate(signature, true)
             .is_ok_and(|signature| signature.verify(false, digest, VOTE_DOMAIN, &[], &key, false) == BLST_ERROR::BLST_SUCCESS)
+    }
+
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        let entry = |claim: &Claim| Some((self.keys.get(claim.candidate)?, claim.digest, claim.signature));
+        let entries: Option<Vec<_>> = claims.iter().map(entry).collect();
+        entries.is_some_and(|entries| all_hold(&entries, VOTE_DOMAIN, &self.batch_secret))
     }
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {
@@ -209,22 +228,33 @@ impl<S> Remembering<S> {
         Remembering { inner, held: Mutex::default() }
     }
 
-    fn look(&self, of: &[&[u8]], judge: impl FnOnce() -> bool) -> bool {
+    fn name(of: &[&[u8]]) -> Hash {
         let mut hasher = blake3::Hasher::new();
         of.iter().for_each(|part| {
             hasher.update(part);
         });
-        let name = *hasher.finalize().as_bytes();
+        *hasher.finalize().as_bytes()
+    }
+
+    fn name_of(claim: &Claim) -> Hash {
+        Self::name(&[b"v", &claim.candidate.to_le_bytes(), &claim.digest, &claim.signature])
+    }
+
+    fn remember(&self, names: impl Iterator<Item = Hash>) {
+        let mut held = self.held.lock().expect("no holder panics");
+        if held.len() >= REMEMBERED_MAX {
+            held.clear();
+        }
+        held.extend(names);
+    }
+
+    fn look(&self, name: Hash, judge: impl FnOnce() -> bool) -> bool {
         if self.held.lock().expect("no holder panics").contains(&name) {
             return true;
         }
         let holds = judge();
         if holds {
-            let mut held = self.held.lock().expect("no holder panics");
-            if held.len() >= REMEMBERED_MAX {
-                held.clear();
-            }
-            held.insert(name);
+            self.remember(std::iter::once(name));
         }
         holds
     }
@@ -236,7 +266,24 @@ impl<S: Signing> Signing for Remembering<S> {
     }
 
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
-        self.look(&[b"v", &candidate.to_le_bytes(), digest, signature], || self.inner.verify(candidate, digest, signature))
+        let name = Self::name_of(&Claim { candidate, digest: *digest, signature: *signature });
+        self.look(name, || self.inner.verify(candidate, digest, signature))
+    }
+
+    fn foresee(&self, claims: &[Claim]) {
+        let unknown: Vec<(Hash, Claim)> = {
+            let held = self.held.lock().expect("no holder panics");
+            claims.iter().map(|claim| (Self::name_of(claim), *claim)).filter(|(name, _)| !held.contains(name)).collect()
+        };
+        let claims: Vec<Claim> = unknown.iter().map(|unknown| unknown.1).collect();
+        // Two cost together what one costs alone, nearly. A batch that does not hold says of none whether it does.
+        if claims.len() > 1 && self.inner.verify_all(&claims) {
+            self.remember(unknown.into_iter().map(|unknown| unknown.0));
+        }
+    }
+
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        self.inner.verify_all(claims)
     }
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {
@@ -245,11 +292,11 @@ impl<S: Signing> Signing for Remembering<S> {
 
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
         let named: Vec<u8> = candidates.iter().flat_map(|candidate| candidate.to_le_bytes()).collect();
-        self.look(&[b"a", digest, aggregate, &named], || self.inner.verify_aggregate(candidates, digest, aggregate))
+        self.look(Self::name(&[b"a", digest, aggregate, &named]), || self.inner.verify_aggregate(candidates, digest, aggregate))
     }
 
     fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        self.look(&[b"p", key, possession], || self.inner.possession_holds(key, possession))
+        self.look(Self::name(&[b"p", key, possession]), || self.inner.possession_holds(key, possession))
     }
 
     fn learn(&self, candidate: u32, key: &VoteKey) {
@@ -264,6 +311,14 @@ impl<S: Signing> Signing for Arc<S> {
 
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
         (**self).verify(candidate, digest, signature)
+    }
+
+    fn foresee(&self, claims: &[Claim]) {
+        (**self).foresee(claims);
+    }
+
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        (**self).verify_all(claims)
     }
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {
@@ -330,6 +385,41 @@ mod tests {
             assert!(!remembering.verify_aggregate(&[0], &[7; 32], &signature));
         }
         assert_eq!(remembering.held.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_batch_holds_if_and_only_if_each_does() {
+        let (signers, keys) = keys(6);
+        let claim = |candidate: u32, digest: Hash| {
+            let signature = signers[candidate as usize].sign(&digest);
+            Claim { candidate, digest, signature }
+        };
+        let mut claims: Vec<Claim> = (0..5).map(|candidate| claim(candidate, [7; 32])).collect();
+        claims.extend((0..4).map(|candidate| claim(candidate, [candidate as u8; 32])));
+        assert!(signers[0].verify_all(&claims) && signers[0].verify_all(&[]) && signers[0].verify_all(&claims[3..4]));
+        for place in 0..claims.len() {
+            let mut wrong = claims.clone();
+            wrong[place].signature = claim(5, wrong[place].digest).signature;
+            assert!(!signers[0].verify_all(&wrong), "{place}");
+            let mut wrong = claims.clone();
+            wrong[place].digest[31] ^= 1;
+            assert!(!signers[0].verify_all(&wrong), "{place}");
+            let mut wrong = claims.clone();
+            wrong[place].candidate = 99;
+            assert!(!signers[0].verify_all(&wrong), "{place}");
+        }
+        // Two signatures that are wrong and whose sum is right: their coefficients keep them apart.
+        let mut swapped = claims.clone();
+        (swapped[0].signature, swapped[1].signature) = (claims[1].signature, claims[0].signature);
+        assert!(!signers[0].verify_all(&swapped));
+
+        let remembering = Remembering::new(BlsSigning::new(&[1; 32], keys));
+        remembering.foresee(&swapped);
+        assert!(remembering.held.lock().unwrap().is_empty());
+        remembering.foresee(&claims);
+        assert_eq!(remembering.held.lock().unwrap().len(), 9);
+        assert!(claims.iter().all(|claim| remembering.verify(claim.candidate, &claim.digest, &claim.signature)));
+        assert_eq!(remembering.held.lock().unwrap().len(), 9);
     }
 
     #[test]

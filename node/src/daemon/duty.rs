@@ -43,6 +43,8 @@ const PEERS_WANTED: u64 = 8;
 const TELLING: u64 = 20;
 /// Frames of rounds that are longer travel with the bodies.
 const LONG_BYTES: usize = 1 << 20;
+/// Entries of the inbox that are looked at together.
+const TAKEN_AT_ONCE: usize = 64;
 /// A step that is nearer than this is waited for.
 const JUDGING: Duration = Duration::from_millis(10);
 /// Questions that a guest may ask in a slot.
@@ -102,6 +104,8 @@ pub struct Duty<S: Signing> {
 #[derive(Default)]
 pub struct Local {
     own: Own,
+    /// Taken from the inbox, and not worked off yet.
+    taken: VecDeque<Entry>,
     queue: VecDeque<Action>,
     /// Actions wait until own transactions are durable.
     blocked: bool,
@@ -161,8 +165,7 @@ impl<S: Signing> Duty<S> {
             if self.minter.wake_at_ms() <= now {
                 let due = self.minter.wake_at_ms();
                 let actions = self.minter.tick(now);
-                let (ticked, steps_ms) = (self.clock.now_ms(), self.schedule.slot_ms);
-                tracing::debug!("step due at {} taken at {} took {} ms; {:?}; pool {} own {} window {} late {}", due % steps_ms, now % steps_ms, ticked - now, self.minter.round().map(|round| round.standing()), self.minter.execution.pool.len(), self.local.own.len(), self.local.own.window(), self.local.late);
+                self.log_step(due, now);
                 self.act(actions);
                 self.log_slot(now);
                 continue;
@@ -173,9 +176,9 @@ impl<S: Signing> Duty<S> {
             let wait = self.clock.until(self.minter.wake_at_ms()).min(Duration::from_millis(100));
             // While there is nothing to hear, what waits is judged, and what will follow is computed.
             let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
-            let mut entry = self.inbox.take(idle);
+            let mut entry = self.next_entry(idle);
             if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() && !self.minter.foresee() {
-                entry = self.inbox.take(wait);
+                entry = self.next_entry(wait);
             }
             match entry {
                 None => {}
@@ -189,6 +192,20 @@ impl<S: Signing> Duty<S> {
                 Some(entry) => self.take(now, entry),
             }
         }
+    }
+
+    /// The next entry. Several are taken at once, and what their messages claim is verified together.
+    fn next_entry(&mut self, wait: Duration) -> Option<Entry> {
+        if self.local.taken.is_empty() {
+            self.inbox.take_some(wait, TAKEN_AT_ONCE, |entry| matches!(entry, Entry::Cells(_)), &mut self.local.taken);
+            if self.local.taken.len() > 1 {
+                self.minter.verify_ahead(self.local.taken.iter().filter_map(|entry| match entry {
+                    Entry::Message(from, message, _) => Some((from.name?, &**message)),
+                    _ => None,
+                }));
+            }
+        }
+        self.local.taken.pop_front()
     }
 
     fn take(&mut self, now: u64, entry: Entry) {
@@ -528,6 +545,24 @@ impl<S: Signing> Duty<S> {
     }
 
     /// One line a slot.
+    /// One line a step, for who looks for what a slot was lost by.
+    fn log_step(&self, due_ms: u64, taken_ms: u64) {
+        let Local { own, late, .. } = &self.local;
+        let minter = &self.minter;
+        tracing::debug!(
+            step_ms = due_ms % self.schedule.slot_ms,
+            late_ms = taken_ms - due_ms,
+            took_ms = self.clock.now_ms().saturating_sub(taken_ms),
+            height = minter.pending_height(),
+            round = ?minter.round().map(|round| round.standing()),
+            master = ?minter.master().standing(),
+            pool = minter.execution.pool.len(),
+            pool_late = late,
+            own = own.len(),
+            own_window = own.window(),
+        );
+    }
+
     fn log_slot(&mut self, now: u64) {
         let slot = self.schedule.slot(now);
         if slot <= self.local.logged_slot {

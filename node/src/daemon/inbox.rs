@@ -36,12 +36,23 @@ impl<T> Inbox<T> {
         self.filled.notify_one();
     }
 
-    /// The next entry; waits for one as long as `wait`.
-    pub fn take(&self, wait: Duration) -> Option<T> {
+    /// The next entries, `max` at most; waits for one as long as `wait`. A heavy one among the ordinary comes alone, so that what
+    /// is urgent does not wait behind it.
+    pub fn take_some(&self, wait: Duration, max: usize, heavy: impl Fn(&T) -> bool, out: &mut VecDeque<T>) {
         let mut queues = self.queues.lock().expect(UNPOISONED);
         if queues.urgent.is_empty() && queues.ordinary.is_empty() && !wait.is_zero() {
             queues = self.filled.wait_timeout(queues, wait).expect(UNPOISONED).0;
         }
-        queues.urgent.pop_front().or_else(|| queues.ordinary.pop_front())
+        let Queues { urgent, ordinary } = &mut *queues;
+        out.extend(urgent.drain(..urgent.len().min(max)));
+        while out.len() < max
+            && let Some(entry) = ordinary.pop_front_if(|entry| out.is_empty() || !heavy(entry))
+        {
+            let alone = heavy(&entry);
+            out.push_back(entry);
+            if alone {
+                return;
+            }
+        }
     }
 }

@@ -18,10 +18,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Heights for which transactions of own shard-blocks are kept.
 const KEPT_HEIGHTS: u64 = 8;
+/// A job that takes longer is worth a line in the debug log.
+const SLOW: Duration = Duration::from_millis(200);
 
 /// What is to be made durable.
 pub enum Job {
@@ -105,6 +107,7 @@ impl Writer {
                 }
                 Err(TryRecvError::Disconnected) => return self.settle(&mut unsynced),
             };
+            let begun = Instant::now();
             match job {
                 None => {}
                 Some(Job::Persist(ticket, signed)) => {
@@ -123,6 +126,9 @@ impl Writer {
                     self.store.append(&record)?;
                     unsynced = Some(*job);
                 }
+            }
+            if begun.elapsed() > SLOW {
+                tracing::debug!(ms = begun.elapsed().as_millis() as u64, "a job of the writer was slow");
             }
         }
     }
