@@ -80,7 +80,7 @@ impl SubSlots {
     /// The paper's proportions: for home lines of 10 Mbit/s and 300 ms, where what is exchanged takes its time.
     pub const HOME: SubSlots = SubSlots { sets: 200, lists: 330, decide: 400, vote: 450, have: 620, try_0: 680, propose: 800, try_1: 860 };
     /// For a network whose lines are fast, as within one computer: what takes time is the transactions' arrival.
-    pub const LOCAL: SubSlots = SubSlots { sets: 550, lists: 610, decide: 620, vote: 630, have: 760, try_0: 790, propose: 890, try_1: 930 };
+    pub const LOCAL: SubSlots = SubSlots { sets: 570, lists: 630, decide: 640, vote: 650, have: 770, try_0: 800, propose: 890, try_1: 930 };
 
     /// The steps in their order.
     pub fn steps(&self) -> [u32; 8] {

@@ -1,8 +1,8 @@
 //! What a stranger can say to a node before and after the handshake: handshake messages, streams of frames, hellos, cells,
-//! outcomes, addresses; and what a node reads from its own disk. Never a panic, never more memory than came.
+//! outcomes, addresses, pieces of snapshots; and what a node reads from its own disk. Never a panic, never more memory than came.
 #![no_main]
 
-use dynemix::daemon::wire::{Outcome, read_cells, read_hello, read_peers};
+use dynemix::daemon::wire::{Outcome, Piece, WantPiece, read_cells, read_hello, read_peers};
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::system::tables::System;
 use dynemix_net::mesh::{CLASSES, Channel, Read, Reassembly};
@@ -30,6 +30,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = read_hello(&[1; 32], &[2; 32], bytes, |_, _, _| false);
     let _ = (read_cells(bytes), read_peers(bytes));
+    if let Some(want) = WantPiece::read(bytes) {
+        assert_eq!(want.encode()[1..], *bytes);
+    }
+    if let Some(piece) = Piece::read(bytes) {
+        assert!(piece.offers().len() <= piece.bytes.len() / 40 && piece.bytes.len() <= bytes.len());
+    }
     if let Some(outcome) = Outcome::read(bytes) {
         assert_eq!(outcome.encode()[1..], *bytes);
     }

@@ -1,6 +1,7 @@
 //! The configuration of a node: TOML, in layers. What the command line says counts more than the environment, that more
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
+use crate::join::Trust;
 use dynemix_net::mesh::{LinkShape, Target};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -50,6 +51,9 @@ pub struct NetworkConfig {
     pub address_max: usize,
     /// A line that is worse than the real one, for tests: `rate=10mbit,delay=150ms,loss=0.1%`.
     pub link: String,
+    /// For a node that has no chain yet: `HEIGHT:HASH` of a block that you trust. It then begins with the snapshot that this
+    /// block proves. Empty: it begins with genesis.
+    pub trust: String,
 }
 
 /// What it mints with.
@@ -96,6 +100,8 @@ pub struct StorageConfig {
     pub watermark_bytes: u64,
     /// Decoded keys that are kept in memory, 200 bytes each.
     pub key_cache_keys: usize,
+    /// Heights between two snapshots for those who join; two are kept, 48 bytes an account. 0: none are made.
+    pub snapshot_blocks: u64,
 }
 
 /// The API.
@@ -156,6 +162,7 @@ impl Default for NetworkConfig {
             guests_max: 256,
             address_max: 16,
             link: String::new(),
+            trust: String::new(),
         }
     }
 }
@@ -182,6 +189,7 @@ impl Default for StorageConfig {
             checkpoint_bytes: 128 << 20,
             watermark_bytes: 1 << 30,
             key_cache_keys: 1 << 17,
+            snapshot_blocks: 1_024,
         }
     }
 }
@@ -348,6 +356,7 @@ impl Config {
         self.peers()?;
         self.api_listen()?;
         self.link()?;
+        self.trust()?;
         if !["sntp", "system"].contains(&self.clock.source.as_str()) {
             return Err(wrong("clock.source", "it is 'sntp' or 'system'"));
         }
@@ -396,6 +405,16 @@ impl Config {
     /// No line.
     pub fn link(&self) -> Result<LinkShape, ConfigError> {
         self.network.link.parse().map_err(|error| wrong("network.link", format!("{error}")))
+    }
+
+    /// The block that is trusted, if one is.
+    ///
+    /// # Errors
+    /// No height and hash.
+    pub fn trust(&self) -> Result<Option<Trust>, ConfigError> {
+        let text = &self.network.trust;
+        let read = || text.parse().map_err(|error: String| wrong("network.trust", error));
+        if text.is_empty() { Ok(None) } else { read().map(Some) }
     }
 
     /// Peers to call.

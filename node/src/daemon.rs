@@ -8,7 +8,8 @@
 //!
 //! * [`node`] starts the threads; [`duty`] owns the minter; [`writer`] makes things durable; [`prepare`] decodes and verifies.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users sent.
-//! * [`chain_store`], [`signed_file`] and [`sealed`] are what a restart finds; [`wire`] what nodes say to each other.
+//! * [`chain_store`], [`signed_file`] and [`sealed`] are what a restart finds; [`published`] what those who join fetch;
+//!   [`wire`] what nodes say to each other.
 //!
 //! The design: `docs/node.md`.
 
@@ -21,6 +22,7 @@ pub mod node;
 pub mod own;
 pub mod pool;
 pub mod prepare;
+pub mod published;
 pub mod sealed;
 pub mod signed_file;
 pub mod status;

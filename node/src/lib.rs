@@ -20,6 +20,8 @@ pub mod daemon;
 pub mod devnet;
 pub mod exit;
 pub mod genesis;
+pub mod guest;
+pub mod join;
 pub mod keystore;
 pub mod ledger;
 pub mod logs;

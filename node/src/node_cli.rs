@@ -9,11 +9,12 @@ use dynemix::daemon::clock::Clock;
 use dynemix::daemon::node::{MintingKeys, Node, NodeOptions};
 use dynemix::daemon::status::StatusShown;
 use dynemix::genesis::{GenesisFile, bytes_of};
+use dynemix::join::{self, JoinOptions, Trust};
 use dynemix::keystore::{self, SecretKind};
 use dynemix::{logs, sntp};
 use dynemix_bench::report::{bytes, facts, grouped};
 use dynemix_net::mesh::MeshLimits;
-use dynemix_storage::{StoreOptions, make_directory};
+use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -22,6 +23,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::os::fd::FromRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -33,6 +35,7 @@ pub(crate) enum NodeVerb {
 Examples:
   dynemix node run --config node.toml
   dynemix node run --config node.toml --set log.screen=debug
+  dynemix node run --config node.toml --set network.trust=20481:5f0c...   begin with a snapshot, not with genesis
   DYNEMIX_NETWORK_LISTEN=0.0.0.0:7000 dynemix node run --config node.toml
 
 Settings: the command line counts more than the environment (DYNEMIX_<SECTION>_<KEY>), that more than the file.
@@ -174,6 +177,7 @@ impl Shown for NodeStatus {
             ("clock", clock),
             ("traffic", format!("sent {}, received {}", bytes(self.0.bytes_sent), bytes(self.0.bytes_received))),
             ("memory", bytes(self.0.rss_bytes)),
+            ("snapshot", self.0.snapshots.last().map_or("none to join by yet".to_owned(), |of| format!("network.trust={of}"))),
         ]);
         for block in &self.0.blocks {
             let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
@@ -247,7 +251,11 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         clock: node_clock.clone(),
         first_run: args.first_run,
         key_cache_keys: storage.key_cache_keys,
+        snapshot_blocks: storage.snapshot_blocks,
     };
+    if let Some(trust) = layered.config.trust()? {
+        join(&options, trust)?;
+    }
     // Asked for before anything runs, so that an early signal is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let node = Node::start(options)?;
@@ -292,6 +300,35 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         };
     }
     Ok(node.stop(now)?)
+}
+
+/// Begins with a snapshot from the network, unless there is a chain already.
+fn join(options: &NodeOptions, trust: Trust) -> Result<(), Box<dyn Error>> {
+    let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
+    if Store::exists(&*disk)? {
+        tracing::info!("there is a chain here already: network.trust is not needed");
+        return Ok(());
+    }
+    let how = JoinOptions {
+        data: options.directory.clone(),
+        chain: options.genesis.chain.genesis_hash,
+        trust,
+        peers: options.targets(),
+        accounts_max: options.genesis.accounts_max,
+        store: options.store.clone(),
+        limits: options.limits.clone(),
+        link: options.link.clone(),
+    };
+    let mut tenths = 0;
+    let height = join::join(&how, disk, |done, all| {
+        let now = 10 * done / all.max(1);
+        if now > tenths {
+            tenths = now;
+            tracing::info!("joining: {} of {} accounts' data have come", bytes(done), bytes(all));
+        }
+    })?;
+    tracing::info!("joined at height {height}, which block {} proves", trust.height);
+    Ok(())
 }
 
 /// Voting and transport secrets of a node that mints; of one that follows, a transport secret for as long as it runs.

@@ -13,7 +13,7 @@ use dynemix_engine::quilt::Quilt;
 use dynemix_engine::state::proof::AccountProof;
 use dynemix_engine::state::{AccountIndex, Hot, State};
 use dynemix_storage::{Checkpoint, Finding, Keeper, Records, Scrubber, StoreError};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -49,6 +49,8 @@ enum Request {
     Applied(u64),
     Checkpoint(Checkpoint, Hash, Beside),
     Snapshot(PathBuf, Sender<Result<SnapshotInfo, SnapshotFailure>>),
+    Publish(PathBuf, Beside),
+    Run(Box<dyn FnOnce() + Send>),
 }
 
 /// Tells the replica what to do; it ends when all of these are gone.
@@ -68,6 +70,17 @@ impl ReplicaHandle {
     /// Write a checkpoint, and first what belongs beside it; `root` is what was sealed.
     pub fn checkpoint(&self, checkpoint: Checkpoint, root: Hash, beside: Beside) {
         let _ = self.requests.send(Request::Checkpoint(checkpoint, root, beside));
+    }
+
+    /// Write a snapshot of the height that was said to be applied last, with what belongs beside it. Nobody waits: one that
+    /// cannot be written is a line in the log.
+    pub fn publish(&self, directory: PathBuf, beside: Beside) {
+        let _ = self.requests.send(Request::Publish(directory, beside));
+    }
+
+    /// Do this after all that was asked for before.
+    pub fn run(&self, work: Box<dyn FnOnce() + Send>) {
+        let _ = self.requests.send(Request::Run(work));
     }
 
     /// Write a snapshot of the replica's height to a directory, and wait for it. Blocks go on meanwhile.
@@ -190,16 +203,26 @@ impl ReplicaStage {
                 Ok(Request::Applied(record)) => self.advance(record)?,
                 Ok(Request::Checkpoint(checkpoint, root, beside)) => self.checkpoint(checkpoint, root, beside)?,
                 Ok(Request::Snapshot(directory, reply)) => {
-                    self.state.write().expect(UNPOISONED).update_root();
-                    let chain = self.keeper.chain();
-                    let state = self.state.read().expect(UNPOISONED);
                     // Whoever asked may have gone.
-                    let _ = reply.send(snapshot::create(&state, chain, &directory, |_, _| {}));
+                    let _ = reply.send(self.snapshot(&directory));
                 }
+                Ok(Request::Publish(directory, beside)) => {
+                    if let Err(error) = self.snapshot(&directory) {
+                        tracing::warn!(%error, "no snapshot for those who join");
+                    } else if let Err(error) = beside() {
+                        tracing::warn!(%error, "no snapshot for those who join");
+                    }
+                }
+                Ok(Request::Run(work)) => work(),
                 Err(RecvTimeoutError::Timeout) => self.scrub()?,
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
+    }
+
+    fn snapshot(&mut self, directory: &Path) -> Result<SnapshotInfo, SnapshotFailure> {
+        self.state.write().expect(UNPOISONED).update_root();
+        snapshot::create(&self.state.read().expect(UNPOISONED), self.keeper.chain(), directory, |_, _| {})
     }
 
     /// Applies the records up to `record`.

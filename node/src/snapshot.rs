@@ -116,7 +116,8 @@ fn refused(path: &Path) -> impl FnOnce(SnapshotError) -> SnapshotFailure {
     move |source| SnapshotFailure::Refused { path, source }
 }
 
-fn chunk_path(directory: &Path, chunk: usize) -> PathBuf {
+/// Where a chunk stands in a snapshot's directory.
+pub fn chunk_path(directory: &Path, chunk: usize) -> PathBuf {
     directory.join(format!("chunk.{chunk:05}"))
 }
 

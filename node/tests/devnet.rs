@@ -228,3 +228,116 @@ fn keys_of_others_wrong_configurations_and_second_starts_are_refused_by_name() {
     // On a chain that has just begun a record may be missing only if nothing was signed: here there are blocks.
     assert!(output.status.code() == Some(7) && text.contains("--first-run"), "{:?} {text}", output.status.code());
 }
+
+/// A node that follows, with a data directory of its own.
+fn follower(net: &Net, data: &Path, settings: &[&str]) -> Command {
+    let config = net.processes.devnet().node_directory(net.directory.path(), 0).join("node.toml");
+    let mut command = Command::new(PROGRAM);
+    command.args(["node", "run", "--config"]).arg(config).env("DYNEMIX_PASSPHRASE", "devnet");
+    let data = format!("data={}", data.display());
+    let own = [&data, "minting.enabled=false", "network.listen=", "network.public=", "api.listen="];
+    own.iter().chain(settings).for_each(|setting| {
+        command.args(["--set", setting]);
+    });
+    command
+}
+
+#[test]
+fn a_new_node_begins_with_a_snapshot_that_a_trusted_block_proves() {
+    let mut net = Net::new(4, true);
+    (0..4).for_each(|node| net.processes.start(node, &["storage.snapshot_blocks=5"]).unwrap());
+    (0..4).for_each(|node| net.processes.wait_ready(node, Duration::from_secs(30)).unwrap());
+    let paid = net.dynemix(&["wallet", "send", "3", "--to", "bob", "--from", "alice", "--devnet"]);
+    assert!(paid.0, "{}", paid.1);
+    net.wait_height(0, 7, 20);
+    let trust = net.processes.status(0, 0).unwrap().snapshots.pop().expect("heights 5 and 6 are final");
+    let directory = net.directory.path().to_owned();
+
+    // A block that nobody knows is named with what there is instead.
+    let wrong = format!("network.trust={}", trust.replace(':', ":00").chars().take(trust.len()).collect::<String>());
+    let output = follower(&net, &directory.join("nobody"), &[&wrong]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("no peer has a snapshot") && text.contains(&trust), "{text}");
+
+    let (data, setting) = (directory.join("joiner"), format!("network.trust={trust}"));
+    let log = directory.join("joiner.log");
+    let run =
+        || follower(&net, &data, &[&setting]).stderr(fs::File::options().create(true).append(true).open(&log).unwrap()).spawn().unwrap();
+    let shown = |data: &Path| {
+        let (good, text) = net.dynemix(&["node", "status", "--data", data.to_str().unwrap(), "--json", "-"]);
+        good.then(|| serde_json::from_str::<serde_json::Value>(&text).unwrap())
+    };
+    let height_of = |shown: &Option<serde_json::Value>| shown.as_ref().map_or(0, |shown| shown["height"].as_u64().unwrap());
+    let follows = |goal: u64| {
+        let end = Instant::now() + Duration::from_secs(30);
+        while height_of(&shown(&data)) < goal {
+            assert!(Instant::now() < end, "{}", fs::read_to_string(&log).unwrap());
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let mut child = run();
+    follows(net.height(0));
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.contains(&format!("joined at height {}", trust.split(':').next().unwrap().parse::<u64>().unwrap() - 1)), "{text}");
+    let (ours, theirs) = (shown(&data).unwrap(), net.processes.status(0, 200).unwrap());
+    let newest = ours["blocks"].as_array().unwrap().last().unwrap().clone();
+    let same = theirs.blocks.iter().find(|block| block.height == newest["height"]).expect("shown");
+    assert_eq!((newest["hash"].as_str(), newest["state_root"].as_str()), (Some(&*same.hash), Some(&*same.state_root)));
+
+    // kill -9: what was joined stays joined.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut child = run();
+    follows(net.height(0) + 1);
+    assert!(fs::read_to_string(&log).unwrap().contains("there is a chain here already"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    // All four hand out a snapshot with one wrong byte.
+    net.wait_height(0, net.height(0) / 5 * 5 + 7, 20);
+    let trust = net.processes.status(0, 0).unwrap().snapshots.pop().unwrap();
+    let snapshot = (trust.split(':').next().unwrap().parse::<u64>().unwrap() - 1).to_string();
+    for node in 0..4 {
+        let data = net.processes.devnet().data_directory(&directory, node);
+        let chunk = data.join("snapshots").join(&snapshot).join("chunk.00000");
+        let mut bytes = fs::read(&chunk).unwrap();
+        bytes[40] ^= 1;
+        fs::write(&chunk, bytes).unwrap();
+    }
+    let output = follower(&net, &directory.join("deceived"), &[&format!("network.trust={trust}")]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("chunk is not what the trusted block proves"), "{text}");
+}
+
+#[test]
+fn another_chain_another_key_and_an_impostor_stay_outside() {
+    let net = Net::up(4, true);
+    let directory = net.directory.path().to_owned();
+    let before = net.height(0);
+    // Another chain: its nodes do not get past the handshake.
+    let genesis = fs::read_to_string(directory.join("genesis.toml")).unwrap();
+    fs::write(directory.join("other.toml"), genesis.replacen("emission = 100000000", "emission = 100000001", 1)).unwrap();
+    let other = format!("genesis={}", directory.join("other.toml").display());
+    // An impostor: candidate 0's account with candidate 1's key, though it has another transport key in the chain's tables.
+    let theirs = net.processes.devnet().node_directory(&directory, 1);
+    let keystore = format!("minting.keystore={}", theirs.join("keys/minting.json").display());
+    let mut outside = Vec::new();
+    for (name, settings) in [("other", vec![other.as_str()]), ("impostor", vec!["minting.enabled=true", &keystore, "clock.source=system"])]
+    {
+        let log = fs::File::create(directory.join(name).with_extension("log")).unwrap();
+        let mut command = follower(&net, &directory.join(name), &settings);
+        outside.push((name, command.arg("--first-run").stderr(log).spawn().unwrap()));
+    }
+    net.wait_height(0, before + 6, 12);
+    for (name, child) in &mut outside {
+        let (good, text) = net.dynemix(&["node", "status", "--data", directory.join(&*name).to_str().unwrap(), "--json", "-"]);
+        assert!(good, "{name}: {text}");
+        let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((shown["height"].as_u64(), shown["members"].as_u64()), (Some(0), Some(0)), "{name} is outside: {text}");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert_eq!(net.lost_since(0, before), 0, "nobody else noticed");
+    assert!((0..4).all(|node| net.processes.status(node, 0).unwrap().members == 3));
+    net.roots_agree(&[0, 1, 2, 3]);
+}

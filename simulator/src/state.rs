@@ -164,14 +164,7 @@ impl Shared {
 
     /// A version as blocks are judged by it.
     pub fn view<'a>(&'a self, version: &'a Version) -> View<'a, HeapMemory> {
-        View {
-            chain: &self.chain,
-            state: &version.state,
-            system: &version.system,
-            signing: &*self.signing,
-            genuine: &genuine,
-            judged: &[],
-        }
+        View { chain: &self.chain, state: &version.state, system: &version.system, signing: &*self.signing, genuine: &genuine, judged: &[] }
     }
 
     fn build(&self, parent: &Version, shard: usize, slot: u64, items: &Items) -> Arc<Built> {

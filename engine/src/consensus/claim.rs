@@ -39,10 +39,7 @@ impl Claim {
                 claim(Signed { kind: Kind::First, height, number, shard: 0, justified_by: *justified_by, hash }, signature);
             }
             Message::Second { height, attempt, hash, signature } => {
-                claim(
-                    Signed { kind: Kind::Second, height: *height, number: *attempt, shard: 0, justified_by: 0, hash: *hash },
-                    signature,
-                );
+                claim(Signed { kind: Kind::Second, height: *height, number: *attempt, shard: 0, justified_by: 0, hash: *hash }, signature);
             }
             Message::Item(item) => Claim::of_item(chain, item, out),
             _ => {}

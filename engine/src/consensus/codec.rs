@@ -556,7 +556,8 @@ mod tests {
         let certificate = Certificate { signers, aggregate: [3; 48] };
         let block =
             ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
-        let block = Arc::new(CertifiedBlock { height: 4, block, hash: block.hash(), certificate, items: items().into(), patch: vec![4; 90] });
+        let block =
+            Arc::new(CertifiedBlock { height: 4, block, hash: block.hash(), certificate, items: items().into(), patch: vec![4; 90] });
         let value = Arc::new(Value {
             height: 4,
             parent: [1; 32],

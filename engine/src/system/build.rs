@@ -299,7 +299,8 @@ impl<M: StateMemory> View<'_, M> {
                 && let Some((cell, payload)) = transaction_of(item)
             {
                 if senders.insert(judged.account) {
-                    transactions.extend(Transaction::of(&cell, payload, judged.account, judged.cost).map(|transaction| (place, transaction)));
+                    transactions
+                        .extend(Transaction::of(&cell, payload, judged.account, judged.cost).map(|transaction| (place, transaction)));
                 }
                 continue;
             }

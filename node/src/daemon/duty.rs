@@ -49,6 +49,8 @@ const TAKEN_AT_ONCE: usize = 64;
 const JUDGING: Duration = Duration::from_millis(10);
 /// Questions that a guest may ask in a slot.
 const ASKED_BY_GUEST: usize = 64;
+/// Slots without a block after which a node that is behind is told what to do.
+const HINT_SLOTS: u64 = 8;
 /// Records that one peer may bring for a height.
 const RECORDS_OF_PEER: usize = 64;
 
@@ -592,6 +594,13 @@ impl<S: Signing> Duty<S> {
                     "slot {before}: nothing final, height {pending} is pending for {} slots; pool {pool}, peers {peers}",
                     self.local.slots_without
                 );
+                if self.local.heard > pending + 1 && self.local.slots_without.is_multiple_of(HINT_SLOTS) {
+                    tracing::warn!(
+                        "peers are at height {}, and none gives height {pending}: their blocks begin later. Begin anew with a snapshot: an empty \
+                         data directory and network.trust",
+                        self.local.heard
+                    );
+                }
             }
             None => {}
         }

@@ -169,17 +169,12 @@ impl<S: Signing> NodeExecution<S> {
         Ok(())
     }
 
+    /// Whether a transaction of the pool may stand in the own shard's block. Its signature was looked at before it came here.
     fn judge_at(&mut self, place: Place) {
         if let Some(item) = self.pool.transaction(place) {
-            let judged = self.judge(item, place.account);
-            self.pool.judge(place, judged.map(|judged| judged.cost));
+            let cost = self.view(&[], |view| view.judge(self.shard?, item, place.account));
+            self.pool.judge(place, cost);
         }
-    }
-
-    /// Of a transaction of this account: whether it may stand in the own shard's block, signature and all.
-    fn judge(&self, item: &Item, account: AccountIndex) -> Option<Judged> {
-        let cost = self.view(&[], |view| view.judge(self.shard?, item, account))?;
-        self.verdicts.genuine(item).then_some(Judged { id: item.id, account, cost })
     }
 
     /// Judges some of what waits and has not been judged on the present parent, so that nothing is left to do when sets are
@@ -265,12 +260,17 @@ impl<S: Signing> Execution for NodeExecution<S> {
         if item.bytes.first() != Some(&ITEM_TRANSACTION) {
             return self.judge_record(item);
         }
-        let account = transaction_of(item).and_then(|(cell, _)| self.state().find(&cell.sender));
-        let judged = account.and_then(|account| self.judge(item, account));
-        judged.is_some_and(|judged| {
-            self.foreign.insert(item.id, judged);
-            true
-        })
+        let judge = |view: &View<'_, MappedMemory>| {
+            let account = view.state.find(&transaction_of(item)?.0.sender)?;
+            Some(Judged { id: item.id, account, cost: view.judge(self.shard?, item, account)? })
+        };
+        match self.view(&[], judge).filter(|_| self.verdicts.genuine(item)) {
+            Some(judged) => {
+                self.foreign.insert(item.id, judged);
+                true
+            }
+            None => false,
+        }
     }
 
     fn admit(&mut self, item: &Arc<Item>) {

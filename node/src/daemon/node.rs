@@ -6,10 +6,11 @@ use super::duty::{Duty, Entry, Local, peers_of};
 use super::execution::{NodeExecution, SharedState};
 use super::inbox::Inbox;
 use super::prepare::{Prepare, PrepareCounters, Raw};
+use super::published;
 use super::signed_file::{SignedFile, SignedFileError};
 use super::status::{Status, StatusShown, hex};
 use super::verdicts::Verdicts;
-use super::wire::{self, CELLS, FRAME_CELLS, FRAME_MESSAGE, FRAME_OUTCOME, FRAME_PEERS, VOTES, endpoint_of};
+use super::wire::{self, CELLS, FRAME_CELLS, FRAME_MESSAGE, FRAME_OUTCOME, FRAME_PEERS, FRAME_WANT, VOTES, endpoint_of};
 use super::writer::{self, Writer, WriterError};
 use crate::record::BlockKeys;
 use crate::replica::{ReplicaError, ReplicaHandle, replica};
@@ -81,6 +82,16 @@ pub struct NodeOptions {
     pub first_run: bool,
     /// Decoded keys that are kept.
     pub key_cache_keys: usize,
+    /// Heights between two snapshots for those who join; 0: none are made.
+    pub snapshot_blocks: u64,
+}
+
+impl NodeOptions {
+    /// Whom to call at first: the minters of genesis, and the configuration's peers.
+    pub fn targets(&self) -> Vec<Target> {
+        let minters = self.genesis.minters.iter().filter_map(|minter| wire::target_of(&minter.endpoint));
+        minters.chain(self.bootstrap.iter().copied()).collect()
+    }
 }
 
 /// Why a node cannot start.
@@ -165,6 +176,8 @@ pub struct NodeView {
     pub clock: Clock,
     /// Kept blocks.
     pub records: Records,
+    /// The data directory.
+    pub data: PathBuf,
     /// Takes transactions of own users.
     pub submit: Sender<Raw>,
     /// Checks what others signed.
@@ -184,6 +197,8 @@ impl NodeView {
         let counters = self.mesh.counters();
         let relaxed = std::sync::atomic::Ordering::Relaxed;
         let slot_ms = self.chain.parameters.slot_ms;
+        let offers = published::offers(&self.data, &self.chain.genesis_hash);
+        let snapshots: Vec<String> = offers.iter().map(|offer| format!("{}:{}", offer.height, hex(&offer.block))).collect();
         self.status.look(|live| StatusShown {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             chain: hex(&self.chain.genesis_hash),
@@ -212,6 +227,7 @@ impl NodeView {
             rss_bytes: rss_bytes(),
             duties: live.duties,
             blocks: live.blocks.iter().rev().take(blocks).rev().cloned().collect(),
+            snapshots: snapshots.clone(),
             certified: live.certified.iter().rev().take(blocks).rev().cloned().collect(),
         })
     }
@@ -273,7 +289,7 @@ impl Sorter {
                 Some(entry) => self.inbox.push(entry),
                 None => self.mesh.penalise(peer.id, 25),
             },
-            (CELLS, Some(FRAME_CELLS)) => drop(self.cells.send(Raw::Frame(peer, body))),
+            (CELLS, Some(FRAME_CELLS | FRAME_WANT)) => drop(self.cells.send(Raw::Frame(peer, body))),
             (CELLS, Some(FRAME_OUTCOME)) => {}
             (_, Some(FRAME_MESSAGE)) => drop(self.rounds.send(Raw::Frame(peer, body))),
             _ => self.mesh.penalise(peer.id, 25),
@@ -287,7 +303,8 @@ impl Node {
     /// # Errors
     /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
     pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
-        let NodeOptions { directory, genesis, minting, transport, listen, public, bootstrap, link, limits, store, clock, .. } = options;
+        let targets = options.targets();
+        let NodeOptions { directory, genesis, minting, transport, listen, public, link, limits, store, clock, .. } = options;
         let disk = Arc::new(RealDisk::new(&directory.join("state"))?);
         let opened = chain_store::open(&directory, disk, &genesis, store)?;
         let OpenedChain { store, state, behind, system, finals, fell_back } = opened;
@@ -314,8 +331,6 @@ impl Node {
         let secret = minting.as_ref().map_or(&transport, |minting| &minting.vote);
         let signing = Arc::new(Remembering::new(BlsSigning::new(&**secret, vote_keys.clone())));
         let transport_key = public_key(&transport);
-        let mut targets: Vec<Target> = genesis.minters.iter().filter_map(|minter| wire::target_of(&minter.endpoint)).collect();
-        targets.extend(bootstrap);
         let door = Door { chain: genesis_hash, candidate, signing: signing.clone(), keys: vote_keys };
         let mesh_options = MeshOptions { listen, prologue: wire::prologue(&genesis_hash), secret: *transport, limits, link };
         let (mesh, mesh_handle) = Mesh::new(mesh_options, door).map_err(|source| NodeStartError::Listen { address: listen, source })?;
@@ -345,7 +360,7 @@ impl Node {
         status.change(|live| live.stored = store.last_record());
         let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
         let prepared: [Arc<PrepareCounters>; 2] = Default::default();
-        let prepare = |place: usize, niceness: i32, gather: Duration| Prepare {
+        let prepare = |place: usize, bodies: Option<Sender<Raw>>, niceness: i32, gather: Duration| Prepare {
             chain: chain.clone(),
             state: state.clone(),
             verdicts: verdicts.clone(),
@@ -353,12 +368,15 @@ impl Node {
             inbox: inbox.clone(),
             mesh: mesh_handle.clone(),
             records: records.clone(),
+            data: directory.clone(),
             counters: prepared[place].clone(),
+            bodies,
             niceness,
             gather,
         };
         let gather = Duration::from_millis(chain.parameters.slot_ms / GATHERING);
-        let (of_cells, of_rounds) = (prepare(0, 5, gather), prepare(1, 0, Duration::ZERO));
+        let (of_cells, of_rounds) = (prepare(0, None, 5, gather), prepare(1, Some(cells.clone()), 0, Duration::ZERO));
+        let data = directory.clone();
         let writer = Writer {
             directory,
             chain: genesis_hash,
@@ -367,6 +385,8 @@ impl Node {
             replica: replica_handle.clone(),
             checkpoint_bytes: options.checkpoint_bytes,
             checkpoint_asked: 0,
+            snapshot_blocks: options.snapshot_blocks,
+            published: None,
             inbox: inbox.clone(),
         };
         let duty = Duty {
@@ -390,6 +410,7 @@ impl Node {
             mesh: mesh_handle.clone(),
             clock,
             records,
+            data,
             submit: cells.clone(),
             signing,
             prepared,

@@ -5,8 +5,9 @@ use super::chain_store::read_final_block;
 use super::duty::Entry;
 use super::execution::{SharedState, StateDirectory};
 use super::inbox::Inbox;
+use super::published::{self, Allowance, PIECE_BYTES, Part};
 use super::verdicts::{BATCH_MAX, Verdicts};
-use super::wire::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE};
+use super::wire::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE, FRAME_WANT, OFFERS, Piece, WantPiece};
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
 use dynemix_engine::check::check_form;
@@ -19,9 +20,10 @@ use dynemix_engine::verify::{KeyCache, Verifier};
 use dynemix_net::mesh::{Body, MeshHandle, PeerInfo, To};
 use dynemix_storage::Records;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
@@ -32,6 +34,8 @@ pub enum Raw {
     Frame(PeerInfo, Body),
     /// Transactions of this node's own users, by the API.
     Own(Vec<Arc<Item>>),
+    /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
+    Bodies(PeerInfo, Box<Message>, Body),
     /// A peer wants a final block of a height that is not in memory any more.
     History(PeerInfo, u64),
     /// The node ends.
@@ -81,8 +85,12 @@ pub struct Prepare {
     pub mesh: MeshHandle,
     /// Old blocks.
     pub records: Records,
+    /// The data directory, for snapshots.
+    pub data: PathBuf,
     /// What was done.
     pub counters: Arc<PrepareCounters>,
+    /// Who takes items of final blocks instead of this thread, if someone does.
+    pub bodies: Option<Sender<Raw>>,
     /// Of the thread: votes come before new transactions.
     pub niceness: i32,
     /// How long what has come waits for more: a large batch costs a third of many small ones.
@@ -101,6 +109,7 @@ struct Pending {
 impl Prepare {
     /// Runs until told to stop, or nobody sends any more.
     pub fn run(self, input: &Receiver<Raw>) {
+        let mut allowance = Allowance::default();
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let mut verifier = Verifier::new(self.keys.clone());
         let mut waiting: VecDeque<Pending> = VecDeque::new();
@@ -128,12 +137,21 @@ impl Prepare {
                             count = 0;
                             self.message(&mut verifier, from, body);
                         }
+                        Some((&FRAME_WANT, bytes)) => match WantPiece::read(bytes) {
+                            Some(want) => self.piece(from, want, &mut allowance),
+                            None => self.malformed(from),
+                        },
                         _ => self.malformed(from),
                     },
                     Raw::Own(items) => {
                         count += items.len();
                         let items = items.into_iter().map(|item| (0, item)).collect();
                         waiting.push_back(Pending { from: None, told: None, items, refused: Vec::new(), body: None });
+                    }
+                    Raw::Bodies(from, message, body) => {
+                        self.flush(&mut verifier, &mut waiting);
+                        count = 0;
+                        self.verified(&mut verifier, from, message, body);
                     }
                     Raw::History(to, height) => self.history(to, height),
                     Raw::Stop => return,
@@ -219,7 +237,17 @@ impl Prepare {
             Err(_) => return self.malformed(from),
         };
         drop(directory);
-        let bad = match &message {
+        let message = Box::new(message);
+        match (&*message, &self.bodies) {
+            // A thread that has gone takes nothing any more: the node is about to end.
+            (Message::Bodies(..), Some(bodies)) => drop(bodies.send(Raw::Bodies(from, message, body))),
+            _ => self.verified(verifier, from, message, body),
+        }
+    }
+
+    /// Verifies what a message brings, and hands it on.
+    fn verified(&self, verifier: &mut Verifier, from: PeerInfo, message: Box<Message>, body: Body) {
+        let bad = match &*message {
             Message::Item(item) => self.verify(verifier, std::slice::from_ref(item)).len(),
             Message::Shard { message: ShardMessage::Items(items), .. } => self.verify(verifier, items).len(),
             Message::Bodies(_, items) => self.verify(verifier, items).len(),
@@ -231,7 +259,22 @@ impl Prepare {
             // In a shard round another minter may have been deceived: a few points only.
             self.mesh.penalise(from.id, 5);
         }
-        self.inbox.push(Entry::Message(from, Box::new(message), body));
+        self.inbox.push(Entry::Message(from, message, body));
+    }
+
+    /// Hands out a piece of a snapshot. What is not there, or beyond the allowance, is not answered.
+    fn piece(&self, to: PeerInfo, want: WantPiece, allowance: &mut Allowance) {
+        let frame = if want.height == OFFERS {
+            Piece::encode_offers(&published::offers(&self.data, &self.chain.genesis_hash))
+        } else if allowance.take(PIECE_BYTES) {
+            let Some((total, bytes)) = published::read_piece(&self.data, want.height, Part::of_number(want.part), want.offset) else {
+                return;
+            };
+            Piece::encode(want, total, &bytes)
+        } else {
+            return;
+        };
+        self.mesh.send(To::Peer(to.id), BODIES, frame.into());
     }
 
     /// Answers from the log.

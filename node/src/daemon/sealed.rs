@@ -24,6 +24,8 @@ pub enum SealedKind {
     System = 2,
     /// Transactions of a shard-block of our own.
     Kept = 3,
+    /// The blocks that prove a snapshot.
+    Blocks = 4,
 }
 
 /// Why a file cannot be used.

@@ -115,6 +115,8 @@ pub struct StatusShown {
     pub duties: u64,
     /// Newest final blocks, oldest first.
     pub blocks: Vec<BlockShown>,
+    /// Snapshots that who joins can fetch here, each as the block that proves it: `HEIGHT:HASH`, oldest first.
+    pub snapshots: Vec<String>,
     /// Newest certified shard-blocks of own shards, oldest first.
     pub certified: Vec<CertifiedShown>,
 }

@@ -7,10 +7,13 @@
 //!               told for: a height, by a node to its minters; 0 of a user's own transactions
 //!   2 outcome   refusal u8 (0: final) | height u64 | slot u64 | shard u16 | ordinals u64 each
 //!   3 peers     each: transport key 32 | address 16 | port u16
+//!   4 want      height u64 | part u32 | offset u64                    of a snapshot; height 0: which ones there are
+//!   5 piece     height u64 | part u32 | offset u64 | of u64 | bytes   of height 0: each height u64, block 32
 //!
 //!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash
 //! ```
 
+use super::published::Offer;
 use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
 use dynemix_engine::consensus::message::{Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::signing::Sig;
@@ -39,11 +42,19 @@ pub const FRAME_CELLS: u8 = 1;
 pub const FRAME_OUTCOME: u8 = 2;
 /// See above.
 pub const FRAME_PEERS: u8 = 3;
+/// See above.
+pub const FRAME_WANT: u8 = 4;
+/// See above.
+pub const FRAME_PIECE: u8 = 5;
+/// The height that asks which snapshots there are.
+pub const OFFERS: u64 = 0;
 
 /// Cells of one frame at most.
 pub const CELLS_MAX: usize = 1_024;
 /// Peers of one frame at most.
 pub const PEERS_MAX: usize = 64;
+/// Snapshots of one frame at most.
+const OFFERS_MAX: usize = 16;
 
 static HELLO_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix node hello v1"));
 
@@ -183,6 +194,92 @@ impl Outcome {
         let shard = u16::from_le_bytes(head[17..].try_into().expect("2 bytes"));
         let ordinals = rest.chunks_exact(8).map(eight).collect();
         (rest.len() % 8 == 0).then_some(Outcome { refusal: head[0], height, slot, shard, ordinals })
+    }
+}
+
+/// "Give me what follows from this place on of that part of a snapshot."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantPiece {
+    /// Height of the snapshot, or [`OFFERS`].
+    pub height: u64,
+    /// Part, see [`super::published::Part`].
+    pub part: u32,
+    /// Place in it.
+    pub offset: u64,
+}
+
+const WANT_BYTES: usize = 20;
+
+impl WantPiece {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.height.to_le_bytes());
+        out.extend_from_slice(&self.part.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+    }
+
+    /// The frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FRAME_WANT];
+        self.put(&mut out);
+        out
+    }
+
+    /// Reads the body, behind the kind.
+    pub fn read(bytes: &[u8]) -> Option<WantPiece> {
+        let bytes: &[u8; WANT_BYTES] = bytes.try_into().ok()?;
+        let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        let part = u32::from_le_bytes(bytes[8..12].try_into().expect("4 bytes"));
+        Some(WantPiece { height: eight(0), part, offset: eight(12) })
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// As asked.
+    pub height: u64,
+    /// As asked.
+    pub part: u32,
+    /// As asked.
+    pub offset: u64,
+    /// Bytes of the whole part.
+    pub total: u64,
+    /// These ones.
+    pub bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// The frame.
+    pub fn encode(want: WantPiece, total: u64, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![FRAME_PIECE];
+        want.put(&mut out);
+        out.extend_from_slice(&total.to_le_bytes());
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    /// Reads the body, behind the kind.
+    pub fn read(bytes: &[u8]) -> Option<Piece> {
+        let (want, rest) = bytes.split_at_checked(WANT_BYTES)?;
+        let (total, bytes) = rest.split_first_chunk::<8>()?;
+        let WantPiece { height, part, offset } = WantPiece::read(want)?;
+        Some(Piece { height, part, offset, total: u64::from_le_bytes(*total), bytes: bytes.to_vec() })
+    }
+
+    /// The frame that says which snapshots there are.
+    pub fn encode_offers(offers: &[Offer]) -> Vec<u8> {
+        let entries: Vec<u8> = offers.iter().flat_map(|offer| [&offer.height.to_le_bytes()[..], &offer.block].concat()).collect();
+        Piece::encode(WantPiece { height: OFFERS, part: 0, offset: 0 }, entries.len() as u64, &entries)
+    }
+
+    /// Which snapshots the sender has, if that was the question.
+    pub fn offers(&self) -> Vec<Offer> {
+        let entries = if self.height == OFFERS { &self.bytes[..] } else { &[] };
+        let offer = |entry: &[u8]| Offer {
+            height: u64::from_le_bytes(entry[..8].try_into().expect("8 bytes")),
+            block: entry[8..].try_into().expect("32 bytes"),
+        };
+        entries.chunks_exact(40).take(OFFERS_MAX).map(offer).collect()
     }
 }
 

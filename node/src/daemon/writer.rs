@@ -4,6 +4,7 @@
 use super::chain_store::write_system;
 use super::duty::Entry;
 use super::inbox::Inbox;
+use super::published;
 use super::sealed::{self, SealedError, SealedKind};
 use super::signed_file::{SignedFile, SignedFileError};
 use crate::record::encode_master;
@@ -81,6 +82,10 @@ pub struct Writer {
     pub checkpoint_bytes: u64,
     /// The record of the last checkpoint that was asked for.
     pub checkpoint_asked: u64,
+    /// Heights between two snapshots for those who join; 0: none are made.
+    pub snapshot_blocks: u64,
+    /// The block of a snapshot that the next block will prove.
+    pub published: Option<Arc<Final>>,
     /// Who is told.
     pub inbox: Arc<Inbox<Entry>>,
 }
@@ -122,9 +127,14 @@ impl Writer {
                     self.inbox.push_urgent(Entry::Kept);
                 }
                 Some(Job::Final(job)) => {
+                    let job_height = job.decided.value.height;
                     encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt);
                     self.store.append(&record)?;
                     unsynced = Some(*job);
+                    // Of these heights each is needed by itself.
+                    if self.publishes(job_height) || self.publishes(job_height - 1) {
+                        self.settle(&mut unsynced)?;
+                    }
                 }
             }
             if begun.elapsed() > SLOW {
@@ -139,6 +149,7 @@ impl Writer {
         self.store.sync()?;
         let height = job.decided.value.height;
         self.replica.applied(height);
+        self.publish(&job);
         self.inbox.push(Entry::Stored(height));
         forget_kept(&self.directory, height);
         let keeper = self.store.keeper();
@@ -147,15 +158,43 @@ impl Writer {
         if present >= self.checkpoint_asked && self.store.bytes_since(present) >= self.checkpoint_bytes {
             self.checkpoint_asked = height;
             let (directory, chain, system) = (self.directory.clone(), self.chain, job.system);
-            let beside = move || {
-                write_system(&directory, &chain, &system, [present, present]).map_err(|error| match error {
-                    SealedError::Io { path, source } => StoreError::Io { action: "write", path, source },
-                    SealedError::Damaged { path, what } => StoreError::Io { action: "write", path, source: io::Error::other(what) },
-                })
-            };
+            let beside = move || write_system(&directory, &chain, &system, [present, present]).map_err(store_error);
             self.replica.checkpoint(self.store.begin_checkpoint(), job.root, Box::new(beside));
         }
         Ok(())
+    }
+}
+
+impl Writer {
+    fn publishes(&self, height: u64) -> bool {
+        self.snapshot_blocks > 0 && height > 0 && height.is_multiple_of(self.snapshot_blocks)
+    }
+
+    /// Makes a snapshot for those who join, if it is time: the state now, what proves it with the next block.
+    fn publish(&mut self, job: &FinalJob) {
+        let height = job.decided.value.height;
+        let (data, chain) = (self.directory.clone(), self.chain);
+        if let Some(before) = self.published.take().filter(|before| before.value.height + 1 == height) {
+            let (data, proof) = (data.clone(), job.decided.clone());
+            self.replica.run(Box::new(move || {
+                if let Err(error) = published::finish(&data, &chain, [&before, &proof]) {
+                    tracing::warn!(%error, "no snapshot for those who join");
+                }
+            }));
+        }
+        if self.publishes(height) {
+            self.published = Some(job.decided.clone());
+            let (directory, system) = (published::snapshot_path(&data, height), job.system.clone());
+            let of_system = directory.clone();
+            self.replica.publish(directory, Box::new(move || published::write_system(&of_system, &chain, &system).map_err(store_error)));
+        }
+    }
+}
+
+fn store_error(error: SealedError) -> StoreError {
+    match error {
+        SealedError::Io { path, source } => StoreError::Io { action: "write", path, source },
+        SealedError::Damaged { path, what } => StoreError::Io { action: "write", path, source: io::Error::other(what) },
     }
 }
 

@@ -3,13 +3,12 @@
 //! Latency counts from when a transaction was due, not from when it was sent: a network that stalls is not flattered.
 
 use super::layout::Devnet;
-use crate::daemon::wire::{CELLS, CELLS_MAX, FRAME_OUTCOME, Outcome, cells_frame, hello, prologue, put_cell, read_hello};
+use crate::daemon::wire::{CELLS, CELLS_MAX, FRAME_OUTCOME, Outcome, cells_frame, put_cell};
+use crate::guest;
 use dynemix_bench::workload::{Workload, WorkloadSpec};
 use dynemix_engine::cell::Cell;
 use dynemix_engine::chain::Chain;
-use dynemix_engine::consensus::signing::Sig;
-use dynemix_engine::hash::Hash;
-use dynemix_net::mesh::{Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerId, To, TransportKey};
+use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, To, TransportKey};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
@@ -19,22 +18,6 @@ use std::time::{Duration, Instant};
 /// Transactions in a frame: what one node gets at a time.
 const FRAME_CELLS: usize = 100;
 const _: () = assert!(FRAME_CELLS <= CELLS_MAX);
-
-/// A guest of every node.
-struct GuestDoor {
-    chain: Hash,
-}
-
-impl Doorkeeper for GuestDoor {
-    fn hello(&self, handshake_hash: &[u8; 32]) -> Vec<u8> {
-        hello(&self.chain, handshake_hash, None::<(u32, fn(&Hash) -> Sig)>)
-    }
-
-    fn admit(&self, hello: &[u8], _: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String> {
-        // Who a node is, its static key has shown: it is the one that was called.
-        read_hello(&self.chain, handshake_hash, hello, |_, _, _| true)
-    }
-}
 
 enum Heard {
     Opened(PeerId, TransportKey),
@@ -75,11 +58,8 @@ impl LoadClient {
     /// # Errors
     /// When the system refuses, or a node does not let us in for ten seconds.
     pub fn connect(devnet: &Devnet, chain: &Chain, nodes: &[u32]) -> io::Result<LoadClient> {
-        let mut secret = [0; 32];
-        getrandom::fill(&mut secret).map_err(io::Error::other)?;
         let limits = MeshLimits { outgoing_max: [1 << 20, 1 << 20, 1 << 20, 256 << 20], ..MeshLimits::default() };
-        let options = MeshOptions { listen: None, prologue: prologue(&chain.genesis_hash), secret, limits, link: LinkShape::default() };
-        let (mesh, handle) = Mesh::new(options, GuestDoor { chain: chain.genesis_hash })?;
+        let (mesh, handle) = guest::mesh(chain.genesis_hash, limits, LinkShape::default())?;
         let (tell, heard) = channel();
         let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
             mesh.run(|event| {
