@@ -164,13 +164,14 @@ impl Peers {
     fn who_has(&self, options: &JoinOptions) -> Result<Vec<PeerId>, JoinError> {
         let until = Instant::now() + OFFERS_WAIT;
         let (mut asked, mut have, mut offered) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        let mut enough_at = until;
+        let (mut enough_at, mut answered) = (until, BTreeSet::new());
         while let Ok(Heard { from, piece }) = self.heard.recv_timeout(enough_at.saturating_duration_since(Instant::now())) {
             let Some(piece) = piece else {
                 asked.insert(from);
                 self.want(from, WantPiece { height: OFFERS, part: 0, offset: 0 });
                 continue;
             };
+            answered.insert(from);
             for Offer { height, block } in piece.offers() {
                 offered.insert(height, block);
                 if (height, block) == (options.trust.height, options.trust.block) && !have.contains(&from) {
@@ -178,6 +179,9 @@ impl Peers {
                     // Others may answer within a moment.
                     enough_at = enough_at.min(Instant::now() + Duration::from_secs(1));
                 }
+            }
+            if answered.len() >= options.peers.len() {
+                break;
             }
         }
         if asked.is_empty() {

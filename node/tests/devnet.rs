@@ -259,6 +259,7 @@ fn a_new_node_begins_with_a_snapshot_that_a_trusted_block_proves() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && text.contains("no peer has a snapshot") && text.contains(&trust), "{text}");
 
+    let trust = net.processes.status(0, 0).unwrap().snapshots.pop().unwrap();
     let (data, setting) = (directory.join("joiner"), format!("network.trust={trust}"));
     let log = directory.join("joiner.log");
     let run =
