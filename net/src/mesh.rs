@@ -30,7 +30,7 @@ use mio::{Events, Interest, Poll, Token};
 use peer::{Peer, Phase};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -40,6 +40,8 @@ const WAKER: Token = Token(usize::MAX - 1);
 const READ_BYTES: usize = 1 << 16;
 /// Reads of one connection before the others have their turn.
 const READS_IN_A_ROW: usize = 4;
+/// Peers that have gone and are remembered.
+const GONE_MAX: usize = 256;
 const HOUSEKEEPING: Duration = Duration::from_millis(25);
 /// The first wait before calling again; it doubles up to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
@@ -143,6 +145,8 @@ pub struct Mesh<D> {
     by_name: HashMap<u32, u64>,
     targets: HashMap<TransportKey, Calling>,
     bans: Bans,
+    /// Who has gone lately: what they said may still be judged.
+    gone: VecDeque<(u64, IpAddr, TransportKey)>,
     readable: VecDeque<u64>,
     /// One of those was not held back when it was read last.
     read_more: bool,
@@ -181,6 +185,7 @@ impl<D: Doorkeeper> Mesh<D> {
             by_name: HashMap::new(),
             targets: HashMap::new(),
             bans: Bans::default(),
+            gone: VecDeque::new(),
             readable: VecDeque::new(),
             read_more: false,
             up: Line::new(options.link, seed),
@@ -308,12 +313,18 @@ impl<D: Doorkeeper> Mesh<D> {
                 self.housekeeping_at = now;
             }
             Command::Penalise(peer, points) => {
-                let Some(peer) = self.peers.get(&peer.0) else { return true };
-                let (ip, key) = (peer.address.ip().to_canonical(), *peer.channel.remote());
+                // Whoever talks garbage and hangs up has talked garbage.
+                let here = self.peers.get(&peer.0).map(|peer| (peer.id, peer.address.ip().to_canonical(), *peer.channel.remote()));
+                let Some((id, ip, key)) = here.or_else(|| self.gone.iter().find(|gone| gone.0 == peer.0).copied()) else { return true };
                 if self.bans.penalise(&ip, &key, points, now) {
-                    let id = peer.id;
                     self.close(id, "banned", on);
                 }
+            }
+            Command::CallAgain => {
+                let ids: Vec<u64> = self.peers.keys().copied().collect();
+                ids.into_iter().for_each(|id| self.close(id, "called again", on));
+                self.targets.values_mut().for_each(|calling| (calling.failures, calling.next) = (0, now));
+                self.housekeeping_at = now;
             }
         }
         true
@@ -537,6 +548,10 @@ impl<D: Doorkeeper> Mesh<D> {
             self.turn = self.turn.rotate_left(7) ^ id;
         }
         if matches!(peer.phase, Phase::Open) {
+            if self.gone.len() >= GONE_MAX {
+                self.gone.pop_front();
+            }
+            self.gone.push_back((id, peer.address.ip().to_canonical(), *peer.channel.remote()));
             if let Some(name) = peer.name
                 && self.by_name.get(&name) == Some(&id)
             {

@@ -71,6 +71,37 @@ fn whoever_comes_back_is_called_again_and_guests_may_come() {
 }
 
 #[test]
+fn whoever_hangs_up_at_once_keeps_the_points_it_was_given() {
+    let a = start(1, Some(1));
+    let b = start(2, None);
+    b.handle.set_targets(vec![a.target()]);
+    let Seen::Opened(peer) = a.wait(|seen| matches!(seen, Seen::Opened(_))) else { unreachable!("waited for") };
+    drop(b);
+    a.wait(|seen| matches!(seen, Seen::Closed(..)));
+    a.handle.penalise(peer.id, 100);
+    let again = start(2, None);
+    again.handle.set_targets(vec![a.target()]);
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        assert_eq!(a.handle.counters().guests.load(Ordering::Relaxed), 0, "its key is banned");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn whoever_has_something_new_to_say_of_itself_calls_again() {
+    let a = start(1, Some(1));
+    let b = start(2, Some(2));
+    b.handle.set_targets(vec![a.target()]);
+    let first = a.wait(|seen| matches!(seen, Seen::Opened(_)));
+    b.handle.call_again();
+    a.wait(|seen| matches!(seen, Seen::Closed(..)));
+    let second = a.wait(|seen| matches!(seen, Seen::Opened(_)));
+    let (Seen::Opened(first), Seen::Opened(second)) = (first, second) else { unreachable!("waited for") };
+    assert_eq!((first.name, second.name, first.id == second.id), (Some(2), Some(2), false));
+}
+
+#[test]
 fn another_chain_another_key_and_an_impostor_stay_outside() {
     let a = start(1, Some(1));
     // Another chain: the handshake itself fails.

@@ -4,6 +4,7 @@
 //! * [`methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
 //! * [`metrics`] has the table of metrics; for people it is `docs/metrics.md`.
 
+pub mod history;
 pub mod light;
 pub mod methods;
 pub mod metrics;

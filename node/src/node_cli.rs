@@ -19,14 +19,16 @@ use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::error::Error;
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal};
-use std::os::fd::FromRawFd;
+use std::io::IsTerminal;
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Bytes of a passphrase at most.
+const PASSPHRASE_BYTES_MAX: usize = 4_096;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeVerb {
@@ -193,14 +195,19 @@ impl Shown for NodeStatus {
     }
 }
 
-/// A passphrase: from a file descriptor, the environment, or whoever sits at the terminal.
+/// A passphrase: from a file descriptor, of which it takes one line and no more, the environment, or whoever sits at the terminal.
 pub(crate) fn passphrase(fd: Option<i32>, what: &str) -> Result<Zeroizing<String>, Box<dyn Error>> {
     let mut line = Zeroizing::new(String::new());
     if let Some(fd) = fd {
-        // SAFETY: the descriptor was given to this process on its command line for this one purpose; nothing else in it
-        // owns that number, and it is closed at the end of this block.
-        let file = unsafe { File::from_raw_fd(fd) };
-        BufReader::new(file).read_line(&mut line)?;
+        // SAFETY: the descriptor was given to this process on its command line for this one purpose, open, and nothing in this
+        // process closes it.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX));
+        let mut byte = [0];
+        while rustix::io::read(fd, &mut byte)? == 1 && byte != *b"\n" && bytes.len() < PASSPHRASE_BYTES_MAX {
+            bytes.extend_from_slice(&byte);
+        }
+        line.push_str(std::str::from_utf8(&bytes).map_err(|_| format!("the passphrase for {what} is not UTF-8"))?);
     } else if let Ok(text) = std::env::var("DYNEMIX_PASSPHRASE") {
         line.push_str(&text);
     } else if std::io::stdin().is_terminal() {
@@ -315,9 +322,9 @@ fn join(options: &NodeOptions, trust: Trust) -> Result<(), Box<dyn Error>> {
         trust,
         peers: options.targets(),
         accounts_max: options.genesis.accounts_max,
-        store: options.store.clone(),
-        limits: options.limits.clone(),
-        link: options.link.clone(),
+        store: options.store,
+        limits: options.limits,
+        link: options.link,
     };
     let mut tenths = 0;
     let height = join::join(&how, disk, |done, all| {

@@ -149,7 +149,7 @@ pub(crate) struct WithArgs {
     devnet: bool,
     #[command(flatten)]
     dir: DirArgs,
-    /// Read the passphrase from this open file descriptor
+    /// Read the passphrase from this open file descriptor, a line each if there are two: the key file's, then the wallet's
     #[arg(long, value_name = "FD")]
     passphrase_fd: Option<i32>,
 }
@@ -291,24 +291,25 @@ struct History(Value);
 impl Shown for History {
     fn text(&self) -> String {
         let short = |value: &Value| value.as_str().map_or(String::new(), |text| format!("{}..", &text[..16.min(text.len())]));
-        let rows = self.0["transactions"].as_array().cloned().unwrap_or_default();
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| {
-                vec![
-                    row["height"].to_string(),
-                    short(&row["id"]),
-                    short(&row["sender"]),
-                    short(&row["recipient"]),
-                    dynes(row["amount_units"].as_u64().unwrap_or(0)),
-                ]
-            })
-            .collect();
-        format!(
-            "{}  from height {} on; in quilt mode a node keeps only what its own shards have made\n",
-            table(&["height", "transaction", "sender", "recipient", "dynes"], &rows),
-            self.0["first_height"]
-        )
+        let amount = |value: &Value| value.as_u64().filter(|&units| units > 0).map_or(String::new(), dynes);
+        let rows_of = |name: &str| self.0[name].as_array().cloned().unwrap_or_default();
+        let change = |row: &Value| {
+            let kind = row["kind"].as_str().unwrap_or("").to_owned();
+            let of = row["of"].as_str().map_or_else(|| amount(&row["of"]), str::to_owned);
+            vec![row["height"].to_string(), kind, of, amount(&row["debited_units"]), amount(&row["credited_units"])]
+        };
+        let changes: Vec<_> = rows_of("changes").iter().map(change).collect();
+        let mut text = table(&["height", "what", "of", "paid", "received"], &changes);
+        let transaction = |row: &Value| {
+            let height = row["height"].to_string();
+            vec![height, short(&row["id"]), short(&row["sender"]), short(&row["recipient"]), amount(&row["amount_units"])]
+        };
+        let transactions: Vec<_> = rows_of("transactions").iter().map(transaction).collect();
+        if !transactions.is_empty() {
+            text.push('\n');
+            text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &transactions));
+        }
+        format!("{text}\n  the node keeps blocks from height {} on\n", self.0["first_height"])
     }
 }
 
@@ -393,7 +394,7 @@ impl WalletVerb {
                 Ok((Kind::Register, [0; 32], client.chain.parameters.consensus.register_reserve, name.into_bytes()))
             }),
             WalletVerb::Stake { amount, minting, with, output } => {
-                let passphrase = passphrase(None, &minting.display().to_string())?;
+                let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string())?;
                 let secrets = keystore::open::<64>(&minting, SecretKind::Minting, &passphrase)?;
                 let (key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
                 send(&with, &output, |client| {

@@ -331,7 +331,7 @@ fn another_chain_another_key_and_an_impostor_stay_outside() {
     }
     net.wait_height(0, before + 6, 12);
     for (name, child) in &mut outside {
-        let (good, text) = net.dynemix(&["node", "status", "--data", directory.join(&*name).to_str().unwrap(), "--json", "-"]);
+        let (good, text) = net.dynemix(&["node", "status", "--data", directory.join(*name).to_str().unwrap(), "--json", "-"]);
         assert!(good, "{name}: {text}");
         let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!((shown["height"].as_u64(), shown["members"].as_u64()), (Some(0), Some(0)), "{name} is outside: {text}");
@@ -341,4 +341,38 @@ fn another_chain_another_key_and_an_impostor_stay_outside() {
     assert_eq!(net.lost_since(0, before), 0, "nobody else noticed");
     assert!((0..4).all(|node| net.processes.status(node, 0).unwrap().members == 3));
     net.roots_agree(&[0, 1, 2, 3]);
+}
+
+#[test]
+fn a_devnet_under_load_is_judged_and_says_all_it_promises() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report.json");
+    let devnet = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["devnet"]).args(arguments).arg("--dir").arg(directory.path().join("net"));
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let load = ["--nodes", "4", "--slot-ms", "1000", "--tps", "300", "--duration", "6s", "--json", report.to_str().unwrap()];
+    let (code, text) = devnet(&[&["up"][..], &load].concat());
+    assert!(text.contains("state roots") && text.contains("verdict"), "{text}");
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
+    let number = |key: &str| report[key].as_f64().unwrap_or_else(|| panic!("{key}: {report}"));
+    assert_eq!((number("nodes"), number("shards"), number("tps_offered")), (4.0, 1.0, 300.0));
+    assert!(number("slots_final") >= 6.0 && report["slots_lost"].is_u64(), "{report}");
+    // On a crowded machine a slot may be lost: then the verdict and the exit code say so.
+    assert_eq!(code == Some(0), number("slots_lost") == 0.0, "{code:?} {text}");
+    assert_eq!((&report["state_roots_equal"], &report["supply_conserved"]), (&true.into(), &true.into()));
+    assert!(number("included_next_slot_share") > 0.8 && number("tps_final") > 100.0, "{report}");
+    for checkpoint in ["shard", "master"] {
+        let (p50, p99) = (report["finality_ms"][checkpoint]["p50"].as_f64(), report["finality_ms"][checkpoint]["p99"].as_f64());
+        assert!(p50 > Some(0.0) && p50 <= p99, "{report}");
+    }
+    assert!(number("bytes_per_tx_sent") > 0.0 && number("bytes_per_tx_received") > 0.0 && report["cpu_s"].as_array().unwrap().len() == 4);
+    // A second load needs a chain of its own; a reset makes room.
+    let (code, text) = devnet(&[&["up"][..], &load].concat());
+    assert!(code == Some(1) && text.contains("devnet reset"), "{text}");
+    let (code, text) = devnet(&["reset"]);
+    assert!(code == Some(0) && !directory.path().join("net").exists(), "{text}");
 }

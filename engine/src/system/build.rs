@@ -177,9 +177,15 @@ impl<M: StateMemory> View<'_, M> {
     /// What a transaction of this account takes, if it may stand in the next block of this shard: as [`Self::valid`], for
     /// whoever knows the sender's account.
     pub fn judge(&self, shard: usize, item: &Item, account: AccountIndex) -> Option<Cost> {
-        let (cell, payload) = transaction_of(item)?;
+        let (cell, _) = transaction_of(item)?;
         let of_shard = shard_of(&self.system.seed, &cell.sender, self.system.committee.shards.len()) == shard;
-        let right = of_shard && self.state.columns().key[account as usize] == cell.sender;
+        if of_shard { self.judge_anywhere(item, account) } else { None }
+    }
+
+    /// As [`Self::judge`], whatever the shard.
+    pub fn judge_anywhere(&self, item: &Item, account: AccountIndex) -> Option<Cost> {
+        let (cell, payload) = transaction_of(item)?;
+        let right = self.state.columns().key[account as usize] == cell.sender;
         self.transaction_of(cell, payload, account).filter(|_| right).map(|transaction| transaction.cost)
     }
 

@@ -122,6 +122,7 @@ pub(super) enum Command {
     Send(To, u8, Arc<[u8]>),
     Targets(Vec<Target>),
     Penalise(PeerId, u32),
+    CallAgain,
     Stop,
 }
 
@@ -195,6 +196,11 @@ impl MeshHandle {
     /// Books points against a peer; a hundred are a ban.
     pub fn penalise(&self, peer: PeerId, points: u32) {
         self.tell([Command::Penalise(peer, points)]);
+    }
+
+    /// Ends all connections and makes new ones: our hello says something new.
+    pub fn call_again(&self) {
+        self.tell([Command::CallAgain]);
     }
 
     /// Ends the loop.

@@ -1,14 +1,14 @@
 //! The methods of the API, their table, and the answer to each.
 
+use super::history::history;
 use crate::config::ApiConfig;
 use crate::daemon::node::NodeView;
 use crate::daemon::prepare::Raw;
 use crate::genesis::{bytes_of, digits};
 use crate::record::BlockRecord;
-use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX, payload_outputs};
+use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
 use dynemix_engine::check::check_form;
 use dynemix_engine::system::build::transaction_item;
-use dynemix_storage::Table;
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -89,9 +89,13 @@ pub const METHODS: &[Method] = &[
     ),
     (
         "history",
-        "Transactions of an account in the blocks that are kept here. In quilt mode only minters of its shard keep them, for a while.",
-        &[KEY, ("count", "integer", false, "how many of the newest, 50 by default")],
-        "list of height, id, sender, recipient, amount",
+        "What has happened to an account in the blocks that are kept here: what it paid and received in each, and where blocks carry transactions (blockchain mode), those.",
+        &[
+            KEY,
+            ("count", "integer", false, "how many of the newest, 50 by default"),
+            ("before", "integer", false, "only below this height; next_before of the answer goes on from there"),
+        ],
+        "changes (height, slot, shard, kind, debited and credited units), transactions (height, id, sender, recipient, amount), first_height, next_before",
     ),
     ("rpc.discover", "This description.", &[], "an OpenRPC document"),
 ];
@@ -261,7 +265,10 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
             let shown = view.status.look(|live| live.tracked.shown(&id).cloned());
             shown.map(|shown| json!(shown)).ok_or((NOT_FOUND, "no such transaction was handed in here".into()))
         }
-        "history" => history(api, &key_of(params)?, params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize),
+        "history" => {
+            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
+            history(api, &key_of(params)?, count, params["before"].as_u64())
+        }
         "rpc.discover" => Ok(openrpc()),
         _ => Err((METHOD_NOT_FOUND, format!("there is no method '{method}'"))),
     }
@@ -327,32 +334,6 @@ fn submit(api: &Api, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     api.view.submit.send(Raw::Own(vec![transaction_item(&cell, &payload)])).map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
     Ok(json!(digits(&id)))
-}
-
-fn history(api: &Api, key: &[u8; 32], count: usize) -> Answered {
-    let records = &api.view.records;
-    let prefix = api.view.chain.transaction_prefix;
-    let failed = |error: dynemix_storage::StoreError| (NOT_FOUND, error.to_string());
-    let occurrences = records.find(Table::Accounts, key, &crate::record::BlockKeys { prefix }).map_err(failed)?;
-    let mut out = Vec::new();
-    let mut heights: Vec<u64> = occurrences.iter().map(|occurrence| occurrence.number).collect();
-    heights.dedup();
-    for height in heights.into_iter().rev() {
-        let record = records.read(height).map_err(failed)?;
-        let transactions = BlockRecord::decode(&record).and_then(|record| record.transactions());
-        for (cell, payload) in transactions.unwrap_or_default() {
-            let paid = || payload_outputs(&payload).any(|output| output.recipient == *key);
-            if cell.sender == *key || cell.recipient == *key || paid() {
-                let (id, sender, recipient) = (digits(&cell.id(&prefix)), digits(&cell.sender), digits(&cell.recipient));
-                out.push(json!({ "height": height, "id": id, "sender": sender, "recipient": recipient, "amount_units": cell.amount, "kind": cell.kind, "sequence": cell.sequence }));
-            }
-        }
-        if out.len() >= count {
-            break;
-        }
-    }
-    out.truncate(count);
-    Ok(json!({ "first_height": records.first(), "transactions": out }))
 }
 
 /// The description of the API for programs.

@@ -116,6 +116,8 @@ pub struct Local {
     heard: u64,
     encoded: Option<(Encoded, Arc<[u8]>)>,
     records_of: BTreeMap<u32, usize>,
+    /// The own stake took effect with the newest block.
+    named_anew: bool,
     /// Transactions told for the pending height that came when the own set was closed.
     late: usize,
     /// Questions of guests in this slot.
@@ -484,6 +486,7 @@ impl<S: Signing> Duty<S> {
         let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
         self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
         let parent = self.local.parent.replace(system.clone()).expect("set at the start");
+        self.mind_name(&parent, &system);
         self.status.add_block(BlockShown {
             height,
             slot: decided.value.slot,
@@ -529,6 +532,15 @@ impl<S: Signing> Duty<S> {
     }
 
     /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap peers.
+    /// Who connected before its stake took effect is a guest to its peers. A block later, when all know its key, it calls again.
+    fn mind_name(&mut self, parent: &System, system: &System) {
+        if std::mem::take(&mut self.local.named_anew) {
+            self.mesh.call_again();
+        }
+        let Some(candidate) = self.candidate else { return };
+        self.local.named_anew = system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate);
+    }
+
     fn call_peers(&self) {
         let system = self.minter.execution.system();
         let mut targets = self.bootstrap.clone();
@@ -546,7 +558,6 @@ impl<S: Signing> Duty<S> {
         self.send(To::Peer(peer.id), &Message::WantFinal(self.minter.pending_height()));
     }
 
-    /// One line a slot.
     /// One line a step, for who looks for what a slot was lost by.
     fn log_step(&self, due_ms: u64, taken_ms: u64) {
         let Local { own, late, .. } = &self.local;
@@ -565,6 +576,7 @@ impl<S: Signing> Duty<S> {
         );
     }
 
+    /// One line a slot.
     fn log_slot(&mut self, now: u64) {
         let slot = self.schedule.slot(now);
         if slot <= self.local.logged_slot {

@@ -148,7 +148,13 @@ impl<S: Signing> NodeExecution<S> {
     /// # Errors
     /// Why not.
     pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<Place, Refusal> {
-        self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)
+        let place = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
+        // What no block can take now, though its turn has come, would wait until it expires.
+        let due = self.state().hot(place.account).sequence == place.sequence;
+        if due && self.view(&[], |view| view.judge_anywhere(item, place.account)).is_none() {
+            return Err(Refusal::Inadmissible);
+        }
+        Ok(place)
     }
 
     /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.

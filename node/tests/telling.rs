@@ -1,0 +1,178 @@
+//! Whom a node tells its users' transactions, how many, and what the pools of those who are told come to hold.
+
+use bytemuck::Zeroable;
+use dynemix::daemon::own::Own;
+use dynemix::daemon::pool::Pool;
+use dynemix::daemon::wire::read_cells;
+use dynemix_engine::cell::{Cell, Key, payload_hash};
+use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
+use dynemix_engine::consensus::message::Item;
+use dynemix_engine::keyed_hash::HashSeed;
+use dynemix_engine::quilt::Quilt;
+use dynemix_engine::refusal::Refusal;
+use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::system::build::transaction_item;
+use dynemix_engine::system::record::Endpoint;
+use dynemix_engine::system::tables::{GenesisMinter, System};
+use dynemix_net::mesh::{PeerId, To};
+use std::sync::Arc;
+
+const ACCOUNTS: u32 = 1_200;
+const MINTERS: u32 = 10;
+
+fn key(number: u32) -> Key {
+    let mut key = [7; 32];
+    key[..4].copy_from_slice(&number.to_le_bytes());
+    key
+}
+
+/// A chain of one shard, and blocks that use up whatever they are told to.
+struct Scene {
+    chain: Chain,
+    state: State<HeapMemory>,
+    system: System,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let accounts: Vec<_> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
+        let minter = |account: u32| GenesisMinter {
+            account,
+            name: format!("minter{account}").into_bytes(),
+            stake: 500 * DYNE,
+            key: Box::new([account as u8 + 1; 96]),
+            endpoint: Endpoint::default(),
+        };
+        let minters: Vec<_> = (0..MINTERS).map(minter).collect();
+        let consensus = ConsensusParameters { seats: 10, shards_max: 1, ..ConsensusParameters::default() };
+        let chain = Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
+        let system = System::genesis(&chain, &minters);
+        let pool = system.pools.sum();
+        let supply = u64::from(ACCOUNTS) * 1_000 * DYNE + pool;
+        let memory = HeapMemory::new(StateLayout::new(ACCOUNTS));
+        let mut state = State::genesis_with_pool(memory, &accounts, supply, pool, HashSeed::from_number(1)).unwrap();
+        state.update_root();
+        Scene { chain, state, system }
+    }
+
+    fn pay(&self, sender: u32, amount: u64) -> Arc<Item> {
+        let sequence = u64::from(self.state.hot(sender).sequence);
+        let cell = Cell {
+            sender: key(sender),
+            recipient: key(0),
+            amount,
+            sequence,
+            expires_slot: self.system.slot + 50,
+            version: 1,
+            kind: 1,
+            outputs: 1,
+            payload_hash: payload_hash(&[]),
+            ..Cell::zeroed()
+        };
+        transaction_item(&cell, &[])
+    }
+
+    /// The next block steps these accounts' sequences.
+    fn block(&mut self, used: &[u32]) -> System {
+        let parent = self.system.clone();
+        let mut used = used.to_vec();
+        used.sort_unstable();
+        let mut quilt =
+            Quilt { height: parent.height + 1, slot: parent.slot + 1, parent_root: self.state.header().root, ..Quilt::default() };
+        quilt.delta.debits.amounts = vec![0; used.len()];
+        quilt.delta.debits.accounts = used;
+        self.state.apply(&quilt).unwrap();
+        self.state.update_root();
+        (self.system.height, self.system.slot) = (parent.height + 1, parent.slot + 1);
+        parent
+    }
+
+    fn admit(&self, pool: &mut Pool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
+        let place = pool.check(item, None, Some(told), &self.chain, &self.state, &self.system)?;
+        pool.insert(item, place, told);
+        Ok(())
+    }
+}
+
+/// The senders that one minter is told, in order.
+fn told_to(frames: &[(To, u8, Arc<[u8]>)], minter: u32, height: u64) -> Vec<Key> {
+    let mut senders = Vec::new();
+    for (to, _, frame) in frames {
+        if matches!(to, To::Name(name) if *name == minter) {
+            let (told, _, cells) = read_cells(&frame[1..]).expect("a frame of cells");
+            assert_eq!(told, Some(height));
+            senders.extend(cells.iter().map(|(cell, _)| cell.sender));
+        }
+    }
+    senders
+}
+
+#[test]
+fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    let client = PeerId(9);
+    for sender in 100..1_100 {
+        own.follow(&scene.pay(sender, 2 * DYNE), sender, Some((client, u64::from(sender)))).unwrap();
+    }
+    let keys = |range: std::ops::Range<u32>| range.map(key).collect::<Vec<_>>();
+    let (frames, mine) = own.tell(&scene.state, &scene.system, Some(3));
+    assert_eq!(told_to(&frames, 4, 1), keys(100..1_100), "all, in the order in which they came");
+    assert!(told_to(&frames, 3, 1).is_empty() && mine.len() == 1_000, "the own pool gets them without the network");
+    assert!(own.tell(&scene.state, &scene.system, Some(3)).0.is_empty(), "once a height");
+
+    // Nothing of it is in the block.
+    let parent = scene.block(&[]);
+    assert_eq!(own.settle(&scene.state, &parent, &scene.system).0, 0);
+    assert_eq!(own.window(), 500);
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
+    assert_eq!(told_to(&frames, 4, 2), keys(100..600), "the oldest");
+    assert_eq!(told_to(&frames, 0, 2), keys(100..600), "all minters the same");
+
+    // All that was told is in this one.
+    let parent = scene.block(&(100..600).collect::<Vec<_>>());
+    let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+    assert_eq!((finals, own.len(), outcomes.len()), (500, 500, 1));
+    assert_eq!(own.window(), 500 + 125 + 256);
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
+    assert_eq!(told_to(&frames, 4, 3), keys(600..1_100));
+
+    // A few that no block takes narrow nothing.
+    let parent = scene.block(&(605..1_100).collect::<Vec<_>>());
+    own.settle(&scene.state, &parent, &scene.system);
+    assert_eq!((own.len(), own.window()), (5, 881));
+}
+
+#[test]
+fn which_of_two_with_one_sequence_stays_does_not_depend_on_which_came_first() {
+    let scene = Scene::new();
+    let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
+    let lower = if one.id < other.id { &one } else { &other };
+    for order in [[&one, &other], [&other, &one]] {
+        let mut pool = Pool::default();
+        let outcomes = order.map(|item| scene.admit(&mut pool, item, 1));
+        assert_eq!(
+            outcomes.iter().filter(|outcome| **outcome == Err(Refusal::SenderConflict)).count(),
+            usize::from(order[0].id == lower.id)
+        );
+        let places = pool.told_for(1);
+        assert_eq!(places.len(), 1);
+        assert_eq!(pool.transaction(places[0]).unwrap().id, lower.id);
+    }
+}
+
+#[test]
+fn a_pool_holds_what_it_was_told_for_a_height_and_no_longer() {
+    let mut scene = Scene::new();
+    let mut pool = Pool::default();
+    let (now, again, next) = (scene.pay(20, 2 * DYNE), scene.pay(21, 2 * DYNE), scene.pay(22, 2 * DYNE));
+    [&now, &again].iter().for_each(|item| scene.admit(&mut pool, item, 1).unwrap());
+    assert_eq!(scene.admit(&mut pool, &now, 1), Err(Refusal::Duplicate));
+    // Whoever is a block ahead tells for the height after.
+    scene.admit(&mut pool, &next, 2).unwrap();
+    scene.admit(&mut pool, &again, 2).unwrap();
+    assert_eq!((pool.told_for(1).len(), pool.told_for(2).len()), (1, 2));
+    scene.block(&[]);
+    pool.settle(&scene.system);
+    assert_eq!((pool.len(), pool.told_for(2).len()), (2, 2));
+}
