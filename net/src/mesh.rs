@@ -321,7 +321,9 @@ impl<D: Doorkeeper> Mesh<D> {
                 }
             }
             Command::CallAgain => {
-                let ids: Vec<u64> = self.peers.keys().copied().collect();
+                // Guests of ours are told nothing new.
+                let named = |peer: &Peer| peer.name.is_some() || peer.target.is_some();
+                let ids: Vec<u64> = self.peers.iter().filter(|peer| named(peer.1)).map(|peer| *peer.0).collect();
                 ids.into_iter().for_each(|id| self.close(id, "called again", on));
                 self.targets.values_mut().for_each(|calling| (calling.failures, calling.next) = (0, now));
                 self.housekeeping_at = now;

@@ -102,6 +102,8 @@ pub struct StorageConfig {
     pub key_cache_keys: usize,
     /// Heights between two snapshots for those who join; two are kept, 48 bytes an account. 0: none are made.
     pub snapshot_blocks: u64,
+    /// Bytes of snapshots that are handed out in a second, to all together.
+    pub snapshot_bytes_per_s: u64,
 }
 
 /// The API.
@@ -190,6 +192,7 @@ impl Default for StorageConfig {
             watermark_bytes: 1 << 30,
             key_cache_keys: 1 << 17,
             snapshot_blocks: 1_024,
+            snapshot_bytes_per_s: 1 << 20,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! before an interruption is not fetched again.
 
 use crate::daemon::chain_store::system_path;
-use crate::daemon::published::{Offer, PIECE_BYTES, Part, read_blocks};
+use crate::daemon::published::{Offer, PIECE_BYTES, Part, blocks_of};
 use crate::daemon::sealed::{self, SealedError, SealedKind};
 use crate::daemon::wire::{CELLS, FRAME_PIECE, OFFERS, Piece, WantPiece};
 use crate::guest;
@@ -13,9 +13,9 @@ use crate::snapshot::{self, SnapshotFailure};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::state::snapshot::{MANIFEST_BYTES_MAX, Manifest};
 use dynemix_engine::system::tables::System;
-use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Target, To};
+use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Target, To, TransportKey};
 use dynemix_storage::{Disk, StoreOptions, make_directory};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,10 +28,10 @@ use std::time::{Duration, Instant};
 const OFFERS_WAIT: Duration = Duration::from_secs(15);
 /// Pieces that are asked for at a time.
 const PIECES_AHEAD: u64 = 4;
-/// A piece that has not come after this is asked for again, of the next peer.
-const PIECE_WAIT: Duration = Duration::from_secs(5);
-/// Pieces in a row that nobody has given.
-const SILENT_MAX: usize = 24;
+/// A piece that has not come after this is asked for again.
+const PIECE_WAIT: Duration = Duration::from_millis(500);
+/// Times in a row that a peer has given nothing; then another is asked.
+const SILENT_MAX: usize = 20;
 /// Bytes of a system or of two blocks at most.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
@@ -97,14 +97,11 @@ pub enum JoinError {
         offered: String,
     },
     /// Peers who have it do not give it.
-    #[error("peers have stopped giving part {part} of the snapshot; run the same command again to go on from here")]
-    Silent {
-        /// Which.
-        part: u32,
-    },
+    #[error("no peer gives the snapshot's {0} any more; run the same command again to go on from here")]
+    Silent(Part),
     /// A part that is not what the trusted block proves.
-    #[error("the snapshot's {0} is not what the trusted block proves; its peer is faulty, or lies")]
-    Wrong(&'static str),
+    #[error("the snapshot's {0} is not what the trusted block proves, whoever gave it: those peers are faulty, or lie")]
+    Wrong(Part),
     /// Files.
     #[error(transparent)]
     Sealed(#[from] SealedError),
@@ -113,16 +110,17 @@ pub enum JoinError {
     Snapshot(#[from] SnapshotFailure),
 }
 
-struct Heard {
-    from: PeerId,
-    piece: Option<Piece>,
+enum Heard {
+    Opened(PeerId, TransportKey),
+    Piece(PeerId, Piece),
 }
 
-/// Guests' connections to peers.
+/// Guests' connections to peers. A peer is known by its key: its connection may break and come back.
 struct Peers {
     mesh: MeshHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
     heard: Receiver<Heard>,
+    open: BTreeMap<TransportKey, PeerId>,
 }
 
 impl Drop for Peers {
@@ -141,9 +139,12 @@ impl Peers {
         let thread = std::thread::Builder::new().name("join".into()).spawn(move || {
             mesh.run(|event| {
                 let heard = match event {
-                    Event::Opened(peer, ..) => Heard { from: peer.id, piece: None },
+                    Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
                     Event::Frame(peer, _, body) => match body.split_first() {
-                        Some((&FRAME_PIECE, bytes)) => Heard { from: peer.id, piece: Piece::read(bytes) },
+                        Some((&FRAME_PIECE, bytes)) => match Piece::read(bytes) {
+                            Some(piece) => Heard::Piece(peer.id, piece),
+                            None => return,
+                        },
                         _ => return,
                     },
                     _ => return,
@@ -153,35 +154,48 @@ impl Peers {
             })
         })?;
         handle.set_targets(options.peers.clone());
-        Ok(Peers { mesh: handle, thread: Some(thread), heard })
+        Ok(Peers { mesh: handle, thread: Some(thread), heard, open: BTreeMap::new() })
     }
 
-    fn want(&self, peer: PeerId, want: WantPiece) {
-        self.mesh.send(To::Peer(peer), CELLS, want.encode().into());
+    /// The next piece within this time, and whose it is.
+    fn hear(&mut self, wait: Duration) -> Option<(TransportKey, Piece)> {
+        let until = Instant::now() + wait;
+        loop {
+            match self.heard.recv_timeout(until.saturating_duration_since(Instant::now())).ok()? {
+                Heard::Opened(peer, key) => drop(self.open.insert(key, peer)),
+                Heard::Piece(from, piece) => {
+                    if let Some((key, _)) = self.open.iter().find(|open| *open.1 == from) {
+                        return Some((*key, piece));
+                    }
+                }
+            }
+        }
+    }
+
+    fn want(&self, peer: &TransportKey, want: WantPiece) {
+        if let Some(&peer) = self.open.get(peer) {
+            self.mesh.send(To::Peer(peer), CELLS, want.encode().into());
+        }
     }
 
     /// Peers who have the snapshot that the trusted block proves.
-    fn who_has(&self, options: &JoinOptions) -> Result<Vec<PeerId>, JoinError> {
-        let until = Instant::now() + OFFERS_WAIT;
-        let (mut asked, mut have, mut offered) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        let (mut enough_at, mut answered) = (until, BTreeSet::new());
-        while let Ok(Heard { from, piece }) = self.heard.recv_timeout(enough_at.saturating_duration_since(Instant::now())) {
-            let Some(piece) = piece else {
-                asked.insert(from);
-                self.want(from, WantPiece { height: OFFERS, part: 0, offset: 0 });
-                continue;
-            };
+    fn who_has(&mut self, options: &JoinOptions) -> Result<VecDeque<TransportKey>, JoinError> {
+        let mut enough_at = Instant::now() + OFFERS_WAIT;
+        let (mut asked, mut answered, mut have, mut offered) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new(), BTreeMap::new());
+        while Instant::now() < enough_at && answered.len() < options.peers.len() {
+            let heard = self.hear(Duration::from_millis(200));
+            for key in self.open.keys().filter(|&key| asked.insert(*key)) {
+                self.want(key, WantPiece { height: OFFERS, part: 0, offset: 0 });
+            }
+            let Some((from, piece)) = heard else { continue };
             answered.insert(from);
             for Offer { height, block } in piece.offers() {
                 offered.insert(height, block);
                 if (height, block) == (options.trust.height, options.trust.block) && !have.contains(&from) {
-                    have.push(from);
+                    have.push_back(from);
                     // Others may answer within a moment.
                     enough_at = enough_at.min(Instant::now() + Duration::from_secs(1));
                 }
-            }
-            if answered.len() >= options.peers.len() {
-                break;
             }
         }
         if asked.is_empty() {
@@ -199,47 +213,79 @@ impl Peers {
         Ok(have)
     }
 
-    /// Fetches a part of at most so many bytes; `progress` hears how many have come.
-    fn fetch(
-        &self,
-        peers: &[PeerId],
+    /// Fetches a part of at most so many bytes from one peer; none when it stops giving. `progress` hears how many have come.
+    fn fetch_from(
+        &mut self,
+        peer: &TransportKey,
         height: u64,
         part: Part,
         bytes_max: u64,
-        mut progress: impl FnMut(u64),
-    ) -> Result<Vec<u8>, JoinError> {
+        progress: &mut dyn FnMut(u64),
+    ) -> Option<Vec<u8>> {
         let (number, step) = (part.number(), PIECE_BYTES as u64);
         let (mut out, mut waiting) = (Vec::new(), BTreeMap::new());
-        let (mut total, mut asked_to, mut turn, mut silent) = (None, 0, 0, 0);
+        let (mut total, mut asked_to, mut silent) = (None, 0, 0);
         while total != Some(out.len() as u64) {
             let ahead = out.len() as u64 + PIECES_AHEAD * step;
             while asked_to < total.unwrap_or(1).min(ahead) {
-                self.want(peers[turn % peers.len()], WantPiece { height, part: number, offset: asked_to });
+                self.want(peer, WantPiece { height, part: number, offset: asked_to });
                 asked_to += step;
             }
-            let Some(piece) = self.heard.recv_timeout(PIECE_WAIT).ok().and_then(|heard| heard.piece) else {
+            let Some((from, piece)) = self.hear(PIECE_WAIT) else {
                 silent += 1;
                 if silent > SILENT_MAX {
-                    return Err(JoinError::Silent { part: number });
+                    return None;
                 }
-                // What is missing is asked of the next one.
-                (turn, asked_to) = (turn + 1, out.len() as u64);
+                // It may have had nothing left to give this second: what is missing is asked for again.
+                asked_to = out.len() as u64;
                 continue;
             };
-            let of_part = (piece.height, piece.part) == (height, number) && total.is_none_or(|total| total == piece.total);
-            let fits = piece.total <= bytes_max && piece.bytes.len() as u64 <= piece.total.saturating_sub(piece.offset);
-            if !of_part || !fits {
+            if from != *peer || (piece.height, piece.part) != (height, number) {
                 continue;
             }
+            // A whole piece where one was asked for, or this peer is none to ask.
+            let length = piece.total.saturating_sub(piece.offset).min(step);
+            let asked = piece.offset.is_multiple_of(step) && piece.offset < asked_to;
+            if piece.total > bytes_max || total.is_some_and(|total| total != piece.total) || !asked || piece.bytes.len() as u64 != length {
+                return None;
+            }
             total = Some(piece.total);
-            silent = 0;
-            waiting.insert(piece.offset, piece.bytes);
-            while let Some(bytes) = waiting.remove(&(out.len() as u64)).filter(|bytes| !bytes.is_empty()) {
+            if piece.offset >= out.len() as u64 {
+                silent = 0;
+                waiting.insert(piece.offset, piece.bytes);
+            }
+            while let Some(bytes) = waiting.remove(&(out.len() as u64)) {
                 out.extend(bytes);
+                if total == Some(out.len() as u64) {
+                    break;
+                }
             }
             progress(out.len() as u64);
         }
-        Ok(out)
+        Some(out)
+    }
+
+    /// Fetches a part from whoever gives one that `right` accepts; who does not is not asked again.
+    fn fetch<T>(
+        &mut self,
+        have: &mut VecDeque<TransportKey>,
+        height: u64,
+        (part, bytes_max): (Part, u64),
+        mut progress: impl FnMut(u64),
+        right: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<T, JoinError> {
+        let mut wrong = false;
+        while let Some(peer) = have.front().copied() {
+            if let Some(bytes) = self.fetch_from(&peer, height, part, bytes_max, &mut progress) {
+                if let Some(right) = right(&bytes) {
+                    return Ok(right);
+                }
+                wrong = true;
+                tracing::warn!("a peer's {part} is not what the trusted block proves; it is not asked again");
+            }
+            have.pop_front();
+        }
+        if wrong { Err(JoinError::Wrong(part)) } else { Err(JoinError::Silent(part)) }
     }
 }
 
@@ -251,38 +297,54 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
     let height = options.trust.height - 1;
     let directory = options.data.join("joining");
     make_directory(&directory)?;
-    let peers = Peers::call(options)?;
-    let have = peers.who_has(options)?;
+    let mut peers = Peers::call(options)?;
+    let mut have = peers.who_has(options)?;
     tracing::info!("{} peers have the snapshot of height {height}", have.len());
+    let chain = &options.chain;
+    let [at, proof] = peers.fetch(
+        &mut have,
+        height,
+        (Part::Blocks, PART_BYTES_MAX),
+        |_| {},
+        |bytes| {
+            let blocks = blocks_of(bytes, chain)?;
+            let [at, proof] = &blocks;
+            let linked = proof.value.height == options.trust.height && proof.value.hash() == options.trust.block;
+            (linked && proof.value.parent == at.value.hash()).then_some(blocks)
+        },
+    )?;
+    let system = peers.fetch(
+        &mut have,
+        height,
+        (Part::System, PART_BYTES_MAX),
+        |_| {},
+        |bytes| {
+            let (_, payload) = sealed::unseal(bytes, SealedKind::System, chain).ok()?;
+            let system = System::decode(&payload).ok()?;
+            let right = (system.height, system.hash, system.root()) == (height, at.value.hash(), at.value.system);
+            right.then_some(payload)
+        },
+    )?;
+    let (manifest, manifest_bytes) = peers.fetch(
+        &mut have,
+        height,
+        (Part::Manifest, MANIFEST_BYTES_MAX as u64),
+        |_| {},
+        |bytes| {
+            let manifest = Manifest::decode(bytes).ok()?;
+            let right = (manifest.chain, manifest.height, manifest.root) == (*chain, height, proof.value.parent_root);
+            right.then(|| (manifest, bytes.to_vec()))
+        },
+    )?;
     let keep = |part: Part, bytes: &[u8]| write_whole(&part.path(&directory), bytes);
-
-    keep(Part::Blocks, &peers.fetch(&have, height, Part::Blocks, PART_BYTES_MAX, |_| {})?)?;
-    let blocks = read_blocks(&directory, &options.chain).ok_or(JoinError::Wrong("blocks"))?;
-    let [at, proof] = &blocks;
-    let linked = proof.value.height == options.trust.height && proof.value.hash() == options.trust.block;
-    if !linked || proof.value.parent != at.value.hash() {
-        return Err(JoinError::Wrong("blocks"));
-    }
-    keep(Part::System, &peers.fetch(&have, height, Part::System, PART_BYTES_MAX, |_| {})?)?;
-    let (_, payload) =
-        sealed::read(&Part::System.path(&directory), SealedKind::System, &options.chain)?.ok_or(JoinError::Wrong("system"))?;
-    let system = System::decode(&payload).map_err(|_| JoinError::Wrong("system"))?;
-    if system.height != height || system.hash != at.value.hash() || system.root() != at.value.system {
-        return Err(JoinError::Wrong("system"));
-    }
-    let manifest_bytes = peers.fetch(&have, height, Part::Manifest, MANIFEST_BYTES_MAX as u64, |_| {})?;
-    let manifest = Manifest::decode(&manifest_bytes).map_err(|_| JoinError::Wrong("manifest"))?;
-    if (manifest.chain, manifest.height, manifest.root) != (options.chain, height, proof.value.parent_root) {
-        return Err(JoinError::Wrong("manifest"));
-    }
     keep(Part::Manifest, &manifest_bytes)?;
     let (all, mut done) = (manifest.bytes(), 0);
     for chunk in 0..manifest.nodes.len() {
         let (part, expected) = (Part::Chunk(chunk as u32), manifest.chunk_bytes(chunk) as u64);
-        let there = fs::read(part.path(&directory)).is_ok_and(|bytes| manifest.verify_chunk(chunk, &bytes).is_ok());
+        let right = |bytes: &[u8]| manifest.verify_chunk(chunk, bytes).is_ok().then(|| bytes.to_vec());
+        let there = fs::read(part.path(&directory)).is_ok_and(|bytes| right(&bytes).is_some());
         if !there {
-            let bytes = peers.fetch(&have, height, part, expected, |more| progress(done + more, all))?;
-            manifest.verify_chunk(chunk, &bytes).map_err(|_| JoinError::Wrong("chunk"))?;
+            let bytes = peers.fetch(&mut have, height, (part, expected), |more| progress(done + more, all), right)?;
             keep(part, &bytes)?;
         }
         done += expected;
@@ -290,7 +352,7 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
     }
     drop(peers);
     // The system stands there before the store that needs it.
-    sealed::write_whole(&system_path(&options.data, height), SealedKind::System, &options.chain, height, &payload)?;
+    sealed::write_whole(&system_path(&options.data, height), SealedKind::System, &options.chain, height, &system)?;
     snapshot::restore(&directory, disk, Some(options.accounts_max), Some(&manifest.root), options.store, |_, _| {})?;
     // What stays is only in the way.
     let _ = fs::remove_dir_all(&directory);

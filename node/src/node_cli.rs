@@ -259,6 +259,7 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         first_run: args.first_run,
         key_cache_keys: storage.key_cache_keys,
         snapshot_blocks: storage.snapshot_blocks,
+        snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
     };
     if let Some(trust) = layered.config.trust()? {
         join(&options, trust)?;

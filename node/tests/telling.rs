@@ -88,8 +88,8 @@ impl Scene {
     }
 
     fn admit(&self, pool: &mut Pool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
-        let place = pool.check(item, None, Some(told), &self.chain, &self.state, &self.system)?;
-        pool.insert(item, place, told);
+        let (place, _) = pool.check(item, None, Some(told), &self.chain, &self.state, &self.system)?;
+        pool.insert(item, place);
         Ok(())
     }
 }
@@ -113,7 +113,7 @@ fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
     let mut own = Own::default();
     let client = PeerId(9);
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, Some((client, u64::from(sender)))).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, Some((client, u64::from(sender)))).unwrap();
     }
     let keys = |range: std::ops::Range<u32>| range.map(key).collect::<Vec<_>>();
     let (frames, mine) = own.tell(&scene.state, &scene.system, Some(3));
@@ -137,10 +137,34 @@ fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
     assert_eq!(told_to(&frames, 4, 3), keys(600..1_100));
 
-    // A few that no block takes narrow nothing.
+    // A few that no block takes narrow nothing, stand behind what is new, and are given up while others go through.
     let parent = scene.block(&(605..1_100).collect::<Vec<_>>());
     own.settle(&scene.state, &parent, &scene.system);
     assert_eq!((own.len(), own.window()), (5, 881));
+    for round in 0..5 {
+        let fresh = 10 + 2 * round..12 + 2 * round;
+        for sender in fresh.clone() {
+            own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, Some((client, 1))).unwrap();
+        }
+        let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
+        let told = told_to(&frames, 4, scene.system.height + 1);
+        assert_eq!((told.len(), &told[..2]), (7, &keys(fresh.clone())[..]));
+        let parent = scene.block(&fresh.collect::<Vec<_>>());
+        let (_, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+        assert_eq!(outcomes.len(), if round < 4 { 1 } else { 2 }, "at the end those are told that were given up");
+    }
+    assert_eq!((own.len(), own.window()), (0, 881));
+}
+
+#[test]
+fn one_of_an_account_and_sequence_is_followed() {
+    let scene = Scene::new();
+    let mut own = Own::default();
+    let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
+    own.follow(&one, 20, 2 * DYNE, None).unwrap();
+    assert_eq!(own.follow(&one, 20, 2 * DYNE, None), Ok(()));
+    assert_eq!(own.follow(&other, 20, 3 * DYNE, None), Err(Refusal::SenderConflict));
+    assert_eq!(own.len(), 1);
 }
 
 #[test]
@@ -171,7 +195,11 @@ fn a_pool_holds_what_it_was_told_for_a_height_and_no_longer() {
     // Whoever is a block ahead tells for the height after.
     scene.admit(&mut pool, &next, 2).unwrap();
     scene.admit(&mut pool, &again, 2).unwrap();
-    assert_eq!((pool.told_for(1).len(), pool.told_for(2).len()), (1, 2));
+    assert_eq!(
+        (pool.told_for(1).len(), pool.told_for(2).len()),
+        (2, 2),
+        "nobody takes anything out of this height by telling it for the next"
+    );
     scene.block(&[]);
     pool.settle(&scene.system);
     assert_eq!((pool.len(), pool.told_for(2).len()), (2, 2));

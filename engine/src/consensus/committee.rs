@@ -124,17 +124,23 @@ impl Committee {
     }
 
     /// What the block before commits to, so that light clients can follow.
-    /// It binds each member's voting key: whoever knows this hash can check what the committee certifies.
+    /// It binds height, shards, and of each member stake, shard, whether it votes in the master round, and its voting key:
+    /// whoever knows this hash can check what the committee certifies.
     pub fn hash<'k>(&self, key: impl Fn(u32) -> &'k VoteKey) -> Hash {
         let leaf = |member: &Member| {
-            let mut bytes = [0u8; 14 + 96];
+            let mut bytes = [0u8; 15 + 96];
             bytes[..4].copy_from_slice(&member.candidate.to_le_bytes());
             bytes[4..12].copy_from_slice(&member.stake.to_le_bytes());
             bytes[12..14].copy_from_slice(&member.shard.to_le_bytes());
-            bytes[14..].copy_from_slice(key(member.candidate));
+            bytes[14] = u8::from(member.delegate);
+            bytes[15..].copy_from_slice(key(member.candidate));
             keyed(&MEMBER_KEY, &bytes)
         };
-        list_root(&NODE_KEY, &mut self.members.iter().map(leaf).collect())
+        let mut whole = [0u8; 48];
+        whole[..32].copy_from_slice(&list_root(&NODE_KEY, &mut self.members.iter().map(leaf).collect()));
+        whole[32..40].copy_from_slice(&self.height.to_le_bytes());
+        whole[40..].copy_from_slice(&(self.shards.len() as u64).to_le_bytes());
+        keyed(&NODE_KEY, &whole)
     }
 
     /// The seat among `seats` with the lowest hash of seed, number and shard: a tie-breaker or proposer that nobody chooses.

@@ -32,6 +32,8 @@ const FINALS_BYTES_MAX: usize = 64 << 20;
 const EARLY_MAX: usize = 96;
 /// Bytes of those, of one sender.
 const EARLY_BYTES_MAX: usize = 16 << 20;
+/// Messages of one sender that are verified with others' at a time.
+const CLAIMS_MAX: usize = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
 
@@ -392,18 +394,30 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Verifies what these messages of candidates' nodes claim, all at once, before each is handled by itself.
     pub fn verify_ahead<'m>(&self, messages: impl Iterator<Item = (u32, &'m Message)>) {
-        let height = self.master.height;
-        let own_shard = self.seat().map(|seat| self.master.committee.members[usize::from(seat)].shard);
+        let (height, committee, system) = (self.master.height, &self.master.committee, self.execution.system());
+        let own_shard = self.seat().map(|seat| committee.members[usize::from(seat)].shard);
         let mut claims = Vec::new();
+        let mut claims_of: BTreeMap<u32, usize> = BTreeMap::new();
         for (from, message) in messages {
+            let seat = committee.seat_of(from);
+            let of_shard = |shard: u16| seat.is_some_and(|seat| committee.members[usize::from(seat)].shard == shard);
+            let delegate = seat.is_some_and(|seat| committee.is_delegate(seat));
+            // Nothing that would not be heard, and of each so many as an honest one says at once.
             let asked = match message {
-                Message::Shard { height: of, shard, .. } => *of == height && Some(*shard) == own_shard,
-                Message::First { value, .. } => value.height == height,
-                Message::Second { height: of, .. } => *of == height,
-                Message::Item(_) => true,
+                Message::Shard { height: of, shard, .. } => *of == height && Some(*shard) == own_shard && of_shard(*shard),
+                Message::First { value, .. } => value.height == height && delegate,
+                Message::Second { height: of, .. } => *of == height && delegate,
+                Message::Item(item) => match Record::of_item(item) {
+                    Some(Record::Answer(answer)) => {
+                        answer.candidate == from && answer.height == system.height + 2 && system.drawn.contains(&from)
+                    }
+                    _ => false,
+                },
                 _ => false,
             };
-            if asked {
+            let count = claims_of.entry(from).or_insert(0);
+            *count += usize::from(asked);
+            if asked && *count <= CLAIMS_MAX {
                 Claim::of_message(&self.chain, from, message, &mut claims);
             }
         }

@@ -3,9 +3,13 @@
 //! Most minters have the same set, which then is named by its root and told by nobody. What differs is exchanged in short ids of
 //! eight bytes, and only what is missing travels whole. Everything stands in columns; a set is a list of places in them.
 //!
-//! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know what
-//! the receiver is going to sign.
+//! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know it before
+//! it closes a set of its own, and loses that set alone.
+//!
+//! What one minter tells never stands in the way of what another tells: of each set each has its own try, and a body is asked of
+//! one more than may be faulty.
 
+use super::committee::Seat;
 use super::message::{Item, Items};
 use crate::hash::{Hash, list_root, purpose_key};
 use crate::keyed_hash::HashSeed;
@@ -37,12 +41,16 @@ pub struct Sets {
     places: HashMap<u64, u32>,
     /// Sets that are held: places, ascending by id.
     held: BTreeMap<Hash, Vec<u32>>,
-    partial: BTreeMap<Hash, Partial>,
-    /// Short ids whose bodies somebody was asked for.
-    asked: BTreeSet<u64>,
-    /// How often each set was told.
-    tells: BTreeMap<Hash, usize>,
+    /// By root, and who told it.
+    partial: BTreeMap<(Hash, Seat), Partial>,
+    /// Short ids whose bodies were asked for, and of whom.
+    asked: BTreeSet<(u64, Seat)>,
+    /// How often each set was told, and by whom.
+    tells: BTreeMap<(Hash, Seat), usize>,
 }
+
+/// How often one minter may tell one set: when it is its own, and again when it lists it.
+const TELLS_MAX: usize = 2;
 
 fn set_root(ids: impl Iterator<Item = Hash>) -> Hash {
     list_root(&SET_KEY, &mut ids.collect())
@@ -80,7 +88,7 @@ impl Sets {
 
     /// Whether it is, or was told in part.
     pub fn knows(&self, root: &Hash) -> bool {
-        self.holds(root) || self.partial.contains_key(root)
+        self.holds(root) || self.partial.keys().any(|known| known.0 == *root)
     }
 
     fn item(&self, place: u32) -> &Arc<Item> {
@@ -102,17 +110,15 @@ impl Sets {
         Some(places.filter(|&place| wanted.contains(&salt.hash(&self.ids[place as usize]))).map(|place| self.item(place).clone()).collect())
     }
 
-    /// Takes a set that is told in short ids; `tells_max` times at most. Returns the short ids whose bodies to ask for, each from
-    /// one minter only.
-    pub fn take_told(&mut self, root: Hash, short: Vec<u64>, tells_max: usize) -> Vec<u64> {
+    /// Takes a set that a minter tells in short ids. Returns the short ids whose bodies to ask it for: each is asked of `asks_max`
+    /// minters at most.
+    pub fn take_told(&mut self, root: Hash, from: Seat, short: Vec<u64>, asks_max: usize) -> Vec<u64> {
         if short.len() > SET_ITEMS_MAX || self.holds(&root) {
             return Vec::new();
         }
-        // A second answer about a set means that the first did not lead to it: bodies are asked for again.
-        let again = self.partial.contains_key(&root);
-        let tells = self.tells.entry(root).or_insert(0);
+        let tells = self.tells.entry((root, from)).or_insert(0);
         *tells += 1;
-        if *tells > tells_max || self.asked.len() > 2 * SET_ITEMS_MAX {
+        if *tells > TELLS_MAX || self.asked.len() > 2 * SET_ITEMS_MAX {
             return Vec::new();
         }
         if self.places.is_empty() {
@@ -121,8 +127,12 @@ impl Sets {
         }
         let places = short.iter().filter_map(|short| self.places.get(short).copied()).collect();
         let missing: BTreeSet<u64> = short.into_iter().filter(|short| !self.places.contains_key(short)).collect();
-        let ask = missing.iter().copied().filter(|&short| self.asked.insert(short) || again).collect();
-        self.partial.insert(root, Partial { places, missing });
+        let mut ask: Vec<u64> = missing.iter().copied().collect();
+        ask.retain(|&short| {
+            let asked = self.asked.range((short, Seat::MIN)..=(short, Seat::MAX)).count();
+            self.asked.contains(&(short, from)) || asked < asks_max && self.asked.insert((short, from))
+        });
+        self.partial.insert((root, from), Partial { places, missing });
         self.complete();
         ask
     }
@@ -151,13 +161,16 @@ impl Sets {
 
     /// Sets of which nothing is missing any more are held, if their root is what was said.
     fn complete(&mut self) {
-        let whole: Vec<Hash> = self.partial.iter().filter(|partial| partial.1.missing.is_empty()).map(|partial| *partial.0).collect();
-        for root in whole {
-            let mut places = self.partial.remove(&root).expect("listed above").places;
+        let whole: Vec<(Hash, Seat)> =
+            self.partial.iter().filter(|partial| partial.1.missing.is_empty()).map(|partial| *partial.0).collect();
+        for of in whole {
+            // Another telling of the same set may have led to it.
+            let Some(Partial { mut places, .. }) = self.partial.remove(&of) else { continue };
             places.sort_unstable_by_key(|&place| self.ids[place as usize]);
             places.dedup();
-            if set_root(places.iter().map(|&place| self.ids[place as usize])) == root {
-                self.held.insert(root, places);
+            if set_root(places.iter().map(|&place| self.ids[place as usize])) == of.0 {
+                self.partial.retain(|other, _| other.0 != of.0);
+                self.held.insert(of.0, places);
             }
         }
     }
@@ -206,7 +219,7 @@ mod tests {
     /// `to` gets the set of `from`, with what is missing.
     fn exchange(from: &Sets, to: &mut Sets) -> usize {
         let (root, salt) = (from.root(), to.root());
-        let ask = to.take_told(root, from.tell(&root, &salt).unwrap(), 4);
+        let ask = to.take_told(root, 1, from.tell(&root, &salt).unwrap(), 1);
         let asked = ask.len();
         to.take_bodies(from.bodies(&root, &salt, ask).unwrap());
         asked
@@ -238,12 +251,29 @@ mod tests {
         let (root, salt) = (theirs.root(), mine.root());
         let mut short = theirs.tell(&root, &salt).unwrap();
         short.pop();
-        let ask = mine.take_told(root, short, 2);
+        let ask = mine.take_told(root, 5, short, 2);
         mine.take_bodies(theirs.bodies(&root, &salt, ask).unwrap());
         assert!(!mine.knows(&root));
         exchange(&theirs, &mut mine);
         assert!(mine.holds(&root));
         assert!(mine.union(&BTreeSet::from([[9; 32]]), |_| true).is_none(), "a set that is not held has no union");
+    }
+
+    #[test]
+    fn a_liar_who_tells_first_and_gives_nothing_holds_up_nobody() {
+        let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(items(5..12)));
+        let (root, salt) = (theirs.root(), mine.root());
+        let told = theirs.tell(&root, &salt).unwrap();
+        // It names what is missing in a set of its own and in theirs, with what there is not, as often as it may.
+        assert_eq!(mine.take_told([8; 32], 5, told.clone(), 2).len(), 2);
+        for _ in 0..30 {
+            mine.take_told(root, 5, [&told[..], &[77]].concat(), 2);
+        }
+        let ask = mine.take_told(root, 6, told.clone(), 2);
+        assert_eq!(ask.len(), 2, "of two who are asked one gives it");
+        assert!(mine.take_told(root, 7, told, 2).is_empty(), "and a third is not asked");
+        mine.take_bodies(theirs.bodies(&root, &salt, ask).unwrap());
+        assert!(mine.holds(&root));
     }
 
     #[test]

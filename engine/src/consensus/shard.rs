@@ -67,6 +67,8 @@ pub struct ShardRound {
     roots: BTreeMap<Seat, (Hash, Sig)>,
     /// Once the own set is closed.
     sets: Option<Sets>,
+    /// How often each minter has asked for sets or bodies.
+    wants: BTreeMap<Seat, usize>,
     lists: BTreeMap<Seat, (Vec<(Seat, Hash)>, Sig)>,
     decision: Option<Vec<(Seat, Hash)>>,
     votes: BTreeMap<Seat, (Hash, Sig)>,
@@ -99,6 +101,7 @@ impl ShardRound {
             seed,
             roots: BTreeMap::new(),
             sets: None,
+            wants: BTreeMap::new(),
             lists: BTreeMap::new(),
             decision: None,
             votes: BTreeMap::new(),
@@ -162,19 +165,25 @@ impl ShardRound {
                 }
             }
             ShardMessage::WantSet(root, salt) => {
+                if !self.may_want(from) {
+                    return;
+                }
                 let short = self.sets.as_ref().and_then(|sets| sets.tell(&root, &salt));
                 out.extend(short.map(|short| (To::Seat(from), ShardMessage::Set(root, short))));
             }
             ShardMessage::Set(root, short) => {
-                let tells_max = 2 * self.seats.len();
-                let said = self.is_said(&root);
+                let asks_max = shard_faults(self.seats.len()) + 1;
+                let said = self.is_said(&root, from);
                 let Some(sets) = self.sets.as_mut().filter(|_| said) else { return };
-                let ask = sets.take_told(root, short, tells_max);
+                let ask = sets.take_told(root, from, short, asks_max);
                 if !ask.is_empty() {
                     out.push((To::Seat(from), ShardMessage::WantItems(root, sets.root(), ask)));
                 }
             }
             ShardMessage::WantItems(root, salt, short) => {
+                if !self.may_want(from) {
+                    return;
+                }
                 let items = self.sets.as_ref().and_then(|sets| sets.bodies(&root, &salt, short));
                 out.extend(items.map(|items| (To::Seat(from), ShardMessage::Items(items))));
             }
@@ -238,9 +247,18 @@ impl ShardRound {
         self.evidence.push(Evidence::of_two(candidate, kind, self.height, self.slot, self.shard, statements));
     }
 
-    /// Whether a minter has signed this root, or listed it.
-    fn is_said(&self, root: &Hash) -> bool {
-        self.roots.values().any(|said| said.0 == *root) || self.lists.values().any(|(list, _)| list.iter().any(|pair| pair.1 == *root))
+    /// Whether a minter has not asked more than anyone needs: each set once of its minter and once of each who lists it, and its
+    /// bodies as often.
+    fn may_want(&mut self, from: Seat) -> bool {
+        let wants = self.wants.entry(from).or_insert(0);
+        *wants += 1;
+        *wants <= 4 * self.seats.len()
+    }
+
+    /// Whether this minter has signed this root as its own, or listed it.
+    fn is_said(&self, root: &Hash, from: Seat) -> bool {
+        let signed = self.roots.get(&from).is_some_and(|said| said.0 == *root);
+        signed || self.lists.get(&from).is_some_and(|(list, _)| list.iter().any(|pair| pair.1 == *root))
     }
 
     /// How the round stands.

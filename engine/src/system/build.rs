@@ -177,16 +177,39 @@ impl<M: StateMemory> View<'_, M> {
     /// What a transaction of this account takes, if it may stand in the next block of this shard: as [`Self::valid`], for
     /// whoever knows the sender's account.
     pub fn judge(&self, shard: usize, item: &Item, account: AccountIndex) -> Option<Cost> {
-        let (cell, _) = transaction_of(item)?;
+        let (cell, payload) = transaction_of(item)?;
         let of_shard = shard_of(&self.system.seed, &cell.sender, self.system.committee.shards.len()) == shard;
-        if of_shard { self.judge_anywhere(item, account) } else { None }
+        let right = of_shard && self.state.columns().key[account as usize] == cell.sender;
+        self.transaction_of(cell, payload, account).filter(|_| right).map(|transaction| transaction.cost)
     }
 
-    /// As [`Self::judge`], whatever the shard.
-    pub fn judge_anywhere(&self, item: &Item, account: AccountIndex) -> Option<Cost> {
-        let (cell, payload) = transaction_of(item)?;
-        let right = self.state.columns().key[account as usize] == cell.sender;
-        self.transaction_of(cell, payload, account).filter(|_| right).map(|transaction| transaction.cost)
+    /// Whether the chain's tables let a transaction of this account, whose turn has come, into a block, as far as that is cheap
+    /// to say: a stake's proof of possession is not looked at. What is refused here would wait until it expires.
+    pub fn fits(&self, item: &Item, account: AccountIndex) -> bool {
+        let Some((cell, payload)) = transaction_of(item) else { return false };
+        let acceptable = |key: &Key| self.state.find(key).is_some() || account_key_acceptable(key);
+        match Kind::from_number(cell.kind) {
+            Some(Kind::Transfer | Kind::MultiTransfer) => {
+                acceptable(&cell.recipient) && payload_outputs(payload).all(|output| acceptable(&output.recipient))
+            }
+            Some(kind) => self.tables_fit(kind, &cell, payload, account),
+            None => false,
+        }
+    }
+
+    fn tables_fit(&self, kind: Kind, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
+        let system = self.system;
+        let named = |hash: &Hash| *hash == cell.recipient;
+        let ancestor = || named(&system.hash) || system.ancestors.iter().take(ANCESTORS_NAMED).any(named);
+        match kind {
+            Kind::Transfer | Kind::MultiTransfer => true,
+            Kind::Register => !system.names.names.contains_key(&account) && !system.names.accounts.contains_key(payload),
+            Kind::Stake => payload.split_first_chunk::<96>().is_some_and(|(key, _)| {
+                let registered = system.names.names.contains_key(&account) && !system.barred.contains_key(&account);
+                registered && system.stakers.get(&account).is_none_or(|staker| *staker.key == *key) && ancestor()
+            }),
+            Kind::Unstake => ancestor() && system.stake(account) >= cell.amount,
+        }
     }
 
     fn transaction_of<'i>(&self, cell: Cell, payload: &'i [u8], account: AccountIndex) -> Option<Transaction<'i>> {
@@ -196,19 +219,12 @@ impl<M: StateMemory> View<'_, M> {
         if cell.sequence != u64::from(hot.sequence) || cost.total() > hot.balance {
             return None;
         }
-        let named = |hash: &Hash| *hash == cell.recipient;
-        let ancestor = || named(&system.hash) || system.ancestors.iter().take(ANCESTORS_NAMED).any(named);
-        let right = match Kind::from_number(cell.kind)? {
-            Kind::Transfer | Kind::MultiTransfer => true,
-            Kind::Register => !system.names.names.contains_key(&account) && !system.names.accounts.contains_key(payload),
-            Kind::Stake => {
-                let (key, possession) = payload.split_first_chunk::<96>()?;
-                let registered = system.names.names.contains_key(&account) && !system.barred.contains_key(&account);
-                let same_key = system.stakers.get(&account).is_none_or(|staker| *staker.key == *key);
-                registered && same_key && ancestor() && self.signing.possession_holds(key, possession.try_into().ok()?)
-            }
-            Kind::Unstake => ancestor() && system.stake(account) >= cell.amount,
-        };
+        let kind = Kind::from_number(cell.kind)?;
+        let mut right = self.tables_fit(kind, &cell, payload, account);
+        if right && kind == Kind::Stake {
+            let (key, possession) = payload.split_first_chunk::<96>()?;
+            right = self.signing.possession_holds(key, possession.try_into().ok()?);
+        }
         if right { Transaction::of(&cell, payload, account, cost) } else { None }
     }
 

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Version of the bytes.
-pub const SYSTEM_VERSION: u8 = 1;
+pub const SYSTEM_VERSION: u8 = 2;
 /// Entries of any table at most.
 const ENTRIES_MAX: usize = u32::MAX as usize;
 
@@ -85,15 +85,17 @@ pub fn read_committee_with_keys(bytes: &mut &[u8]) -> Result<(Committee, Vec<Vot
     Ok((committee, keys))
 }
 
-fn put_immature(immature: &Immature, out: &mut Vec<u8>) {
+fn put_immature(immature: &Immature, form: Form, out: &mut Vec<u8>) {
     write(out, &[immature.height, immature.parent_slot, immature.blocks.len() as u64]);
     for block in &immature.blocks {
         put(out, &block.block);
-        put(out, &block.header.encode());
-        let mut patch = Vec::new();
-        block.patch.encode(&mut patch);
-        write(out, &[patch.len() as u64]);
-        out.extend_from_slice(&patch);
+        if form == Form::Whole {
+            put(out, &block.header.encode());
+            let mut patch = Vec::new();
+            block.patch.encode(&mut patch);
+            write(out, &[patch.len() as u64]);
+            out.extend_from_slice(&patch);
+        }
         write(out, &[block.custodians.len() as u64]);
         block.custodians.iter().for_each(|&custodian| varint::write(out, u64::from(custodian)));
         out.push(u8::from(block.banned));
@@ -110,7 +112,12 @@ fn read_immature(bytes: &mut &[u8]) -> Read<Immature> {
         .map(|_| {
             let block = array(bytes)?;
             let header = ShardBlock::decode(&array::<SHARD_BLOCK_BYTES>(bytes)?);
-            let patch = Patch::decode(slice(bytes, ENTRIES_MAX)?, ENTRIES_MAX).map_err(|_| CodecError::Field)?;
+            let patch = slice(bytes, ENTRIES_MAX)?;
+            // The root has the block's hash alone: all else follows from it, or is refused.
+            if header.hash() != block || header.patch_hash != Patch::hash(patch) {
+                return Err(CodecError::Field);
+            }
+            let patch = Patch::decode(patch, ENTRIES_MAX).map_err(|_| CodecError::Field)?;
             let custodians = (0..count(bytes, 1, SEATS_MAX)?).map(|_| account(bytes)).collect::<Read<_>>()?;
             let shard = u16::try_from(header.shard).map_err(|_| CodecError::Field)?;
             Ok(ImmatureBlock { shard, block, header, patch: Arc::new(patch), custodians, banned: flag(bytes)? })
@@ -122,12 +129,26 @@ fn read_immature(bytes: &mut &[u8]) -> Read<Immature> {
     Ok(Immature { height, parent_slot, blocks, rewards })
 }
 
+/// What is written of tables that have hashes of their own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// All.
+    Whole,
+    /// Their hashes.
+    Root,
+}
+
 impl System {
     /// Appends the whole system.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(SYSTEM_VERSION);
-        write(out, &[self.height, self.slot]);
         put(out, &self.hash);
+        self.put_tables(Form::Whole, out);
+    }
+
+    /// Everything but the hash of the block.
+    pub(super) fn put_tables(&self, form: Form, out: &mut Vec<u8>) {
+        write(out, &[self.height, self.slot]);
         put(out, &self.seed);
         write(out, &[self.stakers.len() as u64]);
         for (&account, staker) in &self.stakers {
@@ -135,15 +156,18 @@ impl System {
             put(out, &staker.key);
         }
         write(out, &[self.names.order.len() as u64]);
-        for account in &self.names.order {
-            let name = &self.names.names[account];
-            write(out, &[u64::from(*account), name.len() as u64]);
-            out.extend_from_slice(name);
+        match form {
+            Form::Root => put(out, &self.names.root),
+            Form::Whole => self.names.order.iter().for_each(|account| {
+                let name = &self.names.names[account];
+                write(out, &[u64::from(*account), name.len() as u64]);
+                out.extend_from_slice(name);
+            }),
         }
         write(out, &[self.unstaking.len() as u64]);
         self.unstaking.iter().for_each(|entry| write(out, &[u64::from(entry.account), entry.amount, entry.height]));
         write(out, &[self.immature.len() as u64]);
-        self.immature.iter().for_each(|immature| put_immature(immature, out));
+        self.immature.iter().for_each(|immature| put_immature(immature, form, out));
         let Pools { fees, stakes, unstaking, reserves, immature, slashed, issued } = self.pools;
         write(out, &[fees, stakes, unstaking, reserves, immature, slashed, issued]);
         put_committee(&self.committee, out);
@@ -183,7 +207,7 @@ impl System {
             [SYSTEM_VERSION] => {}
             [version] => return Err(CodecError::Tag(version)),
         }
-        let (height, slot, hash, seed) = (number(bytes)?, number(bytes)?, array(bytes)?, array(bytes)?);
+        let (hash, height, slot, seed) = (array(bytes)?, number(bytes)?, number(bytes)?, array(bytes)?);
         let mut stakers = BTreeMap::new();
         for _ in 0..count(bytes, 99, ENTRIES_MAX)? {
             let (account, stake, minted) = (account(bytes)?, number(bytes)?, number(bytes)?);

@@ -365,51 +365,12 @@ impl System {
         blocks.map(of_block).sum::<u64>() + rewards.map(|reward| reward.amount).sum::<u64>()
     }
 
-    /// The root that the block commits to: of every table, names by their chain of hashes.
+    /// The root that the block commits to: of every table as it is encoded, but names by their chain of hashes, blocks that are
+    /// not mature by theirs, and without the block's own hash.
     pub fn root(&self) -> Hash {
         let mut out = Vec::with_capacity(1_024 + 128 * self.stakers.len());
-        let put = |out: &mut Vec<u8>, numbers: &[u64]| numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
-        put(&mut out, &[self.height, self.slot, self.answering, u64::from(self.thin), self.load]);
-        out.extend_from_slice(&self.seed);
-        out.extend_from_slice(&self.names.root);
         out.extend_from_slice(&self.committee_hash());
-        put(&mut out, &[self.stakers.len() as u64]);
-        for (account, staker) in &self.stakers {
-            put(&mut out, &[u64::from(*account), staker.stake, staker.minted]);
-            out.extend_from_slice(&*staker.key);
-        }
-        put(&mut out, &[self.unstaking.len() as u64]);
-        self.unstaking.iter().for_each(|entry| put(&mut out, &[u64::from(entry.account), entry.amount, entry.height]));
-        put(&mut out, &[self.immature.len() as u64]);
-        for immature in &self.immature {
-            put(&mut out, &[immature.height, immature.parent_slot, immature.blocks.len() as u64, immature.rewards.len() as u64]);
-            for block in &immature.blocks {
-                put(&mut out, &[u64::from(block.shard), u64::from(block.banned)]);
-                out.extend_from_slice(&block.block);
-            }
-            immature.rewards.iter().for_each(|reward| {
-                put(&mut out, &[reward.height, u64::from(reward.shard), u64::from(reward.account), reward.amount]);
-            });
-        }
-        let Pools { fees, stakes, unstaking, reserves, immature, slashed, issued } = self.pools;
-        put(&mut out, &[fees, stakes, unstaking, reserves, immature, slashed, issued]);
-        put(&mut out, &[self.drawn.len() as u64]);
-        self.drawn.iter().for_each(|&account| put(&mut out, &[u64::from(account)]));
-        put(&mut out, &[self.barred.len() as u64]);
-        self.barred.iter().for_each(|(&account, &height)| put(&mut out, &[u64::from(account), height]));
-        put(&mut out, &[self.offences.len() as u64]);
-        self.offences.iter().for_each(|&(account, height)| put(&mut out, &[u64::from(account), height]));
-        for endpoint in self.endpoints.iter() {
-            put(&mut out, &[u64::from(*endpoint.0), u64::from(endpoint.1.port)]);
-            out.extend_from_slice(&endpoint.1.address);
-            out.extend_from_slice(&endpoint.1.transport_key);
-        }
-        self.ancestors.iter().for_each(|hash| out.extend_from_slice(hash));
-        for minted in &self.minted {
-            let numbers = minted.map_or([0; 3], |minted| [minted.slot + 1, u64::from(minted.transactions), minted.fees]);
-            put(&mut out, &numbers);
-            out.extend_from_slice(&minted.map_or([0; 32], |minted| minted.block));
-        }
+        self.put_tables(super::codec::Form::Root, &mut out);
         keyed(&SYSTEM_KEY, &out)
     }
 }

@@ -1,6 +1,6 @@
 //! What has happened to an account, as far as the kept blocks tell.
 //!
-//! Patches travel in both modes and say what an account paid and received. Who paid whom stands in the transactions, which only
+//! Patches travel in both modes and say what an account paid and received, unless the block was banned later. Who paid whom stands in the transactions, which only
 //! blocks of blockchain mode carry; those are found by the log's index.
 
 use super::methods::{Answered, Api, NOT_FOUND};
@@ -29,7 +29,7 @@ fn failed(error: StoreError) -> (i64, String) {
 pub fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u64>) -> Answered {
     let records = &api.view.records;
     let account = api.view.state.read().expect(UNPOISONED).find(key);
-    let (mut changes, mut read) = (Vec::new(), 0);
+    let (mut changes, mut read, count) = (Vec::new(), 0, count.max(1));
     let mut height = before.map_or(records.last(), |before| records.last().min(before.saturating_sub(1)));
     let first = records.first().max(1);
     while height >= first && changes.len() < count && read < READ_BYTES_MAX {
@@ -48,7 +48,7 @@ pub fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u64>) -> 
         "first_height": first,
         "next_before": older,
         "changes": changes,
-        "transactions": transactions(api, key, count)?,
+        "transactions": transactions(api, key, count, before)?,
     }))
 }
 
@@ -82,13 +82,14 @@ fn change(patch: &Patch, account: Option<AccountIndex>, key: &[u8; 32]) -> Optio
     })
 }
 
-fn transactions(api: &Api, key: &[u8; 32], count: usize) -> Result<Vec<Value>, (i64, String)> {
+fn transactions(api: &Api, key: &[u8; 32], count: usize, before: Option<u64>) -> Result<Vec<Value>, (i64, String)> {
     let records = &api.view.records;
     let prefix = api.view.chain.transaction_prefix;
     let occurrences = records.find(Table::Accounts, key, &BlockKeys { prefix }).map_err(failed)?;
     let mut out = Vec::new();
     let mut heights: Vec<u64> = occurrences.iter().map(|occurrence| occurrence.number).collect();
     heights.dedup();
+    heights.retain(|&height| before.is_none_or(|before| height < before));
     for height in heights.into_iter().rev() {
         let record = records.read(height).map_err(failed)?;
         let transactions = BlockRecord::decode(&record).and_then(|record| record.transactions());

@@ -49,6 +49,8 @@ const TAKEN_AT_ONCE: usize = 64;
 const JUDGING: Duration = Duration::from_millis(10);
 /// Questions that a guest may ask in a slot.
 const ASKED_BY_GUEST: usize = 64;
+/// What will follow is computed if no step is due for this part of a slot.
+const FORESEEING: u64 = 20;
 /// Slots without a block after which a node that is behind is told what to do.
 const HINT_SLOTS: u64 = 8;
 /// Records that one peer may bring for a height.
@@ -143,6 +145,18 @@ fn encoded_as(message: &Message) -> Option<Encoded> {
     }
 }
 
+/// Whether an entry takes so little that others are looked at with it: claims, which are verified together.
+fn is_light(entry: &Entry) -> bool {
+    match entry {
+        Entry::Message(_, message, _) => match &**message {
+            Message::Item(_) | Message::First { .. } | Message::Second { .. } => true,
+            Message::Shard { message, .. } => !matches!(message, ShardMessage::Items(_) | ShardMessage::Set(..)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// The height that a message is about.
 fn height_of(message: &Message) -> u64 {
     match message {
@@ -181,7 +195,10 @@ impl<S: Signing> Duty<S> {
             // While there is nothing to hear, what waits is judged, and what will follow is computed.
             let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
             let mut entry = self.next_entry(idle);
-            if entry.is_none() && idle.is_zero() && !self.minter.execution.judge_some() && !self.minter.foresee() {
+            let judged = entry.is_none() && idle.is_zero() && self.minter.execution.judge_some();
+            // What follows takes a while to compute: only with time to spare.
+            let mut foreseen = || wait > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
+            if entry.is_none() && idle.is_zero() && !judged && !foreseen() {
                 entry = self.next_entry(wait);
             }
             match entry {
@@ -201,7 +218,7 @@ impl<S: Signing> Duty<S> {
     /// The next entry. Several are taken at once, and what their messages claim is verified together.
     fn next_entry(&mut self, wait: Duration) -> Option<Entry> {
         if self.local.taken.is_empty() {
-            self.inbox.take_some(wait, TAKEN_AT_ONCE, |entry| matches!(entry, Entry::Cells(_)), &mut self.local.taken);
+            self.inbox.take_some(wait, TAKEN_AT_ONCE, is_light, &mut self.local.taken);
             if self.local.taken.len() > 1 {
                 self.minter.verify_ahead(self.local.taken.iter().filter_map(|entry| match entry {
                     Entry::Message(from, message, _) => Some((from.name?, &**message)),
@@ -304,6 +321,11 @@ impl<S: Signing> Duty<S> {
 
     fn admit(&mut self, now: u64, ready: Ready) {
         let Ready { from, told, good, refused, body: _ } = ready;
+        // Told by someone who is behind, or far ahead: told again when it counts.
+        let next = self.minter.pending_height();
+        if told.is_some_and(|height| height != next && height != next + 1) {
+            return;
+        }
         let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
             status.refuse(refusal);
@@ -316,7 +338,7 @@ impl<S: Signing> Duty<S> {
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
-        if told == Some(self.minter.pending_height()) && self.minter.round().is_some() {
+        if told == Some(next) && self.minter.round().is_some() {
             self.local.late += good.len();
         }
         for (ordinal, item, account) in good {
@@ -324,7 +346,8 @@ impl<S: Signing> Duty<S> {
                 Some(height) => self.minter.execution.admit_transaction(&item, account, height),
                 None => {
                     let place = self.minter.execution.check_transaction(&item, account);
-                    place.and_then(|place| self.local.own.follow(&item, place.account, from.map(|from| (from.id, ordinal))))
+                    let client = from.map(|from| (from.id, ordinal));
+                    place.and_then(|(place, total)| self.local.own.follow(&item, place.account, total, client))
                 }
             };
             if from.is_none() {
@@ -531,7 +554,6 @@ impl<S: Signing> Duty<S> {
         });
     }
 
-    /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap peers.
     /// Who connected before its stake took effect is a guest to its peers. A block later, when all know its key, it calls again.
     fn mind_name(&mut self, parent: &System, system: &System) {
         if std::mem::take(&mut self.local.named_anew) {
@@ -541,6 +563,7 @@ impl<S: Signing> Duty<S> {
         self.local.named_anew = system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate);
     }
 
+    /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap peers.
     fn call_peers(&self) {
         let system = self.minter.execution.system();
         let mut targets = self.bootstrap.clone();

@@ -142,19 +142,20 @@ impl<S: Signing> NodeExecution<S> {
         self.state.read().expect(UNPOISONED)
     }
 
-    /// Whether a transaction of a user whose signature is good can become part of a block soon, and where it stands then;
+    /// Whether a transaction of a user whose signature is good can become part of a block soon, where it stands then and what
+    /// its sender pays;
     /// `account` is its sender's, if that was looked up.
     ///
     /// # Errors
     /// Why not.
-    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<Place, Refusal> {
-        let place = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
+    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(Place, u64), Refusal> {
+        let (place, total) = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
         // What no block can take now, though its turn has come, would wait until it expires.
         let due = self.state().hot(place.account).sequence == place.sequence;
-        if due && self.view(&[], |view| view.judge_anywhere(item, place.account)).is_none() {
+        if due && !self.view(&[], |view| view.fits(item, place.account)) {
             return Err(Refusal::Inadmissible);
         }
-        Ok(place)
+        Ok((place, total))
     }
 
     /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.
@@ -163,11 +164,9 @@ impl<S: Signing> NodeExecution<S> {
     /// Why not.
     pub fn admit_transaction(&mut self, item: &Arc<Item>, account: Option<AccountIndex>, told: u64) -> Result<(), Refusal> {
         let next = self.system.height + 1;
-        if told != next && told != next + 1 {
-            return Err(Refusal::Expired);
-        }
-        let place = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
-        self.pool.insert(item, place, told);
+        debug_assert!(told == next || told == next + 1, "the pool is of two heights");
+        let (place, _) = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
+        self.pool.insert(item, place);
         // Judged as it comes: when sets are closed, everyone has something else to do.
         if told == next {
             self.judge_at(place);

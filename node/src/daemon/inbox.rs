@@ -36,19 +36,18 @@ impl<T> Inbox<T> {
         self.filled.notify_one();
     }
 
-    /// The next entries, `max` at most; waits for one as long as `wait`. A heavy one among the ordinary comes alone, so that what
-    /// is urgent does not wait behind it.
-    pub fn take_some(&self, wait: Duration, max: usize, heavy: impl Fn(&T) -> bool, out: &mut VecDeque<T>) {
+    /// The next entries, `max` at most; waits for one as long as `wait`. Several come only if all of them are light: what is
+    /// urgent does not wait behind what takes long.
+    pub fn take_some(&self, wait: Duration, max: usize, light: impl Fn(&T) -> bool, out: &mut VecDeque<T>) {
         let mut queues = self.queues.lock().expect(UNPOISONED);
         if queues.urgent.is_empty() && queues.ordinary.is_empty() && !wait.is_zero() {
             queues = self.filled.wait_timeout(queues, wait).expect(UNPOISONED).0;
         }
         let Queues { urgent, ordinary } = &mut *queues;
-        out.extend(urgent.drain(..urgent.len().min(max)));
-        while out.len() < max
-            && let Some(entry) = ordinary.pop_front_if(|entry| out.is_empty() || !heavy(entry))
-        {
-            let alone = heavy(&entry);
+        while out.len() < max {
+            let queue = if urgent.is_empty() { &mut *ordinary } else { &mut *urgent };
+            let Some(entry) = queue.pop_front_if(|entry| out.is_empty() || light(entry)) else { return };
+            let alone = !light(&entry);
             out.push_back(entry);
             if alone {
                 return;

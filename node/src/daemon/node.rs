@@ -84,6 +84,8 @@ pub struct NodeOptions {
     pub key_cache_keys: usize,
     /// Heights between two snapshots for those who join; 0: none are made.
     pub snapshot_blocks: u64,
+    /// Bytes of snapshots that are handed out in a second.
+    pub snapshot_bytes_per_s: u64,
 }
 
 impl NodeOptions {
@@ -370,6 +372,7 @@ impl Node {
             records: records.clone(),
             data: directory.clone(),
             counters: prepared[place].clone(),
+            snapshot_bytes_per_s: options.snapshot_bytes_per_s,
             bodies,
             niceness,
             gather,
@@ -387,6 +390,7 @@ impl Node {
             checkpoint_asked: 0,
             snapshot_blocks: options.snapshot_blocks,
             published: None,
+            snapshot_written: Arc::default(),
             inbox: inbox.clone(),
         };
         let duty = Duty {

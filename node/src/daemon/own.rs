@@ -4,6 +4,10 @@
 //! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at all.
 //! Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height grows
 //! while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the oldest first.
+//!
+//! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried yet, says
+//! nothing about the window any more, and is given up after some tries. So nobody's transactions that no block can take hold up
+//! those of others.
 
 use super::wire::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::consensus::committee::shard_of;
@@ -14,7 +18,8 @@ use dynemix_engine::state::{AccountIndex, State, StateMemory};
 use dynemix_engine::system::build::transaction_of;
 use dynemix_engine::system::tables::System;
 use dynemix_net::mesh::{PeerId, To};
-use hashbrown::HashSet;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -26,15 +31,22 @@ const WINDOW_FIRST: usize = 32_768;
 const WINDOW_MIN: usize = 256;
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
+/// Blocks that may leave a transaction out, though they take most others, before it is given up.
+const TRIES: u8 = 6;
 
 struct Followed {
     item: Arc<Item>,
     account: AccountIndex,
     sequence: u32,
+    /// What it takes from its account.
+    total: u64,
     expires_slot: u64,
     client: Option<(PeerId, u64)>,
-    /// The height whose minters have it.
+    /// The height whose minters have it, and their shard.
     told: u64,
+    shard: usize,
+    /// Blocks that have left it out.
+    tries: u8,
 }
 
 impl Followed {
@@ -50,29 +62,41 @@ pub type Frame = (To, u8, Arc<[u8]>);
 pub struct Own {
     /// As they came.
     followed: VecDeque<Followed>,
-    ids: HashSet<Hash>,
-    /// The height that transactions are told for, how many were, and how far the row was gone through for it.
+    /// Those that blocks have left out.
+    tried: VecDeque<Followed>,
+    /// By account and sequence: one can take effect.
+    ids: HashMap<(AccountIndex, u32), Hash>,
+    /// The height that transactions are told for, and how many were.
     height: u64,
     told: usize,
-    looked_at: usize,
+    /// How far each row was gone through.
+    looked_at: [usize; 2],
     window: usize,
 }
 
 impl Default for Own {
     fn default() -> Self {
-        Own { followed: VecDeque::new(), ids: HashSet::new(), height: 0, told: 0, looked_at: 0, window: WINDOW_FIRST }
+        Own {
+            followed: VecDeque::new(),
+            tried: VecDeque::new(),
+            ids: HashMap::new(),
+            height: 0,
+            told: 0,
+            looked_at: [0; 2],
+            window: WINDOW_FIRST,
+        }
     }
 }
 
 impl Own {
     /// How many.
     pub fn len(&self) -> usize {
-        self.followed.len()
+        self.followed.len() + self.tried.len()
     }
 
     /// None.
     pub fn is_empty(&self) -> bool {
-        self.followed.is_empty()
+        self.len() == 0
     }
 
     /// How many are told for a height at most.
@@ -80,20 +104,24 @@ impl Own {
         self.window
     }
 
-    /// Follows a transaction that the pool would take, of this account.
+    /// Follows a transaction that the pool would take, of this account, which pays `total`.
     ///
     /// # Errors
-    /// When too many wait already.
-    pub fn follow(&mut self, item: &Arc<Item>, account: AccountIndex, client: Option<(PeerId, u64)>) -> Result<(), Refusal> {
-        if self.followed.len() >= OWN_MAX {
+    /// When too many wait already, or another one of this account with the same sequence.
+    pub fn follow(&mut self, item: &Arc<Item>, account: AccountIndex, total: u64, client: Option<(PeerId, u64)>) -> Result<(), Refusal> {
+        if self.len() >= OWN_MAX {
             return Err(Refusal::Busy);
         }
         let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
-        // Whoever hands in what another has handed in hears nothing of it: the first is told.
-        if self.ids.insert(item.id) {
-            let (sequence, expires_slot) = (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
-            self.followed.push_back(Followed { item: item.clone(), account, sequence, expires_slot, client, told: 0 });
+        let (sequence, expires_slot) = (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
+        match self.ids.entry((account, sequence)) {
+            // Whoever hands in what another has handed in hears nothing of it: the first is told.
+            Entry::Occupied(known) if *known.get() == item.id => return Ok(()),
+            Entry::Occupied(_) => return Err(Refusal::SenderConflict),
+            Entry::Vacant(place) => drop(place.insert(item.id)),
         }
+        let item = item.clone();
+        self.followed.push_back(Followed { item, account, sequence, total, expires_slot, client, told: 0, shard: 0, tries: 0 });
         Ok(())
     }
 
@@ -108,7 +136,7 @@ impl Own {
     ) -> (Vec<Frame>, Vec<(Arc<Item>, AccountIndex)>) {
         let height = system.height + 1;
         if self.height != height {
-            (self.height, self.told, self.looked_at) = (height, 0, 0);
+            (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
@@ -117,18 +145,21 @@ impl Own {
         let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
         let mut counts = vec![0; shards];
         let mut of_own_shard = Vec::new();
-        for followed in self.followed.iter_mut().skip(self.looked_at) {
-            if self.told >= self.window {
+        let Own { followed, tried, looked_at, told, window, .. } = self;
+        let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
+        for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
+            if *told >= *window {
                 break;
             }
-            self.looked_at += 1;
-            if state.hot(followed.account).sequence != followed.sequence {
+            looked_at[row] += 1;
+            let hot = state.hot(followed.account);
+            if hot.sequence != followed.sequence || hot.balance < followed.total || followed.told == height {
                 continue;
             }
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
-            followed.told = height;
-            self.told += 1;
+            (followed.told, followed.shard) = (height, shard);
+            *told += 1;
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
@@ -155,27 +186,47 @@ impl Own {
     pub fn settle<M: StateMemory>(&mut self, state: &State<M>, parent: &System, system: &System) -> (u64, Vec<Frame>) {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let (mut finals, mut told_and_used) = (0, 0);
+        let mut finals = 0;
+        // Of each shard: those that were told for the first time, and how many of them the block has.
+        let mut counts = vec![(0, 0); shards];
+        for followed in self.followed.iter().filter(|followed| followed.told == system.height) {
+            let count: &mut (usize, usize) = &mut counts[followed.shard];
+            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
+        }
+        let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
         let ids = &mut self.ids;
-        self.followed.retain(|followed| {
+        let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
-            told_and_used += usize::from(used && followed.told == system.height);
-            if !used && followed.expires_slot >= system.slot {
-                return true;
-            }
-            ids.remove(&followed.item.id);
+            let left_out = !used && followed.told == system.height && took_most[followed.shard];
+            followed.tries += u8::from(left_out);
+            let refusal = match () {
+                () if used => None,
+                () if followed.expires_slot < system.slot => Some(Refusal::Expired),
+                () if followed.tries >= TRIES => Some(Refusal::Inadmissible),
+                () => return true,
+            };
+            ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(used);
             if let Some((client, ordinal)) = followed.client {
-                let refusal = if used { 0 } else { Refusal::Expired as u8 };
                 let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
-                outcomes.entry((client, refusal, shard)).or_default().push(ordinal);
+                outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
             }
             false
-        });
-        self.looked_at = 0;
-        if self.height == system.height {
-            self.fit_window(told_and_used);
+        };
+        self.tried.retain_mut(&mut settle);
+        self.followed.retain_mut(&mut settle);
+        if self.followed.iter().any(|followed| followed.tries > 0) {
+            let (tried, fresh) = std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
+            self.followed = fresh;
+            let mut tried: VecDeque<Followed> = tried;
+            self.tried.append(&mut tried);
         }
+        if self.height == system.height {
+            let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+            self.fit_window(told, used);
+        }
+        // The row has moved: it is gone through again, and what was told is passed over.
+        self.looked_at = [0; 2];
         let frame = |((client, refusal, shard), ordinals): ((PeerId, u8, u16), Vec<u64>)| {
             let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
@@ -184,9 +235,10 @@ impl Own {
         (finals, outcomes.into_iter().map(frame).collect())
     }
 
-    fn fit_window(&mut self, used: usize) {
-        if used + self.told / MISSED < self.told {
-            self.window = (self.told.min(self.window) / 2).max(WINDOW_MIN);
+    fn fit_window(&mut self, told: usize, used: usize) {
+        // A few that are missing say nothing of what minters can work off.
+        if told > WINDOW_MIN && used + told / MISSED < told {
+            self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
         } else if self.told >= self.window / 4 * 3 {
             self.window = (self.window + self.window / 4 + WINDOW_MIN).min(OWN_MAX);
         }

@@ -23,19 +23,21 @@ const TRANSACTIONS_MAX: usize = 400_000;
 /// Records at most.
 const RECORDS_MAX: usize = 8_192;
 
-/// Account and sequence: of two transactions with the same, one can take effect.
+/// Account and sequence, of which one transaction can take effect, at a height: what somebody tells for one height changes
+/// nothing at another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The sender's account.
     pub account: AccountIndex,
     /// The sequence.
     pub sequence: u32,
+    /// The height that it was told for; 0 of a user's that nobody was told.
+    pub told: u64,
 }
 
 /// One that waits.
 struct Waiting {
     item: Arc<Item>,
-    told: u64,
     /// What it takes from its sender, if it may stand in the next block of the own shard.
     cost: Option<Cost>,
 }
@@ -60,7 +62,7 @@ impl Pool {
 
     /// Where all transactions stand that were told for this height.
     pub fn told_for(&self, height: u64) -> Vec<Place> {
-        self.transactions.iter().filter(|waiting| waiting.1.told == height).map(|waiting| *waiting.0).collect()
+        self.transactions.keys().copied().filter(|place| place.told == height).collect()
     }
 
     /// The transaction at a place.
@@ -77,13 +79,13 @@ impl Pool {
 
     /// What was told for this height and may stand in its block.
     pub fn sound(&self, height: u64) -> impl Iterator<Item = (&Arc<Item>, Judged)> {
-        self.transactions.iter().filter(move |waiting| waiting.1.told == height).filter_map(|(place, waiting)| {
+        self.transactions.iter().filter(move |waiting| waiting.0.told == height).filter_map(|(place, waiting)| {
             let judged = Judged { id: waiting.item.id, account: place.account, cost: waiting.cost? };
             Some((&waiting.item, judged))
         })
     }
 
-    /// Whether a transaction whose signature is good can become part of a block soon: its sender's account and sequence.
+    /// Whether a transaction whose signature is good can become part of a block soon: its place, and what its sender pays.
     /// `account` is the sender's, if it was looked up before; `told` the height that it is told for, of one that is.
     ///
     /// # Errors
@@ -96,7 +98,7 @@ impl Pool {
         chain: &Chain,
         state: &State<M>,
         system: &System,
-    ) -> Result<Place, Refusal> {
+    ) -> Result<(Place, u64), Refusal> {
         let (cell, payload) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
         let cost = check(&cell, payload, &chain.parameters, system.slot)?;
         let account = account.or_else(|| state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
@@ -108,19 +110,18 @@ impl Pool {
         if cost.total() > hot.balance {
             return Err(Refusal::InsufficientBalance);
         }
-        let place = Place { account, sequence: cell.sequence as u32 };
+        let place = Place { account, sequence: cell.sequence as u32, told: told.unwrap_or(0) };
         match self.transactions.get(&place) {
-            Some(known) if told.is_some_and(|told| told > known.told) => Ok(place),
             Some(known) if known.item.id < item.id => Err(Refusal::SenderConflict),
-            Some(known) if known.item.id == item.id && told.is_some() => Err(Refusal::Duplicate),
+            Some(known) if known.item.id == item.id => Err(Refusal::Duplicate),
             None if self.transactions.len() >= TRANSACTIONS_MAX => Err(Refusal::Busy),
-            _ => Ok(place),
+            _ => Ok((place, cost.total())),
         }
     }
 
-    /// Takes a transaction that [`Self::check`] has let through, told for this height.
-    pub fn insert(&mut self, item: &Arc<Item>, place: Place, told: u64) {
-        self.transactions.insert(place, Waiting { item: item.clone(), told, cost: None });
+    /// Takes a transaction that [`Self::check`] has let through.
+    pub fn insert(&mut self, item: &Arc<Item>, place: Place) {
+        self.transactions.insert(place, Waiting { item: item.clone(), cost: None });
     }
 
     /// Takes a record; one too many is dropped.
@@ -150,7 +151,7 @@ impl Pool {
 
     /// After a block: what was told for it or earlier goes, and what is no longer true.
     pub fn settle(&mut self, system: &System) {
-        self.transactions.retain(|_, waiting| waiting.told > system.height);
+        self.transactions.retain(|place, _| place.told > system.height);
         self.records.retain(|_, item| match Record::of_item(item) {
             Some(Record::Answer(answer)) => answer.height > system.height + 1,
             Some(Record::Attest(attest)) => attest.height >= system.height,

@@ -5,7 +5,7 @@ use super::chain_store::read_final_block;
 use super::duty::Entry;
 use super::execution::{SharedState, StateDirectory};
 use super::inbox::Inbox;
-use super::published::{self, Allowance, PIECE_BYTES, Part};
+use super::published::{self, Allowance, Part};
 use super::verdicts::{BATCH_MAX, Verdicts};
 use super::wire::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE, FRAME_WANT, OFFERS, Piece, WantPiece};
 use dynemix_engine::cell::Key;
@@ -27,6 +27,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
+
+/// What a question about snapshots counts for at least.
+const ASKED_BYTES: usize = 16 << 10;
 
 /// What is to be prepared.
 pub enum Raw {
@@ -89,6 +92,8 @@ pub struct Prepare {
     pub data: PathBuf,
     /// What was done.
     pub counters: Arc<PrepareCounters>,
+    /// Bytes of snapshots that are handed out in a second.
+    pub snapshot_bytes_per_s: u64,
     /// Who takes items of final blocks instead of this thread, if someone does.
     pub bodies: Option<Sender<Raw>>,
     /// Of the thread: votes come before new transactions.
@@ -109,7 +114,7 @@ struct Pending {
 impl Prepare {
     /// Runs until told to stop, or nobody sends any more.
     pub fn run(self, input: &Receiver<Raw>) {
-        let mut allowance = Allowance::default();
+        let mut allowance = Allowance::new(self.snapshot_bytes_per_s);
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let mut verifier = Verifier::new(self.keys.clone());
         let mut waiting: VecDeque<Pending> = VecDeque::new();
@@ -156,8 +161,9 @@ impl Prepare {
                     Raw::History(to, height) => self.history(to, height),
                     Raw::Stop => return,
                 }
-                if count < BATCH_MAX {
-                    next = input.recv_timeout(gathered.saturating_duration_since(Instant::now())).ok();
+                let more = gathered.saturating_duration_since(Instant::now());
+                if count < BATCH_MAX && !more.is_zero() {
+                    next = input.recv_timeout(more).ok();
                 }
             }
             self.flush(&mut verifier, &mut waiting);
@@ -264,17 +270,19 @@ impl Prepare {
 
     /// Hands out a piece of a snapshot. What is not there, or beyond the allowance, is not answered.
     fn piece(&self, to: PeerInfo, want: WantPiece, allowance: &mut Allowance) {
-        let frame = if want.height == OFFERS {
-            Piece::encode_offers(&published::offers(&self.data, &self.chain.genesis_hash))
-        } else if allowance.take(PIECE_BYTES) {
-            let Some((total, bytes)) = published::read_piece(&self.data, want.height, Part::of_number(want.part), want.offset) else {
-                return;
-            };
-            Piece::encode(want, total, &bytes)
-        } else {
+        if !allowance.has(to.id) {
             return;
+        }
+        let part = Part::of_number(want.part);
+        let frame = match want.height {
+            OFFERS => Some(Piece::encode_offers(&published::offers(&self.data, &self.chain.genesis_hash))),
+            height => published::read_piece(&self.data, height, part, want.offset).map(|(total, bytes)| Piece::encode(want, total, &bytes)),
         };
-        self.mesh.send(To::Peer(to.id), BODIES, frame.into());
+        // Whatever is asked for costs something, what is looked for in vain too.
+        allowance.take(to.id, frame.as_ref().map_or(0, Vec::len).max(ASKED_BYTES));
+        if let Some(frame) = frame {
+            self.mesh.send(To::Peer(to.id), BODIES, frame.into());
+        }
     }
 
     /// Answers from the log.

@@ -16,18 +16,20 @@ use dynemix_engine::consensus::codec::{Nobody, decode, encode};
 use dynemix_engine::consensus::message::{Final, Message};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::system::tables::System;
+use dynemix_net::mesh::PeerId;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+#[cfg(test)]
+use std::time::Duration;
+use std::time::Instant;
 
 /// Snapshots that are kept.
 const KEPT: usize = 2;
 /// Bytes of a piece.
-pub const PIECE_BYTES: usize = 512 << 10;
-/// Bytes that are handed out in a second, to all together.
-const BYTES_A_SECOND: u64 = 16 << 20;
+pub const PIECE_BYTES: usize = 128 << 10;
 
 /// A snapshot as others name it: the block after it, by height and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +85,17 @@ impl Part {
     }
 }
 
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::System => f.write_str("system"),
+            Part::Blocks => f.write_str("blocks"),
+            Part::Manifest => f.write_str("manifest"),
+            Part::Chunk(chunk) => write!(f, "chunk {chunk}"),
+        }
+    }
+}
+
 /// Where a node keeps its snapshots.
 pub fn snapshots_path(data: &Path) -> PathBuf {
     data.join("snapshots")
@@ -118,9 +131,11 @@ pub fn finish(data: &Path, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result<(),
     }
     let directory = snapshot_path(data, height);
     sealed::write_whole(&Part::Blocks.path(&directory), SealedKind::Blocks, chain, height, &payload)?;
-    let mut heights = heights(data);
-    heights.retain(|&other| other <= height);
-    for old in heights.iter().rev().skip(KEPT) {
+    let (whole, broken): (Vec<u64>, Vec<u64>) = heights(data)
+        .into_iter()
+        .filter(|&other| other <= height)
+        .partition(|&other| Part::Blocks.path(&snapshot_path(data, other)).exists());
+    for old in whole.iter().rev().skip(KEPT).chain(&broken) {
         // One that stays is removed the next time.
         let _ = fs::remove_dir_all(snapshot_path(data, *old));
     }
@@ -135,9 +150,14 @@ fn heights(data: &Path) -> Vec<u64> {
     heights
 }
 
-/// Reads the two blocks of a snapshot; none if it is not whole or they are not two of consecutive heights.
-pub fn read_blocks(directory: &Path, chain: &Hash) -> Option<[Arc<Final>; 2]> {
-    let (height, payload) = sealed::read(&Part::Blocks.path(directory), SealedKind::Blocks, chain).ok()??;
+/// Reads the two blocks of a snapshot; none if it is not whole.
+fn read_blocks(directory: &Path, chain: &Hash) -> Option<[Arc<Final>; 2]> {
+    blocks_of(&fs::read(Part::Blocks.path(directory)).ok()?, chain)
+}
+
+/// The two blocks that a file of them holds; none if they are not two of consecutive heights.
+pub fn blocks_of(file: &[u8], chain: &Hash) -> Option<[Arc<Final>; 2]> {
+    let (height, payload) = sealed::unseal(file, SealedKind::Blocks, chain).ok()?;
     let mut rest = &payload[..];
     let mut next = || {
         let (length, after) = rest.split_first_chunk::<4>()?;
@@ -149,7 +169,7 @@ pub fn read_blocks(directory: &Path, chain: &Hash) -> Option<[Arc<Final>; 2]> {
         }
     };
     let blocks = [next()?, next()?];
-    (blocks[0].value.height == height && blocks[1].value.height == height + 1).then_some(blocks)
+    (blocks[0].value.height == height && Some(blocks[1].value.height) == height.checked_add(1)).then_some(blocks)
 }
 
 /// The snapshots that are whole, oldest first.
@@ -167,25 +187,53 @@ pub fn read_piece(data: &Path, height: u64, part: Part, offset: u64) -> Option<(
     Some((total, bytes))
 }
 
-/// How much may still be handed out: joining must not take the line from those who mint.
+/// How much may still be handed out: joining must not take the line from those who mint. Nobody has more than half of it.
 pub struct Allowance {
+    bytes_per_s: u64,
     since: Instant,
     bytes: u64,
-}
-
-impl Default for Allowance {
-    fn default() -> Self {
-        Allowance { since: Instant::now(), bytes: 0 }
-    }
+    of: HashMap<PeerId, u64>,
 }
 
 impl Allowance {
-    /// Whether these bytes may go; whoever asks in vain asks again.
-    pub fn take(&mut self, bytes: usize) -> bool {
-        if self.since.elapsed() > Duration::from_secs(1) {
-            *self = Allowance::default();
+    /// So many bytes in a second, to all together.
+    pub fn new(bytes_per_s: u64) -> Allowance {
+        Allowance { bytes_per_s, since: Instant::now(), bytes: 0, of: HashMap::new() }
+    }
+
+    /// Whether a peer may have something now; whoever asks in vain asks again.
+    pub fn has(&mut self, peer: PeerId) -> bool {
+        let seconds = self.since.elapsed().as_secs();
+        if seconds > 0 {
+            // What was handed out beyond a second's share counts for the next ones.
+            self.bytes = self.bytes.saturating_sub(self.bytes_per_s.saturating_mul(seconds));
+            self.of.clear();
+            self.since = Instant::now();
         }
+        self.bytes < self.bytes_per_s && self.of.get(&peer).is_none_or(|&of| of < self.bytes_per_s.div_ceil(2))
+    }
+
+    /// Counts what a peer was given.
+    pub fn take(&mut self, peer: PeerId, bytes: usize) {
         self.bytes += bytes as u64;
-        self.bytes <= BYTES_A_SECOND
+        *self.of.entry(peer).or_insert(0) += bytes as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_all_of_the_allowance() {
+        let mut allowance = Allowance::new(1_000);
+        for peer in [1, 2] {
+            assert!(allowance.has(PeerId(peer)));
+            allowance.take(PeerId(peer), 600);
+            assert!(!allowance.has(PeerId(peer)), "more than half of it");
+        }
+        assert!(!allowance.has(PeerId(3)), "more than all of it");
+        allowance.since -= Duration::from_secs(1);
+        assert!(allowance.has(PeerId(1)) && allowance.bytes == 200);
     }
 }

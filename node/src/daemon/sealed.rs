@@ -145,23 +145,30 @@ pub fn read(path: &Path, kind: SealedKind, chain: &Hash) -> Result<Option<(u64, 
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(failed(path))?,
     };
-    let damaged = |what| SealedError::Damaged { path: path.to_owned(), what };
-    let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or_else(|| damaged("too short"))?;
+    unseal(&bytes, kind, chain).map(Some).map_err(|what| SealedError::Damaged { path: path.to_owned(), what })
+}
+
+/// The number and payload of a file's bytes, wherever they come from.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn unseal(bytes: &[u8], kind: SealedKind, chain: &Hash) -> Result<(u64, Vec<u8>), &'static str> {
+    let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or("too short")?;
     let four = |at: usize| u32::from_le_bytes(head[at..at + 4].try_into().expect("4 bytes"));
     let eight = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("8 bytes"));
     if head[..8] != MAGIC || four(8) != VERSION || four(12) != kind as u32 {
-        return Err(damaged("another kind of file, or another version"));
+        return Err("another kind of file, or another version");
     }
     if head[16..48] != chain[..] {
-        return Err(damaged("of another chain"));
+        return Err("of another chain");
     }
     let length = usize::try_from(eight(56)).unwrap_or(usize::MAX);
-    let (payload, rest) = rest.split_at_checked(length).ok_or_else(|| damaged("too short"))?;
-    let checksum = rest.first_chunk::<32>().ok_or_else(|| damaged("too short"))?;
+    let (payload, rest) = rest.split_at_checked(length).ok_or("too short")?;
+    let checksum = rest.first_chunk::<32>().ok_or("too short")?;
     if blake3::hash(&bytes[..HEAD_BYTES + length]).as_bytes() != checksum {
-        return Err(damaged("its checksum does not match"));
+        return Err("its checksum does not match");
     }
-    Ok(Some((eight(48), payload.to_vec())))
+    Ok((eight(48), payload.to_vec()))
 }
 
 #[cfg(test)]

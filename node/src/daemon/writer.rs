@@ -18,6 +18,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,8 @@ pub struct Writer {
     pub snapshot_blocks: u64,
     /// The block of a snapshot that the next block will prove.
     pub published: Option<Arc<Final>>,
+    /// Height of the newest snapshot that the replica has written.
+    pub snapshot_written: Arc<AtomicU64>,
     /// Who is told.
     pub inbox: Arc<Inbox<Entry>>,
 }
@@ -175,8 +178,12 @@ impl Writer {
         let height = job.decided.value.height;
         let (data, chain) = (self.directory.clone(), self.chain);
         if let Some(before) = self.published.take().filter(|before| before.value.height + 1 == height) {
-            let (data, proof) = (data.clone(), job.decided.clone());
+            let (data, proof, written) = (data.clone(), job.decided.clone(), self.snapshot_written.clone());
             self.replica.run(Box::new(move || {
+                // Without its parts it is not offered.
+                if written.load(Ordering::Acquire) != before.value.height {
+                    return;
+                }
                 if let Err(error) = published::finish(&data, &chain, [&before, &proof]) {
                     tracing::warn!(%error, "no snapshot for those who join");
                 }
@@ -185,8 +192,13 @@ impl Writer {
         if self.publishes(height) {
             self.published = Some(job.decided.clone());
             let (directory, system) = (published::snapshot_path(&data, height), job.system.clone());
-            let of_system = directory.clone();
-            self.replica.publish(directory, Box::new(move || published::write_system(&of_system, &chain, &system).map_err(store_error)));
+            let (of_system, written) = (directory.clone(), self.snapshot_written.clone());
+            let beside = move || {
+                published::write_system(&of_system, &chain, &system).map_err(store_error)?;
+                written.store(height, Ordering::Release);
+                Ok(())
+            };
+            self.replica.publish(directory, Box::new(beside));
         }
     }
 }
