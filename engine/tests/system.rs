@@ -3,6 +3,7 @@
 use bytemuck::Zeroable;
 use dynemix_engine::cell::{Cell, Key, payload_hash};
 use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
+use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, Signed};
 use dynemix_engine::consensus::signing::{Signing, StubSigning};
 use dynemix_engine::keyed_hash::HashSeed;
@@ -391,4 +392,47 @@ fn patches_that_make_money_or_reach_too_far_are_not_held() {
     assert!(refused(&|patch| patch.records.push(Record::Unstake { account: 20, amount: 1 })), "nothing staked");
     let forged = Record::Register { account: 20, id: [0; 32], name: b"ada".to_vec() };
     assert!(refused(&|patch| patch.records.push(forged.clone())), "a record is its sender's one debit");
+}
+
+#[test]
+fn the_root_binds_all_that_a_newcomer_is_told() {
+    let mut scene = Scene::new(true);
+    scene.mint(&[scene.pay(20, key(21), 2 * DYNE)]);
+    let system = &scene.system;
+    let root = system.root();
+    let committee = |change: &dyn Fn(&mut Committee)| {
+        let Committee { height, members, shards } = &*system.committee;
+        let mut committee = Committee { height: *height, members: members.clone(), shards: shards.clone() };
+        change(&mut committee);
+        System { committee: Arc::new(committee), ..system.clone() }
+    };
+    let mut earlier = system.clone();
+    earlier.committees.push_back(system.committee.clone());
+    let mut ancestors = system.clone();
+    ancestors.ancestors.push_back([9; 32]);
+    let mut custodians = system.clone();
+    custodians.immature[0].blocks[0].custodians.push(7);
+    for (what, other) in [
+        ("who votes in the master round", committee(&|committee| committee.members[3].delegate = false)),
+        ("a shard more", committee(&|committee| committee.shards.push(Vec::new()))),
+        ("an earlier committee", earlier),
+        ("an ancestor", ancestors),
+        ("a custodian", custodians),
+    ] {
+        assert_ne!(other.root(), root, "{what}");
+    }
+    assert_ne!(committee(&|committee| committee.members[3].delegate = false).committee_hash(), system.committee_hash());
+    assert_ne!(committee(&|committee| committee.shards.push(Vec::new())).committee_hash(), system.committee_hash());
+    // The block's own hash has the root in it, and is not in the root.
+    assert_eq!(System { hash: [1; 32], ..system.clone() }.root(), root);
+    // What a block that is not mature says of itself follows from its hash, or is no system.
+    let mut whole = Vec::new();
+    system.encode(&mut whole);
+    assert_eq!(System::decode(&whole).as_ref(), Ok(system));
+    let mut other = system.clone();
+    other.immature[0].blocks[0].header.slot += 1;
+    let mut forged = Vec::new();
+    other.encode(&mut forged);
+    assert_eq!(other.root(), root);
+    assert!(System::decode(&forged).is_err());
 }
