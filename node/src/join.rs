@@ -30,8 +30,8 @@ const OFFERS_WAIT: Duration = Duration::from_secs(15);
 const PIECES_AHEAD: u64 = 4;
 /// A piece that has not come after this is asked for again.
 const PIECE_WAIT: Duration = Duration::from_millis(500);
-/// Times in a row that a peer has given nothing; then another is asked.
-const SILENT_MAX: usize = 20;
+/// A peer that has given nothing new for so long is not asked any more.
+const PEER_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of a system or of two blocks at most.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
@@ -224,18 +224,18 @@ impl Peers {
     ) -> Option<Vec<u8>> {
         let (number, step) = (part.number(), PIECE_BYTES as u64);
         let (mut out, mut waiting) = (Vec::new(), BTreeMap::new());
-        let (mut total, mut asked_to, mut silent) = (None, 0, 0);
+        let (mut total, mut asked_to, mut came_at) = (None, 0, Instant::now());
         while total != Some(out.len() as u64) {
             let ahead = out.len() as u64 + PIECES_AHEAD * step;
             while asked_to < total.unwrap_or(1).min(ahead) {
                 self.want(peer, WantPiece { height, part: number, offset: asked_to });
                 asked_to += step;
             }
+            // What was not asked for, and whoever was not asked, prolongs nothing.
+            if came_at.elapsed() > PEER_WAIT {
+                return None;
+            }
             let Some((from, piece)) = self.hear(PIECE_WAIT) else {
-                silent += 1;
-                if silent > SILENT_MAX {
-                    return None;
-                }
                 // It may have had nothing left to give this second: what is missing is asked for again.
                 asked_to = out.len() as u64;
                 continue;
@@ -250,9 +250,8 @@ impl Peers {
                 return None;
             }
             total = Some(piece.total);
-            if piece.offset >= out.len() as u64 {
-                silent = 0;
-                waiting.insert(piece.offset, piece.bytes);
+            if piece.offset >= out.len() as u64 && waiting.insert(piece.offset, piece.bytes).is_none() {
+                came_at = Instant::now();
             }
             while let Some(bytes) = waiting.remove(&(out.len() as u64)) {
                 out.extend(bytes);

@@ -157,6 +157,21 @@ fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
 }
 
 #[test]
+fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    for sender in 100..1_100 {
+        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+    }
+    for window in [500, 256, 256, 256] {
+        own.tell(&scene.state, &scene.system, Some(3));
+        let parent = scene.block(&[]);
+        own.settle(&scene.state, &parent, &scene.system);
+        assert_eq!((own.window(), own.len()), (window, 1_000));
+    }
+}
+
+#[test]
 fn one_of_an_account_and_sequence_is_followed() {
     let scene = Scene::new();
     let mut own = Own::default();

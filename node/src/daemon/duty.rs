@@ -191,13 +191,14 @@ impl<S: Signing> Duty<S> {
             if leaving_at.is_some_and(|at| now >= at || !self.minter.seated()) {
                 return;
             }
-            let wait = self.clock.until(self.minter.wake_at_ms()).min(Duration::from_millis(100));
+            let until_step = self.clock.until(self.minter.wake_at_ms());
+            let wait = until_step.min(Duration::from_millis(100));
             // While there is nothing to hear, what waits is judged, and what will follow is computed.
             let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
             let mut entry = self.next_entry(idle);
             let judged = entry.is_none() && idle.is_zero() && self.minter.execution.judge_some();
             // What follows takes a while to compute: only with time to spare.
-            let mut foreseen = || wait > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
+            let mut foreseen = || until_step > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
             if entry.is_none() && idle.is_zero() && !judged && !foreseen() {
                 entry = self.next_entry(wait);
             }

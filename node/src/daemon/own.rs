@@ -236,10 +236,11 @@ impl Own {
     }
 
     fn fit_window(&mut self, told: usize, used: usize) {
+        let taken = used + told / MISSED >= told;
         // A few that are missing say nothing of what minters can work off.
-        if told > WINDOW_MIN && used + told / MISSED < told {
+        if !taken && told > WINDOW_MIN {
             self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
-        } else if self.told >= self.window / 4 * 3 {
+        } else if taken && self.told >= self.window / 4 * 3 {
             self.window = (self.window + self.window / 4 + WINDOW_MIN).min(OWN_MAX);
         }
     }
