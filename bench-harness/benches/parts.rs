@@ -38,13 +38,18 @@ fn lock_free(criterion: &mut Criterion) {
 }
 
 fn transactions(criterion: &mut Criterion) {
-    let spec = WorkloadSpec { seed: 1, accounts: COUNT as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 9 };
+    let spec =
+        WorkloadSpec { seed: 1, accounts: COUNT as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 9 };
     let cells = Workload::new(&spec, &[1; 32], COUNT as u64, |_| ()).cells;
     let parameters = ChainParameters::default();
     let mut group = criterion.benchmark_group("transaction");
     group.throughput(Throughput::Elements(COUNT as u64));
-    group.bench_function("check", |bencher| bencher.iter(|| cells.iter().filter(|cell| check(cell, &[], &parameters, 1).is_ok()).count()));
-    group.bench_function("id", |bencher| bencher.iter(|| cells.iter().fold(0u8, |sum, cell| sum ^ cell.id(&[1; 32])[0])));
+    group.bench_function("check", |bencher| {
+        bencher.iter(|| cells.iter().filter(|cell| check(cell, &[], &parameters, 1).is_ok()).count())
+    });
+    group.bench_function("id", |bencher| {
+        bencher.iter(|| cells.iter().fold(0u8, |sum, cell| sum ^ cell.id(&[1; 32])[0]))
+    });
 }
 
 fn state(criterion: &mut Criterion) {
@@ -61,7 +66,9 @@ fn state(criterion: &mut Criterion) {
     patch.delta.debits.amounts = (0..COUNT as u64).map(|i| 1_000_000 + i * i).collect();
     let mut wire = Vec::new();
     patch.encode(&mut wire);
-    group.bench_function("decode patch", |bencher| bencher.iter(|| Patch::decode(black_box(&wire), COUNT).expect("our own encoding")));
+    group.bench_function("decode patch", |bencher| {
+        bencher.iter(|| Patch::decode(black_box(&wire), COUNT).expect("our own encoding"))
+    });
 }
 
 criterion_group!(parts, lock_free, transactions, state);

@@ -90,7 +90,14 @@ fn changes(choices: &mut Choices, accounts: u64, entries: usize) -> Changes {
 }
 
 /// A quilt of random debits and credits, half of the entries each, that gives as much as it takes.
-pub fn random_quilt(choices: &mut Choices, accounts: u64, entries: usize, height: u64, slot: u64, parent_root: Hash) -> Quilt {
+pub fn random_quilt(
+    choices: &mut Choices,
+    accounts: u64,
+    entries: usize,
+    height: u64,
+    slot: u64,
+    parent_root: Hash,
+) -> Quilt {
     let debits = changes(choices, accounts, entries / 2);
     let mut credits = changes(choices, accounts, entries / 2);
     // As many units in as out: the last credit takes up the difference.
@@ -110,14 +117,16 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
     let mut map: HashMap<Key, u64> = genesis.iter().copied().collect();
     let layout = StateLayout::new(accounts as u32);
     let supply = BALANCE * accounts;
-    let mut state = State::genesis(HeapMemory::new(layout), &genesis, supply, HashSeed::from_number(options.seed)).expect("distinct keys");
+    let mut state = State::genesis(HeapMemory::new(layout), &genesis, supply, HashSeed::from_number(options.seed))
+        .expect("distinct keys");
     let mut choices = Choices::new(options.seed, 5);
     let (mut applied, mut decoded, mut hashed, mut roots) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut wire = Vec::new();
     let mut from_wire = Quilt::default();
     let mut wire_bytes_per_entry = 0.0;
     for round in 0..options.rounds as u64 {
-        // Two quilts of the same shape a round: one applied from columns, one from wire form; the map gets both, timed once.
+        // Two quilts of the same shape a round: one applied from columns, one from wire form; the map gets both, timed
+        // once.
         for by_wire in [false, true] {
             let height = state.header().height + 1;
             let quilt = random_quilt(&mut choices, accounts, options.entries, height, height, state.header().root);
@@ -157,7 +166,10 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
         }
         progress(round + 1, options.rounds as u64);
     }
-    let agree = genesis.iter().step_by(997).all(|(key, _)| state.find(key).is_some_and(|account| state.hot(account).balance == map[key]));
+    let agree = genesis
+        .iter()
+        .step_by(997)
+        .all(|(key, _)| state.find(key).is_some_and(|account| state.hot(account).balance == map[key]));
     assert!(agree, "columns and map hold the same balances");
     let ratios = applied.iter().zip(&hashed).map(|(ours, map)| ours / map).collect();
     ApplyReport {

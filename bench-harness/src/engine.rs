@@ -1,7 +1,7 @@
 //! `bench engine`: real signed transactions over loopback TCP into durable state, and how many a second.
 //!
-//! The bench starts an engine in this process (through [`EngineUnderTest`], since composing one is the node's business) and
-//! the load generator in another, watches, and reports.
+//! The bench starts an engine in this process (through [`EngineUnderTest`], since composing one is the node's business)
+//! and the load generator in another, watches, and reports.
 
 use crate::apply::hex;
 use crate::generator::{GeneratorMessage, GeneratorOrder, GeneratorResult};
@@ -268,9 +268,13 @@ pub fn run(
     generator: Command,
 ) -> Result<EngineReport, EngineBenchError> {
     if options.accounts == 0 || options.connections == 0 || options.cores == 0 || options.slot_ms == 0 {
-        return Err(EngineBenchError::Options("--accounts, --connections, --cores and --slot-ms must be at least 1".into()));
+        return Err(EngineBenchError::Options(
+            "--accounts, --connections, --cores and --slot-ms must be at least 1".into(),
+        ));
     }
-    for (flag, share) in [("--invalid-share", options.invalid_share), ("--invalid-connections", options.invalid_connections)] {
+    for (flag, share) in
+        [("--invalid-share", options.invalid_share), ("--invalid-connections", options.invalid_connections)]
+    {
         if !(0.0..=1.0).contains(&share) {
             return Err(EngineBenchError::Options(format!("{flag} is a share between 0 and 1, not {share}")));
         }
@@ -328,8 +332,8 @@ pub fn run(
     Ok(report(options, &result, &summary, engine_cpu))
 }
 
-/// Transactions under way: what two slots could bring at most, so that the engine never waits and little more than needed
-/// lies in queues; bounded by the arena.
+/// Transactions under way: what two slots could bring at most, so that the engine never waits and little more than
+/// needed lies in queues; bounded by the arena.
 fn window(options: &EngineOptions, verify_rate: f64) -> u64 {
     let slots = 2.0 * verify_rate * options.slot_ms as f64 / 1e3;
     (slots as u64).clamp(1 << 14, WINDOW_MAX)
@@ -381,7 +385,12 @@ fn drive(
 }
 
 /// The generator's and the engine's books must agree, or the bench measured something else.
-fn check(order: &GeneratorOrder, result: &GeneratorResult, summary: &EngineSummary, finals: u64) -> Result<(), EngineBenchError> {
+fn check(
+    order: &GeneratorOrder,
+    result: &GeneratorResult,
+    summary: &EngineSummary,
+    finals: u64,
+) -> Result<(), EngineBenchError> {
     let refused: u64 = result.refused.values().sum();
     let broken = |what: String| Err(EngineBenchError::Result(what));
     if result.finals != finals {
@@ -402,10 +411,16 @@ fn check(order: &GeneratorOrder, result: &GeneratorResult, summary: &EngineSumma
     Ok(())
 }
 
-fn report(options: &EngineOptions, result: &GeneratorResult, summary: &EngineSummary, engine_cpu: Duration) -> EngineReport {
+fn report(
+    options: &EngineOptions,
+    result: &GeneratorResult,
+    summary: &EngineSummary,
+    engine_cpu: Duration,
+) -> EngineReport {
     let tps_final = result.finals as f64 / result.elapsed_s.max(1e-9);
     // A sender acts once a block: with few accounts they, not the engine, are what a slot holds.
-    let senders_limited = options.transactions.is_none() && summary.block_transactions_max * 100 >= options.accounts * 95;
+    let senders_limited =
+        options.transactions.is_none() && summary.block_transactions_max * 100 >= options.accounts * 95;
     EngineReport {
         bench: "engine",
         cpu: cpu_model(),
@@ -456,19 +471,41 @@ impl EngineReport {
     pub fn text(&self) -> String {
         let refused = match self.refused.is_empty() {
             true => "none".to_owned(),
-            false => self.refused.iter().map(|(reason, count)| format!("{} {reason}", grouped(*count))).collect::<Vec<_>>().join(", "),
+            false => self
+                .refused
+                .iter()
+                .map(|(reason, count)| format!("{} {reason}", grouped(*count)))
+                .collect::<Vec<_>>()
+                .join(", "),
         };
-        let limit =
-            if self.generator_limited { "the load: the engine could have done more (a sender acts once a slot)" } else { "the engine" };
+        let limit = if self.generator_limited {
+            "the load: the engine could have done more (a sender acts once a slot)"
+        } else {
+            "the engine"
+        };
         let mut text = facts(&[
             ("CPU", format!("{}; {} cores, shared with the load generator", self.cpu, self.machine_cores)),
             (
                 "SIMD backend",
-                format!("{}, {} verifying threads, {:.0} signatures a batch", self.simd_backend, self.cores, self.verify_batch_mean),
+                format!(
+                    "{}, {} verifying threads, {:.0} signatures a batch",
+                    self.simd_backend, self.cores, self.verify_batch_mean
+                ),
             ),
             ("accounts", format!("{} at genesis, {} at the end", grouped(self.accounts), grouped(self.accounts_end))),
-            ("offered", format!("{} in {:.1} s over {} connections", grouped(self.offered), self.elapsed_s, self.connections)),
-            ("final", format!("{} in {} blocks, the largest {}", grouped(self.finals), self.height, grouped(self.block_transactions_max))),
+            (
+                "offered",
+                format!("{} in {:.1} s over {} connections", grouped(self.offered), self.elapsed_s, self.connections),
+            ),
+            (
+                "final",
+                format!(
+                    "{} in {} blocks, the largest {}",
+                    grouped(self.finals),
+                    self.height,
+                    grouped(self.block_transactions_max)
+                ),
+            ),
             ("refused", refused),
             ("honest connections", format!("{} TPS final", grouped(self.honest_tps_final as u64))),
             ("limited by", limit.into()),
@@ -496,14 +533,22 @@ impl EngineReport {
             .stages
             .iter()
             .map(|stage| {
-                vec![stage.name.clone(), format!("{:.2}", stage.busy_s), format!("{:.2}", stage.blocked_s), format!("{:.2}", stage.idle_s)]
+                vec![
+                    stage.name.clone(),
+                    format!("{:.2}", stage.busy_s),
+                    format!("{:.2}", stage.blocked_s),
+                    format!("{:.2}", stage.idle_s),
+                ]
             })
             .collect();
         text.push('\n');
         text.push_str(&table(&["stage", "busy s", "blocked s", "idle s"], &stages));
         text.push('\n');
-        let mut rows =
-            vec![vec!["target on an i5/i7 box".into(), grouped(self.target_tps as u64), format!("{:.1} x", self.ratio_to_target)]];
+        let mut rows = vec![vec![
+            "target on an i5/i7 box".into(),
+            grouped(self.target_tps as u64),
+            format!("{:.1} x", self.ratio_to_target),
+        ]];
         for (setting, tps) in PAPER_TPS {
             rows.push(vec![format!("paper: {setting}"), grouped(tps as u64), format!("{:.1} x", self.tps_final / tps)]);
         }

@@ -4,9 +4,9 @@
 //! lines: the child gets a [`GeneratorOrder`] on its standard input, signs, says `ready`, waits for `go`, and reports
 //! progress and at last a [`GeneratorResult`].
 //!
-//! Without `rate` the load is closed: each connection keeps `window` transactions under way, and a transaction's intended
-//! send time is when the window had room for it. With `rate` the load is open: transaction k is due at k / rate whatever
-//! the engine does, and its latency counts from there, so that a stalled engine is not flattered.
+//! Without `rate` the load is closed: each connection keeps `window` transactions under way, and a transaction's
+//! intended send time is when the window had room for it. With `rate` the load is open: transaction k is due at k /
+//! rate whatever the engine does, and its latency counts from there, so that a stalled engine is not flattered.
 
 use crate::machine::cpu_time;
 use crate::workload::{Workload, WorkloadSpec};
@@ -228,7 +228,8 @@ pub fn run_child() -> Result<(), GeneratorError> {
     }
 }
 
-/// Signs everything and opens the connections. A sender's transactions all go over one connection, so they stay in order.
+/// Signs everything and opens the connections. A sender's transactions all go over one connection, so they stay in
+/// order.
 fn prepare(order: &GeneratorOrder) -> Result<Vec<Lane>, GeneratorError> {
     let spec = WorkloadSpec {
         seed: order.seed,
@@ -254,15 +255,25 @@ fn prepare(order: &GeneratorOrder) -> Result<Vec<Lane>, GeneratorError> {
     let mut lanes = Vec::with_capacity(connections);
     for (place, numbers) in numbers.into_iter().enumerate() {
         let waves = order.wave.map_or(1, |wave| order.transactions.div_ceil(wave));
-        let wave_end =
-            |wave: u64| order.wave.map_or(numbers.len(), |size| numbers.partition_point(|&number| u64::from(number) < (wave + 1) * size));
+        let wave_end = |wave: u64| {
+            order
+                .wave
+                .map_or(numbers.len(), |size| numbers.partition_point(|&number| u64::from(number) < (wave + 1) * size))
+        };
         let wave_ends: Vec<u64> = (0..waves).map(|wave| wave_end(wave) as u64).collect();
-        let (mut frames, mut frame_ends, mut cells) = (Vec::with_capacity(numbers.len() * (CELL_BYTES + 1)), Vec::new(), 0);
+        let (mut frames, mut frame_ends, mut cells) =
+            (Vec::with_capacity(numbers.len() * (CELL_BYTES + 1)), Vec::new(), 0);
         for &wave_end in &wave_ends {
             for frame in numbers[cells as usize..wave_end as usize].chunks(frame_cells) {
-                let header = Header { length: (frame.len() * CELL_BYTES) as u32, kind: FrameKind::Submit as u8, count: frame.len() as u16 };
+                let header = Header {
+                    length: (frame.len() * CELL_BYTES) as u32,
+                    kind: FrameKind::Submit as u8,
+                    count: frame.len() as u16,
+                };
                 frames.extend_from_slice(&header.encode());
-                frame.iter().for_each(|&number| frames.extend_from_slice(bytemuck::bytes_of::<Cell>(&workload.cells[number as usize])));
+                frame.iter().for_each(|&number| {
+                    frames.extend_from_slice(bytemuck::bytes_of::<Cell>(&workload.cells[number as usize]))
+                });
                 cells += frame.len() as u64;
                 frame_ends.push((cells, frames.len()));
             }
@@ -376,7 +387,8 @@ fn drive(order: &GeneratorOrder, lanes: &mut [Lane]) -> Result<GeneratorResult, 
                 let Some(body) = rest.get(..header.length as usize) else { break };
                 used += HEADER_BYTES + body.len();
                 if header.kind != FrameKind::Outcome as u8 {
-                    let reason = body.first().and_then(|&number| Refusal::from_number(number)).map_or("unknown", Refusal::name);
+                    let reason =
+                        body.first().and_then(|&number| Refusal::from_number(number)).map_or("unknown", Refusal::name);
                     return Err(GeneratorError::Refused(place, reason.into()));
                 }
                 for record in body.chunks_exact(OUTCOME_BYTES) {

@@ -65,7 +65,9 @@ pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 /// Lines of a name and a value, the values in one column.
 pub fn facts(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
-    rows.iter().map(|(name, value)| format!("  {name}{}  {value}\n", " ".repeat(width - name.chars().count()))).collect()
+    rows.iter()
+        .map(|(name, value)| format!("  {name}{}  {value}\n", " ".repeat(width - name.chars().count())))
+        .collect()
 }
 
 /// A progress bar with rate and ETA on standard error; nothing unless `show`.
@@ -77,8 +79,8 @@ pub fn bar(show: bool, length: u64, what: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);
-    let style =
-        ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}").expect("a constant template");
+    let style = ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}")
+        .expect("a constant template");
     bar.set_style(style.progress_chars("=> "));
     bar.set_message(what.to_owned());
     bar

@@ -1,5 +1,5 @@
-//! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the same
-//! run. The state under test comes in through a trait; the rivals are here.
+//! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the
+//! same run. The state under test comes in through a trait; the rivals are here.
 
 use crate::apply::{hex, random_quilt};
 use crate::machine::{cores, cpu_model, peak_rss_bytes};
@@ -62,8 +62,8 @@ pub trait StateUnderTest {
     fn commit(&mut self, quilt: &Quilt, wire: &[u8]) -> Result<CommitTimes, Box<dyn Error>>;
     /// Balance of an account.
     fn balance(&self, account: u32) -> u64;
-    /// Appends blocks until a restart has as much to replay as it ever has, forgets everything in memory, and opens again.
-    /// Returns how many records were replayed and the seconds that it took.
+    /// Appends blocks until a restart has as much to replay as it ever has, forgets everything in memory, and opens
+    /// again. Returns how many records were replayed and the seconds that it took.
     ///
     /// # Errors
     /// When the disk fails or the state comes back another one.
@@ -130,7 +130,8 @@ pub struct StateReport {
 
 const REDB_TABLE: TableDefinition<'_, u32, (u64, u32, u32)> = TableDefinition::new("accounts");
 
-/// redb: a B-tree from account to (balance, sequence, slot), each batch one transaction with its default, immediate durability.
+/// redb: a B-tree from account to (balance, sequence, slot), each batch one transaction with its default, immediate
+/// durability.
 pub struct Redb(Database);
 
 impl Redb {
@@ -205,12 +206,14 @@ impl Sqlite {
         let slot = quilt.slot as i64;
         let transaction = self.0.transaction()?;
         {
-            let mut debit = transaction
-                .prepare_cached("UPDATE accounts SET balance = balance - ?2, sequence = sequence + 1, slot = ?3 WHERE id = ?1")?;
+            let mut debit = transaction.prepare_cached(
+                "UPDATE accounts SET balance = balance - ?2, sequence = sequence + 1, slot = ?3 WHERE id = ?1",
+            )?;
             for (account, amount) in quilt.delta.debits.iter() {
                 debit.execute((i64::from(account), amount as i64, slot))?;
             }
-            let mut credit = transaction.prepare_cached("UPDATE accounts SET balance = balance + ?2, slot = ?3 WHERE id = ?1")?;
+            let mut credit =
+                transaction.prepare_cached("UPDATE accounts SET balance = balance + ?2, slot = ?3 WHERE id = ?1")?;
             for (account, amount) in quilt.delta.credits.iter() {
                 credit.execute((i64::from(account), amount as i64, slot))?;
             }
@@ -220,12 +223,14 @@ impl Sqlite {
     }
 
     fn balance(&self, account: u32) -> Result<u64, Box<dyn Error>> {
-        let balance: i64 = self.0.query_row("SELECT balance FROM accounts WHERE id = ?1", [account], |row| row.get(0))?;
+        let balance: i64 =
+            self.0.query_row("SELECT balance FROM accounts WHERE id = ?1", [account], |row| row.get(0))?;
         Ok(balance as u64)
     }
 }
 
-/// Measures; `create` makes the state under test, `directory` is for the rivals' files, `progress` hears what is being done.
+/// Measures; `create` makes the state under test, `directory` is for the rivals' files, `progress` hears what is being
+/// done.
 ///
 /// # Errors
 /// When a disk or a database fails, or the three do not hold the same balances in the end.
@@ -279,11 +284,14 @@ pub fn run(
     progress("writing a checkpoint");
     let (image_pages, checkpoint_pages_written, checkpoint_s) = state.checkpoint()?;
     progress("filling the log, crashing, opening");
-    let (replayed, open_after_crash_s) = state
-        .crash_and_open(&mut |height, slot, root| random_quilt(&mut choices, options.accounts, options.entries, height, slot, root))?;
+    let (replayed, open_after_crash_s) = state.crash_and_open(&mut |height, slot, root| {
+        random_quilt(&mut choices, options.accounts, options.entries, height, slot, root)
+    })?;
     let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
     let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
-    let ratio = |rival: &[f64]| (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()));
+    let ratio = |rival: &[f64]| {
+        (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()))
+    };
     let rival_ms = |rival: &[f64]| (!rival.is_empty()).then(|| 1e3 * median(rival.to_vec()));
     Ok(StateReport {
         bench: "state",
@@ -332,7 +340,10 @@ impl StateReport {
         text.push_str(&table(&["durable", "ms", "times ours"], &rows));
         text.push('\n');
         text.push_str(&facts(&[
-            ("without the disk's sync", format!("{:.1} ms, the sync {:.1} ms", self.durable_without_sync_ms, self.sync_ms)),
+            (
+                "without the disk's sync",
+                format!("{:.1} ms, the sync {:.1} ms", self.durable_without_sync_ms, self.sync_ms),
+            ),
             ("columns", format!("{:.1} ms, {:.1} ns an entry", self.apply_ms, self.apply_ns_per_entry)),
             ("new root, one core", format!("{:.1} ms", self.root_one_core_ms)),
             (
@@ -348,7 +359,10 @@ impl StateReport {
             ("make the store", format!("{:.1} s", self.create_s)),
             (
                 "peak memory",
-                format!("{} (page cache of mapped files and the databases included)", crate::report::bytes(self.peak_rss_bytes)),
+                format!(
+                    "{} (page cache of mapped files and the databases included)",
+                    crate::report::bytes(self.peak_rss_bytes)
+                ),
             ),
         ]));
         text.push_str(&format!("  medians of {} interleaved rounds\n", self.rounds));

@@ -1,4 +1,5 @@
-//! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other libraries.
+//! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other
+//! libraries.
 
 use crate::machine::{cores, cpu_model, peak_rss_bytes};
 use crate::report::{facts, grouped, median, table};
@@ -37,7 +38,13 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions { sizes: vec![1, 4, 16, 64, 256, 1024, 4096, 16384], rounds: 9, seed: 1, simd: None, invalid_share: 0.01 }
+        VerifyOptions {
+            sizes: vec![1, 4, 16, 64, 256, 1024, 4096, 16384],
+            rounds: 9,
+            seed: 1,
+            simd: None,
+            invalid_share: 0.01,
+        }
     }
 }
 
@@ -106,7 +113,8 @@ struct Input {
 const NAMESPACE: &[u8] = b"";
 
 fn input(seed: u64, count: usize) -> Input {
-    let spec = WorkloadSpec { seed, accounts: count as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 1 };
+    let spec =
+        WorkloadSpec { seed, accounts: count as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 1 };
     let cells = Workload::new(&spec, &PREFIX, count as u64, |_| ()).cells;
     let message = |cell: &Cell| {
         let mut message = [0; SIGNED_BYTES];
@@ -136,8 +144,12 @@ fn per_second(count: usize, work: impl FnOnce()) -> f64 {
 
 fn verify_batches(verifier: &mut Verifier, cells: &[Cell], size: usize, verdicts: &mut Vec<bool>) {
     for batch in cells.chunks(size) {
-        let signed =
-            |i: usize| Signed { key: &batch[i].sender, signature: &batch[i].signature, prefix: &PREFIX, message: batch[i].signed_part() };
+        let signed = |i: usize| Signed {
+            key: &batch[i].sender,
+            signature: &batch[i].signature,
+            prefix: &PREFIX,
+            message: batch[i].signed_part(),
+        };
         verifier.verify(batch.len(), signed, verdicts);
         assert!(verdicts.iter().all(|&good| good), "the bench's signatures are good");
     }
@@ -157,7 +169,12 @@ fn commonware_batches(input: &Input, count: usize, size: usize) {
         let good = commonware::VerifyingKey::verify_batch(
             &mut rng,
             batch,
-            |_, (foreign, message)| BatchEntry { namespace: NAMESPACE, message, public_key: &foreign.key, signature: &foreign.signature },
+            |_, (foreign, message)| BatchEntry {
+                namespace: NAMESPACE,
+                message,
+                public_key: &foreign.key,
+                signature: &foreign.signature,
+            },
             &Sequential,
         );
         assert!(good, "good signatures");
@@ -166,7 +183,13 @@ fn commonware_batches(input: &Input, count: usize, size: usize) {
 
 /// A quick measurement of one core, for sizing a load: signatures a second in batches of 1024.
 pub fn rate_estimate(seed: u64, simd: Simd) -> f64 {
-    let spec = WorkloadSpec { seed, accounts: MEASURED_MIN as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 1 };
+    let spec = WorkloadSpec {
+        seed,
+        accounts: MEASURED_MIN as u64,
+        invalid_share: 0.0,
+        invalid_senders: (1, 1),
+        expires_slot: 1,
+    };
     let cells = Workload::new(&spec, &PREFIX, MEASURED_MIN as u64, |_| ()).cells;
     let keys = KeyCache::new(2 * MEASURED_MIN, simd).expect("asked for an available backend");
     let (mut verifier, mut verdicts) = (Verifier::new(Arc::new(keys)), Vec::new());
@@ -220,7 +243,8 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Resul
         for (i, &size) in options.sizes.iter().enumerate() {
             let count = size.max(MEASURED_MIN);
             for way in &mut ways {
-                let rate = per_second(count, || verify_batches(&mut way.verifier, &input.cells[..count], size, &mut verdicts));
+                let rate =
+                    per_second(count, || verify_batches(&mut way.verifier, &input.cells[..count], size, &mut verdicts));
                 way.rates[i].push(rate);
             }
             rivals[i][0].push(per_second(count, || dalek_batches(&input, &messages, count, size)));
@@ -233,7 +257,9 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Resul
             }
         }));
         let verifier = &mut others[0].0;
-        clean.push(per_second(MEASURED_MIN, || verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, &mut verdicts)));
+        clean.push(per_second(MEASURED_MIN, || {
+            verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, &mut verdicts)
+        }));
         broken.push(per_second(MEASURED_MIN, || {
             let signed = |i: usize| Signed {
                 key: &mixed[i].sender,
@@ -245,13 +271,14 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Resul
         }));
         let threads = others.len();
         all_cores.push(per_second(threads * MEASURED_MIN, || {
-            others
-                .par_iter_mut()
-                .for_each(|(verifier, verdicts)| verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, verdicts));
+            others.par_iter_mut().for_each(|(verifier, verdicts)| {
+                verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, verdicts)
+            });
         }));
         progress(round as u64 + 1, options.rounds as u64);
     }
-    let ratio = |ours: &[f64], theirs: &[f64]| median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect());
+    let ratio =
+        |ours: &[f64], theirs: &[f64]| median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect());
     let mut batches = Vec::new();
     for way in &ways {
         for (i, &size) in options.sizes.iter().enumerate() {
@@ -308,7 +335,11 @@ impl VerifyReport {
             ("dalek, one by one", format!("{} signatures/s", rate(self.dalek_single_per_s))),
             (
                 "ours, all cores",
-                format!("{} signatures/s on {} cores in batches of {MEASURED_MIN}", rate(self.all_cores_per_s), self.cores),
+                format!(
+                    "{} signatures/s on {} cores in batches of {MEASURED_MIN}",
+                    rate(self.all_cores_per_s),
+                    self.cores
+                ),
             ),
             (
                 "broken signatures",
@@ -320,7 +351,10 @@ impl VerifyReport {
             ),
         ]);
         text.push('\n');
-        text.push_str(&table(&["one core", "batch", "ours/s", "dalek batch/s", "ratio", "commonware/s", "ratio"], &rows));
+        text.push_str(&table(
+            &["one core", "batch", "ours/s", "dalek batch/s", "ratio", "commonware/s", "ratio"],
+            &rows,
+        ));
         text.push_str(&format!(
             "\n  medians of {} interleaved rounds, ratios within a round; dalek has its keys decoded, commonware decodes them\n",
             self.rounds

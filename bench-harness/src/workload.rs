@@ -1,9 +1,9 @@
-//! The workload of every figure: distinct senders in turn, recipients by Zipf(1.0) over all accounts, 1 % new keys, real
-//! signatures.
+//! The workload of every figure: distinct senders in turn, recipients by Zipf(1.0) over all accounts, 1 % new keys,
+//! real signatures.
 //!
 //! Keys and nonces are taken in arithmetic progression (a + i, r + j), so a public key or an R costs one point addition
-//! and a share of a batch inversion instead of a scalar multiplication. A wallet must never do that, since one signature
-//! would betray the next; a verifier cannot tell and does exactly the same work.
+//! and a share of a batch inversion instead of a scalar multiplication. A wallet must never do that, since one
+//! signature would betray the next; a verifier cannot tell and does exactly the same work.
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::EdwardsPoint;
@@ -175,11 +175,13 @@ fn coprime_step(choices: &mut Choices, n: u64) -> u64 {
 }
 
 impl Workload {
-    /// Draws and signs `transactions` transactions for the chain with this prefix. `progress` hears how many are signed.
+    /// Draws and signs `transactions` transactions for the chain with this prefix. `progress` hears how many are
+    /// signed.
     pub fn new(spec: &WorkloadSpec, prefix: &Prefix, transactions: u64, progress: impl Fn(u64) + Sync) -> Workload {
         let WorkloadSpec { seed, accounts, invalid_share, invalid_senders, expires_slot } = *spec;
         let mut choices = Choices::new(seed, 1);
-        let (sender_step, recipient_step) = (coprime_step(&mut choices, accounts), coprime_step(&mut choices, accounts));
+        let (sender_step, recipient_step) =
+            (coprime_step(&mut choices, accounts), coprime_step(&mut choices, accounts));
         let walk = |k: u64, step: u64| (u128::from(k) * u128::from(step) % u128::from(accounts)) as u64;
         let zipf = Zipf::new(accounts);
         let chain = KeyChain::new(seed);
@@ -238,8 +240,12 @@ impl Workload {
 
 /// Puts the signature with this nonce into a cell.
 fn sign(cell: &mut Cell, prefix: &Prefix, secret: &Scalar, nonce: &Scalar, nonce_point: &[u8; 32]) {
-    let digest =
-        Sha512::new().chain_update(nonce_point).chain_update(cell.sender).chain_update(prefix).chain_update(cell.signed_part()).finalize();
+    let digest = Sha512::new()
+        .chain_update(nonce_point)
+        .chain_update(cell.sender)
+        .chain_update(prefix)
+        .chain_update(cell.signed_part())
+        .finalize();
     let s = nonce + Scalar::from_bytes_mod_order_wide(&digest.into()) * secret;
     cell.signature[..32].copy_from_slice(nonce_point);
     cell.signature[32..].copy_from_slice(s.as_bytes());

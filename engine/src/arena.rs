@@ -8,9 +8,9 @@
 //!   payloads [ 4 KiB | 4 KiB | ... ]     a smaller arena of its own, for the few kinds that carry one
 //! ```
 //!
-//! A [`Slot`] is the right to one slot's contents. It can be neither copied nor made outside this module; it moves through
-//! rings and chains like any value, and whoever holds it may read and write. So no two threads ever see one slot at once,
-//! and the columns need no locks.
+//! A [`Slot`] is the right to one slot's contents. It can be neither copied nor made outside this module; it moves
+//! through rings and chains like any value, and whoever holds it may read and write. So no two threads ever see one
+//! slot at once, and the columns need no locks.
 
 use crate::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
 use crate::free_list::FreeList;
@@ -103,8 +103,8 @@ pub struct Arena {
 }
 
 // SAFETY: a place is only reached through the one `Slot` (or `PayloadSlot`) with its number: `&Slot` for reading, `&mut
-// Slot` for writing. The free-list hands a number to one owner at a time and orders the old owner's writes before the new
-// owner's reads; rings do the same for slots in transit.
+// Slot` for writing. The free-list hands a number to one owner at a time and orders the old owner's writes before the
+// new owner's reads; rings do the same for slots in transit.
 unsafe impl Sync for Arena {}
 // SAFETY: nothing in it belongs to a thread.
 unsafe impl Send for Arena {}
@@ -127,7 +127,8 @@ impl Arena {
 
     /// Bytes of an arena of this size, free-lists included.
     pub fn bytes(slots: u32, payload_slots: u32) -> u64 {
-        u64::from(slots) * (CELL_BYTES + size_of::<Note>() + 4) as u64 + u64::from(payload_slots) * (PAYLOAD_SLOT_BYTES + 4) as u64
+        u64::from(slots) * (CELL_BYTES + size_of::<Note>() + 4) as u64
+            + u64::from(payload_slots) * (PAYLOAD_SLOT_BYTES + 4) as u64
     }
 
     /// Cell slots in all.
@@ -180,8 +181,8 @@ impl Arena {
 
     /// The cell in a slot.
     pub fn cell(&self, slot: &Slot) -> &Cell {
-        // SAFETY: in range and initialised (the index is checked), shared by `&Slot` as told at `Sync`; the place is aligned
-        // to 64 and any 192 bytes are a `Cell`.
+        // SAFETY: in range and initialised (the index is checked), shared by `&Slot` as told at `Sync`; the place is
+        // aligned to 64 and any 192 bytes are a `Cell`.
         bytemuck::from_bytes(unsafe { &*self.cells[slot.number() as usize].0.get() })
     }
 
@@ -216,7 +217,9 @@ impl Arena {
         match &note.payload {
             None => &[],
             // SAFETY: in range; shared by the `&PayloadSlot` inside the note that `&Slot` shares.
-            Some(payload) => unsafe { &(&*self.payloads[payload.0.get() as usize - 1].0.get())[..note.payload_bytes as usize] },
+            Some(payload) => unsafe {
+                &(&*self.payloads[payload.0.get() as usize - 1].0.get())[..note.payload_bytes as usize]
+            },
         }
     }
 

@@ -76,6 +76,13 @@ pub fn transaction_path(ids: &[Hash], place: usize) -> Vec<[Hash; FAN_OUT]> {
 impl ShardBlock {
     /// Whether the transaction of this id stands at this place of the block, by its path.
     pub fn holds(&self, id: &Hash, place: u32, path: &[[Hash; FAN_OUT]]) -> bool {
-        list_path_holds(&TRANSACTION_NODE_KEY, id, place as usize, self.transactions as usize, path, &self.transactions_root)
+        list_path_holds(
+            &TRANSACTION_NODE_KEY,
+            id,
+            place as usize,
+            self.transactions as usize,
+            path,
+            &self.transactions_root,
+        )
     }
 }

@@ -85,7 +85,8 @@ pub enum Kind {
     MultiTransfer = 2,
     /// Gives the sender's account a name, for good; `amount` is locked with it. The payload is the name.
     Register = 3,
-    /// Puts `amount` at stake. `recipient` names one of the last ancestors, the payload is voting key and proof of possession.
+    /// Puts `amount` at stake. `recipient` names one of the last ancestors, the payload is voting key and proof of
+    /// possession.
     Stake = 6,
     /// Takes `amount` from the stake. `recipient` names one of the last ancestors.
     Unstake = 7,

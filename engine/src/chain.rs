@@ -47,7 +47,8 @@ pub struct ConsensusParameters {
     pub shards_max: u32,
     /// Transactions of a block for which one more shard is opened.
     pub shard_transactions: u32,
-    /// The first height in quilt mode: patches travel instead of blocks, and what is received matures for [`MATURITY_HEIGHTS`].
+    /// The first height in quilt mode: patches travel instead of blocks, and what is received matures for
+    /// [`MATURITY_HEIGHTS`].
     pub quilt_from_height: u64,
     /// Units issued for each height, to who minted it.
     pub emission: u64,
@@ -78,9 +79,11 @@ pub struct SubSlots {
 
 impl SubSlots {
     /// The paper's proportions: for home lines of 10 Mbit/s and 300 ms, where what is exchanged takes its time.
-    pub const HOME: SubSlots = SubSlots { sets: 200, lists: 330, decide: 400, vote: 450, have: 620, try_0: 680, propose: 800, try_1: 860 };
+    pub const HOME: SubSlots =
+        SubSlots { sets: 200, lists: 330, decide: 400, vote: 450, have: 620, try_0: 680, propose: 800, try_1: 860 };
     /// For a network whose lines are fast, as within one computer: what takes time is the transactions' arrival.
-    pub const LOCAL: SubSlots = SubSlots { sets: 570, lists: 630, decide: 640, vote: 650, have: 770, try_0: 800, propose: 890, try_1: 930 };
+    pub const LOCAL: SubSlots =
+        SubSlots { sets: 570, lists: 630, decide: 640, vote: 650, have: 770, try_0: 800, propose: 890, try_1: 930 };
 
     /// The steps in their order.
     pub fn steps(&self) -> [u32; 8] {
@@ -153,8 +156,15 @@ impl Chain {
 
     /// The same, with those who mint from the start.
     pub fn with_minters(parameters: ChainParameters, accounts: &[(Key, u64)], minters: &[GenesisMinter]) -> Chain {
-        let ChainParameters { start_ms, slot_ms, amount_min, output_fee, expires_window_slots, block_transactions_max, consensus } =
-            parameters;
+        let ChainParameters {
+            start_ms,
+            slot_ms,
+            amount_min,
+            output_fee,
+            expires_window_slots,
+            block_transactions_max,
+            consensus,
+        } = parameters;
         let ConsensusParameters {
             seats,
             shards_max,
@@ -167,7 +177,9 @@ impl Chain {
             sub_slots,
         } = consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
-        for number in [start_ms, slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)] {
+        for number in
+            [start_ms, slot_ms, amount_min, output_fee, expires_window_slots, u64::from(block_transactions_max)]
+        {
             hasher.update(&number.to_le_bytes());
         }
         for number in [seats, shards_max, shard_transactions] {

@@ -3,7 +3,8 @@
 //! Nothing here looks at the state or at a signature; both come later and cost more.
 
 use crate::cell::{
-    CELL_VERSION, Cell, Kind, NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES, payload_hash, payload_outputs,
+    CELL_VERSION, Cell, Kind, NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES, payload_hash,
+    payload_outputs,
 };
 use crate::chain::{ChainParameters, SUPPLY_GENESIS};
 use crate::refusal::Refusal;
@@ -58,7 +59,10 @@ pub fn check_form(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> 
         }
         Kind::Register => {
             check_payload(cell, payload, (1..=NAME_BYTES_MAX).contains(&payload.len()))?;
-            if cell.recipient != [0; 32] || cell.amount != parameters.consensus.register_reserve || !name_acceptable(payload) {
+            if cell.recipient != [0; 32]
+                || cell.amount != parameters.consensus.register_reserve
+                || !name_acceptable(payload)
+            {
                 return Err(Refusal::NameInvalid);
             }
         }
@@ -78,7 +82,9 @@ pub fn check_form(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> 
             if !(2..=OUTPUTS_MAX).contains(&cell.outputs) {
                 return Err(Refusal::OutputCount);
             }
-            if payload.len() != (usize::from(cell.outputs) - 1) * OUTPUT_BYTES || *blake3::hash(payload).as_bytes() != cell.payload_hash {
+            if payload.len() != (usize::from(cell.outputs) - 1) * OUTPUT_BYTES
+                || *blake3::hash(payload).as_bytes() != cell.payload_hash
+            {
                 return Err(Refusal::PayloadMismatch);
             }
         }
@@ -99,8 +105,8 @@ fn check_payload(cell: &Cell, payload: &[u8], fits: bool) -> Result<(), Refusal>
     }
 }
 
-/// Whether bytes can be a user's name: 1 to 32 of `a-z 0-9 . _ -`, a letter first, no dot, dash or underscore last. One way to
-/// write it, and nothing that looks like something else.
+/// Whether bytes can be a user's name: 1 to 32 of `a-z 0-9 . _ -`, a letter first, no dot, dash or underscore last. One
+/// way to write it, and nothing that looks like something else.
 pub fn name_acceptable(name: &[u8]) -> bool {
     let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
     name.len() <= NAME_BYTES_MAX
@@ -145,7 +151,8 @@ pub fn cost(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> Result
         }
         outputs = outputs.checked_add(amount).ok_or(Refusal::AmountOverflow)?;
     }
-    let fee = parameters.output_fee.checked_mul(u64::from(cell.outputs.saturating_sub(1))).ok_or(Refusal::AmountOverflow)?;
+    let fee =
+        parameters.output_fee.checked_mul(u64::from(cell.outputs.saturating_sub(1))).ok_or(Refusal::AmountOverflow)?;
     let total = outputs.checked_add(fee).ok_or(Refusal::AmountOverflow)?;
     if total > SUPPLY_GENESIS {
         return Err(Refusal::AmountOverflow);
@@ -217,7 +224,10 @@ mod tests {
 
     #[test]
     fn a_multi_transfer_pays_for_its_further_outputs() {
-        let payload = payload_of(&[Output { recipient: [9; 32], amount: 2_000_000 }, Output { recipient: [8; 32], amount: 3_000_000 }]);
+        let payload = payload_of(&[
+            Output { recipient: [9; 32], amount: 2_000_000 },
+            Output { recipient: [8; 32], amount: 3_000_000 },
+        ]);
         let cell = Cell { kind: 2, outputs: 3, payload_hash: *blake3::hash(&payload).as_bytes(), ..transfer() };
         let parameters = ChainParameters::default();
         assert_eq!(check(&cell, &payload, &parameters, SLOT), Ok(Cost { outputs: 10_000_000, fee: 20_000 }));

@@ -1,7 +1,8 @@
-//! Consensus: who mints, how a shard agrees on its block, how the committee agrees on the master-block. Pure state machines:
-//! time and messages in, actions out. No socket, clock, disk, thread, float or map order inside.
+//! Consensus: who mints, how a shard agrees on its block, how the committee agrees on the master-block. Pure state
+//! machines: time and messages in, actions out. No socket, clock, disk, thread, float or map order inside.
 //!
-//! * [`draw`] seats minters by stake from the seed; [`committee`] divides them into shards and transactions among those.
+//! * [`draw`] seats minters by stake from the seed; [`committee`] divides them into shards and transactions among
+//!   those.
 //! * [`quorum`] has every threshold; [`message`] what is said and signed; [`signing`] how.
 //! * [`shard`] is one shard round, [`master`] the agreement of one height; [`minter`] runs both by the clock, keeps the
 //!   signed-once record and follows what others made final.

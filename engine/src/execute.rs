@@ -1,7 +1,8 @@
 //! Execution: the transactions of a shard-block become its delta.
 //!
 //! Validity was decided from the parent state alone, each sender acts once and spends nothing received here, so the
-//! transactions have no order: debits are unique, credits add up, and any division among threads gives the same columns.
+//! transactions have no order: debits are unique, credits add up, and any division among threads gives the same
+//! columns.
 
 use crate::arena::{Arena, Slot};
 use crate::cell::{Key, payload_outputs};

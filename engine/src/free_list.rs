@@ -7,11 +7,12 @@
 //! ```
 //!
 //! The tag grows with every successful change of `head`, so a head that went away and came back is noticed (the ABA
-//! problem; R. K. Treiber's stack with a counted pointer). A popper walks `next` before its claim: the walk may read links
-//! that another thread is changing, but each is some slot number or the end, and the claim fails if anything moved.
+//! problem; R. K. Treiber's stack with a counted pointer). A popper walks `next` before its claim: the walk may read
+//! links that another thread is changing, but each is some slot number or the end, and the claim fails if anything
+//! moved.
 //!
-//! Pairs: a push's exchange of `head` (release) with a pop's load (acquire) publishes the links and whatever the freeing
-//! thread wrote to the slots.
+//! Pairs: a push's exchange of `head` (release) with a pop's load (acquire) publishes the links and whatever the
+//! freeing thread wrote to the slots.
 
 use crate::primitive::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
@@ -40,7 +41,11 @@ impl FreeList {
     pub fn full(slots: u32) -> FreeList {
         assert!(slots > 0 && slots < u32::MAX, "an arena has 1 to 2^32-2 slots, not {slots}");
         let next = (1..=slots).map(|slot| AtomicU32::new(if slot == slots { 0 } else { slot + 1 })).collect();
-        FreeList { head: CachePadded::new(AtomicU64::new(1)), next, free: CachePadded::new(AtomicU64::new(u64::from(slots))) }
+        FreeList {
+            head: CachePadded::new(AtomicU64::new(1)),
+            next,
+            free: CachePadded::new(AtomicU64::new(u64::from(slots))),
+        }
     }
 
     /// Pops up to `count_max` slot numbers into `out`; returns how many. Fewer than asked means the list ran out.
@@ -57,7 +62,8 @@ impl FreeList {
             if count == 0 {
                 return 0;
             }
-            let claim = self.head.compare_exchange_weak(head, retagged(head, first), Ordering::AcqRel, Ordering::Relaxed);
+            let claim =
+                self.head.compare_exchange_weak(head, retagged(head, first), Ordering::AcqRel, Ordering::Relaxed);
             if claim.is_ok() {
                 self.free.fetch_sub(count as u64, Ordering::Relaxed);
                 return count;
@@ -75,7 +81,8 @@ impl FreeList {
                 return None;
             }
             let next = self.next[(first - 1) as usize].load(Ordering::Relaxed);
-            let claim = self.head.compare_exchange_weak(head, retagged(head, next), Ordering::AcqRel, Ordering::Relaxed);
+            let claim =
+                self.head.compare_exchange_weak(head, retagged(head, next), Ordering::AcqRel, Ordering::Relaxed);
             if claim.is_ok() {
                 self.free.fetch_sub(1, Ordering::Relaxed);
                 return Some(first - 1);

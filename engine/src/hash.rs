@@ -20,8 +20,8 @@ pub fn keyed(key: &Hash, bytes: &[u8]) -> Hash {
     *blake3::keyed_hash(key, bytes).as_bytes()
 }
 
-/// Keyed BLAKE3 of many inputs of one length, a multiple of 64 up to 1024 bytes: the same as [`keyed`] on each, in as many
-/// SIMD lanes as the processor has.
+/// Keyed BLAKE3 of many inputs of one length, a multiple of 64 up to 1024 bytes: the same as [`keyed`] on each, in as
+/// many SIMD lanes as the processor has.
 ///
 /// # Panics
 /// When there are fewer places than inputs.
@@ -38,9 +38,9 @@ pub fn keyed_many<const N: usize>(key: &Hash, inputs: &[&[u8; N]], out: &mut [Ha
     PLATFORM.hash_many(inputs, &key, 0, IncrementCounter::No, KEYED_HASH, CHUNK_START, CHUNK_END | ROOT, out);
 }
 
-/// Root of the 16-wide tree over `leaves`, in place: level by level the hashes of groups of 16 (the last group filled with
-/// zeros) replace the leaves, until one is left; the root hashes that one together with the number of leaves. No leaves:
-/// the hash of zero and count 0.
+/// Root of the 16-wide tree over `leaves`, in place: level by level the hashes of groups of 16 (the last group filled
+/// with zeros) replace the leaves, until one is left; the root hashes that one together with the number of leaves. No
+/// leaves: the hash of zero and count 0.
 pub fn list_root(node_key: &Hash, leaves: &mut Vec<Hash>) -> Hash {
     let count = leaves.len() as u64;
     while leaves.len() > 1 {
@@ -83,7 +83,14 @@ pub fn list_path(node_key: &Hash, leaves: &[Hash], index: usize) -> Vec<[Hash; F
 }
 
 /// Whether a path leads from `leaf` at `index` to the root of a list of `count` leaves.
-pub fn list_path_holds(node_key: &Hash, leaf: &Hash, index: usize, count: usize, path: &[[Hash; FAN_OUT]], root: &Hash) -> bool {
+pub fn list_path_holds(
+    node_key: &Hash,
+    leaf: &Hash,
+    index: usize,
+    count: usize,
+    path: &[[Hash; FAN_OUT]],
+    root: &Hash,
+) -> bool {
     let (mut hash, mut at, mut width) = (*leaf, index, count);
     if index >= count {
         return false;
@@ -126,7 +133,8 @@ mod tests {
     fn many_hashes_at_once_are_the_same_hashes() {
         let key = purpose_key("test");
         for count in [0, 1, 2, 7, 15, 16, 17, 40] {
-            let inputs: Vec<[u8; 384]> = (0..count).map(|i| std::array::from_fn(|at| (i * 7 + at * 13) as u8)).collect();
+            let inputs: Vec<[u8; 384]> =
+                (0..count).map(|i| std::array::from_fn(|at| (i * 7 + at * 13) as u8)).collect();
             let mut out = vec![[0; 32]; count];
             keyed_many(&key, &inputs.iter().collect::<Vec<_>>(), &mut out);
             assert!(inputs.iter().zip(&out).all(|(input, hash)| keyed(&key, input) == *hash));

@@ -1,8 +1,8 @@
 //! Repeats, caught before they cost a verification: a small memory of the transactions that are inside the node now.
 //!
 //! The memory is keyed by id *and* signature: with the id alone, somebody could send a victim's content under a broken
-//! signature first and have the real one refused. It is a direct-mapped table of 64-bit tags under a secret seed, so it may
-//! forget (the pool finds every repeat by comparing ids) and practically never invents one.
+//! signature first and have the real one refused. It is a direct-mapped table of 64-bit tags under a secret seed, so it
+//! may forget (the pool finds every repeat by comparing ids) and practically never invents one.
 
 use crate::cell::Cell;
 use crate::hash::Hash;

@@ -1,8 +1,8 @@
 //! Hashing of attacker-chosen 32-byte keys into table places, under a secret of this node.
 //!
-//! Multilinear hashing: h(m) = high 64 bits of k0 + k1 m1 + ... + k4 m4 modulo 2^128, with 128-bit secret k. It is strongly
-//! universal (D. Lemire, O. Kaser, "Strongly universal string hashing is fast", 2012): without the secret nobody can
-//! choose keys that collide. Nothing that nodes must agree on depends on it.
+//! Multilinear hashing: h(m) = high 64 bits of k0 + k1 m1 + ... + k4 m4 modulo 2^128, with 128-bit secret k. It is
+//! strongly universal (D. Lemire, O. Kaser, "Strongly universal string hashing is fast", 2012): without the secret
+//! nobody can choose keys that collide. Nothing that nodes must agree on depends on it.
 
 use bytemuck::{Pod, Zeroable};
 

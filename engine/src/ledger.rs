@@ -71,12 +71,17 @@ impl<M: StateMemory> Ledger<M> {
         }
     }
 
-    /// Bytes of a ledger's buffers beside the state, for an arena of so many slots: pool, chains, block and its scratch,
-    /// recipients, ids, sort columns (debit, credit), patch and quilt columns and their wire forms.
+    /// Bytes of a ledger's buffers beside the state, for an arena of so many slots: pool, chains, block and its
+    /// scratch, recipients, ids, sort columns (debit, credit), patch and quilt columns and their wire forms.
     pub fn bytes(slots: u32) -> u64 {
         let slots_long = u64::from(slots);
-        let per_transaction =
-            size_of::<(AccountIndex, Slot)>() + 2 * size_of::<Item>() + size_of::<Option<AccountIndex>>() + 32 + 2 * 16 + 2 * 24 + 2 * 16;
+        let per_transaction = size_of::<(AccountIndex, Slot)>()
+            + 2 * size_of::<Item>()
+            + size_of::<Option<AccountIndex>>()
+            + 32
+            + 2 * 16
+            + 2 * 24
+            + 2 * 16;
         Pool::bytes(slots as usize) + slots_long * per_transaction as u64
     }
 
@@ -139,7 +144,8 @@ impl<M: StateMemory> Ledger<M> {
     }
 
     /// Chooses the transactions of the next block at `slot`: one a sender, valid against the parent state, at most the
-    /// chain's maximum (those with the lowest keyed hash of their sender under the parent's root stay in). Returns how many.
+    /// chain's maximum (those with the lowest keyed hash of their sender under the parent's root stay in). Returns how
+    /// many.
     ///
     /// # Panics
     /// When the last block has not been applied.
@@ -185,7 +191,9 @@ impl<M: StateMemory> Ledger<M> {
         self.chains = rest;
         assert!(slot > state.header().slot, "slots go forward");
         self.limit();
-        let by_id = |a: &Item, b: &Item| a.id_start.cmp(&b.id_start).then_with(|| arena.note(&a.slot).id.cmp(&arena.note(&b.slot).id));
+        let by_id = |a: &Item, b: &Item| {
+            a.id_start.cmp(&b.id_start).then_with(|| arena.note(&a.slot).id.cmp(&arena.note(&b.slot).id))
+        };
         self.block.par_sort_unstable_by(by_id);
         self.resolve_recipients(refused);
         self.block.len()

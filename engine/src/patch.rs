@@ -67,7 +67,9 @@ impl Changes {
         self.clear();
         for &(account, amount) in sorted {
             match (self.accounts.last(), self.amounts.last_mut()) {
-                (Some(&last), Some(sum)) if last == account => *sum = sum.checked_add(amount).expect("amounts of a block fit the supply"),
+                (Some(&last), Some(sum)) if last == account => {
+                    *sum = sum.checked_add(amount).expect("amounts of a block fit the supply")
+                }
                 _ => {
                     self.accounts.push(account);
                     self.amounts.push(amount);
@@ -93,8 +95,10 @@ impl Changes {
         self.amounts.reserve(count);
         let mut next = 0u64;
         for _ in 0..count {
-            let account =
-                varint::read(bytes)?.checked_add(next).filter(|&account| account < u64::from(u32::MAX)).ok_or(DeltaError::AccountRange)?;
+            let account = varint::read(bytes)?
+                .checked_add(next)
+                .filter(|&account| account < u64::from(u32::MAX))
+                .ok_or(DeltaError::AccountRange)?;
             self.accounts.push(account as AccountIndex);
             next = account + 1;
         }
@@ -289,8 +293,10 @@ impl Patch {
         let mut last: &[u8] = &[];
         for _ in 0..count {
             let length = varint::read(bytes)?;
-            let (record, rest) =
-                usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length)).ok_or(DeltaError::Truncated)?;
+            let (record, rest) = usize::try_from(length)
+                .ok()
+                .and_then(|length| bytes.split_at_checked(length))
+                .ok_or(DeltaError::Truncated)?;
             if record <= last {
                 return Err(DeltaError::RecordOrder);
             }

@@ -26,7 +26,8 @@ impl Pool {
         Pool { heads: HashMap::with_capacity(senders_max), waiting: 0 }
     }
 
-    /// Bytes of a pool for so many senders: entry and control byte, at the table's load of 7/8 and its next power of two.
+    /// Bytes of a pool for so many senders: entry and control byte, at the table's load of 7/8 and its next power of
+    /// two.
     pub fn bytes(senders_max: usize) -> u64 {
         (senders_max as u64 * 8 / 7).next_power_of_two() * (8 + 1)
     }
@@ -46,7 +47,13 @@ impl Pool {
     ///
     /// # Errors
     /// Whichever transaction has to go, with the reason: the new one or one that it displaces.
-    pub fn admit(&mut self, arena: &Arena, mut slot: Slot, account: AccountIndex, sequence_next: u32) -> Result<(), Refused> {
+    pub fn admit(
+        &mut self,
+        arena: &Arena,
+        mut slot: Slot,
+        account: AccountIndex,
+        sequence_next: u32,
+    ) -> Result<(), Refused> {
         let sequence = arena.cell(&slot).sequence;
         if sequence < u64::from(sequence_next) || sequence - u64::from(sequence_next) >= u64::from(SEQUENCES_AHEAD) {
             return Err((slot, Refusal::WrongSequence));

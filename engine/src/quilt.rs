@@ -1,6 +1,7 @@
 //! A quilt: the patches of a block, merged. Applied to the parent state it gives the next one, on every node.
 //!
-//! Wire form: `version | height v | slot v | parent root 32 | released v | issued v | delta`, the delta as in [`crate::patch`].
+//! Wire form: `version | height v | slot v | parent root 32 | released v | issued v | delta`, the delta as in
+//! [`crate::patch`].
 
 use crate::hash::{Hash, keyed, purpose_key};
 use crate::patch::{DELTA_VERSION, Delta, DeltaError, Patch, at_end, read_hash, read_version};
@@ -69,8 +70,10 @@ impl Quilt {
             return Err(MergeError::Mismatch { shard: patch.shard });
         }
         // All amounts are bounded together first; after that no partial sum can leave 64 bits.
-        let (debits, credits) =
-            patches.iter().map(|patch| patch.delta.sums()).fold((0, 0), |sums, (debits, credits)| (sums.0 + debits, sums.1 + credits));
+        let (debits, credits) = patches
+            .iter()
+            .map(|patch| patch.delta.sums())
+            .fold((0, 0), |sums, (debits, credits)| (sums.0 + debits, sums.1 + credits));
         if debits.max(credits) > u128::from(u64::MAX) {
             return Err(MergeError::Overflow);
         }
@@ -87,15 +90,16 @@ impl Quilt {
         credits.sort_unstable();
         delta.credits.fill_merged(&credits);
 
-        let created = patches.iter().flat_map(|patch| patch.delta.created_keys.iter().zip(&patch.delta.created_amounts));
+        let created =
+            patches.iter().flat_map(|patch| patch.delta.created_keys.iter().zip(&patch.delta.created_amounts));
         let mut created: Vec<_> = created.map(|(key, &amount)| (*key, amount)).collect();
         created.sort_unstable();
         fill_created(&mut delta, &created);
         Ok(Quilt { height, slot, parent_root, delta, ..Quilt::default() })
     }
 
-    /// Units that come from somewhere (debits, the pool), and units that go somewhere (credits, new balances, the pool):
-    /// equal in a valid quilt.
+    /// Units that come from somewhere (debits, the pool), and units that go somewhere (credits, new balances, the
+    /// pool): equal in a valid quilt.
     pub fn sums(&self) -> (u128, u128) {
         let (debits, credits) = self.delta.sums();
         (debits + u128::from(self.released), credits)
@@ -144,7 +148,9 @@ pub(crate) fn fill_created(delta: &mut Delta, sorted: &[(crate::cell::Key, u64)]
     delta.created_amounts.clear();
     for &(key, amount) in sorted {
         match (delta.created_keys.last(), delta.created_amounts.last_mut()) {
-            (Some(last), Some(sum)) if *last == key => *sum = sum.checked_add(amount).expect("amounts of a block fit the supply"),
+            (Some(last), Some(sum)) if *last == key => {
+                *sum = sum.checked_add(amount).expect("amounts of a block fit the supply")
+            }
             _ => {
                 delta.created_keys.push(key);
                 delta.created_amounts.push(amount);

@@ -70,8 +70,9 @@ refusals! {
     NameInvalid = 20, "name_invalid";
     /// This kind of transaction changes what consensus keeps; a node that runs without consensus does not take it.
     NeedsConsensus = 21, "needs_consensus";
-    /// What it registers, stakes or unstakes does not fit the chain's tables: the name is taken or there is none, the key is
-    /// another than before or not proved, there is less at stake, or the block that it names is not one of the last.
+    /// What it registers, stakes or unstakes does not fit the chain's tables: the name is taken or there is none, the
+    /// key is another than before or not proved, there is less at stake, or the block that it names is not one of the
+    /// last.
     Inadmissible = 22, "inadmissible";
     /// The first frame was not a hello.
     HelloMissing = 32, "hello_missing";

@@ -129,7 +129,8 @@ impl<T: Word> Consumer<T> {
         loop {
             let head = shared.head.load(Ordering::Acquire);
             let tail = shared.tail.load(Ordering::Acquire);
-            // Another consumer may have moved `head` past our `tail` between the loads' snapshots: then nothing is ready.
+            // Another consumer may have moved `head` past our `tail` between the loads' snapshots: then nothing is
+            // ready.
             let count = tail.saturating_sub(head).min(count_max as u64);
             if count == 0 {
                 return 0;

@@ -7,8 +7,8 @@
 //!   tree   16-wide hash tree, bottom groups of 8 accounts         4.3 B
 //! ```
 //!
-//! The memory itself belongs to whoever implements [`StateMemory`]: the heap in tests and benches, mapped files in a node.
-//! Invariants, checked where they are touched:
+//! The memory itself belongs to whoever implements [`StateMemory`]: the heap in tests and benches, mapped files in a
+//! node. Invariants, checked where they are touched:
 //!  1. `header.accounts` entries of `hot` and `key` are in use, the rest are zero.
 //!  2. The index holds each used key once and nothing else.
 //!  3. Balances and pool sum to the genesis supply and what was issued since.
@@ -57,8 +57,8 @@ pub struct StateHeader {
     pub slot: u64,
     /// Accounts in use.
     pub accounts: u64,
-    /// Units that are in no balance: fees, stakes, what is locked with names, payments that are not mature. Whose they are
-    /// is for [`crate::system`] to know.
+    /// Units that are in no balance: fees, stakes, what is locked with names, payments that are not mature. Whose they
+    /// are is for [`crate::system`] to know.
     pub pool: u64,
     /// Root after the last [`State::update_root`].
     pub root: Hash,
@@ -225,7 +225,12 @@ impl<M: StateMemory> State<M> {
     ///
     /// # Errors
     /// Too many accounts, a repeated key, or balances that do not sum to `supply`.
-    pub fn genesis(memory: M, accounts: &[(Key, u64)], supply: u64, index_seed: HashSeed) -> Result<State<M>, GenesisError> {
+    pub fn genesis(
+        memory: M,
+        accounts: &[(Key, u64)],
+        supply: u64,
+        index_seed: HashSeed,
+    ) -> Result<State<M>, GenesisError> {
         Self::genesis_with_pool(memory, accounts, supply, 0, index_seed)
     }
 
@@ -414,7 +419,8 @@ impl<M: StateMemory> State<M> {
             entry.balance = entry.balance.checked_add(amount).ok_or(ApplyError::Credit { account, amount })?;
             entry.last_active_slot = slot;
         }
-        for (position, (key, &amount)) in quilt.delta.created_keys.iter().zip(&quilt.delta.created_amounts).enumerate() {
+        for (position, (key, &amount)) in quilt.delta.created_keys.iter().zip(&quilt.delta.created_amounts).enumerate()
+        {
             let account = accounts + position;
             columns.key[account] = *key;
             columns.hot[account] = Hot { balance: amount, sequence: 0, last_active_slot: slot };

@@ -190,6 +190,9 @@ mod tests {
         assert!(matches!(broken(&|t| t.rings[0].depth = 65), TopologyError::Depth { depth: 65, .. }));
         assert!(matches!(broken(&|t| t.rings[1].rings = 1), TopologyError::Rings { threads: 2, .. }));
         assert!(matches!(broken(&|t| t.rings[1].depth = 512), TopologyError::Cycle { depth: 512, slots: 1024, .. }));
-        assert_eq!(broken(&|t| t.stages.push(StageSpec { name: "alone", threads: 1 })), TopologyError::Unconnected("alone"));
+        assert_eq!(
+            broken(&|t| t.stages.push(StageSpec { name: "alone", threads: 1 })),
+            TopologyError::Unconnected("alone")
+        );
     }
 }

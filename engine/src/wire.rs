@@ -111,7 +111,11 @@ pub fn incoming(header: &Header) -> Result<Incoming, Refusal> {
         kind if kind == FrameKind::Payload as u8 => {
             bounded(PAYLOAD_LENGTH_MAX)?;
             let fits = header.count == 1 && header.length as usize > CELL_BYTES;
-            if fits { Ok(Incoming::CellWithPayload(header.length - CELL_BYTES as u32)) } else { Err(Refusal::FrameLength) }
+            if fits {
+                Ok(Incoming::CellWithPayload(header.length - CELL_BYTES as u32))
+            } else {
+                Err(Refusal::FrameLength)
+            }
         }
         _ => Err(Refusal::FrameUnknown),
     }
@@ -154,7 +158,8 @@ pub struct Welcome {
 impl Welcome {
     /// The whole frame.
     pub fn encode(&self) -> Vec<u8> {
-        let mut frame = Header { length: WELCOME_BYTES as u32, kind: FrameKind::Welcome as u8, count: 0 }.encode().to_vec();
+        let mut frame =
+            Header { length: WELCOME_BYTES as u32, kind: FrameKind::Welcome as u8, count: 0 }.encode().to_vec();
         for number in [self.slot, self.height, self.slot_ms] {
             frame.extend(number.to_le_bytes());
         }

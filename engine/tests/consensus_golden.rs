@@ -34,9 +34,10 @@ fn draws_committees_and_digests_are_what_the_vectors_say() {
         committee_next: [6; 32],
     };
     let mut lots = Lots::new(&seed, b'x', 1);
-    let quorums =
-        [1, 4, 10, 20, 67, 100, 199, 200, 399].map(|seats| [seats, master_quorum(seats), byzantine_max(seats), shard_quorum(seats)]);
-    let candidates = |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect::<Vec<_>>();
+    let quorums = [1, 4, 10, 20, 67, 100, 199, 200, 399]
+        .map(|seats| [seats, master_quorum(seats), byzantine_max(seats), shard_quorum(seats)]);
+    let candidates =
+        |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect::<Vec<_>>();
     let shards: Vec<_> = committee.shards.iter().map(candidates).collect();
     let found = json!({
         "lots_below_1000": (0..8).map(|_| lots.below(1_000)).collect::<Vec<_>>(),
@@ -71,8 +72,22 @@ fn with_records(mut found: serde_json::Value) -> serde_json::Value {
         Record::Register { account: 5, id: [6; 32], name: b"ada".to_vec() },
         Record::Stake { account: 5, amount: 6, key: Box::new([7; 96]), possession: Box::new([8; 48]) },
         Record::Unstake { account: 5, amount: 6 },
-        Record::Answer(Box::new(Answer { height: 3, candidate: 4, drawn_by: [5; 32], endpoint, answer: [6; 48], signature: [7; 48] })),
-        Record::Fraud(Box::new(Evidence::of_two(3, Kind::First, 4, 9, 0, [([1; 32], 0, [2; 48]), ([3; 32], 0, [4; 48])]))),
+        Record::Answer(Box::new(Answer {
+            height: 3,
+            candidate: 4,
+            drawn_by: [5; 32],
+            endpoint,
+            answer: [6; 48],
+            signature: [7; 48],
+        })),
+        Record::Fraud(Box::new(Evidence::of_two(
+            3,
+            Kind::First,
+            4,
+            9,
+            0,
+            [([1; 32], 0, [2; 48]), ([3; 32], 0, [4; 48])],
+        ))),
         Record::Attest(Box::new(attest)),
     ];
     let minter = |account: u32| GenesisMinter {

@@ -1,5 +1,5 @@
-//! The specification's golden vectors: what bytes the formats are. `DYNEMIX_BLESS=1` rewrites the file after a change of the
-//! specification; otherwise a difference is a broken format.
+//! The specification's golden vectors: what bytes the formats are. `DYNEMIX_BLESS=1` rewrites the file after a change
+//! of the specification; otherwise a difference is a broken format.
 
 use bytemuck::Zeroable;
 use dynemix_engine::arena::Arena;
@@ -39,10 +39,17 @@ fn vectors(threads: usize) -> Value {
     let memory = HeapMemory::new(StateLayout::new(20));
     let state = State::genesis(memory, &genesis, 300 * DYNE, HashSeed::from_number(threads as u64)).unwrap();
     let genesis_root = state.header().root;
-    let payload = payload_of(&[Output { recipient: key(5), amount: 3 * DYNE }, Output { recipient: key(4), amount: 4 * DYNE }]);
+    let payload =
+        payload_of(&[Output { recipient: key(5), amount: 3 * DYNE }, Output { recipient: key(4), amount: 4 * DYNE }]);
     let cells = [
-        (signed(&chain, 1, Cell { recipient: key(2), amount: 7 * DYNE, kind: 1, outputs: 1, ..Cell::zeroed() }), vec![]),
-        (signed(&chain, 2, Cell { recipient: key(4), amount: 2 * DYNE, kind: 1, outputs: 1, ..Cell::zeroed() }), vec![]),
+        (
+            signed(&chain, 1, Cell { recipient: key(2), amount: 7 * DYNE, kind: 1, outputs: 1, ..Cell::zeroed() }),
+            vec![],
+        ),
+        (
+            signed(&chain, 2, Cell { recipient: key(4), amount: 2 * DYNE, kind: 1, outputs: 1, ..Cell::zeroed() }),
+            vec![],
+        ),
         (
             signed(
                 &chain,
@@ -137,7 +144,9 @@ fn formats_are_what_the_specification_says() {
 
 #[test]
 fn thread_count_and_table_secret_leave_no_trace() {
-    let of = |threads: usize| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| vectors(threads));
+    let of = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| vectors(threads))
+    };
     let one = of(1);
     for threads in [2, 8, 64] {
         assert_eq!(of(threads), one);

@@ -1,4 +1,5 @@
-//! Every interleaving of the lock-free parts that loom can reach: `cargo test -p dynemix-engine --features loom --test loom`.
+//! Every interleaving of the lock-free parts that loom can reach: `cargo test -p dynemix-engine --features loom --test
+//! loom`.
 #![cfg(feature = "loom")]
 
 use dynemix_engine::free_list::FreeList;

@@ -21,7 +21,8 @@ const SLOTS: u32 = 64;
 const CASES: u32 = 100_000;
 
 /// Keys that can be accounts; the first [`ACCOUNTS`] are, the others may become so.
-static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| (0..10).map(|i| SigningKey::from_bytes(&[i; 32]).verifying_key().to_bytes()).collect());
+static KEYS: LazyLock<Vec<Key>> =
+    LazyLock::new(|| (0..10).map(|i| SigningKey::from_bytes(&[i; 32]).verifying_key().to_bytes()).collect());
 /// A key of small order, and one that does not decode.
 const BAD_KEYS: [Key; 2] = [[0; 32], [2; 32]];
 
@@ -44,7 +45,14 @@ fn draft() -> impl Strategy<Value = Draft> {
     let amount = prop_oneof![8 => DYNE..6 * DYNE, 1 => Just(DYNE - 1), 1 => 0..u64::MAX];
     let further = prop_oneof![6 => Just(Vec::new()), 1 => proptest::collection::vec((0u8..12, DYNE..2 * DYNE), 1..3)];
     (0u8..8, 0u8..12, amount, prop_oneof![6 => 0u64..2, 1 => 0u64..12], 0u64..40, further).prop_map(
-        |(sender, recipient, amount, sequence, expires_slot, further)| Draft { sender, recipient, amount, sequence, expires_slot, further },
+        |(sender, recipient, amount, sequence, expires_slot, further)| Draft {
+            sender,
+            recipient,
+            amount,
+            sequence,
+            expires_slot,
+            further,
+        },
     )
 }
 
@@ -57,7 +65,8 @@ struct Naive {
 }
 
 fn cost(draft: &Draft, parameters: &ChainParameters) -> u128 {
-    let outputs: u128 = draft.further.iter().map(|output| u128::from(output.1)).sum::<u128>() + u128::from(draft.amount);
+    let outputs: u128 =
+        draft.further.iter().map(|output| u128::from(output.1)).sum::<u128>() + u128::from(draft.amount);
     outputs + u128::from(parameters.output_fee) * draft.further.len() as u128
 }
 
@@ -92,7 +101,8 @@ impl Naive {
             if expired || draft.sequence < next || cost(&draft, parameters) > u128::from(balance) {
                 continue;
             }
-            let outputs: Vec<(u8, u64)> = std::iter::once((draft.recipient, draft.amount)).chain(draft.further.iter().copied()).collect();
+            let outputs: Vec<(u8, u64)> =
+                std::iter::once((draft.recipient, draft.amount)).chain(draft.further.iter().copied()).collect();
             if outputs.iter().any(|output| !parent.contains_key(&key(output.0)) && BAD_KEYS.contains(&key(output.0))) {
                 continue;
             }
@@ -135,7 +145,8 @@ impl Setting {
 
     /// The way of a transaction through check and admission; whether it was checked.
     fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Slot, Refusal)>) -> Option<[u8; 32]> {
-        let further: Vec<_> = draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
+        let further: Vec<_> =
+            draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
         let payload = payload_of(&further);
         let multi = !further.is_empty();
         let cell = Cell {
@@ -175,7 +186,10 @@ impl Setting {
 
 fn run(blocks: &[Vec<Draft>]) {
     let mut setting = Setting::new();
-    let mut naive = Naive { accounts: genesis().into_iter().map(|(key, balance)| (key, (balance, 0))).collect(), ..Naive::default() };
+    let mut naive = Naive {
+        accounts: genesis().into_iter().map(|(key, balance)| (key, (balance, 0))).collect(),
+        ..Naive::default()
+    };
     let parameters = setting.chain.parameters;
     for (number, drafts) in blocks.iter().enumerate() {
         let parent_slot = setting.ledger.state().header().slot;
@@ -220,7 +234,8 @@ fn run(blocks: &[Vec<Draft>]) {
 
 /// Outside of the pool's threads every parallel step would wait for one to wake up; inside it runs on the spot.
 fn in_pool(work: impl FnOnce() + Send) {
-    static POOL: LazyLock<rayon::ThreadPool> = LazyLock::new(|| rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
+    static POOL: LazyLock<rayon::ThreadPool> =
+        LazyLock::new(|| rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap());
     POOL.install(work);
 }
 
@@ -272,7 +287,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// However a block's changes are spread over shards, and in whatever order their patches come, the quilt is the same.
+    /// However a block's changes are spread over shards, and in whatever order their patches come, the quilt is the
+    /// same.
     #[test]
     fn merging_does_not_depend_on_the_division(patch in delta(), shards in 1u32..5, salt in any::<u64>()) {
         let whole = Quilt::from_patch(Patch { shard: 0, ..patch.clone() });

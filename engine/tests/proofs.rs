@@ -35,7 +35,8 @@ fn a_proof_shows_each_account_and_no_changed_bit_passes() {
             for at in (0..bytes.len()).step_by(7) {
                 let mut changed = bytes.clone();
                 changed[at] ^= 1 << (at % 8);
-                let passed = AccountProof::decode(&changed).and_then(|proof| proof.verify(&root).map(|shown| (proof.account, shown)));
+                let passed = AccountProof::decode(&changed)
+                    .and_then(|proof| proof.verify(&root).map(|shown| (proof.account, shown)));
                 // The account's number alone may move within the proof's group: then it shows that neighbour, truly.
                 if let Ok((account, (shown, hot))) = passed {
                     assert_ne!(u64::from(account), number);

@@ -47,7 +47,8 @@ fn genuine(item: &Item) -> bool {
 impl Scene {
     fn new(quilt: bool) -> Scene {
         let quilt_from_height = if quilt { 0 } else { u64::MAX };
-        let consensus = ConsensusParameters { seats: 10, shards_max: 1, quilt_from_height, ..ConsensusParameters::default() };
+        let consensus =
+            ConsensusParameters { seats: 10, shards_max: 1, quilt_from_height, ..ConsensusParameters::default() };
         let accounts: Vec<_> = (0..40).map(|number| (key(number), BALANCE)).collect();
         let minter = |account: u32| GenesisMinter {
             account,
@@ -57,11 +58,13 @@ impl Scene {
             endpoint: Endpoint::default(),
         };
         let minters: Vec<_> = (0..MINTERS).map(minter).collect();
-        let chain = Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
+        let chain =
+            Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
         let system = System::genesis(&chain, &minters);
         let pool = system.pools.sum();
         let memory = HeapMemory::new(StateLayout::new(100));
-        let state = State::genesis_with_pool(memory, &accounts, 40 * BALANCE + pool, pool, HashSeed::from_number(1)).unwrap();
+        let state =
+            State::genesis_with_pool(memory, &accounts, 40 * BALANCE + pool, pool, HashSeed::from_number(1)).unwrap();
         Scene { chain, state, system }
     }
 
@@ -188,7 +191,11 @@ fn what_is_received_matures_two_heights_later_in_quilt_mode_and_at_once_in_block
     for (quilt, heights) in [(false, 0), (true, 2)] {
         let mut scene = Scene::new(quilt);
         scene.mint(&[scene.pay(20, key(21), 5 * DYNE), scene.pay(22, key(90), 7 * DYNE)]);
-        assert_eq!((scene.balance(20), scene.balance(22)), (BALANCE - 5 * DYNE, BALANCE - 7 * DYNE), "debits are at once");
+        assert_eq!(
+            (scene.balance(20), scene.balance(22)),
+            (BALANCE - 5 * DYNE, BALANCE - 7 * DYNE),
+            "debits are at once"
+        );
         for waited in 0..=heights {
             let mature = waited == heights;
             assert_eq!(scene.balance(21) > BALANCE, mature, "quilt {quilt}, after {waited}");
@@ -211,7 +218,8 @@ fn names_are_unique_permanent_and_cost_a_reserve() {
     assert_eq!((scene.balance(first), scene.balance(41 - first)), (BALANCE - reserve, BALANCE));
     assert_eq!(scene.system.pools.reserves, reserve);
     // Neither a second name nor a taken one may stand in a block.
-    let block = scene.certify(&[scene.register(first, "eve"), scene.register(30, "ada"), scene.register(31, "minter3")]);
+    let block =
+        scene.certify(&[scene.register(first, "eve"), scene.register(30, "ada"), scene.register(31, "minter3")]);
     assert!(block.items.is_empty());
 }
 
@@ -226,10 +234,17 @@ fn stakes_need_a_name_and_unstaked_funds_wait_until_bans_cannot_reach_their_owne
     (0..2).for_each(|_| drop(scene.mint(&[])));
     assert_eq!(scene.system.stake(20), 100 * DYNE);
     let before = scene.balance(20);
-    assert!(scene.certify(&[scene.cell(20, 7, 101 * DYNE, scene.system.hash, &[])]).items.is_empty(), "more than there is");
+    assert!(
+        scene.certify(&[scene.cell(20, 7, 101 * DYNE, scene.system.hash, &[])]).items.is_empty(),
+        "more than there is"
+    );
     assert!(scene.certify(&[scene.cell(20, 7, DYNE, [4; 32], &[])]).items.is_empty(), "not on this chain");
     scene.mint(&[scene.cell(20, 7, 40 * DYNE, scene.system.hash, &[])]);
-    assert_eq!((scene.system.stake(20), scene.balance(20)), (60 * DYNE, before), "out of the stake at once, in the balance later");
+    assert_eq!(
+        (scene.system.stake(20), scene.balance(20)),
+        (60 * DYNE, before),
+        "out of the stake at once, in the balance later"
+    );
     scene.mint(&[]);
     assert_eq!(scene.balance(20), before);
     scene.mint(&[]);
@@ -254,7 +269,10 @@ fn two_statements_of_one_minter_cost_its_stake_once() {
     let evidence = Evidence::of_two(candidate, Kind::First, 1, 7, 0, [statement([1; 32]), statement([2; 32])]);
     let item = Record::Fraud(Box::new(evidence.clone())).item();
     scene.mint(std::slice::from_ref(&item));
-    assert_eq!((scene.system.stake(candidate), scene.system.pools.slashed, scene.system.pools.unstaking), (0, 500 * DYNE, 0));
+    assert_eq!(
+        (scene.system.stake(candidate), scene.system.pools.slashed, scene.system.pools.unstaking),
+        (0, 500 * DYNE, 0)
+    );
     assert!(scene.system.barred.contains_key(&candidate) && !scene.system.drawn.contains(&candidate));
     assert!(scene.certify(&[item]).items.is_empty(), "once");
     // The same vote twice is none, nor a vote after one that a later certificate freed it from.
@@ -266,7 +284,14 @@ fn two_statements_of_one_minter_cost_its_stake_once() {
     };
     let left = |justified_by| {
         let statements = [vote(Kind::First, 9, justified_by, [1; 32]), vote(Kind::Second, 7, 0, [2; 32])];
-        let evidence = Evidence { candidate, kinds: [Kind::First, Kind::Second], height: 1, numbers: [9, 7], shard: 0, statements };
+        let evidence = Evidence {
+            candidate,
+            kinds: [Kind::First, Kind::Second],
+            height: 1,
+            numbers: [9, 7],
+            shard: 0,
+            statements,
+        };
         evidence.verify(&chain, &StubSigning { candidate: 0 })
     };
     assert_eq!([0, 6, 7, 8].map(left), [true, true, false, false]);
@@ -290,7 +315,8 @@ fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
     let honest = scene.certify(&[scene.pay(20, key(91), 900 * DYNE)]);
     let mut ids: Vec<_> = items.iter().map(|item| item.id).collect();
     let transactions_root = dynemix_engine::block::transactions_root(&mut ids);
-    let header = dynemix_engine::block::ShardBlock { transactions: items.len() as u32, transactions_root, ..honest.block };
+    let header =
+        dynemix_engine::block::ShardBlock { transactions: items.len() as u32, transactions_root, ..honest.block };
     scene.certified(header, Items::default(), honest.patch.clone())
 }
 
@@ -320,7 +346,8 @@ fn a_ban_gives_back_what_was_taken_and_drops_what_was_to_come() {
         let digest = Alert::not_served_digest(&chain, 2, &attest);
         let mut signers = SeatSet::default();
         (0..looked as u16).for_each(|seat| assert!(signers.insert(seat)));
-        let signatures: Vec<_> = committee.members[..looked].iter().map(|member| StubSigning::stub(member.candidate, &digest)).collect();
+        let signatures: Vec<_> =
+            committee.members[..looked].iter().map(|member| StubSigning::stub(member.candidate, &digest)).collect();
         let not_served = Certificate { signers, aggregate: StubSigning { candidate: 0 }.aggregate(&signatures) };
         Record::Alert(Box::new(Alert { attest, alarms: alarms.map(alarm), height: 2, not_served }))
     };
@@ -358,7 +385,8 @@ fn a_block_that_is_mature_cannot_be_banned_and_a_proof_needs_no_opinion() {
     let attest = Scene::attest_of(&block);
     let proof = |place: usize| {
         let (path, item) = (path.clone(), items[place].clone());
-        let invalid = dynemix_engine::system::record::Invalid { attest, header: block.block, place: place as u32, path, item };
+        let invalid =
+            dynemix_engine::system::record::Invalid { attest, header: block.block, place: place as u32, path, item };
         Record::Invalid(Box::new(invalid))
     };
     assert!(scene.view().record_holds(&proof(place)));
@@ -377,8 +405,11 @@ fn patches_that_make_money_or_reach_too_far_are_not_held() {
         change(&mut patch);
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
-        let header =
-            dynemix_engine::block::ShardBlock { patch_hash: dynemix_engine::patch::Patch::hash(&bytes), slot: patch.slot, ..honest.block };
+        let header = dynemix_engine::block::ShardBlock {
+            patch_hash: dynemix_engine::patch::Patch::hash(&bytes),
+            slot: patch.slot,
+            ..honest.block
+        };
         scene.view().patch_holds(&header, &bytes).is_err()
     };
     assert!(!refused(&|_| ()));

@@ -33,7 +33,12 @@ fn load(file: &str) -> Vec<Value> {
 /// Every published vector that has a signature of 64 bytes; a frame has no place for another.
 fn published() -> Vec<Case> {
     let mut cases = Vec::new();
-    let files = [("rfc8032.json", 5), ("speccheck.json", 12), ("zip215_small_order.json", 196), ("wycheproof_ed25519.json", 139)];
+    let files = [
+        ("rfc8032.json", 5),
+        ("speccheck.json", 12),
+        ("zip215_small_order.json", 196),
+        ("wycheproof_ed25519.json", 139),
+    ];
     for (file, count) in files {
         let before = cases.len();
         for (i, value) in load(file).iter().enumerate() {
@@ -67,7 +72,8 @@ fn good_cases(count: usize) -> Vec<Case> {
         .collect()
 }
 
-/// A verifier for each backend that this CPU has; the others are named. The cache is small: keys are evicted all the time.
+/// A verifier for each backend that this CPU has; the others are named. The cache is small: keys are evicted all the
+/// time.
 fn each_backend(mut test: impl FnMut(&mut Verifier)) {
     for simd in Simd::ALL {
         match KeyCache::new(64, simd) {
@@ -126,7 +132,10 @@ fn large_batches_agree_on_any_number_of_threads() {
                 let (keys, good, bad) = (keys.clone(), &good, &bad);
                 scope.spawn(move || {
                     let mut verifier = Verifier::new(keys);
-                    for size in (8..=14).map(|power| 1usize << power).filter(|size| size / 256 % 3 == thread % 3 || *size < 1024) {
+                    for size in (8..=14)
+                        .map(|power| 1usize << power)
+                        .filter(|size| size / 256 % 3 == thread % 3 || *size < 1024)
+                    {
                         let mut batch: Vec<&Case> = (0..size).map(|i| &good[i % good.len()]).collect();
                         check(&mut verifier, &batch);
                         for place in [0, size / 2, size - 1] {
@@ -182,8 +191,9 @@ proptest! {
     }
 }
 
-/// Random changes of good signatures, each judged by ed25519-zebra too, on every backend or on `DYNEMIX_SIMD`: 10 million with
-/// `DYNEMIX_MUTATIONS=10000000 cargo test --release -p dynemix-engine --test verdicts mutations_judged -- --nocapture`.
+/// Random changes of good signatures, each judged by ed25519-zebra too, on every backend or on `DYNEMIX_SIMD`: 10
+/// million with `DYNEMIX_MUTATIONS=10000000 cargo test --release -p dynemix-engine --test verdicts mutations_judged --
+/// --nocapture`.
 #[test]
 fn mutations_judged_by_another_library() {
     let wanted: usize = std::env::var("DYNEMIX_MUTATIONS").ok().and_then(|count| count.parse().ok()).unwrap_or(20_000);
@@ -201,7 +211,12 @@ fn mutations_judged_by_another_library() {
             let mut dice = [0u8; 8];
             stream.fill(&mut dice);
             let source = &good[dice[0] as usize % good.len()];
-            let mut case = Case { name: format!("mutation {}", done + i), message: source.message.clone(), good: false, ..*source };
+            let mut case = Case {
+                name: format!("mutation {}", done + i),
+                message: source.message.clone(),
+                good: false,
+                ..*source
+            };
             let byte = usize::from(dice[2]);
             match dice[1] % 8 {
                 0 => {}

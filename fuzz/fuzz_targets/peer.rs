@@ -1,5 +1,6 @@
-//! What a stranger can say to a node before and after the handshake: handshake messages, streams of frames, hellos, cells,
-//! outcomes, addresses, pieces of snapshots; and what a node reads from its own disk. Never a panic, never more memory than came.
+//! What a stranger can say to a node before and after the handshake: handshake messages, streams of frames, hellos,
+//! cells, outcomes, addresses, pieces of snapshots; and what a node reads from its own disk. Never a panic, never more
+//! memory than came.
 #![no_main]
 
 use dynemix::daemon::wire::{Outcome, Piece, WantPiece, read_cells, read_hello, read_peers};

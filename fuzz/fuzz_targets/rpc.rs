@@ -12,6 +12,9 @@ fuzz_target!(|bytes: &[u8]| {
         one => vec![one.clone()],
     };
     for answer in all {
-        assert!(answer["jsonrpc"] == "2.0" && (answer.get("result").is_some() != answer.get("error").is_some()), "{answer}");
+        assert!(
+            answer["jsonrpc"] == "2.0" && (answer.get("result").is_some() != answer.get("error").is_some()),
+            "{answer}"
+        );
     }
 });

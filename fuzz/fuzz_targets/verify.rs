@@ -28,7 +28,12 @@ fuzz_target!(|bytes: &[u8]| {
     VERIFIERS.with_borrow_mut(|verifiers| {
         for verifier in verifiers {
             let mut verdicts = Vec::new();
-            let signed = |i: usize| Signed { key: key(i), signature: signature(i), prefix: &cases[i][96..128], message: &cases[i][128..] };
+            let signed = |i: usize| Signed {
+                key: key(i),
+                signature: signature(i),
+                prefix: &cases[i][96..128],
+                message: &cases[i][128..],
+            };
             verifier.verify(cases.len(), signed, &mut verdicts);
             assert_eq!(verdicts, expected);
         }

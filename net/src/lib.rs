@@ -7,8 +7,8 @@
 //! the body is and where its bytes go, and is told when they are all there. The next header is read in the same system
 //! call as the body before it, so that a busy connection costs one call a frame and no copy.
 //!
-//! Everything is bounded at start: connections, bytes waiting to be sent to one peer and to all, and the time that a frame
-//! may take once it has begun.
+//! Everything is bounded at start: connections, bytes waiting to be sent to one peer and to all, and the time that a
+//! frame may take once it has begun.
 
 mod connection;
 pub mod mesh;

@@ -5,10 +5,10 @@
 //!   commands ──► queue of each peer and class ──► pieces, most urgent class first ──► line ──► sockets
 //! ```
 //!
-//! It knows no protocol: who a peer is, the caller's [`Doorkeeper`] reads from its hello; what a frame means is for whoever
-//! gets it. Everything is bounded: connections in all, of guests, of one address and in handshake; time until a hello;
-//! bytes of a frame by class, of frames that wait here or with the caller, of what waits to be sent. A peer that is too slow,
-//! too fast or talks garbage loses its connection, and nobody else anything.
+//! It knows no protocol: who a peer is, the caller's [`Doorkeeper`] reads from its hello; what a frame means is for
+//! whoever gets it. Everything is bounded: connections in all, of guests, of one address and in handshake; time until a
+//! hello; bytes of a frame by class, of frames that wait here or with the caller, of what waits to be sent. A peer that
+//! is too slow, too fast or talks garbage loses its connection, and nobody else anything.
 
 mod bans;
 mod channel;
@@ -285,14 +285,20 @@ impl<D: Doorkeeper> Mesh<D> {
         let id = self.next_id;
         self.next_id += 1;
         let _ = stream.set_nodelay(true);
-        if self.poll.registry().register(&mut stream, Token(id as usize), Interest::READABLE | Interest::WRITABLE).is_err() {
+        if self
+            .poll
+            .registry()
+            .register(&mut stream, Token(id as usize), Interest::READABLE | Interest::WRITABLE)
+            .is_err()
+        {
             if let Some(calling) = target.and_then(|target| self.targets.get_mut(&target)) {
                 (calling.under_way, calling.next) = (false, now + BACK_OFF.1);
             }
             return;
         }
         let channel = Channel::new(&self.options.secret, &self.options.prologue, target.is_some());
-        self.peers.insert(id, Peer::new(id, stream, address, channel, target, now + self.options.limits.hello_time, now));
+        self.peers
+            .insert(id, Peer::new(id, stream, address, channel, target, now + self.options.limits.hello_time, now));
     }
 
     fn obey(&mut self, command: Command, now: Instant, on: &mut impl FnMut(Event)) -> bool {
@@ -308,14 +314,21 @@ impl<D: Doorkeeper> Mesh<D> {
                         continue;
                     }
                     let calling = kept.remove(&key).filter(|calling| calling.address == address);
-                    self.targets.insert(key, calling.unwrap_or(Calling { address, failures: 0, next: now, under_way: false }));
+                    self.targets
+                        .insert(key, calling.unwrap_or(Calling { address, failures: 0, next: now, under_way: false }));
                 }
                 self.housekeeping_at = now;
             }
             Command::Penalise(peer, points) => {
                 // Whoever talks garbage and hangs up has talked garbage.
-                let here = self.peers.get(&peer.0).map(|peer| (peer.id, peer.address.ip().to_canonical(), *peer.channel.remote()));
-                let Some((id, ip, key)) = here.or_else(|| self.gone.iter().find(|gone| gone.0 == peer.0).copied()) else { return true };
+                let here = self
+                    .peers
+                    .get(&peer.0)
+                    .map(|peer| (peer.id, peer.address.ip().to_canonical(), *peer.channel.remote()));
+                let Some((id, ip, key)) = here.or_else(|| self.gone.iter().find(|gone| gone.0 == peer.0).copied())
+                else {
+                    return true;
+                };
                 if self.bans.penalise(&ip, &key, points, now) {
                     self.close(id, "banned", on);
                 }
@@ -340,7 +353,8 @@ impl<D: Doorkeeper> Mesh<D> {
             },
             To::Peer(peer) => self.queue(peer.0, class, body, on),
             To::Some(count) => {
-                let mut open: Vec<u64> = self.peers.values().filter(|peer| matches!(peer.phase, Phase::Open)).map(|peer| peer.id).collect();
+                let mut open: Vec<u64> =
+                    self.peers.values().filter(|peer| matches!(peer.phase, Phase::Open)).map(|peer| peer.id).collect();
                 open.sort_unstable();
                 let turn = self.turn as usize;
                 self.turn = self.turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -355,7 +369,8 @@ impl<D: Doorkeeper> Mesh<D> {
     fn queue(&mut self, id: u64, class: u8, body: &Arc<[u8]>, _: &mut impl FnMut(Event)) {
         let Some(peer) = self.peers.get_mut(&id).filter(|peer| matches!(peer.phase, Phase::Open)) else { return };
         let max = self.options.limits.outgoing_max[usize::from(class)];
-        let max = if peer.name.is_some() || peer.outgoing { max } else { max.min(self.options.limits.guest_outgoing_max) };
+        let max =
+            if peer.name.is_some() || peer.outgoing { max } else { max.min(self.options.limits.guest_outgoing_max) };
         let dropped = peer.waiting.push(class, body.clone(), max);
         self.shared.counters.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
     }
@@ -442,7 +457,8 @@ impl<D: Doorkeeper> Mesh<D> {
                     peer.shake(door)?;
                 }
                 Ok(Read::Piece(CLASS_HELLO, hello)) if matches!(peer.phase, Phase::Shaking) => {
-                    let (hello, remote, hash) = (hello.to_vec(), *peer.channel.remote(), *peer.channel.handshake_hash());
+                    let (hello, remote, hash) =
+                        (hello.to_vec(), *peer.channel.remote(), *peer.channel.handshake_hash());
                     if peer.target.is_some_and(|target| target != remote) {
                         return Err("another key than the one called");
                     }
@@ -500,7 +516,11 @@ impl<D: Doorkeeper> Mesh<D> {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         peer.introduced = false;
         let (name, key, outgoing) = (peer.name, *peer.channel.remote(), peer.outgoing);
-        let full = if name.is_some() { members >= self.options.limits.members_max } else { guests >= self.options.limits.guests_max };
+        let full = if name.is_some() {
+            members >= self.options.limits.members_max
+        } else {
+            guests >= self.options.limits.guests_max
+        };
         if key == own || full || self.bans.key_banned(&key, Instant::now()) {
             return self.close(id, if full { "no place is free" } else { "not wanted" }, on);
         }
@@ -621,8 +641,12 @@ impl<D: Doorkeeper> Mesh<D> {
         }
         self.bans.forget(now);
         let counters = &self.shared.counters;
-        let of =
-            |wanted: bool| self.peers.values().filter(|peer| matches!(peer.phase, Phase::Open) && peer.name.is_some() == wanted).count();
+        let of = |wanted: bool| {
+            self.peers
+                .values()
+                .filter(|peer| matches!(peer.phase, Phase::Open) && peer.name.is_some() == wanted)
+                .count()
+        };
         counters.members.store(of(true) as u64, Ordering::Relaxed);
         counters.guests.store(of(false) as u64, Ordering::Relaxed);
     }

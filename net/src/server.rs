@@ -51,10 +51,16 @@ pub trait Handler {
     fn opened(&mut self, connection: ConnectionId);
     /// A header is complete: how many bytes of body follow?
     #[allow(clippy::result_unit_err, reason = "the reason is in the bytes to send")]
-    fn header(&mut self, connection: ConnectionId, header: &[u8; HEADER_BYTES], out: &mut Vec<u8>) -> Result<usize, ()>;
+    fn header(&mut self, connection: ConnectionId, header: &[u8; HEADER_BYTES], out: &mut Vec<u8>)
+    -> Result<usize, ()>;
     /// Fills `parts` with memory for the body's bytes from `received` on, at least one of them and not more than are
     /// missing, and returns how many parts there are: at most [`PARTS_MAX`] - 1.
-    fn parts<'a>(&'a mut self, connection: ConnectionId, received: usize, parts: &mut [IoSliceMut<'a>; PARTS_MAX]) -> usize;
+    fn parts<'a>(
+        &'a mut self,
+        connection: ConnectionId,
+        received: usize,
+        parts: &mut [IoSliceMut<'a>; PARTS_MAX],
+    ) -> usize;
     /// A body is complete.
     #[allow(clippy::result_unit_err, reason = "the reason is in the bytes to send")]
     fn body(&mut self, connection: ConnectionId, out: &mut Vec<u8>) -> Result<(), ()>;
@@ -86,7 +92,8 @@ pub struct LoopWaker {
 impl LoopWaker {
     /// Makes a sleeping loop turn; a loop that is awake is left alone.
     pub fn wake(&self) {
-        // Pairs with the loop's own swap: either it sees what the caller published before, or the caller sees it sleeping.
+        // Pairs with the loop's own swap: either it sees what the caller published before, or the caller sees it
+        // sleeping.
         if self.sleeping.swap(false, Ordering::SeqCst) {
             // A failed wake only delays: the loop looks by itself every few milliseconds.
             let _ = self.waker.wake();
@@ -118,7 +125,8 @@ impl Server {
     /// When the system refuses.
     pub fn listen(address: SocketAddr, limits: Limits) -> io::Result<Server> {
         let poll = Poll::new()?;
-        let waker = Arc::new(LoopWaker { sleeping: AtomicBool::new(false), waker: Waker::new(poll.registry(), WAKER)? });
+        let waker =
+            Arc::new(LoopWaker { sleeping: AtomicBool::new(false), waker: Waker::new(poll.registry(), WAKER)? });
         let mut listener = TcpListener::bind(address)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Server {
@@ -156,13 +164,18 @@ impl Server {
         self.counters
     }
 
-    /// Waits up to `timeout` for something to happen on the sockets and deals with it. `work_waits` tells whether the caller
-    /// has work of its own: it is asked after wakers can see the loop asleep, so that no wake is lost. Returns how
-    /// long it waited.
+    /// Waits up to `timeout` for something to happen on the sockets and deals with it. `work_waits` tells whether the
+    /// caller has work of its own: it is asked after wakers can see the loop asleep, so that no wake is lost. Returns
+    /// how long it waited.
     ///
     /// # Errors
     /// When waiting itself fails; errors of single connections close them.
-    pub fn turn(&mut self, handler: &mut impl Handler, timeout: Duration, work_waits: impl Fn() -> bool) -> io::Result<Duration> {
+    pub fn turn(
+        &mut self,
+        handler: &mut impl Handler,
+        timeout: Duration,
+        work_waits: impl Fn() -> bool,
+    ) -> io::Result<Duration> {
         let mut timeout = if self.readable.is_empty() { timeout.min(HOUSEKEEPING) } else { Duration::ZERO };
         if !timeout.is_zero() {
             self.waker.sleeping.swap(true, Ordering::SeqCst);
@@ -218,7 +231,9 @@ impl Server {
 
     /// Lets `write` append bytes for a peer; they go out at the next [`Self::flush`]. False when the peer is gone.
     pub fn send(&mut self, id: ConnectionId, handler: &mut impl Handler, write: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let Some(connection) = self.connections.get_mut(id.place as usize).and_then(Option::as_mut) else { return false };
+        let Some(connection) = self.connections.get_mut(id.place as usize).and_then(Option::as_mut) else {
+            return false;
+        };
         if connection.generation != id.generation || !matches!(connection.phase, Phase::Open) {
             return false;
         }
@@ -267,7 +282,11 @@ impl Server {
                 continue;
             };
             let _ = stream.set_nodelay(true);
-            let registered = self.poll.registry().register(&mut stream, Token(place as usize), Interest::READABLE | Interest::WRITABLE);
+            let registered = self.poll.registry().register(
+                &mut stream,
+                Token(place as usize),
+                Interest::READABLE | Interest::WRITABLE,
+            );
             if registered.is_err() {
                 self.vacant.push(place);
                 continue;
@@ -295,7 +314,8 @@ impl Server {
             }
             // One call takes the rest of this body and the header of the next frame, or the rest of a header.
             let (received, wanted) = {
-                let header_left = &mut connection.header[if connection.body.is_some() { 0 } else { connection.header_bytes }..];
+                let header_left =
+                    &mut connection.header[if connection.body.is_some() { 0 } else { connection.header_bytes }..];
                 let mut parts: [IoSliceMut<'_>; PARTS_MAX] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
                 let mut count = 0;
                 if let Some((length, received)) = connection.body
@@ -413,7 +433,8 @@ impl Server {
         }
     }
 
-    /// Ends every connection as it is; what was sent is with the system, what was half received goes back to the handler.
+    /// Ends every connection as it is; what was sent is with the system, what was half received goes back to the
+    /// handler.
     pub fn close_all(&mut self, handler: &mut impl Handler) {
         for place in 0..self.connections.len() as u32 {
             self.drop_connection(place, handler);
@@ -425,7 +446,9 @@ impl Server {
             let Some(connection) = &self.connections[place as usize] else { continue };
             let Some(since) = connection.since else { continue };
             match connection.phase {
-                Phase::Open if since.elapsed() > self.limits.frame_timeout => self.close_with(place, Closing::FrameTimeout, handler),
+                Phase::Open if since.elapsed() > self.limits.frame_timeout => {
+                    self.close_with(place, Closing::FrameTimeout, handler)
+                }
                 Phase::Flushing | Phase::Draining if since.elapsed() > LINGER => self.drop_connection(place, handler),
                 _ => {}
             }
@@ -449,7 +472,12 @@ fn drain(connection: &mut Connection) -> io::Result<()> {
 }
 
 /// Accounts for `received` new bytes: body first, then the next header.
-fn advance(connection: &mut Connection, received: usize, id: ConnectionId, handler: &mut impl Handler) -> Result<(), ()> {
+fn advance(
+    connection: &mut Connection,
+    received: usize,
+    id: ConnectionId,
+    handler: &mut impl Handler,
+) -> Result<(), ()> {
     let mut received = received;
     if let Some((length, so_far)) = &mut connection.body {
         let taken = received.min(*length - *so_far);

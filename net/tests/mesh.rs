@@ -19,7 +19,11 @@ fn frames_of_every_class_arrive_and_the_urgent_overtake() {
     }
     std::thread::sleep(Duration::from_millis(300));
     let large: Arc<[u8]> = vec![7; 30 << 20].into();
-    a.handle.send_all([(To::Name(2), 2, large.clone()), (To::Name(2), 2, large.clone()), (To::Name(2), 0, vec![9].into())]);
+    a.handle.send_all([
+        (To::Name(2), 2, large.clone()),
+        (To::Name(2), 2, large.clone()),
+        (To::Name(2), 0, vec![9].into()),
+    ]);
     let mut order = Vec::new();
     while order.len() < 3 {
         if let Seen::Frame(peer, class, body) = b.wait(|seen| matches!(seen, Seen::Frame(..))) {
@@ -29,14 +33,19 @@ fn frames_of_every_class_arrive_and_the_urgent_overtake() {
         }
     }
     assert_eq!(order[0], 0, "the vote came first");
-    assert_eq!((a.handle.counters().members.load(Ordering::Relaxed), b.handle.counters().members.load(Ordering::Relaxed)), (1, 1));
+    assert_eq!(
+        (a.handle.counters().members.load(Ordering::Relaxed), b.handle.counters().members.load(Ordering::Relaxed)),
+        (1, 1)
+    );
 }
 
 #[test]
 fn a_line_of_ten_megabits_takes_its_time_and_delay() {
     let limits = MeshLimits::default();
-    let (a, b) =
-        (start_with(1, Some(1), b"c", limits, "rate=10mbit,delay=100ms"), start_with(2, Some(2), b"c", limits, "rate=10mbit,delay=100ms"));
+    let (a, b) = (
+        start_with(1, Some(1), b"c", limits, "rate=10mbit,delay=100ms"),
+        start_with(2, Some(2), b"c", limits, "rate=10mbit,delay=100ms"),
+    );
     a.handle.set_targets(vec![b.target()]);
     a.wait(|seen| matches!(seen, Seen::Opened(_)));
     let begun = Instant::now();

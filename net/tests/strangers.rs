@@ -72,7 +72,10 @@ fn strangers_lose_their_connection_and_nobody_else_anything() {
     // Connections that say nothing: 5 000 of them, more than may wait for a handshake.
     let _ = rustix::process::setrlimit(
         rustix::process::Resource::Nofile,
-        rustix::process::Rlimit { current: Some(20_000), maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum },
+        rustix::process::Rlimit {
+            current: Some(20_000),
+            maximum: rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum,
+        },
     );
     let silent: Vec<_> = (0..5_000).filter_map(|_| TcpStream::connect(address).ok()).collect();
     assert!(silent.len() > 1_000, "only {} connections", silent.len());

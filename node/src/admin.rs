@@ -1,5 +1,5 @@
-//! The administration socket: a unix socket in the data directory that only its owner can open. A request is a line of JSON,
-//! its answer another.
+//! The administration socket: a unix socket in the data directory that only its owner can open. A request is a line of
+//! JSON, its answer another.
 
 use crate::daemon::node::NodeView;
 use crate::logs::SetFilter;

@@ -1,5 +1,5 @@
-//! The API: JSON-RPC 2.0 over HTTP and WebSocket, health, readiness and metrics, on a thread of its own. It reads what the
-//! node shows of itself and the shared state; it cannot slow consensus, and everything that it takes has a bound.
+//! The API: JSON-RPC 2.0 over HTTP and WebSocket, health, readiness and metrics, on a thread of its own. It reads what
+//! the node shows of itself and the shared state; it cannot slow consensus, and everything that it takes has a bound.
 //!
 //! * [`methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
 //! * [`metrics`] has the table of metrics; for people it is `docs/metrics.md`.
@@ -53,8 +53,10 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let served = runtime.and_then(|runtime| {
             runtime.block_on(async {
-                let listener =
-                    Bounded { listener: TcpListener::from_std(listener)?, places: Arc::new(Semaphore::new(config.connections_max)) };
+                let listener = Bounded {
+                    listener: TcpListener::from_std(listener)?,
+                    places: Arc::new(Semaphore::new(config.connections_max)),
+                };
                 let router = Router::new()
                     .route("/", post(rpc).get(subscribe))
                     .route("/health", get(health))
@@ -105,7 +107,11 @@ impl Listener for Bounded {
 }
 
 impl AsyncRead for Placed {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -159,13 +165,20 @@ async fn ready(State(api): State<Arc<Api>>) -> Response {
     let shown = api.view.shown(1);
     let why = match illness(&api) {
         Some(why) => Some(why),
-        None if shown.heard > shown.height + 2 => Some(format!("catching up: height {} of {}", shown.height, shown.heard)),
-        None if !shown.clock_trusted => Some(format!("the clock is not good enough to mint by, offset {} ms", shown.clock_offset_ms)),
+        None if shown.heard > shown.height + 2 => {
+            Some(format!("catching up: height {} of {}", shown.height, shown.heard))
+        }
+        None if !shown.clock_trusted => {
+            Some(format!("the clock is not good enough to mint by, offset {} ms", shown.clock_offset_ms))
+        }
         None => None,
     };
     match why {
         None => json_response(StatusCode::OK, &json!({ "ready": true, "height": shown.height })),
-        Some(why) => json_response(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "why": why, "height": shown.height })),
+        Some(why) => json_response(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "why": why, "height": shown.height }),
+        ),
     }
 }
 
@@ -178,8 +191,8 @@ async fn subscribe(State(api): State<Arc<Api>>, upgrade: WebSocketUpgrade) -> Re
     upgrade.max_message_size(bytes).max_frame_size(bytes).on_upgrade(move |socket| follow(api, socket))
 }
 
-/// Requests and subscriptions of one connection. `subscribe` with the topic `blocks` or `transaction` is answered by a number;
-/// news come as notifications `news` with that number.
+/// Requests and subscriptions of one connection. `subscribe` with the topic `blocks` or `transaction` is answered by a
+/// number; news come as notifications `news` with that number.
 async fn follow(api: Arc<Api>, mut socket: WebSocket) {
     let mut blocks: Vec<(u64, u64)> = Vec::new();
     let mut transactions: Vec<(u64, [u8; 32], Option<Value>)> = Vec::new();

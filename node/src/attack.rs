@@ -39,13 +39,23 @@ pub(crate) fn attack(draws: u64, heights: u64, seed: u64) -> Attack {
         let once_in = |years: f64| stake_for(seats, tolerated, years * SLOTS_PER_YEAR);
         Seats { seats, quorum, stake_once_a_year: once_in(1.0), stake_once_a_century: once_in(100.0) }
     };
-    let seats = [20, 100, 200, 1_000].into_iter().flat_map(|seats| quorums(seats).map(|quorum| line(seats, quorum))).collect();
+    let seats =
+        [20, 100, 200, 1_000].into_iter().flat_map(|seats| quorums(seats).map(|quorum| line(seats, quorum))).collect();
     let captured = |shards: usize| (shards, stake_for(10, 6, SLOTS_PER_YEAR * shards as f64));
     let shares = [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35];
     let censors: Vec<f64> = (4..=26).map(|step| f64::from(step) * 0.02).collect();
     let progress = bar(std::io::stderr().is_terminal(), (shares.len() + 2 * censors.len()) as u64, "shares of stake");
     let shard = shares.map(|stake| {
-        let options = TakeoverOptions { stake, candidates: 10_000, seats: 100, shards: 10, bin_sort: true, record_shards: 3, draws, seed };
+        let options = TakeoverOptions {
+            stake,
+            candidates: 10_000,
+            seats: 100,
+            shards: 10,
+            bin_sort: true,
+            record_shards: 3,
+            draws,
+            seed,
+        };
         let report = takeover(&options, |_| ());
         progress.inc(1);
         report
@@ -86,9 +96,16 @@ impl Shown for Attack {
                 percent(line.stake_once_a_century),
             ]
         };
-        text.push_str(&table(&["seats", "quorum", "once a year", "once in 100 years"], &self.seats.iter().map(row).collect::<Vec<_>>()));
+        text.push_str(&table(
+            &["seats", "quorum", "once a year", "once in 100 years"],
+            &self.seats.iter().map(row).collect::<Vec<_>>(),
+        ));
         text.push_str("\n  Stake with which a shard of ten is captured once a year, before bin sort\n\n");
-        let rows: Vec<_> = self.captured_once_a_year.iter().map(|&(shards, stake)| vec![grouped(shards as u64), percent(stake)]).collect();
+        let rows: Vec<_> = self
+            .captured_once_a_year
+            .iter()
+            .map(|&(shards, stake)| vec![grouped(shards as u64), percent(stake)])
+            .collect();
         text.push_str(&table(&["shards", "stake"], &rows));
         text.push_str(
             "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a factor of ten\n\n",
@@ -97,9 +114,16 @@ impl Shown for Attack {
             let years = report.years_to_capture;
             let (bars, label) = match years {
                 Some(years) => ((years * SLOTS_PER_YEAR).log10(), time(years)),
-                None => ((report.options.draws as f64).log10(), format!("never in {} heights", grouped(report.options.draws))),
+                None => (
+                    (report.options.draws as f64).log10(),
+                    format!("never in {} heights", grouped(report.options.draws)),
+                ),
             };
-            text.push_str(&format!("  {:>5.0} %  {} {label}\n", 100.0 * report.options.stake, "#".repeat((3.0 * bars).max(1.0) as usize)));
+            text.push_str(&format!(
+                "  {:>5.0} %  {} {label}\n",
+                100.0 * report.options.stake,
+                "#".repeat((3.0 * bars).max(1.0) as usize)
+            ));
         }
         let control = |reports: &[CensorshipReport]| {
             reports.iter().find(|report| report.heights_to_control.is_some()).map(|report| report.options.stake)
@@ -121,8 +145,15 @@ impl Shown for Attack {
                 row
             })
             .collect();
-        let header =
-            ["stake", "1 shard: kept out", "bad seats", "heights to control", "3 shards: kept out", "bad seats", "heights to control"];
+        let header = [
+            "stake",
+            "1 shard: kept out",
+            "bad seats",
+            "heights to control",
+            "3 shards: kept out",
+            "bad seats",
+            "heights to control",
+        ];
         text.push_str(&table(&header, &rows));
         for (shards, reports) in [(1, &self.control_one_shard), (3, &self.control_three_shards)] {
             let from = control(reports).map_or("no share that was tried".into(), percent);
@@ -138,7 +169,9 @@ pub(crate) fn plot(attack: &Attack, file: &Path) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(file, (900, 900)).into_drawing_area();
     root.fill(&WHITE)?;
     let (upper, lower) = root.split_vertically(450);
-    let heights = |report: &TakeoverReport| report.years_to_capture.map(|years| (100.0 * report.options.stake, years * SLOTS_PER_YEAR));
+    let heights = |report: &TakeoverReport| {
+        report.years_to_capture.map(|years| (100.0 * report.options.stake, years * SLOTS_PER_YEAR))
+    };
     let mut chart = ChartBuilder::on(&upper)
         .caption("Heights until one of ten shards of ten is captured", ("sans-serif", 20))
         .margin(12)
@@ -156,11 +189,14 @@ pub(crate) fn plot(attack: &Attack, file: &Path) -> Result<(), Box<dyn Error>> {
         .y_label_area_size(70)
         .build_cartesian_2d(0.0..55.0, 0.0..100.0)?;
     chart.configure_mesh().x_desc("bad stake, %").y_desc("bad seats, %").draw()?;
-    for (reports, color, label) in
-        [(&attack.control_one_shard, RED, "answers admitted by one shard"), (&attack.control_three_shards, GREEN, "by three")]
-    {
+    for (reports, color, label) in [
+        (&attack.control_one_shard, RED, "answers admitted by one shard"),
+        (&attack.control_three_shards, GREEN, "by three"),
+    ] {
         // A chain whose committee has fallen stays so.
-        let share = |report: &CensorshipReport| if report.heights_to_control.is_some() { 100.0 } else { 100.0 * report.bad_share };
+        let share = |report: &CensorshipReport| {
+            if report.heights_to_control.is_some() { 100.0 } else { 100.0 * report.bad_share }
+        };
         let points: Vec<_> = reports.iter().map(|report| (100.0 * report.options.stake, share(report))).collect();
         let series = chart.draw_series(LineSeries::new(points, color))?;
         series.label(label).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], color));

@@ -5,11 +5,15 @@ use dynemix::ledger::SlotPlan;
 use dynemix::minter::{Minter, MinterConfig, StorageConfig};
 use dynemix::topology::Sizes;
 use dynemix_bench::apply::{ApplyOptions, ApplyReport};
-use dynemix_bench::engine::{EngineBenchError, EngineOptions, EngineReport, EngineSetup, EngineSummary, EngineUnderTest, StageRow};
+use dynemix_bench::engine::{
+    EngineBenchError, EngineOptions, EngineReport, EngineSetup, EngineSummary, EngineUnderTest, StageRow,
+};
 use dynemix_bench::report::{bar, spinner, write_json};
 use dynemix_bench::state::{StateOptions, StateReport};
 use dynemix_bench::verify::{VerifyOptions, VerifyReport};
-use dynemix_bench::{apply as apply_bench, engine as engine_bench, state as state_bench, verify as verify_bench, workload};
+use dynemix_bench::{
+    apply as apply_bench, engine as engine_bench, state as state_bench, verify as verify_bench, workload,
+};
 use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::hash::Hash;
 use dynemix_engine::verify::Unavailable;
@@ -74,7 +78,10 @@ pub(crate) fn show(report: &impl Shown, json: Option<&Path>) -> Result<(), Box<d
 }
 
 /// Runs a bench under the profiler and leaves its files in `directory`.
-pub(crate) fn profile<R: Shown>(directory: &Path, bench: impl FnOnce() -> Result<R, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+pub(crate) fn profile<R: Shown>(
+    directory: &Path,
+    bench: impl FnOnce() -> Result<R, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
     std::fs::create_dir_all(directory).map_err(|error| format!("create {}: {error}", directory.display()))?;
     let profile = Profile::start()?;
     let report = bench()?;
@@ -82,7 +89,12 @@ pub(crate) fn profile<R: Shown>(directory: &Path, bench: impl FnOnce() -> Result
     let json = directory.join("report.json");
     write_json(&json, &report).map_err(|error| format!("write {}: {error}", json.display()))?;
     println!("{}\n{}", report.text(), files.top_text);
-    println!("  flame graph  {}\n  top table    {}\n  report       {}", files.flame_graph.display(), files.top.display(), json.display());
+    println!(
+        "  flame graph  {}\n  top table    {}\n  report       {}",
+        files.flame_graph.display(),
+        files.top.display(),
+        json.display()
+    );
     Ok(())
 }
 

@@ -51,7 +51,8 @@ impl DurableState {
             columns.key.par_iter_mut().enumerate().for_each(|(account, key)| {
                 *key = real.get(account).map_or_else(|| random_key(seed, account as u64), |account| account.0);
             });
-            let manifest = Manifest { chain: CHAIN, height: 0, slot: 0, accounts, pool: 0, root: [0; 32], nodes: Vec::new() };
+            let manifest =
+                Manifest { chain: CHAIN, height: 0, slot: 0, accounts, pool: 0, root: [0; 32], nodes: Vec::new() };
             let mut state = State::reopen(memory);
             state.restore(&manifest, HashSeed::from_number(seed))?;
             Ok::<_, Box<dyn Error>>(state.into_memory().into_image())
@@ -60,7 +61,13 @@ impl DurableState {
         Store::create(&disk, CHAIN, &specs, StoreOptions::default(), 0, false, fill)?;
         let opened = Some(open(disk, CHAIN, None, StoreOptions::default())?);
         let one_core = ThreadPoolBuilder::new().num_threads(1).build()?;
-        Ok(DurableState { directory: directory.to_owned(), opened, arena: Arena::new(1, 1), record: Vec::new(), one_core })
+        Ok(DurableState {
+            directory: directory.to_owned(),
+            opened,
+            arena: Arena::new(1, 1),
+            record: Vec::new(),
+            one_core,
+        })
     }
 
     fn opened(&mut self) -> &mut OpenedState {
@@ -73,7 +80,14 @@ impl DurableState {
 
     fn append(&mut self, quilt: &Quilt, wire: &[u8]) -> Result<(), Box<dyn Error>> {
         let (parent_root, slot) = (quilt.parent_root, quilt.slot);
-        let block = ShardBlock { parent_root, slot, shard: 0, transactions: 0, transactions_root: [0; 32], patch_hash: [0; 32] };
+        let block = ShardBlock {
+            parent_root,
+            slot,
+            shard: 0,
+            transactions: 0,
+            transactions_root: [0; 32],
+            patch_hash: [0; 32],
+        };
         record::encode(&mut self.record, &block, wire, std::iter::empty::<&Slot>(), &self.arena);
         let record = std::mem::take(&mut self.record);
         self.opened().store.append(&record)?;

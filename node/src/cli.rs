@@ -134,7 +134,8 @@ struct SimulateArgs {
     /// Transfers offered a slot
     #[arg(long, value_name = "N", default_value_t = SimOptions::default().transfers)]
     transfers: u64,
-    /// none, liars (on a calm network), survivable, captured (shards fall to an attacker), or beyond what can be survived
+    /// none, liars (on a calm network), survivable, captured (shards fall to an attacker), or beyond what can be
+    /// survived
     #[arg(long, value_name = "SET", default_value = "survivable", value_parser = parse_faults)]
     faults: FaultSet,
     /// What travels between shards: blockchain (blocks), quilt (patches), or both, by turns of seed
@@ -219,9 +220,17 @@ impl SimulateQuestion {
                 }
                 return bench::show(&attack, output.json.as_deref());
             }
-            SimulateQuestion::Takeover { stake, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output } => {
-                (stake, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output)
-            }
+            SimulateQuestion::Takeover {
+                stake,
+                candidates,
+                seats,
+                shards,
+                no_bin_sort,
+                record_shards,
+                draws,
+                seed,
+                output,
+            } => (stake, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output),
         };
         let shares = stakes.iter().all(|stake| (0.0..1.0).contains(stake));
         if !shares
@@ -233,7 +242,16 @@ impl SimulateQuestion {
         {
             return Err("--stake must be shares between 0 and 1, --seats between 4 and 400 and not above --candidates (1000000 at most), --shards and --draws at least 1".into());
         }
-        let options = TakeoverOptions { stake: 0.0, candidates, seats, shards, bin_sort: !no_bin_sort, record_shards, draws, seed };
+        let options = TakeoverOptions {
+            stake: 0.0,
+            candidates,
+            seats,
+            shards,
+            bin_sort: !no_bin_sort,
+            record_shards,
+            draws,
+            seed,
+        };
         bench::show(&simulate::takeovers(&options, &stakes), output.json.as_deref())
     }
 }
@@ -260,7 +278,9 @@ fn parse_mode(name: &str) -> Result<Mode, String> {
 
 impl SimulateArgs {
     fn options(&self) -> Result<SimOptions, String> {
-        let &SimulateArgs { seed, nodes, seats, shards, slots, transfers, faults, mode, real_signatures, bytes, .. } = self;
+        let &SimulateArgs {
+            seed, nodes, seats, shards, slots, transfers, faults, mode, real_signatures, bytes, ..
+        } = self;
         let seats = seats.unwrap_or((nodes as usize).min(20));
         if !(4..=5_000).contains(&nodes)
             || !(4..=1_984).contains(&seats)
@@ -303,7 +323,9 @@ struct RootArg {
 #[derive(Debug, Subcommand)]
 enum StateVerb {
     /// Heights, sizes and files
-    #[command(after_help = "Examples:\n  dynemix state inspect --store ~/dynemix\n  dynemix state inspect --store ~/dynemix --json -")]
+    #[command(
+        after_help = "Examples:\n  dynemix state inspect --store ~/dynemix\n  dynemix state inspect --store ~/dynemix --json -"
+    )]
     Inspect {
         #[command(flatten)]
         store: StoreArg,
@@ -322,7 +344,9 @@ enum StateVerb {
         output: OutputArgs,
     },
     /// Check every byte of every file, and the state's root
-    #[command(after_help = "Examples:\n  dynemix state verify --store ~/dynemix\n\nExit code 3 when something is damaged; it is named.")]
+    #[command(
+        after_help = "Examples:\n  dynemix state verify --store ~/dynemix\n\nExit code 3 when something is damaged; it is named."
+    )]
     Verify {
         #[command(flatten)]
         store: StoreArg,
@@ -395,7 +419,9 @@ enum SnapshotVerb {
         output: OutputArgs,
     },
     /// Make a store of a snapshot; goes on where an interrupted restore stopped
-    #[command(after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...11ab")]
+    #[command(
+        after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...11ab"
+    )]
     Restore {
         /// The snapshot
         directory: PathBuf,
@@ -736,8 +762,12 @@ impl Cli {
                     failures => Err(format!("{failures} of {} seeds broke a promise", report.seeds).into()),
                 }
             }
-            Verb::State(StateVerb::Inspect { store, output }) => bench::show(&inspect::inspect(&store.store)?, output.json.as_deref()),
-            Verb::State(StateVerb::Get { key, store, output }) => bench::show(&inspect::get(&store.store, &key)?, output.json.as_deref()),
+            Verb::State(StateVerb::Inspect { store, output }) => {
+                bench::show(&inspect::inspect(&store.store)?, output.json.as_deref())
+            }
+            Verb::State(StateVerb::Get { key, store, output }) => {
+                bench::show(&inspect::get(&store.store, &key)?, output.json.as_deref())
+            }
             Verb::State(StateVerb::Verify { store, output }) => {
                 let verification = inspect::verify(&store.store)?;
                 bench::show(&verification, output.json.as_deref())?;
@@ -756,28 +786,41 @@ impl Cli {
             Verb::Snapshot(SnapshotVerb::Create { store, out, output }) => {
                 bench::show(&snapshots::create(&store.store, &out)?, output.json.as_deref())
             }
-            Verb::Snapshot(SnapshotVerb::List { directory, output }) => bench::show(&snapshots::list(&directory)?, output.json.as_deref()),
+            Verb::Snapshot(SnapshotVerb::List { directory, output }) => {
+                bench::show(&snapshots::list(&directory)?, output.json.as_deref())
+            }
             Verb::Snapshot(SnapshotVerb::Verify { directory, root, output }) => {
                 bench::show(&snapshots::verify(&directory, root.root.as_ref())?, output.json.as_deref())
             }
-            Verb::Snapshot(SnapshotVerb::Restore { directory, store, accounts_max, root, output }) => {
-                bench::show(&snapshots::restore(&directory, &store.store, accounts_max, root.root.as_ref())?, output.json.as_deref())
-            }
+            Verb::Snapshot(SnapshotVerb::Restore { directory, store, accounts_max, root, output }) => bench::show(
+                &snapshots::restore(&directory, &store.store, accounts_max, root.root.as_ref())?,
+                output.json.as_deref(),
+            ),
             Verb::Bench(Bench::Engine { engine, output }) => {
                 let (options, store) = engine.options()?;
                 bench::show(&bench::engine(&options, store)?, output.json.as_deref())
             }
-            Verb::Bench(Bench::Verify { verify, output }) => bench::show(&bench::verify(&verify.options()?)?, output.json.as_deref()),
-            Verb::Bench(Bench::Apply { apply, output }) => bench::show(&bench::apply(&apply.options()?), output.json.as_deref()),
-            Verb::Bench(Bench::State { state, output }) => bench::show(&bench::state(&state.options()?)?, output.json.as_deref()),
+            Verb::Bench(Bench::Verify { verify, output }) => {
+                bench::show(&bench::verify(&verify.options()?)?, output.json.as_deref())
+            }
+            Verb::Bench(Bench::Apply { apply, output }) => {
+                bench::show(&bench::apply(&apply.options()?), output.json.as_deref())
+            }
+            Verb::Bench(Bench::State { state, output }) => {
+                bench::show(&bench::state(&state.options()?)?, output.json.as_deref())
+            }
             Verb::Bench(Bench::Saturate(args)) => args.run(),
             Verb::Bench(Bench::Generate) => Ok(generator::run_child()?),
             Verb::Profile(Profile::Engine { engine, output }) => bench::profile(&output.out, || {
                 let (options, store) = engine.options()?;
                 Ok(bench::engine(&options, store)?)
             }),
-            Verb::Profile(Profile::Verify { verify, output }) => bench::profile(&output.out, || Ok(bench::verify(&verify.options()?)?)),
-            Verb::Profile(Profile::Apply { apply, output }) => bench::profile(&output.out, || Ok(bench::apply(&apply.options()?))),
+            Verb::Profile(Profile::Verify { verify, output }) => {
+                bench::profile(&output.out, || Ok(bench::verify(&verify.options()?)?))
+            }
+            Verb::Profile(Profile::Apply { apply, output }) => {
+                bench::profile(&output.out, || Ok(bench::apply(&apply.options()?)))
+            }
         }
     }
 }

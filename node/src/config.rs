@@ -51,8 +51,8 @@ pub struct NetworkConfig {
     pub address_max: usize,
     /// A line that is worse than the real one, for tests: `rate=10mbit,delay=150ms,loss=0.1%`.
     pub link: String,
-    /// For a node that has no chain yet: `HEIGHT:HASH` of a block that you trust. It then begins with the snapshot that this
-    /// block proves. Empty: it begins with genesis.
+    /// For a node that has no chain yet: `HEIGHT:HASH` of a block that you trust. It then begins with the snapshot that
+    /// this block proves. Empty: it begins with genesis.
     pub trust: String,
 }
 
@@ -178,7 +178,13 @@ impl Default for MintingConfig {
 impl Default for ClockConfig {
     fn default() -> Self {
         let servers = ["0.pool.ntp.org:123", "1.pool.ntp.org:123", "time.cloudflare.com:123", "time.google.com:123"];
-        ClockConfig { source: "sntp".into(), servers: servers.map(String::from).to_vec(), every_s: 300, bound_ms: 500, shift_ms: 0 }
+        ClockConfig {
+            source: "sntp".into(),
+            servers: servers.map(String::from).to_vec(),
+            every_s: 300,
+            bound_ms: 500,
+            shift_ms: 0,
+        }
     }
 }
 
@@ -278,9 +284,9 @@ fn parse(like: &Value, text: &str) -> Option<Value> {
         Value::Integer(_) => Value::Integer(text.parse().ok()?),
         Value::Boolean(_) => Value::Boolean(text.parse().ok()?),
         Value::Float(_) => Value::Float(text.parse().ok()?),
-        Value::Array(_) => {
-            Value::Array(text.split(',').filter(|part| !part.is_empty()).map(|part| Value::String(part.trim().into())).collect())
-        }
+        Value::Array(_) => Value::Array(
+            text.split(',').filter(|part| !part.is_empty()).map(|part| Value::String(part.trim().into())).collect(),
+        ),
         _ => Value::String(text.into()),
     })
 }
@@ -289,7 +295,11 @@ fn parse(like: &Value, text: &str) -> Option<Value> {
 ///
 /// # Errors
 /// The first thing that is wrong, with its layer.
-pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>, settings: &[String]) -> Result<Layered, ConfigError> {
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    settings: &[String],
+) -> Result<Layered, ConfigError> {
     let defaults = Table::try_from(Config::default()).expect("plain fields");
     let mut values = BTreeMap::new();
     leaves("", &defaults, &mut values);
@@ -308,12 +318,17 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
         leaves("", &table, &mut of_file);
         of_file.into_iter().for_each(|(key, value)| set(&key, value, "file", &mut values));
     }
-    let keys: BTreeMap<String, String> =
-        values.keys().map(|key| (format!("{ENVIRONMENT}{}", key.replace('.', "_").to_uppercase()), key.clone())).collect();
+    let keys: BTreeMap<String, String> = values
+        .keys()
+        .map(|key| (format!("{ENVIRONMENT}{}", key.replace('.', "_").to_uppercase()), key.clone()))
+        .collect();
     // Variables with other meanings.
     let known = ["DYNEMIX_LOG", "DYNEMIX_PASSPHRASE", "DYNEMIX_BLESS", "DYNEMIX_DIR"];
-    for (name, text) in environment.filter(|(name, _)| name.starts_with(ENVIRONMENT) && !known.contains(&name.as_str())) {
-        let key = keys.get(&name).ok_or_else(|| wrong(&format!("environment variable {name}"), "there is no such setting"))?;
+    for (name, text) in environment.filter(|(name, _)| name.starts_with(ENVIRONMENT) && !known.contains(&name.as_str()))
+    {
+        let key = keys
+            .get(&name)
+            .ok_or_else(|| wrong(&format!("environment variable {name}"), "there is no such setting"))?;
         let value = parse(&values[key], &text)
             .ok_or_else(|| wrong(&format!("environment variable {name}"), format!("'{text}' is no value of {key}")))?;
         set(key, value, &format!("environment ({name})"), &mut values);
@@ -321,8 +336,10 @@ pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, Stri
     for setting in settings {
         let origin = format!("--set {setting}");
         let (key, text) = setting.split_once('=').ok_or_else(|| wrong(&origin, "write key=value"))?;
-        let like = values.get(key.trim()).ok_or_else(|| wrong(&origin, format!("there is no setting '{}'", key.trim())))?;
-        let value = parse(like, text.trim()).ok_or_else(|| wrong(&origin, format!("'{}' is no value of {}", text.trim(), key.trim())))?;
+        let like =
+            values.get(key.trim()).ok_or_else(|| wrong(&origin, format!("there is no setting '{}'", key.trim())))?;
+        let value = parse(like, text.trim())
+            .ok_or_else(|| wrong(&origin, format!("'{}' is no value of {}", text.trim(), key.trim())))?;
         set(key.trim(), value, "command line", &mut values);
     }
     let mut table = Table::new();
@@ -370,7 +387,10 @@ impl Config {
             return Err(wrong("clock.bound_ms", "between 10 and 10000"));
         }
         if self.minting.enabled && crate::genesis::bytes_of::<32>(&self.minting.account).is_none() {
-            return Err(wrong("minting.account", "64 hexadecimal digits, the key of the account whose stake this node mints for"));
+            return Err(wrong(
+                "minting.account",
+                "64 hexadecimal digits, the key of the account whose stake this node mints for",
+            ));
         }
         for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
             tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| wrong(key, error.to_string()))?;
@@ -438,7 +458,10 @@ impl Config {
 /// The directory of a chain's data by the XDG rules.
 pub fn data_home() -> PathBuf {
     let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    of("XDG_DATA_HOME").or_else(|| Some(of("HOME")?.join(".local/share"))).unwrap_or_else(|| PathBuf::from(".")).join("dynemix")
+    of("XDG_DATA_HOME")
+        .or_else(|| Some(of("HOME")?.join(".local/share")))
+        .unwrap_or_else(|| PathBuf::from("."))
+        .join("dynemix")
 }
 
 #[cfg(test)]
@@ -453,7 +476,11 @@ mod tests {
     fn layers_count_in_their_order_and_say_where_each_setting_comes_from() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("node.toml");
-        fs::write(&path, "[network]\nlisten = \"127.0.0.1:1\"\npublic = \"127.0.0.1:2\"\n[clock]\nsource = \"system\"\n").unwrap();
+        fs::write(
+            &path,
+            "[network]\nlisten = \"127.0.0.1:1\"\npublic = \"127.0.0.1:2\"\n[clock]\nsource = \"system\"\n",
+        )
+        .unwrap();
         let loaded = load(
             Some(&path),
             env(&[("DYNEMIX_NETWORK_PUBLIC", "127.0.0.1:3"), ("DYNEMIX_LOG", "x"), ("HOME", "/")]),
@@ -464,7 +491,10 @@ mod tests {
         assert_eq!(loaded.config.network.public, "127.0.0.1:3");
         assert_eq!(loaded.config.clock.bound_ms, 70);
         let origin = |key: &str| loaded.origins[key].as_str();
-        assert_eq!((origin("network.listen"), origin("clock.bound_ms"), origin("log.screen")), ("file", "command line", "default"));
+        assert_eq!(
+            (origin("network.listen"), origin("clock.bound_ms"), origin("log.screen")),
+            ("file", "command line", "default")
+        );
         assert!(origin("network.public").contains("DYNEMIX_NETWORK_PUBLIC"));
     }
 

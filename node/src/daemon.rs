@@ -6,8 +6,10 @@
 //!     └────► users' cells ────► prepare (nice) ─►   └── writer ◄──┘ ──► replica ──► checkpoints
 //! ```
 //!
-//! * [`node`] starts the threads; [`duty`] owns the minter; [`writer`] makes things durable; [`prepare`] decodes and verifies.
-//! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users sent.
+//! * [`node`] starts the threads; [`duty`] owns the minter; [`writer`] makes things durable; [`prepare`] decodes and
+//!   verifies.
+//! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
+//!   sent.
 //! * [`chain_store`], [`signed_file`] and [`sealed`] are what a restart finds; [`published`] what those who join fetch;
 //!   [`wire`] what nodes say to each other.
 //!

@@ -118,7 +118,8 @@ impl DevnetVerb {
                 let directory = dir.directory();
                 down(&directory)?;
                 // Only what `up` has made is removed: the file that it is known by is there.
-                std::fs::remove_dir_all(&directory).map_err(|error| format!("remove {}: {error}", directory.display()))?;
+                std::fs::remove_dir_all(&directory)
+                    .map_err(|error| format!("remove {}: {error}", directory.display()))?;
                 println!("{} removed", directory.display());
                 Ok(())
             }
@@ -187,7 +188,12 @@ impl Watcher for Screen {
 
 fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     let UpArgs { nodes, shards, slot_ms, tps, duration, kill_every, .. } = *args;
-    if !(1..=400).contains(&nodes) || shards == 0 || !(200..=600_000).contains(&slot_ms) || tps == Some(0) || kill_every == Some(0) {
+    if !(1..=400).contains(&nodes)
+        || shards == 0
+        || !(200..=600_000).contains(&slot_ms)
+        || tps == Some(0)
+        || kill_every == Some(0)
+    {
         return Err(
             "--nodes must be between 1 and 400, --shards, --tps and --kill-every at least 1, --slot-ms between 200 and 600000".into()
         );
@@ -199,8 +205,11 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     let load_accounts = tps.map_or(0, |tps| (tps * slot_ms * 22 / 10_000).max(1_000));
     let shape = DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, link };
     let options = RunOptions { shape, tps, duration_ms: duration, kill_every };
-    let temporary =
-        if tps.is_some() && args.dir.dir.is_none() { Some(tempfile::Builder::new().prefix("dynemix-devnet").tempdir()?) } else { None };
+    let temporary = if tps.is_some() && args.dir.dir.is_none() {
+        Some(tempfile::Builder::new().prefix("dynemix-devnet").tempdir()?)
+    } else {
+        None
+    };
     let directory = temporary.as_ref().map_or_else(|| args.dir.directory(), |temporary| temporary.path().to_owned());
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
@@ -243,10 +252,17 @@ pub(crate) struct Saturation {
 impl Shown for Saturation {
     fn text(&self) -> String {
         let tried = |knee: &Knee| {
-            knee.tried.iter().map(|(tps, held)| format!("{tps}{}", if *held { "" } else { " lost" })).collect::<Vec<_>>().join(", ")
+            knee.tried
+                .iter()
+                .map(|(tps, held)| format!("{tps}{}", if *held { "" } else { " lost" }))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
-        let rows: Vec<_> =
-            self.knees.iter().map(|knee| vec![knee.mode.clone(), knee.tps.to_string(), knee.paper_tps.to_string(), tried(knee)]).collect();
+        let rows: Vec<_> = self
+            .knees
+            .iter()
+            .map(|knee| vec![knee.mode.clone(), knee.tps.to_string(), knee.paper_tps.to_string(), tried(knee)])
+            .collect();
         let table = dynemix_bench::report::table(&["mode", "TPS carried", "paper", "tried"], &rows);
         format!("{} nodes, {} ms slots, {}\n\n{table}", self.nodes, self.slot_ms, self.link)
     }
@@ -317,8 +333,16 @@ impl SaturateArgs {
 
     fn holds(&self, quilt: bool, tps: u64) -> Result<bool, Box<dyn Error>> {
         let load_accounts = (tps * self.slot_ms * 22 / 10_000).max(1_000);
-        let shape = DevnetShape { nodes: self.nodes, shards: 1, slot_ms: self.slot_ms, quilt, load_accounts, link: self.link.clone() };
-        let options = RunOptions { shape, tps: Some(tps), duration_ms: Some(self.slots * self.slot_ms), kill_every: None };
+        let shape = DevnetShape {
+            nodes: self.nodes,
+            shards: 1,
+            slot_ms: self.slot_ms,
+            quilt,
+            load_accounts,
+            link: self.link.clone(),
+        };
+        let options =
+            RunOptions { shape, tps: Some(tps), duration_ms: Some(self.slots * self.slot_ms), kill_every: None };
         let directory = tempfile::Builder::new().prefix("dynemix-saturate").tempdir()?;
         let stop = AtomicBool::new(false);
         let screen = Screen {

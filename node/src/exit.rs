@@ -55,7 +55,10 @@ pub fn code(error: &(dyn Error + 'static)) -> u8 {
     if error.is::<AskError>() || matches!(error.downcast_ref(), Some(WalletError::Unreachable { .. })) {
         return UNREACHABLE;
     }
-    if matches!(error.downcast_ref(), Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))) {
+    if matches!(
+        error.downcast_ref(),
+        Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))
+    ) {
         return DAMAGED;
     }
     if matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))

@@ -141,9 +141,10 @@ impl GenesisFile {
     /// # Errors
     /// A file that is none.
     pub fn read(path: &Path) -> Result<GenesisFile, GenesisFileError> {
-        let text = fs::read_to_string(path).map_err(|source| GenesisFileError::Read { path: path.to_owned(), source })?;
-        let file: GenesisFile =
-            toml::from_str(&text).map_err(|source| GenesisFileError::Form { path: path.to_owned(), source: Box::new(source) })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| GenesisFileError::Read { path: path.to_owned(), source })?;
+        let file: GenesisFile = toml::from_str(&text)
+            .map_err(|source| GenesisFileError::Form { path: path.to_owned(), source: Box::new(source) })?;
         if file.format == GENESIS_VERSION { Ok(file) } else { Err(GenesisFileError::Version(file.format)) }
     }
 
@@ -175,7 +176,8 @@ impl GenesisFile {
             if !name_acceptable(entry.name.as_bytes()) || !names.insert(entry.name.clone()) {
                 return wrong(format!("{of}: not a name of 1 to 32 letters a-z, digits, or taken twice"));
             }
-            let (key, possession) = (field(&of, "vote_key", &entry.vote_key)?, field(&of, "possession", &entry.possession)?);
+            let (key, possession) =
+                (field(&of, "vote_key", &entry.vote_key)?, field(&of, "possession", &entry.possession)?);
             if let Err(error) = VoteKeys::check(&key, &possession) {
                 return wrong(format!("{of}: {error}"));
             }
@@ -209,7 +211,9 @@ impl GenesisFile {
         let sum = accounts.iter().map(|account| u128::from(account.1)).sum::<u128>();
         let sum = sum + self.minters.iter().map(|entry| u128::from(entry.stake)).sum::<u128>();
         if sum > u128::from(SUPPLY_GENESIS) {
-            return wrong(format!("balances and stakes sum to {sum} units, more than the {SUPPLY_GENESIS} there may be"));
+            return wrong(format!(
+                "balances and stakes sum to {sum} units, more than the {SUPPLY_GENESIS} there may be"
+            ));
         }
         let accounts_max = parameters.consensus.accounts_max;
         if accounts_max < accounts.len() as u64 || accounts_max > u64::from(u32::MAX / 2) {

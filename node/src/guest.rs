@@ -1,5 +1,5 @@
-//! A guest: whoever speaks the peers' protocol without being a candidate. It brings transactions, or fetches what it needs to
-//! join.
+//! A guest: whoever speaks the peers' protocol without being a candidate. It brings transactions, or fetches what it
+//! needs to join.
 
 use crate::daemon::wire::{hello, prologue, read_hello};
 use dynemix_engine::consensus::signing::Sig;

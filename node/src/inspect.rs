@@ -115,7 +115,14 @@ impl Shown for StateInspection {
             ("state root", self.state_root.clone()),
             ("accounts", format!("{} of {}", grouped(self.accounts), grouped(self.accounts_max))),
             ("supply", format!("{} dynes", self.supply_units.parse().map_or(self.supply_units.clone(), dynes))),
-            ("checkpoint", format!("height {}, {} blocks replayed behind it", grouped(self.checkpoint_height), self.blocks_replayed)),
+            (
+                "checkpoint",
+                format!(
+                    "height {}, {} blocks replayed behind it",
+                    grouped(self.checkpoint_height),
+                    self.blocks_replayed
+                ),
+            ),
             (
                 "blocks",
                 if self.blocks_last >= self.blocks_first {
@@ -160,7 +167,10 @@ pub(crate) struct AccountShown {
 pub(crate) fn get(directory: &Path, key: &[u8; 32]) -> Shows<AccountShown> {
     let opened = open_any(directory)?;
     let header = *opened.state.header();
-    let account = opened.state.find(key).ok_or_else(|| format!("no account has the key {} at height {}", hex(key), header.height))?;
+    let account = opened
+        .state
+        .find(key)
+        .ok_or_else(|| format!("no account has the key {} at height {}", hex(key), header.height))?;
     let proof = opened.state.prove(account).expect("an account that was found is in use");
     let (proved, hot) = proof.verify(&header.root)?;
     if proved != *key {
@@ -410,7 +420,11 @@ impl Shown for BlockShown {
             ),
             (
                 "moved",
-                format!("{} dynes, fees {}", self.moved_units.parse().map_or(self.moved_units.clone(), dynes), dynes(self.fees_units)),
+                format!(
+                    "{} dynes, fees {}",
+                    self.moved_units.parse().map_or(self.moved_units.clone(), dynes),
+                    dynes(self.fees_units)
+                ),
             ),
             ("record", bytes(self.record_bytes as u64)),
         ]);
@@ -437,13 +451,22 @@ impl Shown for BlockShown {
                     .iter()
                     .take(SHOWN)
                     .map(|row| {
-                        vec![short(&row.id), short(&row.sender), short(&row.recipient), row.sequence.to_string(), dynes(row.amount_units)]
+                        vec![
+                            short(&row.id),
+                            short(&row.sender),
+                            short(&row.recipient),
+                            row.sequence.to_string(),
+                            dynes(row.amount_units),
+                        ]
                     })
                     .collect();
                 text.push('\n');
                 text.push_str(&table(&["transaction", "sender", "recipient", "sequence", "dynes"], &shown));
                 if rows.len() > SHOWN {
-                    text.push_str(&format!("  ... and {} more (--json shows all)\n", grouped((rows.len() - SHOWN) as u64)));
+                    text.push_str(&format!(
+                        "  ... and {} more (--json shows all)\n",
+                        grouped((rows.len() - SHOWN) as u64)
+                    ));
                 }
             }
         }
@@ -519,12 +542,23 @@ impl Shown for Found {
                 .found
                 .iter()
                 .take(SHOWN)
-                .map(|row| vec![row.height.to_string(), short(&row.id), short(&row.sender), short(&row.recipient), dynes(row.amount_units)])
+                .map(|row| {
+                    vec![
+                        row.height.to_string(),
+                        short(&row.id),
+                        short(&row.sender),
+                        short(&row.recipient),
+                        dynes(row.amount_units),
+                    ]
+                })
                 .collect();
             text.push('\n');
             text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &rows));
             if self.found.len() > SHOWN {
-                text.push_str(&format!("  ... and {} more (--json shows all)\n", grouped((self.found.len() - SHOWN) as u64)));
+                text.push_str(&format!(
+                    "  ... and {} more (--json shows all)\n",
+                    grouped((self.found.len() - SHOWN) as u64)
+                ));
             }
         }
         text

@@ -1,8 +1,8 @@
 //! Joining a chain by a snapshot: fetched from peers, checked against a block's hash that the operator trusts.
 //!
-//! Everything is checked before it is used: the second block by the trusted hash, the first by the second, the system by the
-//! first, the manifest by the second, each chunk by the manifest. A peer can be slow or silent; it cannot lie. What was fetched
-//! before an interruption is not fetched again.
+//! Everything is checked before it is used: the second block by the trusted hash, the first by the second, the system
+//! by the first, the manifest by the second, each chunk by the manifest. A peer can be slow or silent; it cannot lie.
+//! What was fetched before an interruption is not fetched again.
 
 use crate::daemon::chain_store::system_path;
 use crate::daemon::published::{Offer, PIECE_BYTES, Part, blocks_of};
@@ -48,9 +48,16 @@ impl std::str::FromStr for Trust {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Trust, String> {
-        let parts = text.split_once(':').and_then(|(height, hash)| Some((height.parse().ok()?, crate::genesis::bytes_of(hash)?)));
-        let (height, block) = parts.ok_or_else(|| format!("'{text}' is not HEIGHT:HASH, the hash as 64 hexadecimal digits"))?;
-        if height < 2 { Err("a snapshot is proved by the block after it: at least height 2".into()) } else { Ok(Trust { height, block }) }
+        let parts = text
+            .split_once(':')
+            .and_then(|(height, hash)| Some((height.parse().ok()?, crate::genesis::bytes_of(hash)?)));
+        let (height, block) =
+            parts.ok_or_else(|| format!("'{text}' is not HEIGHT:HASH, the hash as 64 hexadecimal digits"))?;
+        if height < 2 {
+            Err("a snapshot is proved by the block after it: at least height 2".into())
+        } else {
+            Ok(Trust { height, block })
+        }
     }
 }
 
@@ -181,7 +188,8 @@ impl Peers {
     /// Peers who have the snapshot that the trusted block proves.
     fn who_has(&mut self, options: &JoinOptions) -> Result<VecDeque<TransportKey>, JoinError> {
         let mut enough_at = Instant::now() + OFFERS_WAIT;
-        let (mut asked, mut answered, mut have, mut offered) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new(), BTreeMap::new());
+        let (mut asked, mut answered, mut have, mut offered) =
+            (BTreeSet::new(), BTreeSet::new(), VecDeque::new(), BTreeMap::new());
         while Instant::now() < enough_at && answered.len() < options.peers.len() {
             let heard = self.hear(Duration::from_millis(200));
             for key in self.open.keys().filter(|&key| asked.insert(*key)) {
@@ -203,7 +211,8 @@ impl Peers {
         }
         if have.is_empty() {
             let hex = |hash: &Hash| crate::genesis::digits(hash);
-            let mut shown: Vec<String> = offered.iter().map(|(height, block)| format!("{height}:{}", hex(block))).collect();
+            let mut shown: Vec<String> =
+                offered.iter().map(|(height, block)| format!("{height}:{}", hex(block))).collect();
             if shown.is_empty() {
                 shown.push("nothing".into());
             }
@@ -213,7 +222,8 @@ impl Peers {
         Ok(have)
     }
 
-    /// Fetches a part of at most so many bytes from one peer; none when it stops giving. `progress` hears how many have come.
+    /// Fetches a part of at most so many bytes from one peer; none when it stops giving. `progress` hears how many have
+    /// come.
     fn fetch_from(
         &mut self,
         peer: &TransportKey,
@@ -246,7 +256,11 @@ impl Peers {
             // A whole piece where one was asked for, or this peer is none to ask.
             let length = piece.total.saturating_sub(piece.offset).min(step);
             let asked = piece.offset.is_multiple_of(step) && piece.offset < asked_to;
-            if piece.total > bytes_max || total.is_some_and(|total| total != piece.total) || !asked || piece.bytes.len() as u64 != length {
+            if piece.total > bytes_max
+                || total.is_some_and(|total| total != piece.total)
+                || !asked
+                || piece.bytes.len() as u64 != length
+            {
                 return None;
             }
             total = Some(piece.total);
@@ -288,7 +302,8 @@ impl Peers {
     }
 }
 
-/// Fetches the snapshot that the trusted block proves and makes a store of it; returns its height. `progress` hears bytes of all.
+/// Fetches the snapshot that the trusted block proves and makes a store of it; returns its height. `progress` hears
+/// bytes of all.
 ///
 /// # Errors
 /// When no peer has it, one lies, or the disk refuses. What was fetched stays, for the next try.

@@ -1,5 +1,5 @@
-//! Keys at rest: never in clear. A file is JSON that says how its key was made, and an encrypted secret; changing a byte of
-//! either makes it unreadable.
+//! Keys at rest: never in clear. A file is JSON that says how its key was made, and an encrypted secret; changing a
+//! byte of either makes it unreadable.
 //!
 //! ```text
 //!   passphrase ── Argon2id(salt, cost in the file) ──► key ── XChaCha20-Poly1305(nonce, all other fields) ──► secret
@@ -110,7 +110,9 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeystoreError> {
 pub fn stretch(passphrase: &str, salt: &[u8], cost: Cost) -> Option<Zeroizing<[u8; 32]>> {
     let params = Params::new(cost.memory_kib, cost.passes, 1, Some(32)).ok()?;
     let mut key = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(passphrase.as_bytes(), salt, &mut *key).ok()?;
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.as_bytes(), salt, &mut *key)
+        .ok()?;
     Some(key)
 }
 
@@ -123,26 +125,42 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> KeystoreError {
 ///
 /// # Errors
 /// When the file exists or cannot be written.
-pub fn create(path: &Path, kind: SecretKind, public: &str, secret: &[u8], passphrase: &str, cost: Cost) -> Result<(), KeystoreError> {
+pub fn create(
+    path: &Path,
+    kind: SecretKind,
+    public: &str,
+    secret: &[u8],
+    passphrase: &str,
+    cost: Cost,
+) -> Result<(), KeystoreError> {
     let (salt, nonce) = (random::<16>()?, random::<24>()?);
-    let head = Head { version: VERSION, kind, public: public.to_owned(), cost, salt: digits(&*salt), nonce: digits(&*nonce) };
+    let head =
+        Head { version: VERSION, kind, public: public.to_owned(), cost, salt: digits(&*salt), nonce: digits(&*nonce) };
     let aad = serde_json::to_vec(&head).expect("plain fields");
     let key = stretch(passphrase, &*salt, cost).ok_or_else(|| KeystoreError::Form(path.to_owned()))?;
     let cipher = XChaCha20Poly1305::new((&*key).into());
     let sealed = cipher.encrypt(&XNonce::from(*nonce), Payload { msg: secret, aad: &aad }).expect("a few bytes");
     let text = serde_json::to_string_pretty(&KeyFile { head, secret: digits(&sealed) }).expect("plain fields");
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(KeystoreError::Exists(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            return Err(KeystoreError::Exists(path.to_owned()));
+        }
         file => file.map_err(failed(path))?,
     };
-    file.write_all(text.as_bytes()).and_then(|()| file.write_all(b"\n")).and_then(|()| file.sync_all()).map_err(failed(path))
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.write_all(b"\n"))
+        .and_then(|()| file.sync_all())
+        .map_err(failed(path))
 }
 
 fn read(path: &Path) -> Result<KeyFile, KeystoreError> {
     let text = fs::read_to_string(path).map_err(failed(path))?;
     let file: KeyFile = serde_json::from_str(&text).map_err(|_| KeystoreError::Form(path.to_owned()))?;
     let Cost { memory_kib, passes } = file.head.cost;
-    let bounded = file.head.version == VERSION && memory_kib <= MEMORY_MAX_KIB && passes <= PASSES_MAX && file.secret.len() <= 1_024;
+    let bounded = file.head.version == VERSION
+        && memory_kib <= MEMORY_MAX_KIB
+        && passes <= PASSES_MAX
+        && file.secret.len() <= 1_024;
     if bounded { Ok(file) } else { Err(KeystoreError::Form(path.to_owned())) }
 }
 
@@ -158,7 +176,11 @@ pub fn public(path: &Path) -> Result<(SecretKind, String), KeystoreError> {
 ///
 /// # Errors
 /// A wrong passphrase, or another file.
-pub fn open<const N: usize>(path: &Path, kind: SecretKind, passphrase: &str) -> Result<Zeroizing<[u8; N]>, KeystoreError> {
+pub fn open<const N: usize>(
+    path: &Path,
+    kind: SecretKind,
+    passphrase: &str,
+) -> Result<Zeroizing<[u8; N]>, KeystoreError> {
     let KeyFile { head, secret } = read(path)?;
     let form = || KeystoreError::Form(path.to_owned());
     if head.kind != kind {
@@ -199,7 +221,10 @@ mod tests {
         assert_eq!(*open::<32>(&path, SecretKind::Owner, "correct horse").unwrap(), [7; 32]);
         assert!(matches!(open::<32>(&path, SecretKind::Owner, "wrong"), Err(KeystoreError::Passphrase(_))));
         assert!(matches!(open::<32>(&path, SecretKind::Minting, "correct horse"), Err(KeystoreError::Kind(_))));
-        assert!(matches!(create(&path, SecretKind::Owner, "", &[1; 32], "x", Cost::DEVNET), Err(KeystoreError::Exists(_))));
+        assert!(matches!(
+            create(&path, SecretKind::Owner, "", &[1; 32], "x", Cost::DEVNET),
+            Err(KeystoreError::Exists(_))
+        ));
         for (from, to) in [("public", "publix"), ("\"passes\": 1", "\"passes\": 2"), ("\"owner\"", "\"minting\"")] {
             fs::write(&path, text.replacen(from, to, 1)).unwrap();
             assert!(open::<32>(&path, SecretKind::Owner, "correct horse").is_err(), "{from}");

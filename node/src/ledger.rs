@@ -1,5 +1,5 @@
-//! Ledger stage: the one thread that owns pool, state and store. Verified transactions come in; at each slot's end a block
-//! is made, journalled, synced and applied, and its transactions are answered as final.
+//! Ledger stage: the one thread that owns pool, state and store. Verified transactions come in; at each slot's end a
+//! block is made, journalled, synced and applied, and its transactions are answered as final.
 
 use crate::answer::Answer;
 use crate::mapped::MappedMemory;
@@ -163,7 +163,13 @@ impl LedgerStage {
         self.replica.checkpoint(self.store.begin_checkpoint(), self.ledger.state().header().root, Box::new(|| Ok(())));
         let state = self.ledger.state();
         let header = state.header();
-        Ok(LedgerSummary { root: header.root, height: header.height, accounts: header.accounts, supply: state.supply(), ..summary })
+        Ok(LedgerSummary {
+            root: header.root,
+            height: header.height,
+            accounts: header.accounts,
+            supply: state.supply(),
+            ..summary
+        })
     }
 
     /// The slot whose block is to be made now, if any; and how long until the next may be.

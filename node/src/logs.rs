@@ -101,7 +101,8 @@ mod tests {
         for line in 0..2_000 {
             writeln!(file, "line {line} of a log that would grow without end").unwrap();
         }
-        let sizes: Vec<_> = fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
+        let sizes: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
         assert_eq!(sizes.len(), 3);
         assert!(sizes.iter().all(|&bytes| bytes <= 4_096), "{sizes:?}");
         assert!(fs::read_to_string(&path).unwrap().contains("line 1999"));

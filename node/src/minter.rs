@@ -172,12 +172,18 @@ fn open_state(config: &MinterConfig, chain: &Chain) -> Result<OpenedState, OpenE
     }
 }
 
-fn spawn<T: Send + 'static>(name: String, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, StartError> {
+fn spawn<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, StartError> {
     thread::Builder::new().name(name).spawn(work).map_err(StartError::Thread)
 }
 
 /// Why a node halted: of ledger and replica, the one that found the cause. The other only met a broken store.
-fn halt_cause(ledger: thread::Result<Result<LedgerSummary, LedgerError>>, replica: thread::Result<Result<(), ReplicaError>>) -> StopError {
+fn halt_cause(
+    ledger: thread::Result<Result<LedgerSummary, LedgerError>>,
+    replica: thread::Result<Result<(), ReplicaError>>,
+) -> StopError {
     match (ledger, replica) {
         (Err(_), _) => StopError::Panic("ledger"),
         (_, Err(_)) => StopError::Panic("replica"),
@@ -203,7 +209,8 @@ impl Minter {
         }
         let keys = BlockKeys { prefix: chain.transaction_prefix };
         let storage = config.storage;
-        let (replica_stage, replica, reader) = replica(behind, store.records(), store.keeper(), keys, storage.scrub_pause);
+        let (replica_stage, replica, reader) =
+            replica(behind, store.records(), store.keeper(), keys, storage.scrub_pause);
         replica.applied(store.last_record());
         let records = store.records();
         let state_bytes = state.bytes();
@@ -219,7 +226,8 @@ impl Minter {
         let ledger_accounts = Arc::new(LedgerAccounts::default());
         let ledger = Ledger::new(chain.clone(), arena.clone(), state);
 
-        let server = Server::listen(config.listen, sizes.limits).map_err(|source| StartError::Listen { address: config.listen, source })?;
+        let server = Server::listen(config.listen, sizes.limits)
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
         let address = server.local_address().map_err(|source| StartError::Listen { address: config.listen, source })?;
 
         fn declared<T: Word>(topology: &Topology, from: &str, to: &str) -> (Producer<T>, Consumer<T>) {
@@ -239,8 +247,10 @@ impl Minter {
         let (to_check, from_receive) = declared(&topology, "receive", "check");
         let (to_verify, from_check) = declared(&topology, "check", "verify");
 
-        let mut accounts =
-            vec![("receive".to_owned(), Arc::new(StageAccount::default())), ("check".to_owned(), Arc::new(StageAccount::default()))];
+        let mut accounts = vec![
+            ("receive".to_owned(), Arc::new(StageAccount::default())),
+            ("check".to_owned(), Arc::new(StageAccount::default())),
+        ];
         let check_stage = CheckStage {
             chain: chain.clone(),
             arena: arena.clone(),
@@ -289,7 +299,8 @@ impl Minter {
             accounts: ledger_accounts.clone(),
             sleeper: ledger_sleeper,
         };
-        let [stop_receiving, stopped_receiving, stop_answers] = std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
+        let [stop_receiving, stopped_receiving, stop_answers] =
+            std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
         let height = progress.clone();
         let share = ClientsShare {
             chain: chain.clone(),
@@ -408,8 +419,8 @@ impl Minter {
         self.ledger.1.is_finished() || self.replica.1.is_finished()
     }
 
-    /// Stops in the order of the pipeline, so that nothing is lost on the way: what is in the pool is answered `busy`, the
-    /// state is checkpointed, every answer is sent.
+    /// Stops in the order of the pipeline, so that nothing is lost on the way: what is in the pool is answered `busy`,
+    /// the state is checkpointed, every answer is sent.
     ///
     /// # Errors
     /// When a stage had failed.
@@ -417,7 +428,8 @@ impl Minter {
         let (replica, replica_thread) = self.replica;
         drop(replica);
         if self.ledger.1.is_finished() {
-            // Nobody takes verified transactions any more: the other stages may wait for ever and are left to the process's end.
+            // Nobody takes verified transactions any more: the other stages may wait for ever and are left to the
+            // process's end.
             return Err(halt_cause(self.ledger.1.join(), replica_thread.join()));
         }
         self.stop_receiving.store(true, Ordering::Release);

@@ -63,7 +63,9 @@ SIGTERM ends it after the duty that is under way, at most a slot later; a second
         now: bool,
     },
     /// Show more or less in the log of a running node
-    #[command(after_help = "Examples:\n  dynemix node log debug --data DIR\n  dynemix node log dynemix::daemon=trace --data DIR")]
+    #[command(
+        after_help = "Examples:\n  dynemix node log debug --data DIR\n  dynemix node log dynemix::daemon=trace --data DIR"
+    )]
     Log {
         /// The filter
         filter: String,
@@ -158,7 +160,21 @@ struct NodeStatus(StatusShown);
 
 impl Shown for NodeStatus {
     fn text(&self) -> String {
-        let StatusShown { chain, height, slot, heard, candidate, seated, shard, seats, shards, members, guests, pool, .. } = &self.0;
+        let StatusShown {
+            chain,
+            height,
+            slot,
+            heard,
+            candidate,
+            seated,
+            shard,
+            seats,
+            shards,
+            members,
+            guests,
+            pool,
+            ..
+        } = &self.0;
         let role = match (candidate, seated, shard) {
             (None, ..) => "follows".to_owned(),
             (Some(candidate), true, Some(shard)) => format!("candidate {candidate}, mints in shard {shard}"),
@@ -171,7 +187,10 @@ impl Shown for NodeStatus {
         let mut text = facts(&[
             ("chain", format!("{}..", &chain[..16])),
             ("slot", grouped(*slot)),
-            ("height", format!("{}, on disk {}, heard of {}", grouped(*height), grouped(self.0.stored), grouped(*heard))),
+            (
+                "height",
+                format!("{}, on disk {}, heard of {}", grouped(*height), grouped(self.0.stored), grouped(*heard)),
+            ),
             ("role", role),
             ("committee", format!("{seats} seats, {shards} shards")),
             ("peers", format!("{members} candidates, {guests} guests")),
@@ -179,7 +198,10 @@ impl Shown for NodeStatus {
             ("clock", clock),
             ("traffic", format!("sent {}, received {}", bytes(self.0.bytes_sent), bytes(self.0.bytes_received))),
             ("memory", bytes(self.0.rss_bytes)),
-            ("snapshot", self.0.snapshots.last().map_or("none to join by yet".to_owned(), |of| format!("network.trust={of}"))),
+            (
+                "snapshot",
+                self.0.snapshots.last().map_or("none to join by yet".to_owned(), |of| format!("network.trust={of}")),
+            ),
         ]);
         for block in &self.0.blocks {
             let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
@@ -195,12 +217,13 @@ impl Shown for NodeStatus {
     }
 }
 
-/// A passphrase: from a file descriptor, of which it takes one line and no more, the environment, or whoever sits at the terminal.
+/// A passphrase: from a file descriptor, of which it takes one line and no more, the environment, or whoever sits at
+/// the terminal.
 pub(crate) fn passphrase(fd: Option<i32>, what: &str) -> Result<Zeroizing<String>, Box<dyn Error>> {
     let mut line = Zeroizing::new(String::new());
     if let Some(fd) = fd {
-        // SAFETY: the descriptor was given to this process on its command line for this one purpose, open, and nothing in this
-        // process closes it.
+        // SAFETY: the descriptor was given to this process on its command line for this one purpose, open, and nothing
+        // in this process closes it.
         let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX));
         let mut byte = [0];
@@ -235,8 +258,8 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let (keys, transport) = keys(&layered.beside, minting, args.passphrase_fd)?;
     let node_clock = Clock::new(genesis.chain.parameters.start_ms, clock.source == "system");
     node_clock.shift(clock.shift_ms);
-    let genesis_supply =
-        genesis.accounts.iter().map(|account| account.1).sum::<u64>() + genesis.minters.iter().map(|minter| minter.stake).sum::<u64>();
+    let genesis_supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>()
+        + genesis.minters.iter().map(|minter| minter.stake).sum::<u64>();
     let slot_ms = genesis.chain.parameters.slot_ms;
     let options = NodeOptions {
         directory: directory.clone(),
@@ -247,7 +270,11 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         public: layered.config.public()?,
         bootstrap: layered.config.peers()?,
         link: layered.config.link()?,
-        limits: MeshLimits { guests_max: network.guests_max, address_max: network.address_max, ..MeshLimits::default() },
+        limits: MeshLimits {
+            guests_max: network.guests_max,
+            address_max: network.address_max,
+            ..MeshLimits::default()
+        },
         store: StoreOptions {
             segment_bytes: storage.segment_bytes,
             window_records: storage.window_blocks,
@@ -273,9 +300,10 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let (stop, stops) = channel();
     Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;
     let api_address = match layered.config.api_listen()? {
-        Some(address) => {
-            Some(dynemix::api::serve(address, node.view().clone(), &file, api).map_err(|error| format!("API at {address}: {error}"))?)
-        }
+        Some(address) => Some(
+            dynemix::api::serve(address, node.view().clone(), &file, api)
+                .map_err(|error| format!("API at {address}: {error}"))?,
+        ),
         None => None,
     };
     std::thread::Builder::new().name("signals".into()).spawn(move || {
@@ -283,8 +311,14 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
             let _ = stop.send(place > 0);
         }
     })?;
-    let shown = |address: Option<std::net::SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
-    tracing::info!("node runs: peers at {}, API at {}, data in {}", shown(node.address()), shown(api_address), directory.display());
+    let shown =
+        |address: Option<std::net::SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
+    tracing::info!(
+        "node runs: peers at {}, API at {}, data in {}",
+        shown(node.address()),
+        shown(api_address),
+        directory.display()
+    );
     let now = loop {
         match stops.recv_timeout(Duration::from_millis(200)) {
             Ok(now) => break now,

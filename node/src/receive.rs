@@ -1,5 +1,5 @@
-//! Receive stage: owns the sockets and both ends of a transaction's life. Bytes go from the socket into arena slots; answers
-//! come back from every stage, are gathered by connection and sent; the slots are given back.
+//! Receive stage: owns the sockets and both ends of a transaction's life. Bytes go from the socket into arena slots;
+//! answers come back from every stage, are gathered by connection and sent; the slots are given back.
 
 use crate::answer::Answer;
 use crate::stage::{Outlet, RefusalBoard, StageAccount, StageTimer, Time, Wake};
@@ -11,7 +11,8 @@ use dynemix_engine::in_flight::InFlight;
 use dynemix_engine::refusal::Refusal;
 use dynemix_engine::ring::Consumer;
 use dynemix_engine::wire::{
-    FrameKind, HELLO_BYTES, Header, Incoming, OUTCOME_BYTES, SUBMIT_CELLS_MAX, Welcome, check_hello, incoming, outcome_record, refused,
+    FrameKind, HELLO_BYTES, Header, Incoming, OUTCOME_BYTES, SUBMIT_CELLS_MAX, Welcome, check_hello, incoming,
+    outcome_record, refused,
 };
 use dynemix_net::{Closing, ConnectionId, HEADER_BYTES, Handler, LoopWaker, NetCounters, PARTS_MAX, Server};
 use std::io::{self, IoSliceMut};
@@ -78,7 +79,9 @@ impl ReceiveStage {
 
             let answers = &self.answers;
             let timeout = if answered == 0 { SLEEP } else { Duration::ZERO };
-            let waited = self.server.turn(&mut self.clients, timeout, || answers.iter().any(|consumer| consumer.waiting() > 0))?;
+            let waited = self
+                .server
+                .turn(&mut self.clients, timeout, || answers.iter().any(|consumer| consumer.waiting() > 0))?;
             timer.lap_after_waiting(&self.account, waited);
 
             if self.stop_receiving.load(Ordering::Acquire) && !self.clients.closed_for_cells {
@@ -235,7 +238,9 @@ impl Clients {
             server.send(id, self, |out| {
                 for chunk in records.chunks(RECORDS_MAX * OUTCOME_BYTES) {
                     let count = (chunk.len() / OUTCOME_BYTES) as u16;
-                    out.extend_from_slice(&Header { length: chunk.len() as u32, kind: FrameKind::Outcome as u8, count }.encode());
+                    out.extend_from_slice(
+                        &Header { length: chunk.len() as u32, kind: FrameKind::Outcome as u8, count }.encode(),
+                    );
                     out.extend_from_slice(chunk);
                 }
             });
@@ -275,7 +280,12 @@ impl Handler for Clients {
         self.suspicion.forget(connection.place);
     }
 
-    fn header(&mut self, connection: ConnectionId, header: &[u8; HEADER_BYTES], out: &mut Vec<u8>) -> Result<usize, ()> {
+    fn header(
+        &mut self,
+        connection: ConnectionId,
+        header: &[u8; HEADER_BYTES],
+        out: &mut Vec<u8>,
+    ) -> Result<usize, ()> {
         let header = Header::decode(header);
         let client = &mut self.clients[connection.place as usize];
         let body = match incoming(&header) {
@@ -311,7 +321,12 @@ impl Handler for Clients {
         }
     }
 
-    fn parts<'a>(&'a mut self, connection: ConnectionId, received: usize, parts: &mut [IoSliceMut<'a>; PARTS_MAX]) -> usize {
+    fn parts<'a>(
+        &'a mut self,
+        connection: ConnectionId,
+        received: usize,
+        parts: &mut [IoSliceMut<'a>; PARTS_MAX],
+    ) -> usize {
         let Client { body, hello, slots, .. } = &mut self.clients[connection.place as usize];
         match body {
             Body::None => unreachable!("parts are asked for a body in progress"),
@@ -371,7 +386,9 @@ impl Handler for Clients {
                 Ok(()) => {
                     client.welcomed = true;
                     let slot = self.slot.load(Ordering::Relaxed);
-                    out.extend(Welcome { slot, height: (self.height)(), slot_ms: self.chain.parameters.slot_ms }.encode());
+                    out.extend(
+                        Welcome { slot, height: (self.height)(), slot_ms: self.chain.parameters.slot_ms }.encode(),
+                    );
                     Ok(())
                 }
                 Err(refusal) => {
@@ -384,8 +401,11 @@ impl Handler for Clients {
                 client.ordinal = first.wrapping_add(count as u32);
                 self.partial_slots -= kept;
                 for (i, mut slot) in client.slots.drain(..).enumerate() {
-                    let origin =
-                        Origin { connection: connection.place, generation: connection.generation, ordinal: first.wrapping_add(i as u32) };
+                    let origin = Origin {
+                        connection: connection.place,
+                        generation: connection.generation,
+                        ordinal: first.wrapping_add(i as u32),
+                    };
                     self.arena.note_mut(&mut slot).origin = origin;
                     self.received.push(slot);
                 }
@@ -432,4 +452,5 @@ impl Handler for Clients {
     }
 }
 
-const _: () = assert!(PAYLOAD_SLOT_BYTES + CELL_BYTES <= SUBMIT_CELLS_MAX as usize * CELL_BYTES, "the sink takes any body");
+const _: () =
+    assert!(PAYLOAD_SLOT_BYTES + CELL_BYTES <= SUBMIT_CELLS_MAX as usize * CELL_BYTES, "the sink takes any body");

@@ -57,8 +57,15 @@ fn head(out: &mut Vec<u8>, version: u8, lengths: [usize; 4]) {
     lengths.iter().for_each(|&length| out.extend_from_slice(&(length as u32).to_le_bytes()));
 }
 
-/// Writes the record of a final master-block with its shard-blocks; `committee` is the wire form of who has certified it.
-pub fn encode_master(out: &mut Vec<u8>, decided: &Final, committee: &[u8], blocks: &[Arc<CertifiedBlock>], quilt: &[u8]) {
+/// Writes the record of a final master-block with its shard-blocks; `committee` is the wire form of who has certified
+/// it.
+pub fn encode_master(
+    out: &mut Vec<u8>,
+    decided: &Final,
+    committee: &[u8],
+    blocks: &[Arc<CertifiedBlock>],
+    quilt: &[u8],
+) {
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     put_final(decided, &mut first);
     first.extend_from_slice(committee);
@@ -100,7 +107,8 @@ impl<'a> BlockRecord<'a> {
         let (quilt, rest) = rest.split_at_checked(length(1)).ok_or(NoBlock)?;
         let body = match head[..4] {
             [SINGLE, 0, 0, 0] => {
-                let (cells, payloads) = rest.split_at_checked(length(2).checked_mul(size_of::<Cell>()).ok_or(NoBlock)?).ok_or(NoBlock)?;
+                let (cells, payloads) =
+                    rest.split_at_checked(length(2).checked_mul(size_of::<Cell>()).ok_or(NoBlock)?).ok_or(NoBlock)?;
                 let block = ShardBlock::decode(first.try_into().map_err(|_| NoBlock)?);
                 RecordBody::Single { block, cells, payloads }
             }
@@ -121,7 +129,8 @@ impl<'a> BlockRecord<'a> {
     pub fn master(&self) -> Result<Option<KeptFinal>, NoBlock> {
         let RecordBody::Master { mut decided, count, mut blocks } = self.body else { return Ok(None) };
         let decided = read_final(&mut decided).map_err(|_| NoBlock)?;
-        let blocks = (0..count).map(|_| read_block(&mut blocks, &Nobody).map_err(|_| NoBlock)).collect::<Result<_, _>>()?;
+        let blocks =
+            (0..count).map(|_| read_block(&mut blocks, &Nobody).map_err(|_| NoBlock)).collect::<Result<_, _>>()?;
         Ok(Some((decided, blocks)))
     }
 
@@ -150,8 +159,11 @@ impl<'a> BlockRecord<'a> {
     /// When the bytes have another shape.
     pub fn transactions(&self) -> Result<Vec<(Cell, Vec<u8>)>, NoBlock> {
         let RecordBody::Single { cells, mut payloads, .. } = self.body else {
-            let items = self.master()?.into_iter().flat_map(|(_, blocks)| blocks).flat_map(|block| block.items.to_vec());
-            return Ok(items.filter_map(|item| transaction_of(&item).map(|(cell, payload)| (cell, payload.to_vec()))).collect());
+            let items =
+                self.master()?.into_iter().flat_map(|(_, blocks)| blocks).flat_map(|block| block.items.to_vec());
+            return Ok(items
+                .filter_map(|item| transaction_of(&item).map(|(cell, payload)| (cell, payload.to_vec())))
+                .collect());
         };
         let payload = || {
             let (length, after) = payloads.split_first_chunk::<2>()?;

@@ -1,7 +1,7 @@
 //! The replica: a second state that follows the log behind the ledger, on a thread of its own with low priority.
 //!
-//! It serves whoever needs a consistent height while the ledger goes on: readers, proofs, snapshots, checkpoints. And since
-//! it comes to each root by itself, no checkpoint is written of a state that only the ledger believes in.
+//! It serves whoever needs a consistent height while the ledger goes on: readers, proofs, snapshots, checkpoints. And
+//! since it comes to each root by itself, no checkpoint is written of a state that only the ledger believes in.
 
 use crate::mapped::MappedMemory;
 use crate::record::BlockKeys;
@@ -31,7 +31,9 @@ pub enum ReplicaError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The scrubber has found bytes that are not what was written.
-    #[error("{file} is damaged at byte {offset}: {what}; stopped before wrong bytes are served, a start takes the other image")]
+    #[error(
+        "{file} is damaged at byte {offset}: {what}; stopped before wrong bytes are served, a start takes the other image"
+    )]
     Rotten {
         /// The file.
         file: String,
@@ -72,8 +74,8 @@ impl ReplicaHandle {
         let _ = self.requests.send(Request::Checkpoint(checkpoint, root, beside));
     }
 
-    /// Write a snapshot of the height that was said to be applied last, with what belongs beside it. Nobody waits: one that
-    /// cannot be written is a line in the log.
+    /// Write a snapshot of the height that was said to be applied last, with what belongs beside it. Nobody waits: one
+    /// that cannot be written is a line in the log.
     pub fn publish(&self, directory: PathBuf, beside: Beside) {
         let _ = self.requests.send(Request::Publish(directory, beside));
     }
@@ -126,7 +128,13 @@ impl StateReader {
 
     /// The account of a key.
     pub fn account(&self, key: &Key) -> Option<AccountView> {
-        self.with(|state| state.find(key).map(|account| AccountView { height: state.header().height, account, hot: *state.hot(account) }))
+        self.with(|state| {
+            state.find(key).map(|account| AccountView {
+                height: state.header().height,
+                account,
+                hot: *state.hot(account),
+            })
+        })
     }
 
     /// The proof of a key's account, and the root that it leads to.
@@ -169,7 +177,16 @@ pub fn replica(
     let (requests, receiver) = channel();
     let state = Arc::new(RwLock::new(behind));
     let reader = StateReader { state: state.clone() };
-    let stage = ReplicaStage { state, records, keeper, keys, requests: receiver, scrub_pause, scrubber: None, quilt: Quilt::default() };
+    let stage = ReplicaStage {
+        state,
+        records,
+        keeper,
+        keys,
+        requests: receiver,
+        scrub_pause,
+        scrubber: None,
+        quilt: Quilt::default(),
+    };
     (stage, ReplicaHandle { requests }, reader)
 }
 
@@ -177,8 +194,8 @@ impl ReplicaStage {
     /// Runs until every handle is gone.
     ///
     /// # Errors
-    /// When the disk fails, something on it has changed, or the log leads elsewhere. The store is broken then: nothing more
-    /// becomes final.
+    /// When the disk fails, something on it has changed, or the log leads elsewhere. The store is broken then: nothing
+    /// more becomes final.
     pub fn run(mut self) -> Result<(), ReplicaError> {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
         // However this thread ends other than well, nothing more may become final.

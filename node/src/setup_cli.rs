@@ -73,7 +73,16 @@ impl KeysVerb {
                 let (vote_key, possession) = (digits(&vote_key), digits(&possession));
                 print!(
                     "{}",
-                    toml::to_string(&MinterEntry { name, account, balance: 0, stake, vote_key, possession, transport_key, address })?
+                    toml::to_string(&MinterEntry {
+                        name,
+                        account,
+                        balance: 0,
+                        stake,
+                        vote_key,
+                        possession,
+                        transport_key,
+                        address
+                    })?
                 );
                 Ok(())
             }
@@ -89,7 +98,9 @@ impl KeysVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum GenesisVerb {
     /// Write the genesis file of a new chain
-    #[command(after_help = "Examples:\n  dynemix genesis new --minter ada.toml --minter bob.toml --account KEY=1000000 --out genesis.toml")]
+    #[command(
+        after_help = "Examples:\n  dynemix genesis new --minter ada.toml --minter bob.toml --account KEY=1000000 --out genesis.toml"
+    )]
     New {
         /// A minter's entry, as `keys new` prints it
         #[arg(long, value_name = "FILE", required = true)]
@@ -130,7 +141,8 @@ impl GenesisVerb {
                 let minters = minter
                     .iter()
                     .map(|path| {
-                        let text = fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
+                        let text =
+                            fs::read_to_string(path).map_err(|error| format!("read {}: {error}", path.display()))?;
                         toml::from_str::<MinterEntry>(&text).map_err(|error| format!("{}: {error}", path.display()))
                     })
                     .collect::<Result<Vec<_>, _>>()?;
@@ -151,15 +163,23 @@ impl GenesisVerb {
                     sub_slots: SubSlots::HOME,
                     ..ConsensusParameters::default()
                 };
-                let parameters =
-                    ChainParameters { start_ms: unix_ms() + starts_in * 1_000, slot_ms, consensus, ..ChainParameters::default() };
+                let parameters = ChainParameters {
+                    start_ms: unix_ms() + starts_in * 1_000,
+                    slot_ms,
+                    consensus,
+                    ..ChainParameters::default()
+                };
                 let file = GenesisFile { format: GENESIS_VERSION, parameters, minters, accounts, load_accounts: None };
                 let genesis = file.genesis()?;
                 if out.exists() {
                     return Err(format!("{} exists; a chain's genesis is never overwritten", out.display()).into());
                 }
                 fs::write(&out, file.text())?;
-                println!("chain {}\nwritten to {}; slot 0 begins in {starts_in} s", digits(&genesis.chain.genesis_hash), out.display());
+                println!(
+                    "chain {}\nwritten to {}; slot 0 begins in {starts_in} s",
+                    digits(&genesis.chain.genesis_hash),
+                    out.display()
+                );
                 Ok(())
             }
             GenesisVerb::Check { file } => {
@@ -277,7 +297,13 @@ impl Shown for Findings {
         let rows: Vec<_> = self
             .findings
             .iter()
-            .map(|finding| vec![if finding.good { "good" } else { "BAD" }.to_owned(), finding.what.to_owned(), finding.found.clone()])
+            .map(|finding| {
+                vec![
+                    if finding.good { "good" } else { "BAD" }.to_owned(),
+                    finding.what.to_owned(),
+                    finding.found.clone(),
+                ]
+            })
             .collect();
         table(&["", "what", "found"], &rows)
     }
@@ -323,15 +349,20 @@ impl DoctorArgs {
         let status = rustix::fs::statvfs(there)?;
         let free = status.f_bavail * status.f_frsize;
         let wanted = config.storage.limit_bytes + config.storage.watermark_bytes;
-        find("disk", free >= wanted, format!("{} free, {} may be used; storage.limit_bytes says how much", bytes(free), bytes(wanted)));
+        find(
+            "disk",
+            free >= wanted,
+            format!("{} free, {} may be used; storage.limit_bytes says how much", bytes(free), bytes(wanted)),
+        );
         if config.clock.source == "sntp" {
             let answers = ask_all(&config.clock.servers);
             let mut offsets: Vec<i64> = answers.iter().filter_map(|answer| answer.1).collect();
             let offset = agreed(&mut offsets, answers.len(), config.clock.bound_ms);
             let good = offset.is_some_and(|offset| offset.abs() <= config.clock.bound_ms);
-            let found = offset.map_or(format!("only {} of {} time servers answer and agree", offsets.len(), answers.len()), |offset| {
-                format!("off by {offset} ms")
-            });
+            let found = offset.map_or(
+                format!("only {} of {} time servers answer and agree", offsets.len(), answers.len()),
+                |offset| format!("off by {offset} ms"),
+            );
             find("clock", good, found);
         } else {
             find("clock", true, "taken from the computer, as on a devnet".into());

@@ -17,7 +17,10 @@ impl Shown for SimReport {
             ("seeds", grouped(self.seeds)),
             (
                 "simulated",
-                format!("{:.1} hours in {:.1} s, {:.0} x real time", self.simulated_hours, self.wall_seconds, self.times_real_time),
+                format!(
+                    "{:.1} hours in {:.1} s, {:.0} x real time",
+                    self.simulated_hours, self.wall_seconds, self.times_real_time
+                ),
             ),
             (
                 "final",
@@ -97,7 +100,9 @@ pub(crate) struct Takeovers {
 pub(crate) fn takeovers(options: &TakeoverOptions, stakes: &[f64]) -> Takeovers {
     let bar = bar(std::io::stderr().is_terminal(), options.draws * stakes.len() as u64, "draws");
     let one = |(i, &stake): (usize, &f64)| {
-        takeover(&TakeoverOptions { stake, ..options.clone() }, |done| bar.set_position(i as u64 * options.draws + done))
+        takeover(&TakeoverOptions { stake, ..options.clone() }, |done| {
+            bar.set_position(i as u64 * options.draws + done)
+        })
     };
     let takeovers = stakes.iter().enumerate().map(one).collect();
     bar.finish_and_clear();
@@ -119,7 +124,14 @@ impl Shown for Takeovers {
                     grouped(options.draws)
                 ),
             ),
-            ("divided", if options.bin_sort { "by stake, in rows dealt by the seed".into() } else { "by the seed alone".into() }),
+            (
+                "divided",
+                if options.bin_sort {
+                    "by stake, in rows dealt by the seed".into()
+                } else {
+                    "by the seed alone".into()
+                },
+            ),
             ("records", format!("admitted by {} shards", options.record_shards)),
         ]);
         text.push('\n');
@@ -147,7 +159,10 @@ impl Shown for Takeovers {
                 ]
             })
             .collect();
-        text.push_str(&table(&["bad stake", "captured", "can block", "years to a capture", "years beyond B", "record censored"], &rows));
+        text.push_str(&table(
+            &["bad stake", "captured", "can block", "years to a capture", "years beyond B", "record censored"],
+            &rows,
+        ));
         text.push_str("\n  years to a capture, three # a factor of ten, from an hour\n");
         for report in &self.takeovers {
             text.push_str(&format!("  {:>5.1} %  {}\n", 100.0 * report.options.stake, plot(report.years_to_capture)));

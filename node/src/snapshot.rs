@@ -1,5 +1,5 @@
-//! Snapshots as directories: `manifest`, and `chunk.00000`, `chunk.00001`, ... Every chunk is checked against the manifest's
-//! node for it, the manifest's nodes against the state's root; so a directory may come from anyone.
+//! Snapshots as directories: `manifest`, and `chunk.00000`, `chunk.00001`, ... Every chunk is checked against the
+//! manifest's node for it, the manifest's nodes against the state's root; so a directory may come from anyone.
 
 use crate::mapped::{MappedMemory, regions};
 use dynemix_engine::hash::Hash;
@@ -102,7 +102,16 @@ impl SnapshotInfo {
     fn of(manifest: &Manifest, chunks_resumed: usize) -> SnapshotInfo {
         let Manifest { height, slot, accounts, .. } = *manifest;
         let (state_root, chain) = (hex(&manifest.root), hex(&manifest.chain));
-        SnapshotInfo { height, slot, accounts, state_root, chain, chunks: manifest.nodes.len(), bytes: manifest.bytes(), chunks_resumed }
+        SnapshotInfo {
+            height,
+            slot,
+            accounts,
+            state_root,
+            chain,
+            chunks: manifest.nodes.len(),
+            bytes: manifest.bytes(),
+            chunks_resumed,
+        }
     }
 }
 
@@ -159,8 +168,9 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), SnapshotFailure> {
     write().map_err(failed("write", path))
 }
 
-/// Writes the snapshot of a state whose tree is up to date. Chunks that an earlier try of the same snapshot has left are
-/// kept; the manifest comes first, so that a directory always says what it is to become. `progress` hears bytes done of all.
+/// Writes the snapshot of a state whose tree is up to date. Chunks that an earlier try of the same snapshot has left
+/// are kept; the manifest comes first, so that a directory always says what it is to become. `progress` hears bytes
+/// done of all.
 ///
 /// # Errors
 /// When a file cannot be written, or the directory holds another snapshot.
@@ -204,12 +214,18 @@ pub fn create<M: StateMemory>(
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn verify(directory: &Path, root: Option<&Hash>, mut progress: impl FnMut(u64, u64)) -> Result<SnapshotInfo, SnapshotFailure> {
+pub fn verify(
+    directory: &Path,
+    root: Option<&Hash>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<SnapshotInfo, SnapshotFailure> {
     let manifest = read_manifest(directory)?;
     check_root(&manifest, root)?;
     let mut done = 0;
     for chunk in 0..manifest.nodes.len() {
-        manifest.verify_chunk(chunk, &read_chunk(directory, &manifest, chunk)?).map_err(refused(&chunk_path(directory, chunk)))?;
+        manifest
+            .verify_chunk(chunk, &read_chunk(directory, &manifest, chunk)?)
+            .map_err(refused(&chunk_path(directory, chunk)))?;
         done += manifest.chunk_bytes(chunk) as u64;
         progress(done, manifest.bytes());
     }
@@ -218,7 +234,9 @@ pub fn verify(directory: &Path, root: Option<&Hash>, mut progress: impl FnMut(u6
 
 fn check_root(manifest: &Manifest, root: Option<&Hash>) -> Result<(), SnapshotFailure> {
     match root {
-        Some(root) if *root != manifest.root => Err(SnapshotFailure::Root { found: hex(&manifest.root), expected: hex(root) }),
+        Some(root) if *root != manifest.root => {
+            Err(SnapshotFailure::Root { found: hex(&manifest.root), expected: hex(root) })
+        }
         _ => Ok(()),
     }
 }
@@ -235,7 +253,8 @@ pub struct Listed {
     pub chunks_there: usize,
 }
 
-/// The snapshots in the directories below `directory`, and in itself, newest first. Directories that hold none are left out.
+/// The snapshots in the directories below `directory`, and in itself, newest first. Directories that hold none are left
+/// out.
 ///
 /// # Errors
 /// When the directory cannot be listed.
@@ -250,7 +269,8 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, SnapshotFailure> {
         .map(|directory| {
             let manifest = read_manifest(&directory)?;
             let there = |chunk: &usize| {
-                fs::metadata(chunk_path(&directory, *chunk)).is_ok_and(|file| file.len() == manifest.chunk_bytes(*chunk) as u64)
+                fs::metadata(chunk_path(&directory, *chunk))
+                    .is_ok_and(|file| file.len() == manifest.chunk_bytes(*chunk) as u64)
             };
             let chunks_there = (0..manifest.nodes.len()).filter(there).count();
             Ok(Listed { info: SnapshotInfo::of(&manifest, 0), chunks_there, directory })
@@ -260,8 +280,8 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, SnapshotFailure> {
     Ok(listed)
 }
 
-/// Makes a store of a snapshot. Every chunk is checked before it is taken; what an interrupted try has copied is checked
-/// again instead of read again. `root` is the root that the caller trusts.
+/// Makes a store of a snapshot. Every chunk is checked before it is taken; what an interrupted try has copied is
+/// checked again instead of read again. `root` is the root that the caller trusts.
 ///
 /// # Errors
 /// A store that exists, a chunk or root that is wrong, or whatever the disk refuses.
@@ -279,7 +299,8 @@ pub fn restore(
         return Err(SnapshotFailure::Exists { path: disk.path().to_owned() });
     }
     // Room for a quarter more accounts, unless told otherwise.
-    let accounts_max = accounts_max.unwrap_or_else(|| (manifest.accounts + manifest.accounts / 4 + 1024).min(u64::from(u32::MAX)) as u32);
+    let accounts_max = accounts_max
+        .unwrap_or_else(|| (manifest.accounts + manifest.accounts / 4 + 1024).min(u64::from(u32::MAX)) as u32);
     if manifest.accounts > u64::from(accounts_max) {
         return Err(SnapshotFailure::TooMany { accounts: manifest.accounts, accounts_max });
     }
@@ -298,7 +319,8 @@ pub fn restore(
                 resumed += 1;
             } else {
                 let bytes = read_chunk(directory, &manifest, chunk)?;
-                let (keys, hot) = manifest.verify_chunk(chunk, &bytes).map_err(refused(&chunk_path(directory, chunk)))?;
+                let (keys, hot) =
+                    manifest.verify_chunk(chunk, &bytes).map_err(refused(&chunk_path(directory, chunk)))?;
                 memory.write_through(accounts.start, &keys, &hot)?;
             }
             done += manifest.chunk_bytes(chunk) as u64;

@@ -30,7 +30,15 @@ impl Shown for SnapshotDone {
             ("state root", info.state_root.clone()),
             ("chain", info.chain.clone()),
             ("accounts", grouped(info.accounts)),
-            ("size", format!("{} in {} chunks, {} of them kept from an earlier try", bytes(info.bytes), info.chunks, info.chunks_resumed)),
+            (
+                "size",
+                format!(
+                    "{} in {} chunks, {} of them kept from an earlier try",
+                    bytes(info.bytes),
+                    info.chunks,
+                    info.chunks_resumed
+                ),
+            ),
             ("took", format!("{:.2} s, {}/s", self.seconds, bytes(self.bytes_per_s as u64))),
         ])
     }
@@ -71,7 +79,9 @@ pub(crate) fn restore(
     root: Option<&[u8; 32]>,
 ) -> Result<SnapshotDone, Box<dyn Error>> {
     let disk = Arc::new(RealDisk::new(store)?);
-    timed("restored", |progress| Ok(snapshot::restore(directory, disk, accounts_max, root, StoreOptions::default(), progress)?))
+    timed("restored", |progress| {
+        Ok(snapshot::restore(directory, disk, accounts_max, root, StoreOptions::default(), progress)?)
+    })
 }
 
 /// `snapshot list`.

@@ -49,7 +49,9 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, bound_ms: i64
                 let before = clock.is_trusted();
                 clock.measured(offset, bound_ms);
                 match (before, clock.is_trusted()) {
-                    (true, false) => tracing::error!("the clock is not good enough to mint by: this node follows until it is"),
+                    (true, false) => {
+                        tracing::error!("the clock is not good enough to mint by: this node follows until it is")
+                    }
                     (false, true) => tracing::info!("the clock is good: offset {} ms", clock.offset_ms()),
                     (false, false) => tracing::warn!("too few time servers agree; this node does not mint"),
                     (true, true) => {}

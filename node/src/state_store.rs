@@ -56,7 +56,9 @@ pub enum ReplayError {
         source: ApplyError,
     },
     /// The state that it leads to is another one.
-    #[error("the state at height {height} has another root than the one that was sealed; this computer's memory may be failing")]
+    #[error(
+        "the state at height {height} has another root than the one that was sealed; this computer's memory may be failing"
+    )]
     Root {
         /// The height.
         height: u64,
@@ -75,12 +77,17 @@ pub struct OpenedState {
     pub fell_back: Option<StoreError>,
 }
 
-/// Applies the log's record `number` to the state before it. Where the state's root is known, it must be the one that the
-/// record's quilt was made for.
+/// Applies the log's record `number` to the state before it. Where the state's root is known, it must be the one that
+/// the record's quilt was made for.
 ///
 /// # Errors
 /// A record that does not fit.
-pub fn apply_record(state: &mut State<MappedMemory>, quilt: &mut Quilt, number: u64, payload: &[u8]) -> Result<(), ReplayError> {
+pub fn apply_record(
+    state: &mut State<MappedMemory>,
+    quilt: &mut Quilt,
+    number: u64,
+    payload: &[u8],
+) -> Result<(), ReplayError> {
     let record = BlockRecord::decode(payload).map_err(|source| ReplayError::Record { number, source })?;
     let entries_max = state.columns().hot.len();
     quilt.decode_into(record.quilt, entries_max).map_err(|source| ReplayError::Quilt { number, source })?;
@@ -115,13 +122,18 @@ pub fn create(
 ///
 /// # Errors
 /// Whatever is damaged or of another chain, or a log that does not continue the image.
-pub fn open(disk: Arc<dyn Disk>, chain: [u8; 32], accounts_max: Option<u32>, options: StoreOptions) -> Result<OpenedState, OpenError> {
+pub fn open(
+    disk: Arc<dyn Disk>,
+    chain: [u8; 32],
+    accounts_max: Option<u32>,
+    options: StoreOptions,
+) -> Result<OpenedState, OpenError> {
     let specs = accounts_max.map(|accounts_max| regions(StateLayout::new(accounts_max)));
     up_to_date(Store::open(disk, chain, specs.as_deref(), options)?)
 }
 
-/// Replays what the log has behind the image. Roots are computed twice only, before the last record and after it: the last
-/// one's parent is then known to be right, and with it all before.
+/// Replays what the log has behind the image. Roots are computed twice only, before the last record and after it: the
+/// last one's parent is then known to be right, and with it all before.
 fn up_to_date(opened: OpenedStore) -> Result<OpenedState, OpenError> {
     let OpenedStore { store, image, image_record, fell_back } = opened;
     let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));

@@ -1,5 +1,5 @@
-//! Which connections have lately sent broken signatures: they are verified apart, so that a flood of them cannot make honest
-//! batches fail or take their time.
+//! Which connections have lately sent broken signatures: they are verified apart, so that a flood of them cannot make
+//! honest batches fail or take their time.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

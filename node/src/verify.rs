@@ -1,9 +1,9 @@
-//! Verify stage: whatever has arrived becomes a batch. A light load waits for nothing, a heavy one fills large batches by
-//! itself, since more arrives while one is being verified.
+//! Verify stage: whatever has arrived becomes a batch. A light load waits for nothing, a heavy one fills large batches
+//! by itself, since more arrives while one is being verified.
 //!
-//! Connections that have lately sent broken signatures ([`Suspicion`]) are set aside: their transactions wait in a bounded
-//! queue and get a ninth of the time while others have work, all of it when nobody else has. When the queue is full, they are
-//! told `busy`.
+//! Connections that have lately sent broken signatures ([`Suspicion`]) are set aside: their transactions wait in a
+//! bounded queue and get a ninth of the time while others have work, all of it when nobody else has. When the queue is
+//! full, they are told `busy`.
 
 use crate::answer::Answer;
 use crate::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
@@ -50,8 +50,8 @@ pub struct VerifyStage {
     pub sleeper: Sleeper,
 }
 
-/// A verifier with the buffers of its batches. Honest and suspect ones have one each: a verifier learns from failures how
-/// to divide its batches.
+/// A verifier with the buffers of its batches. Honest and suspect ones have one each: a verifier learns from failures
+/// how to divide its batches.
 struct Bench {
     verifier: Verifier,
     batch: Vec<Slot>,

@@ -34,7 +34,9 @@ pub(crate) enum WalletVerb {
         passphrase_fd: Option<i32>,
     },
     /// Take a key from its 24 words, or from a password that is the only key
-    #[command(after_help = "Examples:\n  dynemix wallet import savings < words.txt\n  dynemix wallet import mine --password")]
+    #[command(
+        after_help = "Examples:\n  dynemix wallet import savings < words.txt\n  dynemix wallet import mine --password"
+    )]
     Import {
         /// What to call it
         #[arg(default_value = "default")]
@@ -149,7 +151,8 @@ pub(crate) struct WithArgs {
     devnet: bool,
     #[command(flatten)]
     dir: DirArgs,
-    /// Read the passphrase from this open file descriptor, a line each if there are two: the key file's, then the wallet's
+    /// Read the passphrase from this open file descriptor, a line each if there are two: the key file's, then the
+    /// wallet's
     #[arg(long, value_name = "FD")]
     passphrase_fd: Option<i32>,
 }
@@ -216,7 +219,17 @@ struct Balance(ProvedAccount);
 
 impl Shown for Balance {
     fn text(&self) -> String {
-        let ProvedAccount { key, height, account, name, spendable_units, immature_units, stake_units, sequence, proved } = &self.0;
+        let ProvedAccount {
+            key,
+            height,
+            account,
+            name,
+            spendable_units,
+            immature_units,
+            stake_units,
+            sequence,
+            proved,
+        } = &self.0;
         facts(&[
             (
                 "account",
@@ -231,7 +244,11 @@ impl Shown for Balance {
             ("transactions sent", sequence.to_string()),
             (
                 "verified",
-                if *proved { format!("by the certificate of height {} and a proof", height + 1) } else { "nothing to prove".to_owned() },
+                if *proved {
+                    format!("by the certificate of height {} and a proof", height + 1)
+                } else {
+                    "nothing to prove".to_owned()
+                },
             ),
         ])
     }
@@ -248,7 +265,12 @@ struct Sent {
 
 impl Shown for Sent {
     fn text(&self) -> String {
-        format!("{}: {} at height {}, verified by its certificate", self.id, self.transaction.state, self.transaction.height.unwrap_or(0))
+        format!(
+            "{}: {} at height {}, verified by its certificate",
+            self.id,
+            self.transaction.state,
+            self.transaction.height.unwrap_or(0)
+        )
     }
 }
 
@@ -290,7 +312,8 @@ struct History(Value);
 
 impl Shown for History {
     fn text(&self) -> String {
-        let short = |value: &Value| value.as_str().map_or(String::new(), |text| format!("{}..", &text[..16.min(text.len())]));
+        let short =
+            |value: &Value| value.as_str().map_or(String::new(), |text| format!("{}..", &text[..16.min(text.len())]));
         let amount = |value: &Value| value.as_u64().filter(|&units| units > 0).map_or(String::new(), dynes);
         let rows_of = |name: &str| self.0[name].as_array().cloned().unwrap_or_default();
         let change = |row: &Value| {
@@ -302,7 +325,13 @@ impl Shown for History {
         let mut text = table(&["height", "what", "of", "paid", "received"], &changes);
         let transaction = |row: &Value| {
             let height = row["height"].to_string();
-            vec![height, short(&row["id"]), short(&row["sender"]), short(&row["recipient"]), amount(&row["amount_units"])]
+            vec![
+                height,
+                short(&row["id"]),
+                short(&row["sender"]),
+                short(&row["recipient"]),
+                amount(&row["amount_units"]),
+            ]
         };
         let transactions: Vec<_> = rows_of("transactions").iter().map(transaction).collect();
         if !transactions.is_empty() {
@@ -314,7 +343,9 @@ impl Shown for History {
 }
 
 fn checkpoint(shown: &TransactionShown) -> String {
-    let after = |at: Option<u64>| at.map_or(String::new(), |at| format!("{:.1} s", at.saturating_sub(shown.received_ms) as f64 / 1e3));
+    let after = |at: Option<u64>| {
+        at.map_or(String::new(), |at| format!("{:.1} s", at.saturating_sub(shown.received_ms) as f64 / 1e3))
+    };
     match shown.state.as_str() {
         "waiting" => "taken by the node, waits for its shard".into(),
         "certified" => format!("certified by its shard after {}", after(shown.certified_ms)),
@@ -374,7 +405,8 @@ impl WalletVerb {
                 Ok(())
             }
             WalletVerb::List { output } => {
-                let wallets = keys::list()?.into_iter().map(|(name, key)| json!({ "name": name, "key": key })).collect();
+                let wallets =
+                    keys::list()?.into_iter().map(|(name, key)| json!({ "name": name, "key": key })).collect();
                 show(&Wallets { wallets }, output.json.as_deref())
             }
             WalletVerb::Balance { of, with, output } => {

@@ -1,4 +1,5 @@
-//! After warm-up no transaction costs an allocation: many more transactions, no more allocations than their batches need.
+//! After warm-up no transaction costs an allocation: many more transactions, no more allocations than their batches
+//! need.
 
 mod common;
 
@@ -40,8 +41,9 @@ fn transactions_allocate_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let mut config = config(&directory.path().join("state"));
     // One block a wave, and as many senders as a wave has transactions.
-    let secrets: Vec<ed25519_dalek::SigningKey> =
-        (0..WAVE as u64).map(|i| ed25519_dalek::SigningKey::from_bytes(blake3::hash(&i.to_le_bytes()).as_bytes())).collect();
+    let secrets: Vec<ed25519_dalek::SigningKey> = (0..WAVE as u64)
+        .map(|i| ed25519_dalek::SigningKey::from_bytes(blake3::hash(&i.to_le_bytes()).as_bytes()))
+        .collect();
     let keys: Vec<_> = secrets.iter().map(|secret| secret.verifying_key().to_bytes()).collect();
     config.genesis = std::sync::Arc::new(keys.iter().map(|&key| (key, 1_000 * DYNE)).collect());
     config.supply = 1_000 * DYNE * WAVE as u64;
@@ -55,7 +57,9 @@ fn transactions_allocate_nothing() {
                 .map(|i| {
                     let mut cell = transfer(minter.chain(), 1, keys[(7 * i + wave as usize) % WAVE], DYNE, wave);
                     cell.sender = keys[i];
-                    cell.signature = ed25519_dalek::Signer::sign(&secrets[i], &[&prefix[..], cell.signed_part()].concat()).to_bytes();
+                    cell.signature =
+                        ed25519_dalek::Signer::sign(&secrets[i], &[&prefix[..], cell.signed_part()].concat())
+                            .to_bytes();
                     cell
                 })
                 .collect()
@@ -66,7 +70,8 @@ fn transactions_allocate_nothing() {
     for wave in &waves {
         let mut bytes = Vec::new();
         for cells in wave.chunks(64) {
-            let header = dynemix_engine::wire::Header { length: (cells.len() * 192) as u32, kind: 3, count: cells.len() as u16 };
+            let header =
+                dynemix_engine::wire::Header { length: (cells.len() * 192) as u32, kind: 3, count: cells.len() as u16 };
             bytes.extend_from_slice(&header.encode());
             bytes.extend_from_slice(bytemuck::cast_slice(cells));
         }

@@ -1,5 +1,5 @@
-//! Everything that can be wrong with what a peer sends: each has a name that the peer hears and a counter, and nobody else
-//! is affected.
+//! Everything that can be wrong with what a peer sends: each has a name that the peer hears and a counter, and nobody
+//! else is affected.
 
 mod common;
 
@@ -48,7 +48,12 @@ impl Scene {
         for &(refusal, count) in counted {
             assert_eq!(summary.refused.get(refusal), count, "{}", refusal.name());
         }
-        assert_eq!(summary.refused.total(), counted.iter().map(|counted| counted.1).sum::<u64>(), "{:?}", summary.refused);
+        assert_eq!(
+            summary.refused.total(),
+            counted.iter().map(|counted| counted.1).sum::<u64>(),
+            "{:?}",
+            summary.refused
+        );
         assert_eq!(summary.slots_lost, 0);
         assert_eq!(summary.ledger.supply, u128::from(1_000 * DYNE * u64::from(ACCOUNTS)));
     }
@@ -89,12 +94,16 @@ fn malformed_cells_are_named_one_by_one() {
         assert_eq!(client.outcome(cell), Err(*refusal));
     }
     // All of them in one frame with a good one in the middle: only that one passes.
-    let mut frame: Vec<Cell> = cases.iter().filter(|case| case.1 != Refusal::RecipientInvalid).map(|case| case.0).collect();
+    let mut frame: Vec<Cell> =
+        cases.iter().filter(|case| case.1 != Refusal::RecipientInvalid).map(|case| case.0).collect();
     frame.insert(7, good);
     let first = cases.len() as u32;
     client.submit(&frame);
     let outcomes = client.outcomes(frame.len());
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.1.is_ok()).map(|outcome| outcome.0 - first).collect::<Vec<_>>(), [7]);
+    assert_eq!(
+        outcomes.iter().filter(|outcome| outcome.1.is_ok()).map(|outcome| outcome.0 - first).collect::<Vec<_>>(),
+        [7]
+    );
     assert_eq!(client.outcome(&good), Err(Refusal::WrongSequence), "a final transaction does not repeat");
     scene.honest_is_fine();
     let mut counted = std::collections::BTreeMap::from([(Refusal::WrongSequence, 1)]);
@@ -135,7 +144,11 @@ fn duplicates_and_conflicts_leave_one_transaction() {
     // A gap keeps them in the pool together.
     let one = transfer(&chain, 1, key(2), DYNE, 1);
     let other = transfer(&chain, 1, key(3), DYNE, 1);
-    let (low, high) = if one.id(&chain.transaction_prefix) < other.id(&chain.transaction_prefix) { (one, other) } else { (other, one) };
+    let (low, high) = if one.id(&chain.transaction_prefix) < other.id(&chain.transaction_prefix) {
+        (one, other)
+    } else {
+        (other, one)
+    };
     client.submit(&[high, high]);
     assert_eq!(client.outcomes(1), [(1, Err(Refusal::Duplicate))]);
     client.submit(&[low]);
@@ -249,8 +262,8 @@ fn a_full_arena_says_busy_and_recovers() {
     let scene = Scene::new();
     let chain = scene.chain();
     let mut client = Client::welcomed(&scene.minter);
-    // More than the 4096 slots, all of them waiting behind a gap: eight a sender is not enough, so cells that never leave
-    // are made of bodies in progress instead.
+    // More than the 4096 slots, all of them waiting behind a gap: eight a sender is not enough, so cells that never
+    // leave are made of bodies in progress instead.
     let mut holders: Vec<Client> = (0..80).map(|_| Client::welcomed(&scene.minter)).collect();
     for holder in &mut holders {
         holder.send(&Header { length: 64 * 192, kind: FrameKind::Submit as u8, count: 64 }.encode());
@@ -281,7 +294,8 @@ fn payloads_travel_to_the_state_and_bad_ones_are_named() {
     let scene = Scene::new();
     let chain = scene.chain();
     let mut client = Client::welcomed(&scene.minter);
-    let payload = payload_of(&[Output { recipient: key(3), amount: 2 * DYNE }, Output { recipient: key(50), amount: 3 * DYNE }]);
+    let payload =
+        payload_of(&[Output { recipient: key(3), amount: 2 * DYNE }, Output { recipient: key(50), amount: 3 * DYNE }]);
     let cell = |payload: &[u8]| Cell {
         kind: 2,
         outputs: 3,
@@ -294,7 +308,8 @@ fn payloads_travel_to_the_state_and_bad_ones_are_named() {
     client.submit_with_payload(&good, &changed);
     client.submit_with_payload(&good, &payload[..40]);
     assert_eq!(client.outcomes(2), [(0, Err(Refusal::PayloadMismatch)), (1, Err(Refusal::PayloadMismatch))]);
-    let bad_key = payload_of(&[Output { recipient: key(3), amount: DYNE }, Output { recipient: [2; 32], amount: DYNE }]);
+    let bad_key =
+        payload_of(&[Output { recipient: key(3), amount: DYNE }, Output { recipient: [2; 32], amount: DYNE }]);
     client.submit_with_payload(&sign(&chain, 1, cell(&bad_key)), &bad_key);
     assert_eq!(client.outcomes(1), [(2, Err(Refusal::RecipientInvalid))]);
     client.submit_with_payload(&good, &payload);

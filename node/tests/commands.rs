@@ -67,8 +67,20 @@ fn bench_engine_reports_what_it_promises_and_its_root_repeats() {
 
 #[test]
 fn bench_engine_by_time_and_by_rate() {
-    let report =
-        json(&["bench", "engine", "--accounts", "2000", "--seconds", "1", "--slot-ms", "100", "--connections", "4", "--json", "-"]);
+    let report = json(&[
+        "bench",
+        "engine",
+        "--accounts",
+        "2000",
+        "--seconds",
+        "1",
+        "--slot-ms",
+        "100",
+        "--connections",
+        "4",
+        "--json",
+        "-",
+    ]);
     assert!(report["final"].as_u64().unwrap() > 0);
     assert_eq!(report["supply_conserved"], true);
     let report = json(&[
@@ -97,13 +109,25 @@ fn bench_verify_and_apply_report_what_they_promise() {
     assert_keys(&report, &["bench", "cores", "simd_backend", "peak_rss_bytes"]);
     assert_keys(&report["batches"][1], &["size", "ours_per_s", "dalek_batch_per_s", "ratio"]);
     let report = json(&["bench", "apply", "--accounts", "20000", "--entries", "1000", "--rounds", "1", "--json", "-"]);
-    assert_keys(&report, &["entries_per_s", "hashmap_entries_per_s", "ratio", "bytes_per_account", "accounts", "state_root"]);
+    assert_keys(
+        &report,
+        &["entries_per_s", "hashmap_entries_per_s", "ratio", "bytes_per_account", "accounts", "state_root"],
+    );
 }
 
 #[test]
 fn bench_state_reports_what_it_promises() {
     let report = json(&["bench", "state", "--accounts", "20000", "--entries", "1000", "--rounds", "1", "--json", "-"]);
-    let keys = ["durable_ms", "sync_ms", "root_one_core_ms", "redb_ms", "sqlite_ms", "ratio_to_redb", "open_after_crash_s", "state_root"];
+    let keys = [
+        "durable_ms",
+        "sync_ms",
+        "root_one_core_ms",
+        "redb_ms",
+        "sqlite_ms",
+        "ratio_to_redb",
+        "open_after_crash_s",
+        "state_root",
+    ];
     assert_keys(&report, &keys);
     assert!(report["ratio_to_redb"].as_f64().unwrap() > 1.0, "{report}");
 }
@@ -113,7 +137,17 @@ fn a_store_is_inspected_verified_and_carried_over_by_a_snapshot() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (store, snapshot, restored) = (path("store"), path("snapshot"), path("restored"));
-    let run = ["bench", "engine", "--accounts", "2000", "--transactions", "6000", "--connections", "2", "--keep-transactions"];
+    let run = [
+        "bench",
+        "engine",
+        "--accounts",
+        "2000",
+        "--transactions",
+        "6000",
+        "--connections",
+        "2",
+        "--keep-transactions",
+    ];
     let report = json(&[&run[..], &["--store", &store, "--json", "-"]].concat());
     let root = report["state_root"].as_str().unwrap();
     let inspected = json(&["state", "inspect", "--store", &store, "--json", "-"]);
@@ -137,8 +171,14 @@ fn a_store_is_inspected_verified_and_carried_over_by_a_snapshot() {
     let listed = json(&["snapshot", "list", directory.path().to_str().unwrap(), "--json", "-"]);
     assert_eq!(listed["snapshots"][0]["state_root"], root);
     assert_eq!(json(&["snapshot", "verify", &snapshot, "--root", root, "--json", "-"])["state_root"], root);
-    assert_eq!(json(&["snapshot", "restore", &snapshot, "--store", &restored, "--root", root, "--json", "-"])["state_root"], root);
-    assert_eq!(json(&["state", "get", sender, "--store", &restored, "--json", "-"])["balance_units"], account["balance_units"]);
+    assert_eq!(
+        json(&["snapshot", "restore", &snapshot, "--store", &restored, "--root", root, "--json", "-"])["state_root"],
+        root
+    );
+    assert_eq!(
+        json(&["state", "get", sender, "--store", &restored, "--json", "-"])["balance_units"],
+        account["balance_units"]
+    );
 
     // What goes wrong has its code and says where.
     let fails = |arguments: &[&str], code: i32, words: &str| {
@@ -165,8 +205,18 @@ fn a_store_is_inspected_verified_and_carried_over_by_a_snapshot() {
 fn a_profile_leaves_its_files() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("profile");
-    let output =
-        dynemix(&["profile", "apply", "--accounts", "200000", "--entries", "100000", "--rounds", "3", "--out", out.to_str().unwrap()]);
+    let output = dynemix(&[
+        "profile",
+        "apply",
+        "--accounts",
+        "200000",
+        "--entries",
+        "100000",
+        "--rounds",
+        "3",
+        "--out",
+        out.to_str().unwrap(),
+    ]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     for file in ["flame.svg", "top.txt", "report.json"] {
         assert!(std::fs::metadata(out.join(file)).unwrap().len() > 100, "{file}");

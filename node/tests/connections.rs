@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 
 const CONNECTIONS: usize = 10_000;
 
-/// Not a test of its own: a process that only holds connections, since one process may not have descriptors for both ends.
+/// Not a test of its own: a process that only holds connections, since one process may not have descriptors for both
+/// ends.
 #[test]
 fn crowd() {
     let Some(order) = std::env::var("DYNEMIX_TEST_CROWD").ok() else { return };
     let (address, hello_hex) = order.split_once(' ').unwrap();
-    let hello: Vec<u8> = (0..hello_hex.len() / 2).map(|i| u8::from_str_radix(&hello_hex[2 * i..2 * i + 2], 16).unwrap()).collect();
+    let hello: Vec<u8> =
+        (0..hello_hex.len() / 2).map(|i| u8::from_str_radix(&hello_hex[2 * i..2 * i + 2], 16).unwrap()).collect();
     let mut held = Vec::new();
     for i in 0..CONNECTIONS {
         let mut stream = TcpStream::connect(address).unwrap();

@@ -1,5 +1,5 @@
-//! What a power cut, a failing disk, a flipped bit or a cut file leaves: never less than what was acknowledged, never a wrong
-//! byte. Real states over a disk in memory that can tear, fail and rot.
+//! What a power cut, a failing disk, a flipped bit or a cut file leaves: never less than what was acknowledged, never a
+//! wrong byte. Real states over a disk in memory that can tear, fail and rot.
 //!
 //! `DYNEMIX_CRASH_IMAGES` says how many torn images are sampled (default 10 000).
 
@@ -20,7 +20,8 @@ use std::sync::Arc;
 const ACCOUNTS: u64 = 600;
 const ACCOUNTS_MAX: u32 = 1_000;
 const BALANCE: u64 = 1_000_000_000;
-const OPTIONS: StoreOptions = StoreOptions { segment_bytes: 24 << 10, window_records: 120, limit_bytes: u64::MAX, watermark_bytes: 0 };
+const OPTIONS: StoreOptions =
+    StoreOptions { segment_bytes: 24 << 10, window_records: 120, limit_bytes: u64::MAX, watermark_bytes: 0 };
 
 /// SplitMix64: every run of a seed is the same.
 struct Dice(u64);
@@ -134,8 +135,13 @@ impl Bank {
             created_amounts: created.values().copied().collect(),
             fees: 0,
         };
-        let quilt =
-            Quilt { height: header.height + 1, slot: header.slot + 1 + dice.below(3), parent_root: header.root, delta, ..Quilt::default() };
+        let quilt = Quilt {
+            height: header.height + 1,
+            slot: header.slot + 1 + dice.below(3),
+            parent_root: header.root,
+            delta,
+            ..Quilt::default()
+        };
         let (mut wire, mut bytes) = (Vec::new(), Vec::new());
         quilt.encode(&mut wire);
         let block = ShardBlock {
@@ -252,7 +258,10 @@ fn torn_and_reordered_sectors_lose_nothing_acknowledged() {
             let opened = reopen(&left).unwrap_or_else(|error| panic!("prefix {prefix}, {kept} % kept: {error}"));
             // A second cut, anywhere in the recovery from the first.
             if dice.below(4) == 0 {
-                let again = left.crash(dice.below(left.log_len() as u64 + 1) as usize, CrashChoice::Each(&mut || dice.below(100) < kept));
+                let again = left.crash(
+                    dice.below(left.log_len() as u64 + 1) as usize,
+                    CrashChoice::Each(&mut || dice.below(100) < kept),
+                );
                 check(reopen(&again).unwrap(), &model, acknowledged);
             }
             unacknowledged_kept += u64::from(check(opened, &model, acknowledged) > acknowledged);
@@ -326,7 +335,8 @@ fn every_failing_operation_halts_with_its_code_and_a_restart_is_right() {
         bank.step(&mut grown).unwrap();
     }
     drop(bank);
-    let fork = |model: &Model| Model { now: model.now.clone(), keys: model.keys.clone(), heights: model.heights.clone() };
+    let fork =
+        |model: &Model| Model { now: model.now.clone(), keys: model.keys.clone(), heights: model.heights.clone() };
     let rehearsal = base.copy();
     rehearsal.fail(None);
     session(&rehearsal, &mut fork(&grown)).unwrap();
@@ -365,7 +375,8 @@ fn an_interrupted_checkpoint_is_written_again_wholly() {
     drop(bank);
     for prefix in begun..=disk.log_len() {
         let left = disk.crash(prefix, CrashChoice::All);
-        let mut bank = Bank { disk: left.clone(), opened: reopen(&left).unwrap(), quilt: Quilt::default(), dice: Dice(1) };
+        let mut bank =
+            Bank { disk: left.clone(), opened: reopen(&left).unwrap(), quilt: Quilt::default(), dice: Dice(1) };
         // At the same height: every page that the first try has written is already what this one wants to write.
         bank.checkpoint().unwrap();
         drop(bank);
@@ -409,7 +420,8 @@ fn a_start_after_a_failed_sync_does_not_trust_what_only_memory_holds() {
         }
         drop(bank);
         for choice in [CrashChoice::None, CrashChoice::Each(&mut || dice.below(2) == 0)] {
-            let opened = reopen(&disk.crash(disk.log_len(), choice)).unwrap_or_else(|error| panic!("operation {operation}: {error}"));
+            let opened = reopen(&disk.crash(disk.log_len(), choice))
+                .unwrap_or_else(|error| panic!("operation {operation}: {error}"));
             assert!(opened.fell_back.is_none(), "operation {operation}: {:?}", opened.fell_back);
             check(opened, &model, height + 6);
         }
@@ -466,7 +478,10 @@ fn a_flipped_bit_in_any_page_is_found_and_never_served() {
     let (disk, model) = grown_store();
     let files = disk.files().unwrap();
     assert!(files.iter().filter(|file| file.0.starts_with("log.")).count() > 2, "{files:?}");
-    assert!(files.iter().any(|file| file.0.starts_with("index.")) && files.iter().any(|file| file.0 == "image.1"), "{files:?}");
+    assert!(
+        files.iter().any(|file| file.0.starts_with("index.")) && files.iter().any(|file| file.0 == "image.1"),
+        "{files:?}"
+    );
     assert_eq!(Scrubber::everything(dynamic(&disk)).unwrap().run(|_, _| {}).unwrap(), []);
     let mut dice = Dice(8);
     let mut pages = 0;
@@ -479,7 +494,9 @@ fn a_flipped_bit_in_any_page_is_found_and_never_served() {
             let found = Scrubber::everything(dynamic(&bad)).unwrap().run(|_, _| {}).unwrap();
             // A record begins before the flipped byte, a page's checksum is named by the page: the file is right, the
             // offset is where the damaged thing begins.
-            let named = found.iter().any(|finding| finding.file == *name && finding.offset <= offset && !finding.what.is_empty());
+            let named = found
+                .iter()
+                .any(|finding| finding.file == *name && finding.offset <= offset && !finding.what.is_empty());
             assert!(named, "{name} at {offset}, bit {bit}: {found:?}");
             match reopen(&bad) {
                 Ok(opened) => assert_eq!(check(opened, &model, BLOCKS), BLOCKS),

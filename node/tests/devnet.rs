@@ -60,7 +60,8 @@ impl Net {
     /// Slots in which nothing became final, among the newest that a node shows, from a height on.
     fn lost_since(&self, node: u32, height: u64) -> u64 {
         let blocks = self.processes.status(node, 200).unwrap().blocks;
-        let slots: Vec<u64> = blocks.iter().filter(|block| block.height >= height).map(|block| block.attempt / 2).collect();
+        let slots: Vec<u64> =
+            blocks.iter().filter(|block| block.height >= height).map(|block| block.attempt / 2).collect();
         slots.windows(2).map(|pair| pair[1] - pair[0] - 1).sum()
     }
 
@@ -78,7 +79,10 @@ impl Net {
 
     fn dynemix(&self, arguments: &[&str]) -> (bool, String) {
         let output = Command::new(PROGRAM).args(arguments).env("DYNEMIX_DIR", self.directory.path()).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
     }
 }
 
@@ -90,7 +94,9 @@ fn two_users_pay_each_other_by_name_and_every_figure_is_proved() {
         assert!(success, "{arguments:?}: {text}");
         text
     };
-    let balance = |of: &str| -> serde_json::Value { serde_json::from_str(&good(&["wallet", "balance", of, "--json", "-"])).unwrap() };
+    let balance = |of: &str| -> serde_json::Value {
+        serde_json::from_str(&good(&["wallet", "balance", of, "--json", "-"])).unwrap()
+    };
     good(&["wallet", "register", "ada", "--from", "alice"]);
     good(&["wallet", "register", "babbage", "--from", "bob"]);
     std::thread::sleep(Duration::from_millis(3 * SLOT_MS));
@@ -118,7 +124,8 @@ fn two_users_pay_each_other_by_name_and_every_figure_is_proved() {
     fs::write(&other, genesis.replacen("emission = 100000000", "emission = 100000001", 1)).unwrap();
     let url = format!("http://{}/", net.processes.devnet().api_address(0));
     let key = ada["key"].as_str().unwrap();
-    let (success, text) = net.dynemix(&["wallet", "balance", key, "--node", &url, "--genesis", other.to_str().unwrap()]);
+    let (success, text) =
+        net.dynemix(&["wallet", "balance", key, "--node", &url, "--genesis", other.to_str().unwrap()]);
     assert!(!success && text.contains("certif"), "{text}");
     net.roots_agree(&[0, 1, 2, 3]);
 }
@@ -176,7 +183,8 @@ fn blockchain_mode_a_wrong_clock_and_strangers_change_nothing_for_the_others() {
     let before = net.height(0);
     let address = net.processes.devnet().target(0).address;
     // Thousands of half-open calls, garbage, and one that sends a byte a second.
-    let silent: Vec<TcpStream> = (0..1_500).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()).collect();
+    let silent: Vec<TcpStream> =
+        (0..1_500).filter_map(|_| TcpStream::connect_timeout(&address, Duration::from_millis(300)).ok()).collect();
     assert!(silent.len() > 300);
     for garbage in [&[0xff; 100][..], &[0, 1, 2, 3, 4, 5, 6, 7], b"GET / HTTP/1.1\r\n\r\n"] {
         let _ = TcpStream::connect(address).and_then(|mut stream| stream.write_all(garbage));
@@ -223,7 +231,8 @@ fn keys_of_others_wrong_configurations_and_second_starts_are_refused_by_name() {
     ["signed.0", "signed.1"].iter().for_each(|name| fs::remove_file(data.join(name)).unwrap());
     let net_config = net.processes.devnet().node_directory(net.directory.path(), 3).join("node.toml");
     let mut command = Command::new(PROGRAM);
-    let output = command.args(["node", "run", "--config"]).arg(net_config).env("DYNEMIX_PASSPHRASE", "devnet").output().unwrap();
+    let output =
+        command.args(["node", "run", "--config"]).arg(net_config).env("DYNEMIX_PASSPHRASE", "devnet").output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     // On a chain that has just begun a record may be missing only if nothing was signed: here there are blocks.
     assert!(output.status.code() == Some(7) && text.contains("--first-run"), "{:?} {text}", output.status.code());
@@ -262,13 +271,18 @@ fn a_new_node_begins_with_a_snapshot_that_a_trusted_block_proves() {
     let trust = net.processes.status(0, 0).unwrap().snapshots.pop().unwrap();
     let (data, setting) = (directory.join("joiner"), format!("network.trust={trust}"));
     let log = directory.join("joiner.log");
-    let run =
-        || follower(&net, &data, &[&setting]).stderr(fs::File::options().create(true).append(true).open(&log).unwrap()).spawn().unwrap();
+    let run = || {
+        follower(&net, &data, &[&setting])
+            .stderr(fs::File::options().create(true).append(true).open(&log).unwrap())
+            .spawn()
+            .unwrap()
+    };
     let shown = |data: &Path| {
         let (good, text) = net.dynemix(&["node", "status", "--data", data.to_str().unwrap(), "--json", "-"]);
         good.then(|| serde_json::from_str::<serde_json::Value>(&text).unwrap())
     };
-    let height_of = |shown: &Option<serde_json::Value>| shown.as_ref().map_or(0, |shown| shown["height"].as_u64().unwrap());
+    let height_of =
+        |shown: &Option<serde_json::Value>| shown.as_ref().map_or(0, |shown| shown["height"].as_u64().unwrap());
     let follows = |goal: u64| {
         let end = Instant::now() + Duration::from_secs(30);
         while height_of(&shown(&data)) < goal {
@@ -279,7 +293,10 @@ fn a_new_node_begins_with_a_snapshot_that_a_trusted_block_proves() {
     let mut child = run();
     follows(net.height(0));
     let text = fs::read_to_string(&log).unwrap();
-    assert!(text.contains(&format!("joined at height {}", trust.split(':').next().unwrap().parse::<u64>().unwrap() - 1)), "{text}");
+    assert!(
+        text.contains(&format!("joined at height {}", trust.split(':').next().unwrap().parse::<u64>().unwrap() - 1)),
+        "{text}"
+    );
     let (ours, theirs) = (shown(&data).unwrap(), net.processes.status(0, 200).unwrap());
     let newest = ours["blocks"].as_array().unwrap().last().unwrap().clone();
     let same = theirs.blocks.iter().find(|block| block.height == newest["height"]).expect("shown");
@@ -299,7 +316,13 @@ fn a_new_node_begins_with_a_snapshot_that_a_trusted_block_proves() {
     let trust = net.processes.status(0, 0).unwrap().snapshots.pop().unwrap();
     let snapshot = (trust.split(':').next().unwrap().parse::<u64>().unwrap() - 1).to_string();
     let spoil = |node: u32| {
-        let chunk = net.processes.devnet().data_directory(&directory, node).join("snapshots").join(&snapshot).join("chunk.00000");
+        let chunk = net
+            .processes
+            .devnet()
+            .data_directory(&directory, node)
+            .join("snapshots")
+            .join(&snapshot)
+            .join("chunk.00000");
         let mut bytes = fs::read(&chunk).unwrap();
         bytes[40] ^= 1;
         fs::write(&chunk, bytes).unwrap();
@@ -307,7 +330,10 @@ fn a_new_node_begins_with_a_snapshot_that_a_trusted_block_proves() {
     (0..3).for_each(spoil);
     let setting = format!("network.trust={trust}");
     let log = directory.join("careful.log");
-    let mut child = follower(&net, &directory.join("careful"), &[&setting]).stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut child = follower(&net, &directory.join("careful"), &[&setting])
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
     let end = Instant::now() + Duration::from_secs(20);
     while !fs::read_to_string(&log).unwrap().contains("joined at height") {
         assert!(Instant::now() < end, "{}", fs::read_to_string(&log).unwrap());
@@ -328,13 +354,16 @@ fn another_chain_another_key_and_an_impostor_stay_outside() {
     let before = net.height(0);
     // Another chain: its nodes do not get past the handshake.
     let genesis = fs::read_to_string(directory.join("genesis.toml")).unwrap();
-    fs::write(directory.join("other.toml"), genesis.replacen("emission = 100000000", "emission = 100000001", 1)).unwrap();
+    fs::write(directory.join("other.toml"), genesis.replacen("emission = 100000000", "emission = 100000001", 1))
+        .unwrap();
     let other = format!("genesis={}", directory.join("other.toml").display());
-    // An impostor: candidate 0's account with candidate 1's key, though it has another transport key in the chain's tables.
+    // An impostor: candidate 0's account with candidate 1's key, though it has another transport key in the chain's
+    // tables.
     let theirs = net.processes.devnet().node_directory(&directory, 1);
     let keystore = format!("minting.keystore={}", theirs.join("keys/minting.json").display());
     let mut outside = Vec::new();
-    for (name, settings) in [("other", vec![other.as_str()]), ("impostor", vec!["minting.enabled=true", &keystore, "clock.source=system"])]
+    for (name, settings) in
+        [("other", vec![other.as_str()]), ("impostor", vec!["minting.enabled=true", &keystore, "clock.source=system"])]
     {
         let log = fs::File::create(directory.join(name).with_extension("log")).unwrap();
         let mut command = follower(&net, &directory.join(name), &settings);
@@ -342,10 +371,15 @@ fn another_chain_another_key_and_an_impostor_stay_outside() {
     }
     net.wait_height(0, before + 6, 12);
     for (name, child) in &mut outside {
-        let (good, text) = net.dynemix(&["node", "status", "--data", directory.join(*name).to_str().unwrap(), "--json", "-"]);
+        let (good, text) =
+            net.dynemix(&["node", "status", "--data", directory.join(*name).to_str().unwrap(), "--json", "-"]);
         assert!(good, "{name}: {text}");
         let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!((shown["height"].as_u64(), shown["members"].as_u64()), (Some(0), Some(0)), "{name} is outside: {text}");
+        assert_eq!(
+            (shown["height"].as_u64(), shown["members"].as_u64()),
+            (Some(0), Some(0)),
+            "{name} is outside: {text}"
+        );
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -363,9 +397,13 @@ fn a_devnet_under_load_is_judged_and_says_all_it_promises() {
         let mut command = Command::new(PROGRAM);
         command.args(["devnet"]).args(arguments).arg("--dir").arg(directory.path().join("net"));
         let output = command.output().unwrap();
-        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
+        )
     };
-    let load = ["--nodes", "4", "--slot-ms", "1000", "--tps", "300", "--duration", "6s", "--json", report.to_str().unwrap()];
+    let load =
+        ["--nodes", "4", "--slot-ms", "1000", "--tps", "300", "--duration", "6s", "--json", report.to_str().unwrap()];
     let (code, text) = devnet(&[&["up"][..], &load].concat());
     assert!(text.contains("state roots") && text.contains("verdict"), "{text}");
     let report: serde_json::Value = serde_json::from_slice(&fs::read(&report).unwrap()).unwrap();
@@ -377,10 +415,15 @@ fn a_devnet_under_load_is_judged_and_says_all_it_promises() {
     assert_eq!((&report["state_roots_equal"], &report["supply_conserved"]), (&true.into(), &true.into()));
     assert!(number("included_next_slot_share") > 0.8 && number("tps_final") > 100.0, "{report}");
     for checkpoint in ["shard", "master"] {
-        let (p50, p99) = (report["finality_ms"][checkpoint]["p50"].as_f64(), report["finality_ms"][checkpoint]["p99"].as_f64());
+        let (p50, p99) =
+            (report["finality_ms"][checkpoint]["p50"].as_f64(), report["finality_ms"][checkpoint]["p99"].as_f64());
         assert!(p50 > Some(0.0) && p50 <= p99, "{report}");
     }
-    assert!(number("bytes_per_tx_sent") > 0.0 && number("bytes_per_tx_received") > 0.0 && report["cpu_s"].as_array().unwrap().len() == 4);
+    assert!(
+        number("bytes_per_tx_sent") > 0.0
+            && number("bytes_per_tx_received") > 0.0
+            && report["cpu_s"].as_array().unwrap().len() == 4
+    );
     // A second load needs a chain of its own; a reset makes room.
     let (code, text) = devnet(&[&["up"][..], &load].concat());
     assert!(code == Some(1) && text.contains("devnet reset"), "{text}");

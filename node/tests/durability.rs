@@ -54,7 +54,9 @@ fn start_victim(path: &Path) -> (Child, SocketAddr) {
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let listening = lines.map_while(Result::ok).find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned()));
+    let listening = lines
+        .map_while(Result::ok)
+        .find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned()));
     (child, listening.expect("the node listens").parse().unwrap())
 }
 
@@ -99,8 +101,12 @@ fn kills_under_load_lose_nothing_final() {
         assert_eq!(opened.state.supply(), u128::from(config.supply));
         for sender in 0..ACCOUNTS {
             let account = opened.state.find(&key(sender)).unwrap();
-            let (has, heard) = (u64::from(opened.state.hot(account).sequence), next[usize::from(sender)].load(Ordering::Relaxed));
-            assert!(has == heard || has == heard + 1, "round {round}: sender {sender} heard of {heard} final, the state has {has}");
+            let (has, heard) =
+                (u64::from(opened.state.hot(account).sequence), next[usize::from(sender)].load(Ordering::Relaxed));
+            assert!(
+                has == heard || has == heard + 1,
+                "round {round}: sender {sender} heard of {heard} final, the state has {has}"
+            );
         }
     }
     let heard: u64 = next.iter().map(|next| next.load(Ordering::Relaxed)).sum();
@@ -112,7 +118,11 @@ fn a_full_disk_halts_cleanly_and_goes_on_after_freeing_space() {
     let directory = tempfile::tempdir().unwrap();
     let mounted = directory.path().join("disk");
     std::fs::create_dir(&mounted).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&mounted).stderr(Stdio::null()).status();
+    let mount = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"])
+        .arg(&mounted)
+        .stderr(Stdio::null())
+        .status();
     if !mount.is_ok_and(|status| status.success()) {
         eprintln!("skipped: only root may mount a small disk; tests/crash.rs does the same on a disk in memory");
         return;
@@ -129,8 +139,12 @@ fn a_full_disk_halts_cleanly_and_goes_on_after_freeing_space() {
     std::fs::write(&ballast, vec![1; 56 << 20]).unwrap();
     let config = || {
         let mut config = busy_config(&path);
-        config.storage.options =
-            StoreOptions { segment_bytes: 1 << 20, window_records: u64::MAX, watermark_bytes: 2 << 20, ..StoreOptions::default() };
+        config.storage.options = StoreOptions {
+            segment_bytes: 1 << 20,
+            window_records: u64::MAX,
+            watermark_bytes: 2 << 20,
+            ..StoreOptions::default()
+        };
         config.storage.checkpoint_bytes = 200_000;
         config
     };
@@ -186,7 +200,10 @@ fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
                 let mut client = Client::welcomed(minter);
                 let mut sequence = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    assert_eq!(client.outcome(&transfer(chain, sender, key(60 + sequence as u8 % 30), DYNE, sequence)), Ok(()));
+                    assert_eq!(
+                        client.outcome(&transfer(chain, sender, key(60 + sequence as u8 % 30), DYNE, sequence)),
+                        Ok(())
+                    );
                     sequence += 1;
                 }
             });
@@ -240,8 +257,13 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let accounts = CHUNK_ACCOUNTS + 50_000;
     let genesis: Vec<_> = (0..accounts).map(|number| (*blake3::hash(&number.to_le_bytes()).as_bytes(), 7)).collect();
-    let state =
-        State::genesis(HeapMemory::new(StateLayout::new(accounts as u32)), &genesis, 7 * accounts, HashSeed::from_number(1)).unwrap();
+    let state = State::genesis(
+        HeapMemory::new(StateLayout::new(accounts as u32)),
+        &genesis,
+        7 * accounts,
+        HashSeed::from_number(1),
+    )
+    .unwrap();
     let path = directory.path().join("snapshot");
     let info = snapshot::create(&state, [5; 32], &path, |_, _| {}).unwrap();
     assert_eq!((info.chunks, info.chunks_resumed), (2, 0));
@@ -266,8 +288,12 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let opened = state_store::open(disk.clone(), [5; 32], None, StoreOptions::default()).unwrap();
     assert_eq!(opened.state.header().root, root);
     // Another state does not go over it.
-    let other = State::genesis(HeapMemory::new(StateLayout::new(9)), &genesis[..9], 63, HashSeed::from_number(1)).unwrap();
-    assert!(matches!(snapshot::create(&other, [5; 32], &path, |_, _| {}).unwrap_err(), SnapshotFailure::Occupied { .. }));
+    let other =
+        State::genesis(HeapMemory::new(StateLayout::new(9)), &genesis[..9], 63, HashSeed::from_number(1)).unwrap();
+    assert!(matches!(
+        snapshot::create(&other, [5; 32], &path, |_, _| {}).unwrap_err(),
+        SnapshotFailure::Occupied { .. }
+    ));
 }
 
 #[test]

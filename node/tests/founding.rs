@@ -1,4 +1,5 @@
-//! The way of the README: keys, a genesis, configurations; a chain of four; a stranger who takes a name, stakes, and mints.
+//! The way of the README: keys, a genesis, configurations; a chain of four; a stranger who takes a name, stakes, and
+//! mints.
 
 use dynemix::genesis::digits;
 use ed25519_dalek::SigningKey;
@@ -62,7 +63,20 @@ impl Place {
     /// Keys of a minter; returns its entry's file.
     fn keys(&self, name: &str, account: &str, port: u16) -> String {
         let (out, address) = (format!("{name}.json"), format!("127.0.0.1:{port}"));
-        let arguments = ["keys", "new", "--out", &out, "--name", name, "--account", account, "--address", &address, "--passphrase-fd", "0"];
+        let arguments = [
+            "keys",
+            "new",
+            "--out",
+            &out,
+            "--name",
+            name,
+            "--account",
+            account,
+            "--address",
+            &address,
+            "--passphrase-fd",
+            "0",
+        ];
         let entry = self.path(&format!("{name}.toml"));
         fs::write(&entry, self.good(&arguments)).unwrap();
         entry.display().to_string()
@@ -81,7 +95,10 @@ impl Place {
             "clock.source=system".into(),
         ];
         let mut command = Command::new(PROGRAM);
-        command.args(["node", "run", "--config", "node.toml"]).current_dir(self.directory.path()).env("DYNEMIX_PASSPHRASE", PASSPHRASE);
+        command
+            .args(["node", "run", "--config", "node.toml"])
+            .current_dir(self.directory.path())
+            .env("DYNEMIX_PASSPHRASE", PASSPHRASE);
         set.iter().for_each(|set| {
             command.args(["--set", set]);
         });
@@ -127,8 +144,20 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
         (1..=4).map(|number: u8| digits(SigningKey::from_bytes(&[number; 32]).verifying_key().as_bytes())).collect();
     let ports: Vec<(u16, u16)> = (0..5).map(|_| (free_port(), free_port())).collect();
     let entries: Vec<String> = (0..4).map(|i| place.keys(names[i], &accounts[i], ports[i].0)).collect();
-    let mut arguments =
-        vec!["genesis", "new", "--slot-ms", "1000", "--seats", "5", "--shards", "1", "--starts-in", "3", "--quilt-from", "0"];
+    let mut arguments = vec![
+        "genesis",
+        "new",
+        "--slot-ms",
+        "1000",
+        "--seats",
+        "5",
+        "--shards",
+        "1",
+        "--starts-in",
+        "3",
+        "--quilt-from",
+        "0",
+    ];
     entries.iter().for_each(|entry| arguments.extend(["--minter", entry]));
     let funded = format!("{stranger}=5000");
     arguments.extend(["--account", &funded]);
@@ -136,7 +165,10 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
     place.good(&["config", "init"]);
     place.good(&["config", "check", "--config", "node.toml"]);
     let effective = place.good(&["config", "show", "--effective", "--config", "node.toml", "--set", "log.screen=warn"]);
-    assert!(effective.contains("screen") && effective.contains("warn") && effective.contains("command line"), "{effective}");
+    assert!(
+        effective.contains("screen") && effective.contains("warn") && effective.contains("command line"),
+        "{effective}"
+    );
     place.good(&["man", "--out", "man"]);
     assert!(fs::read_to_string(place.path("man/dynemix-node-run.1")).unwrap().contains(".TH"));
     assert!(place.good(&["completions", "bash"]).contains("dynemix"));
@@ -169,7 +201,11 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
     assert!(place.status("ada").unwrap()["members"].as_u64() >= Some(4));
 
     let of_stranger = balance(&place);
-    assert_eq!((of_stranger["name"].as_str(), of_stranger["stake_units"].as_u64()), (Some("eve"), Some(1_000_000_000)), "{of_stranger}");
+    assert_eq!(
+        (of_stranger["name"].as_str(), of_stranger["stake_units"].as_u64()),
+        (Some("eve"), Some(1_000_000_000)),
+        "{of_stranger}"
+    );
     place.good(&[&["wallet", "unstake", "400"][..], &paying].concat());
     let end = Instant::now() + Duration::from_secs(15);
     while balance(&place)["stake_units"] != 600_000_000u64 {
@@ -177,7 +213,8 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
         std::thread::sleep(Duration::from_millis(300));
     }
     let history = place.json(&[&["wallet", "history"][..], &asking].concat());
-    let kinds: Vec<&str> = history["changes"].as_array().unwrap().iter().filter_map(|change| change["kind"].as_str()).collect();
+    let kinds: Vec<&str> =
+        history["changes"].as_array().unwrap().iter().filter_map(|change| change["kind"].as_str()).collect();
     assert_eq!(kinds, ["unstake", "stake", "register"], "{history}");
     assert_eq!(history["changes"][1]["debited_units"], 1_000_000_000, "{history}");
     let sent = place.json(&[&["wallet", "send", "1", "--to", "eve"][..], &paying].concat());
@@ -187,7 +224,8 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
     // Whether the computer is fit: its answer is whole, whatever it says of this one.
     let doctor = place.run(&["doctor", "--config", "node.toml", "--json", "-"]);
     let report: Value = serde_json::from_slice(&doctor.stdout).unwrap();
-    let looked_at: Vec<&str> = report["findings"].as_array().unwrap().iter().filter_map(|finding| finding["what"].as_str()).collect();
+    let looked_at: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().filter_map(|finding| finding["what"].as_str()).collect();
     assert!(["clock", "disk", "signatures", "open files"].iter().all(|what| looked_at.contains(what)), "{report}");
     let stopped = place.good(&["node", "stop", "--data", &place.text("data.eve")]);
     assert!(stopped.contains("stopping"));

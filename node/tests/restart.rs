@@ -21,7 +21,8 @@ fn a_clean_stop_reopens_to_the_same_root() {
         let chain = minter.chain().clone();
         if round != 2 {
             // Account 50 + round is new each time.
-            let cells: Vec<_> = (0..3).map(|i| transfer(&chain, 1, key(50 + round as u8), DYNE, 3 * round.min(2) + i)).collect();
+            let cells: Vec<_> =
+                (0..3).map(|i| transfer(&chain, 1, key(50 + round as u8), DYNE, 3 * round.min(2) + i)).collect();
             client.submit(&cells);
             assert!(client.outcomes(3).iter().all(|outcome| outcome.1.is_ok()));
         }
@@ -40,11 +41,17 @@ fn one_process_at_a_time_and_one_chain_a_store() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
     let minter = Minter::start(config(&path)).unwrap();
-    assert!(matches!(Minter::start(config(&path)).err().unwrap(), StartError::State(OpenError::Store(StoreError::Locked { .. }))));
+    assert!(matches!(
+        Minter::start(config(&path)).err().unwrap(),
+        StartError::State(OpenError::Store(StoreError::Locked { .. }))
+    ));
     minter.stop().unwrap();
     let mut other = config(&path);
     other.parameters.amount_min += 1;
-    assert!(matches!(Minter::start(other).err().unwrap(), StartError::State(OpenError::Store(StoreError::WrongChain { .. }))));
+    assert!(matches!(
+        Minter::start(other).err().unwrap(),
+        StartError::State(OpenError::Store(StoreError::WrongChain { .. }))
+    ));
 }
 
 /// Not a test of its own: the process that [`a_kill_loses_nothing_final`] kills.
@@ -70,8 +77,10 @@ fn a_kill_loses_nothing_final() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address =
-            lines.map_while(Result::ok).find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned())).unwrap();
+        let address = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned()))
+            .unwrap();
         let mut client = Client::connect(address.parse().unwrap());
         client.send(&dynemix_engine::wire::hello(&chain.genesis_hash));
         assert_eq!(client.listen(), Said::Welcome);

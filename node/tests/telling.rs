@@ -45,7 +45,8 @@ impl Scene {
         };
         let minters: Vec<_> = (0..MINTERS).map(minter).collect();
         let consensus = ConsensusParameters { seats: 10, shards_max: 1, ..ConsensusParameters::default() };
-        let chain = Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
+        let chain =
+            Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
         let system = System::genesis(&chain, &minters);
         let pool = system.pools.sum();
         let supply = u64::from(ACCOUNTS) * 1_000 * DYNE + pool;
@@ -77,8 +78,12 @@ impl Scene {
         let parent = self.system.clone();
         let mut used = used.to_vec();
         used.sort_unstable();
-        let mut quilt =
-            Quilt { height: parent.height + 1, slot: parent.slot + 1, parent_root: self.state.header().root, ..Quilt::default() };
+        let mut quilt = Quilt {
+            height: parent.height + 1,
+            slot: parent.slot + 1,
+            parent_root: self.state.header().root,
+            ..Quilt::default()
+        };
         quilt.delta.debits.amounts = vec![0; used.len()];
         quilt.delta.debits.accounts = used;
         self.state.apply(&quilt).unwrap();

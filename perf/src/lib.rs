@@ -51,7 +51,10 @@ impl Profile {
     /// # Errors
     /// When another profile is under way in this process.
     pub fn start() -> Result<Profile, ProfileError> {
-        let guard = ProfilerGuardBuilder::default().frequency(FREQUENCY).blocklist(&["libc", "libgcc", "pthread", "vdso"]).build()?;
+        let guard = ProfilerGuardBuilder::default()
+            .frequency(FREQUENCY)
+            .blocklist(&["libc", "libgcc", "pthread", "vdso"])
+            .build()?;
         Ok(Profile { guard })
     }
 
@@ -96,7 +99,8 @@ fn top_table(report: &Report) -> String {
     let share = |count: isize| 100.0 * count as f64 / samples.max(1) as f64;
     let mut text = format!("{samples} samples at {FREQUENCY} a second\n\n  own %  total %  function\n");
     for (name, count) in rows.into_iter().take(ROWS) {
-        let name: String = if name.chars().count() > 120 { name.chars().take(117).chain("...".chars()).collect() } else { name };
+        let name: String =
+            if name.chars().count() > 120 { name.chars().take(117).chain("...".chars()).collect() } else { name };
         let with_callees = total.get(&name).copied().unwrap_or(count);
         text.push_str(&format!("  {:5.1}  {:7.1}  {name}\n", share(count), share(with_callees)));
     }

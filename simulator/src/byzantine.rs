@@ -1,10 +1,12 @@
-//! What Byzantine nodes do: an honest node's actions, bent on their way out. They sign with their own keys only, and know
-//! everything else.
+//! What Byzantine nodes do: an honest node's actions, bent on their way out. They sign with their own keys only, and
+//! know everything else.
 
 use crate::dice::Dice;
 use crate::signing::AnySigning;
 use dynemix_engine::consensus::committee::Committee;
-use dynemix_engine::consensus::message::{Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value};
+use dynemix_engine::consensus::message::{
+    Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value,
+};
 use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::consensus::quorum::master_quorum;
 use dynemix_engine::consensus::shard::list_hash;
@@ -67,7 +69,8 @@ pub struct Liar<'a> {
     pub dice: &'a mut Dice,
 }
 
-/// The value with all its shard-blocks left out. Not one that any honest node would compute for those blocks, which is the point.
+/// The value with all its shard-blocks left out. Not one that any honest node would compute for those blocks, which is
+/// the point.
 fn emptied(value: &Value) -> Arc<Value> {
     Arc::new(Value { headers: vec![None; value.headers.len()], ..value.clone() })
 }
@@ -81,7 +84,10 @@ fn phantom(value: &Value, hash: Hash) -> Arc<Value> {
 
 /// The value with one shard-block in every place, and a place too many.
 fn doubled(value: &Value) -> Arc<Value> {
-    Arc::new(Value { headers: vec![value.headers.iter().flatten().next().copied(); value.headers.len() + 1], ..value.clone() })
+    Arc::new(Value {
+        headers: vec![value.headers.iter().flatten().next().copied(); value.headers.len() + 1],
+        ..value.clone()
+    })
 }
 
 impl Liar<'_> {
@@ -125,7 +131,8 @@ impl Liar<'_> {
                 Behaviour::Equivocate if to % 2 == 1 => out.push((Action::Send(to, self.contradict(message)), 0)),
                 // Its set is told to a few only.
                 Behaviour::LieAboutSets
-                    if matches!(message, Message::Shard { message: ShardMessage::SetRoot(..), .. }) && !to.is_multiple_of(4) => {}
+                    if matches!(message, Message::Shard { message: ShardMessage::SetRoot(..), .. })
+                        && !to.is_multiple_of(4) => {}
                 Behaviour::LieAboutSets => out.push((Action::Send(to, self.lie_about_sets(to, message)), 0)),
                 Behaviour::Censor => out.push((Action::Send(to, self.censor(message)), 0)),
                 Behaviour::Forge => {
@@ -158,13 +165,20 @@ impl Liar<'_> {
                 let signature = self.sign(Kind::Proposal, value.height, attempt, 0, justified_by, value.hash());
                 Message::Proposal { attempt, value, prepared, signature }
             }
-            Message::Second { height, attempt, .. } => {
-                Message::Second { height, attempt, hash: other, signature: self.sign(Kind::Second, height, attempt, 0, 0, other) }
-            }
+            Message::Second { height, attempt, .. } => Message::Second {
+                height,
+                attempt,
+                hash: other,
+                signature: self.sign(Kind::Second, height, attempt, 0, 0, other),
+            },
             Message::Shard { height, slot, shard, message } => {
                 let message = match message {
-                    ShardMessage::SetRoot(..) => ShardMessage::SetRoot(other, self.sign(Kind::SetRoot, height, slot, shard, 0, other)),
-                    ShardMessage::Vote(..) => ShardMessage::Vote(other, self.sign(Kind::ShardVote, height, slot, shard, 0, other)),
+                    ShardMessage::SetRoot(..) => {
+                        ShardMessage::SetRoot(other, self.sign(Kind::SetRoot, height, slot, shard, 0, other))
+                    }
+                    ShardMessage::Vote(..) => {
+                        ShardMessage::Vote(other, self.sign(Kind::ShardVote, height, slot, shard, 0, other))
+                    }
                     message => message,
                 };
                 Message::Shard { height, slot, shard, message }
@@ -176,7 +190,9 @@ impl Liar<'_> {
     /// To three it sends its set, to the others a list without it, and the like.
     fn lie_about_sets(&mut self, to: u32, message: Message) -> Message {
         match message {
-            Message::Shard { height, slot, shard, message: ShardMessage::Set(root, mut short) } if !to.is_multiple_of(3) => {
+            Message::Shard { height, slot, shard, message: ShardMessage::Set(root, mut short) }
+                if !to.is_multiple_of(3) =>
+            {
                 short.truncate(short.len() / 2);
                 Message::Shard { height, slot, shard, message: ShardMessage::Set(root, short) }
             }
@@ -184,7 +200,9 @@ impl Liar<'_> {
                 Message::Shard { height, slot, shard, message: ShardMessage::Items(Vec::new()) }
             }
             // And listed to half of them.
-            Message::Shard { height, slot, shard, message: ShardMessage::List(list, roots, _) } if !to.is_multiple_of(2) => {
+            Message::Shard { height, slot, shard, message: ShardMessage::List(list, roots, _) }
+                if !to.is_multiple_of(2) =>
+            {
                 let own = self.committee.seat_of(self.candidate);
                 let entries = list.into_iter().zip(roots).filter(|(entry, _)| Some(entry.0) != own);
                 let (list, roots): (Vec<_>, Vec<_>) = entries.unzip();
@@ -202,7 +220,9 @@ impl Liar<'_> {
     fn censor(&mut self, message: Message) -> Message {
         match message {
             Message::Proposal { .. } | Message::First { .. } => self.contradict(message),
-            Message::Have { height, attempt, held, high } => Message::Have { height, attempt, held: vec![None; held.len()], high },
+            Message::Have { height, attempt, held, high } => {
+                Message::Have { height, attempt, held: vec![None; held.len()], high }
+            }
             message => message,
         }
     }
@@ -220,7 +240,8 @@ impl Liar<'_> {
                 Some(if self.dice.chance(500) {
                     Message::Final(Arc::new(Final { attempt: *attempt, value, hash, certificate }), Vec::new())
                 } else {
-                    let prepared = Arc::new(Prepared { attempt: attempt + 1, justified_by: 0, value, hash, certificate });
+                    let prepared =
+                        Arc::new(Prepared { attempt: attempt + 1, justified_by: 0, value, hash, certificate });
                     let held = vec![None; self.committee.shards.len()];
                     Message::Have { height: prepared.value.height, attempt: *attempt, held, high: Some(prepared) }
                 })

@@ -1,9 +1,9 @@
-//! The slow way to the whole committee: whoever can block the shards that would record an answer keeps honest candidates
-//! out, and so has more seats, and blocks more shards, of the next height.
+//! The slow way to the whole committee: whoever can block the shards that would record an answer keeps honest
+//! candidates out, and so has more seats, and blocks more shards, of the next height.
 //!
-//! Each height is drawn by stake among candidates who all answer. An honest answer is recorded unless every shard that admits
-//! it is blocked, which it is where too few of its minters are honest to certify a block. Fewer answers let the next draws take
-//! more candidates, as the protocol does.
+//! Each height is drawn by stake among candidates who all answer. An honest answer is recorded unless every shard that
+//! admits it is blocked, which it is where too few of its minters are honest to certify a block. Fewer answers let the
+//! next draws take more candidates, as the protocol does.
 
 use crate::dice::Dice;
 use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
@@ -102,7 +102,8 @@ pub fn censorship(options: &CensorshipOptions) -> CensorshipReport {
     }
 }
 
-/// The share of stake at which more seats than `tolerated` of `seats` are bad once in so many draws, if candidates are many.
+/// The share of stake at which more seats than `tolerated` of `seats` are bad once in so many draws, if candidates are
+/// many.
 pub fn stake_for(seats: usize, tolerated: usize, draws: f64) -> f64 {
     let tail = |stake: f64| -> f64 {
         let (mut term, mut sum) = (((1.0 - stake).ln() * seats as f64).exp(), 0.0);
@@ -132,20 +133,30 @@ mod tests {
     fn the_tables_of_the_design_come_out() {
         let draws = 100.0 * crate::takeover::SLOTS_PER_YEAR;
         let tolerated = |seats: usize, quorum: usize| 2 * quorum - seats - 1;
-        for (seats, three_fifths, two_thirds) in [(20usize, 0.1, 2.1), (100, 4.0, 11.6), (200, 7.2, 16.9), (1_000, 13.3, 25.1)] {
-            let found =
-                [(3 * seats).div_ceil(5), 2 * seats / 3 + 1].map(|quorum| 100.0 * stake_for(seats, tolerated(seats, quorum), draws));
+        for (seats, three_fifths, two_thirds) in
+            [(20usize, 0.1, 2.1), (100, 4.0, 11.6), (200, 7.2, 16.9), (1_000, 13.3, 25.1)]
+        {
+            let found = [(3 * seats).div_ceil(5), 2 * seats / 3 + 1]
+                .map(|quorum| 100.0 * stake_for(seats, tolerated(seats, quorum), draws));
             assert!((found[0] - three_fifths).abs() < 0.1 && (found[1] - two_thirds).abs() < 0.1, "{seats}: {found:?}");
         }
     }
 
     #[test]
     fn one_recording_shard_is_taken_with_less_stake_than_three() {
-        let options =
-            |stake, record_shards| CensorshipOptions { stake, seats: 100, shard_minters: 10, record_shards, heights: 3_000, seed: 1 };
+        let options = |stake, record_shards| CensorshipOptions {
+            stake,
+            seats: 100,
+            shard_minters: 10,
+            record_shards,
+            heights: 3_000,
+            seed: 1,
+        };
         let control = |stake, record_shards| censorship(&options(stake, record_shards)).heights_to_control;
         assert!(control(0.10, 1).is_none() && control(0.10, 3).is_none());
-        let least = |record_shards| (10..60).find(|&percent| control(f64::from(percent) / 100.0, record_shards).is_some()).unwrap();
+        let least = |record_shards| {
+            (10..60).find(|&percent| control(f64::from(percent) / 100.0, record_shards).is_some()).unwrap()
+        };
         assert!(least(1) < least(3), "{} {}", least(1), least(3));
     }
 }

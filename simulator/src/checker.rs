@@ -34,13 +34,22 @@ impl Checker {
     /// An honest node sends something: nothing is signed twice, across all its restarts.
     pub fn sends(&mut self, candidate: u32, message: &Message) {
         let (kind, height, number, said) = match message {
-            Message::First { attempt, value, justified_by, .. } => (Kind::First, value.height, *attempt, (value.hash(), *justified_by)),
-            Message::Second { height, attempt, hash, .. } => (Kind::Second, *height, *attempt, (*hash, 0)),
-            Message::Proposal { attempt, value, prepared, .. } => {
-                (Kind::Proposal, value.height, *attempt, (value.hash(), prepared.as_ref().map_or(0, |prepared| prepared.attempt)))
+            Message::First { attempt, value, justified_by, .. } => {
+                (Kind::First, value.height, *attempt, (value.hash(), *justified_by))
             }
-            Message::Shard { height, slot, message: ShardMessage::SetRoot(root, _), .. } => (Kind::SetRoot, *height, *slot, (*root, 0)),
-            Message::Shard { height, slot, message: ShardMessage::Vote(hash, _), .. } => (Kind::ShardVote, *height, *slot, (*hash, 0)),
+            Message::Second { height, attempt, hash, .. } => (Kind::Second, *height, *attempt, (*hash, 0)),
+            Message::Proposal { attempt, value, prepared, .. } => (
+                Kind::Proposal,
+                value.height,
+                *attempt,
+                (value.hash(), prepared.as_ref().map_or(0, |prepared| prepared.attempt)),
+            ),
+            Message::Shard { height, slot, message: ShardMessage::SetRoot(root, _), .. } => {
+                (Kind::SetRoot, *height, *slot, (*root, 0))
+            }
+            Message::Shard { height, slot, message: ShardMessage::Vote(hash, _), .. } => {
+                (Kind::ShardVote, *height, *slot, (*hash, 0))
+            }
             _ => return,
         };
         let first = *self.signed.entry((candidate, kind as u8, height, number)).or_insert(said);
@@ -60,7 +69,8 @@ impl Checker {
             Kind::First => {
                 let highest = self.firsts.entry((candidate, height)).or_insert(number);
                 *highest = number.max(*highest);
-                let earlier = self.seconds.get(&(candidate, height)).and_then(|seconds| seconds.range(..number).next_back());
+                let earlier =
+                    self.seconds.get(&(candidate, height)).and_then(|seconds| seconds.range(..number).next_back());
                 if let Some((&attempt, hash)) = earlier
                     && *hash != said.0
                     && said.1 < attempt
@@ -79,8 +89,10 @@ impl Checker {
     pub fn finishes(&mut self, candidate: u32, height: u64, hash: Hash) {
         let (first, by) = *self.finals.entry(height).or_insert((hash, candidate));
         if first != hash {
-            self.failure =
-                Some(Failure { what: format!("fork at height {height}: nodes {by} and {candidate} hold different blocks"), fork: true });
+            self.failure = Some(Failure {
+                what: format!("fork at height {height}: nodes {by} and {candidate} hold different blocks"),
+                fork: true,
+            });
         }
     }
 }

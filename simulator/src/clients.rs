@@ -37,7 +37,8 @@ impl World<'_> {
             let key = account_key(sender);
             let sequence = u64::from(state.hot(sender as u32).sequence);
             let new = self.dice.chance(10);
-            let recipient = if new { new_key(1 + self.dice.below(1_000)) } else { account_key(self.dice.below(accounts)) };
+            let recipient =
+                if new { new_key(1 + self.dice.below(1_000)) } else { account_key(self.dice.below(accounts)) };
             let amount = DYNE * self.dice.between(1, 9);
             let item = transfer_item(key, recipient, amount, sequence, now.system.slot + 3_000);
             self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: None });
@@ -108,7 +109,9 @@ impl World<'_> {
             let parameters = &self.shared.chain.parameters.consensus;
             let (amount, payload) = match kind {
                 // Names collide now and then.
-                CellKind::Register => (parameters.register_reserve, format!("name{}", self.dice.below(200)).into_bytes()),
+                CellKind::Register => {
+                    (parameters.register_reserve, format!("name{}", self.dice.below(200)).into_bytes())
+                }
                 CellKind::Stake => {
                     let (key, possession) = vote_key(sender as u32, self.options.real_signatures);
                     (DYNE * self.dice.between(1, 2_000), [&key[..], &possession[..]].concat())
@@ -137,7 +140,8 @@ impl World<'_> {
                 CellKind::Stake => "stakes offered",
                 _ => "unstakes offered",
             });
-            self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: Some(service) });
+            self.offered
+                .insert(item.id, Offered { item, sender, sequence, slot, known: false, service: Some(service) });
         }
     }
 }

@@ -158,10 +158,12 @@ impl Troubles {
             return calm;
         }
         let mut sometimes = |high: u64| if dice.chance(500) { dice.between(1, high) } else { 0 };
-        let (loss, replay, partition, crash, pause) = (sometimes(300), sometimes(100), sometimes(300), sometimes(40), sometimes(40));
+        let (loss, replay, partition, crash, pause) =
+            (sometimes(300), sometimes(100), sometimes(300), sometimes(40), sometimes(40));
         let (clock_ms, clock_off) = (sometimes(5_000), sometimes(300));
         let many = options.candidates as usize > options.seats;
-        let byzantine = if options.faults == FaultSet::Beyond { 450 } else { sometimes(190).max(if many { 50 } else { 0 }) };
+        let byzantine =
+            if options.faults == FaultSet::Beyond { 450 } else { sometimes(190).max(if many { 50 } else { 0 }) };
         let (slow, crash_after_vote, blackout) = (sometimes(600), sometimes(30), sometimes(120));
         if options.faults == FaultSet::Liars {
             // On every second network a message takes as long as the table of sub-slots has room for.

@@ -1,4 +1,5 @@
-//! What one attacker does who holds a quorum of a shard's seats: it certifies a block that no transaction stands behind.
+//! What one attacker does who holds a quorum of a shard's seats: it certifies a block that no transaction stands
+//! behind.
 //!
 //! In blockchain mode nobody takes it. In quilt mode its patch may pass every check, and then it must be banned before
 //! anything that it moved can be spent.
@@ -78,7 +79,8 @@ impl World<'_> {
 
     fn bad_seats(&self, shard: usize) -> Vec<u16> {
         let committee = &self.newest.system.committee;
-        let bad = |seat: &&u16| self.nodes[committee.members[usize::from(**seat)].candidate as usize].behaviour.is_some();
+        let bad =
+            |seat: &&u16| self.nodes[committee.members[usize::from(**seat)].candidate as usize].behaviour.is_some();
         committee.shards[shard].iter().filter(bad).copied().collect()
     }
 
@@ -94,7 +96,11 @@ impl World<'_> {
         let shards = self.newest.system.committee.shards.len();
         for shard in (0..shards).filter(|&shard| self.has_fallen(shard)).collect::<Vec<_>>() {
             let height = self.newest.system.height + 1;
-            if !self.plundered.iter().any(|plundered| (plundered.height, usize::from(plundered.shard)) == (height, shard)) {
+            if !self
+                .plundered
+                .iter()
+                .any(|plundered| (plundered.height, usize::from(plundered.shard)) == (height, shard))
+            {
                 self.take_what_it_can(shard);
             }
         }
@@ -113,7 +119,11 @@ impl World<'_> {
             let hot = version.state.hot(number as u32);
             // Not those whose loss would show elsewhere in the run.
             let paid_before = way != Way::Replayed || hot.sequence > 0;
-            if own != (way == Way::Elsewhere) && hot.balance > 2 * DYNE && paid_before && number >= u64::from(self.options.candidates) {
+            if own != (way == Way::Elsewhere)
+                && hot.balance > 2 * DYNE
+                && paid_before
+                && number >= u64::from(self.options.candidates)
+            {
                 victims.push((number as u32, hot.balance - DYNE));
             }
             if victims.len() == VICTIMS {
@@ -163,8 +173,16 @@ impl World<'_> {
             let (sender, recipient) = (account_key(u64::from(account)), new_key(thief));
             let expires_slot = slot + 100;
             let replayed = if way == Way::Replayed { sequence - 1 } else { sequence };
-            let cell =
-                Cell { sender, recipient, amount, sequence: replayed, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() };
+            let cell = Cell {
+                sender,
+                recipient,
+                amount,
+                sequence: replayed,
+                expires_slot,
+                kind: 1,
+                outputs: 1,
+                ..bytemuck::Zeroable::zeroed()
+            };
             // The victim did sign such a payment, when its sequence was the next.
             items.push(cell_item(cell, &[], way == Way::Replayed));
         }
@@ -203,18 +221,24 @@ impl World<'_> {
         let calm = self.options.faults == FaultSet::Captured;
         let mut failure = None;
         for plundered in &mut self.plundered {
-            let listed = |plundered: &Plundered| version.system.minted.iter().flatten().any(|minted| minted.block == plundered.block);
+            let listed = |plundered: &Plundered| {
+                version.system.minted.iter().flatten().any(|minted| minted.block == plundered.block)
+            };
             if plundered.height == height && listed(plundered) {
                 plundered.seen = true;
                 if matches!(plundered.way, Way::Printed | Way::Elsewhere) || !self.options.quilt() {
-                    failure = Some(format!("at height {height} a block is final that must not be held: {:?}", plundered.way));
+                    failure =
+                        Some(format!("at height {height} a block is final that must not be held: {:?}", plundered.way));
                 }
             }
             if version.bans.contains(&(plundered.height, plundered.shard)) {
                 plundered.banned = true;
-                let robbed = plundered.victims.iter().find(|&&(account, amount)| version.state.hot(account).balance < amount);
+                let robbed =
+                    plundered.victims.iter().find(|&&(account, amount)| version.state.hot(account).balance < amount);
                 if let Some((account, _)) = robbed {
-                    failure = Some(format!("after the ban of height {height} account {account} has not got back what it had"));
+                    failure = Some(format!(
+                        "after the ban of height {height} account {account} has not got back what it had"
+                    ));
                 }
             }
             let matured = version.state.find(&new_key(plundered.thief));
@@ -223,7 +247,10 @@ impl World<'_> {
                 self.outcome.unbanned += 1;
             }
             if calm && (too_late || matured.is_some()) {
-                failure = Some(format!("the plunder of shard {} at height {} was not banned in time", plundered.shard, plundered.height));
+                failure = Some(format!(
+                    "the plunder of shard {} at height {} was not banned in time",
+                    plundered.shard, plundered.height
+                ));
             }
         }
         self.outcome.plundered = self.plundered.iter().filter(|plundered| plundered.seen).count() as u64;

@@ -72,17 +72,24 @@ pub struct SimReport {
     pub bytes: Option<Bytes>,
 }
 
-/// Runs `count` seeds from the options' seed on; `progress` hears how many are done. Every 50th seed has real signatures,
-/// if `some_real`.
-pub fn run_seeds(options: &SimOptions, count: u64, some_real: bool, mut progress: impl FnMut(u64, &SimReport)) -> SimReport {
+/// Runs `count` seeds from the options' seed on; `progress` hears how many are done. Every 50th seed has real
+/// signatures, if `some_real`.
+pub fn run_seeds(
+    options: &SimOptions,
+    count: u64,
+    some_real: bool,
+    mut progress: impl FnMut(u64, &SimReport),
+) -> SimReport {
     let mut report = SimReport { commit: env!("DYNEMIX_COMMIT"), ..SimReport::default() };
     let start = Instant::now();
     let mut slots = 0u64;
     for seed in options.seed..options.seed + count {
         let real_signatures = options.real_signatures || (some_real && seed.is_multiple_of(50));
         // Pairings take a millisecond: such runs are short.
-        let slots_here = if real_signatures && !options.real_signatures { options.slots.min(REAL_SLOTS) } else { options.slots };
-        let outcome = World::new(&SimOptions { seed, real_signatures, slots: slots_here, ..options.clone() }, None).run();
+        let slots_here =
+            if real_signatures && !options.real_signatures { options.slots.min(REAL_SLOTS) } else { options.slots };
+        let outcome =
+            World::new(&SimOptions { seed, real_signatures, slots: slots_here, ..options.clone() }, None).run();
         slots += outcome.slots;
         let replay = options.replay_command(seed, slots_here, real_signatures);
         report.add(seed, outcome, replay);

@@ -25,7 +25,9 @@ impl Signing for AnySigning {
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
         match self {
             AnySigning::Stub(signing) => signing.verify(candidate, digest, signature),
-            AnySigning::Bls(signing) => remembered((vec![candidate], *digest, *signature), || signing.verify(candidate, digest, signature)),
+            AnySigning::Bls(signing) => {
+                remembered((vec![candidate], *digest, *signature), || signing.verify(candidate, digest, signature))
+            }
         }
     }
 
@@ -39,9 +41,9 @@ impl Signing for AnySigning {
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
         match self {
             AnySigning::Stub(signing) => signing.verify_aggregate(candidates, digest, aggregate),
-            AnySigning::Bls(signing) => {
-                remembered((candidates.to_vec(), *digest, *aggregate), || signing.verify_aggregate(candidates, digest, aggregate))
-            }
+            AnySigning::Bls(signing) => remembered((candidates.to_vec(), *digest, *aggregate), || {
+                signing.verify_aggregate(candidates, digest, aggregate)
+            }),
         }
     }
 

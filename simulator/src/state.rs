@@ -84,7 +84,10 @@ pub fn account_key(number: u64) -> Key {
 
 /// The first key from `number` on that can become an account: half of all bytes are no point of the curve.
 pub fn new_key(number: u64) -> Key {
-    (0..).map(|offset| account_key((number << 16) + offset)).find(account_key_acceptable).expect("every second key will do")
+    (0..)
+        .map(|offset| account_key((number << 16) + offset))
+        .find(account_key_acceptable)
+        .expect("every second key will do")
 }
 
 fn name_of(number: u64) -> Vec<u8> {
@@ -123,7 +126,8 @@ impl Shared {
         let system = System::genesis(&chain, &minters);
         let memory = HeapMemory::new(StateLayout::new(accounts as u32 + 4_096));
         let (pool, seed) = (system.pools.sum(), seed);
-        let state = State::genesis_with_pool(memory, &genesis, BALANCE * accounts + pool, pool, HashSeed::from_number(seed));
+        let state =
+            State::genesis_with_pool(memory, &genesis, BALANCE * accounts + pool, pool, HashSeed::from_number(seed));
         let state = state.expect("distinct keys");
         let genesis = Rc::new(Version { state, system, bans: Vec::new() });
         Rc::new(Shared {
@@ -164,7 +168,14 @@ impl Shared {
 
     /// A version as blocks are judged by it.
     pub fn view<'a>(&'a self, version: &'a Version) -> View<'a, HeapMemory> {
-        View { chain: &self.chain, state: &version.state, system: &version.system, signing: &*self.signing, genuine: &genuine, judged: &[] }
+        View {
+            chain: &self.chain,
+            state: &version.state,
+            system: &version.system,
+            signing: &*self.signing,
+            genuine: &genuine,
+            judged: &[],
+        }
     }
 
     fn build(&self, parent: &Version, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
@@ -206,7 +217,11 @@ impl Shared {
         let mut state = parent.state.clone();
         state.apply(&next.quilt).expect("what follows from checked blocks applies");
         state.update_root();
-        assert_eq!(u128::from(next.system.pools.issued) + self.genesis.state.supply(), state.supply(), "supply is conserved");
+        assert_eq!(
+            u128::from(next.system.pools.issued) + self.genesis.state.supply(),
+            state.supply(),
+            "supply is conserved"
+        );
         let version = Rc::new(Version { state, bans: next.bans.clone(), system: next.finalized(hash) });
         self.versions.borrow_mut().insert(hash, version.clone());
         version
@@ -234,7 +249,11 @@ pub fn cell_item(cell: Cell, payload: &[u8], signed: bool) -> Arc<Item> {
 
 /// A transfer's item.
 pub fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, expires_slot: u64) -> Arc<Item> {
-    cell_item(Cell { sender, recipient, amount, sequence, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() }, &[], true)
+    cell_item(
+        Cell { sender, recipient, amount, sequence, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() },
+        &[],
+        true,
+    )
 }
 
 /// One node's view: a version that it shares with whoever agrees, and its own pool.
@@ -319,7 +338,8 @@ impl Execution for SimExecution {
     fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]) {
         let mut version = self.shared.apply(&self.version, value, blocks);
         if planted(Mutation::CommitteeFromOwnView) && self.candidate % 2 == 1 {
-            let minters: Vec<_> = version.system.committee.members.iter().map(|member| (member.candidate, member.stake)).collect();
+            let minters: Vec<_> =
+                version.system.committee.members.iter().map(|member| (member.candidate, member.stake)).collect();
             let committee = Arc::new(Committee::new(version.system.height + 1, &[0; 32], &minters, 1));
             let system = System { committee, ..version.system.clone() };
             version = Rc::new(Version { state: version.state.clone(), system, bans: version.bans.clone() });

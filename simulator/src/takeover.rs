@@ -63,7 +63,8 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
     // Equal stakes: the draw is then the hardest to predict, and the share exact.
     let bad_candidates = (stake * f64::from(candidates)).round() as u32;
     let stakes = vec![1_000_000u64; candidates as usize];
-    let (mut captured_draws, mut captured, mut blocked, mut beyond_draws, mut quorum_draws) = (0u64, 0u64, 0u64, 0u64, 0u64);
+    let (mut captured_draws, mut captured, mut blocked, mut beyond_draws, mut quorum_draws) =
+        (0u64, 0u64, 0u64, 0u64, 0u64);
     let mut censored = 0f64;
     let mut all = 0u64;
     let mut dice = Dice::new(seed, 9);
@@ -103,7 +104,9 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
         captured_draws += u64::from(captured_here > 0);
         // Of all choices of that many shards, those that are wholly captured.
         let ranks = record_shards.min(divided.len()) as u64;
-        censored += (0..ranks).map(|i| captured_here.saturating_sub(i) as f64 / (divided.len() as u64 - i) as f64).product::<f64>();
+        censored += (0..ranks)
+            .map(|i| captured_here.saturating_sub(i) as f64 / (divided.len() as u64 - i) as f64)
+            .product::<f64>();
         let bad_seats = drawn.iter().filter(|&&candidate| bad(candidate)).count();
         let quorum = master_quorum(drawn.len());
         beyond_draws += u64::from(bad_seats > 2 * quorum - drawn.len() - 1);
@@ -141,7 +144,9 @@ mod tests {
     /// P(at least `least` bad among `count` drawn without replacement).
     fn tail(candidates: u64, bad: u64, count: u64, least: u64) -> f64 {
         let choose = |n: u64, k: u64| (0..k).map(|i| ((n - i) as f64 / (i + 1) as f64).ln()).sum::<f64>();
-        (least..=count.min(bad)).map(|k| (choose(bad, k) + choose(candidates - bad, count - k) - choose(candidates, count)).exp()).sum()
+        (least..=count.min(bad))
+            .map(|k| (choose(bad, k) + choose(candidates - bad, count - k) - choose(candidates, count)).exp())
+            .sum()
     }
 
     #[test]

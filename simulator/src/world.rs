@@ -193,8 +193,11 @@ impl<'a> World<'a> {
             let reach = 2 * world.troubles.clock_ms;
             // A good clock is as good as its servers: better than the fastest message where all is well.
             let ordinary = if options.faults == FaultSet::None { 20 } else { 100 };
-            let offset_ms =
-                if off { world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64 } else { world.dice.below(ordinary) as i64 };
+            let offset_ms = if off {
+                world.dice.below(reach + 1) as i64 - world.troubles.clock_ms as i64
+            } else {
+                world.dice.below(ordinary) as i64
+            };
             world.nodes.push(Node {
                 minter: None,
                 start: 0,
@@ -228,13 +231,19 @@ impl<'a> World<'a> {
         *self.outcome.faults.entry(fault).or_insert(0) += 1;
     }
 
-    /// Chooses who is Byzantine: a share of the stake, and, where all candidates sit, no more than the quorum does without.
+    /// Chooses who is Byzantine: a share of the stake, and, where all candidates sit, no more than the quorum does
+    /// without.
     fn corrupt(&mut self) {
-        let total: u128 = (0..self.options.candidates).map(|candidate| u128::from(stake_of(u64::from(candidate)))).sum();
+        let total: u128 =
+            (0..self.options.candidates).map(|candidate| u128::from(stake_of(u64::from(candidate)))).sum();
         let bound = total * u128::from(self.troubles.byzantine) / 1_000;
         let seats = self.options.seats.min(self.options.candidates as usize);
         let most = if self.options.faults == FaultSet::Beyond { seats } else { seats - (2 * seats / 3 + 1) };
-        let cap = if self.options.candidates as usize <= self.options.seats { most } else { self.options.candidates as usize };
+        let cap = if self.options.candidates as usize <= self.options.seats {
+            most
+        } else {
+            self.options.candidates as usize
+        };
         let mut order: Vec<u32> = (0..self.options.candidates).collect();
         for i in (1..order.len()).rev() {
             order.swap(i, self.dice.below(i as u64 + 1) as usize);
@@ -315,7 +324,11 @@ impl<'a> World<'a> {
         if let Some(record) = node.unsynced.drain(..).take(kept).next_back() {
             node.record = record;
         }
-        let down = if self.dice.chance(300) { self.dice.between(20, 1_000) } else { self.dice.between(500, 3 * self.options.slot_ms) };
+        let down = if self.dice.chance(300) {
+            self.dice.between(20, 1_000)
+        } else {
+            self.dice.between(500, 3 * self.options.slot_ms)
+        };
         // A clock that is off is off by something else after a restart: it may have gone back.
         if self.nodes[candidate as usize].offset_ms.unsigned_abs() > 100 {
             let reach = self.troubles.clock_ms;
@@ -356,8 +369,13 @@ impl<'a> World<'a> {
                 let committee = self.nodes[candidate as usize].version.system.committee.clone();
                 let signing = signing_of(self.keys.as_ref(), candidate);
                 let mut dice = self.dice.clone();
-                let mut liar =
-                    Liar { chain: &self.shared.chain.genesis_hash, candidate, signing: &signing, committee: &committee, dice: &mut dice };
+                let mut liar = Liar {
+                    chain: &self.shared.chain.genesis_hash,
+                    candidate,
+                    signing: &signing,
+                    committee: &committee,
+                    dice: &mut dice,
+                };
                 let bent = liar.bend(behaviour, actions);
                 self.dice = dice;
                 bent
@@ -403,7 +421,8 @@ impl<'a> World<'a> {
                     let new = self.certified.insert(block.block.hash());
                     if let Some(meter) = self.meter.as_mut().filter(|_| new) {
                         meter.patch_bytes += block.patch.len() as u64;
-                        meter.patch_transactions += block.items.iter().filter(|item| transaction_of(item).is_some()).count() as u64;
+                        meter.patch_transactions +=
+                            block.items.iter().filter(|item| transaction_of(item).is_some()).count() as u64;
                     }
                 }
                 Action::Finalized(decided, _) => self.finalized(candidate, &decided),
@@ -427,14 +446,18 @@ impl<'a> World<'a> {
             return;
         }
         let byzantine_max = 2 * (2 * master.committee.len() / 3 + 1) - master.committee.len() - 1;
-        let left_out = value.headers.iter().enumerate().find(|(shard, header)| header.is_none() && master.holders(*shard) > byzantine_max);
+        let left_out = value
+            .headers
+            .iter()
+            .enumerate()
+            .find(|(shard, header)| header.is_none() && master.holders(*shard) > byzantine_max);
         let failure = if master.blocks_of(value).is_none() {
             Some(format!("node {candidate} voted at height {} for a block that it does not hold", value.height))
         } else {
             let rule = attempt % 2 == 1 && *justified_by == 0;
-            left_out
-                .filter(|_| rule)
-                .map(|(shard, _)| format!("node {candidate} voted to leave shard {shard} empty at height {}", value.height))
+            left_out.filter(|_| rule).map(|(shard, _)| {
+                format!("node {candidate} voted to leave shard {shard} empty at height {}", value.height)
+            })
         };
         if let Some(failure) = failure {
             self.checker.fail(failure);
@@ -472,18 +495,24 @@ impl<'a> World<'a> {
         }
         // A transaction is final when its sequence is used: senders here have one under way at a time.
         let used = |offered: &Offered| u64::from(version.state.hot(offered.sender as u32).sequence) > offered.sequence;
-        // A name that another got, or a second name, or a block long past that a stake names: such a service will never be done.
+        // A name that another got, or a second name, or a block long past that a stake names: such a service will never
+        // be done.
         let (system, ancestors) = (&version.system, 60);
         let now_slot = decided.value.slot.saturating_sub(100);
         let gone = |offered: &Offered| {
             let has_name = system.names.names.contains_key(&(offered.sender as u32));
             let named = |name: &Vec<u8>| {
                 let registers = !name.is_empty();
-                (registers && (has_name || system.names.accounts.contains_key(name))) || offered.slot + ancestors < now_slot
+                (registers && (has_name || system.names.accounts.contains_key(name)))
+                    || offered.slot + ancestors < now_slot
             };
-            offered.service.as_ref().is_some_and(|name| named(name) || system.barred.contains_key(&(offered.sender as u32)))
+            offered
+                .service
+                .as_ref()
+                .is_some_and(|name| named(name) || system.barred.contains_key(&(offered.sender as u32)))
         };
-        let lost: Vec<Hash> = self.offered.iter().filter(|entry| !used(entry.1) && gone(entry.1)).map(|entry| *entry.0).collect();
+        let lost: Vec<Hash> =
+            self.offered.iter().filter(|entry| !used(entry.1) && gone(entry.1)).map(|entry| *entry.0).collect();
         for offered in lost.iter().filter_map(|id| self.offered.remove(id)) {
             self.busy.remove(&offered.sender);
         }
@@ -529,29 +558,50 @@ impl<'a> World<'a> {
         let seats = committee.len();
         let quorum = if seats < 200 { 2 * seats / 3 + 1 } else { (3 * seats).div_ceil(5) };
         let height = decided.value.height;
-        let signers: Vec<u32> = decided.certificate.signers.iter().map(|seat| committee.members[usize::from(seat)].candidate).collect();
+        let signers: Vec<u32> =
+            decided.certificate.signers.iter().map(|seat| committee.members[usize::from(seat)].candidate).collect();
         if signers.len() < quorum {
-            self.checker.fail(format!("height {height} is final with {} signers of {seats}, {quorum} are needed", signers.len()));
+            self.checker.fail(format!(
+                "height {height} is final with {} signers of {seats}, {quorum} are needed",
+                signers.len()
+            ));
         }
-        let signed = Signed { kind: Kind::Second, height, number: decided.attempt, shard: 0, justified_by: 0, hash: decided.hash };
+        let signed = Signed {
+            kind: Kind::Second,
+            height,
+            number: decided.attempt,
+            shard: 0,
+            justified_by: 0,
+            hash: decided.hash,
+        };
         let digest = signed.digest(&self.shared.chain.genesis_hash);
         if !signing_of(self.keys.as_ref(), 0).verify_aggregate(&signers, &digest, &decided.certificate.aggregate) {
             self.checker.fail(format!("the final certificate of height {height} does not verify"));
         }
         if let Some(header) = decided.value.headers.iter().flatten().find(|header| !self.certified.contains(*header)) {
-            self.checker.fail(format!("height {height} lists {:02x}{:02x}.., the hash of no certified shard-block", header[0], header[1]));
+            self.checker.fail(format!(
+                "height {height} lists {:02x}{:02x}.., the hash of no certified shard-block",
+                header[0], header[1]
+            ));
         }
         if self.options.faults == FaultSet::None && decided.attempt % 2 == 1 {
             self.checker.fail(format!("without faults height {height} needed its second try"));
         }
         if self.options.faults == FaultSet::Liars && !self.healed {
-            let bad = |seat: &u16| self.nodes[committee.members[usize::from(*seat)].candidate as usize].behaviour.is_some();
+            let bad =
+                |seat: &u16| self.nodes[committee.members[usize::from(*seat)].candidate as usize].behaviour.is_some();
             for (shard, header) in decided.value.headers.iter().enumerate() {
                 let members = &committee.shards[shard];
                 let slot = self.schedule.slot(self.now) + 100;
-                let tie_breaker = committee.lowest(members.iter().copied(), &self.newest.system.seed, slot, shard as u16);
+                let tie_breaker =
+                    committee.lowest(members.iter().copied(), &self.newest.system.seed, slot, shard as u16);
                 let few = members.iter().filter(|seat| bad(seat)).count() <= (members.len() - 1) / 3;
-                if header.is_none() && few && tie_breaker.is_some_and(|seat| !bad(&seat)) && decided.attempt / 2 == slot && slot > 102 {
+                if header.is_none()
+                    && few
+                    && tie_breaker.is_some_and(|seat| !bad(&seat))
+                    && decided.attempt / 2 == slot
+                    && slot > 102
+                {
                     self.checker.fail(format!("at height {height} a few liars spoiled the block of shard {shard}"));
                 }
             }
@@ -575,7 +625,8 @@ impl<'a> World<'a> {
             if let Some(offered) = self.offered.values().find(|offered| offered.slot + 1 < slot) {
                 let of = offered.slot;
                 let kind = transaction_of(&offered.item).map_or(0, |(cell, _)| cell.kind);
-                self.checker.fail(format!("without faults a transaction of slot {of}, kind {kind}, is not in its block"));
+                self.checker
+                    .fail(format!("without faults a transaction of slot {of}, kind {kind}, is not in its block"));
             }
         }
         self.outcome.height = expected;
@@ -595,7 +646,8 @@ impl<'a> World<'a> {
                     self.crash(candidate);
                 }
                 if self.troubles.pause > 0 && self.dice.chance(self.troubles.pause) {
-                    self.nodes[candidate as usize].paused_until = self.now + self.dice.between(100, 2 * self.options.slot_ms);
+                    self.nodes[candidate as usize].paused_until =
+                        self.now + self.dice.between(100, 2 * self.options.slot_ms);
                     self.count("pauses");
                 }
             }
@@ -631,13 +683,18 @@ impl<'a> World<'a> {
             self.outcome.healing_slots = Some(slot - old - 1);
         }
         if waits && slot == old + 1 + CATCH_UP_SLOTS && self.options.faults != FaultSet::Beyond {
-            self.checker.fail(format!("{CATCH_UP_SLOTS} slots after healing a transaction that honest minters knew before is not final"));
+            self.checker.fail(format!(
+                "{CATCH_UP_SLOTS} slots after healing a transaction that honest minters knew before is not final"
+            ));
         }
-        let all_seated = self.options.candidates as usize <= self.options.seats && self.options.faults != FaultSet::Beyond;
+        let all_seated =
+            self.options.candidates as usize <= self.options.seats && self.options.faults != FaultSet::Beyond;
         if slot == old + 1 + MINTING_SLOTS && all_seated {
             let seated = |candidate: u32| self.newest.system.committee.seat_of(candidate).is_some();
             let idle = (0..self.options.candidates).find(|&candidate| {
-                self.nodes[candidate as usize].behaviour.is_none() && seated(candidate) && !self.minted.contains(&candidate)
+                self.nodes[candidate as usize].behaviour.is_none()
+                    && seated(candidate)
+                    && !self.minted.contains(&candidate)
             });
             if let Some(candidate) = idle {
                 self.checker.fail(format!("node {candidate} has not voted in {MINTING_SLOTS} slots after healing"));
@@ -773,8 +830,12 @@ impl<'a> World<'a> {
                 .fail(format!("a transaction of slot {slot}, kind {kind}, sender {sender}, that honest minters knew is still not final"));
         }
         let seated = self.outcome.seats.iter().filter(|&&seats| seats > 0).count();
-        if self.options.candidates as usize >= 3 * self.options.seats && self.newest.system.height > 30 && seated < 2 * self.options.seats {
-            self.checker.fail(format!("only {seated} different candidates had seats in {} heights", self.newest.system.height));
+        if self.options.candidates as usize >= 3 * self.options.seats
+            && self.newest.system.height > 30
+            && seated < 2 * self.options.seats
+        {
+            self.checker
+                .fail(format!("only {seated} different candidates had seats in {} heights", self.newest.system.height));
         }
         for candidate in 0..self.options.candidates {
             let node = &self.nodes[candidate as usize];

@@ -1,4 +1,5 @@
-//! Every planted fault of the protocol is found by some seed. `cargo test --release -p dynemix-simulator --features mutations`
+//! Every planted fault of the protocol is found by some seed. `cargo test --release -p dynemix-simulator --features
+//! mutations`
 #![cfg(feature = "mutations")]
 
 use dynemix_engine::consensus::mutation::{Mutation, plant};
@@ -46,8 +47,10 @@ fn every_planted_fault_is_found() {
     // Panics are one of the ways to be found.
     std::panic::set_hook(Box::new(|_| {}));
     let only = std::env::var("DYNEMIX_MUTANT").ok();
-    let mutations: Vec<Mutation> =
-        Mutation::ALL.into_iter().filter(|mutation| only.as_ref().is_none_or(|only| format!("{mutation:?}") == *only)).collect();
+    let mutations: Vec<Mutation> = Mutation::ALL
+        .into_iter()
+        .filter(|mutation| only.as_ref().is_none_or(|only| format!("{mutation:?}") == *only))
+        .collect();
     let next = std::sync::atomic::AtomicUsize::new(0);
     let missed = std::sync::Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -56,9 +59,14 @@ fn every_planted_fault_is_found() {
                 while let Some(&mutation) = mutations.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
                     let start = Instant::now();
                     match found(mutation) {
-                        Some((seed, what)) => println!("{mutation:?}: seed {seed}, {:.1} s: {what}", start.elapsed().as_secs_f64()),
+                        Some((seed, what)) => {
+                            println!("{mutation:?}: seed {seed}, {:.1} s: {what}", start.elapsed().as_secs_f64())
+                        }
                         None => {
-                            println!("{mutation:?}: NOT FOUND in {SEEDS_MAX} seeds, {:.1} s", start.elapsed().as_secs_f64());
+                            println!(
+                                "{mutation:?}: NOT FOUND in {SEEDS_MAX} seeds, {:.1} s",
+                                start.elapsed().as_secs_f64()
+                            );
                             missed.lock().unwrap().push(mutation);
                         }
                     }

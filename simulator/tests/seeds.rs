@@ -37,7 +37,9 @@ fn whatever_must_be_survived_is_survived() {
     let reports = all(SimOptions { seed: 1_000, slots: 40, transfers: 30, ..SimOptions::default() }, seeds());
     promises_hold(&reports);
     // The generator does what it promises.
-    for fault in ["crashes", "messages lost", "messages replayed", "partitions", "pauses", "total outages", "byzantine nodes"] {
+    for fault in
+        ["crashes", "messages lost", "messages replayed", "partitions", "pauses", "total outages", "byzantine nodes"]
+    {
         let injected: u64 = reports.iter().map(|report| report.faults.get(fault).copied().unwrap_or(0)).sum();
         assert!(injected > 0, "no {fault}");
     }
@@ -59,7 +61,8 @@ fn two_hundred_candidates_take_turns_in_twenty_seats() {
 
 #[test]
 fn beyond_what_is_tolerated_it_may_halt() {
-    let options = SimOptions { seed: 4_000, slots: 20, transfers: 20, faults: FaultSet::Beyond, ..SimOptions::default() };
+    let options =
+        SimOptions { seed: 4_000, slots: 20, transfers: 20, faults: FaultSet::Beyond, ..SimOptions::default() };
     for report in all(options, seeds() / 20) {
         assert_eq!(report.forks, 0, "{:?}", report.failures);
     }

@@ -1,5 +1,5 @@
-//! What the store asks of a disk: one flat directory of files. Two answer: [`RealDisk`], and [`MemoryDisk`] which can crash,
-//! tear, fail and flip bits on demand.
+//! What the store asks of a disk: one flat directory of files. Two answer: [`RealDisk`], and [`MemoryDisk`] which can
+//! crash, tear, fail and flip bits on demand.
 
 mod memory;
 mod real;
@@ -15,8 +15,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A directory of files. What is promised after a power cut: the names as of the last [`Disk::sync_names`], the bytes and
-/// length of each file as of its last [`DiskFile::sync`]; later changes may be there or not, sector by sector.
+/// A directory of files. What is promised after a power cut: the names as of the last [`Disk::sync_names`], the bytes
+/// and length of each file as of its last [`DiskFile::sync`]; later changes may be there or not, sector by sector.
 pub trait Disk: fmt::Debug + Send + Sync {
     /// Where it is, for messages.
     fn path(&self) -> &Path;

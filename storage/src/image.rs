@@ -69,9 +69,14 @@ pub struct Written {
 }
 
 impl Image {
-    /// Makes an image over a new file of the disk and maps it: zeros, or, to `resume`, what an interrupted try of the same
-    /// layout has written through.
-    pub(crate) fn create(disk: &dyn Disk, number: u64, specs: &[RegionSpec], resume: bool) -> Result<Image, StoreError> {
+    /// Makes an image over a new file of the disk and maps it: zeros, or, to `resume`, what an interrupted try of the
+    /// same layout has written through.
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        number: u64,
+        specs: &[RegionSpec],
+        resume: bool,
+    ) -> Result<Image, StoreError> {
         let layout = Layout::new(specs);
         let create = || NamedFile::create(disk, &name(number), layout.file_bytes());
         let file = match NamedFile::open(disk, &name(number)) {
@@ -114,7 +119,13 @@ impl Image {
     }
 
     /// The file to write to, and what is known of its pages. A file below a mapping is never cut or replaced.
-    fn base(&self, disk: &dyn Disk, number: u64, chain: &ChainId, known: bool) -> Result<(NamedFile, Base), StoreError> {
+    fn base(
+        &self,
+        disk: &dyn Disk,
+        number: u64,
+        chain: &ChainId,
+        known: bool,
+    ) -> Result<(NamedFile, Base), StoreError> {
         if number == self.number && self.fresh.load(Ordering::Relaxed) {
             return Ok((self.file.clone(), Base::Unsummed));
         }
@@ -124,8 +135,12 @@ impl Image {
         });
         match whole {
             Err(StoreError::Damaged { .. }) if number == self.number => Ok((self.file.clone(), Base::Unknown)),
-            Err(StoreError::Damaged { .. }) => Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero)),
-            Err(error) if error.is_missing_file() => Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero)),
+            Err(StoreError::Damaged { .. }) => {
+                Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero))
+            }
+            Err(error) if error.is_missing_file() => {
+                Ok((NamedFile::create(disk, &name(number), self.layout.file_bytes())?, Base::Zero))
+            }
             whole => whole,
         }
     }
@@ -144,8 +159,9 @@ impl Image {
 
     /// Writes the image to image file `number` so that it shows the state after `record`, and syncs it. Only pages that
     /// differ are written. Returns the header's checksum.
-    /// `known` says that this process has checked or written all of that file: else every page counts as different, since
-    /// an interrupted checkpoint may have left pages that no sum speaks of, or that only the system's memory holds.
+    /// `known` says that this process has checked or written all of that file: else every page counts as different,
+    /// since an interrupted checkpoint may have left pages that no sum speaks of, or that only the system's memory
+    /// holds.
     pub(crate) fn write_to(
         &self,
         disk: &dyn Disk,
@@ -156,8 +172,11 @@ impl Image {
     ) -> Result<(Sum, Written), StoreError> {
         let pages = self.layout.pages();
         let (file, base) = self.base(disk, number, &chain, known)?;
-        let own =
-            if self.fresh.load(Ordering::Relaxed) { None } else { Some(paged::open(&self.file, MAGIC, Some(&chain), Some(&self.layout))?) };
+        let own = if self.fresh.load(Ordering::Relaxed) {
+            None
+        } else {
+            Some(paged::open(&self.file, MAGIC, Some(&chain), Some(&self.layout))?)
+        };
         let mut below = vec![0; RUN_PAGES * PAGE];
         let mut sums = Sums::zeroed(pages);
         let mut written = Written { pages: pages as u64, pages_written: 0 };
@@ -169,7 +188,9 @@ impl Image {
             if let Base::Whole(_) | Base::Unsummed = base {
                 file.read((first + 1) as u64 * PAGE_BYTES, there)?;
             }
-            let differs = |page: usize| matches!(base, Base::Unknown) || bytes[page * PAGE..][..PAGE] != there[page * PAGE..][..PAGE];
+            let differs = |page: usize| {
+                matches!(base, Base::Unknown) || bytes[page * PAGE..][..PAGE] != there[page * PAGE..][..PAGE]
+            };
             let in_run = bytes.len() / PAGE;
             if let Some(own) = &own
                 && (0..in_run).any(differs)
@@ -203,8 +224,8 @@ impl Image {
         Ok((checksum, written))
     }
 
-    /// Gives back the memory of up to `pages` pages, from page `from` on, that are again what the file below holds; returns
-    /// where to go on, or none at the end. Must not run while a checkpoint writes to that file.
+    /// Gives back the memory of up to `pages` pages, from page `from` on, that are again what the file below holds;
+    /// returns where to go on, or none at the end. Must not run while a checkpoint writes to that file.
     pub(crate) fn release(&mut self, from: usize, pages: usize) -> Result<Option<usize>, StoreError> {
         if !self.mapping.of_file {
             return Ok(None);
@@ -218,7 +239,8 @@ impl Image {
             let there = &mut there[..in_run * PAGE];
             self.file.read(start as u64, there)?;
             let same = |page: usize, map: &[u8]| {
-                !self.resident.contains(&(at + page)) && map[start + page * PAGE..][..PAGE] == there[page * PAGE..][..PAGE]
+                !self.resident.contains(&(at + page))
+                    && map[start + page * PAGE..][..PAGE] == there[page * PAGE..][..PAGE]
             };
             let mut page = 0;
             while page < in_run {
@@ -227,9 +249,9 @@ impl Image {
                     page += 1;
                 }
                 if page > first {
-                    // SAFETY: the advice drops private copies of pages; the bytes that the map shows there afterwards are
-                    // the file's, which were just found equal, and nobody writes to the file meanwhile (see above). No
-                    // reference into the map lives across this call: it borrows the image mutably.
+                    // SAFETY: the advice drops private copies of pages; the bytes that the map shows there afterwards
+                    // are the file's, which were just found equal, and nobody writes to the file meanwhile (see above).
+                    // No reference into the map lives across this call: it borrows the image mutably.
                     unsafe {
                         self.mapping.map.unchecked_advise_range(
                             memmap2::UncheckedAdvice::DontNeed,
@@ -246,8 +268,8 @@ impl Image {
         Ok((at < self.layout.pages()).then_some(at))
     }
 
-    /// Makes a private copy of every page of region `i` now, and keeps it: for a region whose pages change all the time,
-    /// where a page fault at each first change would cost more than the change.
+    /// Makes a private copy of every page of region `i` now, and keeps it: for a region whose pages change all the
+    /// time, where a page fault at each first change would cost more than the change.
     pub fn make_resident(&mut self, i: usize) {
         let range = self.layout.ranges[i].clone();
         let bytes = range.len().next_multiple_of(PAGE);
@@ -265,8 +287,8 @@ impl Image {
         self.number
     }
 
-    /// Writes bytes of region `i` from `offset` on to the file as well, while the image is being filled for the first time:
-    /// a try that is interrupted finds them there. The pages must not have been written to in memory.
+    /// Writes bytes of region `i` from `offset` on to the file as well, while the image is being filled for the first
+    /// time: a try that is interrupted finds them there. The pages must not have been written to in memory.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -323,5 +345,12 @@ impl Image {
 pub(crate) fn map_again(image: &Image, disk: &Arc<dyn Disk>) -> Result<Image, StoreError> {
     let file = NamedFile::open(&**disk, &name(image.number))?;
     let mapping = file.map(image.layout.data_bytes)?;
-    Ok(Image { layout: image.layout.clone(), file, number: image.number, mapping, fresh: AtomicBool::new(false), resident: 0..0 })
+    Ok(Image {
+        layout: image.layout.clone(),
+        file,
+        number: image.number,
+        mapping,
+        fresh: AtomicBool::new(false),
+        resident: 0..0,
+    })
 }

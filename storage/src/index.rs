@@ -1,8 +1,8 @@
 //! The index of a sealed segment: where each record stands, and which records speak of a transaction or an account.
 //!
 //! A paged file `index.N` beside the segment `log.N`, with three regions: `offsets` (u64 a record), `transactions` and
-//! `accounts` (entries of 24 bytes, sorted: the first half of a 32-byte key, record u32 from the segment's first, place u32
-//! in it). Half a key can be shared by chance or malice, so a find is a hint: whoever asked looks into the record.
+//! `accounts` (entries of 24 bytes, sorted: the first half of a 32-byte key, record u32 from the segment's first, place
+//! u32 in it). Half a key can be shared by chance or malice, so a find is a hint: whoever asked looks into the record.
 
 use crate::StoreError;
 use crate::disk::{Disk, NamedFile, rename, sync_names};
@@ -108,7 +108,8 @@ pub(crate) fn build(
     let regions: [&[u8]; 3] =
         [bytemuck::cast_slice(&offsets), bytemuck::cast_slice(&keys.tables[0]), bytemuck::cast_slice(&keys.tables[1])];
     let specs = ["offsets", "transactions", "accounts"];
-    let specs: Vec<_> = specs.iter().zip(&regions).map(|(name, bytes)| RegionSpec { name, bytes: bytes.len() as u64 }).collect();
+    let specs: Vec<_> =
+        specs.iter().zip(&regions).map(|(name, bytes)| RegionSpec { name, bytes: bytes.len() as u64 }).collect();
     let layout = Layout::new(&specs);
     let mut data = vec![0; layout.data_bytes as usize];
     for (range, bytes) in layout.ranges.iter().zip(&regions) {
@@ -153,7 +154,13 @@ impl SegmentIndex {
     }
 
     /// Appends the occurrences of a key, oldest first.
-    pub(crate) fn find(&self, first: u64, table: Table, key: &[u8; 32], out: &mut Vec<Occurrence>) -> Result<(), StoreError> {
+    pub(crate) fn find(
+        &self,
+        first: u64,
+        table: Table,
+        key: &[u8; 32],
+        out: &mut Vec<Occurrence>,
+    ) -> Result<(), StoreError> {
         let range = &self.layout.ranges[1 + table as usize];
         let count = range.len() as u64 / ENTRY_BYTES;
         let at = |i: u64| {
@@ -190,6 +197,10 @@ pub(crate) fn scan(
     let key = half(key);
     let mut found: Vec<_> = keys.tables[table as usize].iter().filter(|entry| entry.key == key).collect();
     found.sort_unstable();
-    out.extend(found.into_iter().map(|entry| Occurrence { number: segment.first + u64::from(entry.record), place: entry.place }));
+    out.extend(
+        found
+            .into_iter()
+            .map(|entry| Occurrence { number: segment.first + u64::from(entry.record), place: entry.place }),
+    );
     Ok(())
 }

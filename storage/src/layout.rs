@@ -56,10 +56,19 @@ pub fn layout_text() -> String {
     );
     let _ = writeln!(out, "  a region's entry");
     fields!(out, 0, RegionEntry { name: "16 bytes", offset: "u64, a page boundary", bytes: "u64" });
-    let _ =
-        writeln!(out, "  {PAGE_BYTES:>5}  the regions, each from a page boundary, then 128 checksums a page, level by level, the top last");
-    let _ = writeln!(out, "\nindex.N: regions offsets (u64 a record), transactions, accounts (entries of {ENTRY_BYTES} bytes, sorted)");
-    fields!(out, 0, Entry { key: "first half of the 32-byte key", record: "u32: from N", place: "u32: within the record" });
+    let _ = writeln!(
+        out,
+        "  {PAGE_BYTES:>5}  the regions, each from a page boundary, then 128 checksums a page, level by level, the top last"
+    );
+    let _ = writeln!(
+        out,
+        "\nindex.N: regions offsets (u64 a record), transactions, accounts (entries of {ENTRY_BYTES} bytes, sorted)"
+    );
+    fields!(
+        out,
+        0,
+        Entry { key: "first half of the 32-byte key", record: "u32: from N", place: "u32: within the record" }
+    );
     let _ = writeln!(out, "\nlog.N: magic DYNXLOG; a second header page, magic DYNXMRK, holds the mark");
     fields!(
         out,

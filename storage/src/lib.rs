@@ -1,6 +1,6 @@
-//! Storage: a directory that holds the memory-mapped image of a state, the log of its changes, and a superblock that says
-//! which image is the present one and where in the log it stands. It knows no protocol: regions, records and the chain's
-//! identity are bytes.
+//! Storage: a directory that holds the memory-mapped image of a state, the log of its changes, and a superblock that
+//! says which image is the present one and where in the log it stands. It knows no protocol: regions, records and the
+//! chain's identity are bytes.
 //!
 //! ```text
 //!   superblock             two copies, a page each: which image, and where it stands in the log
@@ -10,13 +10,14 @@
 //!   lock                   held while the store is open
 //! ```
 //!
-//! The image in memory is a *private* mapping: nothing the kernel does can write half a block into the file below. A change
-//! is durable once its record is in the log and synced; an image file catches up at a [`Keeper::checkpoint`], and the
-//! superblock flips last. A restart is: superblock, its image, the records behind it. The same records, kept for longer, are
-//! the block store.
+//! The image in memory is a *private* mapping: nothing the kernel does can write half a block into the file below. A
+//! change is durable once its record is in the log and synced; an image file catches up at a [`Keeper::checkpoint`],
+//! and the superblock flips last. A restart is: superblock, its image, the records behind it. The same records, kept
+//! for longer, are the block store.
 //!
 //! After any error of a write or a sync the store is broken: it refuses everything until it is opened again, since the
-//! kernel may have dropped what it failed to write. Layouts and the argument for each order of writes: `docs/storage.md`.
+//! kernel may have dropped what it failed to write. Layouts and the argument for each order of writes:
+//! `docs/storage.md`.
 
 mod disk;
 mod error;

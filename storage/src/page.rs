@@ -60,7 +60,12 @@ pub(crate) fn seal<T: Pod>(magic: [u8; 8], chain: ChainId, body: &T) -> (Page, S
 }
 
 /// Reads the header page at `offset` and checks magic, version, checksum and, where one is given, the chain.
-pub(crate) fn open<T: Pod>(file: &NamedFile, offset: u64, magic: [u8; 8], chain: Option<&ChainId>) -> Result<OpenedPage<T>, StoreError> {
+pub(crate) fn open<T: Pod>(
+    file: &NamedFile,
+    offset: u64,
+    magic: [u8; 8],
+    chain: Option<&ChainId>,
+) -> Result<OpenedPage<T>, StoreError> {
     let bytes = file.bytes()?;
     if bytes < offset + PAGE_BYTES {
         return Err(file.damaged(bytes, format!("the file ends after {bytes} bytes, inside a header")));

@@ -89,7 +89,8 @@ impl Layout {
 
     /// Region and place within it of a byte of the file.
     pub(crate) fn describe(&self, offset: u64) -> String {
-        let region = self.entries.iter().rev().find(|entry| entry.offset <= offset).filter(|_| offset < self.data_bytes);
+        let region =
+            self.entries.iter().rev().find(|entry| entry.offset <= offset).filter(|_| offset < self.data_bytes);
         match region {
             Some(entry) => format!("region '{}' from its byte {}", entry.name(), offset - entry.offset),
             None => "the checksums".to_owned(),
@@ -106,9 +107,17 @@ pub(crate) struct Opened {
 }
 
 /// Opens header and checksums. `layout` is what the file must have, if that is known.
-pub(crate) fn open(file: &NamedFile, magic: [u8; 8], chain: Option<&ChainId>, layout: Option<&Layout>) -> Result<Opened, StoreError> {
+pub(crate) fn open(
+    file: &NamedFile,
+    magic: [u8; 8],
+    chain: Option<&ChainId>,
+    layout: Option<&Layout>,
+) -> Result<Opened, StoreError> {
     let page::OpenedPage { body, checksum, .. } = page::open::<PagedBody>(file, 0, magic, chain)?;
-    let entries = body.table.get(..body.regions as usize).ok_or_else(|| file.damaged(page::HEAD_BYTES as u64, "too many regions"))?;
+    let entries = body
+        .table
+        .get(..body.regions as usize)
+        .ok_or_else(|| file.damaged(page::HEAD_BYTES as u64, "too many regions"))?;
     let found = Layout {
         entries: entries.to_vec(),
         ranges: entries.iter().map(|entry| entry.offset as usize..(entry.offset + entry.bytes) as usize).collect(),
@@ -134,7 +143,8 @@ impl Opened {
         for (i, page) in bytes.chunks_exact(PAGE_BYTES as usize).enumerate() {
             if page_sum(page) != self.sums.get(first + i) {
                 let offset = (first + i + 1) as u64 * PAGE_BYTES;
-                return Err(file.damaged(offset, format!("a page does not match its checksum: {}", self.layout.describe(offset))));
+                return Err(file
+                    .damaged(offset, format!("a page does not match its checksum: {}", self.layout.describe(offset))));
             }
         }
         Ok(())
@@ -152,7 +162,13 @@ pub(crate) fn finish(
 ) -> Result<Sum, StoreError> {
     let top = sums.finish();
     sums.write(file, layout.data_bytes)?;
-    let mut body = PagedBody { regions: layout.entries.len() as u32, pages: layout.pages() as u32, number, top, table: Zeroable::zeroed() };
+    let mut body = PagedBody {
+        regions: layout.entries.len() as u32,
+        pages: layout.pages() as u32,
+        number,
+        top,
+        table: Zeroable::zeroed(),
+    };
     body.table[..layout.entries.len()].copy_from_slice(&layout.entries);
     let (header, checksum) = page::seal(magic, chain, &body);
     file.write(0, &header)?;

@@ -78,8 +78,8 @@ impl Scrubber {
             if error.is_damage() { named.ok_or(error) } else { Err(error) }
         })?;
         let mut units = VecDeque::from([(Unit::Superblock, 2 * PAGE_BYTES)]);
-        let copies: Vec<Present> =
-            superblock::read(&*disk, None).map_or(Vec::new(), |copies| copies.into_iter().flatten().map(|copy| copy.1).collect());
+        let copies: Vec<Present> = superblock::read(&*disk, None)
+            .map_or(Vec::new(), |copies| copies.into_iter().flatten().map(|copy| copy.1).collect());
         let newest = copies.iter().max_by_key(|present| present.sequence);
         let all = files(&*disk)?;
         let last_segment = all.iter().filter_map(|file| segment::first_of(&file.0)).max();
@@ -87,7 +87,8 @@ impl Scrubber {
             let unit = if name == superblock::NAME {
                 continue;
             } else if let Some(number) = (0..2).find(|&number| name == image::name(number)) {
-                let named = copies.iter().filter(|present| present.image == number).max_by_key(|present| present.sequence);
+                let named =
+                    copies.iter().filter(|present| present.image == number).max_by_key(|present| present.sequence);
                 let spare = newest.is_some_and(|newest| newest.image != number);
                 Unit::Opens { name, magic: image::MAGIC, checksum: named.map(|present| present.image_checksum), spare }
             } else if let Some(first) = segment::first_of(&name) {
@@ -106,8 +107,8 @@ impl Scrubber {
         Ok(Scrubber { disk, chain, units, open: None, cursor: None, done: 0, total, sequence })
     }
 
-    /// The files of a running store that nobody writes to until the next checkpoint: the present image, sealed segments and
-    /// their indexes.
+    /// The files of a running store that nobody writes to until the next checkpoint: the present image, sealed segments
+    /// and their indexes.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -281,7 +282,10 @@ impl Scrubber {
                     found.push(finding(segment.file.damaged(offset, "reserved space is not zero"), true)?);
                 }
                 if !last && segment.file.bytes()? != cursor.offset {
-                    found.push(finding(segment.file.damaged(cursor.offset, "a sealed segment has bytes behind its last record"), true)?);
+                    found.push(finding(
+                        segment.file.damaged(cursor.offset, "a sealed segment has bytes behind its last record"),
+                        true,
+                    )?);
                 }
                 self.cursor = Some(cursor);
             }

@@ -100,7 +100,13 @@ pub(crate) enum WalkEnd {
 
 impl Segment {
     /// Makes an empty segment, durable under its name, with room for `bytes` bytes.
-    pub(crate) fn create(disk: &dyn Disk, chain: ChainId, first: u64, chained: Sum, bytes: u64) -> Result<Segment, StoreError> {
+    pub(crate) fn create(
+        disk: &dyn Disk,
+        chain: ChainId,
+        first: u64,
+        chained: Sum,
+        bytes: u64,
+    ) -> Result<Segment, StoreError> {
         let mut file = NamedFile::create(disk, "log.new", bytes)?;
         file.write(0, &page::seal(MAGIC, chain, &LogPoint { number: first, chained }).0)?;
         file.sync()?;
@@ -114,7 +120,10 @@ impl Segment {
         let file = NamedFile::open(disk, &name(first))?;
         let point = page::open::<LogPoint>(&file, 0, MAGIC, chain)?.body;
         if point.number != first {
-            return Err(file.damaged(page::HEAD_BYTES as u64, format!("the header says record {}, the name {first}", point.number)));
+            return Err(file.damaged(
+                page::HEAD_BYTES as u64,
+                format!("the header says record {}, the name {first}", point.number),
+            ));
         }
         Ok(Segment { file, first, chained: point.chained, offsets: Mutex::new(None) })
     }
@@ -170,7 +179,11 @@ impl Segment {
             let room = end.saturating_sub(cursor.offset);
             if room < RECORD_HEAD_BYTES {
                 let clean = self.first_nonzero(cursor.offset)?.is_none();
-                return Ok(Some(if clean { WalkEnd::Clean } else { WalkEnd::Broken("the file ends inside a record".into()) }));
+                return Ok(Some(if clean {
+                    WalkEnd::Clean
+                } else {
+                    WalkEnd::Broken("the file ends inside a record".into())
+                }));
             }
             let mut head = RecordHead::zeroed();
             self.file.read(cursor.offset, bytemuck::bytes_of_mut(&mut head))?;
@@ -184,7 +197,9 @@ impl Segment {
             payload.resize((bytes - RECORD_HEAD_BYTES) as usize, 0);
             self.file.read(cursor.offset + RECORD_HEAD_BYTES, &mut payload)?;
             let (content, padding) = payload.split_at(head.bytes as usize);
-            if record_checksum(&cursor.chained, cursor.number, content) != head.checksum || padding.iter().any(|&byte| byte != 0) {
+            if record_checksum(&cursor.chained, cursor.number, content) != head.checksum
+                || padding.iter().any(|&byte| byte != 0)
+            {
                 return Ok(Some(WalkEnd::Broken(format!("record {} does not match its checksum", cursor.number))));
             }
             let more = each(cursor.number, cursor.offset, content)?;
@@ -257,7 +272,10 @@ impl Segment {
         let chained = before.map_or(Ok(self.chained), |offset| head_at(offset).map(|head| head.checksum))?;
         let head = head_at(offset)?;
         let wrong = || self.file.damaged(offset, format!("record {number} does not match its checksum"));
-        if head.magic != RECORD_MAGIC || head.number != number || offset + record_bytes(head.bytes as usize) > self.file.bytes()? {
+        if head.magic != RECORD_MAGIC
+            || head.number != number
+            || offset + record_bytes(head.bytes as usize) > self.file.bytes()?
+        {
             return Err(wrong());
         }
         let mut payload = vec![0; head.bytes as usize];

@@ -34,7 +34,12 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { segment_bytes: 64 << 20, window_records: 4_096, limit_bytes: u64::MAX, watermark_bytes: 256 << 20 }
+        StoreOptions {
+            segment_bytes: 64 << 20,
+            window_records: 4_096,
+            limit_bytes: u64::MAX,
+            watermark_bytes: 256 << 20,
+        }
     }
 }
 
@@ -201,7 +206,8 @@ impl Store {
     }
 
     /// Makes a store whose image shows the state after `record`, as `fill` fills it. The image is zero at first, or, to
-    /// `resume`, holds what an interrupted try has written through: columns of the same layout, perhaps of another state.
+    /// `resume`, holds what an interrupted try has written through: columns of the same layout, perhaps of another
+    /// state.
     ///
     /// # Errors
     /// When the system refuses something or the directory is in use, or what `fill` returns.
@@ -226,7 +232,8 @@ impl Store {
             let holds_blocks = || -> Result<bool, StoreError> {
                 let file = NamedFile::open(disk, &name)?;
                 let mut first = [0; 8];
-                Ok(file.bytes()? >= RECORDS_OFFSET + 8 && file.read(RECORDS_OFFSET, &mut first).map(|()| first != [0; 8])?)
+                Ok(file.bytes()? >= RECORDS_OFFSET + 8
+                    && file.read(RECORDS_OFFSET, &mut first).map(|()| first != [0; 8])?)
             };
             let remains = name == superblock::NAME
                 || name == image::name(1)
@@ -240,9 +247,18 @@ impl Store {
     }
 
     /// Writes the filled first image, an empty log, and last the superblock, with which the store exists.
-    fn found(disk: &Arc<dyn Disk>, chain: ChainId, options: &StoreOptions, image: &Image, record: u64) -> Result<(), StoreError> {
+    fn found(
+        disk: &Arc<dyn Disk>,
+        chain: ChainId,
+        options: &StoreOptions,
+        image: &Image,
+        record: u64,
+    ) -> Result<(), StoreError> {
         let (image_checksum, _) = image.write_to(&**disk, 0, chain, record, false)?;
-        for (name, _) in files(&**disk)?.iter().filter(|file| segment::first_of(&file.0).is_some() || index::first_of(&file.0).is_some()) {
+        for (name, _) in files(&**disk)?
+            .iter()
+            .filter(|file| segment::first_of(&file.0).is_some() || index::first_of(&file.0).is_some())
+        {
             remove(&**disk, name)?;
         }
         let chained = chain_start(&chain, record);
@@ -283,7 +299,9 @@ impl Store {
                     break;
                 }
                 // Rotten, unreadable, too short or gone: the other image may serve.
-                Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => first_error = first_error.or(Some(error)),
+                Err(error @ (StoreError::Damaged { .. } | StoreError::Io { .. })) => {
+                    first_error = first_error.or(Some(error))
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -316,12 +334,24 @@ impl Store {
             _lock: lock,
         };
         let reserved = active.file.bytes()?;
-        let store = Store { shared: Arc::new(shared), active, end, reserved, unsynced: false, released: (0, None), buffer: Vec::new() };
+        let store = Store {
+            shared: Arc::new(shared),
+            active,
+            end,
+            reserved,
+            unsynced: false,
+            released: (0, None),
+            buffer: Vec::new(),
+        };
         Ok(OpenedStore { store, image, image_record: present.record, fell_back: first_error })
     }
 
     /// Finds the segments and walks those behind the image to the log's end.
-    fn open_log(disk: &dyn Disk, chain: &ChainId, present: &Present) -> Result<(Vec<Arc<Segment>>, Cursor), StoreError> {
+    fn open_log(
+        disk: &dyn Disk,
+        chain: &ChainId,
+        present: &Present,
+    ) -> Result<(Vec<Arc<Segment>>, Cursor), StoreError> {
         let mut firsts = Vec::new();
         for (name, _) in files(disk)? {
             if name.ends_with(".new") {
@@ -330,11 +360,12 @@ impl Store {
             firsts.extend(segment::first_of(&name));
         }
         firsts.sort_unstable();
-        let start = firsts.iter().rposition(|&first| first <= present.record + 1).ok_or_else(|| StoreError::Damaged {
-            path: disk.path().to_owned(),
-            offset: 0,
-            what: format!("the log's segment with record {} is missing", present.record + 1),
-        })?;
+        let start =
+            firsts.iter().rposition(|&first| first <= present.record + 1).ok_or_else(|| StoreError::Damaged {
+                path: disk.path().to_owned(),
+                offset: 0,
+                what: format!("the log's segment with record {} is missing", present.record + 1),
+            })?;
         let mut segments = Vec::new();
         for &first in &firsts {
             segments.push(Arc::new(Segment::open(disk, Some(chain), first)?));
@@ -345,7 +376,9 @@ impl Store {
             let segment = &segments[i];
             let file = &segment.file;
             if (segment.first, segment.chained) != (cursor.number, cursor.chained) {
-                return Err(file.damaged(0, format!("the segment does not continue the log at record {}", cursor.number)));
+                return Err(
+                    file.damaged(0, format!("the segment does not continue the log at record {}", cursor.number))
+                );
             }
             cursor.offset = RECORDS_OFFSET;
             let mut offsets = Vec::new();
@@ -373,7 +406,10 @@ impl Store {
                     return Err(file.damaged(cursor.offset, format!("{what}, though it was acknowledged")));
                 }
                 WalkEnd::Clean if last && mark.is_some_and(|mark| mark.number >= cursor.number) => {
-                    return Err(file.damaged(cursor.offset, format!("record {} is gone, though it was acknowledged", cursor.number)));
+                    return Err(file.damaged(
+                        cursor.offset,
+                        format!("record {} is gone, though it was acknowledged", cursor.number),
+                    ));
                 }
                 _ => segment.set_offsets(offsets),
             }
@@ -391,13 +427,16 @@ impl Store {
     /// Appends a record and returns its number; durable after the next [`Self::sync`].
     ///
     /// # Errors
-    /// [`StoreError::DiskFull`] and [`StoreError::Limit`] before anything is written. After any error the store is broken.
+    /// [`StoreError::DiskFull`] and [`StoreError::Limit`] before anything is written. After any error the store is
+    /// broken.
     pub fn append(&mut self, payload: &[u8]) -> Result<u64, StoreError> {
         let shared = self.shared.clone();
         shared.whole(|| {
             let bytes = record_bytes(payload.len());
-            let (free, watermark) =
-                (shared.disk.free_bytes().map_err(StoreError::io("inspect", shared.disk.path()))?, shared.options.watermark_bytes);
+            let (free, watermark) = (
+                shared.disk.free_bytes().map_err(StoreError::io("inspect", shared.disk.path()))?,
+                shared.options.watermark_bytes,
+            );
             if free < watermark {
                 return Err(StoreError::DiskFull { path: shared.disk.path().to_owned(), free, watermark });
             }
@@ -473,8 +512,9 @@ impl Store {
         Checkpoint { shared: self.shared.clone(), record: self.last_record() }
     }
 
-    /// Gives back the memory of up to `pages` pages of the working image that are again as on disk; call between blocks.
-    /// Does one pass over the image after each checkpoint to the file below it, and nothing while one is under way.
+    /// Gives back the memory of up to `pages` pages of the working image that are again as on disk; call between
+    /// blocks. Does one pass over the image after each checkpoint to the file below it, and nothing while one is under
+    /// way.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -598,8 +638,8 @@ impl Keeper {
         self.shared.present().0.sequence
     }
 
-    /// Writes `image`, which shows the state after the checkpoint's record, to the file that is not the present one, and
-    /// flips the superblock.
+    /// Writes `image`, which shows the state after the checkpoint's record, to the file that is not the present one,
+    /// and flips the superblock.
     ///
     /// Whoever else has an image of this store mapped must have applied that record: only then is every page that is
     /// written here already a copy of its own in each mapping.
@@ -619,7 +659,8 @@ impl Keeper {
                 shared.make_room(image.file_bytes())?;
             }
             let known = &shared.known[number as usize];
-            let (image_checksum, written) = image.write_to(&*shared.disk, number, shared.chain, record, known.load(Ordering::Relaxed))?;
+            let (image_checksum, written) =
+                image.write_to(&*shared.disk, number, shared.chain, record, known.load(Ordering::Relaxed))?;
             known.store(true, Ordering::Relaxed);
             // The other image may be new: its name must be durable before the superblock points to it.
             sync_names(&*shared.disk)?;
@@ -642,7 +683,9 @@ impl Keeper {
         }
         segment.walk_some(&mut cursor, |number, _, _| Ok(number < record))?;
         if cursor.number != record + 1 {
-            return Err(segment.file.damaged(cursor.offset, format!("record {} does not match its checksum", cursor.number)));
+            return Err(segment
+                .file
+                .damaged(cursor.offset, format!("record {} does not match its checksum", cursor.number)));
         }
         Ok(cursor.chained)
     }
@@ -661,8 +704,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Builds the index of the oldest sealed segment that has none; false when there is none to build, or no room for it
-    /// below the limit (look-ups read the segment then).
+    /// Builds the index of the oldest sealed segment that has none; false when there is none to build, or no room for
+    /// it below the limit (look-ups read the segment then).
     ///
     /// # Errors
     /// After any the store is broken.
@@ -675,15 +718,16 @@ impl Keeper {
             let without = sealed.iter().find(|segment| !names.iter().any(|file| file.0 == index::name(segment.first)));
             match without {
                 Some(segment) => index::build(&*shared.disk, shared.chain, segment, reader, |bytes| {
-                    Ok(shared.prune(bytes)?.saturating_add(bytes) <= shared.options.limit_bytes && shared.holds(segment.first))
+                    Ok(shared.prune(bytes)?.saturating_add(bytes) <= shared.options.limit_bytes
+                        && shared.holds(segment.first))
                 }),
                 None => Ok(false),
             }
         })
     }
 
-    /// Whether the store goes on without this damaged file. An index is removed, to be built again; an old segment stays,
-    /// and whoever reads its damaged record hears so.
+    /// Whether the store goes on without this damaged file. An index is removed, to be built again; an old segment
+    /// stays, and whoever reads its damaged record hears so.
     ///
     /// # Errors
     /// When an index cannot be removed.

@@ -1,5 +1,5 @@
-//! The checksums of a file's pages: a tree whose nodes are pages of 128 sums, so that every page has a parent that holds
-//! its checksum, up to the one in the file's header.
+//! The checksums of a file's pages: a tree whose nodes are pages of 128 sums, so that every page has a parent that
+//! holds its checksum, up to the one in the file's header.
 
 use crate::StoreError;
 use crate::disk::NamedFile;
@@ -86,7 +86,10 @@ impl Sums {
             for (i, page) in entries.chunks_exact(SUMS_PER_PAGE).enumerate() {
                 let expected = sums.levels.get(level + 1).map_or(top, |parent| &parent[i]);
                 if page_sum(bytemuck::cast_slice(page)) != *expected {
-                    return Err(file.damaged(offsets[level] + i as u64 * PAGE_BYTES, "a page of checksums does not match its parent"));
+                    return Err(file.damaged(
+                        offsets[level] + i as u64 * PAGE_BYTES,
+                        "a page of checksums does not match its parent",
+                    ));
                 }
             }
         }

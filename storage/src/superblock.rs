@@ -1,5 +1,5 @@
-//! The superblock: which image is the store's present, and where in the log it stands. Two copies, a page each; a change
-//! overwrites the older one, so a torn write leaves the other.
+//! The superblock: which image is the store's present, and where in the log it stands. Two copies, a page each; a
+//! change overwrites the older one, so a torn write leaves the other.
 
 use crate::StoreError;
 use crate::disk::{Disk, NamedFile, rename, sync_names};
@@ -60,7 +60,8 @@ pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[CopyRead
     };
     let bytes = file.bytes()?;
     if bytes != 2 * PAGE_BYTES {
-        return Err(file.damaged(bytes.min(2 * PAGE_BYTES), format!("the superblock has {bytes} bytes, not {}", 2 * PAGE_BYTES)));
+        return Err(file
+            .damaged(bytes.min(2 * PAGE_BYTES), format!("the superblock has {bytes} bytes, not {}", 2 * PAGE_BYTES)));
     }
     let copy = |i: u64| {
         let opened = page::open::<Present>(&file, i * PAGE_BYTES, MAGIC, chain)?;

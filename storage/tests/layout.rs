@@ -7,5 +7,9 @@ fn the_layout_is_what_the_document_says() {
     if std::env::var_os("DYNEMIX_BLESS").is_some() {
         std::fs::write(path, &text).unwrap();
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), text, "DYNEMIX_BLESS=1 rewrites it; a new layout needs a new version");
+    assert_eq!(
+        std::fs::read_to_string(path).unwrap(),
+        text,
+        "DYNEMIX_BLESS=1 rewrites it; a new layout needs a new version"
+    );
 }

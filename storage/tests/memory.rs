@@ -1,11 +1,12 @@
-//! Copies of pages do not pile up: after a checkpoint to the mapped file their memory is given back, and what the mapping
-//! shows stays the same.
+//! Copies of pages do not pile up: after a checkpoint to the mapped file their memory is given back, and what the
+//! mapping shows stays the same.
 
 use dynemix_storage::{OpenedStore, RealDisk, RegionSpec, Store, StoreError, StoreOptions};
 use std::sync::Arc;
 
 const BYTES: usize = 16 << 20;
-const SPECS: [RegionSpec; 2] = [RegionSpec { name: "head", bytes: 64 }, RegionSpec { name: "body", bytes: BYTES as u64 }];
+const SPECS: [RegionSpec; 2] =
+    [RegionSpec { name: "head", bytes: 64 }, RegionSpec { name: "body", bytes: BYTES as u64 }];
 
 /// Bytes of private copies in this process's mappings of image files.
 fn copied_bytes() -> u64 {

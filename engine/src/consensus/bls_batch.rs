@@ -1,14 +1,16 @@
-//! Many BLS signatures verified at once: those of one digest become one, and all digests share the end of their pairings.
+//! Many BLS signatures verified at once: those of one digest become one, and all digests share the end of their
+//! pairings.
 //!
-//! Each signature enters with a coefficient of its own that whoever signed could not know, so that two wrong ones cannot make up
-//! for each other.
+//! Each signature enters with a coefficient of its own that whoever signed could not know, so that two wrong ones
+//! cannot make up for each other.
 
 use super::signing::Sig;
 use crate::hash::{Hash, keyed};
 use blst::min_sig::{PublicKey, Signature};
 use blst::{
-    BLST_ERROR, Pairing, blst_p1, blst_p1_add_or_double, blst_p1_affine, blst_p1_from_affine, blst_p1_mult, blst_p1_to_affine, blst_p2,
-    blst_p2_add_or_double, blst_p2_affine, blst_p2_from_affine, blst_p2_mult, blst_p2_to_affine,
+    BLST_ERROR, Pairing, blst_p1, blst_p1_add_or_double, blst_p1_affine, blst_p1_from_affine, blst_p1_mult,
+    blst_p1_to_affine, blst_p2, blst_p2_add_or_double, blst_p2_affine, blst_p2_from_affine, blst_p2_mult,
+    blst_p2_to_affine,
 };
 use std::collections::BTreeMap;
 
@@ -27,8 +29,8 @@ impl Sums {
     fn add(&mut self, key: PublicKey, signature: Signature, coefficient: [u8; 8]) {
         let (key, signature): (blst_p2_affine, blst_p1_affine) = (key.into(), signature.into());
         let (mut key_product, mut signature_product) = (blst_p2::default(), blst_p1::default());
-        // SAFETY: plain calls of a C library on initialised values of its own types. The coefficient has the 64 bits that are
-        // read; results may stand where operands stand, says the library for these calls.
+        // SAFETY: plain calls of a C library on initialised values of its own types. The coefficient has the 64 bits
+        // that are read; results may stand where operands stand, says the library for these calls.
         unsafe {
             blst_p2_from_affine(&mut key_product, &key);
             blst_p2_mult(&mut key_product, &key_product, coefficient.as_ptr(), COEFFICIENT_BITS);
@@ -50,8 +52,8 @@ impl Sums {
     }
 }
 
-/// Whether all of these hold: key, digest, signature. Keys were checked to be of their group when they were learned. `secret`
-/// is known to nobody who signs.
+/// Whether all of these hold: key, digest, signature. Keys were checked to be of their group when they were learned.
+/// `secret` is known to nobody who signs.
 pub(super) fn all_hold(entries: &[(PublicKey, Hash, Sig)], domain: &[u8], secret: &Hash) -> bool {
     if entries.is_empty() {
         return true;

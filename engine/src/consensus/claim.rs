@@ -18,7 +18,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The claims of a message that has come from this candidate: just those that hearing it will ask for, in the usual case.
+    /// The claims of a message that has come from this candidate: just those that hearing it will ask for, in the usual
+    /// case.
     pub fn of_message(chain: &Hash, from: u32, message: &Message, out: &mut Vec<Claim>) {
         let mut claim = |signed: Signed, signature: &Sig| {
             out.push(Claim { candidate: from, digest: signed.digest(chain), signature: *signature });
@@ -36,10 +37,23 @@ impl Claim {
             }
             Message::First { attempt, value, justified_by, signature } => {
                 let (height, number, hash) = (value.height, *attempt, value.hash());
-                claim(Signed { kind: Kind::First, height, number, shard: 0, justified_by: *justified_by, hash }, signature);
+                claim(
+                    Signed { kind: Kind::First, height, number, shard: 0, justified_by: *justified_by, hash },
+                    signature,
+                );
             }
             Message::Second { height, attempt, hash, signature } => {
-                claim(Signed { kind: Kind::Second, height: *height, number: *attempt, shard: 0, justified_by: 0, hash: *hash }, signature);
+                claim(
+                    Signed {
+                        kind: Kind::Second,
+                        height: *height,
+                        number: *attempt,
+                        shard: 0,
+                        justified_by: 0,
+                        hash: *hash,
+                    },
+                    signature,
+                );
             }
             Message::Item(item) => Claim::of_item(chain, item, out),
             _ => {}

@@ -1,7 +1,9 @@
-//! The wire form of messages. Integers are little endian or LEB128 (v), lists carry their length, nothing has two forms.
+//! The wire form of messages. Integers are little endian or LEB128 (v), lists carry their length, nothing has two
+//! forms.
 //!
 //! Transactions of accounts that both sides know travel compactly: indices for keys, varints for numbers, some 80 bytes
-//! instead of 193; the receiver rebuilds the cells. Untrusted bytes become a [`Message`] only here, within static maxima.
+//! instead of 193; the receiver rebuilds the cells. Untrusted bytes become a [`Message`] only here, within static
+//! maxima.
 
 use super::committee::SEATS_MAX;
 use super::message::{CertifiedBlock, Final, Item, Message, Prepared, ShardMessage, Value};
@@ -112,7 +114,9 @@ const WHOLE: u8 = 8;
 
 fn put_item(item: &Item, directory: &impl Directory, out: &mut Vec<u8>) {
     // What no rule allows, and what cannot be rebuilt to the byte, travels whole.
-    let regular = |cell: &Cell, payload: &[u8]| cell.version == 1 && cell.reserved == 0 && cell.payload_hash == payload_hash(payload);
+    let regular = |cell: &Cell, payload: &[u8]| {
+        cell.version == 1 && cell.reserved == 0 && cell.payload_hash == payload_hash(payload)
+    };
     let Some((cell, payload)) = transaction_of(item).filter(|(cell, payload)| regular(cell, payload)) else {
         out.push(WHOLE);
         varint::write(out, item.bytes.len() as u64);
@@ -121,7 +125,11 @@ fn put_item(item: &Item, directory: &impl Directory, out: &mut Vec<u8>) {
     };
     let (sender, recipient) = (directory.index(&cell.sender), directory.index(&cell.recipient));
     let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    out.push(flag(sender.is_some(), SENDER_KNOWN) | flag(recipient.is_some(), RECIPIENT_KNOWN) | flag(!payload.is_empty(), WITH_PAYLOAD));
+    out.push(
+        flag(sender.is_some(), SENDER_KNOWN)
+            | flag(recipient.is_some(), RECIPIENT_KNOWN)
+            | flag(!payload.is_empty(), WITH_PAYLOAD),
+    );
     for (account, key) in [(sender, &cell.sender), (recipient, &cell.recipient)] {
         match account {
             Some(account) => varint::write(out, u64::from(account)),
@@ -160,8 +168,19 @@ fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<Arc<Item>> {
     let signature = array(bytes)?;
     let payload = if flags & WITH_PAYLOAD != 0 { slice(bytes, PAYLOAD_BYTES_MAX)? } else { &[] };
     let hash = payload_hash(payload);
-    let cell =
-        Cell { sender, recipient, amount, sequence, expires_slot, version: 1, kind, outputs, reserved: 0, payload_hash: hash, signature };
+    let cell = Cell {
+        sender,
+        recipient,
+        amount,
+        sequence,
+        expires_slot,
+        version: 1,
+        kind,
+        outputs,
+        reserved: 0,
+        payload_hash: hash,
+        signature,
+    };
     Ok(transaction_item(&cell, payload))
 }
 
@@ -206,7 +225,17 @@ fn read_value(bytes: &mut &[u8]) -> Read<Arc<Value>> {
     let (height, slot) = (number(bytes)?, number(bytes)?);
     let (parent, quilt, parent_root) = (array(bytes)?, array(bytes)?, array(bytes)?);
     let (system, seed, committee_next) = (array(bytes)?, array(bytes)?, array(bytes)?);
-    Ok(Arc::new(Value { height, parent, slot, headers: read_hashes(bytes)?, quilt, parent_root, system, seed, committee_next }))
+    Ok(Arc::new(Value {
+        height,
+        parent,
+        slot,
+        headers: read_hashes(bytes)?,
+        quilt,
+        parent_root,
+        system,
+        seed,
+        committee_next,
+    }))
 }
 
 pub(crate) fn put_prepared(prepared: &Prepared, out: &mut Vec<u8>) {
@@ -489,7 +518,12 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
             let (attempt, value, justified_by) = (number(bytes)?, read_value(bytes)?, number(bytes)?);
             Message::First { attempt, value, justified_by, signature: array(bytes)? }
         }
-        7 => Message::Second { height: number(bytes)?, attempt: number(bytes)?, hash: array(bytes)?, signature: array(bytes)? },
+        7 => Message::Second {
+            height: number(bytes)?,
+            attempt: number(bytes)?,
+            hash: array(bytes)?,
+            signature: array(bytes)?,
+        },
         8 => {
             let decided = read_final(bytes)?;
             let count = count(bytes, SHARD_BLOCK_BYTES, SHARDS_MAX)?;
@@ -554,10 +588,22 @@ mod tests {
         let mut signers = SeatSet::default();
         [1, 5, 19].iter().for_each(|&seat| assert!(signers.insert(seat)));
         let certificate = Certificate { signers, aggregate: [3; 48] };
-        let block =
-            ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
-        let block =
-            Arc::new(CertifiedBlock { height: 4, block, hash: block.hash(), certificate, items: items().into(), patch: vec![4; 90] });
+        let block = ShardBlock {
+            parent_root: [1; 32],
+            slot: 8,
+            shard: 2,
+            transactions: 3,
+            transactions_root: [2; 32],
+            patch_hash: [3; 32],
+        };
+        let block = Arc::new(CertifiedBlock {
+            height: 4,
+            block,
+            hash: block.hash(),
+            certificate,
+            items: items().into(),
+            patch: vec![4; 90],
+        });
         let value = Arc::new(Value {
             height: 4,
             parent: [1; 32],
@@ -569,7 +615,8 @@ mod tests {
             seed: [5; 32],
             committee_next: [6; 32],
         });
-        let prepared = Arc::new(Prepared { attempt: 18, justified_by: 0, hash: value.hash(), value: value.clone(), certificate });
+        let prepared =
+            Arc::new(Prepared { attempt: 18, justified_by: 0, hash: value.hash(), value: value.clone(), certificate });
         let decided = Arc::new(Final { attempt: 18, hash: value.hash(), value: value.clone(), certificate });
         let shard = |message| Message::Shard { height: 4, slot: 9, shard: 1, message };
         let attest = Attest { height: 4, slot: 9, shard: 1, block: [4; 32], certificate };
@@ -634,7 +681,8 @@ mod tests {
             if let Ok(message) = decode(&bytes, &Ten) {
                 let mut again = Vec::new();
                 encode(&message, &Ten, &mut again);
-                // One thing may be written in two ways: a whole item, or an unknown key that is known. Read again, they are one.
+                // One thing may be written in two ways: a whole item, or an unknown key that is known. Read again, they
+                // are one.
                 let second = decode(&again, &Ten).unwrap();
                 prop_assert_eq!(format!("{second:?}"), format!("{message:?}"));
             }

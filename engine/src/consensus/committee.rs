@@ -51,8 +51,8 @@ pub fn shard_count(minters: usize, wanted: usize) -> usize {
 }
 
 impl Committee {
-    /// Divides minters, (candidate, stake) each once, into shards: by stake in rows of as many as there are shards, each row
-    /// dealt by the seed; of the last, short row each goes to the shard that is poorest then.
+    /// Divides minters, (candidate, stake) each once, into shards: by stake in rows of as many as there are shards,
+    /// each row dealt by the seed; of the last, short row each goes to the shard that is poorest then.
     pub fn new(height: u64, seed: &Hash, minters: &[(u32, u64)], shards_wanted: usize) -> Committee {
         let count = shard_count(minters.len(), shards_wanted);
         let mut by_stake = minters.to_vec();
@@ -124,8 +124,8 @@ impl Committee {
     }
 
     /// What the block before commits to, so that light clients can follow.
-    /// It binds height, shards, and of each member stake, shard, whether it votes in the master round, and its voting key:
-    /// whoever knows this hash can check what the committee certifies.
+    /// It binds height, shards, and of each member stake, shard, whether it votes in the master round, and its voting
+    /// key: whoever knows this hash can check what the committee certifies.
     pub fn hash<'k>(&self, key: impl Fn(u32) -> &'k VoteKey) -> Hash {
         let leaf = |member: &Member| {
             let mut bytes = [0u8; 15 + 96];
@@ -143,7 +143,8 @@ impl Committee {
         keyed(&NODE_KEY, &whole)
     }
 
-    /// The seat among `seats` with the lowest hash of seed, number and shard: a tie-breaker or proposer that nobody chooses.
+    /// The seat among `seats` with the lowest hash of seed, number and shard: a tie-breaker or proposer that nobody
+    /// chooses.
     pub fn lowest(&self, seats: impl Iterator<Item = Seat>, seed: &Hash, number: u64, shard: u16) -> Option<Seat> {
         seats.min_by_key(|&seat| rank(seed, number, shard, self.members[usize::from(seat)].candidate))
     }
@@ -179,8 +180,9 @@ mod tests {
     #[test]
     fn shards_are_of_one_size_and_of_like_stake() {
         for minters in 1..120usize {
-            let drawn: Vec<_> =
-                (0..minters as u32).map(|candidate| (candidate * 7 % 131, 1_000_000 / (u64::from(candidate) + 1))).collect();
+            let drawn: Vec<_> = (0..minters as u32)
+                .map(|candidate| (candidate * 7 % 131, 1_000_000 / (u64::from(candidate) + 1)))
+                .collect();
             let committee = Committee::new(5, &[3; 32], &drawn, 8);
             assert_eq!(committee.shards.len(), shard_count(minters, 8));
             let sizes: Vec<_> = committee.shards.iter().map(Vec::len).collect();

@@ -1,7 +1,8 @@
-//! Who looks whether a shard-block's transactions are there. In quilt mode only patches travel, so a shard whose minters are
-//! all bad could change its accounts with no transaction behind it. Custodians, drawn by the block's hash among the largest
-//! stakes, fetch the transactions of each final block; three that are not served raise the alarm, the committee of the day
-//! looks for itself, and a quorum of it that is not served either is what a ban stands on. No opinion of one or two counts.
+//! Who looks whether a shard-block's transactions are there. In quilt mode only patches travel, so a shard whose
+//! minters are all bad could change its accounts with no transaction behind it. Custodians, drawn by the block's hash
+//! among the largest stakes, fetch the transactions of each final block; three that are not served raise the alarm, the
+//! committee of the day looks for itself, and a quorum of it that is not served either is what a ban stands on. No
+//! opinion of one or two counts.
 //!
 //! ```text
 //!   Try 0          the minters of a certified block send the items to the custodians
@@ -96,7 +97,14 @@ impl Custody {
     }
 
     /// The minters of a certified block send its items to the custodians, each to some.
-    pub fn spread<E: Execution>(&self, execution: &E, block: &CertifiedBlock, part: usize, parts: usize, out: &mut CustodyOut) {
+    pub fn spread<E: Execution>(
+        &self,
+        execution: &E,
+        block: &CertifiedBlock,
+        part: usize,
+        parts: usize,
+        out: &mut CustodyOut,
+    ) {
         let custodians = execution.system().custodians(block.block.shard as u16);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
         out.sends.extend(mine.map(|(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()))));
@@ -118,7 +126,8 @@ impl Custody {
             let Some((_, immature)) = system.immature_block(&block.hash) else { continue };
             let custodians = &immature.custodians;
             let seats = &committee.shards[block.block.shard as usize];
-            let mut holders: Vec<u32> = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
+            let mut holders: Vec<u32> =
+                seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
             holders.extend(custodians);
             // Everyone begins with another one.
             let first = candidate as usize % holders.len();
@@ -134,7 +143,18 @@ impl Custody {
             let (alarms, not_served, custodians) = (BTreeMap::new(), BTreeMap::new(), custodians.clone());
             let (asked, asked_for_committee) = (0, 0);
             let (looks, alarmed, proved) = (false, false, false);
-            let case = Case { attest, holders, custodians, asked, asked_for_committee, looks, alarms, not_served, alarmed, proved };
+            let case = Case {
+                attest,
+                holders,
+                custodians,
+                asked,
+                asked_for_committee,
+                looks,
+                alarms,
+                not_served,
+                alarmed,
+                proved,
+            };
             self.cases.insert(block.hash, case);
         }
         self.cases.retain(|block, _| system.immature_block(block).is_some());
@@ -152,7 +172,13 @@ impl Custody {
     }
 
     /// Time has passed.
-    pub fn step<E: Execution, S: Signing>(&mut self, watch: &Watch<'_, S>, execution: &E, step: Step, out: &mut CustodyOut) {
+    pub fn step<E: Execution, S: Signing>(
+        &mut self,
+        watch: &Watch<'_, S>,
+        execution: &E,
+        step: Step,
+        out: &mut CustodyOut,
+    ) {
         let pending = execution.system().height + 1;
         let seated = watch.committee.seat_of(watch.candidate).filter(|&seat| watch.committee.is_delegate(seat));
         for (block, case) in &mut self.cases {
@@ -197,7 +223,10 @@ impl Custody {
         let Some(case) = self.cases.get_mut(&attest.block) else { return };
         let digest = Alert::alarm_digest(watch.chain, &case.attest);
         // Those who were chosen when the block was made: nobody can step in or out since.
-        if case.alarms.contains_key(&from) || !case.custodians.contains(&from) || !watch.signing.verify(from, &digest, &signature) {
+        if case.alarms.contains_key(&from)
+            || !case.custodians.contains(&from)
+            || !watch.signing.verify(from, &digest, &signature)
+        {
             return;
         }
         case.alarms.insert(from, signature);
@@ -211,9 +240,10 @@ impl Custody {
         (height, block, signature): (u64, Hash, Sig),
         out: &mut CustodyOut,
     ) {
-        let (Some(case), Some(seat)) =
-            (self.cases.get_mut(&block), watch.committee.seat_of(from).filter(|&seat| watch.committee.is_delegate(seat)))
-        else {
+        let (Some(case), Some(seat)) = (
+            self.cases.get_mut(&block),
+            watch.committee.seat_of(from).filter(|&seat| watch.committee.is_delegate(seat)),
+        ) else {
             return;
         };
         let digest = Alert::not_served_digest(watch.chain, height, &case.attest);
@@ -226,7 +256,9 @@ impl Custody {
     /// Makes the proof of each case for which enough has been heard.
     fn prove<S: Signing>(&mut self, watch: &Watch<'_, S>, height: u64, out: &mut CustodyOut) {
         for case in self.cases.values_mut().filter(|case| !case.proved && case.alarms.len() >= ALERTS) {
-            let Some(statements) = case.not_served.get(&height).filter(|statements| statements.len() >= watch.committee.quorum()) else {
+            let Some(statements) =
+                case.not_served.get(&height).filter(|statements| statements.len() >= watch.committee.quorum())
+            else {
                 continue;
             };
             let mut signers = SeatSet::default();
@@ -245,7 +277,14 @@ impl Custody {
     }
 
     /// Hears what is said to be the items of a block.
-    pub fn hear_bodies<E: Execution>(&mut self, execution: &mut E, from: u32, block: Hash, items: Items, out: &mut CustodyOut) {
+    pub fn hear_bodies<E: Execution>(
+        &mut self,
+        execution: &mut E,
+        from: u32,
+        block: Hash,
+        items: Items,
+        out: &mut CustodyOut,
+    ) {
         if self.bodies.contains_key(&block) {
             return;
         }

@@ -1,5 +1,5 @@
-//! Drawing minters: stake-weighted, without replacement, from a seed. Integers only, and rejection instead of modulo, so that
-//! no candidate is favoured and every node draws the same.
+//! Drawing minters: stake-weighted, without replacement, from a seed. Integers only, and rejection instead of modulo,
+//! so that no candidate is favoured and every node draws the same.
 
 use super::mutation::{Mutation, planted};
 use crate::hash::{Hash, keyed, purpose_key};
@@ -67,8 +67,8 @@ impl Lots {
     }
 }
 
-/// Draws up to `count` different candidates, each next one with a probability in proportion to its stake among those left;
-/// in the order drawn. Candidates without stake are never drawn.
+/// Draws up to `count` different candidates, each next one with a probability in proportion to its stake among those
+/// left; in the order drawn. Candidates without stake are never drawn.
 ///
 /// # Panics
 /// When the stakes sum to more than 64 bits: they are part of the supply.
@@ -103,8 +103,8 @@ pub fn draw(lots: &mut Lots, stakes: &[u64], count: usize) -> Vec<u32> {
     drawn
 }
 
-/// The next seed: of the last one and the answers' signatures recorded in the block, in order. Each signature is the only one
-/// that its key can make, so all that a minter can do to the seed is to leave his out.
+/// The next seed: of the last one and the answers' signatures recorded in the block, in order. Each signature is the
+/// only one that its key can make, so all that a minter can do to the seed is to leave his out.
 pub fn next_seed<'a>(seed: &Hash, signatures: impl Iterator<Item = &'a [u8]>) -> Hash {
     let mut hasher = blake3::Hasher::new_keyed(&SEED_KEY);
     hasher.update(seed);

@@ -1,4 +1,5 @@
-//! What consensus asks of the state: which transactions wait, what a block of them changes, what follows from a final one.
+//! What consensus asks of the state: which transactions wait, what a block of them changes, what follows from a final
+//! one.
 
 use super::message::{CertifiedBlock, Item, Items, Value};
 use crate::hash::Hash;
@@ -7,7 +8,8 @@ use crate::system::record::Endpoint;
 use crate::system::tables::System;
 use std::sync::Arc;
 
-/// A state at the newest final height, and the pool of what waits. Everything is a function of final blocks, except the pool.
+/// A state at the newest final height, and the pool of what waits. Everything is a function of final blocks, except the
+/// pool.
 pub trait Execution {
     /// The system after the newest final block: height, seed, committee and all that nodes hold whole.
     fn system(&self) -> &System;
@@ -23,8 +25,8 @@ pub trait Execution {
     fn admit(&mut self, item: &Arc<Item>);
     /// The block of these items, ascending: those that are invalid are left out.
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built>;
-    /// Whether a shard-block may count as held: in blockchain mode, if building its items gives this very block; in quilt
-    /// mode, if its patch breaks no rule.
+    /// Whether a shard-block may count as held: in blockchain mode, if building its items gives this very block; in
+    /// quilt mode, if its patch breaks no rule.
     fn check(&mut self, block: &CertifiedBlock) -> bool;
     /// Judges items that are said to be those of a final shard-block; none if its effects are mature, or banned.
     fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies>;

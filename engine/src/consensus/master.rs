@@ -1,8 +1,8 @@
-//! The agreement of one height: which shard-blocks become the master-block. Every rule is one of section 7.6 of the design;
-//! `docs/consensus.md` has the table of states and the argument.
+//! The agreement of one height: which shard-blocks become the master-block. Every rule is one of section 7.6 of the
+//! design; `docs/consensus.md` has the table of states and the argument.
 //!
-//! Attempts are counted by the clock, two a slot. Timing matters to progress only: whatever the clocks say, two values are
-//! never final at one height while at most B seats are Byzantine.
+//! Attempts are counted by the clock, two a slot. Timing matters to progress only: whatever the clocks say, two values
+//! are never final at one height while at most B seats are Byzantine.
 
 use super::committee::{Committee, Seat};
 use super::execution::Execution;
@@ -16,7 +16,8 @@ use std::sync::Arc;
 
 /// How far from the own attempt votes are kept.
 const ATTEMPTS_KEPT: u64 = 6;
-/// How far beyond what B + 1 members claim a member may sign: a clock that was led astray must not use up attempts to come.
+/// How far beyond what B + 1 members claim a member may sign: a clock that was led astray must not use up attempts to
+/// come.
 const ATTEMPTS_BEYOND: u64 = 8;
 
 /// What must be durable before anything that rests on it is said.
@@ -26,8 +27,8 @@ pub struct Locked {
     pub lock: Option<(Hash, u64)>,
     /// Highest certificate of first votes known whose shard-blocks are held.
     pub high: Option<Arc<Prepared>>,
-    /// The shard-blocks of that value. After an outage of everyone there must be someone who has them: a certificate without
-    /// its data would bind the committee to a block that nobody can vote for.
+    /// The shard-blocks of that value. After an outage of everyone there must be someone who has them: a certificate
+    /// without its data would bind the committee to a block that nobody can vote for.
     pub blocks: Vec<Arc<CertifiedBlock>>,
 }
 
@@ -109,7 +110,14 @@ pub struct MasterRound {
 
 impl MasterRound {
     /// The round of a height. `durable` is what an earlier process of this node has locked there.
-    pub fn new(chain: Hash, height: u64, committee: Arc<Committee>, seat: Option<Seat>, seed: Hash, durable: Locked) -> MasterRound {
+    pub fn new(
+        chain: Hash,
+        height: u64,
+        committee: Arc<Committee>,
+        seat: Option<Seat>,
+        seed: Hash,
+        durable: Locked,
+    ) -> MasterRound {
         let blocks = durable.blocks.iter().map(|block| (block.listed_hash(), block.clone())).collect();
         MasterRound {
             height,
@@ -152,8 +160,8 @@ impl MasterRound {
         held
     }
 
-    /// The blocks that a value lists; none unless all are held and each stands in its own shard's place: a liar's value may
-    /// list one block twice, or more places than there are shards.
+    /// The blocks that a value lists; none unless all are held and each stands in its own shard's place: a liar's value
+    /// may list one block twice, or more places than there are shards.
     pub fn blocks_of(&self, value: &Value) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
         let block = |(shard, header): (usize, &Option<Hash>)| match header {
             None => Some(None),
@@ -169,7 +177,12 @@ impl MasterRound {
     }
 
     /// A shard-block: held if its certificate verifies and it passes the state's own check. True if it is new.
-    pub fn take_block<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, block: &Arc<CertifiedBlock>) -> bool {
+    pub fn take_block<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        block: &Arc<CertifiedBlock>,
+    ) -> bool {
         if block.height != self.height || self.blocks.contains_key(&block.listed_hash()) {
             return false;
         }
@@ -184,9 +197,12 @@ impl MasterRound {
         true
     }
 
-    /// Takes a verified certificate for the highest, with its data; without it, remembers to do so. True if it was taken.
+    /// Takes a verified certificate for the highest, with its data; without it, remembers to do so. True if it was
+    /// taken.
     fn adopt(&mut self, prepared: Arc<Prepared>) -> bool {
-        if planted(Mutation::HighNotUpdated) || self.durable.high.as_ref().is_some_and(|high| high.attempt >= prepared.attempt) {
+        if planted(Mutation::HighNotUpdated)
+            || self.durable.high.as_ref().is_some_and(|high| high.attempt >= prepared.attempt)
+        {
             return false;
         }
         match self.blocks_of(&prepared.value) {
@@ -216,7 +232,12 @@ impl MasterRound {
         self.claimed.extend(self.seat.map(|seat| (seat, attempt)));
         self.ask_for_data(out);
         let held = self.held().iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
-        out.push(MasterAction::Say(Message::Have { height: self.height, attempt, held, high: self.durable.high.clone() }));
+        out.push(MasterAction::Say(Message::Have {
+            height: self.height,
+            attempt,
+            held,
+            high: self.durable.high.clone(),
+        }));
     }
 
     /// Whether B + 1 members, so at least one honest, claim an attempt that this one is not far beyond.
@@ -281,11 +302,19 @@ impl MasterRound {
 
     /// Whether this is the very value that follows from the blocks it lists, all of them held here.
     fn wholly_held<E: Execution>(&self, execution: &mut E, value: &Value) -> bool {
-        planted(Mutation::VoteWithoutData) || self.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
+        planted(Mutation::VoteWithoutData)
+            || self.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
     }
 
     /// Signs and says a first vote, unless one was signed in this attempt or a later one.
-    fn first<S: Signing>(&mut self, signing: &S, attempt: u64, value: Arc<Value>, justified_by: u64, out: &mut Vec<MasterAction>) {
+    fn first<S: Signing>(
+        &mut self,
+        signing: &S,
+        attempt: u64,
+        value: Arc<Value>,
+        justified_by: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
         let again = planted(Mutation::VotesTwiceInAnAttempt) && self.first_signed == attempt;
         let signed = (self.first_signed >= attempt && !again) || self.second_signed > attempt;
         if self.seat.is_none() || signed || !self.may_sign || !self.is_claimed(attempt) {
@@ -300,7 +329,13 @@ impl MasterRound {
     }
 
     /// Try 0: first votes for the own candidate.
-    pub fn try_0<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
+    pub fn try_0<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        attempt: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
         let (value, justified_by, _) = self.candidate(execution);
         if self.wholly_held(execution, &value) {
             self.first(signing, attempt, value, justified_by, out);
@@ -317,7 +352,13 @@ impl MasterRound {
     }
 
     /// Try 1: everyone proposes its candidate.
-    pub fn propose<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
+    pub fn propose<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        attempt: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
         let Some(seat) = self.seat else { return };
         if self.proposed >= attempt || !self.may_sign {
             return;
@@ -346,7 +387,8 @@ impl MasterRound {
         let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
         let hash = value.hash();
         let candidate = self.committee.members[usize::from(from)].candidate;
-        if value.height != self.height || !signing.verify(candidate, &self.signed(Kind::Proposal, attempt, justified_by, hash), &signature)
+        if value.height != self.height
+            || !signing.verify(candidate, &self.signed(Kind::Proposal, attempt, justified_by, hash), &signature)
         {
             return;
         }
@@ -364,16 +406,27 @@ impl MasterRound {
     }
 
     /// Try 1: a first vote for the proposal of the seat that the seed puts first, if it may be voted for.
-    pub fn try_1<E: Execution, S: Signing>(&mut self, execution: &mut E, signing: &S, attempt: u64, out: &mut Vec<MasterAction>) {
+    pub fn try_1<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        attempt: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
         let proposers = self.proposals.range((attempt, 0)..=(attempt, Seat::MAX)).map(|(&(_, seat), _)| seat);
         let Some(seat) = self.committee.lowest(proposers, &self.seed, attempt, 0) else { return };
         let (value, prepared, _) = self.proposals[&(attempt, seat)].clone();
-        let prepared = prepared.filter(|prepared| prepared.hash == value.hash() && self.prepared_holds(signing, prepared));
+        let prepared =
+            prepared.filter(|prepared| prepared.hash == value.hash() && self.prepared_holds(signing, prepared));
         let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
         if let Some((_, locked_at)) = self.durable.lock
             && !planted(Mutation::NoLock)
         {
-            let may = if planted(Mutation::ComparesLockWrongly) { justified_by <= locked_at } else { justified_by >= locked_at };
+            let may = if planted(Mutation::ComparesLockWrongly) {
+                justified_by <= locked_at
+            } else {
+                justified_by >= locked_at
+            };
             if !may {
                 return;
             }
@@ -430,7 +483,10 @@ impl MasterRound {
         let candidate = self.committee.members[usize::from(from)].candidate;
         let timely = is_timely(now, attempt);
         let right_height = value.height == self.height;
-        if right_height && timely && signing.verify(candidate, &self.signed(Kind::First, attempt, justified_by, value.hash()), &signature) {
+        if right_height
+            && timely
+            && signing.verify(candidate, &self.signed(Kind::First, attempt, justified_by, value.hash()), &signature)
+        {
             self.count_first(signing, from, now, attempt, value, justified_by, signature, out);
         }
     }
@@ -457,7 +513,10 @@ impl MasterRound {
         self.left_lock(from);
         self.values.insert(hash, value.clone());
         let quorum = self.committee.quorum();
-        let (tally, _) = self.first_tallies.entry((attempt, hash, justified_by)).or_insert_with(|| (Tally::default(), value.clone()));
+        let (tally, _) = self
+            .first_tallies
+            .entry((attempt, hash, justified_by))
+            .or_insert_with(|| (Tally::default(), value.clone()));
         if !tally.signers.insert(from) {
             return;
         }
@@ -468,13 +527,15 @@ impl MasterRound {
         let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
         let prepared = Arc::new(Prepared { attempt, justified_by, value, hash, certificate });
         self.adopt(prepared);
-        let held = self.durable.high.as_ref().is_some_and(|high| high.attempt >= attempt) || planted(Mutation::HighNotUpdated);
+        let held =
+            self.durable.high.as_ref().is_some_and(|high| high.attempt >= attempt) || planted(Mutation::HighNotUpdated);
         if !held {
             // Locking is never owed: without the data a lock could outlive it.
             self.ask_for_data(out);
             return;
         }
-        // Only in the attempt that it is now, and only a member: the lock becomes durable, then the second vote is said.
+        // Only in the attempt that it is now, and only a member: the lock becomes durable, then the second vote is
+        // said.
         let late = planted(Mutation::LateSecondVote);
         if self.seat.is_some()
             && self.may_sign
@@ -488,13 +549,16 @@ impl MasterRound {
         }
     }
 
-    /// The lock of attempt `of` is durable: its second vote may go out, if it is still the attempt that it is for. A later
-    /// lock, under way by now, waits for its own turn.
+    /// The lock of attempt `of` is durable: its second vote may go out, if it is still the attempt that it is for. A
+    /// later lock, under way by now, waits for its own turn.
     pub fn locked<S: Signing>(&mut self, signing: &S, of: u64, now: u64, out: &mut Vec<MasterAction>) {
         let Some((attempt, hash)) = self.second_pending.take_if(|pending| pending.0 == of) else { return };
         let Some(seat) = self.seat else { return };
         let timely = attempt == now || planted(Mutation::LateSecondVote);
-        if !timely || !self.may_sign || self.second_signed >= attempt || (self.first_signed > attempt && !planted(Mutation::LateSecondVote))
+        if !timely
+            || !self.may_sign
+            || self.second_signed >= attempt
+            || (self.first_signed > attempt && !planted(Mutation::LateSecondVote))
         {
             return;
         }
@@ -514,12 +578,22 @@ impl MasterRound {
         out: &mut Vec<MasterAction>,
     ) {
         let candidate = self.committee.members[usize::from(from)].candidate;
-        if is_timely(now, attempt) && signing.verify(candidate, &self.signed(Kind::Second, attempt, 0, hash), &signature) {
+        if is_timely(now, attempt)
+            && signing.verify(candidate, &self.signed(Kind::Second, attempt, 0, hash), &signature)
+        {
             self.count_second(signing, from, attempt, hash, signature, out);
         }
     }
 
-    fn count_second<S: Signing>(&mut self, signing: &S, from: Seat, attempt: u64, hash: Hash, signature: Sig, out: &mut Vec<MasterAction>) {
+    fn count_second<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        attempt: u64,
+        hash: Hash,
+        signature: Sig,
+        out: &mut Vec<MasterAction>,
+    ) {
         if let Some(&(first, first_signature)) = self.seconds.get(&(attempt, from)) {
             self.contradiction(from, Kind::Second, attempt, [(first, 0, first_signature), (hash, 0, signature)]);
             return;

@@ -120,7 +120,8 @@ impl SeatSet {
     }
 }
 
-/// Signatures of some seats over one digest, combined. Never part of what is hashed: other nodes may hold other signers'.
+/// Signatures of some seats over one digest, combined. Never part of what is hashed: other nodes may hold other
+/// signers'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Certificate {
     /// Who signed.
@@ -131,17 +132,29 @@ pub struct Certificate {
 
 impl Certificate {
     /// Whether these seats of the committee signed this, and are at least `quorum` in number.
-    pub fn verify(&self, committee: &Committee, quorum: usize, digest: &Hash, signing: &(impl Signing + ?Sized)) -> bool {
-        let candidates: Option<Vec<u32>> =
-            self.signers.iter().map(|seat| committee.members.get(usize::from(seat)).map(|member| member.candidate)).collect();
-        candidates.is_some_and(|candidates| candidates.len() >= quorum && signing.verify_aggregate(&candidates, digest, &self.aggregate))
+    pub fn verify(
+        &self,
+        committee: &Committee,
+        quorum: usize,
+        digest: &Hash,
+        signing: &(impl Signing + ?Sized),
+    ) -> bool {
+        let candidates: Option<Vec<u32>> = self
+            .signers
+            .iter()
+            .map(|seat| committee.members.get(usize::from(seat)).map(|member| member.candidate))
+            .collect();
+        candidates.is_some_and(|candidates| {
+            candidates.len() >= quorum && signing.verify_aggregate(&candidates, digest, &self.aggregate)
+        })
     }
 }
 
 impl Certificate {
     /// The same of the master round: only delegates count, and they must be a quorum of those.
     pub fn verify_master(&self, committee: &Committee, digest: &Hash, signing: &(impl Signing + ?Sized)) -> bool {
-        self.signers.iter().all(|seat| committee.is_delegate(seat)) && self.verify(committee, committee.quorum(), digest, signing)
+        self.signers.iter().all(|seat| committee.is_delegate(seat))
+            && self.verify(committee, committee.quorum(), digest, signing)
     }
 }
 
@@ -161,8 +174,8 @@ impl Item {
     }
 }
 
-/// Items that many hold and nobody changes, ascending by id: a block's are a hundred thousand, and copying the row would touch
-/// each of them.
+/// Items that many hold and nobody changes, ascending by id: a block's are a hundred thousand, and copying the row
+/// would touch each of them.
 pub type Items = Arc<[Arc<Item>]>;
 
 fn items_bytes(items: &[Arc<Item>]) -> usize {
@@ -235,7 +248,12 @@ impl Value {
         for header in &self.headers {
             hasher.update(&[u8::from(header.is_some())]).update(header.as_ref().unwrap_or(&[0; 32]));
         }
-        hasher.update(&self.quilt).update(&self.parent_root).update(&self.system).update(&self.seed).update(&self.committee_next);
+        hasher
+            .update(&self.quilt)
+            .update(&self.parent_root)
+            .update(&self.system)
+            .update(&self.seed)
+            .update(&self.committee_next);
         *hasher.finalize().as_bytes()
     }
 }
@@ -375,7 +393,9 @@ impl Message {
             Message::Final(_, blocks) => blocks.iter().map(|block| block.body_bytes()).sum(),
             Message::Bodies(_, items) => items_bytes(items),
             Message::Shard { message: ShardMessage::Items(items), .. } => items_bytes(items),
-            Message::Shard { message: ShardMessage::Set(_, shorts) | ShardMessage::WantItems(_, _, shorts), .. } => 8 * shorts.len(),
+            Message::Shard {
+                message: ShardMessage::Set(_, shorts) | ShardMessage::WantItems(_, _, shorts), ..
+            } => 8 * shorts.len(),
             _ => 0,
         };
         bytes + 1_024
@@ -401,7 +421,14 @@ pub struct Evidence {
 
 impl Evidence {
     /// Two different statements of one kind, height and slot or attempt; in one order, whoever saw which first.
-    pub fn of_two(candidate: u32, kind: Kind, height: u64, number: u64, shard: u16, mut statements: [(Hash, u64, Sig); 2]) -> Evidence {
+    pub fn of_two(
+        candidate: u32,
+        kind: Kind,
+        height: u64,
+        number: u64,
+        shard: u16,
+        mut statements: [(Hash, u64, Sig); 2],
+    ) -> Evidence {
         statements.sort_unstable();
         Evidence { candidate, kinds: [kind; 2], height, numbers: [number; 2], shard, statements }
     }
@@ -413,11 +440,15 @@ impl Evidence {
         }
         let [first, second] = &self.statements;
         let contradict = match self.kinds {
-            [Kind::SetRoot | Kind::ShardVote | Kind::Proposal | Kind::First | Kind::Second, _] if self.kinds[0] == self.kinds[1] => {
+            [Kind::SetRoot | Kind::ShardVote | Kind::Proposal | Kind::First | Kind::Second, _]
+                if self.kinds[0] == self.kinds[1] =>
+            {
                 self.numbers[0] == self.numbers[1] && (first.0, first.1) < (second.0, second.1)
             }
             // Whoever voted second for one value is locked on it until a later certificate frees him.
-            [Kind::First, Kind::Second] => first.0 != second.0 && first.1 < self.numbers[1] && self.numbers[1] < self.numbers[0],
+            [Kind::First, Kind::Second] => {
+                first.0 != second.0 && first.1 < self.numbers[1] && self.numbers[1] < self.numbers[0]
+            }
             _ => false,
         };
         let holds = |place: usize| {

@@ -1,12 +1,12 @@
-//! One node's consensus: runs shard round and master round by the clock, keeps the signed-once record, follows what others
-//! made final, and catches up.
+//! One node's consensus: runs shard round and master round by the clock, keeps the signed-once record, follows what
+//! others made final, and catches up.
 //!
 //! ```text
 //!   tick(now), handle(now, from, message), persisted(now, ticket)   ──►   Actions
 //! ```
 //!
-//! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is. After
-//! a crash the node is silent for the slot that was reserved: it cannot know what it said there.
+//! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
+//! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
 use super::claim::Claim;
 use super::committee::Seat;
@@ -44,8 +44,8 @@ pub enum Action {
     Send(u32, Message),
     /// Send to some nodes, whoever they are: what everyone should know.
     Gossip(Message),
-    /// Keep a shard-block's items, which are about to be vouched for, where an outage does not reach them: before anything
-    /// that follows in the same list is sent.
+    /// Keep a shard-block's items, which are about to be vouched for, where an outage does not reach them: before
+    /// anything that follows in the same list is sent.
     Keep(Hash, u64, Items),
     /// Make the record durable, then call [`Minter::persisted`] with the ticket.
     Persist(u64, SignedOnce),
@@ -108,7 +108,15 @@ pub struct Minter<E, S> {
 
 impl<E: Execution, S: Signing> Minter<E, S> {
     /// A node that starts at the execution's height, with what an earlier process of it recorded.
-    pub fn new(chain: Hash, schedule: Schedule, candidate: u32, execution: E, signing: S, record: SignedOnce, now_ms: u64) -> Minter<E, S> {
+    pub fn new(
+        chain: Hash,
+        schedule: Schedule,
+        candidate: u32,
+        execution: E,
+        signing: S,
+        record: SignedOnce,
+        now_ms: u64,
+    ) -> Minter<E, S> {
         let height = execution.system().height + 1;
         let kept = record.height == height && !planted(Mutation::LockNotDurable);
         let durable = if kept { record.locked.clone() } else { Locked::default() };
@@ -217,7 +225,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             // The reservation that is under way is not undone by a lock that overtakes it.
             Pending::Lock(..) => self.asked_slot.max(self.silent_slot),
         };
-        // While the node is behind where it was locked, that lock stays the one to remember: what is behind it is final.
+        // While the node is behind where it was locked, that lock stays the one to remember: what is behind it is
+        // final.
         let ahead = self.resumed.height > self.master.height;
         let (height, locked) = match ahead {
             true => (self.resumed.height, self.resumed.locked.clone()),
@@ -230,16 +239,22 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
-        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see `asked_slot`.
+        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see
+        // `asked_slot`.
         let next_slot = self.schedule.slot(now_ms) + 1;
         if self.next_step.0 > next_slot {
             self.next_step = (next_slot, 0);
         }
         while self.wake_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
-            self.next_step = if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
+            self.next_step =
+                if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
             // A slot can be begun until something is to be said in it: who is late once does not miss it whole.
-            let late_max_ms = if step == Step::Begin { self.schedule.sets_ms } else { self.schedule.slot_ms * LATE_PER_MILLE / 1_000 };
+            let late_max_ms = if step == Step::Begin {
+                self.schedule.sets_ms
+            } else {
+                self.schedule.slot_ms * LATE_PER_MILLE / 1_000
+            };
             if now_ms - due_ms <= late_max_ms {
                 self.step(now_ms, slot, step);
             }
@@ -281,7 +296,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 }
                 self.round_begun = self.master.height;
                 let shard = committee.members[usize::from(seat)].shard;
-                let mut round = ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.system().seed);
+                let mut round =
+                    ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.system().seed);
                 round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
                 self.shard = Some(round);
                 self.replay_early(now_ms);
@@ -321,8 +337,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.settle(now_ms);
     }
 
-    /// When there is time: what would follow if the blocks that are held became final. Votes then find it done. False when there
-    /// is nothing to do.
+    /// When there is time: what would follow if the blocks that are held became final. Votes then find it done. False
+    /// when there is nothing to do.
     pub fn foresee(&mut self) -> bool {
         let height = self.master.height;
         if self.foreseen >= height || !self.seated() || self.master.decided.is_some() {
@@ -344,7 +360,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 To::Seat(seat) => self.out.push(Action::Send(members[usize::from(seat)].candidate, message)),
                 To::Shard => {
                     let seats = self.master.committee.shards[usize::from(shard)].iter();
-                    let others = seats.map(|&seat| members[usize::from(seat)].candidate).filter(|&candidate| candidate != self.candidate);
+                    let others = seats
+                        .map(|&seat| members[usize::from(seat)].candidate)
+                        .filter(|&candidate| candidate != self.candidate);
                     self.out.extend(others.map(|candidate| Action::Send(candidate, message.clone())));
                 }
             }
@@ -364,7 +382,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     fn tell_committee(&mut self, message: &Message) {
-        let others = self.master.committee.members.iter().map(|member| member.candidate).filter(|&candidate| candidate != self.candidate);
+        let others = self
+            .master
+            .committee
+            .members
+            .iter()
+            .map(|member| member.candidate)
+            .filter(|&candidate| candidate != self.candidate);
         self.out.extend(others.map(|candidate| Action::Send(candidate, message.clone())));
     }
 
@@ -404,7 +428,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             let delegate = seat.is_some_and(|seat| committee.is_delegate(seat));
             // Nothing that would not be heard, and of each so many as an honest one says at once.
             let asked = match message {
-                Message::Shard { height: of, shard, .. } => *of == height && Some(*shard) == own_shard && of_shard(*shard),
+                Message::Shard { height: of, shard, .. } => {
+                    *of == height && Some(*shard) == own_shard && of_shard(*shard)
+                }
                 Message::First { value, .. } => value.height == height && delegate,
                 Message::Second { height: of, .. } => *of == height && delegate,
                 Message::Item(item) => match Record::of_item(item) {
@@ -439,8 +465,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// Keeps a message for later if it is of the height after this one or of a round not yet begun, and of someone who may
-    /// mint it; asks who is ahead.
+    /// Keeps a message for later if it is of the height after this one or of a round not yet begun, and of someone who
+    /// may mint it; asks who is ahead.
     fn keep_early(&mut self, now_ms: u64, from: u32, height: u64, message: Message) {
         let near = height == self.master.height + 1 || height == self.master.height;
         let minter = self.master.committee.seat_of(from).is_some() || self.execution.system().drawn.contains(&from);
@@ -466,7 +492,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// A shard-block from elsewhere: one that is ahead of the clock is not held.
     fn take_block(&mut self, now_ms: u64, block: &Arc<CertifiedBlock>) -> bool {
-        block.block.slot <= self.schedule.slot(now_ms) + 1 && self.master.take_block(&mut self.execution, &self.signing, block)
+        block.block.slot <= self.schedule.slot(now_ms) + 1
+            && self.master.take_block(&mut self.execution, &self.signing, block)
     }
 
     fn hear(&mut self, now_ms: u64, from: u32, message: Message) {
@@ -481,10 +508,18 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             Message::Item(item) => self.execution.admit(&item),
             Message::Shard { height, slot, shard, ref message } => {
                 if height > pending || (height == pending && self.round_begun < height) {
-                    return self.keep_early(now_ms, from, height, Message::Shard { height, slot, shard, message: message.clone() });
+                    return self.keep_early(
+                        now_ms,
+                        from,
+                        height,
+                        Message::Shard { height, slot, shard, message: message.clone() },
+                    );
                 }
                 let Some(seat) = member else { return };
-                let Some(round) = self.shard.as_mut().filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard))
+                let Some(round) = self
+                    .shard
+                    .as_mut()
+                    .filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard))
                 else {
                     return;
                 };
@@ -509,18 +544,34 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 }
             }
             Message::Have { height, attempt, held, high } => match seat {
-                _ if height > pending => self.keep_early(now_ms, from, height, Message::Have { height, attempt, held, high }),
-                Some(seat) if height == pending => self.master.hear_have(&self.signing, seat, attempt, &held, high.as_ref(), &mut actions),
+                _ if height > pending => {
+                    self.keep_early(now_ms, from, height, Message::Have { height, attempt, held, high })
+                }
+                Some(seat) if height == pending => {
+                    self.master.hear_have(&self.signing, seat, attempt, &held, high.as_ref(), &mut actions)
+                }
                 // Who still asks about an old height has missed its end.
                 _ => self.tell_final(from, height),
             },
             Message::Proposal { attempt: proposed_in, value, prepared, signature } => {
                 if value.height > pending {
                     let height = value.height;
-                    return self.keep_early(now_ms, from, height, Message::Proposal { attempt: proposed_in, value, prepared, signature });
+                    return self.keep_early(
+                        now_ms,
+                        from,
+                        height,
+                        Message::Proposal { attempt: proposed_in, value, prepared, signature },
+                    );
                 }
                 if let Some(seat) = seat {
-                    self.master.hear_proposal(&self.signing, seat, attempt, proposed_in, (value, prepared, signature), &mut actions);
+                    self.master.hear_proposal(
+                        &self.signing,
+                        seat,
+                        attempt,
+                        proposed_in,
+                        (value, prepared, signature),
+                        &mut actions,
+                    );
                 }
             }
             Message::First { attempt: voted_in, value, justified_by, signature } => {
@@ -530,7 +581,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                     return self.keep_early(now_ms, from, height, message);
                 }
                 if let Some(seat) = seat {
-                    self.master.hear_first(&self.signing, seat, attempt, (voted_in, value, justified_by, signature), &mut actions);
+                    self.master.hear_first(
+                        &self.signing,
+                        seat,
+                        attempt,
+                        (voted_in, value, justified_by, signature),
+                        &mut actions,
+                    );
                 }
             }
             Message::Second { height, attempt: voted_in, hash, signature } => {
@@ -554,7 +611,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                             self.master.take_block(&mut self.execution, &self.signing, &block);
                         }
                     }
-                    if self.master.decided.as_ref().is_some_and(|decided| self.master.blocks_of(&decided.value).is_none()) {
+                    if self
+                        .master
+                        .decided
+                        .as_ref()
+                        .is_some_and(|decided| self.master.blocks_of(&decided.value).is_none())
+                    {
                         self.out.push(Action::Send(from, Message::WantFinal(height)));
                     }
                 }
@@ -574,7 +636,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 self.watch(|custody, watch, _, _| custody.hear_alarm(watch, (candidate, &attest, signature)));
             }
             Message::NotServed(height, block, signature) => {
-                self.watch(|custody, watch, _, out| custody.hear_not_served(watch, from, (height, block, signature), out));
+                self.watch(|custody, watch, _, out| {
+                    custody.hear_not_served(watch, from, (height, block, signature), out)
+                });
             }
         }
         self.act(actions);
@@ -583,7 +647,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Lets the custody see and do.
     fn watch(&mut self, with: impl FnOnce(&mut Custody, &Watch<'_, S>, &E, &mut CustodyOut)) {
         let committee = self.master.committee.clone();
-        let watch = Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &self.signing };
+        let watch =
+            Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &self.signing };
         let mut out = CustodyOut::default();
         with(&mut self.custody, &watch, &self.execution, &mut out);
         self.act_on_custody(out);
@@ -595,7 +660,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     fn act_on_custody(&mut self, out: CustodyOut) {
-        self.out.extend(out.sends.into_iter().filter(|send| send.0 != self.candidate).map(|(to, message)| Action::Send(to, message)));
+        self.out.extend(
+            out.sends
+                .into_iter()
+                .filter(|send| send.0 != self.candidate)
+                .map(|(to, message)| Action::Send(to, message)),
+        );
         out.says.iter().for_each(|message| self.tell_committee(message));
         self.out.extend(out.checked.into_iter().map(|(height, block)| Action::Checked(height, block)));
         for item in out.proofs {
@@ -643,26 +713,33 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once; in quilt mode
-    /// without its items.
+    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once; in quilt
+    /// mode without its items.
     fn spread(&mut self, block: &Arc<CertifiedBlock>) {
         let travelling = self.as_it_travels(block);
         let committee = self.master.committee.clone();
         let seats = &committee.shards[block.block.shard as usize];
         let Some(part) = self.seat().and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
-        let others = committee.members.iter().enumerate().filter(|(_, member)| u32::from(member.shard) != block.block.shard);
+        let others =
+            committee.members.iter().enumerate().filter(|(_, member)| u32::from(member.shard) != block.block.shard);
         for (_, (_, member)) in others.enumerate().filter(|(i, _)| i % seats.len() == part) {
             self.out.push(Action::Send(member.candidate, Message::Block(travelling.clone())));
         }
     }
 
     fn as_it_travels(&self, block: &Arc<CertifiedBlock>) -> Arc<CertifiedBlock> {
-        if self.execution.quilt_mode() { Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() }) } else { block.clone() }
+        if self.execution.quilt_mode() {
+            Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() })
+        } else {
+            block.clone()
+        }
     }
 
     /// In quilt mode the items go to who keeps them, when the line has nothing else to carry.
     fn spread_items(&mut self) {
-        let Some(block) = self.shard.as_ref().and_then(|round| round.certified.clone()).filter(|_| self.execution.quilt_mode()) else {
+        let Some(block) =
+            self.shard.as_ref().and_then(|round| round.certified.clone()).filter(|_| self.execution.quilt_mode())
+        else {
             return;
         };
         let seats = &self.master.committee.shards[block.block.shard as usize];
@@ -705,7 +782,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Everyone who may vote or be drawn, by its key.
     fn learn_keys(&self) {
-        self.execution.system().stakers.iter().for_each(|(&candidate, staker)| self.signing.learn(candidate, &staker.key));
+        self.execution
+            .system()
+            .stakers
+            .iter()
+            .for_each(|(&candidate, staker)| self.signing.learn(candidate, &staker.key));
     }
 
     /// "I am in", if this node was drawn.

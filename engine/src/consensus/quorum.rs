@@ -8,7 +8,8 @@ pub fn master_quorum(seats: usize) -> usize {
     if planted(Mutation::QuorumMinusOne) { quorum.saturating_sub(1).max(1) } else { quorum }
 }
 
-/// B = 2q - M - 1: any two quorums share more seats than this, so with at most so many Byzantine seats they share an honest one.
+/// B = 2q - M - 1: any two quorums share more seats than this, so with at most so many Byzantine seats they share an
+/// honest one.
 pub fn byzantine_max(seats: usize) -> usize {
     let quorum = if seats < 200 { 2 * seats / 3 + 1 } else { (3 * seats).div_ceil(5) };
     2 * quorum - seats - 1

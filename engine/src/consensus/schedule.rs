@@ -70,8 +70,17 @@ pub enum Step {
 
 impl Step {
     /// All, in order.
-    pub const ALL: [Step; 9] =
-        [Step::Begin, Step::Sets, Step::Lists, Step::Decide, Step::Vote, Step::Have, Step::Try0, Step::Propose, Step::Try1];
+    pub const ALL: [Step; 9] = [
+        Step::Begin,
+        Step::Sets,
+        Step::Lists,
+        Step::Decide,
+        Step::Vote,
+        Step::Have,
+        Step::Try0,
+        Step::Propose,
+        Step::Try1,
+    ];
 
     /// Its name in reports.
     pub fn name(self) -> &'static str {

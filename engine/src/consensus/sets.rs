@@ -1,13 +1,14 @@
 //! The sets of a shard round, as one of its minters holds them.
 //!
-//! Most minters have the same set, which then is named by its root and told by nobody. What differs is exchanged in short ids of
-//! eight bytes, and only what is missing travels whole. Everything stands in columns; a set is a list of places in them.
+//! Most minters have the same set, which then is named by its root and told by nobody. What differs is exchanged in
+//! short ids of eight bytes, and only what is missing travels whole. Everything stands in columns; a set is a list of
+//! places in them.
 //!
-//! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know it before
-//! it closes a set of its own, and loses that set alone.
+//! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know
+//! it before it closes a set of its own, and loses that set alone.
 //!
-//! What one minter tells never stands in the way of what another tells: of each set each has its own try, and a body is asked of
-//! one more than may be faulty.
+//! What one minter tells never stands in the way of what another tells: of each set each has its own try, and a body is
+//! asked of one more than may be faulty.
 
 use super::committee::Seat;
 use super::message::{Item, Items};
@@ -107,11 +108,16 @@ impl Sets {
         let salt = HashSeed::from_key(salt);
         let wanted: BTreeSet<u64> = short.into_iter().collect();
         let places = self.held.get(root)?.iter().copied();
-        Some(places.filter(|&place| wanted.contains(&salt.hash(&self.ids[place as usize]))).map(|place| self.item(place).clone()).collect())
+        Some(
+            places
+                .filter(|&place| wanted.contains(&salt.hash(&self.ids[place as usize])))
+                .map(|place| self.item(place).clone())
+                .collect(),
+        )
     }
 
-    /// Takes a set that a minter tells in short ids. Returns the short ids whose bodies to ask it for: each is asked of `asks_max`
-    /// minters at most.
+    /// Takes a set that a minter tells in short ids. Returns the short ids whose bodies to ask it for: each is asked of
+    /// `asks_max` minters at most.
     pub fn take_told(&mut self, root: Hash, from: Seat, short: Vec<u64>, asks_max: usize) -> Vec<u64> {
         if short.len() > SET_ITEMS_MAX || self.holds(&root) {
             return Vec::new();
@@ -137,7 +143,8 @@ impl Sets {
         ask
     }
 
-    /// Takes bodies: only what is missing from a set that was told, so that nobody fills the memory with what no one asked for.
+    /// Takes bodies: only what is missing from a set that was told, so that nobody fills the memory with what no one
+    /// asked for.
     pub fn take_bodies(&mut self, items: Vec<Arc<Item>>) {
         let salt = HashSeed::from_key(&self.root);
         for item in items {
@@ -177,9 +184,9 @@ impl Sets {
 
     /// Items of the union of these sets, ascending by id; none if one is not held.
     ///
-    /// `sound` says whether an item that the own set has not may stand in a block on this parent. Honest minters put nothing
-    /// else into their sets, so a set with an unsound item is left out, with all that only it has: judging it costs one look,
-    /// however much it holds.
+    /// `sound` says whether an item that the own set has not may stand in a block on this parent. Honest minters put
+    /// nothing else into their sets, so a set with an unsound item is left out, with all that only it has: judging it
+    /// costs one look, however much it holds.
     pub fn union(&self, roots: &BTreeSet<Hash>, mut sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
         if roots.len() == 1 && roots.contains(&self.root) {
             return Some(self.own.clone());
@@ -227,7 +234,8 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_travels() {
-        let (mut mine, theirs, third) = (Sets::new(items(0..900)), Sets::new(items(100..1_000)), Sets::new(items(100..1_001)));
+        let (mut mine, theirs, third) =
+            (Sets::new(items(0..900)), Sets::new(items(100..1_000)), Sets::new(items(100..1_001)));
         assert_eq!(exchange(&theirs, &mut mine), 100);
         assert_eq!(exchange(&third, &mut mine), 1, "what one has told is not asked of another");
         assert!(mine.holds(&theirs.root()) && mine.holds(&third.root()));

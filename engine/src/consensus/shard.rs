@@ -1,8 +1,8 @@
 //! One shard round: ten minters turn what each has heard into one block that at least seven sign.
 //!
 //! Sets (whose roots are signed) → lists of the sets that each holds → for each set a count of lists that name it → the
-//! block of the union → votes. A set counts that 2f + 1 lists name; one that no list names does not; between, all follow the
-//! tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
+//! block of the union → votes. A set counts that 2f + 1 lists name; one that no list names does not; between, all
+//! follow the tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
 
 use super::committee::{Committee, Seat};
 use super::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, ShardMessage, Signed};
@@ -112,7 +112,8 @@ impl ShardRound {
     }
 
     fn digest<S>(&self, context: &RoundContext<'_, S>, kind: Kind, hash: Hash) -> Hash {
-        Signed { kind, height: self.height, number: self.slot, shard: self.shard, justified_by: 0, hash }.digest(context.chain)
+        Signed { kind, height: self.height, number: self.slot, shard: self.shard, justified_by: 0, hash }
+            .digest(context.chain)
     }
 
     fn candidate<S>(&self, context: &RoundContext<'_, S>, seat: Seat) -> u32 {
@@ -120,7 +121,12 @@ impl ShardRound {
     }
 
     /// The own set is closed: its root is told. Items ascend by id.
-    pub fn close<S: Signing>(&mut self, context: &RoundContext<'_, S>, items: Vec<Arc<Item>>, out: &mut Vec<(To, ShardMessage)>) {
+    pub fn close<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        items: Vec<Arc<Item>>,
+        out: &mut Vec<(To, ShardMessage)>,
+    ) {
         let sets = Sets::new(items);
         let root = sets.root();
         self.sets = Some(sets);
@@ -128,7 +134,8 @@ impl ShardRound {
         self.roots.insert(self.seat, (root, signature));
         out.push((To::Shard, ShardMessage::SetRoot(root, signature)));
         // What others said before is asked for now.
-        let others: Vec<_> = self.roots.iter().filter(|entry| *entry.0 != self.seat).map(|(&seat, &(root, _))| (seat, root)).collect();
+        let others: Vec<_> =
+            self.roots.iter().filter(|entry| *entry.0 != self.seat).map(|(&seat, &(root, _))| (seat, root)).collect();
         others.into_iter().for_each(|(seat, root)| self.want(seat, root, out));
     }
 
@@ -150,7 +157,9 @@ impl ShardRound {
             return;
         }
         let candidate = self.candidate(context, from);
-        let signed = |kind, hash, signature: &Sig| context.signing.verify(candidate, &self.digest(context, kind, hash), signature);
+        let signed = |kind, hash, signature: &Sig| {
+            context.signing.verify(candidate, &self.digest(context, kind, hash), signature)
+        };
         match message {
             ShardMessage::SetRoot(root, signature) => {
                 if !signed(Kind::SetRoot, root, &signature) {
@@ -197,8 +206,11 @@ impl ShardRound {
                     self.compare_roots(context, &list, &roots);
                     // Whoever lists a set has it: what its own minter withholds is asked for here.
                     if let Some(sets) = &self.sets {
-                        let missing: BTreeSet<Hash> = list.iter().map(|pair| pair.1).filter(|root| !sets.holds(root)).collect();
-                        out.extend(missing.into_iter().map(|root| (To::Seat(from), ShardMessage::WantSet(root, sets.root()))));
+                        let missing: BTreeSet<Hash> =
+                            list.iter().map(|pair| pair.1).filter(|root| !sets.holds(root)).collect();
+                        out.extend(
+                            missing.into_iter().map(|root| (To::Seat(from), ShardMessage::WantSet(root, sets.root()))),
+                        );
                     }
                     self.lists.entry(from).or_insert((list, signature));
                 }
@@ -229,13 +241,22 @@ impl ShardRound {
         for (&(seat, root), &signature) in list.iter().zip(signatures) {
             let Some(&first) = self.roots.get(&seat) else { continue };
             let candidate = self.candidate(context, seat);
-            if first.0 != root && context.signing.verify(candidate, &self.digest(context, Kind::SetRoot, root), &signature) {
+            if first.0 != root
+                && context.signing.verify(candidate, &self.digest(context, Kind::SetRoot, root), &signature)
+            {
                 self.contradiction(context, seat, Kind::SetRoot, first, (root, signature));
             }
         }
     }
 
-    fn contradiction<S>(&mut self, context: &RoundContext<'_, S>, seat: Seat, kind: Kind, first: (Hash, Sig), second: (Hash, Sig)) {
+    fn contradiction<S>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        seat: Seat,
+        kind: Kind,
+        first: (Hash, Sig),
+        second: (Hash, Sig),
+    ) {
         if first.0 == second.0 {
             return;
         }
@@ -247,8 +268,8 @@ impl ShardRound {
         self.evidence.push(Evidence::of_two(candidate, kind, self.height, self.slot, self.shard, statements));
     }
 
-    /// Whether a minter has not asked more than anyone needs: each set once of its minter and once of each who lists it, and its
-    /// bodies as often.
+    /// Whether a minter has not asked more than anyone needs: each set once of its minter and once of each who lists
+    /// it, and its bodies as often.
     fn may_want(&mut self, from: Seat) -> bool {
         let wants = self.wants.entry(from).or_insert(0);
         *wants += 1;
@@ -306,7 +327,8 @@ impl ShardRound {
         out.push((To::Shard, ShardMessage::Decision(list, signature)));
     }
 
-    /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `sound`: [`Sets::union`].
+    /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `sound`:
+    /// [`Sets::union`].
     pub fn union(&self, sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
         let sets = self.sets.as_ref()?;
         let faults = shard_faults(self.seats.len());
@@ -319,7 +341,8 @@ impl ShardRound {
             let takes = if planted(Mutation::OwnViewCounts) {
                 sets.holds(&root) && count > faults
             } else {
-                // Someone lists it, or it would not be counted: a liar's list that only some have heard changes nothing.
+                // Someone lists it, or it would not be counted: a liar's list that only some have heard changes
+                // nothing.
                 count > 2 * faults || told
             };
             if takes {
@@ -330,7 +353,12 @@ impl ShardRound {
     }
 
     /// Votes for the block that was built over the union.
-    pub fn vote<S: Signing>(&mut self, context: &RoundContext<'_, S>, built: &Arc<Built>, out: &mut Vec<(To, ShardMessage)>) -> Hash {
+    pub fn vote<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        built: &Arc<Built>,
+        out: &mut Vec<(To, ShardMessage)>,
+    ) -> Hash {
         let hash = built.block.hash();
         let signature = context.signing.sign(&self.digest(context, Kind::ShardVote, hash));
         self.built = Some((hash, built.clone()));
@@ -362,7 +390,8 @@ impl ShardRound {
         let certificate = self.certificate(context.signing, hash);
         let Built { block, items, patch } = &**built;
         let (block, items, patch) = (*block, items.clone(), patch.clone());
-        self.certified = Some(Arc::new(CertifiedBlock { height: self.height, block, hash: *hash, certificate, items, patch }));
+        self.certified =
+            Some(Arc::new(CertifiedBlock { height: self.height, block, hash: *hash, certificate, items, patch }));
     }
 
     /// Who has approved the block that was certified, with all votes that came since.
@@ -373,12 +402,25 @@ impl ShardRound {
     }
 }
 
-/// Whether a shard-block's certificate is one of this committee. What the block says is for [`super::execution`] to check.
+/// Whether a shard-block's certificate is one of this committee. What the block says is for [`super::execution`] to
+/// check.
 pub fn certificate_holds<S: Signing>(context: &RoundContext<'_, S>, block: &CertifiedBlock) -> bool {
     let Some(seats) = context.committee.shards.get(block.block.shard as usize) else { return false };
     let shard = block.block.shard as u16;
-    let signed = Signed { kind: Kind::ShardVote, height: block.height, number: block.block.slot, shard, justified_by: 0, hash: block.hash };
+    let signed = Signed {
+        kind: Kind::ShardVote,
+        height: block.height,
+        number: block.block.slot,
+        shard,
+        justified_by: 0,
+        hash: block.hash,
+    };
     block.hash == block.block.hash()
         && block.certificate.signers.iter().all(|seat| seats.contains(&seat))
-        && block.certificate.verify(context.committee, shard_quorum(seats.len()), &signed.digest(context.chain), context.signing)
+        && block.certificate.verify(
+            context.committee,
+            shard_quorum(seats.len()),
+            &signed.digest(context.chain),
+            context.signing,
+        )
 }

@@ -4,7 +4,9 @@
 //!   version 1 | height v | reserved slot v | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
 
-use super::codec::{CodecError, Nobody, Read, array, count, number, put, put_block, put_maybe_prepared, read_block, read_maybe_prepared};
+use super::codec::{
+    CodecError, Nobody, Read, array, count, number, put, put_block, put_maybe_prepared, read_block, read_maybe_prepared,
+};
 use super::committee::SEATS_MAX;
 use super::master::Locked;
 use crate::block::SHARD_BLOCK_BYTES;
@@ -56,7 +58,9 @@ impl SignedOnce {
             _ => return Err(CodecError::Field),
         };
         let high = read_maybe_prepared(bytes)?;
-        let blocks = (0..count(bytes, SHARD_BLOCK_BYTES, SEATS_MAX)?).map(|_| read_block(bytes, &Nobody)).collect::<Read<_>>()?;
+        let blocks = (0..count(bytes, SHARD_BLOCK_BYTES, SEATS_MAX)?)
+            .map(|_| read_block(bytes, &Nobody))
+            .collect::<Read<_>>()?;
         if !bytes.is_empty() {
             return Err(CodecError::Trailing(bytes.len()));
         }

@@ -18,13 +18,15 @@ const VOTE_DOMAIN: &[u8] = b"DYNEMIX_VOTE_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 static BATCH_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix batch coefficients v1"));
 const POSSESSION_DOMAIN: &[u8] = b"DYNEMIX_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_";
 
-/// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the chain.
+/// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the
+/// chain.
 pub trait Signing {
     /// Signs.
     fn sign(&self, digest: &Hash) -> Sig;
     /// Whether the candidate signed this.
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
-    /// Verifies many at once, so that who asks for one of them later is answered at once; where nothing is remembered, nothing.
+    /// Verifies many at once, so that who asks for one of them later is answered at once; where nothing is remembered,
+    /// nothing.
     fn foresee(&self, _: &[Claim]) {}
     /// Whether all of these hold.
     fn verify_all(&self, claims: &[Claim]) -> bool {
@@ -89,7 +91,8 @@ impl Signing for StubSigning {
     fn learn(&self, _: u32, _: &VoteKey) {}
 }
 
-/// Voting keys by candidate; a candidate keeps its key for good, so a table that knows more than another never contradicts it.
+/// Voting keys by candidate; a candidate keeps its key for good, so a table that knows more than another never
+/// contradicts it.
 #[derive(Default)]
 pub struct VoteKeys {
     keys: RwLock<HashMap<u32, PublicKey>>,
@@ -177,8 +180,9 @@ impl Signing for BlsSigning {
 
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
         let Some(key) = self.keys.get(candidate) else { return false };
-        Signature::sig_validate(signature, true)
-            .is_ok_and(|signature| signature.verify(false, digest, VOTE_DOMAIN, &[], &key, false) == BLST_ERROR::BLST_SUCCESS)
+        Signature::sig_validate(signature, true).is_ok_and(|signature| {
+            signature.verify(false, digest, VOTE_DOMAIN, &[], &key, false) == BLST_ERROR::BLST_SUCCESS
+        })
     }
 
     fn verify_all(&self, claims: &[Claim]) -> bool {
@@ -211,9 +215,9 @@ impl Signing for BlsSigning {
     }
 }
 
-/// Remembers which signatures have held: the same answers and attestations are judged again for each block that they might
-/// stand in, and a pairing costs as much as a thousand look-ups. What does not hold is not remembered, so that nobody can
-/// fill the memory with it.
+/// Remembers which signatures have held: the same answers and attestations are judged again for each block that they
+/// might stand in, and a pairing costs as much as a thousand look-ups. What does not hold is not remembered, so that
+/// nobody can fill the memory with it.
 pub struct Remembering<S> {
     inner: S,
     held: Mutex<HashSet<Hash>>,
@@ -292,7 +296,9 @@ impl<S: Signing> Signing for Remembering<S> {
 
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
         let named: Vec<u8> = candidates.iter().flat_map(|candidate| candidate.to_le_bytes()).collect();
-        self.look(Self::name(&[b"a", digest, aggregate, &named]), || self.inner.verify_aggregate(candidates, digest, aggregate))
+        self.look(Self::name(&[b"a", digest, aggregate, &named]), || {
+            self.inner.verify_aggregate(candidates, digest, aggregate)
+        })
     }
 
     fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
@@ -361,9 +367,12 @@ mod tests {
         assert!(signers[0].verify(3, &digest, &signatures[3]));
         assert!(!signers[0].verify(2, &digest, &signatures[3]) && !signers[0].verify(9, &digest, &signatures[3]));
         let aggregate = signers[0].aggregate(&[signatures[0], signatures[2], signatures[4]]);
-        let verify = |candidates: &[u32], digest: &Hash, aggregate: &Sig| signers[1].verify_aggregate(candidates, digest, aggregate);
+        let verify = |candidates: &[u32], digest: &Hash, aggregate: &Sig| {
+            signers[1].verify_aggregate(candidates, digest, aggregate)
+        };
         assert!(verify(&[0, 2, 4], &digest, &aggregate));
-        // Missing, swapped, doubled, unknown signers; another message; no signers; the identity; bytes that are no point.
+        // Missing, swapped, doubled, unknown signers; another message; no signers; the identity; bytes that are no
+        // point.
         for wrong in [&[0, 2][..], &[0, 2, 3], &[0, 2, 4, 4], &[0, 2, 9], &[]] {
             assert!(!verify(wrong, &digest, &aggregate), "{wrong:?}");
         }

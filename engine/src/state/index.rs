@@ -4,8 +4,8 @@
 //!   entry: [ tag : 32 | account + 1 : 32 ]     0 = free
 //! ```
 //!
-//! A key's place is its keyed hash scaled to the table; the tag is the hash's low half, so a probe touches the key column
-//! only for the right account (or one time in four thousand million for a wrong one).
+//! A key's place is its keyed hash scaled to the table; the tag is the hash's low half, so a probe touches the key
+//! column only for the right account (or one time in four thousand million for a wrong one).
 
 use super::AccountIndex;
 use crate::cell::Key;

@@ -113,6 +113,12 @@ impl StateMemory for HeapMemory {
     }
 
     fn columns_mut(&mut self) -> ColumnsMut<'_> {
-        ColumnsMut { header: &mut self.header, hot: &mut self.hot, key: &mut self.key, index: &mut self.index, tree: &mut self.tree }
+        ColumnsMut {
+            header: &mut self.header,
+            hot: &mut self.hot,
+            key: &mut self.key,
+            index: &mut self.index,
+            tree: &mut self.tree,
+        }
     }
 }

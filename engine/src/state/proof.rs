@@ -1,7 +1,7 @@
 //! Proof of one account's state against a root, for those who hold nothing else.
 //!
-//! Wire form, little endian: `version 1 | account u32 | height u64 | slot u64 | accounts u64 | pool u64 | group 8 x 48 |
-//! levels u8 | levels x (16 x 32)`.
+//! Wire form, little endian: `version 1 | account u32 | height u64 | slot u64 | accounts u64 | pool u64 | group 8 x 48
+//! | levels u8 | levels x (16 x 32)`.
 
 use super::tree::{self, GROUP, GroupBytes, group_bytes, group_hash, levels, node_bytes, node_hash};
 use super::{AccountIndex, Columns, Hot};
@@ -132,7 +132,10 @@ impl AccountProof {
         let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(malformed)?;
         let (group, rest) = rest.split_first_chunk::<{ GROUP * ACCOUNT_BYTES }>().ok_or(malformed)?;
         let (&count, rest) = rest.split_first().ok_or(malformed)?;
-        if head[0] != PROOF_VERSION || usize::from(count) > LEVELS_MAX || rest.len() != usize::from(count) * FAN_OUT * 32 {
+        if head[0] != PROOF_VERSION
+            || usize::from(count) > LEVELS_MAX
+            || rest.len() != usize::from(count) * FAN_OUT * 32
+        {
             return Err(malformed);
         }
         let number = |i: usize| u64::from_le_bytes(head[5 + 8 * i..13 + 8 * i].try_into().expect("8 bytes"));

@@ -130,7 +130,11 @@ impl Manifest {
             let bytes = (keys.len() * CHUNK_ACCOUNT_BYTES) as u64;
             return Err(SnapshotError::Length { chunk, bytes, expected: (expected * CHUNK_ACCOUNT_BYTES) as u64 });
         }
-        if subtree(keys, hot, chunk_depth(self.accounts)) == self.nodes[chunk] { Ok(()) } else { Err(SnapshotError::Chunk { chunk }) }
+        if subtree(keys, hot, chunk_depth(self.accounts)) == self.nodes[chunk] {
+            Ok(())
+        } else {
+            Err(SnapshotError::Chunk { chunk })
+        }
     }
 
     /// Splits and checks the bytes of a chunk: keys and balances.
@@ -188,7 +192,11 @@ impl Manifest {
         let chunks = manifest.accounts.div_ceil(CHUNK_ACCOUNTS).max(1);
         // Heights and slots that leave no room for a next block are no state's.
         let ends = manifest.height == u64::MAX || manifest.slot > u64::from(u32::MAX);
-        if ends || manifest.accounts > u64::from(u32::MAX) || u64::from(four(12)) != chunks || nodes.len() as u64 != chunks * 32 {
+        if ends
+            || manifest.accounts > u64::from(u32::MAX)
+            || u64::from(four(12)) != chunks
+            || nodes.len() as u64 != chunks * 32
+        {
             return Err(SnapshotError::Malformed);
         }
         manifest.verify()?;

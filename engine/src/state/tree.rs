@@ -242,6 +242,9 @@ mod tests {
         assert_eq!(levels(8), [Level { start: 0, nodes: 1 }]);
         assert_eq!(levels(9), [Level { start: 0, nodes: 2 }, Level { start: 2, nodes: 1 }]);
         let ten_million = levels(10_000_000);
-        assert_eq!(ten_million.iter().map(|level| level.nodes).collect::<Vec<_>>(), [1_250_000, 78_125, 4_883, 306, 20, 2, 1]);
+        assert_eq!(
+            ten_million.iter().map(|level| level.nodes).collect::<Vec<_>>(),
+            [1_250_000, 78_125, 4_883, 306, 20, 2, 1]
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What may stand in a shard-block, the block of a set of items, and the check of another shard's block.
 //!
-//! Everything is decided by the parent's state and system alone: a sender acts once a block, and nothing in a block builds on
-//! anything else in it, so its items have no order.
+//! Everything is decided by the parent's state and system alone: a sender acts once a block, and nothing in a block
+//! builds on anything else in it, so its items have no order.
 
 use super::record::{Alert, Attest, ITEM_TRANSACTION, Invalid, Record};
 use super::tables::{ANCESTORS, EVIDENCE_HEIGHTS, ImmatureBlock, System};
@@ -44,8 +44,8 @@ pub struct View<'a, M> {
     pub signing: &'a dyn Signing,
     /// Whether a transaction's own signature holds. Whoever calls has checked most of them before, in batches.
     pub genuine: &'a dyn Fn(&Item) -> bool,
-    /// Transactions of the shard that is built that are known to be valid on this parent, signatures and all, ascending by id.
-    /// Building takes that word.
+    /// Transactions of the shard that is built that are known to be valid on this parent, signatures and all, ascending
+    /// by id. Building takes that word.
     pub judged: &'a [Judged],
 }
 
@@ -150,7 +150,8 @@ pub fn transaction_item(cell: &Cell, payload: &[u8]) -> Arc<Item> {
 }
 
 impl<M: StateMemory> View<'_, M> {
-    /// What an item is, if it may stand in the next block of this shard. Whether a transaction is genuine is not asked here.
+    /// What an item is, if it may stand in the next block of this shard. Whether a transaction is genuine is not asked
+    /// here.
     pub fn valid<'i>(&self, shard: usize, item: &'i Item) -> Option<Valid<'i>> {
         let shards = self.system.committee.shards.len();
         if let Some((cell, payload)) = transaction_of(item) {
@@ -174,8 +175,8 @@ impl<M: StateMemory> View<'_, M> {
         self.transaction_of(cell, payload, account)
     }
 
-    /// What a transaction of this account takes, if it may stand in the next block of this shard: as [`Self::valid`], for
-    /// whoever knows the sender's account.
+    /// What a transaction of this account takes, if it may stand in the next block of this shard: as [`Self::valid`],
+    /// for whoever knows the sender's account.
     pub fn judge(&self, shard: usize, item: &Item, account: AccountIndex) -> Option<Cost> {
         let (cell, payload) = transaction_of(item)?;
         let of_shard = shard_of(&self.system.seed, &cell.sender, self.system.committee.shards.len()) == shard;
@@ -183,8 +184,9 @@ impl<M: StateMemory> View<'_, M> {
         self.transaction_of(cell, payload, account).filter(|_| right).map(|transaction| transaction.cost)
     }
 
-    /// Whether the chain's tables let a transaction of this account, whose turn has come, into a block, as far as that is cheap
-    /// to say: a stake's proof of possession is not looked at. What is refused here would wait until it expires.
+    /// Whether the chain's tables let a transaction of this account, whose turn has come, into a block, as far as that
+    /// is cheap to say: a stake's proof of possession is not looked at. What is refused here would wait until it
+    /// expires.
     pub fn fits(&self, item: &Item, account: AccountIndex) -> bool {
         let Some((cell, payload)) = transaction_of(item) else { return false };
         let acceptable = |key: &Key| self.state.find(key).is_some() || account_key_acceptable(key);
@@ -203,7 +205,9 @@ impl<M: StateMemory> View<'_, M> {
         let ancestor = || named(&system.hash) || system.ancestors.iter().take(ANCESTORS_NAMED).any(named);
         match kind {
             Kind::Transfer | Kind::MultiTransfer => true,
-            Kind::Register => !system.names.names.contains_key(&account) && !system.names.accounts.contains_key(payload),
+            Kind::Register => {
+                !system.names.names.contains_key(&account) && !system.names.accounts.contains_key(payload)
+            }
             Kind::Stake => payload.split_first_chunk::<96>().is_some_and(|(key, _)| {
                 let registered = system.names.names.contains_key(&account) && !system.barred.contains_key(&account);
                 registered && system.stakers.get(&account).is_none_or(|staker| *staker.key == *key) && ancestor()
@@ -233,7 +237,12 @@ impl<M: StateMemory> View<'_, M> {
         let Some(seats) = committee.shards.get(usize::from(attest.shard)) else { return false };
         let Certificate { signers, .. } = &attest.certificate;
         signers.iter().all(|seat| seats.contains(&seat))
-            && attest.certificate.verify(committee, shard_quorum(seats.len()), &attest.digest(&self.chain.genesis_hash), self.signing)
+            && attest.certificate.verify(
+                committee,
+                shard_quorum(seats.len()),
+                &attest.digest(&self.chain.genesis_hash),
+                self.signing,
+            )
     }
 
     /// Whether this block's effects can still be stopped.
@@ -251,7 +260,11 @@ impl<M: StateMemory> View<'_, M> {
                 answer.height == system.height + 2
                     && answer.drawn_by == system.hash
                     && system.drawn.contains(&answer.candidate)
-                    && signing.verify(answer.candidate, &super::record::Answer::seed_digest(chain, answer.height), &answer.answer)
+                    && signing.verify(
+                        answer.candidate,
+                        &super::record::Answer::seed_digest(chain, answer.height),
+                        &answer.answer,
+                    )
                     && signing.verify(answer.candidate, &answer.digest(chain), &answer.signature)
             }
             Record::Fraud(evidence) => {
@@ -288,9 +301,9 @@ impl<M: StateMemory> View<'_, M> {
         let Some((_, block)) = system.immature_block(&attest.block) else { return false };
         let digest = Alert::alarm_digest(chain, attest);
         let alarmed = alarms.is_sorted_by(|a, b| a.0 < b.0)
-            && alarms
-                .iter()
-                .all(|(candidate, signature)| block.custodians.contains(candidate) && self.signing.verify(*candidate, &digest, signature));
+            && alarms.iter().all(|(candidate, signature)| {
+                block.custodians.contains(candidate) && self.signing.verify(*candidate, &digest, signature)
+            });
         let Some(committee) = system.committee_of(*height) else { return false };
         self.is_immature(attest)
             && *height > attest.height
@@ -303,12 +316,13 @@ impl<M: StateMemory> View<'_, M> {
     fn room(&self) -> u64 {
         let blocks = self.system.immature.iter().flat_map(|immature| &immature.blocks);
         let coming: usize = blocks.map(|block| block.patch.delta.created_keys.len()).sum();
-        let room = self.chain.parameters.consensus.accounts_max.saturating_sub(self.state.header().accounts + coming as u64);
+        let room =
+            self.chain.parameters.consensus.accounts_max.saturating_sub(self.state.header().accounts + coming as u64);
         room / self.system.committee.shards.len().max(1) as u64
     }
 
-    /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the lowest id
-    /// stays; over capacity, those whose sender has the lowest hash under the parent.
+    /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the
+    /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
     pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
         let mut senders = HashSet::with_capacity(items.len());
         let mut objects = Objects::default();
@@ -321,14 +335,18 @@ impl<M: StateMemory> View<'_, M> {
                 && let Some((cell, payload)) = transaction_of(item)
             {
                 if senders.insert(judged.account) {
-                    transactions
-                        .extend(Transaction::of(&cell, payload, judged.account, judged.cost).map(|transaction| (place, transaction)));
+                    transactions.extend(
+                        Transaction::of(&cell, payload, judged.account, judged.cost)
+                            .map(|transaction| (place, transaction)),
+                    );
                 }
                 continue;
             }
             match self.valid(shard, item) {
                 Some(Valid::Record(record)) if objects.admit(&record) => records.push((place, record)),
-                Some(Valid::Transaction(transaction)) if !senders.contains(&transaction.account) && (self.genuine)(item) => {
+                Some(Valid::Transaction(transaction))
+                    if !senders.contains(&transaction.account) && (self.genuine)(item) =>
+                {
                     senders.insert(transaction.account);
                     transactions.push((place, *transaction));
                 }
@@ -352,7 +370,8 @@ impl<M: StateMemory> View<'_, M> {
         patch.records.sort_by_cached_key(Record::to_bytes);
         places.sort_unstable();
         let whole = places.len() == items.len();
-        let items: Items = if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
+        let items: Items =
+            if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
         let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
@@ -372,7 +391,8 @@ impl<M: StateMemory> View<'_, M> {
         Patch { height, slot, shard: shard as u32, parent_root, ..Patch::default() }
     }
 
-    /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can afford.
+    /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can
+    /// afford.
     fn limit(&self, items: &Items, transactions: &mut Vec<(usize, Transaction<'_>)>) {
         let max = self.chain.parameters.block_transactions_max as usize;
         let heavy = |transaction: &Transaction<'_>| transaction.kind == Kind::Stake;
@@ -408,8 +428,13 @@ impl<M: StateMemory> View<'_, M> {
         let Transaction { kind, amount, recipient: key, payload, account, cost } = transaction;
         match kind {
             Kind::Transfer | Kind::MultiTransfer => {
-                let further: Vec<_> = payload_outputs(payload).map(|output| (self.state.find(&output.recipient), output)).collect();
-                let mut new = further.iter().filter(|(known, _)| known.is_none()).map(|(_, output)| &output.recipient).collect::<Vec<_>>();
+                let further: Vec<_> =
+                    payload_outputs(payload).map(|output| (self.state.find(&output.recipient), output)).collect();
+                let mut new = further
+                    .iter()
+                    .filter(|(known, _)| known.is_none())
+                    .map(|(_, output)| &output.recipient)
+                    .collect::<Vec<_>>();
                 new.extend(recipient.is_none().then_some(key));
                 if new.len() as u64 > *room || !new.iter().all(|key| account_key_acceptable(key)) {
                     return false;
@@ -426,7 +451,12 @@ impl<M: StateMemory> View<'_, M> {
             Kind::Stake => {
                 let (key, possession) = payload.split_first_chunk::<96>().expect("checked");
                 let possession = Box::new(possession.try_into().expect("checked"));
-                patch.records.push(Record::Stake { account: *account, amount: *amount, key: Box::new(*key), possession });
+                patch.records.push(Record::Stake {
+                    account: *account,
+                    amount: *amount,
+                    key: Box::new(*key),
+                    possession,
+                });
             }
             Kind::Unstake => patch.records.push(Record::Unstake { account: *account, amount: *amount }),
         }
@@ -434,8 +464,8 @@ impl<M: StateMemory> View<'_, M> {
         true
     }
 
-    /// What is checked of another shard's patch before its block counts as held: with it a captured shard can take from its
-    /// own accounts until the ban, but never make money, and never touch another shard's.
+    /// What is checked of another shard's patch before its block counts as held: with it a captured shard can take from
+    /// its own accounts until the ban, but never make money, and never touch another shard's.
     ///
     /// # Errors
     /// The first rule that it breaks.
@@ -448,7 +478,10 @@ impl<M: StateMemory> View<'_, M> {
         let header = self.state.header();
         let place = (patch.height, patch.slot, patch.shard, patch.parent_root);
         let in_time = block.slot > self.system.slot && block.slot <= u64::from(u32::MAX);
-        if place != (self.system.height + 1, block.slot, block.shard, header.root) || block.parent_root != header.root || !in_time {
+        if place != (self.system.height + 1, block.slot, block.shard, header.root)
+            || block.parent_root != header.root
+            || !in_time
+        {
             return Err(PatchFault::Header);
         }
         if planted(Mutation::PatchNotChecked) {
@@ -460,7 +493,8 @@ impl<M: StateMemory> View<'_, M> {
             let known = u64::from(account) < header.accounts;
             let right = known && {
                 let hot = &columns.hot[account as usize];
-                let of_shard = shard_of(&self.system.seed, &columns.key[account as usize], shards) == block.shard as usize;
+                let of_shard =
+                    shard_of(&self.system.seed, &columns.key[account as usize], shards) == block.shard as usize;
                 of_shard && amount <= hot.balance && hot.sequence < u32::MAX - 1
             };
             if !right {
@@ -474,7 +508,9 @@ impl<M: StateMemory> View<'_, M> {
         if created.len() as u64 > self.room() {
             return Err(PatchFault::Created(created.len()));
         }
-        if let Some(place) = created.iter().position(|key| !account_key_acceptable(key) || self.state.find(key).is_some()) {
+        if let Some(place) =
+            created.iter().position(|key| !account_key_acceptable(key) || self.state.find(key).is_some())
+        {
             return Err(PatchFault::Created(place));
         }
         let locked = self.records_admissible(block.shard as usize, &patch)?;
@@ -486,8 +522,8 @@ impl<M: StateMemory> View<'_, M> {
         Ok(patch)
     }
 
-    /// Whether a certified block counts as held: in quilt mode if its patch breaks no rule; else if building its items, each
-    /// once, gives this very block, whose patch then breaks none either.
+    /// Whether a certified block counts as held: in quilt mode if its patch breaks no rule; else if building its items,
+    /// each once, gives this very block, whose patch then breaks none either.
     pub fn block_holds(&self, block: &CertifiedBlock, quilt_mode: bool, build: impl FnOnce() -> Arc<Built>) -> bool {
         if self.patch_holds(&block.block, &block.patch).is_err() {
             return false;
@@ -514,16 +550,29 @@ impl<M: StateMemory> View<'_, M> {
                 Record::Stake { account, amount, key, possession } => {
                     pairings += 1;
                     let same_key = system.stakers.get(account).is_none_or(|staker| staker.key == *key);
-                    let may = system.names.names.contains_key(account) && !system.barred.contains_key(account) && pairings <= HEAVY_MAX;
-                    Some((account, *amount, may && same_key && *amount > 0 && self.signing.possession_holds(key, possession)))
+                    let may = system.names.names.contains_key(account)
+                        && !system.barred.contains_key(account)
+                        && pairings <= HEAVY_MAX;
+                    Some((
+                        account,
+                        *amount,
+                        may && same_key && *amount > 0 && self.signing.possession_holds(key, possession),
+                    ))
                 }
-                Record::Unstake { account, amount } => Some((account, 0, *amount > 0 && system.stake(*account) >= *amount)),
+                Record::Unstake { account, amount } => {
+                    Some((account, 0, *amount > 0 && system.stake(*account) >= *amount))
+                }
                 _ => None,
             };
             let right = match own {
                 // A transaction's record stands for its sender's one debit, and its only one.
                 Some((account, debit, right)) => {
-                    let debited = patch.delta.debits.accounts.binary_search(account).map(|place| patch.delta.debits.amounts[place]);
+                    let debited = patch
+                        .delta
+                        .debits
+                        .accounts
+                        .binary_search(account)
+                        .map(|place| patch.delta.debits.amounts[place]);
                     right && debited == Ok(debit) && locked.insert(*account, debit).is_none()
                 }
                 None => {
@@ -536,7 +585,9 @@ impl<M: StateMemory> View<'_, M> {
             }
         }
         // A debit of nothing is a sequence's step, and only an unstake makes one.
-        if let Some((account, _)) = patch.delta.debits.iter().find(|(account, amount)| *amount == 0 && !locked.contains_key(account)) {
+        if let Some((account, _)) =
+            patch.delta.debits.iter().find(|(account, amount)| *amount == 0 && !locked.contains_key(account))
+        {
             return Err(PatchFault::Debit(account));
         }
         Ok(locked.values().map(|&amount| u128::from(amount)).sum())
@@ -558,13 +609,16 @@ impl<M: StateMemory> View<'_, M> {
     /// Whether an item is one that no state makes valid.
     fn never_valid(&self, item: &Item) -> bool {
         match transaction_of(item) {
-            Some((cell, payload)) => check_form(&cell, payload, &self.chain.parameters).is_err() || !(self.genuine)(item),
+            Some((cell, payload)) => {
+                check_form(&cell, payload, &self.chain.parameters).is_err() || !(self.genuine)(item)
+            }
             None => Record::of_item(item).is_none(),
         }
     }
 
-    /// Judges what was served as the items of a final shard-block that is not mature. By then the parent's balances are gone;
-    /// what they had to cover was checked with the patch. What is left: that each change has its signed transaction.
+    /// Judges what was served as the items of a final shard-block that is not mature. By then the parent's balances are
+    /// gone; what they had to cover was checked with the patch. What is left: that each change has its signed
+    /// transaction.
     pub fn bodies(&self, height: u64, block: &ImmatureBlock, items: &[Arc<Item>]) -> Bodies {
         let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
         let ascending = ids.is_sorted_by(|a, b| a < b) && ids.len() == block.header.transactions as usize;
@@ -573,7 +627,11 @@ impl<M: StateMemory> View<'_, M> {
         }
         if let Some(place) = items.iter().position(|item| self.never_valid(item)) {
             // A proof must fit an item: what is longer than any transaction counts as not shown.
-            return if items[place].bytes.len() <= TRANSACTION_BYTES_MAX { Bodies::Invalid(place) } else { Bodies::Other };
+            return if items[place].bytes.len() <= TRANSACTION_BYTES_MAX {
+                Bodies::Invalid(place)
+            } else {
+                Bodies::Other
+            };
         }
         if self.explains(height, block, items) { Bodies::Whole } else { Bodies::Other }
     }
@@ -596,29 +654,42 @@ impl<M: StateMemory> View<'_, M> {
             let Ok(cost) = cost(&cell, payload, &self.chain.parameters) else { return false };
             let Some(account) = self.state.find(&cell.sender) else { return false };
             // Steps of this account since: in this block, and in later ones.
-            let later = self.system.immature.iter().filter(|immature| immature.height > height).flat_map(|immature| &immature.blocks);
-            let steps = 1 + later.filter(|later| later.patch.delta.debits.accounts.binary_search(&account).is_ok()).count() as u64;
+            let later = self
+                .system
+                .immature
+                .iter()
+                .filter(|immature| immature.height > height)
+                .flat_map(|immature| &immature.blocks);
+            let steps = 1 + later
+                .filter(|later| later.patch.delta.debits.accounts.binary_search(&account).is_ok())
+                .count() as u64;
             let replayed = cell.sequence.checked_add(steps) != Some(u64::from(self.state.hot(account).sequence));
             let expired = check_expiry(cell.expires_slot, &self.chain.parameters, parent_slot).is_err();
             let staking = matches!(Kind::from_number(cell.kind), Some(Kind::Stake | Kind::Unstake));
-            let strange = staking && cell.recipient != self.system.hash && !self.system.ancestors.contains(&cell.recipient);
+            let strange =
+                staking && cell.recipient != self.system.hash && !self.system.ancestors.contains(&cell.recipient);
             if replayed || expired || strange || debits.insert(account, cost.total()).is_some() {
                 return false;
             }
             match Kind::from_number(cell.kind) {
                 Some(Kind::Transfer | Kind::MultiTransfer) => {
                     *paid.entry(cell.recipient).or_insert(0) += u128::from(cell.amount);
-                    payload_outputs(payload).for_each(|output| *paid.entry(output.recipient).or_insert(0) += u128::from(output.amount));
+                    payload_outputs(payload)
+                        .for_each(|output| *paid.entry(output.recipient).or_insert(0) += u128::from(output.amount));
                     fees += cost.fee;
                 }
-                Some(Kind::Register) => drop(records.insert(Record::Register { account, id: item.id, name: payload.to_vec() }.to_bytes())),
+                Some(Kind::Register) => {
+                    drop(records.insert(Record::Register { account, id: item.id, name: payload.to_vec() }.to_bytes()))
+                }
                 Some(Kind::Stake) => {
                     let Some((key, possession)) = payload.split_first_chunk::<96>() else { return false };
                     let Ok(possession) = possession.try_into() else { return false };
                     let (key, possession) = (Box::new(*key), Box::new(possession));
                     records.insert(Record::Stake { account, amount: cell.amount, key, possession }.to_bytes());
                 }
-                Some(Kind::Unstake) => drop(records.insert(Record::Unstake { account, amount: cell.amount }.to_bytes())),
+                Some(Kind::Unstake) => {
+                    drop(records.insert(Record::Unstake { account, amount: cell.amount }.to_bytes()))
+                }
                 None => return false,
             }
         }
@@ -633,8 +704,8 @@ impl<M: StateMemory> View<'_, M> {
     }
 }
 
-/// The objects of a block's records: of answers one a candidate, of frauds one an offender, of alarms one a shard-block; of
-/// attestations as many as a shard has minters, since each may know other signers.
+/// The objects of a block's records: of answers one a candidate, of frauds one an offender, of alarms one a
+/// shard-block; of attestations as many as a shard has minters, since each may know other signers.
 #[derive(Default)]
 struct Objects {
     seen: BTreeMap<(u8, u64, u16), usize>,

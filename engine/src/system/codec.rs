@@ -1,8 +1,9 @@
-//! The system as bytes: what stands beside a checkpoint of the accounts, and what a node that joins, or a wallet, fetches.
+//! The system as bytes: what stands beside a checkpoint of the accounts, and what a node that joins, or a wallet,
+//! fetches.
 //!
-//! Every table in the order of [`System`]'s fields; numbers are LEB128, hashes and keys as they are. Names travel in the order
-//! in which they were registered, so that their chain of hashes can be computed again. Whoever reads bytes from elsewhere
-//! compares [`System::root`] with what a final block says.
+//! Every table in the order of [`System`]'s fields; numbers are LEB128, hashes and keys as they are. Names travel in
+//! the order in which they were registered, so that their chain of hashes can be computed again. Whoever reads bytes
+//! from elsewhere compares [`System::root`] with what a final block says.
 
 use super::record::Endpoint;
 use super::tables::{Immature, ImmatureBlock, MILLION, Minted, Names, Pools, Reward, Staker, System, Unstaking};
@@ -123,8 +124,9 @@ fn read_immature(bytes: &mut &[u8]) -> Read<Immature> {
             Ok(ImmatureBlock { shard, block, header, patch: Arc::new(patch), custodians, banned: flag(bytes)? })
         })
         .collect::<Read<_>>()?;
-    let reward =
-        |bytes: &mut &[u8]| Ok(Reward { height: number(bytes)?, shard: small(bytes)?, account: account(bytes)?, amount: number(bytes)? });
+    let reward = |bytes: &mut &[u8]| {
+        Ok(Reward { height: number(bytes)?, shard: small(bytes)?, account: account(bytes)?, amount: number(bytes)? })
+    };
     let rewards = (0..count(bytes, 4, ENTRIES_MAX)?).map(|_| reward(bytes)).collect::<Read<_>>()?;
     Ok(Immature { height, parent_slot, blocks, rewards })
 }
@@ -235,7 +237,8 @@ impl System {
             issued: pool()?,
         };
         let committee = Arc::new(read_committee(bytes)?);
-        let committees = (0..count(bytes, 3, 1_024)?).map(|_| read_committee(bytes).map(Arc::new)).collect::<Read<_>>()?;
+        let committees =
+            (0..count(bytes, 3, 1_024)?).map(|_| read_committee(bytes).map(Arc::new)).collect::<Read<_>>()?;
         let mut endpoints = BTreeMap::new();
         for _ in 0..count(bytes, 50, ENTRIES_MAX)? {
             let (account, port) = (account(bytes)?, small(bytes)?);
@@ -246,14 +249,20 @@ impl System {
         if answering > MILLION {
             return Err(CodecError::Field);
         }
-        let barred = (0..count(bytes, 2, ENTRIES_MAX)?).map(|_| Ok((account(bytes)?, number(bytes)?))).collect::<Read<_>>()?;
+        let barred =
+            (0..count(bytes, 2, ENTRIES_MAX)?).map(|_| Ok((account(bytes)?, number(bytes)?))).collect::<Read<_>>()?;
         let offences: BTreeSet<_> =
             (0..count(bytes, 2, ENTRIES_MAX)?).map(|_| Ok((account(bytes)?, number(bytes)?))).collect::<Read<_>>()?;
         let ancestors = (0..count(bytes, 32, 1_024)?).map(|_| array(bytes)).collect::<Read<_>>()?;
         let mut minted = Vec::new();
         for _ in 0..count(bytes, 1, SEATS_MAX)? {
             minted.push(match flag(bytes)? {
-                true => Some(Minted { block: array(bytes)?, slot: number(bytes)?, transactions: account(bytes)?, fees: number(bytes)? }),
+                true => Some(Minted {
+                    block: array(bytes)?,
+                    slot: number(bytes)?,
+                    transactions: account(bytes)?,
+                    fees: number(bytes)?,
+                }),
                 false => None,
             });
         }

@@ -5,13 +5,13 @@
 //!   W later      credits, new accounts, names, stakes, rewards      (W = 0 in blockchain mode, 2 in quilt mode)
 //! ```
 //!
-//! Nothing gained in the last W heights can be spent, staked or drawn, so a ban has nothing to chase: it drops what is not
-//! mature and gives the debits back.
+//! Nothing gained in the last W heights can be spent, staked or drawn, so a ban has nothing to chase: it drops what is
+//! not mature and gives the debits back.
 
 use super::record::{Attest, Record};
 use super::tables::{
-    ANCESTORS, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System, THIN_HEIGHTS,
-    UNSTAKE_HEIGHTS, Unstaking, candidates,
+    ANCESTORS, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System,
+    THIN_HEIGHTS, UNSTAKE_HEIGHTS, Unstaking, candidates,
 };
 use crate::chain::{Chain, MATURITY_HEIGHTS};
 use crate::consensus::committee::Committee;
@@ -48,7 +48,8 @@ impl Next {
     pub fn new<M: StateMemory>(chain: &Chain, state: &State<M>, parent: &System, blocks: &Blocks) -> Next {
         let mut step = Step::new(chain, parent, blocks);
         let patches: Vec<_> = blocks.iter().flatten().map(|block| decode(block)).collect();
-        let records: BTreeSet<Vec<u8>> = patches.iter().flat_map(|patch| &patch.records).map(Record::to_bytes).collect();
+        let records: BTreeSet<Vec<u8>> =
+            patches.iter().flat_map(|patch| &patch.records).map(Record::to_bytes).collect();
         let records: Vec<Record> = records.iter().map(|bytes| Record::decode(bytes).expect("encoded above")).collect();
         step.take_debits(&patches);
         step.enter(blocks, &patches);
@@ -159,8 +160,10 @@ impl<'a> Step<'a> {
             fees: patch.delta.fees,
         };
         let mut patches = patches.iter();
-        self.system.minted =
-            blocks.iter().map(|block| block.as_ref().map(|block| minted(block, patches.next().expect("one for each block")))).collect();
+        self.system.minted = blocks
+            .iter()
+            .map(|block| block.as_ref().map(|block| minted(block, patches.next().expect("one for each block"))))
+            .collect();
     }
 
     /// Carries out what a proof asks for: each offence is punished once.
@@ -180,8 +183,14 @@ impl<'a> Step<'a> {
     /// Drops what is not mature of a shard-block, and gives back what it took.
     fn ban(&mut self, attest: &Attest) -> bool {
         let height = self.system.height;
-        let immature = self.system.immature.iter_mut().filter(|immature| immature.height == attest.height && immature.height < height);
-        let Some(block) = immature.flat_map(|immature| &mut immature.blocks).find(|block| block.block == attest.block && !block.banned)
+        let immature = self
+            .system
+            .immature
+            .iter_mut()
+            .filter(|immature| immature.height == attest.height && immature.height < height);
+        let Some(block) = immature
+            .flat_map(|immature| &mut immature.blocks)
+            .find(|block| block.block == attest.block && !block.banned)
         else {
             return false;
         };
@@ -232,7 +241,8 @@ impl<'a> Step<'a> {
         }
         let Some(staker) = system.stakers.get_mut(&offender) else { return };
         let stake = std::mem::take(&mut staker.stake);
-        let pending: u64 = system.unstaking.extract_if(.., |entry| entry.account == offender).map(|entry| entry.amount).sum();
+        let pending: u64 =
+            system.unstaking.extract_if(.., |entry| entry.account == offender).map(|entry| entry.amount).sum();
         system.pools.stakes -= stake;
         system.pools.unstaking -= pending;
         system.pools.slashed += stake + pending;
@@ -250,8 +260,8 @@ impl<'a> Step<'a> {
         self.system.unstaking.push(Unstaking { account, amount, height: self.system.height });
     }
 
-    /// Who approved the blocks of the last height shares what they earn: emission by the square root of each block's share of
-    /// the transactions, and its fees.
+    /// Who approved the blocks of the last height shares what they earn: emission by the square root of each block's
+    /// share of the transactions, and its fees.
     fn reward(&mut self, records: &[Record]) {
         let mut signers: BTreeMap<u16, SeatSet> = BTreeMap::new();
         for record in records {
@@ -341,7 +351,8 @@ impl<'a> Step<'a> {
         if self.system.barred.contains_key(&account) || known.is_some_and(|staker| *staker.key != *key) {
             return self.release(account, amount);
         }
-        let staker = self.system.stakers.entry(account).or_insert_with(|| Staker { stake: 0, key: Box::new(*key), minted: 0 });
+        let staker =
+            self.system.stakers.entry(account).or_insert_with(|| Staker { stake: 0, key: Box::new(*key), minted: 0 });
         staker.stake += amount;
         self.system.pools.immature -= amount;
         self.system.pools.stakes += amount;
@@ -362,8 +373,8 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Answers become the committee of the height after this one's next, by the new seed; and who minters are after that is
-    /// drawn.
+    /// Answers become the committee of the height after this one's next, by the new seed; and who minters are after
+    /// that is drawn.
     fn seat_minters(&mut self, records: &[Record], blocks: &Blocks) {
         let parameters = &self.chain.parameters.consensus;
         let answers: BTreeMap<AccountIndex, _> = records
@@ -377,7 +388,8 @@ impl<'a> Step<'a> {
         system.seed = next_seed(&self.parent.seed, answers.values().map(|answer| &answer.answer[..]));
         let transactions: u64 = blocks.iter().flatten().map(|block| u64::from(block.block.transactions)).sum();
         system.load = (3 * system.load + transactions) / 4;
-        let mut minters: Vec<_> = answers.keys().copied().filter(|account| !system.barred.contains_key(account)).collect();
+        let mut minters: Vec<_> =
+            answers.keys().copied().filter(|account| !system.barred.contains_key(account)).collect();
         let enough = minters.len() >= MINTERS_MIN;
         if !enough {
             minters = thin_committee(self.parent, &system.barred, &minters, parameters.seats as usize);
@@ -403,7 +415,8 @@ impl<'a> Step<'a> {
     fn finish<M: StateMemory>(mut self, state: &State<M>) -> Next {
         let mut delta = Delta::default();
         self.delta.finish(&mut delta);
-        let credits: u128 = delta.credits.amounts.iter().chain(&delta.created_amounts).map(|&amount| u128::from(amount)).sum();
+        let credits: u128 =
+            delta.credits.amounts.iter().chain(&delta.created_amounts).map(|&amount| u128::from(amount)).sum();
         // All debits go into the pool, and all credits come out of it.
         delta.fees = self.debits;
         let released = u64::try_from(credits).expect("credits are part of the supply");
@@ -411,14 +424,23 @@ impl<'a> Step<'a> {
         let pool = u128::from(header.pool) + u128::from(self.debits) + u128::from(self.issued) - u128::from(released);
         assert_eq!(u128::from(self.system.pools.sum()), pool, "the pools sum to what is in no balance");
         let (height, slot, parent_root) = (self.system.height, self.slot, header.root);
-        Next { quilt: Quilt { height, slot, parent_root, released, issued: self.issued, delta }, system: self.system, bans: self.bans }
+        Next {
+            quilt: Quilt { height, slot, parent_root, released, issued: self.issued, delta },
+            system: self.system,
+            bans: self.bans,
+        }
     }
 }
 
-/// Who mints when too few have answered: those, and the committee before. After some such heights in a row those who were
-/// drawn are seated as well, unasked, before the old ones: a committee that keeps answers out cannot keep its seats. Never
-/// more than twice the seats that draws aim at.
-fn thin_committee(parent: &System, barred: &BTreeMap<AccountIndex, u64>, answered: &[AccountIndex], seats: usize) -> Vec<AccountIndex> {
+/// Who mints when too few have answered: those, and the committee before. After some such heights in a row those who
+/// were drawn are seated as well, unasked, before the old ones: a committee that keeps answers out cannot keep its
+/// seats. Never more than twice the seats that draws aim at.
+fn thin_committee(
+    parent: &System,
+    barred: &BTreeMap<AccountIndex, u64>,
+    answered: &[AccountIndex],
+    seats: usize,
+) -> Vec<AccountIndex> {
     let mut minters = answered.to_vec();
     let mut old: Vec<_> = parent.committee.members.iter().map(|member| member.candidate).collect();
     old.sort_by_cached_key(|candidate| keyed(&parent.seed, &candidate.to_le_bytes()));
@@ -443,6 +465,7 @@ fn minted_shards(committee: &Committee) -> u64 {
 
 /// The square root of a block's transactions over the average, in millionths, at least a half and at most two.
 fn weight(transactions: u64, blocks: u64, total: u64) -> u64 {
-    let square = u128::from(transactions) * u128::from(blocks) * u128::from(MILLION) * u128::from(MILLION) / u128::from(total.max(1));
+    let square = u128::from(transactions) * u128::from(blocks) * u128::from(MILLION) * u128::from(MILLION)
+        / u128::from(total.max(1));
     (square.isqrt() as u64).clamp(MILLION / 2, 2 * MILLION)
 }

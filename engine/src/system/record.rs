@@ -1,7 +1,8 @@
 //! Records: what a shard-block changes beside balances.
 //!
 //! The first kinds follow from transactions that the shard has executed. The others are items of their own: they prove
-//! themselves by signatures, need no sequence and may stand in the blocks of three shards; one of each kind and object counts.
+//! themselves by signatures, need no sequence and may stand in the blocks of three shards; one of each kind and object
+//! counts.
 //!
 //! ```text
 //!   register 1 | account 4 | item id 32 | name
@@ -72,7 +73,8 @@ impl Answer {
         bytes.extend_from_slice(&self.endpoint.port.to_le_bytes());
         bytes.extend_from_slice(&self.endpoint.transport_key);
         let (height, hash) = (self.height, *blake3::hash(&bytes).as_bytes());
-        Signed { kind: Kind::Endpoint, height, number: u64::from(self.candidate), shard: 0, justified_by: 0, hash }.digest(chain)
+        Signed { kind: Kind::Endpoint, height, number: u64::from(self.candidate), shard: 0, justified_by: 0, hash }
+            .digest(chain)
     }
 }
 
@@ -253,8 +255,8 @@ impl Record {
         out
     }
 
-    /// Reads a record from untrusted bytes: well formed afterwards, not yet true. None unless they are exactly one record
-    /// in its one encoding.
+    /// Reads a record from untrusted bytes: well formed afterwards, not yet true. None unless they are exactly one
+    /// record in its one encoding.
     pub fn decode(bytes: &[u8]) -> Option<Record> {
         let (&tag, mut rest) = bytes.split_first()?;
         let bytes = &mut rest;
@@ -262,7 +264,11 @@ impl Record {
             1 => {
                 let (account, id) = (four(bytes)?, array(bytes)?);
                 let name = std::mem::take(bytes);
-                (name.len() <= NAME_BYTES_MAX && name_acceptable(name)).then(|| Record::Register { account, id, name: name.to_vec() })?
+                (name.len() <= NAME_BYTES_MAX && name_acceptable(name)).then(|| Record::Register {
+                    account,
+                    id,
+                    name: name.to_vec(),
+                })?
             }
             2 => Record::Stake {
                 account: four(bytes)?,
@@ -275,7 +281,11 @@ impl Record {
                 height: eight(bytes)?,
                 candidate: four(bytes)?,
                 drawn_by: array(bytes)?,
-                endpoint: Endpoint { address: array(bytes)?, port: u16::from_le_bytes(array(bytes)?), transport_key: array(bytes)? },
+                endpoint: Endpoint {
+                    address: array(bytes)?,
+                    port: u16::from_le_bytes(array(bytes)?),
+                    transport_key: array(bytes)?,
+                },
                 answer: array(bytes)?,
                 signature: array(bytes)?,
             })),
@@ -300,7 +310,12 @@ impl Record {
                 for alarm in &mut alarms {
                     *alarm = (four(bytes)?, array(bytes)?);
                 }
-                Record::Alert(Box::new(Alert { attest, alarms, height: eight(bytes)?, not_served: decode_certificate(bytes)? }))
+                Record::Alert(Box::new(Alert {
+                    attest,
+                    alarms,
+                    height: eight(bytes)?,
+                    not_served: decode_certificate(bytes)?,
+                }))
             }
             20 => Record::Attest(Box::new(decode_attest(bytes)?)),
             _ => return None,
@@ -408,15 +423,28 @@ mod tests {
     }
 
     fn samples() -> Vec<Record> {
-        let block =
-            ShardBlock { parent_root: [1; 32], slot: 8, shard: 2, transactions: 3, transactions_root: [2; 32], patch_hash: [3; 32] };
+        let block = ShardBlock {
+            parent_root: [1; 32],
+            slot: 8,
+            shard: 2,
+            transactions: 3,
+            transactions_root: [2; 32],
+            patch_hash: [3; 32],
+        };
         let endpoint = Endpoint { address: [9; 16], port: 4_444, transport_key: [8; 32] };
         let statement = |hash: u8| ([hash; 32], 4, [hash; 48]);
         vec![
             Record::Register { account: 5, id: [6; 32], name: b"ada".to_vec() },
             Record::Stake { account: 5, amount: 6, key: Box::new([7; 96]), possession: Box::new([8; 48]) },
             Record::Unstake { account: 5, amount: 6 },
-            Record::Answer(Box::new(Answer { height: 3, candidate: 4, drawn_by: [5; 32], endpoint, answer: [6; 48], signature: [7; 48] })),
+            Record::Answer(Box::new(Answer {
+                height: 3,
+                candidate: 4,
+                drawn_by: [5; 32],
+                endpoint,
+                answer: [6; 48],
+                signature: [7; 48],
+            })),
             Record::Fraud(Box::new(Evidence {
                 candidate: 3,
                 kinds: [Kind::First, Kind::Second],

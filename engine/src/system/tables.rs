@@ -243,13 +243,17 @@ impl System {
     /// The system of a chain that begins.
     ///
     /// # Panics
-    /// When there is no minter, or one account mints twice or two share a name: genesis files are checked where they are read.
+    /// When there is no minter, or one account mints twice or two share a name: genesis files are checked where they
+    /// are read.
     pub fn genesis(chain: &Chain, minters: &[GenesisMinter]) -> System {
         assert!(!minters.is_empty(), "someone must begin");
         let mut names = Names::default();
         let mut stakers = BTreeMap::new();
         for minter in minters {
-            assert!(names.register(&minter.name, minter.account), "a minter of genesis has an account and a name of its own");
+            assert!(
+                names.register(&minter.name, minter.account),
+                "a minter of genesis has an account and a name of its own"
+            );
             stakers.insert(minter.account, Staker { stake: minter.stake, key: minter.key.clone(), minted: 0 });
         }
         let stakes = minters.iter().map(|minter| minter.stake).sum();
@@ -286,20 +290,27 @@ impl System {
 
     /// Draws candidates for a height by this seed: as many more than seats as have not answered of late.
     pub(super) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
-        let (accounts, stakes): (Vec<_>, Vec<_>) = self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
+        let (accounts, stakes): (Vec<_>, Vec<_>) =
+            self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
         let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
-        draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count).into_iter().map(|place| accounts[place as usize]).collect()
+        draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count)
+            .into_iter()
+            .map(|place| accounts[place as usize])
+            .collect()
     }
 
-    /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those with
-    /// the largest stakes.
+    /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those
+    /// with the largest stakes.
     pub(super) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
         let mut with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
         if with_stakes.len() > SEATS_MAX {
             with_stakes.sort_unstable_by_key(|&(account, stake)| (std::cmp::Reverse(stake), account));
             with_stakes.truncate(SEATS_MAX);
         }
-        let wanted = self.load.div_ceil(u64::from(parameters.shard_transactions.max(1))).clamp(1, u64::from(parameters.shards_max.max(1)));
+        let wanted = self
+            .load
+            .div_ceil(u64::from(parameters.shard_transactions.max(1)))
+            .clamp(1, u64::from(parameters.shards_max.max(1)));
         Committee::new(height, &self.seed, &with_stakes, wanted as usize)
     }
 
@@ -339,8 +350,8 @@ impl System {
         entitled
     }
 
-    /// Who of the entitled keeps the transactions of this shard's block of the next height: dealt by the seed, so that nobody
-    /// keeps a second block before everyone keeps one.
+    /// Who of the entitled keeps the transactions of this shard's block of the next height: dealt by the seed, so that
+    /// nobody keeps a second block before everyone keeps one.
     pub fn custodians(&self, shard: u16) -> Vec<AccountIndex> {
         let mut entitled = self.entitled();
         Lots::new(&self.seed, b'c', self.height + 1).shuffle(&mut entitled);
@@ -350,7 +361,8 @@ impl System {
 
     /// A shard-block whose effects are not mature and not banned, with its height.
     pub fn immature_block(&self, block: &Hash) -> Option<(u64, &ImmatureBlock)> {
-        let blocks = self.immature.iter().flat_map(|immature| immature.blocks.iter().map(|block| (immature.height, block)));
+        let blocks =
+            self.immature.iter().flat_map(|immature| immature.blocks.iter().map(|block| (immature.height, block)));
         blocks.filter(|(_, of)| !of.banned).find(|(_, of)| of.block == *block)
     }
 
@@ -361,12 +373,13 @@ impl System {
             credits.accounts.binary_search(&account).map_or(0, |place| credits.amounts[place])
         };
         let blocks = self.immature.iter().flat_map(|immature| &immature.blocks).filter(|block| !block.banned);
-        let rewards = self.immature.iter().flat_map(|immature| &immature.rewards).filter(|reward| reward.account == account);
+        let rewards =
+            self.immature.iter().flat_map(|immature| &immature.rewards).filter(|reward| reward.account == account);
         blocks.map(of_block).sum::<u64>() + rewards.map(|reward| reward.amount).sum::<u64>()
     }
 
-    /// The root that the block commits to: of every table as it is encoded, but names by their chain of hashes, blocks that are
-    /// not mature by theirs, and without the block's own hash.
+    /// The root that the block commits to: of every table as it is encoded, but names by their chain of hashes, blocks
+    /// that are not mature by theirs, and without the block's own hash.
     pub fn root(&self) -> Hash {
         let mut out = Vec::with_capacity(1_024 + 128 * self.stakers.len());
         out.extend_from_slice(&self.committee_hash());

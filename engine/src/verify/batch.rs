@@ -5,8 +5,8 @@
 //!   Q(run) = sum of z_i R_i + (z_i h_i) A_i - (z_i s_i) B        good iff [8] Q = 0
 //! ```
 //!
-//! Coefficients stay the same for the life of a batch, so Q of a run is the sum of the Qs of its parts: a half of a run whose
-//! Q is known gives the other half's Q by a subtraction.
+//! Coefficients stay the same for the life of a batch, so Q of a run is the sum of the Qs of its parts: a half of a run
+//! whose Q is known gives the other half's Q by a subtraction.
 
 use super::coefficients::Coefficients;
 use super::each::{Lane, MULTIPLES};
@@ -150,7 +150,8 @@ impl Batch {
         let lanes = self.kernels.simd().lanes();
         while self.waiting.len() >= lanes || (all && !self.waiting.is_empty()) {
             let from = self.waiting.len().saturating_sub(lanes);
-            let decoded: [u32; LANES_MAX] = std::array::from_fn(|i| self.waiting.get(from + i).map_or(NEUTRAL, |waiting| waiting.0));
+            let decoded: [u32; LANES_MAX] =
+                std::array::from_fn(|i| self.waiting.get(from + i).map_or(NEUTRAL, |waiting| waiting.0));
             let bad = self.undecodable.len();
             self.decode_waiting(all);
             for &at in decoded.iter().filter(|&&at| at >= FIRST && at % 2 == 1) {
@@ -211,7 +212,8 @@ impl Batch {
         }
         self.hashes.resize(self.places.len(), [0; 8]);
         for (places, hashes) in self.places.chunks(lanes).zip(self.hashes.chunks_mut(lanes)) {
-            let fits = places.iter().zip(self.padded.iter_mut()).all(|(&place, padded)| padded.fill(&signed(place as usize)));
+            let fits =
+                places.iter().zip(self.padded.iter_mut()).all(|(&place, padded)| padded.fill(&signed(place as usize)));
             if fits && places.len() == lanes {
                 self.kernels.hash_lanes(&self.padded[..lanes], hashes);
             } else {

@@ -1,7 +1,8 @@
-//! A verdict for each signature, a signature in each lane: for batches with so many bad ones that sums of many only fail.
+//! A verdict for each signature, a signature in each lane: for batches with so many bad ones that sums of many only
+//! fail.
 //!
-//! Every lane computes its own [8](s B - R - h A) by digits of four bits, doubling all lanes together (E. Straus): about
-//! three times a signature's share of a large sum, but nothing that others send can make it slower.
+//! Every lane computes its own [8](s B - R - h A) by digits of four bits, doubling all lanes together (E. Straus):
+//! about three times a signature's share of a large sum, but nothing that others send can make it slower.
 
 use super::field::{Fe, Field, Packed};
 use super::msm::{copy_lane, recode};
@@ -21,8 +22,8 @@ pub(super) struct Lane {
     pub(super) h: [u64; 4],
 }
 
-/// Bit i: lane i's signature is good. The multiples 1 to 8 of the base point stand in the table from `base` on, the neutral
-/// point at `neutral`.
+/// Bit i: lane i's signature is good. The multiples 1 to 8 of the base point stand in the table from `base` on, the
+/// neutral point at `neutral`.
 #[inline(always)]
 pub(super) fn verdicts<F: Field>(table: &[Packed], neutral: u32, base: u32, lanes: &[Lane]) -> u32 {
     let (mut s_digits, mut h_digits) = ([[0i16; WINDOWS]; 8], [[0i16; WINDOWS]; 8]);
@@ -59,7 +60,11 @@ pub(super) fn verdicts<F: Field>(table: &[Packed], neutral: u32, base: u32, lane
 
 /// Minus the digit's multiple of the key, in each lane.
 #[inline(always)]
-fn looked_up<F: Field>(multiples: &[Extended<F>; MULTIPLES], digits: &[[i16; WINDOWS]; 8], window: usize) -> Extended<F> {
+fn looked_up<F: Field>(
+    multiples: &[Extended<F>; MULTIPLES],
+    digits: &[[i16; WINDOWS]; 8],
+    window: usize,
+) -> Extended<F> {
     let mut found = Extended::identity();
     let mut negative = 0;
     for (lane, digits) in digits[..F::LANES].iter().enumerate() {

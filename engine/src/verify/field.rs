@@ -25,9 +25,11 @@ pub(super) const D: Fe = Fe([929955233495203, 466365720129213, 1662059464998953,
 /// 2d.
 pub(super) const D2: Fe = Fe([1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903]);
 /// 1/(2d).
-pub(super) const D2_INVERSE: Fe = Fe([133296036314136, 426780519490142, 971550796200877, 1003625501967667, 1693814684165806]);
+pub(super) const D2_INVERSE: Fe =
+    Fe([133296036314136, 426780519490142, 971550796200877, 1003625501967667, 1693814684165806]);
 /// A square root of -1.
-pub(super) const SQRT_M1: Fe = Fe([1718705420411056, 234908883556509, 2233514472574048, 2117202627021982, 765476049583133]);
+pub(super) const SQRT_M1: Fe =
+    Fe([1718705420411056, 234908883556509, 2233514472574048, 2117202627021982, 765476049583133]);
 
 impl Fe {
     pub(super) const ZERO: Fe = Fe([0; 5]);
@@ -36,7 +38,13 @@ impl Fe {
     /// Reads 255 bits, little endian; the top bit is ignored. Any value is accepted: it need not be below p.
     pub(super) fn from_bytes(bytes: &[u8; 32]) -> Fe {
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-        Fe([word(0) & MASK_51, (word(6) >> 3) & MASK_51, (word(12) >> 6) & MASK_51, (word(19) >> 1) & MASK_51, (word(24) >> 12) & MASK_51])
+        Fe([
+            word(0) & MASK_51,
+            (word(6) >> 3) & MASK_51,
+            (word(12) >> 6) & MASK_51,
+            (word(19) >> 1) & MASK_51,
+            (word(24) >> 12) & MASK_51,
+        ])
     }
 
     /// The representation below p.
@@ -70,8 +78,8 @@ impl Fe {
 
 /// As many field elements as a vector has lanes. Results are weak; arguments must be.
 ///
-/// The methods of vector types must only run where their instructions exist: their values are made only inside functions
-/// that [`super::simd`] calls after looking.
+/// The methods of vector types must only run where their instructions exist: their values are made only inside
+/// functions that [`super::simd`] calls after looking.
 pub(super) trait Field: Copy {
     /// How many elements.
     const LANES: usize;
@@ -270,8 +278,8 @@ fn wide_carried(wide: [Wrapping<u128>; 5]) -> Fe {
     Fe([a & MASK_51, low(b).wrapping_add(a >> 51), low(c), low(d), low(e)])
 }
 
-/// A product of limbs. Wrapping, because the bounds at each use leave no room for an overflow and the checks that release
-/// builds carry would cost a third of the speed.
+/// A product of limbs. Wrapping, because the bounds at each use leave no room for an overflow and the checks that
+/// release builds carry would cost a third of the speed.
 #[inline(always)]
 fn m(a: u64, b: u64) -> Wrapping<u128> {
     Wrapping(u128::from(a).wrapping_mul(u128::from(b)))
@@ -330,7 +338,8 @@ pub(super) mod tests {
         while samples.len() < count {
             let mut bytes = [0; 40];
             stream.fill(&mut bytes);
-            let limbs: [u64; 5] = std::array::from_fn(|i| u64::from_le_bytes(bytes[8 * i..8 * i + 8].try_into().unwrap()) % WEAK);
+            let limbs: [u64; 5] =
+                std::array::from_fn(|i| u64::from_le_bytes(bytes[8 * i..8 * i + 8].try_into().unwrap()) % WEAK);
             samples.push(Fe(limbs));
         }
         samples

@@ -1,7 +1,7 @@
 //! Four field elements at once with AVX2: ten limbs of 26 and 25 bits in turn, a vector of four 64-bit lanes each.
 //!
-//! `vpmuludq` multiplies the low 32 bits of each lane. A product of two odd limbs counts twice (both stand half a bit high),
-//! a product beyond the tenth limb comes back 19-fold. Limb bounds:
+//! `vpmuludq` multiplies the low 32 bits of each lane. A product of two odd limbs counts twice (both stand half a bit
+//! high), a product beyond the tenth limb comes back 19-fold. Limb bounds:
 //!
 //! * *weak*: even limbs below 2^26 + 2^14, odd limbs below 2^25 + 2^14; what every operation returns;
 //! * arguments of a multiplication: below 2^27 and 2^26, so that 19 times a limb fits 32 bits.
@@ -45,8 +45,8 @@ const FOUR_P: [u64; 10] = [
     4 * MASK_25,
 ];
 
-// SAFETY (for every `unsafe` below): the intrinsics need AVX2; `Fe4` values exist only inside functions that `simd` enters
-// after detecting it. Loads and stores name arrays of sufficient length.
+// SAFETY (for every `unsafe` below): the intrinsics need AVX2; `Fe4` values exist only inside functions that `simd`
+// enters after detecting it. Loads and stores name arrays of sufficient length.
 
 #[inline(always)]
 fn add64(a: __m256i, b: __m256i) -> __m256i {
@@ -308,7 +308,11 @@ fn words_of(l: [__m256i; 10]) -> [__m256i; 5] {
 fn limbs_of(words: [__m256i; 5]) -> Fe4 {
     let low = splat64(u64::from(u32::MAX));
     // SAFETY: see the note at the head.
-    Fe4(limbs!(|i| if i.is_multiple_of(2) { and(words[i / 2], low) } else { unsafe { _mm256_srli_epi64::<32>(words[i / 2]) } }))
+    Fe4(limbs!(|i| if i.is_multiple_of(2) {
+        and(words[i / 2], low)
+    } else {
+        unsafe { _mm256_srli_epi64::<32>(words[i / 2]) }
+    }))
 }
 
 /// The two limbs of 51 bits: an even and an odd one.
@@ -344,7 +348,8 @@ impl Field for Fe4 {
         let words = self.words();
         for (lane, element) in elements[..LANES].iter_mut().enumerate() {
             // An even limb may be a little above 26 bits: added, not joined.
-            *element = Fe(std::array::from_fn(|i| words[2 * i * LANES + lane] + (words[(2 * i + 1) * LANES + lane] << 26)));
+            *element =
+                Fe(std::array::from_fn(|i| words[2 * i * LANES + lane] + (words[(2 * i + 1) * LANES + lane] << 26)));
         }
     }
 
@@ -450,15 +455,23 @@ impl Field for Fe4 {
 
     #[inline(always)]
     fn gather(points: &[Packed], indices: &[u32]) -> [Fe4; 3] {
-        let (p, q, r, s) =
-            (&points[indices[0] as usize], &points[indices[1] as usize], &points[indices[2] as usize], &points[indices[3] as usize]);
+        let (p, q, r, s) = (
+            &points[indices[0] as usize],
+            &points[indices[1] as usize],
+            &points[indices[2] as usize],
+            &points[indices[3] as usize],
+        );
         macro_rules! quarter {
             ($at:literal) => {
                 transposed([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
             };
         }
         let (a, b, c, d) = (quarter!(0), quarter!(4), quarter!(8), quarter!(12));
-        [limbs_of([a[0], a[1], a[2], a[3], b[0]]), limbs_of([b[1], b[2], b[3], c[0], c[1]]), limbs_of([c[2], c[3], d[0], d[1], d[2]])]
+        [
+            limbs_of([a[0], a[1], a[2], a[3], b[0]]),
+            limbs_of([b[1], b[2], b[3], c[0], c[1]]),
+            limbs_of([c[2], c[3], d[0], d[1], d[2]]),
+        ]
     }
 
     #[inline(always)]

@@ -1,14 +1,15 @@
 //! Eight field elements at once with AVX-512 IFMA: five limbs of 51 bits, a vector of eight lanes each.
 //!
-//! `vpmadd52` multiplies the low 52 bits of its arguments and adds the low or the high 52 bits of the product. Limbs are 51
-//! bits apart, so a high half counts twice in the next limb:
+//! `vpmadd52` multiplies the low 52 bits of its arguments and adds the low or the high 52 bits of the product. Limbs
+//! are 51 bits apart, so a high half counts twice in the next limb:
 //!
 //! ```text
 //!   z[k] = sum of low halves of a[i] b[j], i + j = k        w[k] = the same of high halves
 //!   limb k of the product = z[k] + 2 w[k-1], and limbs 5..10 come back 19-fold
 //! ```
 //!
-//! Arguments are weak (below 2^52, as the instruction needs); sums are below 2^61; a pass of carries makes them weak again.
+//! Arguments are weak (below 2^52, as the instruction needs); sums are below 2^61; a pass of carries makes them weak
+//! again.
 
 use super::field::{FOUR_P, Fe, Field, MASK_51, Packed, WEAK};
 use std::arch::x86_64::*;
@@ -23,8 +24,8 @@ const LANES: usize = 8;
 const WIDE_P: [u64; 2] = [(MASK_51 - 18) << 9, MASK_51 << 9];
 
 // SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F, DQ, VL, BW and IFMA; `Fe8` values exist only inside
-// functions that `simd` enters after detecting all of them. Loads and stores name arrays of sufficient length. Closures and
-// `array::map` are avoided: they would be compiled without these features and call every instruction.
+// functions that `simd` enters after detecting all of them. Loads and stores name arrays of sufficient length. Closures
+// and `array::map` are avoided: they would be compiled without these features and call every instruction.
 
 #[inline(always)]
 fn add64(a: __m512i, b: __m512i) -> __m512i {
@@ -80,8 +81,8 @@ fn sub64(a: __m512i, b: __m512i) -> __m512i {
     unsafe { _mm512_sub_epi64(a, b) }
 }
 
-/// One pass of carries over limbs below 2^62: weak afterwards (a carry is below 2^11, 19 of them below 2^15.3 only for limbs
-/// above 2^61.8; sums here stay below 2^61).
+/// One pass of carries over limbs below 2^62: weak afterwards (a carry is below 2^11, 19 of them below 2^15.3 only for
+/// limbs above 2^61.8; sums here stay below 2^61).
 #[inline(always)]
 fn carried(limbs: [__m512i; 5]) -> Fe8 {
     let [a, b, c, d, e] = limbs;
@@ -108,7 +109,13 @@ impl Fe8 {
 /// Limbs of a product from its ten halves.
 #[inline(always)]
 fn folded(z: [__m512i; 9], w: [__m512i; 9]) -> [__m512i; 5] {
-    let upper = [add64(z[5], double(w[4])), add64(z[6], double(w[5])), add64(z[7], double(w[6])), add64(z[8], double(w[7])), double(w[8])];
+    let upper = [
+        add64(z[5], double(w[4])),
+        add64(z[6], double(w[5])),
+        add64(z[7], double(w[6])),
+        add64(z[8], double(w[7])),
+        double(w[8]),
+    ];
     [
         add64(z[0], times19(upper[0])),
         add64(add64(z[1], double(w[0])), times19(upper[1])),
@@ -188,7 +195,8 @@ fn square_times8(a: &Fe8, times: usize) -> Fe8 {
 #[inline(always)]
 fn load8(points: &[Packed], index: u32, at: usize) -> __m512i {
     debug_assert!(at == 0 || at == 8);
-    // SAFETY: the index is checked; eight words from 0 or 8 are inside the sixteen; a packed point is aligned to 64 bytes.
+    // SAFETY: the index is checked; eight words from 0 or 8 are inside the sixteen; a packed point is aligned to 64
+    // bytes.
     unsafe { _mm512_load_si512(points[index as usize].0.as_ptr().add(at).cast()) }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! An entry is found by the key's bytes themselves, so it can be missing but never be wrong: replacing an account's key
 //! changes the bytes that are looked up. Sets of eight entries, each behind its own lock, are filled round robin; the
-//! number of sets is fixed at start. Points are in the packed form of one backend, which the cache therefore belongs to.
+//! number of sets is fixed at start. Points are in the packed form of one backend, which the cache therefore belongs
+//! to.
 
 use super::field::Packed;
 use super::simd::{Kernels, Simd, Unavailable};

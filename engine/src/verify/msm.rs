@@ -7,9 +7,9 @@
 //!   all windows: the lanes' parts combined, a window in each lane; then doubled together
 //! ```
 //!
-//! This is N. Pippenger's method. Work is cut into pieces of similar length and ordered by length, so that lanes that run
-//! side by side end together; a lane that ends early adds the neutral point. Everything is a function of the arguments;
-//! nothing here is secret.
+//! This is N. Pippenger's method. Work is cut into pieces of similar length and ordered by length, so that lanes that
+//! run side by side end together; a lane that ends early adds the neutral point. Everything is a function of the
+//! arguments; nothing here is secret.
 
 use super::field::{Fe, Field, Packed};
 use super::point::{Extended, Niels, Running};
@@ -244,8 +244,8 @@ fn set_lane<F: Field>(to: &mut Extended<F>, lane: usize, point: &Extended<Fe>) {
     copy_lane(to, lane, &splat, lane);
 }
 
-/// From each window's parts, sum over l of (weighted of lane l) + part x l x (running of lane l); then the windows, doubled
-/// together from the top.
+/// From each window's parts, sum over l of (weighted of lane l) + part x l x (running of lane l); then the windows,
+/// doubled together from the top.
 #[inline(always)]
 fn combine<F: Field>(parts: &[(Extended<F>, Extended<F>)], part: usize, bits: usize) -> Extended<Fe> {
     let mut totals = Vec::with_capacity(parts.len());

@@ -1,7 +1,7 @@
 //! Points of the curve, a lane each, in the two forms that the sums need.
 //!
-//! Formulas: H. Hisil, K. Wong, G. Carter, E. Dawson, "Twisted Edwards curves revisited" (2008), complete for every pair of
-//! points of this curve, those of small order included.
+//! Formulas: H. Hisil, K. Wong, G. Carter, E. Dawson, "Twisted Edwards curves revisited" (2008), complete for every
+//! pair of points of this curve, those of small order included.
 
 use super::field::{D, D2, D2_INVERSE, Fe, Field, Packed, SQRT_M1, pow_p58};
 
@@ -152,8 +152,8 @@ fn completed<F: Field>(e: F, f: F, g: F, h: F) -> Extended<F> {
     Extended { minus: F::wide_sub(y, x), plus: F::wide_add(y, x), z: f.mul(g), t: e.mul(h) }
 }
 
-/// Decodes as many encodings as there are lanes by ZIP-215's rule: y need not be below p, and x = 0 takes either sign. Writes
-/// packed points; bit i of the result: encoding i decodes. What does not decode leaves nonsense behind.
+/// Decodes as many encodings as there are lanes by ZIP-215's rule: y need not be below p, and x = 0 takes either sign.
+/// Writes packed points; bit i of the result: encoding i decodes. What does not decode leaves nonsense behind.
 #[inline(always)]
 pub(super) fn decode<F: Field>(encodings: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
     let mut elements = [Fe::ZERO; 8];

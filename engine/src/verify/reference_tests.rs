@@ -38,7 +38,8 @@ fn field_agrees<F: Field>() {
         for j in 0..samples.len() {
             let (a, b) = (chunk(i), chunk(j));
             let (x, y) = (F::from_lanes(&a), F::from_lanes(&b));
-            let pairs = |operation: fn(Fe, Fe) -> Fe| a.iter().zip(&b).map(|(&a, &b)| operation(a, b)).collect::<Vec<_>>();
+            let pairs =
+                |operation: fn(Fe, Fe) -> Fe| a.iter().zip(&b).map(|(&a, &b)| operation(a, b)).collect::<Vec<_>>();
             check("mul", x.mul(y), pairs(Field::mul));
             check(
                 "wide_add",
@@ -55,7 +56,11 @@ fn field_agrees<F: Field>() {
             check("add", x.add(y), pairs(Field::add));
             check("sub", x.sub(y), pairs(Field::sub));
             // Results of results, without a detour through scalars that would carry them.
-            check("chain", x.add(y).mul(x.sub(y)).square(), a.iter().zip(&b).map(|(&a, &b)| a.add(b).mul(a.sub(b)).square()).collect());
+            check(
+                "chain",
+                x.add(y).mul(x.sub(y)).square(),
+                a.iter().zip(&b).map(|(&a, &b)| a.add(b).mul(a.sub(b)).square()).collect(),
+            );
             let mask = (i * 64 + j) as u32 % (1 << F::LANES);
             check(
                 "select",
@@ -148,7 +153,10 @@ fn decoding_agrees_with_the_reference() {
                     }
                     Some(reference) => {
                         assert_ne!(decoded & (1 << lane), 0, "{encoding:02x?}");
-                        assert!(same(&scalar_point(&packed[lane], kernels, &mut buffers), &reference), "{encoding:02x?}");
+                        assert!(
+                            same(&scalar_point(&packed[lane], kernels, &mut buffers), &reference),
+                            "{encoding:02x?}"
+                        );
                         good += 1;
                     }
                 }
@@ -172,8 +180,10 @@ fn hashing_agrees_with_the_reference() {
             for input in &mut inputs {
                 let mut bytes = [0u8; 32 + 64 + 160];
                 stream.fill(&mut bytes);
-                let (key, signature): ([u8; 32], [u8; 64]) = (bytes[..32].try_into().unwrap(), bytes[32..96].try_into().unwrap());
-                let signed = Signed { key: &key, signature: &signature, prefix: &bytes[96..128], message: &bytes[128..] };
+                let (key, signature): ([u8; 32], [u8; 64]) =
+                    (bytes[..32].try_into().unwrap(), bytes[32..96].try_into().unwrap());
+                let signed =
+                    Signed { key: &key, signature: &signature, prefix: &bytes[96..128], message: &bytes[128..] };
                 assert!(input.fill(&signed));
                 references.push(sha512::scalar(&signed));
             }
@@ -187,8 +197,8 @@ fn hashing_agrees_with_the_reference() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Sums agree with the reference, for random scalars and for those that strain recoding and buckets: zeros, ones, the
-    /// largest, many equal ones.
+    /// Sums agree with the reference, for random scalars and for those that strain recoding and buckets: zeros, ones,
+    /// the largest, many equal ones.
     #[test]
     fn sums_agree_with_the_reference(count in 1usize..70, seed: u64, kind in 0u8..5) {
         let mut stream = blake3::Hasher::new_derive_key("dynemix test sums").update(&seed.to_le_bytes()).finalize_xof();

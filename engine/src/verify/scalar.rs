@@ -1,7 +1,8 @@
 //! Scalars modulo the group's order l = 2^252 + 27742317777372353535851937790883648493, in 64-bit words.
 //!
-//! A batch needs three things of a signature: h modulo l from a 512-bit hash, z h modulo l, and z s added to a sum. Reduction
-//! is Barrett's: with mu = floor(2^512 / l), q = floor(floor(x / 2^248) mu / 2^264) is floor(x / l) or up to two less.
+//! A batch needs three things of a signature: h modulo l from a 512-bit hash, z h modulo l, and z s added to a sum.
+//! Reduction is Barrett's: with mu = floor(2^512 / l), q = floor(floor(x / 2^248) mu / 2^264) is floor(x / l) or up to
+//! two less.
 
 /// l, four words.
 pub(super) const L: [u64; 4] = [0x5812631a5cf5d3ed, 0x14def9dea2f79cd6, 0, 0x1000000000000000];

@@ -153,7 +153,12 @@ macro_rules! vector_kernels {
 }
 
 #[cfg(target_arch = "x86_64")]
-vector_kernels!(avx512, "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma", super::super::field_ifma::Fe8, super::super::words_avx512::Words8);
+vector_kernels!(
+    avx512,
+    "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma",
+    super::super::field_ifma::Fe8,
+    super::super::words_avx512::Words8
+);
 #[cfg(target_arch = "x86_64")]
 vector_kernels!(avx2, "avx2", super::super::field_avx2::Fe4, super::super::words_avx2::Words4);
 

@@ -8,9 +8,9 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(super) struct Words4(__m256i);
 
-// SAFETY (for every `unsafe` below): the intrinsics need AVX2; `Words4` values exist only inside functions that `simd` enters
-// after detecting it. Loads and stores name arrays of sufficient length. Closures are avoided: they would be compiled without
-// AVX2 and call every instruction.
+// SAFETY (for every `unsafe` below): the intrinsics need AVX2; `Words4` values exist only inside functions that `simd`
+// enters after detecting it. Loads and stores name arrays of sufficient length. Closures are avoided: they would be
+// compiled without AVX2 and call every instruction.
 
 #[inline(always)]
 fn swapped(words: __m256i) -> __m256i {
@@ -71,7 +71,9 @@ impl Words for Words4 {
     #[inline(always)]
     fn majority(self, b: Words4, c: Words4) -> Words4 {
         // SAFETY: see the note at the head.
-        Words4(unsafe { _mm256_or_si256(_mm256_and_si256(self.0, b.0), _mm256_and_si256(c.0, _mm256_or_si256(self.0, b.0))) })
+        Words4(unsafe {
+            _mm256_or_si256(_mm256_and_si256(self.0, b.0), _mm256_and_si256(c.0, _mm256_or_si256(self.0, b.0)))
+        })
     }
 
     #[inline(always)]

@@ -8,9 +8,9 @@ use std::arch::x86_64::*;
 #[derive(Clone, Copy)]
 pub(super) struct Words8(__m512i);
 
-// SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F and BW; `Words8` values exist only inside functions that
-// `simd` enters after detecting them. Loads and stores name arrays of sufficient length. Closures are avoided: they would be
-// compiled without these features and call every instruction.
+// SAFETY (for every `unsafe` below): the intrinsics need AVX-512 F and BW; `Words8` values exist only inside functions
+// that `simd` enters after detecting them. Loads and stores name arrays of sufficient length. Closures are avoided:
+// they would be compiled without these features and call every instruction.
 
 /// Big-endian words become little-endian ones.
 #[inline(always)]
@@ -108,7 +108,16 @@ impl Words for Words8 {
     #[inline(always)]
     fn store(state: [Words8; 8], digests: &mut [[u64; 8]]) {
         let [a, b, c, d, e, f, g, h] = state;
-        let words = [swapped(a.0), swapped(b.0), swapped(c.0), swapped(d.0), swapped(e.0), swapped(f.0), swapped(g.0), swapped(h.0)];
+        let words = [
+            swapped(a.0),
+            swapped(b.0),
+            swapped(c.0),
+            swapped(d.0),
+            swapped(e.0),
+            swapped(f.0),
+            swapped(g.0),
+            swapped(h.0),
+        ];
         for (row, digest) in transposed(words).into_iter().zip(digests) {
             // SAFETY: a digest has eight words.
             unsafe { _mm512_storeu_si512(digest.as_mut_ptr().cast(), row) }

@@ -41,7 +41,8 @@ fn add<K: std::hash::Hash + Eq + Copy>(table: &mut HashMap<K, Entry>, of: K, poi
 }
 
 impl Bans {
-    /// Books points; true if the key is banned now. Loopback addresses are not banned: everything on this machine would be.
+    /// Books points; true if the key is banned now. Loopback addresses are not banned: everything on this machine would
+    /// be.
     pub fn penalise(&mut self, address: &IpAddr, key: &TransportKey, points: u32, now: Instant) -> bool {
         if !address.is_loopback() {
             add(&mut self.addresses, *address, points, now);
@@ -61,8 +62,9 @@ impl Bans {
 
     /// Forgets what has faded.
     pub fn forget(&mut self, now: Instant) {
-        let faded =
-            |entry: &Entry| entry.banned_until.is_none_or(|until| until <= now) && entry.points <= FADE * (now - entry.at).as_secs_f64();
+        let faded = |entry: &Entry| {
+            entry.banned_until.is_none_or(|until| until <= now) && entry.points <= FADE * (now - entry.at).as_secs_f64()
+        };
         self.addresses.retain(|_, entry| !faded(entry));
         self.keys.retain(|_, entry| !faded(entry));
     }
@@ -80,7 +82,9 @@ mod tests {
         assert!(!bans.penalise(&address, &key, 60, now + Duration::from_secs(30)));
         assert!(bans.penalise(&address, &key, 60, now + Duration::from_secs(30)));
         let later = now + Duration::from_secs(31);
-        assert!(bans.address_banned(&address, later) && bans.key_banned(&key, later) && !bans.key_banned(&[2; 32], later));
+        assert!(
+            bans.address_banned(&address, later) && bans.key_banned(&key, later) && !bans.key_banned(&[2; 32], later)
+        );
         let much_later = later + BAN;
         assert!(!bans.key_banned(&key, much_later));
         bans.forget(much_later);

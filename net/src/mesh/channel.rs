@@ -6,8 +6,8 @@
 //!   piece          class u8 | bytes of that class's stream
 //! ```
 //!
-//! Pieces of different classes interleave, so what is urgent overtakes what is long. Both directions change their keys after
-//! the same number of pieces.
+//! Pieces of different classes interleave, so what is urgent overtakes what is long. Both directions change their keys
+//! after the same number of pieces.
 
 use snow::{Builder, HandshakeState, TransportState};
 
@@ -79,7 +79,8 @@ impl Channel {
     /// Never: the pattern and the key's length are fixed.
     pub fn new(secret: &[u8; 32], prologue: &[u8], initiator: bool) -> Channel {
         let builder = Builder::new(PATTERN.parse().expect("a pattern of Noise"));
-        let builder = builder.local_private_key(secret).and_then(|builder| builder.prologue(prologue)).expect("set once");
+        let builder =
+            builder.local_private_key(secret).and_then(|builder| builder.prologue(prologue)).expect("set once");
         let shaking = if initiator { builder.build_initiator() } else { builder.build_responder() };
         let state = State::Shaking(Box::new(shaking.expect("complete")));
         let scratch = Box::new([0; PIECE_BYTES_MAX + TAG_BYTES]);

@@ -122,7 +122,8 @@ impl Outgoing {
         self.bytes.iter().sum()
     }
 
-    /// Adds a frame; of a class that holds too much the oldest frames that are not begun are dropped. Returns the bytes dropped.
+    /// Adds a frame; of a class that holds too much the oldest frames that are not begun are dropped. Returns the bytes
+    /// dropped.
     pub fn push(&mut self, class: u8, body: Arc<[u8]>, max: usize) -> usize {
         let class = usize::from(class);
         self.bytes[class] += body.len();
@@ -205,7 +206,9 @@ mod tests {
         assert_eq!(outgoing.push(2, vec![3; 100].into(), 250), 100);
         let mut incoming = Reassembly::default();
         let mut got = Vec::new();
-        incoming.take(2, &[&100u32.to_le_bytes()[..], &[1; 6]].concat(), &[400; CLASSES], Instant::now(), |_, _| ()).unwrap();
+        incoming
+            .take(2, &[&100u32.to_le_bytes()[..], &[1; 6]].concat(), &[400; CLASSES], Instant::now(), |_, _| ())
+            .unwrap();
         while let Some((class, piece)) = outgoing.next(64, |class, parts| (class, parts.concat())) {
             incoming.take(class, &piece, &[400; CLASSES], Instant::now(), |_, body| got.push(body[0])).unwrap();
         }

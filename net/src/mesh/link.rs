@@ -1,7 +1,7 @@
 //! A line that is slower, longer or worse than the one there is: for tests and benches, without privileges.
 //!
-//! What a node sends leaves at a rate, arrives after a delay, and each 1 448 bytes of it may be lost, which on TCP means that
-//! they and all behind them arrive a round trip later.
+//! What a node sends leaves at a rate, arrives after a delay, and each 1 448 bytes of it may be lost, which on TCP
+//! means that they and all behind them arrive a round trip later.
 
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -32,15 +32,19 @@ impl FromStr for LinkShape {
 
     fn from_str(text: &str) -> Result<LinkShape, LinkError> {
         let wrong = || LinkError(text.to_owned());
-        let number = |text: &str| text.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(wrong);
+        let number = |text: &str| {
+            text.trim().parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0).ok_or_else(wrong)
+        };
         let mut shape = LinkShape::default();
         for part in text.split(',').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').ok_or_else(wrong)?;
             match name.trim() {
                 "rate" => {
                     let units = [("gbit", 1e9), ("mbit", 1e6), ("kbit", 1e3)];
-                    let (digits, bits) =
-                        units.iter().find_map(|(unit, bits)| Some((value.strip_suffix(unit)?, *bits))).ok_or_else(wrong)?;
+                    let (digits, bits) = units
+                        .iter()
+                        .find_map(|(unit, bits)| Some((value.strip_suffix(unit)?, *bits)))
+                        .ok_or_else(wrong)?;
                     let bytes = number(digits)? * bits / 8.0;
                     shape.rate_bytes = Some(bytes as u64).filter(|&bytes| bytes >= 1_000);
                     shape.rate_bytes.ok_or_else(wrong)?;
@@ -120,7 +124,8 @@ mod tests {
         assert_eq!(line, LinkShape { rate_bytes: Some(1_250_000), delay: Duration::from_millis(150), loss: 0.001 });
         assert_eq!("delay=1s".parse::<LinkShape>().unwrap().delay, Duration::from_secs(1));
         assert_eq!("".parse::<LinkShape>().unwrap(), LinkShape::default());
-        for wrong in ["rate=10", "rate=-1mbit", "delay=4", "loss=1", "loss=60%", "speed=1mbit", "rate", "rate=NaNmbit"] {
+        for wrong in ["rate=10", "rate=-1mbit", "delay=4", "loss=1", "loss=60%", "speed=1mbit", "rate", "rate=NaNmbit"]
+        {
             assert!(wrong.parse::<LinkShape>().is_err(), "{wrong}");
         }
     }

@@ -153,7 +153,8 @@ impl Peer {
                 let (waiting, channel, out) = (&mut self.waiting, &mut self.channel, &mut self.encrypted);
                 while out.len() - self.encrypted_sent < AHEAD_BYTES
                     && waiting.next(PIECE_BYTES_MAX - 1, |class, parts| channel.write(class, parts, out)).is_some()
-                {}
+                {
+                }
             }
             if self.encrypted_sent == self.encrypted.len() {
                 self.encrypted.clear();

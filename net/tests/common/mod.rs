@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
-use dynemix_net::mesh::{Doorkeeper, Event, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Target, TransportKey, public_key};
+use dynemix_net::mesh::{
+    Doorkeeper, Event, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Target, TransportKey, public_key,
+};
 use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -55,7 +57,8 @@ impl Running {
     pub(crate) fn wait(&self, what: impl Fn(&Seen) -> bool) -> Seen {
         let end = Instant::now() + Duration::from_secs(20);
         loop {
-            let seen = self.seen.recv_timeout(end.saturating_duration_since(Instant::now())).expect("it happens in time");
+            let seen =
+                self.seen.recv_timeout(end.saturating_duration_since(Instant::now())).expect("it happens in time");
             if what(&seen) {
                 return seen;
             }

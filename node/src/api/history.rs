@@ -1,7 +1,7 @@
 //! What has happened to an account, as far as the kept blocks tell.
 //!
-//! Patches travel in both modes and say what an account paid and received, unless the block was banned later. Who paid whom stands in the transactions, which only
-//! blocks of blockchain mode carry; those are found by the log's index.
+//! Patches travel in both modes and say what an account paid and received, unless the block was banned later. Who paid
+//! whom stands in the transactions, which only blocks of blockchain mode carry; those are found by the log's index.
 
 use super::methods::{Answered, Api, NOT_FOUND};
 use crate::genesis::digits;
@@ -63,7 +63,9 @@ fn change(patch: &Patch, account: Option<AccountIndex>, key: &[u8; 32]) -> Optio
     let opened = delta.created_keys.binary_search(key).ok().map(|place| delta.created_amounts[place]);
     let credited = of(&delta.credits.accounts, &delta.credits.amounts).or(opened);
     let kind = patch.records.iter().find_map(|record| match record {
-        Record::Register { account: of, name, .. } if Some(*of) == account => Some(("register", json!(String::from_utf8_lossy(name)))),
+        Record::Register { account: of, name, .. } if Some(*of) == account => {
+            Some(("register", json!(String::from_utf8_lossy(name))))
+        }
         Record::Stake { account: of, amount, .. } if Some(*of) == account => Some(("stake", json!(amount))),
         Record::Unstake { account: of, amount } if Some(*of) == account => Some(("unstake", json!(amount))),
         _ => None,
@@ -96,7 +98,8 @@ fn transactions(api: &Api, key: &[u8; 32], count: usize, before: Option<u64>) ->
         for (cell, payload) in transactions.unwrap_or_default() {
             let paid = || payload_outputs(&payload).any(|output| output.recipient == *key);
             if cell.sender == *key || cell.recipient == *key || paid() {
-                let (id, sender, recipient) = (digits(&cell.id(&prefix)), digits(&cell.sender), digits(&cell.recipient));
+                let (id, sender, recipient) =
+                    (digits(&cell.id(&prefix)), digits(&cell.sender), digits(&cell.recipient));
                 out.push(json!({ "height": height, "id": id, "sender": sender, "recipient": recipient, "amount_units": cell.amount, "kind": cell.kind, "sequence": cell.sequence }));
             }
         }

@@ -1,5 +1,5 @@
-//! What light clients follow: final certificates with their committees, and proofs. Pure bytes in, verified facts out; the
-//! node serves them, the wallet checks them.
+//! What light clients follow: final certificates with their committees, and proofs. Pure bytes in, verified facts out;
+//! the node serves them, the wallet checks them.
 
 use dynemix_engine::consensus::codec::read_final;
 use dynemix_engine::consensus::committee::Committee;
@@ -82,7 +82,14 @@ impl LightChain {
         }
         // It signs nothing; the secret is of no use.
         let signing: Arc<dyn Signing> = Arc::new(BlsSigning::new(&[1; 32], Arc::new(table)));
-        let signed = Signed { kind: Kind::Second, height, number: decided.attempt, shard: 0, justified_by: 0, hash: decided.hash };
+        let signed = Signed {
+            kind: Kind::Second,
+            height,
+            number: decided.attempt,
+            shard: 0,
+            justified_by: 0,
+            hash: decided.hash,
+        };
         if !decided.certificate.verify_master(&committee, &signed.digest(&self.chain), &*signing) {
             return Err(LightError::Certificate(height));
         }

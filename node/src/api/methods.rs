@@ -150,9 +150,11 @@ pub fn answer_by(body: &[u8], batch_max: usize, call: &dyn Fn(&str, &Value) -> A
     };
     match request {
         Value::Array(requests) if requests.is_empty() => Some(error(&Value::Null, INVALID_REQUEST, "an empty batch")),
-        Value::Array(requests) if requests.len() > batch_max => {
-            Some(error(&Value::Null, LIMIT, &format!("a batch of {} requests; {} are allowed", requests.len(), batch_max)))
-        }
+        Value::Array(requests) if requests.len() > batch_max => Some(error(
+            &Value::Null,
+            LIMIT,
+            &format!("a batch of {} requests; {} are allowed", requests.len(), batch_max),
+        )),
         Value::Array(requests) => {
             let answers: Vec<Value> = requests.iter().filter_map(|request| one(request, call)).collect();
             (!answers.is_empty()).then_some(Value::Array(answers))
@@ -168,7 +170,9 @@ fn one(request: &Value, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value
         return Some(error(&shown, INVALID_REQUEST, "not a request of JSON-RPC 2.0"));
     };
     let Some(&(.., parameters, _)) = METHODS.iter().find(|known| known.0 == method) else {
-        return id.map(|id| error(&id, METHOD_NOT_FOUND, &format!("there is no method '{method}'; rpc.discover lists them")));
+        return id.map(|id| {
+            error(&id, METHOD_NOT_FOUND, &format!("there is no method '{method}'; rpc.discover lists them"))
+        });
     };
     let answered = named(parameters, request.get("params")).and_then(|params| call(method, &params));
     let id = id?;
@@ -219,7 +223,9 @@ fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
 
 fn bytes_from(text: &str, max: usize) -> Option<Vec<u8>> {
     let fits = text.len() <= 2 * max && text.len().is_multiple_of(2) && text.is_ascii();
-    fits.then(|| text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect())?
+    fits.then(|| {
+        text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    })?
 }
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
@@ -227,7 +233,9 @@ const UNPOISONED: &str = "whoever panics while holding the state ends the proces
 fn call(api: &Api, method: &str, params: &Value) -> Answered {
     let view = &api.view;
     match method {
-        "status" => Ok(json!(view.shown(params["blocks"].as_u64().unwrap_or(8).min(api.config.page_max as u64) as usize))),
+        "status" => {
+            Ok(json!(view.shown(params["blocks"].as_u64().unwrap_or(8).min(api.config.page_max as u64) as usize)))
+        }
         "genesis" => Ok(json!(api.genesis)),
         "account" => account(api, &key_of(params)?),
         "proof" => {
@@ -235,12 +243,15 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
             let state = view.state.read().expect(UNPOISONED);
             let header = *state.header();
             let proof = state.find(&key).and_then(|account| state.prove(account));
-            Ok(json!({ "height": header.height, "root": digits(&header.root), "proof": proof.map(|proof| digits(&proof.encode())) }))
+            Ok(
+                json!({ "height": header.height, "root": digits(&header.root), "proof": proof.map(|proof| digits(&proof.encode())) }),
+            )
         }
         "resolve" => {
             let name = params["name"].as_str().unwrap_or("");
-            let account =
-                view.status.look(|live| live.system.as_ref().and_then(|system| system.names.accounts.get(name.as_bytes()).copied()));
+            let account = view.status.look(|live| {
+                live.system.as_ref().and_then(|system| system.names.accounts.get(name.as_bytes()).copied())
+            });
             let account = account.ok_or((NOT_FOUND, format!("nobody is called '{name}'")))?;
             let key = view.state.read().expect(UNPOISONED).columns().key[account as usize];
             Ok(json!({ "account": account, "key": digits(&key) }))
@@ -254,8 +265,9 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
         "headers" => headers(api, params),
         "blocks" => {
             let (from, count) = page(api, params)?;
-            let blocks: Vec<_> =
-                view.status.look(|live| live.blocks.iter().filter(|block| block.height >= from).take(count).cloned().collect());
+            let blocks: Vec<_> = view
+                .status
+                .look(|live| live.blocks.iter().filter(|block| block.height >= from).take(count).cloned().collect());
             Ok(json!(blocks))
         }
         "submit" => submit(api, params),
@@ -289,7 +301,9 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
     drop(state);
     Ok(api.view.status.look(|live| {
         let system = live.system.as_ref();
-        let name = system.and_then(|system| system.names.names.get(&account)).map(|name| String::from_utf8_lossy(name).into_owned());
+        let name = system
+            .and_then(|system| system.names.names.get(&account))
+            .map(|name| String::from_utf8_lossy(name).into_owned());
         json!({
             "account": account,
             "height": height,
@@ -332,7 +346,10 @@ fn submit(api: &Api, params: &Value) -> Answered {
     }
     check_form(&cell, &payload, &api.view.chain.parameters).map_err(|refusal| (REFUSED, refusal.name().to_owned()))?;
     let id = cell.id(&api.view.chain.transaction_prefix);
-    api.view.submit.send(Raw::Own(vec![transaction_item(&cell, &payload)])).map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
+    api.view
+        .submit
+        .send(Raw::Own(vec![transaction_item(&cell, &payload)]))
+        .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
     Ok(json!(digits(&id)))
 }
 
@@ -372,7 +389,11 @@ mod tests {
         if std::env::var_os("DYNEMIX_BLESS").is_some() {
             fs::write(&path, &text).unwrap();
         }
-        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "run again with DYNEMIX_BLESS=1 and look at the difference");
+        assert_eq!(
+            fs::read_to_string(&path).unwrap_or_default(),
+            text,
+            "run again with DYNEMIX_BLESS=1 and look at the difference"
+        );
     }
 
     #[test]
@@ -380,9 +401,14 @@ mod tests {
         let headers = METHODS.iter().find(|method| method.0 == "headers").unwrap().2;
         assert_eq!(named(headers, Some(&json!([1, 2]))), Ok(json!({ "from": 1, "count": 2 })));
         assert_eq!(named(headers, Some(&json!({ "from": 1, "count": 2 }))), Ok(json!({ "from": 1, "count": 2 })));
-        for wrong in
-            [json!([1]), json!([1, 2, 3]), json!([-1, 2]), json!({ "from": 1, "count": 2, "more": 3 }), json!("text"), json!([1, "2"])]
-        {
+        for wrong in [
+            json!([1]),
+            json!([1, 2, 3]),
+            json!([-1, 2]),
+            json!({ "from": 1, "count": 2, "more": 3 }),
+            json!("text"),
+            json!([1, "2"]),
+        ] {
             assert!(named(headers, Some(&wrong)).is_err(), "{wrong}");
         }
         assert_eq!(bytes_from("0aff", 2), Some(vec![10, 255]));

@@ -1,4 +1,5 @@
-//! The chain on disk: accounts in the store's image, final blocks in its log, the system in a file beside each checkpoint.
+//! The chain on disk: accounts in the store's image, final blocks in its log, the system in a file beside each
+//! checkpoint.
 
 use super::sealed::{self, SealedError, SealedKind};
 use crate::mapped::{MappedMemory, regions};
@@ -43,7 +44,9 @@ pub enum ChainStoreError {
         source: NoBlock,
     },
     /// A record that does not lead where its certificate says.
-    #[error("the log's record {number} does not lead to its own master-block; this computer's memory or disk may be failing")]
+    #[error(
+        "the log's record {number} does not lead to its own master-block; this computer's memory or disk may be failing"
+    )]
     Leads {
         /// Which.
         number: u64,
@@ -118,7 +121,12 @@ pub fn placed(decided: &Final, blocks: &[Arc<CertifiedBlock>]) -> Option<Vec<Opt
 ///
 /// # Errors
 /// Whatever is damaged, of another chain, or in use.
-pub fn open(directory: &Path, disk: Arc<dyn Disk>, genesis: &Genesis, options: StoreOptions) -> Result<OpenedChain, ChainStoreError> {
+pub fn open(
+    directory: &Path,
+    disk: Arc<dyn Disk>,
+    genesis: &Genesis,
+    options: StoreOptions,
+) -> Result<OpenedChain, ChainStoreError> {
     let chain = &genesis.chain;
     let specs = regions(StateLayout::new(genesis.accounts_max));
     let first = System::genesis(chain, &genesis.minters);
@@ -127,12 +135,14 @@ pub fn open(directory: &Path, disk: Arc<dyn Disk>, genesis: &Genesis, options: S
         let supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>() + pool;
         let fill = |image| {
             let memory = MappedMemory::new(image);
-            let state = State::genesis_with_pool(memory, &genesis.accounts, supply, pool, HashSeed::random()).map_err(OpenError::from)?;
+            let state = State::genesis_with_pool(memory, &genesis.accounts, supply, pool, HashSeed::random())
+                .map_err(OpenError::from)?;
             Ok::<_, OpenError>(state.into_memory().into_image())
         };
         Store::create(&disk, chain.genesis_hash, &specs, options, 0, false, fill)?;
     }
-    let OpenedStore { store, image, image_record, fell_back } = Store::open(disk, chain.genesis_hash, Some(&specs), options)?;
+    let OpenedStore { store, image, image_record, fell_back } =
+        Store::open(disk, chain.genesis_hash, Some(&specs), options)?;
     let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));
     let mut memory = MappedMemory::new(image);
     memory.make_balances_resident();

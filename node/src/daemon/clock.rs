@@ -23,7 +23,12 @@ pub struct Clock {
 impl Clock {
     /// A clock for a chain that starts at `start_ms`. It is trusted from the start, or only once it has been measured.
     pub fn new(start_ms: u64, trusted: bool) -> Clock {
-        Clock { start_ms, base: (unix_ms(), Instant::now()), offset_ms: Arc::default(), trusted: Arc::new(AtomicBool::new(trusted)) }
+        Clock {
+            start_ms,
+            base: (unix_ms(), Instant::now()),
+            offset_ms: Arc::default(),
+            trusted: Arc::new(AtomicBool::new(trusted)),
+        }
     }
 
     fn local_ms(&self) -> u64 {

@@ -198,7 +198,8 @@ impl<S: Signing> Duty<S> {
             let mut entry = self.next_entry(idle);
             let judged = entry.is_none() && idle.is_zero() && self.minter.execution.judge_some();
             // What follows takes a while to compute: only with time to spare.
-            let mut foreseen = || until_step > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
+            let mut foreseen =
+                || until_step > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
             if entry.is_none() && idle.is_zero() && !judged && !foreseen() {
                 entry = self.next_entry(wait);
             }
@@ -255,7 +256,9 @@ impl<S: Signing> Duty<S> {
             Entry::Opened(peer) => self.greet(peer),
             Entry::Peers(targets) => {
                 for target in targets {
-                    if self.local.learned.len() < LEARNED_MAX && !self.local.learned.iter().any(|known| known.key == target.key) {
+                    if self.local.learned.len() < LEARNED_MAX
+                        && !self.local.learned.iter().any(|known| known.key == target.key)
+                    {
                         self.local.learned.push(target);
                     }
                 }
@@ -310,7 +313,8 @@ impl<S: Signing> Duty<S> {
         {
             self.track_certified(block.height, block);
         }
-        let (pending, whole) = (self.minter.pending_height(), matches!(&message, Message::Final(_, blocks) if !blocks.is_empty()));
+        let (pending, whole) =
+            (self.minter.pending_height(), matches!(&message, Message::Final(_, blocks) if !blocks.is_empty()));
         let actions = self.minter.handle(now, Self::name_of(from), message);
         self.act(actions);
         let next = self.minter.pending_height();
@@ -370,8 +374,8 @@ impl<S: Signing> Duty<S> {
         }
     }
 
-    /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to the
-    /// minters of the next height, once it is known.
+    /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
+    /// the minters of the next height, once it is known.
     fn tells(&self, now: u64) -> bool {
         let open = now % self.schedule.slot_ms + self.schedule.slot_ms / TELLING < self.schedule.sets_ms;
         open || self.minter.execution.system().slot >= self.schedule.slot(now)
@@ -388,7 +392,9 @@ impl<S: Signing> Duty<S> {
         let state = self.minter.execution.state();
         self.status.change(|live| {
             live.tracked.certified(height, block.block.shard, now_ms, |cell| {
-                state.find(&cell.sender).is_some_and(|account| patch.delta.debits.accounts.binary_search(&account).is_ok())
+                state
+                    .find(&cell.sender)
+                    .is_some_and(|account| patch.delta.debits.accounts.binary_search(&account).is_ok())
             });
         });
     }
@@ -402,7 +408,9 @@ impl<S: Signing> Duty<S> {
         let (state, shards) = (self.minter.execution.state(), parent.committee.shards.len());
         self.status.change(|live| {
             live.tracked.settle(height, slot, now_ms, |cell| {
-                let used = state.find(&cell.sender).is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);
+                let used = state
+                    .find(&cell.sender)
+                    .is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);
                 used.then(|| shard_of(&parent.seed, &cell.sender, shards) as u32)
             });
         });
@@ -446,7 +454,9 @@ impl<S: Signing> Duty<S> {
                 }
                 Action::Persist(ticket, record) => self.persist(ticket, record),
                 Action::Certified(block) => self.certified(&block),
-                Action::Checked(height, block) => tracing::debug!(height, block = hex(&block), "transactions found to make their patch"),
+                Action::Checked(height, block) => {
+                    tracing::debug!(height, block = hex(&block), "transactions found to make their patch")
+                }
                 Action::Finalized(decided, blocks) => self.finalized(decided, blocks),
             }
         }
@@ -455,7 +465,8 @@ impl<S: Signing> Duty<S> {
     fn persist(&mut self, ticket: u64, mut record: SignedOnce) {
         if self.minter.execution.quilt_mode() {
             // Patches are what others need of these; own transactions are kept beside.
-            let bare = |block: &Arc<CertifiedBlock>| Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() });
+            let bare =
+                |block: &Arc<CertifiedBlock>| Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() });
             record.locked.blocks = record.locked.blocks.iter().map(bare).collect();
         }
         // A writer that has stopped has said why; without it nothing is signed.
@@ -505,7 +516,11 @@ impl<S: Signing> Duty<S> {
         }
         let shards: Vec<_> = blocks
             .iter()
-            .map(|block| ShardShown { shard: block.block.shard, hash: hex(&block.hash), transactions: block.block.transactions })
+            .map(|block| ShardShown {
+                shard: block.block.shard,
+                hash: hex(&block.hash),
+                transactions: block.block.transactions,
+            })
             .collect();
         let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
         self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
@@ -555,7 +570,8 @@ impl<S: Signing> Duty<S> {
         });
     }
 
-    /// Who connected before its stake took effect is a guest to its peers. A block later, when all know its key, it calls again.
+    /// Who connected before its stake took effect is a guest to its peers. A block later, when all know its key, it
+    /// calls again.
     fn mind_name(&mut self, parent: &System, system: &System) {
         if std::mem::take(&mut self.local.named_anew) {
             self.mesh.call_again();
@@ -564,7 +580,8 @@ impl<S: Signing> Duty<S> {
         self.local.named_anew = system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate);
     }
 
-    /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap peers.
+    /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap
+    /// peers.
     fn call_peers(&self) {
         let system = self.minter.execution.system();
         let mut targets = self.bootstrap.clone();
@@ -612,7 +629,14 @@ impl<S: Signing> Duty<S> {
         let line = self.status.look(|live| {
             let block = live.blocks.iter().rev().find(|block| block.attempt / 2 == before)?;
             let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
-            Some((block.height, block.shards.len(), transactions, block.signers, block.seats, block.final_ms % self.schedule.slot_ms))
+            Some((
+                block.height,
+                block.shards.len(),
+                transactions,
+                block.signers,
+                block.seats,
+                block.final_ms % self.schedule.slot_ms,
+            ))
         });
         let peers = self.mesh.counters().members.load(Ordering::Relaxed);
         let pool = self.minter.execution.pool.len();

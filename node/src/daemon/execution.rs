@@ -142,8 +142,8 @@ impl<S: Signing> NodeExecution<S> {
         self.state.read().expect(UNPOISONED)
     }
 
-    /// Whether a transaction of a user whose signature is good can become part of a block soon, where it stands then and what
-    /// its sender pays;
+    /// Whether a transaction of a user whose signature is good can become part of a block soon, where it stands then
+    /// and what its sender pays;
     /// `account` is its sender's, if that was looked up.
     ///
     /// # Errors
@@ -162,7 +162,12 @@ impl<S: Signing> NodeExecution<S> {
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_transaction(&mut self, item: &Arc<Item>, account: Option<AccountIndex>, told: u64) -> Result<(), Refusal> {
+    pub fn admit_transaction(
+        &mut self,
+        item: &Arc<Item>,
+        account: Option<AccountIndex>,
+        told: u64,
+    ) -> Result<(), Refusal> {
         let next = self.system.height + 1;
         debug_assert!(told == next || told == next + 1, "the pool is of two heights");
         let (place, _) = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
@@ -174,7 +179,8 @@ impl<S: Signing> NodeExecution<S> {
         Ok(())
     }
 
-    /// Whether a transaction of the pool may stand in the own shard's block. Its signature was looked at before it came here.
+    /// Whether a transaction of the pool may stand in the own shard's block. Its signature was looked at before it came
+    /// here.
     fn judge_at(&mut self, place: Place) {
         if let Some(item) = self.pool.transaction(place) {
             let cost = self.view(&[], |view| view.judge(self.shard?, item, place.account));
@@ -182,8 +188,8 @@ impl<S: Signing> NodeExecution<S> {
         }
     }
 
-    /// Judges some of what waits and has not been judged on the present parent, so that nothing is left to do when sets are
-    /// closed. False when there is nothing.
+    /// Judges some of what waits and has not been judged on the present parent, so that nothing is left to do when sets
+    /// are closed. False when there is nothing.
     pub fn judge_some(&mut self) -> bool {
         let of = self.unjudged.len().saturating_sub(JUDGED_AT_ONCE);
         let some: Vec<Place> = self.unjudged.drain(of..).collect();
@@ -191,7 +197,9 @@ impl<S: Signing> NodeExecution<S> {
         if !some.is_empty() {
             return true;
         }
-        let Some(item) = self.pool.records().find(|item| !self.records.contains_key(&item.id)).cloned() else { return false };
+        let Some(item) = self.pool.records().find(|item| !self.records.contains_key(&item.id)).cloned() else {
+            return false;
+        };
         self.judge_record(&item);
         true
     }
@@ -203,8 +211,12 @@ impl<S: Signing> NodeExecution<S> {
         let Some(shard) = self.shard else { return false };
         let sound = self.view(&[], |view| view.valid(shard, item).is_some());
         // True at once or never: evidence that does not hold, whoever brought it.
-        let of_now = matches!(Record::of_item(item), Some(Record::Fraud(evidence)) if evidence.height <= self.system.height);
-        if !sound && of_now && !self.view(&[], |view| Record::of_item(item).is_some_and(|record| view.record_holds(&record))) {
+        let of_now =
+            matches!(Record::of_item(item), Some(Record::Fraud(evidence)) if evidence.height <= self.system.height);
+        if !sound
+            && of_now
+            && !self.view(&[], |view| Record::of_item(item).is_some_and(|record| view.record_holds(&record)))
+        {
             self.pool.drop_record(&item.id);
         }
         self.records.insert(item.id, sound);
@@ -290,7 +302,8 @@ impl<S: Signing> Execution for NodeExecution<S> {
     }
 
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
-        let same = |of: &Items| Arc::ptr_eq(of, items) || of.iter().map(|item| item.id).eq(items.iter().map(|item| item.id));
+        let same =
+            |of: &Items| Arc::ptr_eq(of, items) || of.iter().map(|item| item.id).eq(items.iter().map(|item| item.id));
         if let Some((of_shard, of_slot, of, built)) = &self.built
             && (*of_shard, *of_slot) == (shard, slot)
             && same(of)
@@ -300,7 +313,10 @@ impl<S: Signing> Execution for NodeExecution<S> {
         let built = if self.foreign.is_empty() {
             self.view(&self.closed, |view| view.build(shard, slot, items))
         } else {
-            let foreign = self.foreign.values().filter(|judged| self.closed.binary_search_by_key(&judged.id, |judged| judged.id).is_err());
+            let foreign = self
+                .foreign
+                .values()
+                .filter(|judged| self.closed.binary_search_by_key(&judged.id, |judged| judged.id).is_err());
             let mut judged: Vec<Judged> = self.closed.iter().chain(foreign).copied().collect();
             judged.sort_by_key(|judged| judged.id);
             self.view(&judged, |view| view.build(shard, slot, items))

@@ -19,7 +19,10 @@ const UNPOISONED: &str = "nothing panics while it holds the inbox";
 
 impl<T> Default for Inbox<T> {
     fn default() -> Self {
-        Inbox { queues: Mutex::new(Queues { urgent: VecDeque::new(), ordinary: VecDeque::new() }), filled: Condvar::new() }
+        Inbox {
+            queues: Mutex::new(Queues { urgent: VecDeque::new(), ordinary: VecDeque::new() }),
+            filled: Condvar::new(),
+        }
     }
 }
 
@@ -36,8 +39,8 @@ impl<T> Inbox<T> {
         self.filled.notify_one();
     }
 
-    /// The next entries, `max` at most; waits for one as long as `wait`. Several come only if all of them are light: what is
-    /// urgent does not wait behind what takes long.
+    /// The next entries, `max` at most; waits for one as long as `wait`. Several come only if all of them are light:
+    /// what is urgent does not wait behind what takes long.
     pub fn take_some(&self, wait: Duration, max: usize, light: impl Fn(&T) -> bool, out: &mut VecDeque<T>) {
         let mut queues = self.queues.lock().expect(UNPOISONED);
         if queues.urgent.is_empty() && queues.ordinary.is_empty() && !wait.is_zero() {

@@ -10,7 +10,9 @@ use super::published;
 use super::signed_file::{SignedFile, SignedFileError};
 use super::status::{Status, StatusShown, hex};
 use super::verdicts::Verdicts;
-use super::wire::{self, CELLS, FRAME_CELLS, FRAME_MESSAGE, FRAME_OUTCOME, FRAME_PEERS, FRAME_WANT, VOTES, endpoint_of};
+use super::wire::{
+    self, CELLS, FRAME_CELLS, FRAME_MESSAGE, FRAME_OUTCOME, FRAME_PEERS, FRAME_WANT, VOTES, endpoint_of,
+};
 use super::writer::{self, Writer, WriterError};
 use crate::record::BlockKeys;
 use crate::replica::{ReplicaError, ReplicaHandle, replica};
@@ -24,7 +26,8 @@ use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::consensus::signing::{BlsSigning, Remembering, Signing, VoteKeys};
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable};
 use dynemix_net::mesh::{
-    Body, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Target, TransportKey, public_key,
+    Body, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Target, TransportKey,
+    public_key,
 };
 use dynemix_storage::{RealDisk, Records, StoreError, StoreOptions};
 use std::io;
@@ -157,9 +160,12 @@ impl Doorkeeper for Door {
 
     fn admit(&self, hello: &[u8], _: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String> {
         let known = |candidate| self.keys.knows(candidate);
-        let verify = |candidate, digest: &_, signature: &_| !known(candidate) || self.signing.verify(candidate, digest, signature);
+        let verify = |candidate, digest: &_, signature: &_| {
+            !known(candidate) || self.signing.verify(candidate, digest, signature)
+        };
         // A candidate of a later height than ours is a guest until we have caught up.
-        wire::read_hello(&self.chain, handshake_hash, hello, verify).map(|candidate| candidate.filter(|&candidate| known(candidate)))
+        wire::read_hello(&self.chain, handshake_hash, hello, verify)
+            .map(|candidate| candidate.filter(|&candidate| known(candidate)))
     }
 }
 
@@ -200,7 +206,8 @@ impl NodeView {
         let relaxed = std::sync::atomic::Ordering::Relaxed;
         let slot_ms = self.chain.parameters.slot_ms;
         let offers = published::offers(&self.data, &self.chain.genesis_hash);
-        let snapshots: Vec<String> = offers.iter().map(|offer| format!("{}:{}", offer.height, hex(&offer.block))).collect();
+        let snapshots: Vec<String> =
+            offers.iter().map(|offer| format!("{}:{}", offer.height, hex(&offer.block))).collect();
         self.status.look(|live| StatusShown {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             chain: hex(&self.chain.genesis_hash),
@@ -225,7 +232,8 @@ impl NodeView {
             bytes_received: counters.received.load(relaxed),
             cpu_s: machine::cpu_time().as_secs_f64(),
             verified: self.prepared.iter().map(|counters| counters.signatures.load(relaxed)).sum(),
-            verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64 / 1e6,
+            verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64
+                / 1e6,
             rss_bytes: rss_bytes(),
             duties: live.duties,
             blocks: live.blocks.iter().rev().take(blocks).rev().cloned().collect(),
@@ -253,7 +261,10 @@ pub struct Node {
     prepare: Vec<(Sender<Raw>, JoinHandle<()>)>,
 }
 
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, NodeStartError> {
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, NodeStartError> {
     thread::Builder::new().name(name.into()).spawn(work).map_err(NodeStartError::Thread)
 }
 
@@ -282,7 +293,9 @@ impl Sorter {
         // A thread that has gone takes nothing any more: the node is about to end.
         match (class, body.first().copied()) {
             (VOTES, Some(FRAME_MESSAGE)) => match decode(&body[1..], &Nobody) {
-                Ok(message) if peer.name.is_some() => self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body)),
+                Ok(message) if peer.name.is_some() => {
+                    self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body))
+                }
                 Ok(message) => self.inbox.push(Entry::Message(peer, Box::new(message), body)),
                 Err(_) => self.mesh.penalise(peer.id, 25),
             },
@@ -306,7 +319,8 @@ impl Node {
     /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
     pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
         let targets = options.targets();
-        let NodeOptions { directory, genesis, minting, transport, listen, public, link, limits, store, clock, .. } = options;
+        let NodeOptions { directory, genesis, minting, transport, listen, public, link, limits, store, clock, .. } =
+            options;
         let disk = Arc::new(RealDisk::new(&directory.join("state"))?);
         let opened = chain_store::open(&directory, disk, &genesis, store)?;
         let OpenedChain { store, state, behind, system, finals, fell_back } = opened;
@@ -334,20 +348,31 @@ impl Node {
         let signing = Arc::new(Remembering::new(BlsSigning::new(&**secret, vote_keys.clone())));
         let transport_key = public_key(&transport);
         let door = Door { chain: genesis_hash, candidate, signing: signing.clone(), keys: vote_keys };
-        let mesh_options = MeshOptions { listen, prologue: wire::prologue(&genesis_hash), secret: *transport, limits, link };
-        let (mesh, mesh_handle) = Mesh::new(mesh_options, door).map_err(|source| NodeStartError::Listen { address: listen, source })?;
+        let mesh_options =
+            MeshOptions { listen, prologue: wire::prologue(&genesis_hash), secret: *transport, limits, link };
+        let (mesh, mesh_handle) =
+            Mesh::new(mesh_options, door).map_err(|source| NodeStartError::Listen { address: listen, source })?;
         let address = mesh_handle.address();
 
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
         let verdicts = Arc::new(Verdicts::new(chain.transaction_prefix, keys.clone()));
         let records = store.records();
         let block_keys = BlockKeys { prefix: chain.transaction_prefix };
-        let (replica_stage, replica_handle, _) = replica(behind, records.clone(), store.keeper(), block_keys, Duration::from_secs(1));
+        let (replica_stage, replica_handle, _) =
+            replica(behind, records.clone(), store.keeper(), block_keys, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
         let state: SharedState = Arc::new(RwLock::new(state));
         let system = Arc::new(system);
         let endpoint = endpoint_of(public, transport_key);
-        let execution = NodeExecution::new(chain.clone(), state.clone(), system, signing.clone(), verdicts.clone(), endpoint, candidate);
+        let execution = NodeExecution::new(
+            chain.clone(),
+            state.clone(),
+            system,
+            signing.clone(),
+            verdicts.clone(),
+            endpoint,
+            candidate,
+        );
         let schedule = Schedule::of(&chain.parameters);
         let me = candidate.unwrap_or(u32::MAX);
         let mut minter = Minter::new(genesis_hash, schedule, me, execution, signing.clone(), record, clock.now_ms());
@@ -455,10 +480,15 @@ impl Node {
     /// Whether a thread has ended by itself: an invariant is broken, or the disk.
     pub fn ended(&self) -> bool {
         let prepare = self.prepare.iter().any(|(_, thread)| thread.is_finished());
-        prepare || self.duty.is_finished() || self.writer.is_finished() || self.mesh.is_finished() || self.replica.1.is_finished()
+        prepare
+            || self.duty.is_finished()
+            || self.writer.is_finished()
+            || self.mesh.is_finished()
+            || self.replica.1.is_finished()
     }
 
-    /// Stops: at the end of the duty that is under way, at most a slot from now, or at once. Then everything final is synced.
+    /// Stops: at the end of the duty that is under way, at most a slot from now, or at once. Then everything final is
+    /// synced.
     ///
     /// # Errors
     /// Why the node had halted, if it had.

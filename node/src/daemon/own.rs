@@ -1,13 +1,14 @@
-//! Transactions of this node's own users: passed on to the minters of their shard, again for each height, until they are
-//! final or cannot be any more; then whoever sent them is told.
+//! Transactions of this node's own users: passed on to the minters of their shard, again for each height, until they
+//! are final or cannot be any more; then whoever sent them is told.
 //!
-//! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at all.
-//! Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height grows
-//! while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the oldest first.
+//! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at
+//! all. Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height
+//! grows while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the
+//! oldest first.
 //!
-//! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried yet, says
-//! nothing about the window any more, and is given up after some tries. So nobody's transactions that no block can take hold up
-//! those of others.
+//! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
+//! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
+//! block can take hold up those of others.
 
 use super::wire::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::consensus::committee::shard_of;
@@ -108,12 +109,19 @@ impl Own {
     ///
     /// # Errors
     /// When too many wait already, or another one of this account with the same sequence.
-    pub fn follow(&mut self, item: &Arc<Item>, account: AccountIndex, total: u64, client: Option<(PeerId, u64)>) -> Result<(), Refusal> {
+    pub fn follow(
+        &mut self,
+        item: &Arc<Item>,
+        account: AccountIndex,
+        total: u64,
+        client: Option<(PeerId, u64)>,
+    ) -> Result<(), Refusal> {
         if self.len() >= OWN_MAX {
             return Err(Refusal::Busy);
         }
         let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
-        let (sequence, expires_slot) = (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
+        let (sequence, expires_slot) =
+            (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told.
             Entry::Occupied(known) if *known.get() == item.id => return Ok(()),
@@ -121,13 +129,23 @@ impl Own {
             Entry::Vacant(place) => drop(place.insert(item.id)),
         }
         let item = item.clone();
-        self.followed.push_back(Followed { item, account, sequence, total, expires_slot, client, told: 0, shard: 0, tries: 0 });
+        self.followed.push_back(Followed {
+            item,
+            account,
+            sequence,
+            total,
+            expires_slot,
+            client,
+            told: 0,
+            shard: 0,
+            tries: 0,
+        });
         Ok(())
     }
 
-    /// Frames for the minters of the next height, about what they have not been told and the window has room for. Nobody is
-    /// told a sequence before its turn. Also those that were told, with their accounts, for the pool of `me` if they are of
-    /// its shard: what no other minter has must not be in an own set either.
+    /// Frames for the minters of the next height, about what they have not been told and the window has room for.
+    /// Nobody is told a sequence before its turn. Also those that were told, with their accounts, for the pool of `me`
+    /// if they are of its shard: what no other minter has must not be in an own set either.
     pub fn tell<M: StateMemory>(
         &mut self,
         state: &State<M>,
@@ -181,8 +199,8 @@ impl Own {
         (out, of_own_shard)
     }
 
-    /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is the
-    /// system that the block was built on.
+    /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is
+    /// the system that the block was built on.
     pub fn settle<M: StateMemory>(&mut self, state: &State<M>, parent: &System, system: &System) -> (u64, Vec<Frame>) {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
@@ -216,7 +234,8 @@ impl Own {
         self.tried.retain_mut(&mut settle);
         self.followed.retain_mut(&mut settle);
         if self.followed.iter().any(|followed| followed.tries > 0) {
-            let (tried, fresh) = std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
+            let (tried, fresh) =
+                std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
             self.followed = fresh;
             let mut tried: VecDeque<Followed> = tried;
             self.tried.append(&mut tried);

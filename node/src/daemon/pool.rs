@@ -1,9 +1,9 @@
-//! What waits for a block: transactions that minters were told for one of the next two heights, by account and sequence, and
-//! records. Bounded in every direction.
+//! What waits for a block: transactions that minters were told for one of the next two heights, by account and
+//! sequence, and records. Bounded in every direction.
 //!
-//! The pools of a shard's minters must hold the same when they close their sets. So a transaction is here for the height that
-//! it was told for and no longer: whoever follows it for its user tells it again. And which one of two with the same sequence
-//! stays does not depend on which came first.
+//! The pools of a shard's minters must hold the same when they close their sets. So a transaction is here for the
+//! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
+//! the same sequence stays does not depend on which came first.
 
 use dynemix_engine::chain::{Chain, SEQUENCES_AHEAD};
 use dynemix_engine::check::{Cost, check};
@@ -23,8 +23,8 @@ const TRANSACTIONS_MAX: usize = 400_000;
 /// Records at most.
 const RECORDS_MAX: usize = 8_192;
 
-/// Account and sequence, of which one transaction can take effect, at a height: what somebody tells for one height changes
-/// nothing at another.
+/// Account and sequence, of which one transaction can take effect, at a height: what somebody tells for one height
+/// changes nothing at another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The sender's account.
@@ -85,8 +85,9 @@ impl Pool {
         })
     }
 
-    /// Whether a transaction whose signature is good can become part of a block soon: its place, and what its sender pays.
-    /// `account` is the sender's, if it was looked up before; `told` the height that it is told for, of one that is.
+    /// Whether a transaction whose signature is good can become part of a block soon: its place, and what its sender
+    /// pays. `account` is the sender's, if it was looked up before; `told` the height that it is told for, of one that
+    /// is.
     ///
     /// # Errors
     /// Why not.

@@ -1,5 +1,5 @@
-//! Between network and consensus: bytes become messages, transactions are verified in batches. Nothing that consensus gets
-//! from here costs it a signature.
+//! Between network and consensus: bytes become messages, transactions are verified in batches. Nothing that consensus
+//! gets from here costs it a signature.
 
 use super::chain_store::read_final_block;
 use super::duty::Entry;
@@ -205,12 +205,14 @@ impl Prepare {
         if waiting.is_empty() {
             return;
         }
-        let all: Vec<Arc<Item>> = waiting.iter().flat_map(|pending| pending.items.iter().map(|entry| entry.1.clone())).collect();
+        let all: Vec<Arc<Item>> =
+            waiting.iter().flat_map(|pending| pending.items.iter().map(|entry| entry.1.clone())).collect();
         let bad = self.verify(verifier, &all);
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
         // All at once: each look-up waits for memory, many of them wait together.
-        let senders: Vec<Key> = all.iter().map(|item| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender)).collect();
+        let senders: Vec<Key> =
+            all.iter().map(|item| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender)).collect();
         let mut accounts = vec![None; senders.len()];
         self.state.read().expect(UNPOISONED).find_all(senders.len(), |i| &senders[i], &mut accounts);
         let mut batch = Vec::with_capacity(waiting.len());
@@ -276,7 +278,8 @@ impl Prepare {
         let part = Part::of_number(want.part);
         let frame = match want.height {
             OFFERS => Some(Piece::encode_offers(&published::offers(&self.data, &self.chain.genesis_hash))),
-            height => published::read_piece(&self.data, height, part, want.offset).map(|(total, bytes)| Piece::encode(want, total, &bytes)),
+            height => published::read_piece(&self.data, height, part, want.offset)
+                .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
         };
         // Whatever is asked for costs something, what is looked for in vain too.
         allowance.take(to.id, frame.as_ref().map_or(0, Vec::len).max(ASKED_BYTES));

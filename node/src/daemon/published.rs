@@ -7,8 +7,8 @@
 //!                                  written last: with it the snapshot is whole
 //! ```
 //!
-//! The second block names the accounts' root after the first and the first block's hash, the first names the system. So whoever
-//! trusts the hash of the second can check everything.
+//! The second block names the accounts' root after the first and the first block's hash, the first names the system. So
+//! whoever trusts the hash of the second can check everything.
 
 use super::sealed::{self, SealedError, SealedKind};
 use crate::snapshot::chunk_path;
@@ -187,7 +187,8 @@ pub fn read_piece(data: &Path, height: u64, part: Part, offset: u64) -> Option<(
     Some((total, bytes))
 }
 
-/// How much may still be handed out: joining must not take the line from those who mint. Nobody has more than half of it.
+/// How much may still be handed out: joining must not take the line from those who mint. Nobody has more than half of
+/// it.
 pub struct Allowance {
     bytes_per_s: u64,
     since: Instant,

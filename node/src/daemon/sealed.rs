@@ -77,7 +77,13 @@ fn seal(kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Vec<u8> 
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn write_whole(path: &Path, kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Result<(), SealedError> {
+pub fn write_whole(
+    path: &Path,
+    kind: SealedKind,
+    chain: &Hash,
+    number: u64,
+    payload: &[u8],
+) -> Result<(), SealedError> {
     let part = path.with_extension("part");
     let write = || {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
@@ -89,8 +95,8 @@ pub fn write_whole(path: &Path, kind: SealedKind, chain: &Hash, number: u64, pay
     write().map_err(failed(path))
 }
 
-/// Writes a file from its parts, of so many bytes in all, without a sync: the end of this process does not touch it, a power
-/// cut within the next half minute may tear it, which its checksum shows.
+/// Writes a file from its parts, of so many bytes in all, without a sync: the end of this process does not touch it, a
+/// power cut within the next half minute may tear it, which its checksum shows.
 ///
 /// # Errors
 /// Whatever the disk refuses.
@@ -131,7 +137,14 @@ pub fn write_unsynced<'p>(
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn write_in_place(file: &File, path: &Path, kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Result<(), SealedError> {
+pub fn write_in_place(
+    file: &File,
+    path: &Path,
+    kind: SealedKind,
+    chain: &Hash,
+    number: u64,
+    payload: &[u8],
+) -> Result<(), SealedError> {
     file.write_all_at(&seal(kind, chain, number, payload), 0).and_then(|()| file.sync_data()).map_err(failed(path))
 }
 

@@ -72,7 +72,8 @@ impl Tracked {
         if outcome.is_ok() {
             self.waiting.push(id);
         }
-        let shown = TransactionShown { state: state.into(), refusal, received_ms: now_ms, ..TransactionShown::default() };
+        let shown =
+            TransactionShown { state: state.into(), refusal, received_ms: now_ms, ..TransactionShown::default() };
         if self.entries.insert(id, Entry { cell, shown }).is_none() {
             self.order.push_back(id);
         }
@@ -101,7 +102,8 @@ impl Tracked {
             let shown = &mut entry.shown;
             if let Some(shard) = used(&entry.cell) {
                 shown.state = "final".into();
-                (shown.final_ms, shown.height, shown.slot, shown.shard) = (Some(now_ms), Some(height), Some(slot), Some(shard));
+                (shown.final_ms, shown.height, shown.slot, shown.shard) =
+                    (Some(now_ms), Some(height), Some(slot), Some(shard));
                 return false;
             }
             if entry.cell.expires_slot < slot {

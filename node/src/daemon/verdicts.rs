@@ -41,19 +41,26 @@ impl Verdicts {
         good.young.contains(id) || good.old.contains(id)
     }
 
-    /// Verifies those of these items that are transactions and not known; those that are not good are returned by place.
+    /// Verifies those of these items that are transactions and not known; those that are not good are returned by
+    /// place.
     pub fn verify(&self, verifier: &mut Verifier, items: &[Arc<Item>]) -> Vec<usize> {
         let unknown: Vec<usize> = {
             let good = self.good.lock().expect(UNPOISONED);
             let unknown = |id: &Hash| !good.young.contains(id) && !good.old.contains(id);
             (0..items.len()).filter(|&place| unknown(&items[place].id)).collect()
         };
-        let cells: Vec<_> = unknown.iter().filter_map(|&place| Some((place, transaction_of(&items[place])?.0))).collect();
+        let cells: Vec<_> =
+            unknown.iter().filter_map(|&place| Some((place, transaction_of(&items[place])?.0))).collect();
         let (mut bad, mut verdicts) = (Vec::new(), Vec::new());
         for batch in cells.chunks(BATCH_MAX) {
             let signed = |i: usize| {
                 let cell = &batch[i].1;
-                Signed { key: &cell.sender, signature: &cell.signature, prefix: &self.prefix, message: cell.signed_part() }
+                Signed {
+                    key: &cell.sender,
+                    signature: &cell.signature,
+                    prefix: &self.prefix,
+                    message: cell.signed_part(),
+                }
             };
             verifier.verify(batch.len(), signed, &mut verdicts);
             let mut good = self.good.lock().expect(UNPOISONED);
@@ -75,7 +82,12 @@ impl Verdicts {
     pub fn genuine(&self, item: &Item) -> bool {
         self.knows(&item.id) || {
             let Some((cell, _)) = transaction_of(item) else { return false };
-            let signed = Signed { key: &cell.sender, signature: &cell.signature, prefix: &self.prefix, message: cell.signed_part() };
+            let signed = Signed {
+                key: &cell.sender,
+                signature: &cell.signature,
+                prefix: &self.prefix,
+                message: cell.signed_part(),
+            };
             let mut verdicts = Vec::new();
             self.single.lock().expect(UNPOISONED).verify(1, |_| signed, &mut verdicts);
             verdicts[0]

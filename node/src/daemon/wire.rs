@@ -71,7 +71,11 @@ fn hello_digest(genesis: &Hash, handshake_hash: &[u8; 32]) -> Hash {
 }
 
 /// A hello; `sign` of a candidate.
-pub fn hello(genesis: &Hash, handshake_hash: &[u8; 32], candidate: Option<(u32, impl FnOnce(&Hash) -> Sig)>) -> Vec<u8> {
+pub fn hello(
+    genesis: &Hash,
+    handshake_hash: &[u8; 32],
+    candidate: Option<(u32, impl FnOnce(&Hash) -> Sig)>,
+) -> Vec<u8> {
     let mut out = vec![PEER_VERSION];
     out.extend_from_slice(genesis);
     out.push(u8::from(candidate.is_some()));
@@ -116,7 +120,10 @@ pub fn read_hello(
 pub fn class_of(message: &Message) -> u8 {
     match message {
         Message::Item(_) | Message::Block(_) => ROUNDS,
-        Message::Shard { message: ShardMessage::Set(..) | ShardMessage::WantItems(..) | ShardMessage::Items(_), .. } => ROUNDS,
+        Message::Shard {
+            message: ShardMessage::Set(..) | ShardMessage::WantItems(..) | ShardMessage::Items(_),
+            ..
+        } => ROUNDS,
         Message::Bodies(..) => BODIES,
         Message::Final(_, blocks) if !blocks.is_empty() => BODIES,
         _ => VOTES,
@@ -138,7 +145,8 @@ pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
     out
 }
 
-/// A frame of cells, read: for which height another node tells them, the first ordinal, and the cells with their payloads.
+/// A frame of cells, read: for which height another node tells them, the first ordinal, and the cells with their
+/// payloads.
 pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8])>);
 
 /// Reads the body of a frame of cells, behind its kind.
@@ -268,7 +276,8 @@ impl Piece {
 
     /// The frame that says which snapshots there are.
     pub fn encode_offers(offers: &[Offer]) -> Vec<u8> {
-        let entries: Vec<u8> = offers.iter().flat_map(|offer| [&offer.height.to_le_bytes()[..], &offer.block].concat()).collect();
+        let entries: Vec<u8> =
+            offers.iter().flat_map(|offer| [&offer.height.to_le_bytes()[..], &offer.block].concat()).collect();
         Piece::encode(WantPiece { height: OFFERS, part: 0, offset: 0 }, entries.len() as u64, &entries)
     }
 

@@ -1,5 +1,5 @@
-//! The writer: the one thread that makes things durable, in the order in which they were asked for. Whoever asked goes on
-//! meanwhile and is told when it is done.
+//! The writer: the one thread that makes things durable, in the order in which they were asked for. Whoever asked goes
+//! on meanwhile and is told when it is done.
 
 use super::chain_store::write_system;
 use super::duty::Entry;
@@ -214,8 +214,9 @@ fn kept_directory(directory: &Path) -> PathBuf {
     directory.join("kept")
 }
 
-/// Keeps the transactions of a shard-block where the end of this process does not reach them. No sync is waited for: only a
-/// power cut at all ten minters of the shard within seconds could lose them, and then the block is banned, and nobody forks.
+/// Keeps the transactions of a shard-block where the end of this process does not reach them. No sync is waited for:
+/// only a power cut at all ten minters of the shard within seconds could lose them, and then the block is banned, and
+/// nobody forks.
 fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Arc<Item>]) -> Result<(), WriterError> {
     let directory = kept_directory(directory);
     fs::create_dir_all(&directory).map_err(|source| SealedError::Io { path: directory.clone(), source })?;

@@ -121,7 +121,8 @@ impl Devnet {
     /// Whatever the disk refuses, or no free ports.
     pub fn create(directory: &Path, shape: DevnetShape, start_ms: u64) -> Result<Devnet, LayoutError> {
         let peer_port = free_ports(shape.nodes, PORT_FIRST).ok_or(LayoutError::Ports(shape.nodes))?;
-        let api_port = free_ports(shape.nodes, peer_port + shape.nodes as u16 + 50).ok_or(LayoutError::Ports(shape.nodes))?;
+        let api_port =
+            free_ports(shape.nodes, peer_port + shape.nodes as u16 + 50).ok_or(LayoutError::Ports(shape.nodes))?;
         let devnet = Devnet { format: 1, shape, start_ms, peer_port, api_port, pids: Vec::new() };
         fs::create_dir_all(directory).map_err(failed(directory))?;
         write(&directory.join("genesis.toml"), &devnet.genesis().text())?;
@@ -130,7 +131,14 @@ impl Devnet {
             fs::create_dir_all(at.join("keys")).map_err(failed(&at))?;
             let secrets = [secret("vote", node.into()), secret("transport", node.into())].concat();
             let public = digits(&public_key(&secret("transport", node.into())));
-            keystore::create(&at.join("keys/minting.json"), SecretKind::Minting, &public, &secrets, PASSPHRASE, Cost::DEVNET)?;
+            keystore::create(
+                &at.join("keys/minting.json"),
+                SecretKind::Minting,
+                &public,
+                &secrets,
+                PASSPHRASE,
+                Cost::DEVNET,
+            )?;
             write(&at.join("node.toml"), &toml::to_string(&devnet.config(node)).expect("plain fields"))?;
         }
         devnet.save(directory)?;
@@ -152,10 +160,15 @@ impl Devnet {
     pub fn read(directory: &Path) -> Result<Devnet, LayoutError> {
         let path = directory.join("devnet.json");
         let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(LayoutError::Missing(directory.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(LayoutError::Missing(directory.to_owned()));
+            }
             text => text.map_err(failed(&path))?,
         };
-        serde_json::from_str(&text).ok().filter(|devnet: &Devnet| devnet.format == 1).ok_or(LayoutError::Form(directory.to_owned()))
+        serde_json::from_str(&text)
+            .ok()
+            .filter(|devnet: &Devnet| devnet.format == 1)
+            .ok_or(LayoutError::Form(directory.to_owned()))
     }
 
     /// Where a node's files are.
@@ -223,7 +236,11 @@ impl Devnet {
             parameters: ChainParameters { start_ms: self.start_ms, slot_ms, consensus, ..ChainParameters::default() },
             minters: (0..nodes).map(minter).collect(),
             accounts: USERS.iter().map(user).collect(),
-            load_accounts: (load_accounts > 0).then_some(LoadAccounts { seed: LOAD_SEED, count: load_accounts, balance: LOAD_BALANCE }),
+            load_accounts: (load_accounts > 0).then_some(LoadAccounts {
+                seed: LOAD_SEED,
+                count: load_accounts,
+                balance: LOAD_BALANCE,
+            }),
         }
     }
 
@@ -233,7 +250,8 @@ impl Devnet {
         config.network.public = config.network.listen.clone();
         config.network.link.clone_from(&self.shape.link);
         config.minting.enabled = true;
-        config.minting.account = digits(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
+        config.minting.account =
+            digits(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
         config.clock.source = "system".into();
         config.api.listen = self.api_address(node).to_string();
         // A devnet that is forgotten must not fill the disk.

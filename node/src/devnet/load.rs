@@ -95,7 +95,12 @@ impl LoadClient {
             match client.heard.recv_timeout(wait) {
                 Ok(Heard::Opened(peer, key)) => drop(open.insert(key, peer)),
                 Ok(Heard::Outcome(..)) => {}
-                Err(_) => return Err(io::Error::new(io::ErrorKind::TimedOut, "a node did not let the load in for ten seconds")),
+                Err(_) => {
+                    return Err(io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        "a node did not let the load in for ten seconds",
+                    ));
+                }
             }
         }
         client.peers = targets.iter().map(|target| open[&target.key]).collect();
@@ -152,9 +157,21 @@ impl Drop for LoadClient {
 }
 
 /// Signs a load for a devnet: distinct senders in turn, recipients by Zipf, 1 % new keys.
-pub fn sign(devnet: &Devnet, chain: &Chain, transactions: u64, expires_slot: u64, progress: impl Fn(u64) + Sync) -> Workload {
+pub fn sign(
+    devnet: &Devnet,
+    chain: &Chain,
+    transactions: u64,
+    expires_slot: u64,
+    progress: impl Fn(u64) + Sync,
+) -> Workload {
     let genesis = devnet.genesis();
     let load = genesis.load_accounts.expect("a devnet with a load has accounts for it");
-    let spec = WorkloadSpec { seed: load.seed, accounts: load.count, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot };
+    let spec = WorkloadSpec {
+        seed: load.seed,
+        accounts: load.count,
+        invalid_share: 0.0,
+        invalid_senders: (1, 1),
+        expires_slot,
+    };
     Workload::new(&spec, &chain.transaction_prefix, transactions, progress)
 }

@@ -180,7 +180,8 @@ impl Processes {
         let nodes = self.devnet.shape.nodes;
         (0..nodes).for_each(|node| self.terminate(node));
         let patience = Duration::from_millis(2 * self.devnet.shape.slot_ms + 10_000);
-        let stuck = (0..nodes).filter(|&node| self.children[node as usize].is_some() && !self.wait(node, patience)).count();
+        let stuck =
+            (0..nodes).filter(|&node| self.children[node as usize].is_some() && !self.wait(node, patience)).count();
         (0..nodes).for_each(|node| self.kill(node));
         self.devnet.pids.clear();
         // Only says which processes ran; without it `down` finds none.
@@ -198,7 +199,8 @@ impl Drop for Processes {
 /// Stops the processes that a devnet's file names; how many there were.
 pub fn down(directory: &Path) -> Result<usize, LayoutError> {
     let mut devnet = Devnet::read(directory)?;
-    let pids: Vec<Pid> = devnet.pids.iter().filter_map(|&pid| Pid::from_raw(pid as i32)).filter(|pid| is_node(*pid)).collect();
+    let pids: Vec<Pid> =
+        devnet.pids.iter().filter_map(|&pid| Pid::from_raw(pid as i32)).filter(|pid| is_node(*pid)).collect();
     tell(&pids, Signal::TERM);
     let end = Instant::now() + Duration::from_millis(2 * devnet.shape.slot_ms + 10_000);
     while pids.iter().any(|pid| is_node(*pid)) && Instant::now() < end {

@@ -155,7 +155,10 @@ impl DevnetReport {
     /// For people.
     pub fn text(&self) -> String {
         let spread = |percentiles: &Percentiles| {
-            format!("p50 {:.0}, p90 {:.0}, p99 {:.0}, max {:.0} ms", percentiles.p50, percentiles.p90, percentiles.p99, percentiles.max)
+            format!(
+                "p50 {:.0}, p90 {:.0}, p99 {:.0}, max {:.0} ms",
+                percentiles.p50, percentiles.p90, percentiles.p99, percentiles.max
+            )
         };
         let cpu: f64 = self.cpu_s.iter().sum();
         let most = self.rss_bytes.iter().max().copied().unwrap_or(0);
@@ -194,15 +197,29 @@ impl DevnetReport {
             ]);
         }
         if self.kills > 0 {
-            rows.push(("killed and restarted", format!("{} times, {} of them minted again", self.kills, self.minted_again)));
+            rows.push((
+                "killed and restarted",
+                format!("{} times, {} of them minted again", self.kills, self.minted_again),
+            ));
         }
         rows.extend([
             (
                 "processor time",
-                format!("{cpu:.1} s of all nodes; {} signatures verified in {:.1} s", grouped(self.verified), self.verify_s),
+                format!(
+                    "{cpu:.1} s of all nodes; {} signatures verified in {:.1} s",
+                    grouped(self.verified),
+                    self.verify_s
+                ),
             ),
             ("memory", format!("{} in the largest node", bytes(most))),
-            ("state roots", format!("{} at height {}", if self.state_roots_equal { "equal" } else { "DIFFERENT" }, self.compared_height)),
+            (
+                "state roots",
+                format!(
+                    "{} at height {}",
+                    if self.state_roots_equal { "equal" } else { "DIFFERENT" },
+                    self.compared_height
+                ),
+            ),
             ("supply", if self.supply_conserved { "conserved".to_owned() } else { "NOT CONSERVED".to_owned() }),
             ("verdict", if self.failures.is_empty() { "good".to_owned() } else { self.failures.join("; ") }),
         ]);

@@ -99,7 +99,8 @@ pub fn run(
         devnet
     } else {
         // Signing and starting take their time; the chain begins after that.
-        let ahead_ms = 1_500 + transactions / 40 + 120 * u64::from(options.shape.nodes) + options.shape.load_accounts / 200;
+        let ahead_ms =
+            1_500 + transactions / 40 + 120 * u64::from(options.shape.nodes) + options.shape.load_accounts / 200;
         Devnet::create(directory, options.shape.clone(), unix_ms() + ahead_ms)?
     };
     let chain = devnet.genesis().genesis()?.chain;
@@ -251,9 +252,16 @@ impl<'a> Session<'a> {
         }
         self.poll();
         self.first_bytes = self.bytes();
-        self.before = (self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect(), self.cpu());
+        self.before = (
+            self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect(),
+            self.cpu(),
+        );
         let load_slots = slots.unwrap_or(u64::MAX);
-        let end_slot = self.first_slot.saturating_add(load_slots).saturating_add(if self.workload.is_some() { TAIL_SLOTS } else { 0 });
+        let end_slot = self.first_slot.saturating_add(load_slots).saturating_add(if self.workload.is_some() {
+            TAIL_SLOTS
+        } else {
+            0
+        });
         let mut next_row = self.first_slot;
         loop {
             let tick = Instant::now();
@@ -268,7 +276,10 @@ impl<'a> Session<'a> {
                 self.trouble(next_row);
                 let all = self.workload.as_ref().is_some_and(|workload| self.sent == workload.cells.len());
                 let ended = all && self.fates.iter().all(|fate| fate.ended.is_some());
-                if next_row >= end_slot || self.stopped() || (ended && next_row >= self.first_slot.saturating_add(load_slots)) {
+                if next_row >= end_slot
+                    || self.stopped()
+                    || (ended && next_row >= self.first_slot.saturating_add(load_slots))
+                {
                     return Ok(());
                 }
             }
@@ -281,7 +292,9 @@ impl<'a> Session<'a> {
 
     /// Sends what is due.
     fn offer(&mut self, begins_ms: u64) {
-        let (Some(workload), Some(client), Some(tps)) = (&self.workload, &mut self.client, self.options.tps) else { return };
+        let (Some(workload), Some(client), Some(tps)) = (&self.workload, &mut self.client, self.options.tps) else {
+            return;
+        };
         let now = unix_ms().saturating_sub(self.start_ms);
         let due = (now.saturating_sub(begins_ms) * tps / 1_000).min(workload.cells.len() as u64) as usize;
         if due <= self.sent {
@@ -337,11 +350,15 @@ impl<'a> Session<'a> {
     }
 
     fn bytes(&self) -> (u64, u64) {
-        self.statuses.iter().flatten().fold((0, 0), |sum, status| (sum.0 + status.bytes_sent, sum.1 + status.bytes_received))
+        self.statuses
+            .iter()
+            .flatten()
+            .fold((0, 0), |sum, status| (sum.0 + status.bytes_sent, sum.1 + status.bytes_received))
     }
 
     fn cpu(&self) -> f64 {
-        let of = |(status, gone): (&Option<StatusShown>, &f64)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone;
+        let of =
+            |(status, gone): (&Option<StatusShown>, &f64)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone;
         self.statuses.iter().zip(&self.cpu_gone).map(of).sum()
     }
 
@@ -368,7 +385,11 @@ impl<'a> Session<'a> {
     }
 
     fn row(&mut self, slot: u64) {
-        let found = self.blocks.iter().find(|(_, seen)| seen.attempt_slot == slot).map(|(&height, seen)| (height, seen.clone()));
+        let found = self
+            .blocks
+            .iter()
+            .find(|(_, seen)| seen.attempt_slot == slot)
+            .map(|(&height, seen)| (height, seen.clone()));
         let of_slot = |ms: u64| ms / self.slot_ms == slot;
         let offered = self.fates.iter().filter(|fate| of_slot(fate.due_ms)).count() as u64;
         let ended = |fate: &Fate| fate.ended.is_some_and(|(_, _, _, at)| of_slot(at));
@@ -378,7 +399,8 @@ impl<'a> Session<'a> {
             times.sort_unstable();
             times.get(times.len() / 2).map_or(0, |ms| ms.saturating_sub(slot * self.slot_ms))
         });
-        let sent: Vec<u64> = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect();
+        let sent: Vec<u64> =
+            self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect();
         let sum: u64 = sent.iter().zip(&self.before.0).map(|(now, before)| now.saturating_sub(*before)).sum();
         let cpu = self.cpu();
         let row = SlotRow {
@@ -410,7 +432,9 @@ impl<'a> Session<'a> {
                     }
                     self.killed.push((node, Some(slot)));
                 }
-                Some(since) if status.is_some_and(|status| status.duties > 0 && self.processes.runs(node)) && slot > since => {
+                Some(since)
+                    if status.is_some_and(|status| status.duties > 0 && self.processes.runs(node)) && slot > since =>
+                {
                     self.minted_again += 1
                 }
                 Some(since) => self.killed.push((node, Some(since))),
@@ -419,7 +443,8 @@ impl<'a> Session<'a> {
         let Some(every) = self.options.kill_every else { return };
         let passed = slot - self.first_slot;
         // The last ones need slots to come back in.
-        let rest = self.options.duration_ms.map_or(u64::MAX, |duration| (duration / self.slot_ms).saturating_sub(passed));
+        let rest =
+            self.options.duration_ms.map_or(u64::MAX, |duration| (duration / self.slot_ms).saturating_sub(passed));
         if passed > 0 && passed.is_multiple_of(every) && rest >= every {
             let node = (self.kills % u64::from(self.options.shape.nodes)) as u32;
             self.cpu_gone[node as usize] += self.statuses[node as usize].as_ref().map_or(0.0, |status| status.cpu_s);
@@ -458,7 +483,9 @@ impl<'a> Session<'a> {
         let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
         let span = (last_final.saturating_sub(first_due) as f64 / 1e3).max(seconds);
         let bytes = self.bytes();
-        let per_tx = |now: u64, first: u64| now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes);
+        let per_tx = |now: u64, first: u64| {
+            now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes)
+        };
         let mut failures = std::mem::take(&mut self.failures);
         if slots_lost > 0 {
             failures.push(format!("{slots_lost} slots lost"));
@@ -478,9 +505,13 @@ impl<'a> Session<'a> {
             .zip(&self.cpu_gone)
             .map(|(status, gone)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone)
             .collect();
-        let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes)).collect();
-        let (verified, verify_s) =
-            self.statuses.iter().flatten().fold((0, 0.0), |sum, status| (sum.0 + status.verified, sum.1 + status.verify_s));
+        let rss_bytes =
+            self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes)).collect();
+        let (verified, verify_s) = self
+            .statuses
+            .iter()
+            .flatten()
+            .fold((0, 0.0), |sum, status| (sum.0 + status.verified, sum.1 + status.verify_s));
         let report = DevnetReport {
             verified,
             verify_s,
@@ -528,10 +559,13 @@ impl<'a> Session<'a> {
             self.poll();
             let running: Vec<&StatusShown> = self.statuses.iter().flatten().collect();
             let height = running.iter().map(|status| status.height).min().unwrap_or(0);
-            let roots: Vec<_> = running.iter().filter_map(|status| status.blocks.iter().find(|block| block.height == height)).collect();
+            let roots: Vec<_> =
+                running.iter().filter_map(|status| status.blocks.iter().find(|block| block.height == height)).collect();
             let all = roots.len() == self.options.shape.nodes as usize;
             if all || Instant::now() > end {
-                let equal = roots.windows(2).all(|pair| (&pair[0].hash, &pair[0].state_root) == (&pair[1].hash, &pair[1].state_root));
+                let equal = roots
+                    .windows(2)
+                    .all(|pair| (&pair[0].hash, &pair[0].state_root) == (&pair[1].hash, &pair[1].state_root));
                 return (all && equal, height);
             }
             std::thread::sleep(Duration::from_millis(100));

@@ -92,7 +92,8 @@ impl Client {
     pub fn new(nodes: Vec<String>, genesis: &GenesisFile) -> Result<Client, WalletError> {
         let genesis = genesis.genesis()?;
         let light = LightChain::genesis(&System::genesis(&genesis.chain, &genesis.minters));
-        let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
+        let agent =
+            ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
         Ok(Client { nodes, agent, chain: genesis.chain, light })
     }
 
@@ -169,7 +170,8 @@ impl Client {
         let bytes = bytes(&answer["bytes"]).ok_or_else(|| WalletError::Lie("a system that is none".into()))?;
         let system = System::decode(&bytes).map_err(|error| WalletError::Lie(error.to_string()))?;
         self.wait(system.height, 4)?;
-        // A node that went on meanwhile has served an older one: only that of the height that is verified can be compared.
+        // A node that went on meanwhile has served an older one: only that of the height that is verified can be
+        // compared.
         if self.light.height != system.height {
             return self.system();
         }
@@ -188,7 +190,8 @@ impl Client {
         let system = self.system()?;
         let account = *system.names.accounts.get(text.as_bytes()).ok_or_else(|| WalletError::Name(text.to_owned()))?;
         let answer = self.call("resolve", json!({ "name": text }))?;
-        let key: Key = answer["key"].as_str().and_then(bytes_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
+        let key: Key =
+            answer["key"].as_str().and_then(bytes_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
         // The names say which account it is; the proof, which key that account has.
         match self.proof(&key)? {
             Some((proved, _, _)) if proved == account => Ok(key),
@@ -205,7 +208,8 @@ impl Client {
         if self.light.height != proof.height + 1 {
             return self.proof(key);
         }
-        let (proved, hot) = proof.verify(&self.light.parent_root).map_err(|error| WalletError::Lie(error.to_string()))?;
+        let (proved, hot) =
+            proof.verify(&self.light.parent_root).map_err(|error| WalletError::Lie(error.to_string()))?;
         if proved != *key {
             return Err(WalletError::Lie("the proof is of another account".into()));
         }
@@ -220,14 +224,16 @@ impl Client {
         self.sync()?;
         let system = self.system()?;
         let found = self.proof(key)?;
-        let (account, hot, height) =
-            found.map_or((None, Hot::default(), self.light.height), |(account, hot, height)| (Some(account), hot, height));
+        let (account, hot, height) = found
+            .map_or((None, Hot::default(), self.light.height), |(account, hot, height)| (Some(account), hot, height));
         let of = |look: &dyn Fn(u32) -> u64| account.map_or(0, look);
         Ok(ProvedAccount {
             key: digits(key),
             height,
             account,
-            name: account.and_then(|account| system.names.names.get(&account)).map(|name| String::from_utf8_lossy(name).into_owned()),
+            name: account
+                .and_then(|account| system.names.names.get(&account))
+                .map(|name| String::from_utf8_lossy(name).into_owned()),
             spendable_units: hot.balance,
             immature_units: of(&|account| system.immature_of(account)),
             stake_units: of(&|account| system.stake(account)),
@@ -240,7 +246,14 @@ impl Client {
     ///
     /// # Errors
     /// When it is refused.
-    pub fn submit(&mut self, signer: &SigningKey, kind: Kind, recipient: Key, amount: u64, payload: &[u8]) -> Result<Hash, WalletError> {
+    pub fn submit(
+        &mut self,
+        signer: &SigningKey,
+        kind: Kind,
+        recipient: Key,
+        amount: u64,
+        payload: &[u8],
+    ) -> Result<Hash, WalletError> {
         let sender = *signer.verifying_key().as_bytes();
         // The sequence need not be proved: a wrong one is refused, and nothing else can come of it.
         let account = self.call("account", json!({ "key": digits(&sender) }))?;
@@ -279,11 +292,16 @@ impl Client {
         serde_json::from_value(answer).map_err(|error| WalletError::Lie(error.to_string()))
     }
 
-    /// Waits until a transaction has ended; `on` hears each checkpoint. A final one is believed once its height is verified.
+    /// Waits until a transaction has ended; `on` hears each checkpoint. A final one is believed once its height is
+    /// verified.
     ///
     /// # Errors
     /// When it is refused or expires.
-    pub fn follow(&mut self, id: &Hash, mut on: impl FnMut(&TransactionShown)) -> Result<TransactionShown, WalletError> {
+    pub fn follow(
+        &mut self,
+        id: &Hash,
+        mut on: impl FnMut(&TransactionShown),
+    ) -> Result<TransactionShown, WalletError> {
         let mut last: Option<TransactionShown> = None;
         loop {
             match self.transaction(id) {
@@ -297,8 +315,12 @@ impl Client {
                             self.wait(height, 6)?;
                             return Ok(shown);
                         }
-                        ("refused", _) => return Err(WalletError::Node(format!("refused: {}", shown.refusal.unwrap_or_default()))),
-                        ("expired", _) => return Err(WalletError::Node("it expired before it came into a block".into())),
+                        ("refused", _) => {
+                            return Err(WalletError::Node(format!("refused: {}", shown.refusal.unwrap_or_default())));
+                        }
+                        ("expired", _) => {
+                            return Err(WalletError::Node("it expired before it came into a block".into()));
+                        }
                         _ => {}
                     }
                 }

@@ -37,7 +37,10 @@ pub fn config(directory: &Path) -> MinterConfig {
     MinterConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         disk: Arc::new(RealDisk::new(directory).unwrap()),
-        storage: StorageConfig { options: StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() }, ..StorageConfig::default() },
+        storage: StorageConfig {
+            options: StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() },
+            ..StorageConfig::default()
+        },
         parameters: ChainParameters { slot_ms: SLOT_MS, ..ChainParameters::default() },
         genesis: Arc::new(genesis),
         supply: 1_000 * DYNE * u64::from(ACCOUNTS),
@@ -61,7 +64,8 @@ pub fn config(directory: &Path) -> MinterConfig {
 }
 
 pub fn transfer(chain: &Chain, sender: u8, recipient: Key, amount: u64, sequence: u64) -> Cell {
-    let cell = Cell { recipient, amount, sequence, expires_slot: EXPIRES, version: 1, kind: 1, outputs: 1, ..Cell::zeroed() };
+    let cell =
+        Cell { recipient, amount, sequence, expires_slot: EXPIRES, version: 1, kind: 1, outputs: 1, ..Cell::zeroed() };
     sign(chain, sender, cell)
 }
 
@@ -105,7 +109,8 @@ impl Client {
 
     pub fn submit(&mut self, cells: &[Cell]) {
         for cells in cells.chunks(64) {
-            let header = Header { length: (cells.len() * 192) as u32, kind: FrameKind::Submit as u8, count: cells.len() as u16 };
+            let header =
+                Header { length: (cells.len() * 192) as u32, kind: FrameKind::Submit as u8, count: cells.len() as u16 };
             self.send(&header.encode());
             self.send(bytemuck::cast_slice(cells));
         }
@@ -130,7 +135,10 @@ impl Client {
             kind if kind == FrameKind::Outcome as u8 => {
                 assert_eq!(body.len(), usize::from(header.count) * OUTCOME_BYTES);
                 let record = |record: &[u8]| {
-                    (u32::from_le_bytes(record[..4].try_into().unwrap()), Refusal::from_number(record[4]).map_or(Ok(()), Err))
+                    (
+                        u32::from_le_bytes(record[..4].try_into().unwrap()),
+                        Refusal::from_number(record[4]).map_or(Ok(()), Err),
+                    )
                 };
                 Said::Outcomes(body.chunks_exact(OUTCOME_BYTES).map(record).collect())
             }

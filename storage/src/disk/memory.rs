@@ -293,7 +293,9 @@ impl MemoryDisk {
         }
         for (at, op) in log.iter().enumerate() {
             match op {
-                DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. } if at < names_synced || choice.keeps() => {
+                DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. }
+                    if at < names_synced || choice.keeps() =>
+                {
                     apply_names(&mut names, op);
                 }
                 DiskOp::Resize { .. } | DiskOp::Write { .. } => match fates[at] {

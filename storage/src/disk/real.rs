@@ -22,7 +22,8 @@ pub struct RealDisk {
 /// # Errors
 /// When the system refuses.
 pub fn make_directory(directory: &Path) -> io::Result<()> {
-    let missing: Vec<_> = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    let missing: Vec<_> =
+        directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     fs::create_dir_all(directory)?;
     for made in missing {
         let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -47,7 +48,9 @@ impl RealDisk {
     /// When it does not exist.
     pub fn existing(directory: &Path) -> Result<RealDisk, StoreError> {
         match fs::read_dir(directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path: directory.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing { path: directory.to_owned() });
+            }
             entries => entries.map_err(StoreError::io("open", directory))?,
         };
         Ok(RealDisk { directory: directory.to_owned() })
@@ -60,7 +63,8 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.directory.join(name))?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.directory.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -90,7 +94,10 @@ impl Disk for RealDisk {
                 metadata => metadata?,
             };
             if metadata.is_file() {
-                files.push((entry.file_name().to_string_lossy().into_owned(), metadata.len().max(512 * metadata.blocks())));
+                files.push((
+                    entry.file_name().to_string_lossy().into_owned(),
+                    metadata.len().max(512 * metadata.blocks()),
+                ));
             }
         }
         files.sort();
@@ -104,7 +111,12 @@ impl Disk for RealDisk {
 
     fn lock(&self) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
         let path = self.directory.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(StoreError::io("open", &path))?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(StoreError::io("open", &path))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Box::new(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: self.directory.clone() }),
