@@ -9,7 +9,7 @@ use crate::machine::{cores, cpu_model, cpu_time, peak_rss_bytes};
 use crate::report::{bar, bytes, facts, grouped, table};
 use crate::verify::rate_estimate;
 use crate::workload::new_keys;
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::verify::Simd;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -10,10 +10,12 @@
 
 use crate::machine::cpu_time;
 use crate::workload::{Workload, WorkloadSpec};
-use dynemix_engine::cell::{CELL_BYTES, Cell};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::refusal::{Refusal, RefusalCounters};
-use dynemix_engine::wire::{FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, SUBMIT_CELLS_MAX, WELCOME_BYTES, hello};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::transaction::cell::{CELL_BYTES, Cell};
+use dynemix_engine::transaction::client_frames::{
+    FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, SUBMIT_CELLS_MAX, WELCOME_BYTES, hello,
+};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};

@@ -1,12 +1,14 @@
 //! Golden vectors of what all nodes must draw, divide and hash alike: `docs/vectors/consensus.json`.
 
-use dynemix_engine::chain::{Chain, ChainParameters};
-use dynemix_engine::consensus::committee::{Committee, record_shards, shard_of};
-use dynemix_engine::consensus::draw::{Lots, draw, next_seed};
-use dynemix_engine::consensus::message::{Certificate, Evidence, Kind, SeatSet, Signed, Value};
-use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
-use dynemix_engine::system::record::{Answer, Attest, Endpoint, Record};
-use dynemix_engine::system::tables::{GenesisMinter, System};
+use dynemix_engine::base::ids::Endpoint;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, GenesisMinter};
+use dynemix_engine::chain::block::Value;
+use dynemix_engine::chain::record::{Answer, Attest, Record};
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::draw::{Lots, draw, next_seed};
+use dynemix_engine::committee::members::{Committee, record_shards, shard_of};
+use dynemix_engine::committee::quorum::{byzantine_max, master_quorum, shard_quorum};
+use dynemix_engine::committee::statement::{Certificate, Evidence, Kind, SeatSet, Signed};
 use serde_json::json;
 
 fn hex(bytes: &[u8]) -> String {

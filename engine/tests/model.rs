@@ -1,16 +1,18 @@
 //! Execution against a naive ledger: the same transactions, decided and applied by a map and a loop.
 
 use bytemuck::Zeroable;
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::cell::{Cell, Key, Output, payload_of};
-use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
-use dynemix_engine::check::check;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::ledger::Ledger;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::quilt::{MergeError, Quilt};
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::{ApplyError, HeapMemory, State, StateLayout};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::quilt::{MergeError, Quilt};
+use dynemix_engine::accounts::state::{ApplyError, State};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::pipeline::arena::{Arena, Slot};
+use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
+use dynemix_engine::transaction::check::check;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

@@ -1,8 +1,8 @@
 //! The last word on a transaction, on its way to the stage that owns the sockets.
 
-use dynemix_engine::arena::Slot;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::ring::Word;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::pipeline::arena::Slot;
+use dynemix_engine::pipeline::ring::Word;
 
 /// What became of the transaction in a slot; the slot travels with it, to be given back.
 #[derive(Debug)]

@@ -14,8 +14,8 @@ use dynemix_bench::verify::{VerifyOptions, VerifyReport};
 use dynemix_bench::{
     apply as apply_bench, engine as engine_bench, state as state_bench, verify as verify_bench, workload,
 };
-use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::parameters::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::verify::Unavailable;
 use dynemix_net::Limits;
 use dynemix_perf::Profile;

@@ -2,12 +2,12 @@
 
 use crate::answer::Answer;
 use crate::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::chain::Chain;
-use dynemix_engine::check::check;
-use dynemix_engine::in_flight::InFlight;
-use dynemix_engine::refusal::{Refusal, RefusalCounters};
-use dynemix_engine::ring::Consumer;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::pipeline::arena::{Arena, Slot};
+use dynemix_engine::pipeline::in_flight::InFlight;
+use dynemix_engine::pipeline::ring::Consumer;
+use dynemix_engine::transaction::check::check;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

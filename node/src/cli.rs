@@ -8,7 +8,7 @@ use dynemix_bench::engine::EngineOptions;
 use dynemix_bench::state::StateOptions;
 use dynemix_bench::verify::VerifyOptions;
 use dynemix_bench::{generator, machine};
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::verify::{Simd, Unavailable};
 use dynemix_simulator::options::{FaultSet, Mode, SimOptions};
 use dynemix_simulator::takeover::TakeoverOptions;

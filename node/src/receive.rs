@@ -4,13 +4,13 @@
 use crate::answer::Answer;
 use crate::stage::{Outlet, RefusalBoard, StageAccount, StageTimer, Time, Wake};
 use crate::suspicion::Suspicion;
-use dynemix_engine::arena::{Arena, Origin, PAYLOAD_SLOT_BYTES, PayloadSlot, Slot};
-use dynemix_engine::cell::CELL_BYTES;
-use dynemix_engine::chain::Chain;
-use dynemix_engine::in_flight::InFlight;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::ring::Consumer;
-use dynemix_engine::wire::{
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::pipeline::arena::{Arena, Origin, PAYLOAD_SLOT_BYTES, PayloadSlot, Slot};
+use dynemix_engine::pipeline::in_flight::InFlight;
+use dynemix_engine::pipeline::ring::Consumer;
+use dynemix_engine::transaction::cell::CELL_BYTES;
+use dynemix_engine::transaction::client_frames::{
     FrameKind, HELLO_BYTES, Header, Incoming, OUTCOME_BYTES, SUBMIT_CELLS_MAX, Welcome, check_hello, incoming,
     outcome_record, refused,
 };

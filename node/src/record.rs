@@ -15,14 +15,14 @@
 //!
 //! Records are ours: they are checksummed by the log and only checked for shape here.
 
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::block::{SHARD_BLOCK_BYTES, ShardBlock};
-use dynemix_engine::cell::{Cell, payload_outputs};
-use dynemix_engine::chain::Prefix;
-use dynemix_engine::consensus::codec::{Nobody, put_block, put_final, read_block, read_final};
-use dynemix_engine::consensus::message::{CertifiedBlock, Final};
+use dynemix_engine::base::ids::Prefix;
+use dynemix_engine::chain::block::{CertifiedBlock, Final, SHARD_BLOCK_BYTES, ShardBlock};
+use dynemix_engine::chain::block_codec::{put_block, put_final, read_block, read_final};
 use dynemix_engine::consensus::minter::KeptFinal;
-use dynemix_engine::system::build::transaction_of;
+use dynemix_engine::pipeline::arena::{Arena, Slot};
+use dynemix_engine::transaction::cell::{Cell, payload_outputs};
+use dynemix_engine::transaction::compact::Nobody;
+use dynemix_engine::transaction::item::transaction_of;
 use dynemix_storage::{Keys, ReadKeys, Table};
 use std::sync::Arc;
 

@@ -8,10 +8,10 @@
 use crate::answer::Answer;
 use crate::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use crate::suspicion::Suspicion;
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::chain::Chain;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::ring::Consumer;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::pipeline::arena::{Arena, Slot};
+use dynemix_engine::pipeline::ring::Consumer;
 use dynemix_engine::verify::{KeyCache, Signed, Verifier, VerifyCounters};
 use std::collections::VecDeque;
 use std::sync::Arc;

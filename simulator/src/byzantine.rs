@@ -3,16 +3,16 @@
 
 use crate::dice::Dice;
 use crate::signing::AnySigning;
-use dynemix_engine::consensus::committee::Committee;
-use dynemix_engine::consensus::message::{
-    Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value,
-};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::chain::block::{Final, Prepared, Value};
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::committee::members::Committee;
+use dynemix_engine::committee::quorum::master_quorum;
+use dynemix_engine::committee::statement::{Certificate, Evidence, Kind, SeatSet, Signed};
+use dynemix_engine::consensus::message::{Message, ShardMessage};
 use dynemix_engine::consensus::minter::Action;
-use dynemix_engine::consensus::quorum::master_quorum;
 use dynemix_engine::consensus::shard::list_hash;
-use dynemix_engine::consensus::signing::Signing;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::system::record::Record;
+use dynemix_engine::vote::signing::Signing;
 use serde::Serialize;
 use std::sync::Arc;
 

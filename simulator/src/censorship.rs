@@ -6,7 +6,7 @@
 //! next draws take more candidates, as the protocol does.
 
 use crate::dice::Dice;
-use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
+use dynemix_engine::committee::quorum::{byzantine_max, master_quorum, shard_quorum};
 use serde::Serialize;
 
 /// What to ask.

@@ -1,7 +1,8 @@
 //! What must hold whatever happens, looked at from outside: by what honest nodes send and finish.
 
-use dynemix_engine::consensus::message::{Kind, Message, ShardMessage};
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::committee::statement::Kind;
+use dynemix_engine::consensus::message::{Message, ShardMessage};
 use std::collections::{BTreeMap, HashMap};
 
 /// A broken promise.

@@ -5,10 +5,10 @@ use crate::options::FaultSet;
 use crate::signing::vote_key;
 use crate::state::{account_key, cell_item, new_key, transfer_item};
 use crate::world::{HEALING_SLOTS, World};
-use dynemix_engine::cell::{Cell, Kind as CellKind};
-use dynemix_engine::chain::DYNE;
-use dynemix_engine::consensus::committee::shard_of;
-use dynemix_engine::consensus::message::Item;
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::transaction::cell::{Cell, Kind as CellKind};
+use dynemix_engine::transaction::item::Item;
 use std::sync::Arc;
 
 /// A transaction that is not final yet.

@@ -1,10 +1,12 @@
 //! Bytes on the wire, by node, direction and sub-slot: what a minter's line must carry.
 
 use crate::state::Version;
-use dynemix_engine::cell::{CELL_BYTES, Key};
-use dynemix_engine::consensus::codec::{Directory, encode};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::committee::schedule::{Schedule, Step};
+use dynemix_engine::consensus::codec::encode;
 use dynemix_engine::consensus::message::Message;
-use dynemix_engine::consensus::schedule::{Schedule, Step};
+use dynemix_engine::transaction::cell::CELL_BYTES;
+use dynemix_engine::transaction::compact::Directory;
 use serde::Serialize;
 
 /// Bytes around each message and each client's transaction: frame header and cipher's tag.

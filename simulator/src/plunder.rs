@@ -8,16 +8,18 @@ use crate::byzantine::Behaviour;
 use crate::options::FaultSet;
 use crate::state::{Version, account_key, cell_item, new_key};
 use crate::world::World;
-use dynemix_engine::block::{ShardBlock, transactions_root};
-use dynemix_engine::cell::Cell;
-use dynemix_engine::chain::{DYNE, MATURITY_HEIGHTS};
-use dynemix_engine::consensus::committee::shard_of;
-use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Item, Items, Message, SeatSet};
-use dynemix_engine::consensus::quorum::shard_quorum;
-use dynemix_engine::consensus::signing::Signing;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::system::record::Attest;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::parameters::{DYNE, MATURITY_HEIGHTS};
+use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock, transactions_root};
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::chain::record::Attest;
+use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::quorum::shard_quorum;
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_engine::consensus::message::Message;
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::item::{Item, Items};
+use dynemix_engine::vote::signing::Signing;
 use std::sync::Arc;
 
 /// Accounts that one plunder takes from.

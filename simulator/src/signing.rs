@@ -1,7 +1,10 @@
 //! How simulated nodes sign: by a stub in most runs, by BLS in some.
 
-use dynemix_engine::consensus::signing::{BlsSigning, Sig, Signing, StubSigning, VoteKey, VoteKeys};
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::{Sig, VoteKey};
+use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
+use dynemix_engine::vote::signing::Signing;
+use dynemix_engine::vote::stub::StubSigning;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -2,10 +2,10 @@
 //! engine's own sampling and division into shards.
 
 use crate::dice::Dice;
-use dynemix_engine::consensus::committee::Committee;
-use dynemix_engine::consensus::draw::{Lots, draw};
-use dynemix_engine::consensus::quorum::{master_quorum, shard_quorum};
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::committee::draw::{Lots, draw};
+use dynemix_engine::committee::members::Committee;
+use dynemix_engine::committee::quorum::{master_quorum, shard_quorum};
 use serde::Serialize;
 
 /// Slots of ten seconds in a year.

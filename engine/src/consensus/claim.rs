@@ -1,21 +1,13 @@
 //! What a message says that somebody has signed, to be verified before the message is heard, many at once.
 
-use super::message::{Item, Kind, Message, ShardMessage, Signed};
+use super::message::{Message, ShardMessage};
 use super::shard::list_hash;
-use super::signing::Sig;
-use crate::hash::Hash;
-use crate::system::record::{Answer, Record};
-
-/// "This candidate has signed this digest."
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Who.
-    pub candidate: u32,
-    /// What.
-    pub digest: Hash,
-    /// The signature.
-    pub signature: Sig,
-}
+use crate::base::hash::Hash;
+use crate::base::ids::Sig;
+use crate::chain::record::{Answer, Record};
+use crate::committee::statement::{Kind, Signed};
+use crate::transaction::item::Item;
+use crate::vote::signing::Claim;
 
 impl Claim {
     /// The claims of a message that has come from this candidate: just those that hearing it will ask for, in the usual

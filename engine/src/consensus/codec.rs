@@ -5,304 +5,23 @@
 //! instead of 193; the receiver rebuilds the cells. Untrusted bytes become a [`Message`] only here, within static
 //! maxima.
 
-use super::committee::SEATS_MAX;
-use super::message::{CertifiedBlock, Final, Item, Message, Prepared, ShardMessage, Value};
-use super::signing::Sig;
-use crate::block::{SHARD_BLOCK_BYTES, ShardBlock};
-use crate::cell::{CELL_BYTES, Cell, Key, PAYLOAD_BYTES_MAX, payload_hash};
-use crate::hash::Hash;
-use crate::system::build::{transaction_item, transaction_of};
-use crate::system::record::{Attest, Record, decode_certificate, encode_certificate};
-use crate::varint::{self, VarintError};
-use std::sync::Arc;
+use super::message::{Message, ShardMessage};
+use crate::base::hash::Hash;
+use crate::base::ids::{SEATS_MAX, Sig};
+use crate::base::read::{CodecError, Read, number, slice, small};
+use crate::base::read::{array, count, put};
+use crate::base::varint;
+use crate::chain::block::SHARD_BLOCK_BYTES;
+use crate::chain::block_codec::{
+    SHARDS_MAX, put_final, put_hashes, put_maybe_prepared, put_value, read_final, read_hashes, read_maybe_prepared,
+    read_value,
+};
+use crate::chain::block_codec::{put_block, read_block};
+use crate::chain::record::{Attest, Record};
+use crate::transaction::compact::{Directory, ITEM_BYTES_MAX, put_item, put_items, read_item, read_items};
 
 /// Bytes of a message at most: a shard-block of the chain's largest with room to spare.
 pub const MESSAGE_BYTES_MAX: usize = 80 << 20;
-/// Bytes of an item at most: a proof with its path and a whole transaction.
-pub const ITEM_BYTES_MAX: usize = 8_192;
-/// Shards that a message may speak of.
-pub const SHARDS_MAX: usize = SEATS_MAX;
-
-/// Keys and account indices, as far as this node knows them.
-pub trait Directory {
-    /// The index of a key's account.
-    fn index(&self, key: &Key) -> Option<u32>;
-    /// The key of an account.
-    fn key(&self, account: u32) -> Option<Key>;
-}
-
-/// Nobody is known: everything travels in full.
-pub struct Nobody;
-
-impl Directory for Nobody {
-    fn index(&self, _: &Key) -> Option<u32> {
-        None
-    }
-
-    fn key(&self, _: u32) -> Option<Key> {
-        None
-    }
-}
-
-/// Why bytes are no message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// A number is malformed.
-    #[error(transparent)]
-    Varint(#[from] VarintError),
-    /// The bytes end.
-    #[error("the message ends early")]
-    Truncated,
-    /// Bytes follow the end.
-    #[error("{0} bytes follow the message")]
-    Trailing(usize),
-    /// No such message.
-    #[error("message {0} is unknown")]
-    Tag(u8),
-    /// More of something than there may be.
-    #[error("a message lists {0} entries, more than it can hold or may")]
-    TooMany(u64),
-    /// A field that cannot be so.
-    #[error("a field of the message is malformed")]
-    Field,
-    /// An account that this node does not know: it is behind.
-    #[error("account {0} is not known here")]
-    UnknownAccount(u32),
-}
-
-pub(crate) type Read<T> = Result<T, CodecError>;
-
-pub(crate) fn put<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
-    out.extend_from_slice(bytes);
-}
-
-pub(crate) fn array<const N: usize>(bytes: &mut &[u8]) -> Read<[u8; N]> {
-    let (array, rest) = bytes.split_first_chunk::<N>().ok_or(CodecError::Truncated)?;
-    *bytes = rest;
-    Ok(*array)
-}
-
-pub(crate) fn number(bytes: &mut &[u8]) -> Read<u64> {
-    Ok(varint::read(bytes)?)
-}
-
-pub(crate) fn small(bytes: &mut &[u8]) -> Read<u16> {
-    u16::try_from(number(bytes)?).map_err(|_| CodecError::Field)
-}
-
-/// A count of entries that take at least `entry_bytes` each: bounded before anything is reserved.
-pub(crate) fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<usize> {
-    let count = number(bytes)?;
-    if count > max as u64 || count.saturating_mul(entry_bytes as u64) > bytes.len() as u64 {
-        return Err(CodecError::TooMany(count));
-    }
-    Ok(count as usize)
-}
-
-pub(crate) fn slice<'b>(bytes: &mut &'b [u8], max: usize) -> Read<&'b [u8]> {
-    let length = count(bytes, 1, max)?;
-    let (slice, rest) = bytes.split_at(length);
-    *bytes = rest;
-    Ok(slice)
-}
-
-const SENDER_KNOWN: u8 = 1;
-const RECIPIENT_KNOWN: u8 = 2;
-const WITH_PAYLOAD: u8 = 4;
-/// Any other item, whole.
-const WHOLE: u8 = 8;
-
-fn put_item(item: &Item, directory: &impl Directory, out: &mut Vec<u8>) {
-    // What no rule allows, and what cannot be rebuilt to the byte, travels whole.
-    let regular = |cell: &Cell, payload: &[u8]| {
-        cell.version == 1 && cell.reserved == 0 && cell.payload_hash == payload_hash(payload)
-    };
-    let Some((cell, payload)) = transaction_of(item).filter(|(cell, payload)| regular(cell, payload)) else {
-        out.push(WHOLE);
-        varint::write(out, item.bytes.len() as u64);
-        out.extend_from_slice(&item.bytes);
-        return;
-    };
-    let (sender, recipient) = (directory.index(&cell.sender), directory.index(&cell.recipient));
-    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-    out.push(
-        flag(sender.is_some(), SENDER_KNOWN)
-            | flag(recipient.is_some(), RECIPIENT_KNOWN)
-            | flag(!payload.is_empty(), WITH_PAYLOAD),
-    );
-    for (account, key) in [(sender, &cell.sender), (recipient, &cell.recipient)] {
-        match account {
-            Some(account) => varint::write(out, u64::from(account)),
-            None => put(out, key),
-        }
-    }
-    for number in [cell.amount, cell.sequence, cell.expires_slot, u64::from(cell.kind), u64::from(cell.outputs)] {
-        varint::write(out, number);
-    }
-    put(out, &cell.signature);
-    if !payload.is_empty() {
-        varint::write(out, payload.len() as u64);
-        out.extend_from_slice(payload);
-    }
-}
-
-fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<Arc<Item>> {
-    let [flags] = array(bytes)?;
-    if flags == WHOLE {
-        return Ok(Item::new(slice(bytes, ITEM_BYTES_MAX)?.to_vec()));
-    }
-    if flags >= WHOLE {
-        return Err(CodecError::Field);
-    }
-    let mut key = |known: bool| -> Read<Key> {
-        if !known {
-            return array(bytes);
-        }
-        let account = u32::try_from(number(bytes)?).map_err(|_| CodecError::Field)?;
-        directory.key(account).ok_or(CodecError::UnknownAccount(account))
-    };
-    let (sender, recipient) = (key(flags & SENDER_KNOWN != 0)?, key(flags & RECIPIENT_KNOWN != 0)?);
-    let (amount, sequence, expires_slot) = (number(bytes)?, number(bytes)?, number(bytes)?);
-    let kind = u8::try_from(number(bytes)?).map_err(|_| CodecError::Field)?;
-    let outputs = small(bytes)?;
-    let signature = array(bytes)?;
-    let payload = if flags & WITH_PAYLOAD != 0 { slice(bytes, PAYLOAD_BYTES_MAX)? } else { &[] };
-    let hash = payload_hash(payload);
-    let cell = Cell {
-        sender,
-        recipient,
-        amount,
-        sequence,
-        expires_slot,
-        version: 1,
-        kind,
-        outputs,
-        reserved: 0,
-        payload_hash: hash,
-        signature,
-    };
-    Ok(transaction_item(&cell, payload))
-}
-
-fn put_items(items: &[Arc<Item>], directory: &impl Directory, out: &mut Vec<u8>) {
-    varint::write(out, items.len() as u64);
-    items.iter().for_each(|item| put_item(item, directory, out));
-}
-
-fn read_items(bytes: &mut &[u8], directory: &impl Directory) -> Read<Vec<Arc<Item>>> {
-    let count = count(bytes, 2, MESSAGE_BYTES_MAX / CELL_BYTES)?;
-    (0..count).map(|_| read_item(bytes, directory)).collect()
-}
-
-fn put_hashes(hashes: &[Option<Hash>], out: &mut Vec<u8>) {
-    varint::write(out, hashes.len() as u64);
-    for hash in hashes {
-        out.push(u8::from(hash.is_some()));
-        hash.iter().for_each(|hash| put(out, hash));
-    }
-}
-
-fn read_hashes(bytes: &mut &[u8]) -> Read<Vec<Option<Hash>>> {
-    let count = count(bytes, 1, SHARDS_MAX + 1)?;
-    let one = |_| match array(bytes)? {
-        [0] => Ok(None),
-        [1] => array(bytes).map(Some),
-        _ => Err(CodecError::Field),
-    };
-    (0..count).map(one).collect()
-}
-
-fn put_value(value: &Value, out: &mut Vec<u8>) {
-    varint::write(out, value.height);
-    varint::write(out, value.slot);
-    [&value.parent, &value.quilt, &value.parent_root, &value.system, &value.seed, &value.committee_next]
-        .iter()
-        .for_each(|hash| put(out, hash));
-    put_hashes(&value.headers, out);
-}
-
-fn read_value(bytes: &mut &[u8]) -> Read<Arc<Value>> {
-    let (height, slot) = (number(bytes)?, number(bytes)?);
-    let (parent, quilt, parent_root) = (array(bytes)?, array(bytes)?, array(bytes)?);
-    let (system, seed, committee_next) = (array(bytes)?, array(bytes)?, array(bytes)?);
-    Ok(Arc::new(Value {
-        height,
-        parent,
-        slot,
-        headers: read_hashes(bytes)?,
-        quilt,
-        parent_root,
-        system,
-        seed,
-        committee_next,
-    }))
-}
-
-pub(crate) fn put_prepared(prepared: &Prepared, out: &mut Vec<u8>) {
-    varint::write(out, prepared.attempt);
-    varint::write(out, prepared.justified_by);
-    put_value(&prepared.value, out);
-    encode_certificate(&prepared.certificate, out);
-}
-
-pub(crate) fn read_prepared(bytes: &mut &[u8]) -> Read<Arc<Prepared>> {
-    let (attempt, justified_by, value) = (number(bytes)?, number(bytes)?, read_value(bytes)?);
-    let certificate = decode_certificate(bytes).ok_or(CodecError::Field)?;
-    Ok(Arc::new(Prepared { attempt, justified_by, hash: value.hash(), value, certificate }))
-}
-
-pub(crate) fn put_maybe_prepared(prepared: Option<&Arc<Prepared>>, out: &mut Vec<u8>) {
-    out.push(u8::from(prepared.is_some()));
-    prepared.iter().for_each(|prepared| put_prepared(prepared, out));
-}
-
-pub(crate) fn read_maybe_prepared(bytes: &mut &[u8]) -> Read<Option<Arc<Prepared>>> {
-    match array(bytes)? {
-        [0] => Ok(None),
-        [1] => read_prepared(bytes).map(Some),
-        _ => Err(CodecError::Field),
-    }
-}
-
-/// Appends a final certificate with its value.
-pub fn put_final(decided: &Final, out: &mut Vec<u8>) {
-    varint::write(out, decided.attempt);
-    put_value(&decided.value, out);
-    encode_certificate(&decided.certificate, out);
-}
-
-/// Reads what [`put_final`] wrote.
-///
-/// # Errors
-/// Bytes that are none.
-pub fn read_final(bytes: &mut &[u8]) -> Result<Arc<Final>, CodecError> {
-    let (attempt, value) = (number(bytes)?, read_value(bytes)?);
-    let certificate = decode_certificate(bytes).ok_or(CodecError::Field)?;
-    Ok(Arc::new(Final { attempt, hash: value.hash(), value, certificate }))
-}
-
-/// Appends a certified shard-block.
-pub fn put_block(block: &CertifiedBlock, directory: &impl Directory, out: &mut Vec<u8>) {
-    varint::write(out, block.height);
-    put(out, &block.block.encode());
-    encode_certificate(&block.certificate, out);
-    put_items(&block.items, directory, out);
-    varint::write(out, block.patch.len() as u64);
-    out.extend_from_slice(&block.patch);
-}
-
-/// Reads what [`put_block`] wrote.
-///
-/// # Errors
-/// Bytes that are none, or speak of accounts that the directory does not know.
-pub fn read_block(bytes: &mut &[u8], directory: &impl Directory) -> Result<Arc<CertifiedBlock>, CodecError> {
-    let height = number(bytes)?;
-    let block = ShardBlock::decode(&array::<SHARD_BLOCK_BYTES>(bytes)?);
-    let certificate = decode_certificate(bytes).ok_or(CodecError::Field)?;
-    let items = read_items(bytes, directory)?;
-    let patch = slice(bytes, MESSAGE_BYTES_MAX)?.to_vec();
-    Ok(Arc::new(CertifiedBlock { height, block, hash: block.hash(), certificate, items: items.into(), patch }))
-}
 
 fn put_list(list: &[(u16, Hash)], out: &mut Vec<u8>) {
     varint::write(out, list.len() as u64);
@@ -544,8 +263,8 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
 
 #[cfg(test)]
 mod tests {
-    use super::super::message::{Certificate, SeatSet};
     use super::*;
+    use crate::committee::statement::{Certificate, SeatSet};
     use proptest::prelude::*;
 
     /// Accounts 0 to 9, whose keys are their numbers.

@@ -4,13 +4,16 @@
 //! Attempts are counted by the clock, two a slot. Timing matters to progress only: whatever the clocks say, two values
 //! are never final at one height while at most B seats are Byzantine.
 
-use super::committee::{Committee, Seat};
-use super::execution::Execution;
-use super::message::{Certificate, CertifiedBlock, Evidence, Final, Kind, Message, Prepared, SeatSet, Signed, Value};
-use super::mutation::{Mutation, planted};
+use super::message::Message;
 use super::shard::{RoundContext, certificate_holds};
-use super::signing::{Sig, Signing};
-use crate::hash::Hash;
+use crate::base::hash::Hash;
+use crate::base::ids::{Seat, Sig};
+use crate::base::mutation::{Mutation, planted};
+use crate::chain::block::{CertifiedBlock, Final, Prepared, Value};
+use crate::chain::execution::Execution;
+use crate::committee::members::Committee;
+use crate::committee::statement::{Certificate, Evidence, Kind, SeatSet, Signed};
+use crate::vote::signing::Signing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

@@ -8,19 +8,20 @@
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
 //! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
-use super::claim::Claim;
-use super::committee::Seat;
 use super::custody::{Custody, CustodyOut, Watch};
-use super::execution::Execution;
 use super::master::{Locked, MasterAction, MasterRound};
-use super::message::{CertifiedBlock, Final, Item, Items, Message};
-use super::mutation::{Mutation, planted};
-use super::schedule::{Schedule, Step};
+use super::message::Message;
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
-use super::signing::Signing;
-use crate::hash::Hash;
-use crate::system::record::{Answer, Record};
+use crate::base::hash::Hash;
+use crate::base::ids::Seat;
+use crate::base::mutation::{Mutation, planted};
+use crate::chain::block::{CertifiedBlock, Final};
+use crate::chain::execution::Execution;
+use crate::chain::record::{Answer, Record};
+use crate::committee::schedule::{Schedule, Step};
+use crate::transaction::item::{Item, Items};
+use crate::vote::signing::{Claim, Signing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 

@@ -4,15 +4,19 @@
 //! block of the union → votes. A set counts that 2f + 1 lists name; one that no list names does not; between, all
 //! follow the tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
 
-use super::committee::{Committee, Seat};
-use super::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, ShardMessage, Signed};
-use super::mutation::{Mutation, planted};
-use super::quorum::{shard_faults, shard_quorum};
+use super::message::ShardMessage;
 use super::sets::Sets;
-use super::signing::{Sig, Signing};
-use crate::hash::{Hash, keyed, purpose_key};
-use crate::system::build::Built;
-use crate::system::record::Attest;
+use crate::base::hash::{Hash, keyed, purpose_key};
+use crate::base::ids::{Seat, Sig};
+use crate::base::mutation::{Mutation, planted};
+use crate::chain::block::CertifiedBlock;
+use crate::chain::build::Built;
+use crate::chain::record::Attest;
+use crate::committee::members::Committee;
+use crate::committee::quorum::{shard_faults, shard_quorum};
+use crate::committee::statement::{Certificate, Evidence, Kind, SeatSet, Signed};
+use crate::transaction::item::{Item, Items};
+use crate::vote::signing::Signing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
@@ -402,7 +406,7 @@ impl ShardRound {
     }
 }
 
-/// Whether a shard-block's certificate is one of this committee. What the block says is for [`super::execution`] to
+/// Whether a shard-block's certificate is one of this committee. What the block says is for [`crate::chain::execution`] to
 /// check.
 pub fn certificate_holds<S: Signing>(context: &RoundContext<'_, S>, block: &CertifiedBlock) -> bool {
     let Some(seats) = context.committee.shards.get(block.block.shard as usize) else { return false };

@@ -6,10 +6,10 @@
 use super::methods::{Answered, Api, NOT_FOUND};
 use crate::genesis::digits;
 use crate::record::{BlockKeys, BlockRecord};
-use dynemix_engine::cell::payload_outputs;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::state::AccountIndex;
-use dynemix_engine::system::record::Record;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::transaction::cell::payload_outputs;
 use dynemix_storage::{StoreError, Table};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use crate::daemon::node::NodeView;
 use crate::daemon::status::StatusShown;
-use dynemix_engine::refusal::Refusal;
+use dynemix_engine::base::refusal::Refusal;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -17,14 +17,17 @@ use super::writer::{self, Writer, WriterError};
 use crate::record::BlockKeys;
 use crate::replica::{ReplicaError, ReplicaHandle, replica};
 use dynemix_bench::machine;
-use dynemix_engine::cell::Key;
-use dynemix_engine::chain::Chain;
-use dynemix_engine::consensus::codec::{Nobody, decode};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::committee::schedule::Schedule;
+use dynemix_engine::consensus::codec::decode;
 use dynemix_engine::consensus::minter::Minter;
-use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::consensus::signing::{BlsSigning, Remembering, Signing, VoteKeys};
+use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable};
+use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
+use dynemix_engine::vote::remembering::Remembering;
+use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{
     Body, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Target, TransportKey,
     public_key,

@@ -2,8 +2,8 @@
 
 use super::tracked::Tracked;
 use crate::stage::RefusalBoard;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::chain::tables::System;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
@@ -210,7 +210,7 @@ impl Status {
     }
 
     /// Counts a refusal.
-    pub fn refuse(&self, refusal: dynemix_engine::refusal::Refusal) {
+    pub fn refuse(&self, refusal: dynemix_engine::base::refusal::Refusal) {
         self.refused.add(refusal, 1);
     }
 }

@@ -14,11 +14,11 @@
 //! ```
 
 use super::published::Offer;
-use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
-use dynemix_engine::consensus::message::{Kind, Message, ShardMessage, Signed};
-use dynemix_engine::consensus::signing::Sig;
-use dynemix_engine::hash::{Hash, keyed, purpose_key};
-use dynemix_engine::system::record::Endpoint;
+use dynemix_engine::base::hash::{Hash, keyed, purpose_key};
+use dynemix_engine::base::ids::{Endpoint, Sig};
+use dynemix_engine::committee::statement::{Kind, Signed};
+use dynemix_engine::consensus::message::{Message, ShardMessage};
+use dynemix_engine::transaction::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
 use dynemix_net::mesh::Target;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;

@@ -9,7 +9,7 @@ use crate::daemon::status::StatusShown;
 use crate::genesis::GenesisFileError;
 use dynemix_bench::machine;
 use dynemix_bench::workload::Workload;
-use dynemix_engine::refusal::Refusal;
+use dynemix_engine::base::refusal::Refusal;
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
