@@ -9,6 +9,7 @@ pub mod engine;
 pub mod generator;
 pub mod machine;
 pub mod report;
+pub mod rivals;
 pub mod state;
 pub mod verify;
 pub mod workload;

@@ -2,13 +2,13 @@
 
 use bytemuck::Zeroable;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
-use dynemix_engine::accounts::quilt::{MergeError, Quilt};
+use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::{ApplyError, State};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::chain::patch::{MergeError, Patch};
 use dynemix_engine::pipeline::arena::{Arena, Slot};
 use dynemix_engine::pipeline::ledger::Ledger;
 use dynemix_engine::transaction::cell::{Cell, Output, payload_of};

@@ -12,9 +12,6 @@ pub type AccountIndex = u32;
 /// A place in a committee.
 pub type Seat = u16;
 
-/// Seats at most: a bitmap of them has less than 256 bytes.
-pub const SEATS_MAX: usize = 1_984;
-
 /// A signature or an aggregate of some: a compressed point of G1, or the stub's.
 pub type Sig = [u8; 48];
 

@@ -2,16 +2,12 @@
 
 use super::block::{CertifiedBlock, Final, Prepared, SHARD_BLOCK_BYTES, ShardBlock, Value};
 use crate::base::hash::Hash;
-use crate::base::ids::SEATS_MAX;
+use crate::base::limits::{MESSAGE_BYTES_MAX, SHARDS_MAX};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice};
 use crate::base::varint;
 use crate::committee::statement::{decode_certificate, encode_certificate};
-use crate::consensus::codec::MESSAGE_BYTES_MAX;
 use crate::transaction::compact::{Directory, put_items, read_items};
 use std::sync::Arc;
-
-/// Shards that a message may speak of.
-pub const SHARDS_MAX: usize = SEATS_MAX;
 
 pub(crate) fn put_hashes(hashes: &[Option<Hash>], out: &mut Vec<u8>) {
     varint::write(out, hashes.len() as u64);

@@ -2,7 +2,8 @@
 //! one.
 
 use super::block::{CertifiedBlock, Value};
-use super::build::{Bodies, Built};
+use super::bodies::Bodies;
+use super::build::Built;
 use super::tables::System;
 use crate::base::hash::Hash;
 use crate::base::ids::Endpoint;

@@ -18,11 +18,11 @@
 use super::block::{SHARD_BLOCK_BYTES, ShardBlock};
 use crate::base::hash::{FAN_OUT, Hash};
 use crate::base::ids::{AccountIndex, Endpoint, Sig, VoteKey};
+use crate::base::limits::NAME_BYTES_MAX;
 use crate::base::read::{CodecError, Read, array, le_u16, le_u32, le_u64};
 use crate::committee::statement::{
     Certificate, Evidence, Kind, Signed, decode_certificate, decode_evidence, encode_certificate, encode_evidence,
 };
-use crate::transaction::cell::NAME_BYTES_MAX;
 use crate::transaction::check::name_acceptable;
 use crate::transaction::item::Item;
 use std::sync::Arc;
@@ -348,6 +348,8 @@ fn decode_attest(bytes: &mut &[u8]) -> Read<Attest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::committee::statement::SeatSet;
+    use crate::transaction::item::ITEM_TRANSACTION;
     use proptest::prelude::*;
 
     fn attest(seed: u8) -> Attest {

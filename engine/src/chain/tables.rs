@@ -8,7 +8,8 @@
 use super::block::ShardBlock;
 use super::patch::Patch;
 use crate::base::hash::{Hash, keyed, purpose_key};
-use crate::base::ids::{AccountIndex, Endpoint, SEATS_MAX, VoteKey};
+use crate::base::ids::{AccountIndex, Endpoint, VoteKey};
+use crate::base::limits::SEATS_MAX;
 use crate::base::parameters::{Chain, ConsensusParameters, GenesisMinter};
 use crate::committee::draw::{Lots, draw};
 use crate::committee::members::Committee;
@@ -20,8 +21,10 @@ static NAME_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix name v1"
 
 /// Fewer answers than these do not make a committee alone.
 pub const MINTERS_MIN: usize = 4;
-/// Stake and Unstake name one of so many last blocks.
+/// So many last blocks are remembered.
 pub const ANCESTORS: usize = 64;
+/// Stake and Unstake may name one of so many; a few more are remembered, for who judges them later.
+const ANCESTORS_NAMED: usize = ANCESTORS - 4;
 /// Heights for which evidence is taken: a week of 10-second slots.
 pub const EVIDENCE_HEIGHTS: u64 = 60_480;
 /// The largest stakes so many are asked to keep the chain's history and to raise the alarm where it is kept back.
@@ -294,6 +297,11 @@ impl System {
             .div_ceil(u64::from(parameters.shard_transactions.max(1)))
             .clamp(1, u64::from(parameters.shards_max.max(1)));
         Committee::new(height, &self.seed, &with_stakes, wanted as usize)
+    }
+
+    /// Whether Stake and Unstake may name this block.
+    pub fn names_ancestor(&self, hash: &Hash) -> bool {
+        *hash == self.hash || self.ancestors.iter().take(ANCESTORS_NAMED).any(|ancestor| ancestor == hash)
     }
 
     /// What an account has at stake.

@@ -5,6 +5,7 @@ use super::quorum::{byzantine_max, master_quorum};
 use crate::base::hash::{Hash, keyed, list_root, purpose_key};
 use crate::base::ids::{Seat, VoteKey};
 use crate::base::keyed_hash::place;
+use crate::base::limits::DELEGATES_MAX;
 use std::sync::LazyLock;
 
 static MEMBER_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix committee member v1"));
@@ -13,9 +14,6 @@ static RANK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix rank v1"
 
 /// Nominal minters of a shard.
 pub const SHARD_MINTERS: usize = 10;
-/// Seats of the master round: in a larger committee each shard sends those of its minters with the largest stakes.
-pub const DELEGATES_MAX: usize = 400;
-
 /// Who sits there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {

@@ -2,7 +2,8 @@
 
 use super::members::Committee;
 use crate::base::hash::{Hash, keyed, purpose_key};
-use crate::base::ids::{SEATS_MAX, Seat, Sig};
+use crate::base::ids::{Seat, Sig};
+use crate::base::limits::SEATS_MAX;
 use crate::base::mutation::{Mutation, planted};
 use crate::base::read::{CodecError, Read, array, le_u16, le_u32, le_u64, take};
 use crate::vote::signing::Signing;

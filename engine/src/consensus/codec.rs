@@ -7,21 +7,17 @@
 
 use super::message::{Message, ShardMessage};
 use crate::base::hash::Hash;
-use crate::base::ids::{SEATS_MAX, Sig};
-use crate::base::read::{CodecError, Read, number, slice, small};
-use crate::base::read::{array, count, put};
+use crate::base::ids::Sig;
+use crate::base::limits::{ITEM_BYTES_MAX, SEATS_MAX, SET_ITEMS_MAX, SHARDS_MAX};
+use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
 use crate::base::varint;
 use crate::chain::block::SHARD_BLOCK_BYTES;
 use crate::chain::block_codec::{
-    SHARDS_MAX, put_final, put_hashes, put_maybe_prepared, put_value, read_final, read_hashes, read_maybe_prepared,
-    read_value,
+    put_block, put_final, put_hashes, put_maybe_prepared, put_value, read_block, read_final, read_hashes,
+    read_maybe_prepared, read_value,
 };
-use crate::chain::block_codec::{put_block, read_block};
 use crate::chain::record::{Attest, Record};
-use crate::transaction::compact::{Directory, ITEM_BYTES_MAX, put_item, put_items, read_item, read_items};
-
-/// Bytes of a message at most: a shard-block of the chain's largest with room to spare.
-pub const MESSAGE_BYTES_MAX: usize = 80 << 20;
+use crate::transaction::compact::{Directory, put_item, put_items, read_item, read_items};
 
 fn put_list(list: &[(u16, Hash)], out: &mut Vec<u8>) {
     varint::write(out, list.len() as u64);
@@ -42,7 +38,7 @@ fn put_shorts(shorts: &[u64], out: &mut Vec<u8>) {
 }
 
 fn read_shorts(bytes: &mut &[u8]) -> Read<Vec<u64>> {
-    let count = count(bytes, 8, super::sets::SET_ITEMS_MAX)?;
+    let count = count(bytes, 8, SET_ITEMS_MAX)?;
     (0..count).map(|_| array(bytes).map(u64::from_le_bytes)).collect()
 }
 
@@ -264,8 +260,14 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ids::Key;
+    use crate::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
     use crate::committee::statement::{Certificate, SeatSet};
+    use crate::transaction::cell::{Cell, payload_hash};
+    use crate::transaction::compact::Nobody;
+    use crate::transaction::item::{Item, transaction_item};
     use proptest::prelude::*;
+    use std::sync::Arc;
 
     /// Accounts 0 to 9, whose keys are their numbers.
     struct Ten;

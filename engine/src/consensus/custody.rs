@@ -16,7 +16,7 @@ use super::message::Message;
 use crate::base::hash::Hash;
 use crate::base::ids::Sig;
 use crate::chain::block::{CertifiedBlock, transaction_path};
-use crate::chain::build::Bodies;
+use crate::chain::bodies::Bodies;
 use crate::chain::execution::Execution;
 use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;

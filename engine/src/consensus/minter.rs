@@ -15,6 +15,7 @@ use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
 use crate::base::hash::Hash;
 use crate::base::ids::Seat;
+use crate::base::limits::EARLY_BYTES_MAX;
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{CertifiedBlock, Final};
 use crate::chain::execution::Execution;
@@ -31,8 +32,6 @@ const FINALS_KEPT: usize = 128;
 const FINALS_BYTES_MAX: usize = 64 << 20;
 /// Messages of the next height that are kept until this one is final, of one sender.
 const EARLY_MAX: usize = 96;
-/// Bytes of those, of one sender.
-const EARLY_BYTES_MAX: usize = 16 << 20;
 /// Messages of one sender that are verified with others' at a time.
 const CLAIMS_MAX: usize = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.

@@ -13,15 +13,13 @@
 use crate::base::hash::{Hash, list_root, purpose_key};
 use crate::base::ids::Seat;
 use crate::base::keyed_hash::HashSeed;
+use crate::base::limits::SET_ITEMS_MAX;
 use crate::transaction::item::{Item, Items};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's set v1"));
-
-/// Ids of a set at most: what a message may list.
-pub const SET_ITEMS_MAX: usize = 400_000;
 
 /// Of a set that is told in short ids, what is not here yet.
 struct Partial {

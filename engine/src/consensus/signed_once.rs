@@ -5,9 +5,8 @@
 //! ```
 
 use super::master::Locked;
-use crate::base::ids::SEATS_MAX;
-use crate::base::read::count;
-use crate::base::read::{CodecError, Read, array, number, put};
+use crate::base::limits::SEATS_MAX;
+use crate::base::read::{CodecError, Read, array, count, number, put};
 use crate::base::varint;
 use crate::chain::block::SHARD_BLOCK_BYTES;
 use crate::chain::block_codec::{put_block, put_maybe_prepared, read_block, read_maybe_prepared};

@@ -15,7 +15,8 @@
 use super::free_list::FreeList;
 use super::ring::Word;
 use crate::base::hash::Hash;
-use crate::transaction::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
+use crate::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use crate::transaction::cell::Cell;
 use std::cell::UnsafeCell;
 use std::num::NonZeroU32;
 

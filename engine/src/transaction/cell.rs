@@ -2,24 +2,11 @@
 
 use crate::base::hash::Hash;
 use crate::base::ids::{Key, Prefix};
-use crate::base::limits::{CELL_SIGNED_BYTES, SIGNED_BYTES};
+use crate::base::limits::{CELL_BYTES, CELL_SIGNED_BYTES, OUTPUT_BYTES, SIGNED_BYTES};
 use bytemuck::{Pod, Zeroable};
 
-/// Bytes of a cell.
-pub const CELL_BYTES: usize = 192;
 /// The one version there is.
 pub const CELL_VERSION: u8 = 1;
-/// Outputs of a MultiTransfer at most, the one in the cell included.
-pub const OUTPUTS_MAX: u16 = 100;
-/// Bytes of a further output in a MultiTransfer's payload: recipient key 32, amount 8.
-pub const OUTPUT_BYTES: usize = 40;
-/// Bytes of a Stake's payload: voting key 96, proof of possession 48.
-pub const STAKE_PAYLOAD_BYTES: usize = 144;
-/// Bytes of a name at most.
-pub const NAME_BYTES_MAX: usize = 32;
-/// The largest payload of any kind.
-pub const PAYLOAD_BYTES_MAX: usize = (OUTPUTS_MAX as usize - 1) * OUTPUT_BYTES;
-
 /// A transaction, little endian, laid out as it is signed and sent (protocol section "Transactions").
 ///
 /// ```text

@@ -2,10 +2,8 @@
 //!
 //! Nothing here looks at the state or at a signature; both come later and cost more.
 
-use super::cell::{
-    CELL_VERSION, Cell, Kind, NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES, payload_hash,
-    payload_outputs,
-};
+use super::cell::{CELL_VERSION, Cell, Kind, payload_hash, payload_outputs};
+use crate::base::limits::{NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES};
 use crate::base::parameters::{ChainParameters, SUPPLY_GENESIS};
 use crate::base::refusal::Refusal;
 

@@ -12,8 +12,8 @@
 //!
 //! An outcome is 0 for final (durable, in the state) or the number of a [`Refusal`].
 
-use super::cell::{CELL_BYTES, PAYLOAD_BYTES_MAX};
 use crate::base::hash::Hash;
+use crate::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
 use crate::base::refusal::Refusal;
 
 /// The version that a hello must name.

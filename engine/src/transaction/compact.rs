@@ -1,16 +1,13 @@
 //! Items as they travel between minters. Transactions of accounts that both sides know go compactly: indices for keys,
 //! varints for numbers, some 80 bytes instead of 193; the receiver rebuilds the cells.
 
-use super::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX, payload_hash};
+use super::cell::{Cell, payload_hash};
 use super::item::{Item, transaction_item, transaction_of};
 use crate::base::ids::Key;
+use crate::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
 use crate::base::varint;
-use crate::consensus::codec::MESSAGE_BYTES_MAX;
 use std::sync::Arc;
-
-/// Bytes of an item at most: a proof with its path and a whole transaction.
-pub const ITEM_BYTES_MAX: usize = 8_192;
 
 /// Keys and account indices, as far as this node knows them.
 pub trait Directory {

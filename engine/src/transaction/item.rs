@@ -1,16 +1,14 @@
 //! An item: what consensus carries, by its id. Most are transactions.
 
-use super::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
+use super::cell::Cell;
 use crate::base::hash::{Hash, keyed, purpose_key};
+use crate::base::limits::CELL_BYTES;
 use std::sync::{Arc, LazyLock};
 
 static ITEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix item v1"));
 
 /// The first byte of an item that is a transaction: cell and payload follow.
 pub const ITEM_TRANSACTION: u8 = 4;
-
-/// Bytes of a transaction's item at most.
-pub const TRANSACTION_BYTES_MAX: usize = 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
 
 /// A transaction or system record, as bytes with their id.
 #[derive(Clone, Debug, PartialEq, Eq)]

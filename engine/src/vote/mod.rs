@@ -6,3 +6,5 @@ mod bls_batch;
 pub mod remembering;
 pub mod signing;
 pub mod stub;
+#[cfg(test)]
+mod tests;

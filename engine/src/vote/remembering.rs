@@ -11,7 +11,7 @@ use std::sync::Mutex;
 /// nobody can fill the memory with it.
 pub struct Remembering<S> {
     inner: S,
-    held: Mutex<HashSet<Hash>>,
+    pub(super) held: Mutex<HashSet<Hash>>,
 }
 
 /// Signatures that are remembered; beyond, all are forgotten and looked at anew.

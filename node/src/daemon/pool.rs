@@ -11,7 +11,7 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::parameters::{Chain, SEQUENCES_AHEAD};
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::build::Judged;
+use dynemix_engine::chain::admit::Judged;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::check::{Cost, check};
