@@ -8,7 +8,8 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`pipeline`] | memory and rings of one transaction's way, the pool, execution in columns, the ledger that ties them |
-//! | [`consensus`] | what minters say to each other and agree on: pure machines over messages and time |
+//! | [`consensus`] | what minters agree on: pure machines over messages and time |
+//! | [`messages`] | what they say to each other, and its bytes |
 //! | [`chain`] | blocks, patches, what is kept beside balances, and the step from one state to the next |
 //! | [`committee`] | who mints: draws, shards, thresholds, the schedule, and what a minter's signature states |
 //! | [`accounts`] | the flat state in columns, its index and tree, quilts that change it, proofs of it |
@@ -36,6 +37,7 @@ pub mod base;
 pub mod chain;
 pub mod committee;
 pub mod consensus;
+pub mod messages;
 pub mod pipeline;
 pub mod transaction;
 pub mod verify;

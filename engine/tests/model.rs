@@ -9,7 +9,7 @@ use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::patch::{MergeError, Patch};
-use dynemix_engine::pipeline::arena::{Arena, Slot};
+use dynemix_engine::pipeline::arena::{Arena, Handle};
 use dynemix_engine::pipeline::ledger::Ledger;
 use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
 use dynemix_engine::transaction::check::check;
@@ -125,7 +125,7 @@ struct Setting {
     chain: Chain,
     arena: Arc<Arena>,
     ledger: Ledger<HeapMemory>,
-    free: Vec<Slot>,
+    free: Vec<Handle>,
 }
 
 fn genesis() -> Vec<(Key, u64)> {
@@ -146,7 +146,7 @@ impl Setting {
     }
 
     /// The way of a transaction through check and admission; whether it was checked.
-    fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Slot, Refusal)>) -> Option<[u8; 32]> {
+    fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Handle, Refusal)>) -> Option<[u8; 32]> {
         let further: Vec<_> =
             draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
         let payload = payload_of(&further);
@@ -180,7 +180,7 @@ impl Setting {
     }
 
     /// Gives back what has left the ledger.
-    fn reclaim(&mut self, mut gone: Vec<Slot>) {
+    fn reclaim(&mut self, mut gone: Vec<Handle>) {
         self.arena.free(&mut gone, &mut Vec::new());
         self.arena.take_into(&mut self.free, SLOTS as usize, &mut Vec::new());
     }

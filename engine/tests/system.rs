@@ -13,7 +13,7 @@ use dynemix_engine::chain::next::Next;
 use dynemix_engine::chain::record::{Alert, Answer, Attest, Record};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::Committee;
-use dynemix_engine::committee::statement::{Certificate, Evidence, Kind, SeatSet, Signed};
+use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
 use dynemix_engine::transaction::item::{Item, Items, transaction_item};
 use dynemix_engine::vote::signing::Signing;
@@ -274,10 +274,10 @@ fn two_statements_of_one_minter_cost_its_stake_once() {
     let unstaked = scene.cell(candidate, 7, 40 * DYNE, scene.system.hash, &[]);
     scene.mint(&[unstaked]);
     let statement = |hash: [u8; 32]| {
-        let signed = Signed { kind: Kind::First, height: 1, number: 7, shard: 0, justified_by: 0, hash };
+        let signed = Statement { kind: StatementKind::First, height: 1, number: 7, shard: 0, justified_by: 0, hash };
         (hash, 0, StubSigning::stub(candidate, &signed.digest(&chain)))
     };
-    let evidence = Evidence::of_two(candidate, Kind::First, 1, 7, 0, [statement([1; 32]), statement([2; 32])]);
+    let evidence = Evidence::of_two(candidate, StatementKind::First, 1, 7, 0, [statement([1; 32]), statement([2; 32])]);
     let item = Record::Fraud(Box::new(evidence.clone())).item();
     scene.mint(std::slice::from_ref(&item));
     assert_eq!(
@@ -287,17 +287,18 @@ fn two_statements_of_one_minter_cost_its_stake_once() {
     assert!(scene.system.barred.contains_key(&candidate) && !scene.system.drawn.contains(&candidate));
     assert!(scene.certify(&[item]).items.is_empty(), "once");
     // The same vote twice is none, nor a vote after one that a later certificate freed it from.
-    let same = Evidence::of_two(5, Kind::First, 1, 7, 0, [statement([1; 32]), statement([1; 32])]);
+    let same = Evidence::of_two(5, StatementKind::First, 1, 7, 0, [statement([1; 32]), statement([1; 32])]);
     assert!(!same.verify(&chain, &StubSigning { candidate: 0 }));
     let vote = |kind, number, justified_by, hash| {
-        let signed = Signed { kind, height: 1, number, shard: 0, justified_by, hash };
+        let signed = Statement { kind, height: 1, number, shard: 0, justified_by, hash };
         (hash, justified_by, StubSigning::stub(candidate, &signed.digest(&chain)))
     };
     let left = |justified_by| {
-        let statements = [vote(Kind::First, 9, justified_by, [1; 32]), vote(Kind::Second, 7, 0, [2; 32])];
+        let statements =
+            [vote(StatementKind::First, 9, justified_by, [1; 32]), vote(StatementKind::Second, 7, 0, [2; 32])];
         let evidence = Evidence {
             candidate,
-            kinds: [Kind::First, Kind::Second],
+            kinds: [StatementKind::First, StatementKind::Second],
             height: 1,
             numbers: [9, 7],
             shard: 0,

@@ -16,7 +16,7 @@ use crate::chain::effect::transaction::Transaction;
 use crate::committee::members::{record_shards, shard_of};
 use crate::committee::quorum::shard_quorum;
 use crate::committee::statement::{Certificate, Evidence};
-use crate::transaction::cell::{Cell, Kind};
+use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{Cost, check, check_form};
 use crate::transaction::item::{Item, transaction_of};
 use crate::vote::signing::Signing;
@@ -97,19 +97,21 @@ impl<M: StateMemory> View<'_, M> {
     /// expires.
     pub fn fits(&self, item: &Item, account: AccountIndex) -> bool {
         let Some((cell, payload)) = transaction_of(item) else { return false };
-        match Kind::from_number(cell.kind) {
-            Some(Kind::Transfer | Kind::MultiTransfer) => transfer::fits(self.state, &cell, payload),
+        match TransactionKind::from_number(cell.kind) {
+            Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) => {
+                transfer::fits(self.state, &cell, payload)
+            }
             Some(kind) => self.tables_fit(kind, &cell, payload, account),
             None => false,
         }
     }
 
-    fn tables_fit(&self, kind: Kind, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
+    fn tables_fit(&self, kind: TransactionKind, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
         match kind {
-            Kind::Transfer | Kind::MultiTransfer => true,
-            Kind::Register => register::fits(self.system, payload, account),
-            Kind::Stake => stake::fits(self.system, cell, payload, account),
-            Kind::Unstake => unstake::fits(self.system, cell, account),
+            TransactionKind::Transfer | TransactionKind::MultiTransfer => true,
+            TransactionKind::Register => register::fits(self.system, payload, account),
+            TransactionKind::Stake => stake::fits(self.system, cell, payload, account),
+            TransactionKind::Unstake => unstake::fits(self.system, cell, account),
         }
     }
 
@@ -119,9 +121,9 @@ impl<M: StateMemory> View<'_, M> {
         if cell.sequence != u64::from(hot.sequence) || cost.total() > hot.balance {
             return None;
         }
-        let kind = Kind::from_number(cell.kind)?;
+        let kind = TransactionKind::from_number(cell.kind)?;
         let right = self.tables_fit(kind, &cell, payload, account)
-            && (kind != Kind::Stake || stake::possession_holds(self.signing, payload));
+            && (kind != TransactionKind::Stake || stake::possession_holds(self.signing, payload));
         if right { Transaction::of(&cell, payload, account, cost) } else { None }
     }
 

@@ -3,8 +3,11 @@
 use crate::base::hash::{FAN_OUT, Hash, keyed, list_path, list_path_holds, list_root, purpose_key};
 use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
-use crate::committee::statement::Certificate;
+use crate::committee::members::Committee;
+use crate::committee::quorum::shard_quorum;
+use crate::committee::statement::{Certificate, Statement, StatementKind};
 use crate::transaction::item::{Items, items_bytes};
+use crate::vote::signing::Signing;
 use std::sync::Arc;
 use std::sync::LazyLock;
 
@@ -115,6 +118,17 @@ impl CertifiedBlock {
     /// Bytes of its patch and items, roughly.
     pub fn body_bytes(&self) -> usize {
         self.patch.len() + items_bytes(&self.items)
+    }
+
+    /// Whether its certificate is one of this committee. What the block says is for [`super::execution`] to check.
+    pub fn certificate_holds(&self, chain: &Hash, committee: &Committee, signing: &(impl Signing + ?Sized)) -> bool {
+        let Some(seats) = committee.shards.get(self.block.shard as usize) else { return false };
+        let (kind, shard) = (StatementKind::ShardVote, self.block.shard as u16);
+        let (height, number, hash) = (self.height, self.block.slot, self.hash);
+        let digest = Statement { kind, height, number, shard, justified_by: 0, hash }.digest(chain);
+        self.hash == self.block.hash()
+            && self.certificate.signers.iter().all(|seat| seats.contains(&seat))
+            && self.certificate.verify(committee, shard_quorum(seats.len()), &digest, signing)
     }
 
     /// The hash that a master-block lists.

@@ -11,7 +11,7 @@ use crate::base::hash::Hash;
 use crate::base::ids::{AccountIndex, Key};
 use crate::base::limits::TRANSACTION_BYTES_MAX;
 use crate::chain::effect::explained::Explained;
-use crate::transaction::cell::{Cell, Kind};
+use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{check_expiry, cost};
 use crate::transaction::item::{Item, transaction_of};
 use std::collections::BTreeMap;
@@ -67,15 +67,17 @@ impl<M: StateMemory> View<'_, M> {
             if !of_time || debits.insert(account, cost.total()).is_some() {
                 return false;
             }
-            match Kind::from_number(cell.kind) {
-                Some(Kind::Transfer | Kind::MultiTransfer) => transfer::explain(&cell, payload, &cost, &mut explained),
-                Some(Kind::Register) => register::explain(account, item, payload, &mut explained),
-                Some(Kind::Stake) => {
+            match TransactionKind::from_number(cell.kind) {
+                Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) => {
+                    transfer::explain(&cell, payload, &cost, &mut explained)
+                }
+                Some(TransactionKind::Register) => register::explain(account, item, payload, &mut explained),
+                Some(TransactionKind::Stake) => {
                     if !stake::explain(account, &cell, payload, &mut explained) {
                         return false;
                     }
                 }
-                Some(Kind::Unstake) => unstake::explain(account, &cell, &mut explained),
+                Some(TransactionKind::Unstake) => unstake::explain(account, &cell, &mut explained),
                 None => return false,
             }
         }
@@ -94,7 +96,8 @@ impl<M: StateMemory> View<'_, M> {
         let later = immature.filter(|immature| immature.height > height).flat_map(|immature| &immature.blocks);
         let stepped = later.filter(|later| later.patch.delta.debits.accounts.binary_search(&account).is_ok());
         let steps = 1 + stepped.count() as u64;
-        let staking = matches!(Kind::from_number(cell.kind), Some(Kind::Stake | Kind::Unstake));
+        let staking =
+            matches!(TransactionKind::from_number(cell.kind), Some(TransactionKind::Stake | TransactionKind::Unstake));
         let known = || cell.recipient == self.system.hash || self.system.ancestors.contains(&cell.recipient);
         cell.sequence.checked_add(steps) == Some(u64::from(self.state.hot(account).sequence))
             && check_expiry(cell.expires_slot, &self.chain.parameters, parent_slot).is_ok()

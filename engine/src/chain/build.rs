@@ -12,7 +12,7 @@ use crate::base::hash::{Hash, keyed};
 use crate::base::ids::AccountIndex;
 use crate::base::limits::{BLOCK_BYTES_MAX, HEAVY_MAX};
 use crate::chain::effect::transaction::{Building, Transaction};
-use crate::transaction::cell::Kind;
+use crate::transaction::cell::TransactionKind;
 use crate::transaction::item::{Item, Items, transaction_of};
 use hashbrown::HashSet;
 
@@ -107,7 +107,7 @@ impl<M: StateMemory> View<'_, M> {
     /// afford.
     fn limit(&self, items: &Items, transactions: &mut Vec<(usize, Transaction<'_>)>) {
         let max = self.chain.parameters.block_transactions_max as usize;
-        let heavy = |transaction: &Transaction<'_>| transaction.kind == Kind::Stake;
+        let heavy = |transaction: &Transaction<'_>| transaction.kind == TransactionKind::Stake;
         let bytes: usize = transactions.iter().map(|entry| items[entry.0].bytes.len()).sum();
         let pairings = transactions.iter().filter(|entry| heavy(&entry.1)).count();
         if transactions.len() <= max && bytes <= BLOCK_BYTES_MAX && pairings <= HEAVY_MAX {
@@ -136,14 +136,14 @@ impl<M: StateMemory> View<'_, M> {
         building: &mut Building<'_>,
     ) -> bool {
         match transaction.kind {
-            Kind::Transfer | Kind::MultiTransfer => {
+            TransactionKind::Transfer | TransactionKind::MultiTransfer => {
                 if !transfer::effect(self.state, transaction, recipient, building) {
                     return false;
                 }
             }
-            Kind::Register => register::effect(item, transaction, building),
-            Kind::Stake => stake::effect(transaction, building),
-            Kind::Unstake => unstake::effect(transaction, building),
+            TransactionKind::Register => register::effect(item, transaction, building),
+            TransactionKind::Stake => stake::effect(transaction, building),
+            TransactionKind::Unstake => unstake::effect(transaction, building),
         }
         building.delta.debits.push((transaction.account, transaction.cost.total()));
         true

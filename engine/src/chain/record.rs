@@ -21,7 +21,8 @@ use crate::base::ids::{AccountIndex, Endpoint, Sig, VoteKey};
 use crate::base::limits::NAME_BYTES_MAX;
 use crate::base::read::{CodecError, Read, array, le_u16, le_u32, le_u64};
 use crate::committee::statement::{
-    Certificate, Evidence, Kind, Signed, decode_certificate, decode_evidence, encode_certificate, encode_evidence,
+    Certificate, Evidence, Statement, StatementKind, decode_certificate, decode_evidence, encode_certificate,
+    encode_evidence,
 };
 use crate::transaction::check::name_acceptable;
 use crate::transaction::item::Item;
@@ -52,7 +53,8 @@ pub struct Answer {
 impl Answer {
     /// What the signature that feeds the seed is of.
     pub fn seed_digest(chain: &Hash, height: u64) -> Hash {
-        Signed { kind: Kind::Answer, height, number: 0, shard: 0, justified_by: 0, hash: [0; 32] }.digest(chain)
+        Statement { kind: StatementKind::Answer, height, number: 0, shard: 0, justified_by: 0, hash: [0; 32] }
+            .digest(chain)
     }
 
     /// What the other signature is of: everything else.
@@ -63,8 +65,15 @@ impl Answer {
         bytes.extend_from_slice(&self.endpoint.port.to_le_bytes());
         bytes.extend_from_slice(&self.endpoint.transport_key);
         let (height, hash) = (self.height, *blake3::hash(&bytes).as_bytes());
-        Signed { kind: Kind::Endpoint, height, number: u64::from(self.candidate), shard: 0, justified_by: 0, hash }
-            .digest(chain)
+        Statement {
+            kind: StatementKind::Endpoint,
+            height,
+            number: u64::from(self.candidate),
+            shard: 0,
+            justified_by: 0,
+            hash,
+        }
+        .digest(chain)
     }
 }
 
@@ -87,7 +96,8 @@ impl Attest {
     /// What the minters of the shard have signed.
     pub fn digest(&self, chain: &Hash) -> Hash {
         let Attest { height, slot, shard, block, .. } = *self;
-        Signed { kind: Kind::ShardVote, height, number: slot, shard, justified_by: 0, hash: block }.digest(chain)
+        Statement { kind: StatementKind::ShardVote, height, number: slot, shard, justified_by: 0, hash: block }
+            .digest(chain)
     }
 }
 
@@ -123,13 +133,15 @@ impl Alert {
     /// What an alarm is.
     pub fn alarm_digest(chain: &Hash, attest: &Attest) -> Hash {
         let Attest { height, slot, shard, block, .. } = *attest;
-        Signed { kind: Kind::Alarm, height, number: slot, shard, justified_by: 0, hash: block }.digest(chain)
+        Statement { kind: StatementKind::Alarm, height, number: slot, shard, justified_by: 0, hash: block }
+            .digest(chain)
     }
 
     /// What a member of the committee of `height` says.
     pub fn not_served_digest(chain: &Hash, height: u64, attest: &Attest) -> Hash {
         let Attest { height: of, shard, block, .. } = *attest;
-        Signed { kind: Kind::NotServed, height, number: of, shard, justified_by: 0, hash: block }.digest(chain)
+        Statement { kind: StatementKind::NotServed, height, number: of, shard, justified_by: 0, hash: block }
+            .digest(chain)
     }
 }
 
@@ -384,7 +396,7 @@ mod tests {
             })),
             Record::Fraud(Box::new(Evidence {
                 candidate: 3,
-                kinds: [Kind::First, Kind::Second],
+                kinds: [StatementKind::First, StatementKind::Second],
                 height: 4,
                 numbers: [5, 6],
                 shard: 0,

@@ -14,7 +14,7 @@ static DIGEST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix consen
 /// What a signature is for: each kind's digests differ from every other's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the messages below say what each is")]
-pub enum Kind {
+pub enum StatementKind {
     SetRoot = 1,
     List,
     Decision,
@@ -28,10 +28,10 @@ pub enum Kind {
     NotServed,
 }
 
-impl Kind {
+impl StatementKind {
     /// The kind of this number, if there is one.
-    pub fn from_number(number: u8) -> Option<Kind> {
-        use Kind::*;
+    pub fn from_number(number: u8) -> Option<StatementKind> {
+        use StatementKind::*;
         [SetRoot, List, Decision, ShardVote, Proposal, First, Second, Answer, Endpoint, Alarm, NotServed]
             .into_iter()
             .find(|&kind| kind as u8 == number)
@@ -40,9 +40,9 @@ impl Kind {
 
 /// What is signed. Numbers that a kind does not have are 0.
 #[derive(Clone, Copy, Debug)]
-pub struct Signed {
+pub struct Statement {
     /// Which kind.
-    pub kind: Kind,
+    pub kind: StatementKind,
     /// Height.
     pub height: u64,
     /// Slot of the shard round, or attempt of the master round.
@@ -55,7 +55,7 @@ pub struct Signed {
     pub hash: Hash,
 }
 
-impl Signed {
+impl Statement {
     /// The digest, bound to the chain.
     pub fn digest(&self, chain: &Hash) -> Hash {
         let mut bytes = [0u8; 91];
@@ -163,7 +163,7 @@ pub struct Evidence {
     /// Who.
     pub candidate: u32,
     /// What was signed: one kind twice, or a first vote against an earlier second one.
-    pub kinds: [Kind; 2],
+    pub kinds: [StatementKind; 2],
     /// Height.
     pub height: u64,
     /// Slot or attempt of each.
@@ -178,7 +178,7 @@ impl Evidence {
     /// Two different statements of one kind, height and slot or attempt; in one order, whoever saw which first.
     pub fn of_two(
         candidate: u32,
-        kind: Kind,
+        kind: StatementKind,
         height: u64,
         number: u64,
         shard: u16,
@@ -195,13 +195,18 @@ impl Evidence {
         }
         let [first, second] = &self.statements;
         let contradict = match self.kinds {
-            [Kind::SetRoot | Kind::ShardVote | Kind::Proposal | Kind::First | Kind::Second, _]
-                if self.kinds[0] == self.kinds[1] =>
-            {
+            [
+                StatementKind::SetRoot
+                | StatementKind::ShardVote
+                | StatementKind::Proposal
+                | StatementKind::First
+                | StatementKind::Second,
+                _,
+            ] if self.kinds[0] == self.kinds[1] => {
                 self.numbers[0] == self.numbers[1] && (first.0, first.1) < (second.0, second.1)
             }
             // Whoever voted second for one value is locked on it until a later certificate frees him.
-            [Kind::First, Kind::Second] => {
+            [StatementKind::First, StatementKind::Second] => {
                 first.0 != second.0 && first.1 < self.numbers[1] && self.numbers[1] < self.numbers[0]
             }
             _ => false,
@@ -209,7 +214,7 @@ impl Evidence {
         let holds = |place: usize| {
             let (hash, justified_by, signature) = &self.statements[place];
             let (kind, height, shard, number) = (self.kinds[place], self.height, self.shard, self.numbers[place]);
-            let signed = Signed { kind, height, number, shard, justified_by: *justified_by, hash: *hash };
+            let signed = Statement { kind, height, number, shard, justified_by: *justified_by, hash: *hash };
             signing.verify(self.candidate, &signed.digest(chain), signature)
         };
         contradict && holds(0) && holds(1)
@@ -249,8 +254,8 @@ pub(crate) fn encode_evidence(evidence: &Evidence, out: &mut Vec<u8>) {
     }
 }
 
-fn read_kind(number: u8) -> Read<Kind> {
-    Kind::from_number(number).ok_or(CodecError::Field)
+fn read_kind(number: u8) -> Read<StatementKind> {
+    StatementKind::from_number(number).ok_or(CodecError::Field)
 }
 
 pub(crate) fn decode_evidence(bytes: &mut &[u8]) -> Read<Evidence> {

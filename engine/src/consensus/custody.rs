@@ -12,7 +12,6 @@
 //!                  still lacking: "not served", signed; q of them make an Alert     Try 0
 //! ```
 
-use super::message::Message;
 use crate::base::hash::Hash;
 use crate::base::ids::Sig;
 use crate::chain::block::{CertifiedBlock, transaction_path};
@@ -22,6 +21,7 @@ use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;
 use crate::committee::schedule::Step;
 use crate::committee::statement::{Certificate, SeatSet};
+use crate::messages::message::Message;
 use crate::transaction::item::{Item, Items};
 use crate::vote::signing::Signing;
 use std::collections::BTreeMap;

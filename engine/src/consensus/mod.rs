@@ -1,7 +1,6 @@
 //! Consensus: how a shard agrees on its block and the committee on the master-block. Pure state machines: time and
 //! messages in, actions out. No socket, clock, disk, thread, float or map order inside.
 //!
-//! * [`message`] is what minters say, [`codec`] its bytes, [`claim`] what of it is signed.
 //! * [`shard`] is one shard round over [`sets`], [`master`] the agreement of one height, [`custody`] who looks whether
 //!   transactions are there; [`minter`] runs them by the clock, keeps the signed-once record and follows what others
 //!   made final.
@@ -9,11 +8,8 @@
 //! The states, the thresholds and why it is safe: `docs/consensus.md`. What a block does to the state is behind
 //! [`crate::chain::execution::Execution`].
 
-pub mod claim;
-pub mod codec;
 pub mod custody;
 pub mod master;
-pub mod message;
 pub mod minter;
 pub mod sets;
 pub mod shard;

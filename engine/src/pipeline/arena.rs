@@ -8,7 +8,7 @@
 //!   payloads [ 4 KiB | 4 KiB | ... ]     a smaller arena of its own, for the few kinds that carry one
 //! ```
 //!
-//! A [`Slot`] is the right to one slot's contents. It can be neither copied nor made outside this module; it moves
+//! A [`Handle`] is the right to one slot's contents. It can be neither copied nor made outside this module; it moves
 //! through rings and chains like any value, and whoever holds it may read and write. So no two threads ever see one
 //! slot at once, and the columns need no locks.
 
@@ -27,31 +27,31 @@ const _: () = assert!(PAYLOAD_BYTES_MAX <= PAYLOAD_SLOT_BYTES);
 /// The right to one cell slot. Give it back with [`Arena::free`]; a dropped one is lost to the arena.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a dropped slot is lost to the arena"]
-pub struct Slot(NonZeroU32);
+pub struct Handle(NonZeroU32);
 
 /// The right to one payload slot.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a dropped payload slot is lost to the arena"]
 pub struct PayloadSlot(NonZeroU32);
 
-impl Slot {
+impl Handle {
     /// The slot's number, `0..slots`.
     pub fn number(&self) -> u32 {
         self.0.get() - 1
     }
 
-    fn from_number(number: u32) -> Slot {
-        Slot(NonZeroU32::MIN.saturating_add(number))
+    fn from_number(number: u32) -> Handle {
+        Handle(NonZeroU32::MIN.saturating_add(number))
     }
 }
 
 // SAFETY: the number survives, and a word is turned back once, so the right moves with it.
-unsafe impl Word for Slot {
+unsafe impl Word for Handle {
     fn into_word(self) -> u64 {
         u64::from(self.number())
     }
-    unsafe fn from_word(word: u64) -> Slot {
-        Slot::from_number(word as u32)
+    unsafe fn from_word(word: u64) -> Handle {
+        Handle::from_number(word as u32)
     }
 }
 
@@ -81,11 +81,11 @@ pub struct Note {
     /// The sender's account index, set when the pool admits it.
     pub account: u32,
     /// The next transaction of this sender's chain in the pool, by sequence.
-    pub successor: Option<Slot>,
+    pub successor: Option<Handle>,
 }
 
 const _: () = assert!(size_of::<Note>() == 64);
-const _: () = assert!(size_of::<Option<Slot>>() == 4);
+const _: () = assert!(size_of::<Option<Handle>>() == 4);
 
 #[repr(C, align(64))]
 struct CellPlace(UnsafeCell<[u8; CELL_BYTES]>);
@@ -103,8 +103,8 @@ pub struct Arena {
     payloads_free: FreeList,
 }
 
-// SAFETY: a place is only reached through the one `Slot` (or `PayloadSlot`) with its number: `&Slot` for reading, `&mut
-// Slot` for writing. The free-list hands a number to one owner at a time and orders the old owner's writes before the
+// SAFETY: a place is only reached through the one `Handle` (or `PayloadSlot`) with its number: `&Handle` for reading, `&mut
+// Handle` for writing. The free-list hands a number to one owner at a time and orders the old owner's writes before the
 // new owner's reads; rings do the same for slots in transit.
 unsafe impl Sync for Arena {}
 // SAFETY: nothing in it belongs to a thread.
@@ -148,10 +148,10 @@ impl Arena {
     }
 
     /// Takes up to `count_max` free slots; `numbers` is scratch. Fewer than asked: the arena is full.
-    pub fn take_into(&self, out: &mut Vec<Slot>, count_max: usize, numbers: &mut Vec<u32>) -> usize {
+    pub fn take_into(&self, out: &mut Vec<Handle>, count_max: usize, numbers: &mut Vec<u32>) -> usize {
         numbers.clear();
         let count = self.free.pop_into(numbers, count_max);
-        out.extend(numbers.iter().map(|&number| Slot::from_number(number)));
+        out.extend(numbers.iter().map(|&number| Handle::from_number(number)));
         count
     }
 
@@ -161,7 +161,7 @@ impl Arena {
     }
 
     /// Gives back slots with the payloads they hold; `numbers` is scratch.
-    pub fn free(&self, slots: &mut Vec<Slot>, numbers: &mut Vec<u32>) {
+    pub fn free(&self, slots: &mut Vec<Handle>, numbers: &mut Vec<u32>) {
         numbers.clear();
         for mut slot in slots.drain(..) {
             let note = self.note_mut(&mut slot);
@@ -181,43 +181,43 @@ impl Arena {
     }
 
     /// The cell in a slot.
-    pub fn cell(&self, slot: &Slot) -> &Cell {
-        // SAFETY: in range and initialised (the index is checked), shared by `&Slot` as told at `Sync`; the place is
+    pub fn cell(&self, slot: &Handle) -> &Cell {
+        // SAFETY: in range and initialised (the index is checked), shared by `&Handle` as told at `Sync`; the place is
         // aligned to 64 and any 192 bytes are a `Cell`.
         bytemuck::from_bytes(unsafe { &*self.cells[slot.number() as usize].0.get() })
     }
 
     /// The cell in a slot, to write.
-    pub fn cell_mut<'a>(&'a self, slot: &'a mut Slot) -> &'a mut Cell {
+    pub fn cell_mut<'a>(&'a self, slot: &'a mut Handle) -> &'a mut Cell {
         bytemuck::from_bytes_mut(self.cell_bytes_mut(slot))
     }
 
     /// The bytes of a slot, to receive into.
     #[allow(clippy::mut_from_ref, reason = "the exclusive right is the slot's, not the arena's")]
-    pub fn cell_bytes_mut<'a>(&'a self, slot: &'a mut Slot) -> &'a mut [u8; CELL_BYTES] {
-        // SAFETY: in range; exclusive by `&mut Slot` as told at `Sync`.
+    pub fn cell_bytes_mut<'a>(&'a self, slot: &'a mut Handle) -> &'a mut [u8; CELL_BYTES] {
+        // SAFETY: in range; exclusive by `&mut Handle` as told at `Sync`.
         unsafe { &mut *self.cells[slot.number() as usize].0.get() }
     }
 
     /// What is known of the cell.
-    pub fn note(&self, slot: &Slot) -> &Note {
-        // SAFETY: in range; shared by `&Slot` as told at `Sync`.
+    pub fn note(&self, slot: &Handle) -> &Note {
+        // SAFETY: in range; shared by `&Handle` as told at `Sync`.
         unsafe { &*self.notes[slot.number() as usize].get() }
     }
 
     /// What is known of the cell, to write.
     #[allow(clippy::mut_from_ref, reason = "the exclusive right is the slot's, not the arena's")]
-    pub fn note_mut<'a>(&'a self, slot: &'a mut Slot) -> &'a mut Note {
-        // SAFETY: in range; exclusive by `&mut Slot` as told at `Sync`.
+    pub fn note_mut<'a>(&'a self, slot: &'a mut Handle) -> &'a mut Note {
+        // SAFETY: in range; exclusive by `&mut Handle` as told at `Sync`.
         unsafe { &mut *self.notes[slot.number() as usize].get() }
     }
 
     /// The payload that came with the cell; empty if none.
-    pub fn payload(&self, slot: &Slot) -> &[u8] {
+    pub fn payload(&self, slot: &Handle) -> &[u8] {
         let note = self.note(slot);
         match &note.payload {
             None => &[],
-            // SAFETY: in range; shared by the `&PayloadSlot` inside the note that `&Slot` shares.
+            // SAFETY: in range; shared by the `&PayloadSlot` inside the note that `&Handle` shares.
             Some(payload) => unsafe {
                 &(&*self.payloads[payload.0.get() as usize - 1].0.get())[..note.payload_bytes as usize]
             },
@@ -232,7 +232,7 @@ impl Arena {
     }
 
     /// Asks the processor to fetch the first two lines of a cell.
-    pub fn prefetch(&self, slot: &Slot) {
+    pub fn prefetch(&self, slot: &Handle) {
         crate::base::prefetch::prefetch(&self.cells[slot.number() as usize]);
         crate::base::prefetch::prefetch(&self.notes[slot.number() as usize]);
     }

@@ -4,7 +4,7 @@
 //! transactions have no order: debits are unique, credits add up, and any division among threads gives the same
 //! columns.
 
-use super::arena::{Arena, Slot};
+use super::arena::{Arena, Handle};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::{Delta, DeltaBuilder};
 use crate::accounts::state::State;
@@ -20,9 +20,9 @@ pub struct Executor {
 }
 
 /// What a transaction of the block does: where it stands and where its first output goes.
-pub struct Item {
+pub struct Selected {
     /// The transaction.
-    pub slot: Slot,
+    pub slot: Handle,
     /// First eight bytes of its id, big endian: sorts like the id.
     pub id_start: u64,
     /// The account of the first output, if it exists in the parent state.
@@ -46,7 +46,7 @@ impl Executor {
     /// When a transaction was not checked before it came here: its cost is out of range.
     pub fn execute<M: StateMemory>(
         &mut self,
-        block: &[Item],
+        block: &[Selected],
         arena: &Arena,
         state: &State<M>,
         parameters: &ChainParameters,

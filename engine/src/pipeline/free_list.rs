@@ -94,7 +94,7 @@ impl FreeList {
     ///
     /// # Panics
     /// When a slot number is out of range. Pushing a slot that is free already breaks the list: callers own their slots
-    /// (see [`super::arena::Slot`]).
+    /// (see [`super::arena::Handle`]).
     pub fn push(&self, slots: &[u32]) {
         let Some(&last) = slots.last() else { return };
         for pair in slots.windows(2) {

@@ -11,8 +11,8 @@
 //!   seal                       touched paths hashed, new root
 //! ```
 
-use super::arena::{Arena, Slot};
-use super::execute::{Executor, Item};
+use super::arena::{Arena, Handle};
+use super::execute::{Executor, Selected};
 use super::pool::{Pool, Refused};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::quilt::Quilt;
@@ -24,7 +24,7 @@ use crate::base::prefetch::prefetch;
 use crate::base::refusal::Refusal;
 use crate::chain::block::{ShardBlock, transactions_root};
 use crate::chain::patch::Patch;
-use crate::transaction::cell::{Kind, payload_outputs};
+use crate::transaction::cell::{TransactionKind, payload_outputs};
 use crate::transaction::check::{check_expiry, cost};
 use crate::verify::account_key_acceptable;
 use rayon::prelude::*;
@@ -40,9 +40,9 @@ pub struct Ledger<M> {
     state: State<M>,
     pool: Pool,
     executor: Executor,
-    chains: Vec<(AccountIndex, Slot)>,
-    block: Vec<Item>,
-    block_scratch: Vec<Item>,
+    chains: Vec<(AccountIndex, Handle)>,
+    block: Vec<Selected>,
+    block_scratch: Vec<Selected>,
     recipients: Vec<Option<AccountIndex>>,
     ids: Vec<Hash>,
     patch: Patch,
@@ -78,8 +78,8 @@ impl<M: StateMemory> Ledger<M> {
     /// scratch, recipients, ids, sort columns (debit, credit), patch and quilt columns and their wire forms.
     pub fn bytes(slots: u32) -> u64 {
         let slots_long = u64::from(slots);
-        let per_transaction = size_of::<(AccountIndex, Slot)>()
-            + 2 * size_of::<Item>()
+        let per_transaction = size_of::<(AccountIndex, Handle)>()
+            + 2 * size_of::<Selected>()
             + size_of::<Option<AccountIndex>>()
             + 32
             + 2 * 16
@@ -104,11 +104,11 @@ impl<M: StateMemory> Ledger<M> {
     }
 
     /// Takes verified transactions into the pool, in this order; whoever has to go is appended to `refused`.
-    pub fn admit(&mut self, verified: &mut Vec<Slot>, refused: &mut Vec<Refused>) {
+    pub fn admit(&mut self, verified: &mut Vec<Handle>, refused: &mut Vec<Refused>) {
         let arena = &*self.arena;
         let mut accounts = [None; ADMIT_GROUP];
         let mut drained = verified.drain(..).peekable();
-        let mut group: [Option<Slot>; ADMIT_GROUP] = [const { None }; ADMIT_GROUP];
+        let mut group: [Option<Handle>; ADMIT_GROUP] = [const { None }; ADMIT_GROUP];
         while drained.peek().is_some() {
             let mut count = 0;
             while count < ADMIT_GROUP
@@ -131,7 +131,10 @@ impl<M: StateMemory> Ledger<M> {
                 };
                 let hot = self.state.hot(account);
                 let cell = arena.cell(&slot);
-                if !matches!(Kind::from_number(cell.kind), Some(Kind::Transfer | Kind::MultiTransfer)) {
+                if !matches!(
+                    TransactionKind::from_number(cell.kind),
+                    Some(TransactionKind::Transfer | TransactionKind::MultiTransfer)
+                ) {
                     refused.push((slot, Refusal::NeedsConsensus));
                     continue;
                 }
@@ -187,14 +190,14 @@ impl<M: StateMemory> Ledger<M> {
                 Some(refusal) => refused.push((head, refusal)),
                 None => {
                     let id_start = u64::from_be_bytes(arena.note(&head).id[..8].try_into().expect("8 bytes"));
-                    self.block.push(Item { slot: head, id_start, recipient: None });
+                    self.block.push(Selected { slot: head, id_start, recipient: None });
                 }
             }
         }
         self.chains = rest;
         assert!(slot > state.header().slot, "slots go forward");
         self.limit();
-        let by_id = |a: &Item, b: &Item| {
+        let by_id = |a: &Selected, b: &Selected| {
             a.id_start.cmp(&b.id_start).then_with(|| arena.note(&a.slot).id.cmp(&arena.note(&b.slot).id))
         };
         self.block.par_sort_unstable_by(by_id);
@@ -209,7 +212,7 @@ impl<M: StateMemory> Ledger<M> {
             return;
         }
         let (arena, root) = (&*self.arena, self.state.header().root);
-        let rank = |item: &Item| crate::base::hash::keyed(&root, &arena.cell(&item.slot).sender);
+        let rank = |item: &Selected| crate::base::hash::keyed(&root, &arena.cell(&item.slot).sender);
         self.block.sort_by_cached_key(rank);
         for mut item in self.block.drain(max..) {
             let account = arena.note(&item.slot).account;
@@ -288,7 +291,7 @@ impl<M: StateMemory> Ledger<M> {
     }
 
     /// The transactions of the block in the making, in ascending order of id.
-    pub fn block_transactions(&self) -> &[Item] {
+    pub fn block_transactions(&self) -> &[Selected] {
         &self.block
     }
 
@@ -316,7 +319,7 @@ impl<M: StateMemory> Ledger<M> {
     ///
     /// # Errors
     /// A quilt of our own that does not fit its own parent: the caller halts.
-    pub fn apply(&mut self, finals: &mut Vec<Slot>) -> Result<(), ApplyError> {
+    pub fn apply(&mut self, finals: &mut Vec<Handle>) -> Result<(), ApplyError> {
         self.state.apply(&self.quilt)?;
         finals.extend(self.block.drain(..).map(|item| item.slot));
         Ok(())
@@ -333,7 +336,7 @@ impl<M: StateMemory> Ledger<M> {
     }
 
     /// Empties the pool: every waiting transaction is appended to `out`.
-    pub fn drain_pool(&mut self, out: &mut Vec<Slot>) {
+    pub fn drain_pool(&mut self, out: &mut Vec<Handle>) {
         self.pool.take_chains(&mut self.chains);
         for (_, head) in self.chains.drain(..) {
             let mut at = Some(head);

@@ -4,7 +4,7 @@
 //!   heads: account -> lowest waiting sequence -> next -> ...      links stand in the arena's notes
 //! ```
 
-use super::arena::{Arena, Slot};
+use super::arena::{Arena, Handle};
 use crate::base::ids::AccountIndex;
 use crate::base::parameters::SEQUENCES_AHEAD;
 use crate::base::refusal::Refusal;
@@ -12,11 +12,11 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 /// A transaction that leaves the engine with a refusal.
-pub type Refused = (Slot, Refusal);
+pub type Refused = (Handle, Refusal);
 
 /// The chains.
 pub struct Pool {
-    heads: HashMap<AccountIndex, Slot>,
+    heads: HashMap<AccountIndex, Handle>,
     waiting: usize,
 }
 
@@ -50,7 +50,7 @@ impl Pool {
     pub fn admit(
         &mut self,
         arena: &Arena,
-        mut slot: Slot,
+        mut slot: Handle,
         account: AccountIndex,
         sequence_next: u32,
     ) -> Result<(), Refused> {
@@ -73,7 +73,7 @@ impl Pool {
     }
 
     /// Takes out every chain; what is not used must come back by [`Self::put_back`].
-    pub fn take_chains(&mut self, out: &mut Vec<(AccountIndex, Slot)>) {
+    pub fn take_chains(&mut self, out: &mut Vec<(AccountIndex, Handle)>) {
         self.waiting = 0;
         out.extend(self.heads.drain());
     }
@@ -82,7 +82,7 @@ impl Pool {
     ///
     /// # Panics
     /// When the account has a chain.
-    pub fn put_back(&mut self, arena: &Arena, account: AccountIndex, head: Slot) {
+    pub fn put_back(&mut self, arena: &Arena, account: AccountIndex, head: Handle) {
         let mut at = &head;
         self.waiting += 1;
         while let Some(next) = &arena.note(at).successor {
@@ -95,7 +95,7 @@ impl Pool {
 }
 
 /// Inserts `slot` into the chain at `head`; returns what had to leave.
-fn insert_by_sequence(arena: &Arena, head: &mut Slot, mut slot: Slot) -> Option<Refused> {
+fn insert_by_sequence(arena: &Arena, head: &mut Handle, mut slot: Handle) -> Option<Refused> {
     let sequence = arena.cell(&slot).sequence;
     let head_sequence = arena.cell(head).sequence;
     if sequence < head_sequence {
@@ -129,7 +129,7 @@ mod tests {
 
     struct Setting {
         arena: Arena,
-        free: Vec<Slot>,
+        free: Vec<Handle>,
         pool: Pool,
     }
 

@@ -30,7 +30,7 @@ pub struct Cell {
     pub expires_slot: u64,
     /// [`CELL_VERSION`].
     pub version: u8,
-    /// A [`Kind`].
+    /// A [`TransactionKind`].
     pub kind: u8,
     /// Outputs, the one in the cell included.
     pub outputs: u16,
@@ -59,7 +59,7 @@ const _: () = {
 /// What a transaction does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum TransactionKind {
     /// One sender, one recipient.
     Transfer = 1,
     /// One sender, 2 to [`OUTPUTS_MAX`] outputs; each further output costs the chain's fee.
@@ -73,15 +73,15 @@ pub enum Kind {
     Unstake = 7,
 }
 
-impl Kind {
+impl TransactionKind {
     /// The kind of this number, if there is one.
-    pub fn from_number(number: u8) -> Option<Kind> {
+    pub fn from_number(number: u8) -> Option<TransactionKind> {
         match number {
-            1 => Some(Kind::Transfer),
-            2 => Some(Kind::MultiTransfer),
-            3 => Some(Kind::Register),
-            6 => Some(Kind::Stake),
-            7 => Some(Kind::Unstake),
+            1 => Some(TransactionKind::Transfer),
+            2 => Some(TransactionKind::MultiTransfer),
+            3 => Some(TransactionKind::Register),
+            6 => Some(TransactionKind::Stake),
+            7 => Some(TransactionKind::Unstake),
             _ => None,
         }
     }

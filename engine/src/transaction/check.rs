@@ -2,7 +2,7 @@
 //!
 //! Nothing here looks at the state or at a signature; both come later and cost more.
 
-use super::cell::{CELL_VERSION, Cell, Kind, payload_hash, payload_outputs};
+use super::cell::{CELL_VERSION, Cell, TransactionKind, payload_hash, payload_outputs};
 use crate::base::limits::{NAME_BYTES_MAX, OUTPUT_BYTES, OUTPUTS_MAX, STAKE_PAYLOAD_BYTES};
 use crate::base::parameters::{ChainParameters, SUPPLY_GENESIS};
 use crate::base::refusal::Refusal;
@@ -42,12 +42,12 @@ pub fn check_form(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> 
     if cell.version != CELL_VERSION {
         return Err(Refusal::UnknownVersion);
     }
-    let kind = Kind::from_number(cell.kind).ok_or(Refusal::UnknownKind)?;
+    let kind = TransactionKind::from_number(cell.kind).ok_or(Refusal::UnknownKind)?;
     if cell.reserved != 0 {
         return Err(Refusal::ReservedNotZero);
     }
     match kind {
-        Kind::Transfer => {
+        TransactionKind::Transfer => {
             if cell.outputs != 1 {
                 return Err(Refusal::OutputCount);
             }
@@ -55,7 +55,7 @@ pub fn check_form(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> 
                 return Err(Refusal::PayloadMismatch);
             }
         }
-        Kind::Register => {
+        TransactionKind::Register => {
             check_payload(cell, payload, (1..=NAME_BYTES_MAX).contains(&payload.len()))?;
             if cell.recipient != [0; 32]
                 || cell.amount != parameters.consensus.register_reserve
@@ -64,19 +64,19 @@ pub fn check_form(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> 
                 return Err(Refusal::NameInvalid);
             }
         }
-        Kind::Stake => {
+        TransactionKind::Stake => {
             check_payload(cell, payload, payload.len() == STAKE_PAYLOAD_BYTES)?;
             if cell.amount < parameters.consensus.stake_min {
                 return Err(Refusal::AmountBelowMinimum);
             }
         }
-        Kind::Unstake => {
+        TransactionKind::Unstake => {
             check_payload(cell, payload, payload.is_empty())?;
             if cell.amount == 0 {
                 return Err(Refusal::AmountBelowMinimum);
             }
         }
-        Kind::MultiTransfer => {
+        TransactionKind::MultiTransfer => {
             if !(2..=OUTPUTS_MAX).contains(&cell.outputs) {
                 return Err(Refusal::OutputCount);
             }
@@ -132,14 +132,14 @@ pub fn check_expiry(expires_slot: u64, parameters: &ChainParameters, slot: u64) 
 /// # Errors
 /// [`Refusal::AmountBelowMinimum`] or [`Refusal::AmountOverflow`] (more than the whole supply).
 pub fn cost(cell: &Cell, payload: &[u8], parameters: &ChainParameters) -> Result<Cost, Refusal> {
-    match Kind::from_number(cell.kind) {
+    match TransactionKind::from_number(cell.kind) {
         // What is locked or staked leaves the balance like an output.
-        Some(Kind::Register | Kind::Stake) => {
+        Some(TransactionKind::Register | TransactionKind::Stake) => {
             let total = Some(cell.amount).filter(|&amount| amount <= SUPPLY_GENESIS).ok_or(Refusal::AmountOverflow)?;
             return Ok(Cost { outputs: total, fee: 0 });
         }
         // What is taken from the stake is not taken from the balance.
-        Some(Kind::Unstake) => return Ok(Cost { outputs: 0, fee: 0 }),
+        Some(TransactionKind::Unstake) => return Ok(Cost { outputs: 0, fee: 0 }),
         _ => {}
     }
     let mut outputs = 0u64;

@@ -3,13 +3,13 @@
 use crate::accounts::delta::DeltaBuilder;
 use crate::base::ids::{AccountIndex, Key};
 use crate::chain::patch::Patch;
-use crate::transaction::cell::{Cell, Kind};
+use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::Cost;
 
 /// A transaction that may stand in a block: what building needs of it.
 pub struct Transaction<'a> {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: TransactionKind,
     /// First output.
     pub amount: u64,
     /// Where that goes.
@@ -29,7 +29,7 @@ impl<'a> Transaction<'a> {
         account: AccountIndex,
         cost: Cost,
     ) -> Option<Transaction<'a>> {
-        let kind = Kind::from_number(cell.kind)?;
+        let kind = TransactionKind::from_number(cell.kind)?;
         Some(Transaction { kind, amount: cell.amount, recipient: cell.recipient, payload, account, cost })
     }
 }

@@ -1,11 +1,11 @@
 //! What minters say to each other, and the digest that each signature is of.
 
-use crate::base::hash::Hash;
+use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::ids::{Seat, Sig};
 use crate::chain::block::{CertifiedBlock, Final, Prepared, Value};
 use crate::chain::record::Attest;
 use crate::transaction::item::{Item, Items, items_bytes};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Between the minters of one shard.
 #[derive(Clone, Debug)]
@@ -107,6 +107,25 @@ pub enum Message {
 }
 
 impl Message {
+    /// The height at which it is to be heard; none for what is heard at any time.
+    pub fn height(&self) -> Option<u64> {
+        match self {
+            Message::Shard { height, .. } | Message::Have { height, .. } | Message::Second { height, .. } => {
+                Some(*height)
+            }
+            Message::Proposal { value, .. } | Message::First { value, .. } => Some(value.height),
+            Message::Final(decided, _) => Some(decided.value.height),
+            Message::Block(block) => Some(block.height),
+            Message::Item(_)
+            | Message::WantBlocks(..)
+            | Message::WantFinal(_)
+            | Message::Bodies(..)
+            | Message::WantBodies(_)
+            | Message::Alarm(..)
+            | Message::NotServed(..) => None,
+        }
+    }
+
     /// Bytes of the largest things in it, for whoever keeps messages.
     pub fn body_bytes(&self) -> usize {
         let bytes = match self {
@@ -121,4 +140,16 @@ impl Message {
         };
         bytes + 1_024
     }
+}
+
+static LIST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix list of sets v1"));
+
+/// The hash of a list, which its minter signs.
+pub fn list_hash(list: &[(Seat, Hash)]) -> Hash {
+    let mut bytes = Vec::with_capacity(34 * list.len());
+    for (seat, root) in list {
+        bytes.extend_from_slice(&seat.to_le_bytes());
+        bytes.extend_from_slice(root);
+    }
+    keyed(&LIST_KEY, &bytes)
 }
