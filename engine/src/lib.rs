@@ -10,7 +10,8 @@
 //! | [`pipeline`] | memory and rings of one transaction's way, the pool, execution in columns, the ledger that ties them |
 //! | [`consensus`] | what minters agree on: pure machines over messages and time |
 //! | [`messages`] | what they say to each other, and its bytes |
-//! | [`chain`] | blocks, patches, what is kept beside balances, and the step from one state to the next |
+//! | [`rules`] | what may stand in a block, what each kind of transaction does, the step from one state to the next |
+//! | [`chain`] | blocks, patches, and what is kept beside balances |
 //! | [`committee`] | who mints: draws, shards, thresholds, the schedule, and what a minter's signature states |
 //! | [`accounts`] | the flat state in columns, its index and tree, quilts that change it, proofs of it |
 //! | [`transaction`] | the 192-byte cell, the rules of its form, items, frames of clients |
@@ -39,6 +40,7 @@ pub mod committee;
 pub mod consensus;
 pub mod messages;
 pub mod pipeline;
+pub mod rules;
 pub mod transaction;
 pub mod verify;
 pub mod vote;

@@ -120,7 +120,7 @@ impl CertifiedBlock {
         self.patch.len() + items_bytes(&self.items)
     }
 
-    /// Whether its certificate is one of this committee. What the block says is for [`super::execution`] to check.
+    /// Whether its certificate is one of this committee. What the block says is for [`crate::rules::execution`] to check.
     pub fn certificate_holds(&self, chain: &Hash, committee: &Committee, signing: &(impl Signing + ?Sized)) -> bool {
         let Some(seats) = committee.shards.get(self.block.shard as usize) else { return false };
         let (kind, shard) = (StatementKind::ShardVote, self.block.shard as u16);

@@ -274,7 +274,7 @@ impl System {
     }
 
     /// Draws candidates for a height by this seed: as many more than seats as have not answered of late.
-    pub(super) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
+    pub(crate) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
         let (accounts, stakes): (Vec<_>, Vec<_>) =
             self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
         let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
@@ -286,7 +286,7 @@ impl System {
 
     /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those
     /// with the largest stakes.
-    pub(super) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
+    pub(crate) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
         let mut with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
         if with_stakes.len() > SEATS_MAX {
             with_stakes.sort_unstable_by_key(|&(account, stake)| (std::cmp::Reverse(stake), account));
@@ -370,6 +370,6 @@ impl System {
 }
 
 /// The candidates of these seats.
-pub(super) fn candidates(committee: &Committee, seats: &SeatSet) -> Vec<AccountIndex> {
+pub(crate) fn candidates(committee: &Committee, seats: &SeatSet) -> Vec<AccountIndex> {
     seats.iter().filter_map(|seat| committee.members.get(usize::from(seat))).map(|member| member.candidate).collect()
 }

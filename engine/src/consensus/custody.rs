@@ -15,13 +15,13 @@
 use crate::base::hash::Hash;
 use crate::base::ids::Sig;
 use crate::chain::block::{CertifiedBlock, transaction_path};
-use crate::chain::bodies::Bodies;
-use crate::chain::execution::Execution;
 use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;
 use crate::committee::schedule::Step;
 use crate::committee::statement::{Certificate, SeatSet};
 use crate::messages::message::Message;
+use crate::rules::bodies::Bodies;
+use crate::rules::execution::Execution;
 use crate::transaction::item::{Item, Items};
 use crate::vote::signing::Signing;
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 //!   made final.
 //!
 //! The states, the thresholds and why it is safe: `docs/consensus.md`. What a block does to the state is behind
-//! [`crate::chain::execution::Execution`].
+//! [`crate::rules::execution::Execution`].
 
 pub mod custody;
 pub mod master;

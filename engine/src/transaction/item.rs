@@ -15,7 +15,7 @@ pub const ITEM_TRANSACTION: u8 = 4;
 pub struct Item {
     /// Hash of the bytes.
     pub id: Hash,
-    /// What [`crate::chain::execution::Execution`] understands.
+    /// What [`crate::rules::execution::Execution`] understands.
     pub bytes: Vec<u8>,
 }
 

@@ -1,6 +1,6 @@
 //! How many records of one thing a block may hold.
 
-use super::record::Record;
+use crate::chain::record::Record;
 use crate::committee::members::SHARD_MINTERS;
 use std::collections::BTreeMap;
 

@@ -23,7 +23,7 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(in crate::chain) fn of(
+    pub(in crate::rules) fn of(
         cell: &Cell,
         payload: &'a [u8],
         account: AccountIndex,
@@ -35,7 +35,7 @@ impl<'a> Transaction<'a> {
 }
 
 /// A block in the making.
-pub(in crate::chain) struct Building<'a> {
+pub(in crate::rules) struct Building<'a> {
     /// Accounts that it may still open.
     pub room: u64,
     /// Its changes of balances.

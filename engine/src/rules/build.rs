@@ -1,17 +1,17 @@
 //! The block of a set of items.
 
 use super::admit::{Valid, View};
-use super::block::{ShardBlock, transactions_root};
 use super::effect::{register, stake, transfer, unstake};
 use super::objects::Objects;
-use super::patch::Patch;
-use super::record::Record;
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaBuilder;
 use crate::base::hash::{Hash, keyed};
 use crate::base::ids::AccountIndex;
 use crate::base::limits::{BLOCK_BYTES_MAX, HEAVY_MAX};
-use crate::chain::effect::transaction::{Building, Transaction};
+use crate::chain::block::{ShardBlock, transactions_root};
+use crate::chain::patch::Patch;
+use crate::chain::record::Record;
+use crate::rules::effect::transaction::{Building, Transaction};
 use crate::transaction::cell::TransactionKind;
 use crate::transaction::item::{Item, Items, transaction_of};
 use hashbrown::HashSet;

@@ -1,12 +1,12 @@
 //! What consensus asks of the state: which transactions wait, what a block of them changes, what follows from a final
 //! one.
 
-use super::block::{CertifiedBlock, Value};
 use super::bodies::Bodies;
 use super::build::Built;
-use super::tables::System;
 use crate::base::hash::Hash;
 use crate::base::ids::Endpoint;
+use crate::chain::block::{CertifiedBlock, Value};
+use crate::chain::tables::System;
 use crate::transaction::item::{Item, Items};
 use std::sync::Arc;
 

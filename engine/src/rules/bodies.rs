@@ -1,16 +1,16 @@
 //! Whether the transactions of a final shard-block are there, and make its patch.
 
 use super::admit::View;
-use super::block::transactions_root;
 use super::effect::{register, stake, transfer, unstake};
-use super::patch::Patch;
-use super::record::Record;
-use super::tables::ImmatureBlock;
 use crate::accounts::columns::StateMemory;
 use crate::base::hash::Hash;
 use crate::base::ids::{AccountIndex, Key};
 use crate::base::limits::TRANSACTION_BYTES_MAX;
-use crate::chain::effect::explained::Explained;
+use crate::chain::block::transactions_root;
+use crate::chain::patch::Patch;
+use crate::chain::record::Record;
+use crate::chain::tables::ImmatureBlock;
+use crate::rules::effect::explained::Explained;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{check_expiry, cost};
 use crate::transaction::item::{Item, transaction_of};

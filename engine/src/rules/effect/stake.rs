@@ -9,30 +9,30 @@ use crate::transaction::cell::Cell;
 use crate::vote::signing::Signing;
 
 /// Whether the account may stake by this key, naming a block that there was.
-pub(in crate::chain) fn fits(system: &System, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
+pub(in crate::rules) fn fits(system: &System, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
     parts(payload).is_some_and(|(key, _)| may(system, account, key) && system.names_ancestor(&cell.recipient))
 }
 
 /// Whether the payload proves that its sender has the voting key: a pairing.
-pub(in crate::chain) fn possession_holds(signing: &dyn Signing, payload: &[u8]) -> bool {
+pub(in crate::rules) fn possession_holds(signing: &dyn Signing, payload: &[u8]) -> bool {
     parts(payload).is_some_and(|(key, possession)| signing.possession_holds(key, possession))
 }
 
 /// Enters the record.
-pub(in crate::chain) fn effect(transaction: &Transaction<'_>, building: &mut Building<'_>) {
+pub(in crate::rules) fn effect(transaction: &Transaction<'_>, building: &mut Building<'_>) {
     let (key, possession) = parts(transaction.payload).expect("the form of a stake is checked before it comes here");
     building.patch.records.push(record(transaction.account, transaction.amount, key, possession));
 }
 
 /// Accounts for the record; false if the payload has not its form.
-pub(in crate::chain) fn explain(account: AccountIndex, cell: &Cell, payload: &[u8], explained: &mut Explained) -> bool {
+pub(in crate::rules) fn explain(account: AccountIndex, cell: &Cell, payload: &[u8], explained: &mut Explained) -> bool {
     let Some((key, possession)) = parts(payload) else { return false };
     explained.record(&record(account, cell.amount, key, possession));
     true
 }
 
 /// Whether its record may stand in a patch.
-pub(in crate::chain) fn admissible(
+pub(in crate::rules) fn admissible(
     system: &System,
     signing: &dyn Signing,
     account: AccountIndex,

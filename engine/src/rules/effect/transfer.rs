@@ -10,13 +10,13 @@ use crate::transaction::check::Cost;
 use crate::verify::account_key_acceptable;
 
 /// Whether every recipient is an account or may become one.
-pub(in crate::chain) fn fits<M: StateMemory>(state: &State<M>, cell: &Cell, payload: &[u8]) -> bool {
+pub(in crate::rules) fn fits<M: StateMemory>(state: &State<M>, cell: &Cell, payload: &[u8]) -> bool {
     let acceptable = |key: &Key| state.find(key).is_some() || account_key_acceptable(key);
     acceptable(&cell.recipient) && payload_outputs(payload).all(|output| acceptable(&output.recipient))
 }
 
 /// Credits every output; false if one cannot become an account, or there is no room for it.
-pub(in crate::chain) fn effect<M: StateMemory>(
+pub(in crate::rules) fn effect<M: StateMemory>(
     state: &State<M>,
     transaction: &Transaction<'_>,
     recipient: Option<AccountIndex>,
@@ -40,7 +40,7 @@ pub(in crate::chain) fn effect<M: StateMemory>(
 }
 
 /// Accounts for its outputs and its fee.
-pub(in crate::chain) fn explain(cell: &Cell, payload: &[u8], cost: &Cost, explained: &mut Explained) {
+pub(in crate::rules) fn explain(cell: &Cell, payload: &[u8], cost: &Cost, explained: &mut Explained) {
     explained.pay(cell.recipient, cell.amount);
     payload_outputs(payload).for_each(|output| explained.pay(output.recipient, output.amount));
     explained.fees += cost.fee;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Payments by key, fees, and records by their bytes.
 #[derive(Default)]
-pub(in crate::chain) struct Explained {
+pub(in crate::rules) struct Explained {
     /// Units by recipient.
     pub paid: BTreeMap<Key, u128>,
     /// Units that go to the pool.

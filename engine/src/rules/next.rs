@@ -8,13 +8,6 @@
 //! Nothing gained in the last W heights can be spent, staked or drawn, so a ban has nothing to chase: it drops what is
 //! not mature and gives the debits back.
 
-use super::block::{CertifiedBlock, Value};
-use super::patch::Patch;
-use super::record::{Attest, Record};
-use super::tables::{
-    ANCESTORS, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System,
-    THIN_HEIGHTS, UNSTAKE_HEIGHTS, Unstaking, candidates,
-};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::{Delta, DeltaBuilder};
 use crate::accounts::quilt::Quilt;
@@ -23,6 +16,13 @@ use crate::base::hash::{Hash, keyed};
 use crate::base::ids::AccountIndex;
 use crate::base::mutation::{Mutation, planted};
 use crate::base::parameters::{Chain, MATURITY_HEIGHTS};
+use crate::chain::block::{CertifiedBlock, Value};
+use crate::chain::patch::Patch;
+use crate::chain::record::{Attest, Record};
+use crate::chain::tables::{
+    ANCESTORS, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System,
+    THIN_HEIGHTS, UNSTAKE_HEIGHTS, Unstaking, candidates,
+};
 use crate::committee::draw::next_seed;
 use crate::committee::members::Committee;
 use crate::committee::statement::SeatSet;

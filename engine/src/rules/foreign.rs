@@ -1,18 +1,18 @@
 //! What is checked of a shard-block that others made.
 
 use super::admit::View;
-use super::block::{CertifiedBlock, ShardBlock};
 use super::build::Built;
 use super::effect::{register, stake, unstake};
 use super::objects::Objects;
-use super::patch::Patch;
-use super::record::Record;
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaError;
 use crate::base::ids::AccountIndex;
 use crate::base::limits::HEAVY_MAX;
 use crate::base::mutation::{Mutation, planted};
 use crate::base::parameters::SUPPLY_GENESIS;
+use crate::chain::block::{CertifiedBlock, ShardBlock};
+use crate::chain::patch::Patch;
+use crate::chain::record::Record;
 use crate::committee::members::shard_of;
 use crate::verify::account_key_acceptable;
 use std::collections::BTreeMap;

@@ -5,17 +5,17 @@
 //! in [`super::effect`].
 
 use super::effect::{register, stake, transfer, unstake};
-use super::record::{Alert, Answer, Attest, Invalid, Record};
-use super::tables::{EVIDENCE_HEIGHTS, System};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::state::State;
 use crate::base::hash::Hash;
 use crate::base::ids::AccountIndex;
 use crate::base::parameters::Chain;
-use crate::chain::effect::transaction::Transaction;
+use crate::chain::record::{Alert, Answer, Attest, Invalid, Record};
+use crate::chain::tables::{EVIDENCE_HEIGHTS, System};
 use crate::committee::members::{record_shards, shard_of};
 use crate::committee::quorum::shard_quorum;
 use crate::committee::statement::{Certificate, Evidence};
+use crate::rules::effect::transaction::Transaction;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{Cost, check, check_form};
 use crate::transaction::item::{Item, transaction_of};
