@@ -4,6 +4,7 @@ use crate::base::hash::Hash;
 use crate::base::ids::Key;
 use crate::base::keyed_hash::HashSeed;
 use bytemuck::{Pod, Zeroable};
+use std::mem::offset_of;
 
 /// The fields of an account that transfers change.
 #[repr(C)]
@@ -17,7 +18,10 @@ pub struct Hot {
     pub last_active_slot: u32,
 }
 
-const _: () = assert!(size_of::<Hot>() == 16 && align_of::<Hot>() == 8);
+const _: () = {
+    assert!(size_of::<Hot>() == 16 && align_of::<Hot>() == 8);
+    assert!(offset_of!(Hot, balance) == 0 && offset_of!(Hot, sequence) == 8 && offset_of!(Hot, last_active_slot) == 12);
+};
 
 /// What is true of the state as a whole.
 #[repr(C)]
@@ -38,7 +42,12 @@ pub struct StateHeader {
     pub index_seed: HashSeed,
 }
 
-const _: () = assert!(size_of::<StateHeader>() == 4 * 8 + 32 + 80);
+const _: () = {
+    assert!(size_of::<StateHeader>() == 4 * 8 + 32 + 80 && align_of::<StateHeader>() == 8);
+    assert!(offset_of!(StateHeader, height) == 0 && offset_of!(StateHeader, slot) == 8);
+    assert!(offset_of!(StateHeader, accounts) == 16 && offset_of!(StateHeader, pool) == 24);
+    assert!(offset_of!(StateHeader, root) == 32 && offset_of!(StateHeader, index_seed) == 64);
+};
 
 /// The columns, to read.
 #[derive(Clone, Copy)]
