@@ -1,8 +1,8 @@
 //! A disk in memory that remembers every operation: it can say what a power cut at any moment may have left, fail an
 //! operation of choice, and flip bits.
 
-use super::{Disk, DiskFile, Mapping};
-use crate::StoreError;
+use super::error::StoreError;
+use super::interface::{Disk, DiskFile, Mapping};
 use memmap2::MmapMut;
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! Files of the operating system.
 
-use super::{Disk, DiskFile, Mapping};
-use crate::StoreError;
+use super::error::StoreError;
+use super::interface::{Disk, DiskFile, Mapping};
 use memmap2::MmapOptions;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use std::any::Any;

@@ -7,11 +7,9 @@
 //!   then      the checksums of these pages, 128 to a page; the checksums of those pages; ... up to one page
 //! ```
 
-use crate::StoreError;
-use crate::disk::NamedFile;
-use crate::page::{self, PAGE_BYTES, Sum};
-use crate::store::ChainId;
-use crate::sums::{Sums, page_sum};
+use super::page::{self, ChainId, PAGE_BYTES, Sum};
+use super::sums::{Sums, page_sum};
+use crate::disk::{NamedFile, StoreError};
 use bytemuck::{Pod, Zeroable};
 use std::ops::Range;
 

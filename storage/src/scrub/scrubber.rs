@@ -1,15 +1,14 @@
 //! Looks at every byte of a store and names what is not as it was written: all at once for `verify`, or in small steps
 //! beside a running node.
 
-use crate::StoreError;
-use crate::disk::{Disk, NamedFile, files};
-use crate::image;
-use crate::index;
-use crate::page::PAGE_BYTES;
-use crate::paged::{self, Opened};
-use crate::segment::{self, Cursor, Segment, WalkEnd};
-use crate::store::{ChainId, Keeper};
-use crate::superblock::{self, Present};
+use crate::disk::{Disk, NamedFile, StoreError, files};
+use crate::file::image;
+use crate::file::index;
+use crate::file::page::{self, ChainId, PAGE_BYTES};
+use crate::file::paged::{self, Opened};
+use crate::file::segment::{self, Cursor, Segment, WalkEnd};
+use crate::file::superblock::{self, Present};
+use crate::store::Keeper;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -68,12 +67,12 @@ impl Scrubber {
     /// # Errors
     /// When there is no store of this version, or its directory cannot be read.
     pub fn everything(disk: Arc<dyn Disk>) -> Result<Scrubber, StoreError> {
-        let chain = crate::chain_of(&*disk).or_else(|error| {
+        let chain = superblock::chain_of(&*disk).or_else(|error| {
             // Without a whole superblock the files can still be checked against each other, if any of them opens.
             let named = files(&*disk)?.into_iter().find_map(|(name, _)| {
                 let first = segment::first_of(&name)?;
                 let file = NamedFile::open(&*disk, &segment::name(first)).ok()?;
-                crate::page::open::<segment::LogPoint>(&file, 0, segment::MAGIC, None).ok().map(|opened| opened.chain)
+                page::open::<segment::LogPoint>(&file, 0, segment::MAGIC, None).ok().map(|opened| opened.chain)
             });
             if error.is_damage() { named.ok_or(error) } else { Err(error) }
         })?;

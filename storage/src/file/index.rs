@@ -4,13 +4,11 @@
 //! `accounts` (entries of 24 bytes, sorted: the first half of a 32-byte key, record u32 from the segment's first, place
 //! u32 in it). Half a key can be shared by chance or malice, so a find is a hint: whoever asked looks into the record.
 
-use crate::StoreError;
-use crate::disk::{Disk, NamedFile, rename, sync_names};
-use crate::page::PAGE_BYTES;
-use crate::paged::{self, Layout, RegionSpec};
-use crate::segment::{Segment, WalkEnd};
-use crate::store::ChainId;
-use crate::sums::{Sums, page_sum};
+use super::page::{ChainId, PAGE_BYTES};
+use super::paged::{self, Layout, RegionSpec};
+use super::segment::{Segment, WalkEnd};
+use super::sums::{Sums, page_sum};
+use crate::disk::{Disk, NamedFile, StoreError, rename, sync_names};
 use bytemuck::{Pod, Zeroable};
 
 pub(crate) const MAGIC: [u8; 8] = *b"DYNXIDX\0";

@@ -1,11 +1,9 @@
 //! An image: the regions of a state in one file, mapped privately.
 
-use crate::StoreError;
-use crate::disk::{Disk, Mapping, NamedFile};
-use crate::page::{PAGE_BYTES, Sum};
-use crate::paged::{self, Layout, Opened, RegionSpec};
-use crate::store::ChainId;
-use crate::sums::{Sums, page_sum};
+use super::page::{ChainId, PAGE_BYTES, Sum};
+use super::paged::{self, Layout, Opened, RegionSpec};
+use super::sums::{Sums, page_sum};
+use crate::disk::{Disk, Mapping, NamedFile, StoreError};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::sync::Arc;

@@ -6,9 +6,7 @@
 //!
 //! The checksum is the BLAKE3 hash of the whole page with the checksum's own place zero.
 
-use crate::StoreError;
-use crate::disk::NamedFile;
-use crate::store::ChainId;
+use crate::disk::{NamedFile, StoreError};
 use bytemuck::{Pod, Zeroable};
 use std::mem::offset_of;
 
@@ -17,6 +15,8 @@ pub const PAGE_BYTES: u64 = 4096;
 /// Version of every file.
 pub const FORMAT_VERSION: u32 = 2;
 
+/// Whose store it is: the chain's genesis hash.
+pub type ChainId = [u8; 32];
 /// A BLAKE3 hash.
 pub(crate) type Sum = [u8; 32];
 /// A page's bytes.

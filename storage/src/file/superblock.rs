@@ -1,10 +1,8 @@
 //! The superblock: which image is the store's present, and where in the log it stands. Two copies, a page each; a
 //! change overwrites the older one, so a torn write leaves the other.
 
-use crate::StoreError;
-use crate::disk::{Disk, NamedFile, rename, sync_names};
-use crate::page::{self, PAGE_BYTES, Sum};
-use crate::store::ChainId;
+use super::page::{self, ChainId, PAGE_BYTES, Sum};
+use crate::disk::{Disk, NamedFile, StoreError, rename, sync_names};
 use bytemuck::{Pod, Zeroable};
 
 const MAGIC: [u8; 8] = *b"DYNXSUP\0";
@@ -78,4 +76,13 @@ pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[CopyRead
         [_, Err(error)] if !error.is_damage() => Err(error),
         copies => Ok(copies),
     }
+}
+
+/// The chain of the store in this directory, without opening it.
+///
+/// # Errors
+/// When there is no store, or none of this version, or its superblock is damaged.
+pub fn chain_of(disk: &dyn Disk) -> Result<ChainId, StoreError> {
+    let [first, second] = read(disk, None)?;
+    Ok(first.or(second)?.0)
 }

@@ -1,9 +1,8 @@
 //! The checksums of a file's pages: a tree whose nodes are pages of 128 sums, so that every page has a parent that
 //! holds its checksum, up to the one in the file's header.
 
-use crate::StoreError;
-use crate::disk::NamedFile;
-use crate::page::{PAGE_BYTES, Sum};
+use super::page::{PAGE_BYTES, Sum};
+use crate::disk::{NamedFile, StoreError};
 
 const SUMS_PER_PAGE: usize = PAGE_BYTES as usize / size_of::<Sum>();
 

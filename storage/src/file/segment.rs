@@ -11,10 +11,8 @@
 //! The mark is written after each sync and not synced itself. It tells a record that was torn by a power cut (and never
 //! acknowledged) from one that was acknowledged and has rotted since.
 
-use crate::StoreError;
-use crate::disk::{Disk, NamedFile, rename, sync_names};
-use crate::page::{self, PAGE_BYTES, Sum};
-use crate::store::ChainId;
+use super::page::{self, ChainId, PAGE_BYTES, Sum};
+use crate::disk::{Disk, NamedFile, StoreError, rename, sync_names};
 use bytemuck::{Pod, Zeroable};
 use std::sync::{Mutex, MutexGuard};
 

@@ -1,10 +1,10 @@
 //! The layouts of all files, printed from the very types that read and write them: what `docs/storage.md` shows.
 
-use crate::index::{ENTRY_BYTES, Entry};
-use crate::page::{FORMAT_VERSION, HEAD_BYTES, PAGE_BYTES, PageHead};
-use crate::paged::{PagedBody, REGIONS_MAX, RegionEntry};
-use crate::segment::{LogPoint, RECORD_HEAD_BYTES, RECORDS_OFFSET, RecordHead};
-use crate::superblock::Present;
+use super::index::{ENTRY_BYTES, Entry};
+use super::page::{FORMAT_VERSION, HEAD_BYTES, PAGE_BYTES, PageHead};
+use super::paged::{PagedBody, REGIONS_MAX, RegionEntry};
+use super::segment::{LogPoint, RECORD_HEAD_BYTES, RECORDS_OFFSET, RecordHead};
+use super::superblock::Present;
 use std::fmt::Write;
 use std::mem::offset_of;
 
