@@ -1,10 +1,10 @@
 //! One connection of the mesh, from its first byte to its last.
 
 use super::channel::{Channel, PIECE_BYTES_MAX, TransportKey, wire_bytes};
+use super::door::{CLASS_ALIVE, CLASS_HELLO, Doorkeeper, SILENCE, SLOWEST};
 use super::frames::{Outgoing, Reassembly};
 use super::handle::{MeshCounters, PeerId, PeerInfo};
 use super::link::Line;
-use super::{CLASS_ALIVE, CLASS_HELLO, Doorkeeper, SILENCE, SLOWEST};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -1,33 +1,14 @@
-//! Peers: one mio event loop that keeps encrypted connections to those it is told to, and takes those of others.
-//!
-//! ```text
-//!   sockets ──► channel (Noise XX, pieces) ──► streams of 4 classes ──► frames ──► the caller
-//!   commands ──► queue of each peer and class ──► pieces, most urgent class first ──► line ──► sockets
-//! ```
-//!
-//! It knows no protocol: who a peer is, the caller's [`Doorkeeper`] reads from its hello; what a frame means is for
-//! whoever gets it. Everything is bounded: connections in all, of guests, of one address and in handshake; time until a
-//! hello; bytes of a frame by class, of frames that wait here or with the caller, of what waits to be sent. A peer that
-//! is too slow, too fast or talks garbage loses its connection, and nobody else anything.
+//! The event loop of the mesh: sockets in, events out, commands obeyed.
 
-mod bans;
-mod channel;
-mod frames;
-mod handle;
-mod link;
-mod peer;
-
-pub use bans::Bans;
-pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, Read, TransportKey, public_key};
-pub use frames::{CLASSES, FrameError, Outgoing, Reassembly};
-pub use handle::{Body, Event, MeshCounters, MeshHandle, PeerId, PeerInfo, Target, To};
-pub use link::{LinkError, LinkShape};
-
-use handle::{Command, Shared};
-use link::Line;
+use super::bans::Bans;
+use super::channel::{Channel, Read, TransportKey, public_key};
+use super::door::{CLASS_ALIVE, CLASS_HELLO, Doorkeeper};
+use super::handle::{Body, Command, Event, MeshHandle, Shared, Target, To};
+use super::link::Line;
+use super::options::{MeshLimits, MeshOptions};
+use super::peer::{Peer, Phase};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use peer::{Peer, Phase};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
@@ -45,84 +26,6 @@ const GONE_MAX: usize = 256;
 const HOUSEKEEPING: Duration = Duration::from_millis(25);
 /// The first wait before calling again; it doubles up to the last.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
-/// The class of a hello, and of a piece that only says "here I am": neither is a stream.
-const CLASS_HELLO: u8 = 255;
-const CLASS_ALIVE: u8 = 254;
-/// Silence after which a peer says something, and after which it is taken to be gone.
-const SILENCE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(60));
-/// An unfinished frame must bring so many bytes in so much time.
-const SLOWEST: (usize, Duration) = (4_096, Duration::from_secs(10));
-
-/// Says who we are, and finds out who others are.
-pub trait Doorkeeper: Send {
-    /// What proves who we are on the connection of this handshake: at most 1 000 bytes.
-    fn hello(&self, handshake_hash: &[u8; 32]) -> Vec<u8>;
-    /// Who says this on the connection of this handshake: a name, or a guest.
-    ///
-    /// # Errors
-    /// Why it is not let in, for the log.
-    fn admit(&self, hello: &[u8], remote: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String>;
-}
-
-/// What may be held at most. Bytes by class are for one peer.
-#[derive(Clone, Copy, Debug)]
-pub struct MeshLimits {
-    /// Connections whose handshake is not done; the oldest makes room for a new one.
-    pub shaking_max: usize,
-    /// Peers with a name.
-    pub members_max: usize,
-    /// Peers without.
-    pub guests_max: usize,
-    /// Connections from one address, loopback apart.
-    pub address_max: usize,
-    /// From accept to a hello that is admitted.
-    pub hello_time: Duration,
-    /// Bytes of a frame from a member, by class.
-    pub member_frame_max: [usize; CLASSES],
-    /// Bytes of a frame from a guest, by class.
-    pub guest_frame_max: [usize; CLASSES],
-    /// Bytes of a member's and a guest's frames that the caller has not worked off: beyond, the peer is not read.
-    pub pending_max: [usize; 2],
-    /// The same of all together.
-    pub pending_total_max: usize,
-    /// Bytes that wait to be sent to one peer, by class.
-    pub outgoing_max: [usize; CLASSES],
-    /// The same for a guest that has called us, in each class.
-    pub guest_outgoing_max: usize,
-}
-
-impl Default for MeshLimits {
-    fn default() -> Self {
-        const MIB: usize = 1 << 20;
-        MeshLimits {
-            shaking_max: 256,
-            members_max: 2_048,
-            guests_max: 256,
-            address_max: 16,
-            hello_time: Duration::from_secs(5),
-            member_frame_max: [MIB, 16 * MIB, 80 * MIB, 8 * MIB],
-            guest_frame_max: [4_096, 4_096, 4_096, MIB / 4],
-            pending_max: [96 * MIB, 4 * MIB],
-            pending_total_max: 512 * MIB,
-            outgoing_max: [4 * MIB, 32 * MIB, 160 * MIB, 64 * MIB],
-            guest_outgoing_max: 8 * MIB,
-        }
-    }
-}
-
-/// How a mesh is started.
-pub struct MeshOptions {
-    /// Where others call; none: nobody can.
-    pub listen: Option<SocketAddr>,
-    /// What both sides of a handshake must agree on: version and chain.
-    pub prologue: Vec<u8>,
-    /// Secret of the static key.
-    pub secret: [u8; 32],
-    /// Bounds.
-    pub limits: MeshLimits,
-    /// The line.
-    pub link: LinkShape,
-}
 
 struct Calling {
     address: SocketAddr,

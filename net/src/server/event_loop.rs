@@ -1,7 +1,8 @@
 //! The event loop: accept, read into the handler's memory, send.
 
-use crate::connection::{Connection, Phase};
-use crate::{ConnectionId, HEADER_BYTES, PARTS_MAX};
+use super::connection::{Connection, ConnectionId, HEADER_BYTES, PARTS_MAX, Phase};
+use super::handler::{Closing, Handler};
+use super::waker::LoopWaker;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
@@ -33,43 +34,6 @@ pub struct Limits {
     pub out_bytes_total_max: usize,
 }
 
-/// Why the loop closes a connection, for the handler to put into words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Closing {
-    /// A frame was begun and not finished in time.
-    FrameTimeout,
-    /// The table is full; there is no connection yet.
-    ConnectionLimit,
-    /// Too many bytes wait to be sent.
-    SlowReader,
-}
-
-/// What the loop asks of the protocol. Every method gets the bytes that wait to be sent to this peer, to append to; an
-/// `Err(())` closes the connection once they are sent.
-pub trait Handler {
-    /// A connection begins.
-    fn opened(&mut self, connection: ConnectionId);
-    /// A header is complete: how many bytes of body follow?
-    #[allow(clippy::result_unit_err, reason = "the reason is in the bytes to send")]
-    fn header(&mut self, connection: ConnectionId, header: &[u8; HEADER_BYTES], out: &mut Vec<u8>)
-    -> Result<usize, ()>;
-    /// Fills `parts` with memory for the body's bytes from `received` on, at least one of them and not more than are
-    /// missing, and returns how many parts there are: at most [`PARTS_MAX`] - 1.
-    fn parts<'a>(
-        &'a mut self,
-        connection: ConnectionId,
-        received: usize,
-        parts: &mut [IoSliceMut<'a>; PARTS_MAX],
-    ) -> usize;
-    /// A body is complete.
-    #[allow(clippy::result_unit_err, reason = "the reason is in the bytes to send")]
-    fn body(&mut self, connection: ConnectionId, out: &mut Vec<u8>) -> Result<(), ()>;
-    /// The loop is about to close the connection (or to refuse one, then `connection` is none).
-    fn closing(&mut self, connection: Option<ConnectionId>, why: Closing, out: &mut Vec<u8>);
-    /// The connection is gone, perhaps in the middle of a body.
-    fn closed(&mut self, connection: ConnectionId);
-}
-
 /// What the loop has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounters {
@@ -81,24 +45,6 @@ pub struct NetCounters {
     pub bytes_received: u64,
     /// Read calls that brought some.
     pub reads: u64,
-}
-
-/// Wakes the loop from another thread, at the cost of a system call only when it sleeps.
-pub struct LoopWaker {
-    sleeping: AtomicBool,
-    waker: Waker,
-}
-
-impl LoopWaker {
-    /// Makes a sleeping loop turn; a loop that is awake is left alone.
-    pub fn wake(&self) {
-        // Pairs with the loop's own swap: either it sees what the caller published before, or the caller sees it
-        // sleeping.
-        if self.sleeping.swap(false, Ordering::SeqCst) {
-            // A failed wake only delays: the loop looks by itself every few milliseconds.
-            let _ = self.waker.wake();
-        }
-    }
 }
 
 /// The loop and its connections.

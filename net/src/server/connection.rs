@@ -1,11 +1,25 @@
 //! One connection: where it is in the current frame, and what waits to be sent to it.
 
-use crate::HEADER_BYTES;
 use mio::net::TcpStream;
 use std::io::{self, Write};
 use std::time::Instant;
 
-pub(crate) enum Phase {
+/// Bytes of a frame's header.
+pub const HEADER_BYTES: usize = 8;
+/// Pieces of memory that one body may be received into.
+pub const PARTS_MAX: usize = 66;
+
+/// A connection: its place in the table, and which use of that place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConnectionId {
+    /// The place.
+    pub place: u32,
+    /// Counts the uses of the place.
+    pub generation: u32,
+}
+
+/// How far a connection is.
+pub(super) enum Phase {
     /// Serving frames.
     Open,
     /// Sending what is left, then shutting down.
@@ -14,27 +28,27 @@ pub(crate) enum Phase {
     Draining,
 }
 
-pub(crate) struct Connection {
-    pub(crate) stream: TcpStream,
-    pub(crate) generation: u32,
-    pub(crate) phase: Phase,
-    pub(crate) header: [u8; HEADER_BYTES],
-    pub(crate) header_bytes: usize,
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) generation: u32,
+    pub(super) phase: Phase,
+    pub(super) header: [u8; HEADER_BYTES],
+    pub(super) header_bytes: usize,
     /// Bytes of the current frame's body, and how many are here; none while the header is incomplete.
-    pub(crate) body: Option<(usize, usize)>,
+    pub(super) body: Option<(usize, usize)>,
     /// When the current frame began, or when the current phase must end.
-    pub(crate) since: Option<Instant>,
-    pub(crate) out: Vec<u8>,
-    pub(crate) out_sent: usize,
-    pub(crate) dirty: bool,
+    pub(super) since: Option<Instant>,
+    pub(super) out: Vec<u8>,
+    pub(super) out_sent: usize,
+    pub(super) dirty: bool,
     /// The last write met a full socket: the next attempt waits for the event.
-    pub(crate) write_blocked: bool,
+    pub(super) write_blocked: bool,
     /// In the queue of connections that may have more to read.
-    pub(crate) queued: bool,
+    pub(super) queued: bool,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream, generation: u32) -> Connection {
+    pub(super) fn new(stream: TcpStream, generation: u32) -> Connection {
         Connection {
             stream,
             generation,
@@ -52,7 +66,7 @@ impl Connection {
     }
 
     /// Sends what the socket takes; true when nothing is left.
-    pub(crate) fn flush(&mut self) -> io::Result<bool> {
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
         while self.out_sent < self.out.len() {
             match self.stream.write(&self.out[self.out_sent..]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
