@@ -19,6 +19,7 @@ mod handle;
 mod link;
 mod options;
 mod peer;
+mod roster;
 
 pub use bans::Bans;
 pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, Read, TransportKey, public_key};

@@ -258,28 +258,8 @@ impl Server {
                 }
                 return false;
             }
-            // One call takes the rest of this body and the header of the next frame, or the rest of a header.
-            let (received, wanted) = {
-                let header_left =
-                    &mut connection.header[if connection.body.is_some() { 0 } else { connection.header_bytes }..];
-                let mut parts: [IoSliceMut<'_>; PARTS_MAX] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
-                let mut count = 0;
-                if let Some((length, received)) = connection.body
-                    && received < length
-                {
-                    count = handler.parts(id, received, &mut parts);
-                }
-                let mut wanted = parts[..count].iter().map(|part| part.len()).sum::<usize>();
-                // A handler may take a body in several steps; the next header follows only the last of them.
-                if connection.body.is_none_or(|(length, received)| received + wanted == length) {
-                    wanted += header_left.len();
-                    parts[count] = IoSliceMut::new(header_left);
-                    count += 1;
-                }
-                (connection.stream.read_vectored(&mut parts[..count]), wanted)
-            };
-            let received = match received {
-                Ok(0) => {
+            let (received, wanted) = match receive(connection, id, handler) {
+                Ok((0, _)) => {
                     self.drop_connection(place, handler);
                     return false;
                 }
@@ -415,6 +395,27 @@ fn drain(connection: &mut Connection) -> io::Result<()> {
     }
     // Whoever sends this much after being refused is not reading.
     Err(io::ErrorKind::ConnectionAborted.into())
+}
+
+/// One call takes the rest of this body and the header of the next frame, or the rest of a header: bytes received, and
+/// bytes that there was room for.
+fn receive(connection: &mut Connection, id: ConnectionId, handler: &mut impl Handler) -> io::Result<(usize, usize)> {
+    let header_left = &mut connection.header[if connection.body.is_some() { 0 } else { connection.header_bytes }..];
+    let mut parts: [IoSliceMut<'_>; PARTS_MAX] = std::array::from_fn(|_| IoSliceMut::new(&mut []));
+    let mut count = 0;
+    if let Some((length, received)) = connection.body
+        && received < length
+    {
+        count = handler.parts(id, received, &mut parts);
+    }
+    let mut wanted = parts[..count].iter().map(|part| part.len()).sum::<usize>();
+    // A handler may take a body in several steps; the next header follows only the last of them.
+    if connection.body.is_none_or(|(length, received)| received + wanted == length) {
+        wanted += header_left.len();
+        parts[count] = IoSliceMut::new(header_left);
+        count += 1;
+    }
+    Ok((connection.stream.read_vectored(&mut parts[..count])?, wanted))
 }
 
 /// Accounts for `received` new bytes: body first, then the next header.
