@@ -13,6 +13,4 @@
 pub mod mesh;
 mod server;
 
-pub use server::{
-    Closing, ConnectionId, HEADER_BYTES, Handler, Limits, LoopWaker, NetCounters, PARTS_MAX, Server,
-};
+pub use server::{Closing, ConnectionId, HEADER_BYTES, Handler, Limits, LoopWaker, NetCounters, PARTS_MAX, Server};

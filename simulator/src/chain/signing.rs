@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Stub or BLS.
-pub enum AnySigning {
+pub(crate) enum AnySigning {
     /// A hash.
     Stub(StubSigning),
     /// The real thing.

@@ -5,7 +5,7 @@
 //! admits it is blocked, which it is where too few of its minters are honest to certify a block. Fewer answers let the
 //! next draws take more candidates, as the protocol does.
 
-use crate::dice::Dice;
+use crate::seed::dice::Dice;
 use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
 use serde::Serialize;
 
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_tables_of_the_design_come_out() {
-        let draws = 100.0 * crate::takeover::SLOTS_PER_YEAR;
+        let draws = 100.0 * crate::odds::takeover::SLOTS_PER_YEAR;
         let tolerated = |seats: usize, quorum: usize| 2 * quorum - seats - 1;
         for (seats, three_fifths, two_thirds) in
             [(20usize, 0.1, 2.1), (100, 4.0, 11.6), (200, 7.2, 16.9), (1_000, 13.3, 25.1)]

@@ -1,6 +1,6 @@
 //! Bytes on the wire, by node, direction and sub-slot: what a minter's line must carry.
 
-use crate::state::Version;
+use crate::chain::state::Version;
 use dynemix_engine::cell::{CELL_BYTES, Key};
 use dynemix_engine::consensus::codec::{Directory, encode};
 use dynemix_engine::consensus::message::Message;
@@ -27,18 +27,18 @@ pub struct StepBytes {
 
 /// Counts.
 #[derive(Default)]
-pub struct Meter {
+pub(crate) struct Meter {
     /// In the slot that goes on, by node and step: sent, received.
     slot: Vec<[[u64; 2]; Step::ALL.len()]>,
     max: [[u64; 2]; Step::ALL.len()],
     /// All bytes of all nodes: sent, and received without what clients send.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Bytes of transactions as clients send them.
-    pub clients: u64,
+    pub(crate) clients: u64,
     /// Bytes of patches, and transfers in them.
-    pub patch_bytes: u64,
+    pub(crate) patch_bytes: u64,
     /// Transactions in those patches.
-    pub patch_transactions: u64,
+    pub(crate) patch_transactions: u64,
 }
 
 struct Known<'a>(&'a Version);
@@ -61,13 +61,13 @@ fn step_of(schedule: &Schedule, now_ms: u64) -> usize {
 
 impl Meter {
     /// A meter for so many nodes.
-    pub fn new(nodes: usize) -> Meter {
+    pub(crate) fn new(nodes: usize) -> Meter {
         Meter { slot: vec![Default::default(); nodes], ..Meter::default() }
     }
 
     /// A message goes out;
     /// `ends` are sender and receiver, each with its own clock's time.
-    pub fn message(&mut self, schedule: &Schedule, ends: [(u32, u64); 2], message: &Message, known: &Version) {
+    pub(crate) fn message(&mut self, schedule: &Schedule, ends: [(u32, u64); 2], message: &Message, known: &Version) {
         let mut bytes = Vec::new();
         encode(message, &Known(known), &mut bytes);
         let bytes = bytes.len() as u64 + FRAME_BYTES;
@@ -78,14 +78,14 @@ impl Meter {
     }
 
     /// A client hands a transaction to a node.
-    pub fn client(&mut self, schedule: &Schedule, now_ms: u64, to: u32) {
+    pub(crate) fn client(&mut self, schedule: &Schedule, now_ms: u64, to: u32) {
         let bytes = CELL_BYTES as u64 + FRAME_BYTES;
         self.slot[to as usize][step_of(schedule, now_ms)][1] += bytes;
         self.clients += bytes;
     }
 
     /// A slot ends.
-    pub fn slot_ends(&mut self) {
+    pub(crate) fn slot_ends(&mut self) {
         for node in &mut self.slot {
             for (max, bytes) in self.max.iter_mut().zip(std::mem::take(node)) {
                 *max = [max[0].max(bytes[0]), max[1].max(bytes[1])];
@@ -94,7 +94,7 @@ impl Meter {
     }
 
     /// The busiest minter's sub-slots.
-    pub fn steps(&self, schedule: &Schedule) -> Vec<StepBytes> {
+    pub(crate) fn steps(&self, schedule: &Schedule) -> Vec<StepBytes> {
         let ends = Step::ALL[1..].iter().map(|step| step.at(schedule)).chain([schedule.slot_ms]);
         let step = |((step, max), end): ((&Step, &[u64; 2]), u64)| {
             let length_ms = end - step.at(schedule);

@@ -1,6 +1,6 @@
 //! What a run does to its nodes; drawn from the seed unless the caller says otherwise.
 
-use crate::dice::Dice;
+use super::dice::Dice;
 use serde::Serialize;
 
 /// Which faults a run has.

@@ -1,38 +1,23 @@
-//! What must hold whatever happens, looked at from outside: by what honest nodes send and finish.
+//! Votes of honest nodes: nothing is signed twice, locks are kept, and a vote is for what its voter holds.
 
+use super::verdict::Verdict;
+use crate::nodes::cluster::Node;
 use dynemix_engine::consensus::message::{Kind, Message, ShardMessage};
 use dynemix_engine::hash::Hash;
 use std::collections::{BTreeMap, HashMap};
 
-/// A broken promise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// What is broken.
-    pub what: String,
-    /// Whether two blocks are final at one height.
-    pub fork: bool,
-}
-
-/// Watches a run.
+/// What honest nodes have signed.
 #[derive(Default)]
-pub struct Checker {
+pub(crate) struct Votes {
     signed: HashMap<(u32, u8, u64, u64), (Hash, u64)>,
     seconds: HashMap<(u32, u64), BTreeMap<u64, Hash>>,
     /// Highest attempt of a first vote.
     firsts: HashMap<(u32, u64), u64>,
-    finals: BTreeMap<u64, (Hash, u32)>,
-    /// The first failure: what comes after it may follow from it.
-    pub failure: Option<Failure>,
 }
 
-impl Checker {
-    /// Notes a failure.
-    pub fn fail(&mut self, what: String) {
-        self.failure.get_or_insert(Failure { what, fork: false });
-    }
-
+impl Votes {
     /// An honest node sends something: nothing is signed twice, across all its restarts.
-    pub fn sends(&mut self, candidate: u32, message: &Message) {
+    pub(crate) fn on_send(&mut self, candidate: u32, message: &Message, verdict: &mut Verdict) {
         let (kind, height, number, said) = match message {
             Message::First { attempt, value, justified_by, .. } => {
                 (Kind::First, value.height, *attempt, (value.hash(), *justified_by))
@@ -54,12 +39,12 @@ impl Checker {
         };
         let first = *self.signed.entry((candidate, kind as u8, height, number)).or_insert(said);
         if first != said {
-            self.fail(format!("node {candidate} signed two {kind:?} at height {height}, {number}"));
+            verdict.fail(format!("node {candidate} signed two {kind:?} at height {height}, {number}"));
         }
         match kind {
             Kind::Second => {
                 if self.firsts.get(&(candidate, height)).is_some_and(|&highest| highest > number) {
-                    self.fail(format!(
+                    verdict.fail(format!(
                         "node {candidate} cast a second vote of attempt {number} at height {height} after voting in a later one"
                     ));
                 }
@@ -75,7 +60,7 @@ impl Checker {
                     && *hash != said.0
                     && said.1 < attempt
                 {
-                    self.fail(format!(
+                    verdict.fail(format!(
                         "node {candidate} left its lock at height {height}: {attempt} for {}, justified by {}",
                         number, said.1
                     ));
@@ -85,14 +70,30 @@ impl Checker {
         }
     }
 
-    /// An honest node holds a height for final.
-    pub fn finishes(&mut self, candidate: u32, height: u64, hash: Hash) {
-        let (first, by) = *self.finals.entry(height).or_insert((hash, candidate));
-        if first != hash {
-            self.failure = Some(Failure {
-                what: format!("fork at height {height}: nodes {by} and {candidate} hold different blocks"),
-                fork: true,
-            });
+    /// A first vote is for what the voter holds, and leaves out nothing that it knows enough others to hold.
+    pub(crate) fn for_what_it_holds(candidate: u32, node: &Node, message: &Message, verdict: &mut Verdict) {
+        let Message::First { attempt, value, justified_by, .. } = message else { return };
+        let Some(minter) = &node.minter else { return };
+        let master = minter.master();
+        if master.height != value.height {
+            return;
+        }
+        let byzantine_max = 2 * (2 * master.committee.len() / 3 + 1) - master.committee.len() - 1;
+        let left_out = value
+            .headers
+            .iter()
+            .enumerate()
+            .find(|(shard, header)| header.is_none() && master.holders(*shard) > byzantine_max);
+        let failure = if master.blocks_of(value).is_none() {
+            Some(format!("node {candidate} voted at height {} for a block that it does not hold", value.height))
+        } else {
+            let rule = attempt % 2 == 1 && *justified_by == 0;
+            left_out.filter(|_| rule).map(|(shard, _)| {
+                format!("node {candidate} voted to leave shard {shard} empty at height {}", value.height)
+            })
+        };
+        if let Some(failure) = failure {
+            verdict.fail(failure);
         }
     }
 }

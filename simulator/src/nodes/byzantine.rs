@@ -1,8 +1,8 @@
 //! What Byzantine nodes do: an honest node's actions, bent on their way out. They sign with their own keys only, and
 //! know everything else.
 
-use crate::dice::Dice;
-use crate::signing::AnySigning;
+use crate::chain::signing::AnySigning;
+use crate::seed::dice::Dice;
 use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::message::{
     Certificate, Evidence, Final, Kind, Message, Prepared, SeatSet, ShardMessage, Signed, Value,
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// One way to misbehave; a node keeps to it for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Behaviour {
+pub(crate) enum Behaviour {
     /// Says nothing.
     Silent,
     /// Tells half of the others something else.
@@ -42,7 +42,7 @@ pub enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub const ALL: [Behaviour; 9] = [
+    pub(crate) const ALL: [Behaviour; 9] = [
         Behaviour::Silent,
         Behaviour::Equivocate,
         Behaviour::Withhold,
@@ -56,17 +56,17 @@ impl Behaviour {
 }
 
 /// What a liar works with.
-pub struct Liar<'a> {
+pub(crate) struct Liar<'a> {
     /// The chain.
-    pub chain: &'a Hash,
+    pub(crate) chain: &'a Hash,
     /// Who it is.
-    pub candidate: u32,
+    pub(crate) candidate: u32,
     /// Its key.
-    pub signing: &'a AnySigning,
+    pub(crate) signing: &'a AnySigning,
     /// The committee of its pending height.
-    pub committee: &'a Committee,
+    pub(crate) committee: &'a Committee,
     /// Chance.
-    pub dice: &'a mut Dice,
+    pub(crate) dice: &'a mut Dice,
 }
 
 /// The value with all its shard-blocks left out. Not one that any honest node would compute for those blocks, which is
@@ -96,7 +96,7 @@ impl Liar<'_> {
     }
 
     /// Bends actions; the second of each pair is how many milliseconds later than otherwise it is to be done.
-    pub fn bend(&mut self, behaviour: Behaviour, actions: Vec<Action>) -> Vec<(Action, u64)> {
+    pub(crate) fn bend(&mut self, behaviour: Behaviour, actions: Vec<Action>) -> Vec<(Action, u64)> {
         let mut out = Vec::with_capacity(actions.len());
         for action in actions {
             let Action::Send(to, message) = action else {

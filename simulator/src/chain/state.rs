@@ -3,7 +3,7 @@
 //! A state is a pure function of the final blocks, so nodes that agree share one, and what one of them has computed the
 //! others look up; now and then it is computed again and compared.
 
-use crate::dice::Dice;
+use crate::seed::dice::Dice;
 use dynemix_engine::block::transactions_root;
 use dynemix_engine::cell::{Cell, Key, payload_hash};
 use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
@@ -26,16 +26,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// What each account has at first.
-pub const BALANCE: u64 = 1_000_000 * DYNE;
+pub(crate) const BALANCE: u64 = 1_000_000 * DYNE;
 
 /// The state after one height: everything in it follows from final blocks.
-pub struct Version {
+pub(crate) struct Version {
     /// Accounts.
-    pub state: State<HeapMemory>,
+    pub(crate) state: State<HeapMemory>,
     /// Everything else.
-    pub system: System,
+    pub(crate) system: System,
     /// Bans that the block carried out.
-    pub bans: Vec<(u64, u16)>,
+    pub(crate) bans: Vec<(u64, u16)>,
 }
 
 /// Parent, shard, slot, root of the items' ids.
@@ -44,11 +44,11 @@ type BuildKey = (Hash, usize, u64, Hash);
 type ValueKey = (Hash, Vec<Option<Hash>>);
 
 /// What all nodes share: the chain, and what has been computed once.
-pub struct Shared {
+pub(crate) struct Shared {
     /// The chain.
-    pub chain: Chain,
+    pub(crate) chain: Chain,
     /// Checks what minters have signed; signs for nobody.
-    pub signing: Box<dyn Signing>,
+    pub(crate) signing: Box<dyn Signing>,
     versions: RefCell<HashMap<Hash, Rc<Version>>>,
     built: RefCell<HashMap<BuildKey, Arc<Built>>>,
     checked: RefCell<HashMap<(Hash, Hash), bool>>,
@@ -59,23 +59,23 @@ pub struct Shared {
 }
 
 /// A simulated chain's shape.
-pub struct Scale {
+pub(crate) struct Scale {
     /// Accounts, the candidates' among them.
-    pub accounts: u64,
+    pub(crate) accounts: u64,
     /// Candidates.
-    pub candidates: u32,
+    pub(crate) candidates: u32,
     /// Seats drawn.
-    pub seats: usize,
+    pub(crate) seats: usize,
     /// Shards wanted.
-    pub shards: usize,
+    pub(crate) shards: usize,
     /// Whether the chain is in quilt mode.
-    pub quilt: bool,
+    pub(crate) quilt: bool,
     /// Decides what is computed twice.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 /// The key of simulated account `number`.
-pub fn account_key(number: u64) -> Key {
+pub(crate) fn account_key(number: u64) -> Key {
     let mut key = [0; 32];
     let mut dice = Dice::new(number, 77);
     key.chunks_exact_mut(8).for_each(|chunk| chunk.copy_from_slice(&dice.roll().to_le_bytes()));
@@ -83,7 +83,7 @@ pub fn account_key(number: u64) -> Key {
 }
 
 /// The first key from `number` on that can become an account: half of all bytes are no point of the curve.
-pub fn new_key(number: u64) -> Key {
+pub(crate) fn new_key(number: u64) -> Key {
     (0..)
         .map(|offset| account_key((number << 16) + offset))
         .find(account_key_acceptable)
@@ -95,13 +95,13 @@ fn name_of(number: u64) -> Vec<u8> {
 }
 
 /// A stake by Zipf's law.
-pub fn stake_of(candidate: u64) -> u64 {
+pub(crate) fn stake_of(candidate: u64) -> u64 {
     1_000_000 * DYNE / (candidate + 5)
 }
 
 impl Shared {
     /// A world of this scale, whose candidates have Zipf stakes and these voting keys.
-    pub fn new(scale: &Scale, key: impl Fn(u32) -> VoteKey, signing: Box<dyn Signing>) -> Rc<Shared> {
+    pub(crate) fn new(scale: &Scale, key: impl Fn(u32) -> VoteKey, signing: Box<dyn Signing>) -> Rc<Shared> {
         let Scale { accounts, candidates, seats, shards, quilt, seed } = *scale;
         let genesis: Vec<(Key, u64)> = (0..accounts).map(|number| (account_key(number), BALANCE)).collect();
         let minter = |account: u32| GenesisMinter {
@@ -144,17 +144,17 @@ impl Shared {
     }
 
     /// The state that everyone begins with.
-    pub fn genesis(&self) -> Rc<Version> {
+    pub(crate) fn genesis(&self) -> Rc<Version> {
         self.genesis.clone()
     }
 
     /// The state after a final block that some node has applied.
-    pub fn version(&self, hash: &Hash) -> Option<Rc<Version>> {
+    pub(crate) fn version(&self, hash: &Hash) -> Option<Rc<Version>> {
         self.versions.borrow().get(hash).cloned()
     }
 
     /// Forgets what was computed for heights long past.
-    pub fn forget_below(&self, height: u64) {
+    pub(crate) fn forget_below(&self, height: u64) {
         self.versions.borrow_mut().retain(|_, version| version.system.height >= height);
         self.built.borrow_mut().clear();
         self.checked.borrow_mut().clear();
@@ -167,7 +167,7 @@ impl Shared {
     }
 
     /// A version as blocks are judged by it.
-    pub fn view<'a>(&'a self, version: &'a Version) -> View<'a, HeapMemory> {
+    pub(crate) fn view<'a>(&'a self, version: &'a Version) -> View<'a, HeapMemory> {
         View {
             chain: &self.chain,
             state: &version.state,
@@ -241,14 +241,14 @@ fn genuine(item: &Item) -> bool {
 }
 
 /// A transaction's item. Without `signed` its signature does not hold.
-pub fn cell_item(cell: Cell, payload: &[u8], signed: bool) -> Arc<Item> {
+pub(crate) fn cell_item(cell: Cell, payload: &[u8], signed: bool) -> Arc<Item> {
     let cell = Cell { version: 1, payload_hash: payload_hash(payload), ..cell };
     let signature = if signed { stub_signature(&cell) } else { [1; 64] };
     transaction_item(&Cell { signature, ..cell }, payload)
 }
 
 /// A transfer's item.
-pub fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, expires_slot: u64) -> Arc<Item> {
+pub(crate) fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, expires_slot: u64) -> Arc<Item> {
     cell_item(
         Cell { sender, recipient, amount, sequence, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() },
         &[],
@@ -257,17 +257,17 @@ pub fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, ex
 }
 
 /// One node's view: a version that it shares with whoever agrees, and its own pool.
-pub struct SimExecution {
+pub(crate) struct SimExecution {
     shared: Rc<Shared>,
     candidate: u32,
     /// The newest final state.
-    pub version: Rc<Version>,
+    pub(crate) version: Rc<Version>,
     pool: BTreeMap<Hash, Arc<Item>>,
 }
 
 impl SimExecution {
     /// A node at a state, with an empty pool.
-    pub fn new(shared: Rc<Shared>, candidate: u32, version: Rc<Version>) -> SimExecution {
+    pub(crate) fn new(shared: Rc<Shared>, candidate: u32, version: Rc<Version>) -> SimExecution {
         SimExecution { shared, candidate, version, pool: BTreeMap::new() }
     }
 }

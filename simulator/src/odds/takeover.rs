@@ -1,7 +1,7 @@
 //! How long a shard, or the whole committee, resists who holds a share of the stake: draws by the million, with the
 //! engine's own sampling and division into shards.
 
-use crate::dice::Dice;
+use crate::seed::dice::Dice;
 use dynemix_engine::consensus::committee::Committee;
 use dynemix_engine::consensus::draw::{Lots, draw};
 use dynemix_engine::consensus::quorum::{master_quorum, shard_quorum};

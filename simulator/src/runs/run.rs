@@ -1,7 +1,8 @@
 //! Many seeds, one report.
 
-use crate::options::SimOptions;
-use crate::world::{Bytes, Outcome, World};
+use super::outcome::{Bytes, Outcome};
+use super::world::World;
+use crate::seed::options::SimOptions;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Instant;
