@@ -10,6 +10,8 @@
 //! Everything is bounded at start: connections, bytes waiting to be sent to one peer and to all, and the time that a
 //! frame may take once it has begun.
 
+#![forbid(unsafe_code)]
+
 pub mod mesh;
 mod server;
 

@@ -7,6 +7,8 @@
 //! * [`takeover`] asks how long a shard or the committee resists a share of stake, and [`censorship`] how long if
 //!   answers are kept out.
 
+#![forbid(unsafe_code)]
+
 mod chain;
 mod checkers;
 mod nodes;
