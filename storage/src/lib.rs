@@ -19,6 +19,8 @@
 //! kernel may have dropped what it failed to write. Layouts and the argument for each order of writes:
 //! `docs/storage.md`.
 
+#![deny(unsafe_code)]
+
 mod disk;
 mod file;
 mod scrub;

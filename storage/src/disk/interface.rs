@@ -1,7 +1,7 @@
 //! What is asked of a disk, and what it promises.
 
 use super::error::StoreError;
-use memmap2::MmapMut;
+use super::mapping::Mapping;
 use std::any::Any;
 use std::fmt;
 use std::io;
@@ -47,11 +47,4 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// The first `bytes` bytes in memory, private to the caller: nothing written there reaches the file.
     fn map(&self, bytes: u64) -> io::Result<Mapping>;
-}
-
-/// A private view of a file.
-pub struct Mapping {
-    pub(crate) map: MmapMut,
-    /// Whether a page that is given back shows the file again.
-    pub(crate) of_file: bool,
 }

@@ -2,8 +2,8 @@
 //! operation of choice, and flip bits.
 
 use super::error::StoreError;
-use super::interface::{Disk, DiskFile, Mapping};
-use memmap2::MmapMut;
+use super::interface::{Disk, DiskFile};
+use super::mapping::Mapping;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -451,8 +451,8 @@ impl DiskFile for MemoryFile {
     }
 
     fn map(&self, bytes: u64) -> io::Result<Mapping> {
-        let mut map = MmapMut::map_anon(bytes as usize)?;
-        self.read(0, &mut map)?;
-        Ok(Mapping { map, of_file: false })
+        let mut mapping = Mapping::anonymous(bytes)?;
+        self.read(0, &mut mapping)?;
+        Ok(mapping)
     }
 }

@@ -6,12 +6,15 @@
 
 mod error;
 mod interface;
+#[allow(unsafe_code)]
+mod mapping;
 mod memory;
 mod named;
 mod real;
 
 pub use error::StoreError;
-pub use interface::{Disk, DiskFile, Mapping};
+pub use interface::{Disk, DiskFile};
+pub use mapping::Mapping;
 pub use memory::{CrashChoice, DiskFault, DiskOp, MemoryDisk};
 pub(crate) use named::{NamedFile, files, remove, rename, sync_names};
 pub use real::{RealDisk, make_directory};

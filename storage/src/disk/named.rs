@@ -1,7 +1,8 @@
 //! A disk's files under their names, so that every error says which file and what was tried.
 
 use super::error::StoreError;
-use super::interface::{Disk, DiskFile, Mapping};
+use super::interface::{Disk, DiskFile};
+use super::mapping::Mapping;
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -169,6 +169,7 @@ impl Image {
         known: bool,
     ) -> Result<(Sum, Written), StoreError> {
         let pages = self.layout.pages();
+        assert_eq!(self.mapping.len() as u64, self.layout.data_bytes, "an image is mapped in part");
         let (file, base) = self.base(disk, number, &chain, known)?;
         let own = if self.fresh.load(Ordering::Relaxed) {
             None
@@ -180,7 +181,7 @@ impl Image {
         let mut written = Written { pages: pages as u64, pages_written: 0 };
         let zero_sum = page_sum(&[0; PAGE]);
         let mut there = vec![0; RUN_PAGES * PAGE];
-        for (run, bytes) in self.mapping.map[PAGE..].chunks(RUN_PAGES * PAGE).enumerate() {
+        for (run, bytes) in self.mapping[PAGE..].chunks(RUN_PAGES * PAGE).enumerate() {
             let first = run * RUN_PAGES;
             let there = &mut there[..bytes.len()];
             if let Base::Whole(_) | Base::Unsummed = base {
@@ -216,6 +217,7 @@ impl Image {
                 written.pages_written += (page - start) as u64;
             }
         }
+        assert!(written.pages_written <= written.pages, "more pages were written than the image has");
         let checksum = paged::finish(&file, MAGIC, chain, &self.layout, record, &mut sums)?;
         file.sync()?;
         self.fresh.store(false, Ordering::Relaxed);
@@ -225,7 +227,7 @@ impl Image {
     /// Gives back the memory of up to `pages` pages, from page `from` on, that are again what the file below holds;
     /// returns where to go on, or none at the end. Must not run while a checkpoint writes to that file.
     pub(crate) fn release(&mut self, from: usize, pages: usize) -> Result<Option<usize>, StoreError> {
-        if !self.mapping.of_file {
+        if !self.mapping.is_of_file() {
             return Ok(None);
         }
         let end = (from + pages).min(self.layout.pages());
@@ -243,21 +245,13 @@ impl Image {
             let mut page = 0;
             while page < in_run {
                 let first = page;
-                while page < in_run && same(page, &self.mapping.map) {
+                while page < in_run && same(page, &self.mapping) {
                     page += 1;
                 }
                 if page > first {
-                    // SAFETY: the advice drops private copies of pages; the bytes that the map shows there afterwards
-                    // are the file's, which were just found equal, and nobody writes to the file meanwhile (see above).
-                    // No reference into the map lives across this call: it borrows the image mutably.
-                    unsafe {
-                        self.mapping.map.unchecked_advise_range(
-                            memmap2::UncheckedAdvice::DontNeed,
-                            start + first * PAGE,
-                            (page - first) * PAGE,
-                        )
-                    }
-                    .map_err(StoreError::io("release memory of", &self.file.path))?;
+                    self.mapping
+                        .give_back(start + first * PAGE..start + page * PAGE)
+                        .map_err(StoreError::io("release memory of", &self.file.path))?;
                 }
                 page += 1;
             }
@@ -271,10 +265,11 @@ impl Image {
     pub fn make_resident(&mut self, i: usize) {
         let range = self.layout.ranges[i].clone();
         let bytes = range.len().next_multiple_of(PAGE);
+        assert!(range.start.is_multiple_of(PAGE), "region {i} begins inside a page of another");
         self.resident = range.start / PAGE - 1..(range.start + bytes) / PAGE - 1;
-        if bytes > 0 && self.mapping.map.advise_range(memmap2::Advice::PopulateWrite, range.start, bytes).is_err() {
+        if bytes > 0 && self.mapping.populate(range.start..range.start + bytes).is_err() {
             // Kernels before 5.14: a write to each page does the same.
-            for page in self.mapping.map[range].chunks_mut(PAGE) {
+            for page in self.mapping[range].chunks_mut(PAGE) {
                 page[0] = std::hint::black_box(page[0]);
             }
         }
@@ -294,8 +289,8 @@ impl Image {
         assert!(self.fresh.load(Ordering::Relaxed), "only an image that no superblock names is written through");
         let start = self.layout.ranges[i].start + offset;
         self.file.write(start as u64, bytes)?;
-        if !self.mapping.of_file {
-            self.mapping.map[start..start + bytes.len()].copy_from_slice(bytes);
+        if !self.mapping.is_of_file() {
+            self.mapping[start..start + bytes.len()].copy_from_slice(bytes);
         }
         Ok(())
     }
@@ -318,7 +313,7 @@ impl Image {
 
     /// The bytes of region `i`.
     pub fn region(&self, i: usize) -> &[u8] {
-        &self.mapping.map[self.layout.ranges[i].clone()]
+        &self.mapping[self.layout.ranges[i].clone()]
     }
 
     /// The bytes of all regions, each from a page boundary, to write.
@@ -326,8 +321,8 @@ impl Image {
     /// # Panics
     /// When the image has another number of regions.
     pub fn regions_mut<const N: usize>(&mut self) -> [&mut [u8]; N] {
-        assert_eq!(self.layout.ranges.len(), N);
-        let mut rest: &mut [u8] = &mut self.mapping.map;
+        assert_eq!(self.layout.ranges.len(), N, "another number of regions is asked for than the image has");
+        let mut rest: &mut [u8] = &mut self.mapping;
         let mut at = 0;
         std::array::from_fn(|i| {
             let range = &self.layout.ranges[i];

@@ -10,6 +10,7 @@ use super::segment::{Segment, WalkEnd};
 use super::sums::{Sums, page_sum};
 use crate::disk::{Disk, NamedFile, StoreError, rename, sync_names};
 use bytemuck::{Pod, Zeroable};
+use std::mem::offset_of;
 
 pub(crate) const MAGIC: [u8; 8] = *b"DYNXIDX\0";
 
@@ -31,6 +32,7 @@ pub struct Occurrence {
     pub place: u32,
 }
 
+/// An occurrence as the file has it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Pod, Zeroable)]
 pub(crate) struct Entry {
@@ -38,8 +40,14 @@ pub(crate) struct Entry {
     pub(crate) record: u32,
     pub(crate) place: u32,
 }
+const _: () = {
+    assert!(size_of::<Entry>() == 16 + 4 + 4, "padding or another size");
+    assert!(align_of::<Entry>() == 4);
+    assert!(offset_of!(Entry, key) == 0);
+    assert!(offset_of!(Entry, record) == 16);
+    assert!(offset_of!(Entry, place) == 20);
+};
 pub(crate) const ENTRY_BYTES: u64 = size_of::<Entry>() as u64;
-const _: () = assert!(ENTRY_BYTES == 24);
 
 /// Collects the keys of records.
 #[derive(Default)]
@@ -80,7 +88,7 @@ fn read(segment: &Segment, reader: &dyn ReadKeys, sealed: bool) -> Result<(Vec<u
     let mut cursor = segment.start();
     let end = segment.walk(&mut cursor, |number, offset, payload| {
         offsets.push(offset);
-        keys.record = (number - segment.first) as u32;
+        keys.record = u32::try_from(number - segment.first).expect("a segment has more records than an index counts");
         reader.keys(payload, &mut keys);
         Ok(())
     })?;
@@ -90,6 +98,8 @@ fn read(segment: &Segment, reader: &dyn ReadKeys, sealed: bool) -> Result<(Vec<u
     {
         return Err(segment.file.damaged(cursor.offset, what));
     }
+    let records = cursor.number - segment.first;
+    assert_eq!(offsets.len() as u64, records, "the index of segment {} misses a record", segment.first);
     Ok((offsets, keys))
 }
 

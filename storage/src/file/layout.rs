@@ -3,7 +3,8 @@
 use super::index::{ENTRY_BYTES, Entry};
 use super::page::{FORMAT_VERSION, HEAD_BYTES, PAGE_BYTES, PageHead};
 use super::paged::{PagedBody, REGIONS_MAX, RegionEntry};
-use super::segment::{LogPoint, RECORD_HEAD_BYTES, RECORDS_OFFSET, RecordHead};
+use super::record::{RECORD_HEAD_BYTES, RecordHead};
+use super::segment::{LogPoint, RECORDS_OFFSET};
 use super::superblock::Present;
 use std::fmt::Write;
 use std::mem::offset_of;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   page ◄── superblock
-//!   page ◄── segment ◄── index        records of the log, and where to find what in a sealed part of it
+//!   page, record ◄── segment ◄── index        records of the log, and where to find what in a sealed part of it
 //!   page ◄── sums ◄── paged ◄── index, image
 //! ```
 //!
@@ -13,6 +13,7 @@ pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod page;
 pub(crate) mod paged;
+pub(crate) mod record;
 pub(crate) mod segment;
 pub(crate) mod sums;
 pub(crate) mod superblock;

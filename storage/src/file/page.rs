@@ -22,6 +22,7 @@ pub(crate) type Sum = [u8; 32];
 /// A page's bytes.
 pub(crate) type Page = [u8; PAGE_BYTES as usize];
 
+/// What every header page begins with.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct PageHead {
@@ -31,8 +32,16 @@ pub(crate) struct PageHead {
     pub(crate) checksum: Sum,
     pub(crate) chain: ChainId,
 }
+const _: () = {
+    assert!(size_of::<PageHead>() == 8 + 4 + 4 + 32 + 32, "padding or another size");
+    assert!(align_of::<PageHead>() == 4);
+    assert!(offset_of!(PageHead, magic) == 0);
+    assert!(offset_of!(PageHead, version) == 8);
+    assert!(offset_of!(PageHead, reserved) == 12);
+    assert!(offset_of!(PageHead, checksum) == 16);
+    assert!(offset_of!(PageHead, chain) == 48);
+};
 pub(crate) const HEAD_BYTES: usize = size_of::<PageHead>();
-const _: () = assert!(HEAD_BYTES == 80);
 
 /// A header page as it was read and found whole.
 pub(crate) struct OpenedPage<T> {

@@ -11,6 +11,7 @@ use super::page::{self, ChainId, PAGE_BYTES, Sum};
 use super::sums::{Sums, page_sum};
 use crate::disk::{NamedFile, StoreError};
 use bytemuck::{Pod, Zeroable};
+use std::mem::offset_of;
 use std::ops::Range;
 
 /// Regions of a file at most.
@@ -25,6 +26,7 @@ pub struct RegionSpec {
     pub bytes: u64,
 }
 
+/// Where a region stands, as the header says it.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable, PartialEq, Eq)]
 pub(crate) struct RegionEntry {
@@ -32,7 +34,15 @@ pub(crate) struct RegionEntry {
     pub(crate) offset: u64,
     pub(crate) bytes: u64,
 }
+const _: () = {
+    assert!(size_of::<RegionEntry>() == 16 + 8 + 8, "padding or another size");
+    assert!(align_of::<RegionEntry>() == 8);
+    assert!(offset_of!(RegionEntry, name) == 0);
+    assert!(offset_of!(RegionEntry, offset) == 16);
+    assert!(offset_of!(RegionEntry, bytes) == 24);
+};
 
+/// What a paged file's header says behind the head.
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub(crate) struct PagedBody {
@@ -42,7 +52,15 @@ pub(crate) struct PagedBody {
     pub(crate) top: Sum,
     pub(crate) table: [RegionEntry; REGIONS_MAX],
 }
-const _: () = assert!(size_of::<PagedBody>() == 48 + 32 * REGIONS_MAX);
+const _: () = {
+    assert!(size_of::<PagedBody>() == 4 + 4 + 8 + 32 + 32 * REGIONS_MAX, "padding or another size");
+    assert!(align_of::<PagedBody>() == 8);
+    assert!(offset_of!(PagedBody, regions) == 0);
+    assert!(offset_of!(PagedBody, pages) == 4);
+    assert!(offset_of!(PagedBody, number) == 8);
+    assert!(offset_of!(PagedBody, top) == 16);
+    assert!(offset_of!(PagedBody, table) == 48);
+};
 
 impl RegionEntry {
     /// Its name, for messages.
@@ -159,10 +177,11 @@ pub(crate) fn finish(
     sums: &mut Sums,
 ) -> Result<Sum, StoreError> {
     let top = sums.finish();
-    sums.write(file, layout.data_bytes)?;
+    let end = sums.write(file, layout.data_bytes)?;
+    assert_eq!(end, layout.file_bytes(), "the checksums end elsewhere than the file that was laid out for them");
     let mut body = PagedBody {
         regions: layout.entries.len() as u32,
-        pages: layout.pages() as u32,
+        pages: u32::try_from(layout.pages()).expect("a file has more pages than its header can count"),
         number,
         top,
         table: Zeroable::zeroed(),

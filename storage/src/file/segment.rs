@@ -12,13 +12,14 @@
 //! acknowledged) from one that was acknowledged and has rotted since.
 
 use super::page::{self, ChainId, PAGE_BYTES, Sum};
+use super::record::{RECORD_HEAD_BYTES, RECORD_MAGIC, RecordHead, record_bytes, record_checksum};
 use crate::disk::{Disk, NamedFile, StoreError, rename, sync_names};
 use bytemuck::{Pod, Zeroable};
+use std::mem::offset_of;
 use std::sync::{Mutex, MutexGuard};
 
 pub(crate) const MAGIC: [u8; 8] = *b"DYNXLOG\0";
 const MARK_MAGIC: [u8; 8] = *b"DYNXMRK\0";
-const RECORD_MAGIC: u32 = u32::from_le_bytes(*b"DREC");
 /// Where records begin.
 pub(crate) const RECORDS_OFFSET: u64 = 2 * PAGE_BYTES;
 
@@ -31,17 +32,12 @@ pub(crate) struct LogPoint {
     /// Header: the running checksum before it. Mark: after it.
     pub(crate) chained: Sum,
 }
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-pub(crate) struct RecordHead {
-    pub(crate) magic: u32,
-    pub(crate) bytes: u32,
-    pub(crate) number: u64,
-    pub(crate) checksum: Sum,
-}
-pub(crate) const RECORD_HEAD_BYTES: u64 = size_of::<RecordHead>() as u64;
-const _: () = assert!(RECORD_HEAD_BYTES == 48);
+const _: () = {
+    assert!(size_of::<LogPoint>() == 8 + 32, "padding or another size");
+    assert!(align_of::<LogPoint>() == 8);
+    assert!(offset_of!(LogPoint, number) == 0);
+    assert!(offset_of!(LogPoint, chained) == 8);
+};
 
 /// Name of the segment whose first record is `first`.
 pub(crate) fn name(first: u64) -> String {
@@ -51,23 +47,6 @@ pub(crate) fn name(first: u64) -> String {
 /// First record of the segment of this name.
 pub(crate) fn first_of(name: &str) -> Option<u64> {
     name.strip_prefix("log.")?.parse().ok()
-}
-
-pub(crate) fn record_checksum(before: &Sum, number: u64, payload: &[u8]) -> Sum {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(before).update(&number.to_le_bytes()).update(&(payload.len() as u32).to_le_bytes());
-    // Worth a second core for the bodies of large blocks only.
-    if payload.len() > 1 << 20 {
-        hasher.update_rayon(payload)
-    } else {
-        hasher.update(payload)
-    };
-    *hasher.finalize().as_bytes()
-}
-
-/// Bytes that a record of such a payload takes.
-pub(crate) fn record_bytes(payload: usize) -> u64 {
-    (RECORD_HEAD_BYTES + payload as u64).next_multiple_of(8)
 }
 
 /// An open segment. Written to by the log's owner, read by anyone.
@@ -151,7 +130,9 @@ impl Segment {
         }
     }
 
+    /// Writes down that the records up to `number` are synced.
     pub(crate) fn write_mark(&self, chain: ChainId, number: u64, chained: Sum) -> Result<(), StoreError> {
+        assert!(number + 1 >= self.first, "the mark of segment {} speaks of record {number} before it", self.first);
         self.file.write(PAGE_BYTES, &page::seal(MARK_MAGIC, chain, &LogPoint { number, chained }).0)
     }
 
@@ -225,7 +206,16 @@ impl Segment {
 
     /// Remembers where the next record stands.
     pub(crate) fn note_offset(&self, offset: u64) {
-        self.locked().get_or_insert_with(Vec::new).push(offset);
+        let mut locked = self.locked();
+        let offsets = locked.get_or_insert_with(Vec::new);
+        let before = offsets.last().copied().unwrap_or(0);
+        assert!(offset > before, "a record at byte {offset} of the log stands behind one at byte {before}");
+        offsets.push(offset);
+    }
+
+    /// How many records are known to stand here.
+    pub(crate) fn noted(&self) -> u64 {
+        self.locked().as_ref().map_or(0, |offsets| offsets.len() as u64)
     }
 
     pub(crate) fn set_offsets(&self, offsets: Vec<u64>) {
@@ -307,13 +297,4 @@ impl Segment {
         }
         Ok(())
     }
-}
-
-/// The bytes of a record with this payload.
-pub(crate) fn encode(out: &mut Vec<u8>, number: u64, checksum: Sum, payload: &[u8]) {
-    out.clear();
-    let head = RecordHead { magic: RECORD_MAGIC, bytes: payload.len() as u32, number, checksum };
-    out.extend_from_slice(bytemuck::bytes_of(&head));
-    out.extend_from_slice(payload);
-    out.resize(record_bytes(payload.len()) as usize, 0);
 }

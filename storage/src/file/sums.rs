@@ -25,6 +25,8 @@ impl Sums {
             levels.push(vec![[0; 32]; filled]);
             entries = filled / SUMS_PER_PAGE;
             if entries == 1 {
+                let bytes = levels.iter().map(|level| (level.len() * size_of::<Sum>()) as u64).sum();
+                assert_eq!(Sums::file_bytes(pages), bytes, "the tree of checksums is not what a file has room for");
                 return Sums { levels };
             }
         }
@@ -61,13 +63,14 @@ impl Sums {
         page_sum(bytemuck::cast_slice(self.levels.last().expect("there is one level at least")))
     }
 
-    pub(crate) fn write(&self, file: &NamedFile, mut offset: u64) -> Result<(), StoreError> {
+    /// Writes all levels from `offset` on and returns where they end.
+    pub(crate) fn write(&self, file: &NamedFile, mut offset: u64) -> Result<u64, StoreError> {
         for level in &self.levels {
             let bytes: &[u8] = bytemuck::cast_slice(level);
             file.write(offset, bytes)?;
             offset += bytes.len() as u64;
         }
-        Ok(())
+        Ok(offset)
     }
 
     /// Reads the sums and checks each page of them against its parent, from `top` down.

@@ -4,6 +4,7 @@
 use super::page::{self, ChainId, PAGE_BYTES, Sum};
 use crate::disk::{Disk, NamedFile, StoreError, rename, sync_names};
 use bytemuck::{Pod, Zeroable};
+use std::mem::offset_of;
 
 const MAGIC: [u8; 8] = *b"DYNXSUP\0";
 pub(crate) const NAME: &str = "superblock";
@@ -23,6 +24,15 @@ pub(crate) struct Present {
     /// The log's running checksum after that record.
     pub(crate) chained: Sum,
 }
+const _: () = {
+    assert!(size_of::<Present>() == 8 + 8 + 8 + 32 + 32, "padding or another size");
+    assert!(align_of::<Present>() == 8);
+    assert!(offset_of!(Present, sequence) == 0);
+    assert!(offset_of!(Present, image) == 8);
+    assert!(offset_of!(Present, record) == 16);
+    assert!(offset_of!(Present, image_checksum) == 24);
+    assert!(offset_of!(Present, chained) == 56);
+};
 
 fn page_of(chain: ChainId, present: &Present) -> page::Page {
     page::seal(MAGIC, chain, present).0
@@ -46,35 +56,74 @@ pub(crate) fn write(disk: &dyn Disk, chain: ChainId, present: Present) -> Result
     file.sync()
 }
 
-/// One copy: the chain and what it says, or what is wrong with it.
-pub(crate) type CopyRead = Result<(ChainId, Present), StoreError>;
+/// Makes `next` the present, in the place of the copy before `now`.
+pub(crate) fn flip(disk: &dyn Disk, chain: ChainId, now: &Present, next: Present) -> Result<(), StoreError> {
+    assert_eq!(next.sequence, now.sequence + 1, "a flip overwrites the copy that a restart needs");
+    assert_ne!(next.image, now.image, "a flip names the image that the superblock names already, which has changed");
+    assert!(next.record > now.record, "a flip goes back from record {} to {}", now.record, next.record);
+    write(disk, chain, next)
+}
 
-/// Both copies: what each says, or what is wrong with it.
-pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[CopyRead; 2], StoreError> {
-    let missing = |error: &StoreError| matches!(error, StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
-    let file = match NamedFile::open(disk, NAME) {
-        Err(error) if missing(&error) => return Err(StoreError::Missing { path: disk.path().to_owned() }),
-        file => file?,
-    };
-    let bytes = file.bytes()?;
-    if bytes != 2 * PAGE_BYTES {
-        return Err(file
-            .damaged(bytes.min(2 * PAGE_BYTES), format!("the superblock has {bytes} bytes, not {}", 2 * PAGE_BYTES)));
-    }
-    let copy = |i: u64| {
-        let opened = page::open::<Present>(&file, i * PAGE_BYTES, MAGIC, chain)?;
-        let present = opened.body;
-        if present.sequence % 2 != i || present.image > 1 {
-            return Err(file.damaged(i * PAGE_BYTES, "a copy of the superblock stands in the other's place"));
+/// One copy: the chain and what it says, or what is wrong with it.
+type CopyRead = Result<(ChainId, Present), StoreError>;
+
+/// Both copies as they were read, of which a restart needs one that is whole.
+pub(crate) struct Copies([CopyRead; 2]);
+
+impl Copies {
+    /// Reads both: only damage can be in one copy alone; another version, another chain or a disk that fails is an
+    /// answer by itself.
+    pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<Copies, StoreError> {
+        let file = match NamedFile::open(disk, NAME) {
+            Err(error) if error.is_missing_file() => {
+                return Err(StoreError::Missing { path: disk.path().to_owned() });
+            }
+            file => file?,
+        };
+        let bytes = file.bytes()?;
+        if bytes != 2 * PAGE_BYTES {
+            return Err(file.damaged(
+                bytes.min(2 * PAGE_BYTES),
+                format!("the superblock has {bytes} bytes, not {}", 2 * PAGE_BYTES),
+            ));
         }
-        Ok((opened.chain, present))
-    };
-    let copies = [copy(0), copy(1)];
-    // Only damage can be in one copy alone; another version, another chain or a disk that fails is an answer by itself.
-    match copies {
-        [Err(error), _] if !error.is_damage() => Err(error),
-        [_, Err(error)] if !error.is_damage() => Err(error),
-        copies => Ok(copies),
+        let copy = |i: u64| {
+            let opened = page::open::<Present>(&file, i * PAGE_BYTES, MAGIC, chain)?;
+            let present = opened.body;
+            if present.sequence % 2 != i || present.image > 1 {
+                return Err(file.damaged(i * PAGE_BYTES, "a copy of the superblock stands in the other's place"));
+            }
+            Ok((opened.chain, present))
+        };
+        match [copy(0), copy(1)] {
+            [Err(error), _] if !error.is_damage() => Err(error),
+            [_, Err(error)] if !error.is_damage() => Err(error),
+            copies => Ok(Copies(copies)),
+        }
+    }
+
+    /// What the whole copies say, the newest first.
+    pub(crate) fn whole(&self) -> Vec<Present> {
+        let mut whole: Vec<Present> = self.0.iter().flatten().map(|copy| copy.1).collect();
+        whole.sort_unstable_by_key(|present| std::cmp::Reverse(present.sequence));
+        whole
+    }
+
+    /// The copy that counts, and the other if it is whole too. One that was torn at a flip is no reason to worry: the
+    /// other is the present.
+    ///
+    /// # Errors
+    /// When neither is whole.
+    pub(crate) fn newest_whole(self) -> Result<(Present, Option<Present>), StoreError> {
+        match self.whole()[..] {
+            [newest, ref older @ ..] => Ok((newest, older.first().copied())),
+            [] => Err(self.damage().last().expect("a copy that is not whole says why")),
+        }
+    }
+
+    /// What is wrong with those that are not whole.
+    pub(crate) fn damage(self) -> impl Iterator<Item = StoreError> {
+        self.0.into_iter().filter_map(Result::err)
     }
 }
 
@@ -83,6 +132,6 @@ pub(crate) fn read(disk: &dyn Disk, chain: Option<&ChainId>) -> Result<[CopyRead
 /// # Errors
 /// When there is no store, or none of this version, or its superblock is damaged.
 pub fn chain_of(disk: &dyn Disk) -> Result<ChainId, StoreError> {
-    let [first, second] = read(disk, None)?;
+    let Copies([first, second]) = Copies::read(disk, None)?;
     Ok(first.or(second)?.0)
 }

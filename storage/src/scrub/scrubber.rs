@@ -7,7 +7,7 @@ use crate::file::index;
 use crate::file::page::{self, ChainId, PAGE_BYTES};
 use crate::file::paged::{self, Opened};
 use crate::file::segment::{self, Cursor, Segment, WalkEnd};
-use crate::file::superblock::{self, Present};
+use crate::file::superblock::{self, Copies};
 use crate::store::Keeper;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -77,17 +77,15 @@ impl Scrubber {
             if error.is_damage() { named.ok_or(error) } else { Err(error) }
         })?;
         let mut units = VecDeque::from([(Unit::Superblock, 2 * PAGE_BYTES)]);
-        let copies: Vec<Present> = superblock::read(&*disk, None)
-            .map_or(Vec::new(), |copies| copies.into_iter().flatten().map(|copy| copy.1).collect());
-        let newest = copies.iter().max_by_key(|present| present.sequence);
+        let copies = Copies::read(&*disk, None).map_or(Vec::new(), |copies| copies.whole());
+        let newest = copies.first();
         let all = files(&*disk)?;
         let last_segment = all.iter().filter_map(|file| segment::first_of(&file.0)).max();
         for (name, bytes) in all {
             let unit = if name == superblock::NAME {
                 continue;
             } else if let Some(number) = (0..2).find(|&number| name == image::name(number)) {
-                let named =
-                    copies.iter().filter(|present| present.image == number).max_by_key(|present| present.sequence);
+                let named = copies.iter().find(|present| present.image == number);
                 let spare = newest.is_some_and(|newest| newest.image != number);
                 Unit::Opens { name, magic: image::MAGIC, checksum: named.map(|present| present.image_checksum), spare }
             } else if let Some(first) = segment::first_of(&name) {
@@ -189,9 +187,9 @@ impl Scrubber {
     }
 
     fn superblock(&self, found: &mut Vec<Finding>) -> Result<(), StoreError> {
-        match superblock::read(&*self.disk, Some(&self.chain)) {
+        match Copies::read(&*self.disk, Some(&self.chain)) {
             Ok(copies) => {
-                for error in copies.into_iter().filter_map(Result::err) {
+                for error in copies.damage() {
                     found.push(finding(error, false)?);
                 }
             }

@@ -17,6 +17,11 @@ impl Checkpoint {
         Checkpoint { shared, record }
     }
 
+    /// Whether it was begun by the writer of this store.
+    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
     /// The record that the image must stand at.
     pub fn record(&self) -> u64 {
         self.record

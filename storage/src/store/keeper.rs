@@ -50,6 +50,9 @@ impl Keeper {
     /// After any the store is broken.
     pub fn checkpoint(&self, checkpoint: Checkpoint, image: &Image) -> Result<Written, StoreError> {
         let (shared, record) = (&self.shared, checkpoint.record());
+        assert!(checkpoint.is_of(shared), "a checkpoint of one store is written to another");
+        let synced = shared.synced.load(Ordering::Acquire);
+        assert!(record <= synced, "a checkpoint of record {record} runs ahead of the log, synced up to {synced}");
         shared.whole(|| {
             let present = shared.present().0;
             if present.record == record {
@@ -67,9 +70,11 @@ impl Keeper {
             // The other image may be new: its name must be durable before the superblock points to it.
             sync_names(&*shared.disk)?;
             let next = Present { sequence: present.sequence + 1, image: number, record, image_checksum, chained };
-            superblock::write(&*shared.disk, shared.chain, next)?;
+            superblock::flip(&*shared.disk, shared.chain, &present, next)?;
             *shared.present.lock().expect("nothing panics while it holds the superblock") = (next, present.record);
             shared.prune(0)?;
+            let (first, needed) = (shared.segments()[0].first, shared.needed_from());
+            assert!(first <= needed, "the log begins at record {first}, and the older image needs record {needed}");
             Ok(written)
         })
     }

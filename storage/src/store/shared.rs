@@ -72,7 +72,8 @@ impl Shared {
             if second.first > needed_from || !(outside || over) {
                 return Ok(used);
             }
-            self.segments.write().expect("nothing panics while it holds the list").remove(0);
+            let removed = self.segments.write().expect("nothing panics while it holds the list").remove(0);
+            assert_eq!(removed.first, oldest.first, "another segment is pruned than was found to be no longer needed");
             remove(&*self.disk, &segment::name(oldest.first))?;
             let index = index::name(oldest.first);
             if self.names(&index)? {

@@ -6,7 +6,8 @@ use super::records::Records;
 use super::shared::Shared;
 use crate::disk::StoreError;
 use crate::file::image::Image;
-use crate::file::segment::{self, Cursor, RECORDS_OFFSET, Segment, record_bytes, record_checksum};
+use crate::file::record::{self, record_bytes, record_checksum};
+use crate::file::segment::{Cursor, RECORDS_OFFSET, Segment};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -47,9 +48,11 @@ impl Store {
             if self.end.offset + bytes > self.reserved {
                 self.rotate(bytes)?;
             }
+            let room = self.end.offset + bytes <= self.reserved;
+            assert!(room, "record {} of {bytes} bytes runs over the end of its segment", self.end.number);
             let number = self.end.number;
             let checksum = record_checksum(&self.end.chained, number, payload);
-            segment::encode(&mut self.buffer, number, checksum, payload);
+            record::encode(&mut self.buffer, number, checksum, payload);
             self.active.file.write(self.end.offset, &self.buffer)?;
             self.active.note_offset(self.end.offset);
             self.end = Cursor { number: number + 1, offset: self.end.offset + bytes, chained: checksum };
@@ -70,6 +73,8 @@ impl Store {
         if self.unsynced {
             self.sync_active()?;
         }
+        let (noted, records) = (self.active.noted(), self.end.number - self.active.first);
+        assert_eq!(noted, records, "segment {} is sealed with records that nobody can find", self.active.first);
         let shared = &self.shared;
         let next_bytes = shared.options.segment_bytes.max(RECORDS_OFFSET + bytes);
         shared.make_room(next_bytes)?;
@@ -87,7 +92,8 @@ impl Store {
         self.active.file.sync()?;
         self.unsynced = false;
         let number = self.end.number - 1;
-        self.shared.synced.store(number, Ordering::Release);
+        let before = self.shared.synced.swap(number, Ordering::AcqRel);
+        assert!(before <= number, "the log was synced up to record {before} and is now up to {number}");
         self.active.write_mark(self.shared.chain, number, self.end.chained)
     }
 
@@ -111,7 +117,7 @@ impl Store {
     /// # Panics
     /// When a record is not synced.
     pub fn begin_checkpoint(&self) -> Checkpoint {
-        assert!(!self.unsynced, "a checkpoint never runs ahead of the log");
+        assert!(!self.unsynced, "a checkpoint is begun of a record that is not synced");
         Checkpoint::begin(self.shared.clone(), self.last_record())
     }
 
