@@ -101,6 +101,8 @@ impl Reassembly {
                 frame(class, std::mem::take(&mut stream.body));
             }
         }
+        let bodies: usize = self.streams.iter().map(|stream| stream.body.len()).sum();
+        assert_eq!(self.held, bodies, "a channel's unfinished bodies weigh other than was counted");
         let unfinished = self.streams.iter().any(|stream| stream.length_bytes > 0);
         self.begun = if unfinished { self.begun.or(Some((now, 0))) } else { None };
         Ok(())
@@ -143,6 +145,7 @@ impl Outgoing {
         let class = self.queues.iter().position(|queue| !queue.is_empty())?;
         let body = self.queues[class].front()?.clone();
         let sent = self.sent[class];
+        assert!(sent < LENGTH_BYTES + body.len(), "a frame of class {class} is sent whole and still waits");
         let length = (body.len() as u32).to_le_bytes();
         let head = &length[sent.min(LENGTH_BYTES)..];
         let from = sent.saturating_sub(LENGTH_BYTES);
@@ -153,6 +156,8 @@ impl Outgoing {
             self.queues[class].pop_front();
             self.sent[class] = 0;
             self.bytes[class] -= body.len();
+            let (left, bytes) = (self.queues[class].len(), self.bytes[class]);
+            assert!(left > 0 || bytes == 0, "nothing of class {class} waits, and {bytes} bytes are counted");
         }
         Some(written)
     }

@@ -72,8 +72,9 @@ impl Deref for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let weight = self.bytes.len() + BODY_BYTES;
-        self.pending.fetch_sub(weight, Ordering::Relaxed);
-        self.shared.pending.fetch_sub(weight, Ordering::Relaxed);
+        let of_peer = self.pending.fetch_sub(weight, Ordering::Relaxed);
+        let of_all = self.shared.pending.fetch_sub(weight, Ordering::Relaxed);
+        assert!(weight <= of_peer && weight <= of_all, "more is worked off of a peer than it has been charged for");
     }
 }
 

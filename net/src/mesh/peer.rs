@@ -222,7 +222,9 @@ impl Peer {
         if waiting.next(4_096, |class, parts| channel.write(class, parts, &mut piece)).is_none() {
             return false;
         }
-        let arrival = line.give(piece.len(), now, self.on_line.back().map(|last| last.0));
+        let before = self.on_line.back().map(|last| last.0);
+        let arrival = line.give(piece.len(), now, before);
+        assert!(before <= Some(arrival), "a piece overtakes the one before it on the line");
         self.on_line.push_back((arrival, piece));
         !self.waiting.is_empty()
     }

@@ -147,9 +147,8 @@ impl Roster {
 
     /// A handshake is done: the other side has this key.
     pub(super) fn shaken(&mut self, id: u64, key: TransportKey) {
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.key = Some(key);
-        }
+        let Some(entry) = self.entries.get_mut(&id) else { panic!("connection {id} is shaken and has not begun") };
+        entry.key = Some(key);
     }
 
     /// A peer whose hello was admitted gets its place, unless it has a better connection already.
@@ -189,6 +188,11 @@ impl Roster {
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.standing = Standing::Placed(name);
         }
+        let members = self.by_name.len();
+        assert!(
+            members <= self.limits.members_max && self.guests <= self.limits.guests_max,
+            "more places than there are"
+        );
         earlier.map_or(Welcome::Placed, Welcome::InsteadOf)
     }
 

@@ -237,6 +237,7 @@ impl Server {
                 self.vacant.push(place);
                 continue;
             }
+            assert!(self.connections[place as usize].is_none(), "place {place} is vacant and has a connection");
             self.counters.accepted += 1;
             self.generations[place as usize] = self.generations[place as usize].wrapping_add(1);
             self.connections[place as usize] = Some(Connection::new(stream, self.generations[place as usize]));
@@ -306,6 +307,7 @@ impl Server {
             let before = connection.out.len();
             let flushed = connection.flush();
             let after = connection.out.len();
+            assert!(after <= before && connection.out_sent <= after, "a flush leaves more to send than there was");
             self.out_bytes_total -= before - after;
             match flushed {
                 Err(_) => self.drop_connection(place, handler),
@@ -365,6 +367,8 @@ impl Server {
         for place in 0..self.connections.len() as u32 {
             self.drop_connection(place, handler);
         }
+        assert_eq!(self.vacant.len(), self.connections.len(), "a place of the server is lost, or vacant twice");
+        assert_eq!(self.out_bytes_total, 0, "bytes wait for connections that are gone");
     }
 
     fn enforce_deadlines(&mut self, handler: &mut impl Handler) {
@@ -409,6 +413,8 @@ fn receive(connection: &mut Connection, id: ConnectionId, handler: &mut impl Han
         count = handler.parts(id, received, &mut parts);
     }
     let mut wanted = parts[..count].iter().map(|part| part.len()).sum::<usize>();
+    let missing = connection.body.map_or(0, |(length, received)| length - received);
+    assert!(wanted <= missing, "{wanted} bytes are read into a body that misses {missing}");
     // A handler may take a body in several steps; the next header follows only the last of them.
     if connection.body.is_none_or(|(length, received)| received + wanted == length) {
         wanted += header_left.len();
@@ -441,6 +447,7 @@ fn advance(
     if received > 0 {
         connection.since.get_or_insert_with(Instant::now);
         connection.header_bytes += received;
+        assert!(connection.header_bytes <= HEADER_BYTES, "bytes of a next frame were read behind a header");
     }
     if connection.header_bytes == HEADER_BYTES {
         let length = handler.header(id, &connection.header, &mut connection.out)?;
