@@ -31,10 +31,8 @@ pub(crate) struct Meter {
     /// In the slot that goes on, by node and step: sent, received.
     slot: Vec<[[u64; 2]; Step::ALL.len()]>,
     max: [[u64; 2]; Step::ALL.len()],
-    /// All bytes of all nodes: sent, and received without what clients send.
+    /// All bytes that nodes have sent to each other.
     pub(crate) sent: u64,
-    /// Bytes of transactions as clients send them.
-    pub(crate) clients: u64,
     /// Bytes of patches, and transfers in them.
     pub(crate) patch_bytes: u64,
     /// Transactions in those patches.
@@ -81,7 +79,6 @@ impl Meter {
     pub(crate) fn client(&mut self, schedule: &Schedule, now_ms: u64, to: u32) {
         let bytes = CELL_BYTES as u64 + FRAME_BYTES;
         self.slot[to as usize][step_of(schedule, now_ms)][1] += bytes;
-        self.clients += bytes;
     }
 
     /// A slot ends.
