@@ -240,85 +240,139 @@ pub fn run(
     create: impl FnOnce() -> Result<Box<dyn StateUnderTest>, Box<dyn Error>>,
     mut progress: impl FnMut(&str),
 ) -> Result<StateReport, Box<dyn Error>> {
-    progress("making the store");
-    let start = Instant::now();
-    let mut state = create()?;
-    let create_s = start.elapsed().as_secs_f64();
-    let rivals = if options.rivals {
-        progress("filling redb");
-        let redb = Redb::create(&directory.join("redb"), options.accounts)?;
-        progress("filling SQLite");
-        Some((redb, Sqlite::create(&directory.join("sqlite"), options.accounts)?))
-    } else {
-        None
-    };
-    let mut rivals = rivals;
-    let mut choices = Choices::new(options.seed, 5);
-    let (mut times, mut redb_s, mut sqlite_s) = (Vec::new(), Vec::new(), Vec::new());
-    let mut wire = Vec::new();
+    let mut bench = Bench::prepare(options, directory, create, &mut progress)?;
     for round in 0..options.rounds {
         progress(&format!("round {} of {}", round + 1, options.rounds));
-        let (height, slot, root) = state.header();
-        let quilt = random_quilt(&mut choices, options.accounts, options.entries, height + 1, slot + 1, root);
-        wire.clear();
-        quilt.encode(&mut wire);
-        times.push(state.commit(&quilt, &wire)?);
-        if let Some((redb, sqlite)) = &mut rivals {
+        bench.measure_round()?;
+    }
+    bench.rivals_agree()?;
+    drop(bench.rivals.take());
+    progress("writing a checkpoint");
+    let checkpoint = bench.state.checkpoint()?;
+    progress("filling the log, crashing, opening");
+    let opened = bench.crash_and_open()?;
+    Ok(bench.report(checkpoint, opened))
+}
+
+/// What is measured, and the seconds so far, a round each.
+struct Bench<'a> {
+    options: &'a StateOptions,
+    state: Box<dyn StateUnderTest>,
+    create_s: f64,
+    rivals: Option<(Redb, Sqlite)>,
+    choices: Choices,
+    times: Vec<CommitTimes>,
+    redb_s: Vec<f64>,
+    sqlite_s: Vec<f64>,
+    wire: Vec<u8>,
+}
+
+impl<'a> Bench<'a> {
+    fn prepare(
+        options: &'a StateOptions,
+        directory: &Path,
+        create: impl FnOnce() -> Result<Box<dyn StateUnderTest>, Box<dyn Error>>,
+        progress: &mut impl FnMut(&str),
+    ) -> Result<Bench<'a>, Box<dyn Error>> {
+        progress("making the store");
+        let start = Instant::now();
+        let state = create()?;
+        let create_s = start.elapsed().as_secs_f64();
+        let rivals = if options.rivals {
+            progress("filling redb");
+            let redb = Redb::create(&directory.join("redb"), options.accounts)?;
+            progress("filling SQLite");
+            Some((redb, Sqlite::create(&directory.join("sqlite"), options.accounts)?))
+        } else {
+            None
+        };
+        Ok(Bench {
+            options,
+            state,
+            create_s,
+            rivals,
+            choices: Choices::new(options.seed, 5),
+            times: Vec::new(),
+            redb_s: Vec::new(),
+            sqlite_s: Vec::new(),
+            wire: Vec::new(),
+        })
+    }
+
+    fn measure_round(&mut self) -> Result<(), Box<dyn Error>> {
+        let StateOptions { accounts, entries, .. } = *self.options;
+        let (height, slot, root) = self.state.header();
+        let quilt = random_quilt(&mut self.choices, accounts, entries, height + 1, slot + 1, root);
+        self.wire.clear();
+        quilt.encode(&mut self.wire);
+        self.times.push(self.state.commit(&quilt, &self.wire)?);
+        if let Some((redb, sqlite)) = &mut self.rivals {
             let start = Instant::now();
             redb.commit(&quilt)?;
-            redb_s.push(start.elapsed().as_secs_f64());
+            self.redb_s.push(start.elapsed().as_secs_f64());
             let start = Instant::now();
             sqlite.commit(&quilt)?;
-            sqlite_s.push(start.elapsed().as_secs_f64());
+            self.sqlite_s.push(start.elapsed().as_secs_f64());
         }
+        Ok(())
     }
-    if let Some((redb, sqlite)) = &rivals {
-        for account in (0..options.accounts as u32).step_by(997) {
-            let balance = state.balance(account);
+
+    /// The rivals must have done the same work.
+    fn rivals_agree(&self) -> Result<(), Box<dyn Error>> {
+        let Some((redb, sqlite)) = &self.rivals else { return Ok(()) };
+        for account in (0..self.options.accounts as u32).step_by(997) {
+            let balance = self.state.balance(account);
             if redb.balance(account)? != balance || sqlite.balance(account)? != balance {
                 return Err(format!("account {account} has other balances in the databases").into());
             }
         }
+        Ok(())
     }
-    drop(rivals);
-    progress("writing a checkpoint");
-    let (image_pages, checkpoint_pages_written, checkpoint_s) = state.checkpoint()?;
-    progress("filling the log, crashing, opening");
-    let (replayed, open_after_crash_s) = state.crash_and_open(&mut |height, slot, root| {
-        random_quilt(&mut choices, options.accounts, options.entries, height, slot, root)
-    })?;
-    let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
-    let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
-    let ratio = |rival: &[f64]| {
-        (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()))
-    };
-    let rival_ms = |rival: &[f64]| (!rival.is_empty()).then(|| 1e3 * median(rival.to_vec()));
-    Ok(StateReport {
-        bench: "state",
-        cpu: cpu_model(),
-        cores: cores(),
-        accounts: options.accounts,
-        entries: options.entries,
-        rounds: options.rounds,
-        durable_ms: 1e3 * median(durable.clone()),
-        durable_without_sync_ms: part(|times| times.write_s + times.apply_s),
-        sync_ms: part(|times| times.sync_s),
-        apply_ms: part(|times| times.apply_s),
-        apply_ns_per_entry: 1e6 * part(|times| times.apply_s) / options.entries as f64,
-        root_one_core_ms: part(|times| times.root_s),
-        redb_ms: rival_ms(&redb_s),
-        sqlite_ms: rival_ms(&sqlite_s),
-        ratio_to_redb: ratio(&redb_s),
-        ratio_to_sqlite: ratio(&sqlite_s),
-        create_s,
-        open_after_crash_s,
-        replayed,
-        image_pages,
-        checkpoint_pages_written,
-        checkpoint_s,
-        peak_rss_bytes: peak_rss_bytes(),
-        state_root: hex(&state.header().2),
-    })
+
+    /// Records replayed, and seconds.
+    fn crash_and_open(&mut self) -> Result<(u64, f64), Box<dyn Error>> {
+        let StateOptions { accounts, entries, .. } = *self.options;
+        let choices = &mut self.choices;
+        self.state
+            .crash_and_open(&mut |height, slot, root| random_quilt(choices, accounts, entries, height, slot, root))
+    }
+
+    fn report(self, checkpoint: (u64, u64, f64), (replayed, open_after_crash_s): (u64, f64)) -> StateReport {
+        let Bench { options, state, create_s, times, redb_s, sqlite_s, .. } = self;
+        let (image_pages, checkpoint_pages_written, checkpoint_s) = checkpoint;
+        let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
+        let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
+        let ratio = |rival: &[f64]| {
+            (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()))
+        };
+        let rival_ms = |rival: &[f64]| (!rival.is_empty()).then(|| 1e3 * median(rival.to_vec()));
+        StateReport {
+            bench: "state",
+            cpu: cpu_model(),
+            cores: cores(),
+            accounts: options.accounts,
+            entries: options.entries,
+            rounds: options.rounds,
+            durable_ms: 1e3 * median(durable.clone()),
+            durable_without_sync_ms: part(|times| times.write_s + times.apply_s),
+            sync_ms: part(|times| times.sync_s),
+            apply_ms: part(|times| times.apply_s),
+            apply_ns_per_entry: 1e6 * part(|times| times.apply_s) / options.entries as f64,
+            root_one_core_ms: part(|times| times.root_s),
+            redb_ms: rival_ms(&redb_s),
+            sqlite_ms: rival_ms(&sqlite_s),
+            ratio_to_redb: ratio(&redb_s),
+            ratio_to_sqlite: ratio(&sqlite_s),
+            create_s,
+            open_after_crash_s,
+            replayed,
+            image_pages,
+            checkpoint_pages_written,
+            checkpoint_s,
+            peak_rss_bytes: peak_rss_bytes(),
+            state_root: hex(&state.header().2),
+        }
+    }
 }
 
 impl StateReport {

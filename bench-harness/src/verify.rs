@@ -210,104 +210,152 @@ struct Way {
 /// # Errors
 /// When the forced backend is not available.
 pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, Unavailable> {
-    let largest = options.sizes.iter().copied().max().unwrap_or(1).max(MEASURED_MIN);
-    let input = input(options.seed, largest);
-    let messages: Vec<&[u8]> = input.messages.iter().map(|message| &message[..]).collect();
-    let backends = match options.simd {
-        Some(simd) => vec![simd.required()?],
-        None => Simd::available(),
-    };
-    let best = backends.last().copied().unwrap_or(Simd::Portable);
-    let mut verdicts = Vec::new();
-    let mut ways = Vec::new();
-    for &backend in &backends {
-        for cached in [true, false] {
-            let keys = KeyCache::new(if cached { 2 * largest } else { 8 }, backend)?;
-            let mut verifier = Verifier::new(Arc::new(keys));
-            verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts);
-            ways.push(Way { backend, cached, verifier, rates: vec![Vec::new(); options.sizes.len()] });
-        }
-    }
-    let mut rivals = vec![[const { Vec::<f64>::new() }; 2]; options.sizes.len()];
-    let mut singles = Vec::new();
-    let (mut clean, mut broken, mut all_cores) = (Vec::new(), Vec::new(), Vec::new());
-    let mut mixed = input.cells[..MEASURED_MIN].to_vec();
-    let mut choices = crate::workload::Choices::new(options.seed, 9);
-    mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
-    let keys = Arc::new(KeyCache::new(2 * largest, best)?);
-    let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
-    verify_batches(&mut others[0].0, &input.cells, 1024, &mut verdicts);
-    // A verifier of its own: it adapts to what it meets.
-    let mut failing = Verifier::new(keys.clone());
+    let mut bench = Bench::prepare(options)?;
     for round in 0..options.rounds {
-        for (i, &size) in options.sizes.iter().enumerate() {
+        bench.measure_round();
+        progress(round as u64 + 1, options.rounds as u64);
+    }
+    Ok(bench.report())
+}
+
+/// What is measured, and the rates so far, a round each.
+struct Bench<'a> {
+    options: &'a VerifyOptions,
+    input: Input,
+    /// The backend that is used when none is forced.
+    best: Simd,
+    ways: Vec<Way>,
+    /// By size: dalek and commonware.
+    rivals: Vec<[Vec<f64>; 2]>,
+    singles: Vec<f64>,
+    clean: Vec<f64>,
+    broken: Vec<f64>,
+    all_cores: Vec<f64>,
+    /// Cells of which some are broken.
+    mixed: Vec<Cell>,
+    /// A verifier and its verdicts for each core.
+    others: Vec<(Verifier, Vec<bool>)>,
+    /// A verifier of its own for broken signatures: it adapts to what it meets.
+    failing: Verifier,
+    verdicts: Vec<bool>,
+}
+
+impl<'a> Bench<'a> {
+    fn prepare(options: &'a VerifyOptions) -> Result<Bench<'a>, Unavailable> {
+        let largest = options.sizes.iter().copied().max().unwrap_or(1).max(MEASURED_MIN);
+        let input = input(options.seed, largest);
+        let backends = match options.simd {
+            Some(simd) => vec![simd.required()?],
+            None => Simd::available(),
+        };
+        let best = backends.last().copied().unwrap_or(Simd::Portable);
+        let mut verdicts = Vec::new();
+        let mut ways = Vec::new();
+        for &backend in &backends {
+            for cached in [true, false] {
+                let keys = KeyCache::new(if cached { 2 * largest } else { 8 }, backend)?;
+                let mut verifier = Verifier::new(Arc::new(keys));
+                verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts);
+                ways.push(Way { backend, cached, verifier, rates: vec![Vec::new(); options.sizes.len()] });
+            }
+        }
+        let mut mixed = input.cells[..MEASURED_MIN].to_vec();
+        let mut choices = crate::workload::Choices::new(options.seed, 9);
+        mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
+        let keys = Arc::new(KeyCache::new(2 * largest, best)?);
+        let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
+        verify_batches(&mut others[0].0, &input.cells, 1024, &mut verdicts);
+        Ok(Bench {
+            options,
+            input,
+            best,
+            ways,
+            rivals: vec![[const { Vec::<f64>::new() }; 2]; options.sizes.len()],
+            singles: Vec::new(),
+            clean: Vec::new(),
+            broken: Vec::new(),
+            all_cores: Vec::new(),
+            mixed,
+            others,
+            failing: Verifier::new(keys),
+            verdicts,
+        })
+    }
+
+    fn measure_round(&mut self) {
+        let Bench { input, ways, rivals, mixed, others, failing, verdicts, .. } = self;
+        let messages: Vec<&[u8]> = input.messages.iter().map(|message| &message[..]).collect();
+        for (i, &size) in self.options.sizes.iter().enumerate() {
             let count = size.max(MEASURED_MIN);
-            for way in &mut ways {
+            for way in ways.iter_mut() {
                 let rate =
-                    per_second(count, || verify_batches(&mut way.verifier, &input.cells[..count], size, &mut verdicts));
+                    per_second(count, || verify_batches(&mut way.verifier, &input.cells[..count], size, verdicts));
                 way.rates[i].push(rate);
             }
-            rivals[i][0].push(per_second(count, || dalek_batches(&input, &messages, count, size)));
-            rivals[i][1].push(per_second(count, || commonware_batches(&input, count, size)));
+            rivals[i][0].push(per_second(count, || dalek_batches(input, &messages, count, size)));
+            rivals[i][1].push(per_second(count, || commonware_batches(input, count, size)));
         }
         let count = MEASURED_MIN / 4;
-        singles.push(per_second(count, || {
+        self.singles.push(per_second(count, || {
             for ((key, message), signature) in input.keys.iter().zip(&messages).zip(&input.signatures).take(count) {
                 key.verify_strict(message, signature).expect("good signatures");
             }
         }));
+        let cells = &input.cells[..MEASURED_MIN];
         let verifier = &mut others[0].0;
-        clean.push(per_second(MEASURED_MIN, || {
-            verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, &mut verdicts)
-        }));
-        broken.push(per_second(MEASURED_MIN, || {
+        self.clean.push(per_second(MEASURED_MIN, || verify_batches(verifier, cells, MEASURED_MIN, verdicts)));
+        self.broken.push(per_second(MEASURED_MIN, || {
             let signed = |i: usize| Signed {
                 key: &mixed[i].sender,
                 signature: &mixed[i].signature,
                 prefix: &PREFIX,
                 message: mixed[i].signed_part(),
             };
-            failing.verify(MEASURED_MIN, signed, &mut verdicts);
+            failing.verify(MEASURED_MIN, signed, verdicts);
         }));
         let threads = others.len();
-        all_cores.push(per_second(threads * MEASURED_MIN, || {
-            others.par_iter_mut().for_each(|(verifier, verdicts)| {
-                verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, verdicts)
-            });
+        self.all_cores.push(per_second(threads * MEASURED_MIN, || {
+            others
+                .par_iter_mut()
+                .for_each(|(verifier, verdicts)| verify_batches(verifier, cells, MEASURED_MIN, verdicts));
         }));
-        progress(round as u64 + 1, options.rounds as u64);
     }
-    let ratio =
-        |ours: &[f64], theirs: &[f64]| median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect());
-    let mut batches = Vec::new();
-    for way in &ways {
-        for (i, &size) in options.sizes.iter().enumerate() {
-            let ours = &way.rates[i];
-            batches.push(BatchRow {
-                size,
-                backend: way.backend,
-                cached: way.cached,
-                ours_per_s: median(ours.clone()),
-                dalek_batch_per_s: median(rivals[i][0].clone()),
-                ratio: ratio(ours, &rivals[i][0]),
-                commonware_per_s: median(rivals[i][1].clone()),
-                ratio_to_commonware: ratio(ours, &rivals[i][1]),
-            });
+
+    fn report(self) -> VerifyReport {
+        let Bench { options, rivals, .. } = &self;
+        let ratio = |ours: &[f64], theirs: &[f64]| {
+            median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect())
+        };
+        let mut batches = Vec::new();
+        for way in &self.ways {
+            for (i, &size) in options.sizes.iter().enumerate() {
+                let ours = &way.rates[i];
+                batches.push(BatchRow {
+                    size,
+                    backend: way.backend,
+                    cached: way.cached,
+                    ours_per_s: median(ours.clone()),
+                    dalek_batch_per_s: median(rivals[i][0].clone()),
+                    ratio: ratio(ours, &rivals[i][0]),
+                    commonware_per_s: median(rivals[i][1].clone()),
+                    ratio_to_commonware: ratio(ours, &rivals[i][1]),
+                });
+            }
+        }
+        VerifyReport {
+            bench: "verify",
+            cpu: cpu_model(),
+            cores: cores(),
+            simd_backend: self.best,
+            rounds: options.rounds,
+            invalid_share: options.invalid_share,
+            invalid_ratio: ratio(&self.broken, &self.clean),
+            dalek_single_per_s: median(self.singles),
+            all_cores_per_s: median(self.all_cores),
+            batches,
+            peak_rss_bytes: peak_rss_bytes(),
         }
     }
-    Ok(VerifyReport {
-        bench: "verify",
-        cpu: cpu_model(),
-        cores: cores(),
-        simd_backend: best,
-        rounds: options.rounds,
-        dalek_single_per_s: median(singles),
-        all_cores_per_s: median(all_cores),
-        invalid_share: options.invalid_share,
-        invalid_ratio: ratio(&broken, &clean),
-        batches,
-        peak_rss_bytes: peak_rss_bytes(),
-    })
 }
 
 impl VerifyReport {
