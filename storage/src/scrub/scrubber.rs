@@ -1,9 +1,9 @@
 //! Looks at every byte of a store and names what is not as it was written: all at once for `verify`, or in small steps
 //! beside a running node.
 
+use super::finding::{Finding, finding};
+use super::unit::{Unit, plan};
 use crate::disk::{Disk, NamedFile, StoreError, files};
-use crate::file::image;
-use crate::file::index;
 use crate::file::page::{self, ChainId, PAGE_BYTES};
 use crate::file::paged::{self, Opened};
 use crate::file::segment::{self, Cursor, Segment, WalkEnd};
@@ -14,28 +14,6 @@ use std::sync::Arc;
 
 /// Bytes of a step over a paged file.
 const STEP_BYTES: u64 = 4 << 20;
-
-/// A place where bytes are not what was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The file's name.
-    pub file: String,
-    /// Where in it.
-    pub offset: u64,
-    /// What it was, and what is wrong.
-    pub what: String,
-    /// Whether a start does without these bytes: the spare image, and what a power cut may tear.
-    pub spare: bool,
-}
-
-enum Unit {
-    Superblock,
-    Opens { name: String, magic: [u8; 8], checksum: Option<[u8; 32]>, spare: bool },
-    Pages { first: usize, count: usize, spare: bool },
-    Segment { first: u64, last: bool },
-    Empty { name: String },
-    Unknown { name: String },
-}
 
 /// A walk over the files of a store.
 pub struct Scrubber {
@@ -48,17 +26,6 @@ pub struct Scrubber {
     done: u64,
     total: u64,
     sequence: u64,
-}
-
-fn finding(error: StoreError, spare: bool) -> Result<Finding, StoreError> {
-    let (path, offset, what) = match error {
-        StoreError::Damaged { path, offset, what } => (path, offset, what),
-        StoreError::Io { action, path, source } if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            (path, 0, format!("{action}: the file is too short"))
-        }
-        error => return Err(error),
-    };
-    Ok(Finding { file: path.file_name().unwrap_or_default().to_string_lossy().into_owned(), offset, what, spare })
 }
 
 impl Scrubber {
@@ -76,31 +43,10 @@ impl Scrubber {
             });
             if error.is_damage() { named.ok_or(error) } else { Err(error) }
         })?;
-        let mut units = VecDeque::from([(Unit::Superblock, 2 * PAGE_BYTES)]);
         let copies = Copies::read(&*disk, None).map_or(Vec::new(), |copies| copies.whole());
-        let newest = copies.first();
-        let all = files(&*disk)?;
-        let last_segment = all.iter().filter_map(|file| segment::first_of(&file.0)).max();
-        for (name, bytes) in all {
-            let unit = if name == superblock::NAME {
-                continue;
-            } else if let Some(number) = (0..2).find(|&number| name == image::name(number)) {
-                let named = copies.iter().find(|present| present.image == number);
-                let spare = newest.is_some_and(|newest| newest.image != number);
-                Unit::Opens { name, magic: image::MAGIC, checksum: named.map(|present| present.image_checksum), spare }
-            } else if let Some(first) = segment::first_of(&name) {
-                Unit::Segment { first, last: Some(first) == last_segment }
-            } else if index::first_of(&name).is_some() {
-                Unit::Opens { name, magic: index::MAGIC, checksum: None, spare: false }
-            } else if name == "lock" {
-                Unit::Empty { name }
-            } else {
-                Unit::Unknown { name }
-            };
-            units.push_back((unit, bytes));
-        }
+        let units = plan(&*disk, &copies)?;
         let total = units.iter().map(|unit| unit.1).sum();
-        let sequence = newest.map_or(0, |newest| newest.sequence);
+        let sequence = copies.first().map_or(0, |newest| newest.sequence);
         Ok(Scrubber { disk, chain, units, open: None, cursor: None, done: 0, total, sequence })
     }
 
