@@ -404,7 +404,8 @@ impl VerifyReport {
             &rows,
         ));
         text.push_str(&format!(
-            "\n  medians of {} interleaved rounds, ratios within a round; dalek has its keys decoded, commonware decodes them\n",
+            "\n  medians of {} interleaved rounds, ratios within a round; dalek has its keys decoded, \
+             commonware decodes them\n",
             self.rounds
         ));
         text

@@ -1,8 +1,8 @@
 //! The simulator: the engine's own consensus, pools, patches and roots, many nodes on one thread, in virtual time. One
 //! seed decides everything that happens: delays, losses, partitions, clocks, crashes, and what Byzantine nodes do.
 //!
-//! * [`options`] draws a run's faults from its seed; [`world`] moves time and messages, and says in its [`outcome`] what
-//!   the checkers saw; [`meter`] counts bytes.
+//! * [`options`] draws a run's faults from its seed; [`world`] moves time and messages, and says in its [`outcome`]
+//!   what the checkers saw; [`meter`] counts bytes.
 //! * [`run`] runs many seeds and reports.
 //! * [`takeover`] asks how long a shard or the committee resists a share of stake, and [`censorship`] how long if
 //!   answers are kept out.

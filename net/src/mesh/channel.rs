@@ -62,7 +62,7 @@ pub enum Read<'a> {
     Piece(u8, &'a [u8]),
 }
 
-/// The channel.
+/// One end of an encrypted connection.
 pub struct Channel {
     state: State,
     remote: TransportKey,

@@ -23,7 +23,7 @@ pub enum FrameError {
     /// A frame that is longer than its class allows.
     #[error("a frame of {length} bytes in class {class}, which allows {max}")]
     TooLong {
-        /// The class.
+        /// Class of the stream that it is in.
         class: u8,
         /// What it claims.
         length: usize,
@@ -162,7 +162,7 @@ impl Outgoing {
         Some(written)
     }
 
-    /// Nothing waits.
+    /// Whether no class has a frame that waits.
     pub fn is_empty(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty)
     }
@@ -184,7 +184,8 @@ mod tests {
             let mut got = Vec::new();
             while let Some((class, piece)) = outgoing.next(room, |class, parts| (class, parts.concat())) {
                 assert!(piece.len() <= room);
-                incoming.take(class, &piece, &[400; CLASSES], Instant::now(), |class, body| got.push((class, body))).unwrap();
+                let keep = |class, body| got.push((class, body));
+                incoming.take(class, &piece, &[400; CLASSES], Instant::now(), keep).unwrap();
             }
             let mut expected = frames.clone();
             expected.sort_by_key(|frame| frame.0);

@@ -12,7 +12,7 @@ pub struct MeshLimits {
     pub shaking_max: usize,
     /// Peers with a name.
     pub members_max: usize,
-    /// Peers without.
+    /// Peers without a name.
     pub guests_max: usize,
     /// Connections from one address, loopback apart.
     pub address_max: usize,
@@ -59,8 +59,8 @@ pub struct MeshOptions {
     pub prologue: Vec<u8>,
     /// Secret of the static key.
     pub secret: [u8; 32],
-    /// Bounds.
+    /// What it may hold at most.
     pub limits: MeshLimits,
-    /// The line.
+    /// What the line to others is made to look like; by default it is left as it is.
     pub link: LinkShape,
 }

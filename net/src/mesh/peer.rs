@@ -21,7 +21,7 @@ const AHEAD_BYTES: usize = 1 << 17;
 pub(super) enum Phase {
     /// Until its hello is admitted.
     Shaking,
-    /// A peer.
+    /// It has its place: frames go both ways.
     Open,
 }
 

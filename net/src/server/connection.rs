@@ -12,7 +12,7 @@ pub const PARTS_MAX: usize = 66;
 /// A connection: its place in the table, and which use of that place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId {
-    /// The place.
+    /// Place in the table, from 0.
     pub place: u32,
     /// Counts the uses of the place.
     pub generation: u32,
@@ -20,7 +20,7 @@ pub struct ConnectionId {
 
 /// How far a connection is.
 pub(super) enum Phase {
-    /// Serving frames.
+    /// Frames are read and answered.
     Open,
     /// Sending what is left, then shutting down.
     Flushing,

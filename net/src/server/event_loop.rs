@@ -37,11 +37,11 @@ pub struct Limits {
 /// What the loop has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetCounters {
-    /// Connections accepted.
+    /// Connections that got a place, since the start.
     pub accepted: u64,
-    /// Connections refused.
+    /// Connections that found none vacant, since the start.
     pub refused: u64,
-    /// Bytes received.
+    /// Bytes received since the start, headers included.
     pub bytes_received: u64,
     /// Read calls that brought some.
     pub reads: u64,

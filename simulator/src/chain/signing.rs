@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// Stub or BLS.
 pub(crate) enum AnySigning {
-    /// A hash.
+    /// A hash of digest and signer: quick, and nobody here forges one.
     Stub(StubSigning),
     /// The real thing.
     Bls(BlsSigning),

@@ -30,9 +30,9 @@ pub(crate) const BALANCE: u64 = 1_000_000 * DYNE;
 
 /// The state after one height: everything in it follows from final blocks.
 pub(crate) struct Version {
-    /// Accounts.
+    /// Balances and sequences of all accounts, and their root.
     pub(crate) state: State<HeapMemory>,
-    /// Everything else.
+    /// Names, stakes, committee and whatever else consensus keeps.
     pub(crate) system: System,
     /// Bans that the block carried out.
     pub(crate) bans: Vec<(u64, u16)>,
@@ -45,7 +45,7 @@ type ValueKey = (Hash, Vec<Option<Hash>>);
 
 /// What all nodes share: the chain, and what has been computed once.
 pub(crate) struct Shared {
-    /// The chain.
+    /// Parameters and genesis hash.
     pub(crate) chain: Chain,
     /// Checks what minters have signed; signs for nobody.
     pub(crate) signing: Box<dyn Signing>,
@@ -62,11 +62,11 @@ pub(crate) struct Shared {
 pub(crate) struct Scale {
     /// Accounts, the candidates' among them.
     pub(crate) accounts: u64,
-    /// Candidates.
+    /// Accounts that have a stake: as many nodes run.
     pub(crate) candidates: u32,
-    /// Seats drawn.
+    /// Seats drawn for a block.
     pub(crate) seats: usize,
-    /// Shards wanted.
+    /// Shards that each committee is divided into, if it has the seats.
     pub(crate) shards: usize,
     /// Whether the chain is in quilt mode.
     pub(crate) quilt: bool,

@@ -114,7 +114,8 @@ impl Liveness {
         }
         if let Some(Waiting { slot, kind, sender }) = known_before(options.slots + HEALING_SLOTS - CATCH_UP_SLOTS) {
             verdict.fail(format!(
-                "a transaction of slot {slot}, kind {kind}, sender {sender}, that honest minters knew is still not final"
+                "a transaction of slot {slot}, kind {kind}, sender {sender}, that honest minters knew \
+                 is still not final"
             ));
         }
         let seated = seats.iter().filter(|&&seats| seats > 0).count();

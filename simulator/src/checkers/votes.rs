@@ -45,7 +45,8 @@ impl Votes {
             Kind::Second => {
                 if self.firsts.get(&(candidate, height)).is_some_and(|&highest| highest > number) {
                     verdict.fail(format!(
-                        "node {candidate} cast a second vote of attempt {number} at height {height} after voting in a later one"
+                        "node {candidate} cast a second vote of attempt {number} at height {height} \
+                         after voting in a later one"
                     ));
                 }
                 self.seconds.entry((candidate, height)).or_default().insert(number, said.0);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Behaviour {
-    /// Says nothing.
+    /// Sends no message at all.
     Silent,
     /// Tells half of the others something else.
     Equivocate,
@@ -57,15 +57,15 @@ impl Behaviour {
 
 /// What a liar works with.
 pub(crate) struct Liar<'a> {
-    /// The chain.
+    /// Genesis hash of the chain, which stands in all that is signed.
     pub(crate) chain: &'a Hash,
     /// Who it is.
     pub(crate) candidate: u32,
-    /// Its key.
+    /// Its own key: it has no other.
     pub(crate) signing: &'a AnySigning,
     /// The committee of its pending height.
     pub(crate) committee: &'a Committee,
-    /// Chance.
+    /// The run's own dice.
     pub(crate) dice: &'a mut Dice,
 }
 
@@ -88,6 +88,11 @@ fn doubled(value: &Value) -> Arc<Value> {
         headers: vec![value.headers.iter().flatten().next().copied(); value.headers.len() + 1],
         ..value.clone()
     })
+}
+
+/// Whether a shard's message is of an even height.
+fn even_height(message: &Message) -> bool {
+    matches!(message, Message::Shard { height, .. } if height % 2 == 0)
 }
 
 impl Liar<'_> {
@@ -113,13 +118,16 @@ impl Liar<'_> {
                     out.push((Action::Send(to, message), later));
                 }
                 // At every second height it contradicts its set only later, and before half of them.
-                Behaviour::Equivocate if matches!(&message, Message::Shard { height, message: ShardMessage::SetRoot(..), .. } if height % 2 == 0) =>
+                Behaviour::Equivocate
+                    if even_height(&message)
+                        && matches!(&message, Message::Shard { message: ShardMessage::SetRoot(..), .. }) =>
                 {
                     out.push((Action::Send(to, message), 0));
                 }
                 Behaviour::Equivocate
                     if to % 2 == 1
-                        && matches!(&message, Message::Shard { height, message: ShardMessage::List(..), .. } if height % 2 == 0) =>
+                        && even_height(&message)
+                        && matches!(&message, Message::Shard { message: ShardMessage::List(..), .. }) =>
                 {
                     let Message::Shard { height, slot, shard, .. } = &message else { unreachable!("matched above") };
                     let root = std::array::from_fn(|_| self.dice.roll() as u8);

@@ -58,7 +58,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) meter: Option<Meter>,
     /// Times that each trouble happened.
     pub(crate) faults: BTreeMap<&'static str, u64>,
-    /// Messages sent.
+    /// Messages sent by all nodes, lost ones included.
     pub(crate) messages: u64,
     trace: Option<&'a mut dyn FnMut(String)>,
 }

@@ -15,7 +15,7 @@ const FRAME_BYTES: u64 = 4 + 16;
 pub struct StepBytes {
     /// The sub-slot, by the step that it begins with.
     pub step: &'static str,
-    /// Its length.
+    /// How long it is, in milliseconds.
     pub length_ms: u64,
     /// Bytes that the busiest minter sent in it.
     pub sent_max: u64,
@@ -25,7 +25,7 @@ pub struct StepBytes {
     pub megabytes_per_second: f64,
 }
 
-/// Counts.
+/// Counts bytes by node, direction and sub-slot.
 #[derive(Default)]
 pub(crate) struct Meter {
     /// In the slot that goes on, by node and step: sent, received.

@@ -1,7 +1,7 @@
 //! Nodes, their clocks and disks, and the network between them, in virtual time.
 //!
 //! ```text
-//!   queue ──► an event ──► a node's minter ──► actions ──► bent by liars ──► messages, lost, delayed, replayed ──► queue
+//!   queue ──► event ──► a node's minter ──► actions ──► bent by liars ──► messages: lost, delayed, replayed ──► queue
 //! ```
 //!
 //! Whoever runs a cluster takes events from the queue and carries out what minters answer; `faults` crashes, pauses and

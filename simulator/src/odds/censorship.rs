@@ -29,7 +29,7 @@ pub struct CensorshipOptions {
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
 pub struct CensorshipReport {
-    /// The question.
+    /// What was asked.
     pub options: CensorshipOptions,
     /// First height at which bad seats were more than the committee tolerates.
     pub heights_to_beyond: Option<u64>,

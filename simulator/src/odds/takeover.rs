@@ -20,13 +20,13 @@ pub struct TakeoverOptions {
     pub candidates: u32,
     /// Seats of a block.
     pub seats: usize,
-    /// Shards.
+    /// Shards that the seats are divided into.
     pub shards: usize,
     /// Whether shards are dealt by stake; else by the seed alone.
     pub bin_sort: bool,
     /// Shards that admit a system record: all of them must be captured to keep an answer out.
     pub record_shards: usize,
-    /// Draws.
+    /// How many committees to draw.
     pub draws: u64,
     /// Decides the draws.
     pub seed: u64,
@@ -35,9 +35,9 @@ pub struct TakeoverOptions {
 /// What was found.
 #[derive(Clone, Debug, Serialize)]
 pub struct TakeoverReport {
-    /// The question.
+    /// What was asked.
     pub options: TakeoverOptions,
-    /// Bad candidates.
+    /// Candidates over which the bad stake is spread.
     pub bad_candidates: u32,
     /// Draws in which a shard was captured: its bad minters could approve anything.
     pub captured_draws: u64,
@@ -77,20 +77,10 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
     for number in 0..draws {
         let hash = seed_of(seed, number);
         let mut drawn = draw(&mut Lots::new(&hash, b'd', number), &stakes, seats);
-        let divided: Vec<Vec<u32>> = if bin_sort {
-            let minters: Vec<_> = drawn.iter().map(|&candidate| (candidate, stakes[candidate as usize])).collect();
-            let committee = Committee::new(number, &hash, &minters, shards);
-            committee
-                .shards
-                .iter()
-                .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
-                .collect()
+        let divided = if bin_sort {
+            dealt_by_stake(number, &hash, &drawn, &stakes, shards)
         } else {
-            for i in (1..drawn.len()).rev() {
-                drawn.swap(i, dice.below(i as u64 + 1) as usize);
-            }
-            let size = drawn.len().div_ceil(shards);
-            drawn.chunks(size).map(<[u32]>::to_vec).collect()
+            dealt_by_seed(&mut dice, &mut drawn, shards)
         };
         let mut captured_here = 0u64;
         for shard in &divided {
@@ -128,6 +118,23 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
         years_to_capture: years(captured_draws),
         years_to_beyond: years(beyond_draws),
     }
+}
+
+/// Shards as the engine makes them.
+fn dealt_by_stake(number: u64, hash: &Hash, drawn: &[u32], stakes: &[u64], shards: usize) -> Vec<Vec<u32>> {
+    let minters: Vec<_> = drawn.iter().map(|&candidate| (candidate, stakes[candidate as usize])).collect();
+    let committee = Committee::new(number, hash, &minters, shards);
+    let candidate = |&seat: &u16| committee.members[usize::from(seat)].candidate;
+    committee.shards.iter().map(|seats| seats.iter().map(candidate).collect()).collect()
+}
+
+/// Shards by chance alone.
+fn dealt_by_seed(dice: &mut Dice, drawn: &mut [u32], shards: usize) -> Vec<Vec<u32>> {
+    for i in (1..drawn.len()).rev() {
+        drawn.swap(i, dice.below(i as u64 + 1) as usize);
+    }
+    let size = drawn.len().div_ceil(shards);
+    drawn.chunks(size).map(<[u32]>::to_vec).collect()
 }
 
 fn seed_of(seed: u64, number: u64) -> Hash {

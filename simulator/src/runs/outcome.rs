@@ -21,7 +21,7 @@ pub struct Bytes {
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// Final heights.
+    /// Heights that became final.
     pub height: u64,
     /// Transfers that became final.
     pub transfers: u64,
@@ -49,7 +49,7 @@ pub struct Outcome {
     pub unbanned: u64,
     /// Times that a custodian or member found a final block's transactions to make its patch.
     pub checked: u64,
-    /// Messages sent.
+    /// Messages sent by all nodes, lost ones included.
     pub messages: u64,
     /// Slots after healing until every older transaction that honest minters knew was final.
     pub healing_slots: Option<u64>,

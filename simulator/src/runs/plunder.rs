@@ -90,8 +90,8 @@ impl Plunder {
         shard.is_some_and(|shard| has_fallen(cluster, usize::from(shard)))
     }
 
-    /// While votes are under way, each fallen shard's attacker certifies what it likes. Returns the shard-blocks that it
-    /// has certified.
+    /// While votes are under way, each fallen shard's attacker certifies what it likes. Returns the shard-blocks that
+    /// it has certified.
     pub(super) fn plunder(&mut self, cluster: &mut Cluster<'_>) -> Vec<Hash> {
         let mut certified = Vec::new();
         if cluster.healed {

@@ -32,7 +32,7 @@ pub struct SimReport {
     pub seeds: u64,
     /// Virtual time of all of them.
     pub simulated_hours: f64,
-    /// Real time.
+    /// Seconds that it took in reality.
     pub wall_seconds: f64,
     /// Virtual over real time.
     pub times_real_time: f64,
@@ -50,11 +50,11 @@ pub struct SimReport {
     pub blocked: u64,
     /// Runs ended because more Byzantine seats were drawn than are tolerated.
     pub beyond: u64,
-    /// Final heights.
+    /// Heights that became final, in all seeds.
     pub heights: u64,
     /// Slots without a final block, with all troubles.
     pub slots_lost: u64,
-    /// Final transfers.
+    /// Transactions that became final, in all seeds.
     pub transfers: u64,
     /// Candidates barred by proof.
     pub barred: u64,
@@ -66,7 +66,7 @@ pub struct SimReport {
     pub unbanned: u64,
     /// Seeds, by how many slots after healing every older transaction was final.
     pub healing_slots: BTreeMap<u64, u64>,
-    /// Messages sent.
+    /// Messages sent by all nodes, lost ones included.
     pub messages: u64,
     /// Bytes on the wire in the last seed, if they were measured.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -20,7 +20,7 @@ use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::system::build::transaction_of;
 use std::sync::Arc;
 
-/// One run.
+/// One run: what happens in it, and what is seen of it.
 pub struct World<'a> {
     cluster: Cluster<'a>,
     clients: Clients,

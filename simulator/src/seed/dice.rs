@@ -1,6 +1,6 @@
 //! Chance from a seed: SplitMix64. The same seed is the same run, everywhere.
 
-/// A generator.
+/// Numbers that look random and follow from the seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Dice(u64);
 

@@ -25,22 +25,22 @@ pub enum FaultSet {
 pub enum Mode {
     /// Whole blocks in even seeds, patches in odd ones.
     Both,
-    /// Whole blocks.
+    /// Whole blocks in every seed.
     Blockchain,
-    /// Patches.
+    /// Patches in every seed.
     Quilt,
 }
 
 /// A run's shape.
 #[derive(Clone, Debug, Serialize)]
 pub struct SimOptions {
-    /// Decides everything.
+    /// Decides everything that happens in the run.
     pub seed: u64,
     /// Candidates; as many nodes run.
     pub candidates: u32,
     /// Seats drawn for a block.
     pub seats: usize,
-    /// Shards wanted.
+    /// Shards that each committee is divided into, if it has the seats.
     pub shards: usize,
     /// Slots with faults; as many without follow as it takes to see that all is well.
     pub slots: u64,
@@ -48,9 +48,9 @@ pub struct SimOptions {
     pub transfers: u64,
     /// Length of a slot.
     pub slot_ms: u64,
-    /// Which faults.
+    /// Which faults its nodes and network have.
     pub faults: FaultSet,
-    /// What travels.
+    /// Whether shards show each other whole blocks or patches.
     pub mode: Mode,
     /// Whether the bytes of each message are counted: it takes longer than sending them.
     pub measure_bytes: bool,
@@ -112,7 +112,8 @@ impl SimOptions {
         let (faults, mode) = (format!("{faults:?}").to_lowercase(), format!("{mode:?}").to_lowercase());
         let real = if real_signatures { " --real-signatures" } else { "" };
         format!(
-            "dynemix simulate --seed {seed} --nodes {candidates} --seats {seats} --shards {shards} --slots {slots} --transfers {transfers} --faults {faults} --mode {mode}{real} --replay"
+            "dynemix simulate --seed {seed} --nodes {candidates} --seats {seats} --shards {shards} --slots {slots} \
+             --transfers {transfers} --faults {faults} --mode {mode}{real} --replay"
         )
     }
 

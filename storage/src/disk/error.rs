@@ -19,55 +19,62 @@ pub enum StoreError {
     /// There is no store.
     #[error("{} holds no store", path.display())]
     Missing {
-        /// The directory.
+        /// Where the store is, or should be.
         path: PathBuf,
     },
     /// What may be a store without its superblock.
-    #[error("{} holds '{name}', perhaps of a store that lost its superblock; move it away to begin anew", path.display())]
+    #[error(
+        "{} holds '{name}', perhaps of a store that lost its superblock; move it away to begin anew",
+        path.display()
+    )]
     Remains {
-        /// The directory.
+        /// Where the store is, or should be.
         path: PathBuf,
-        /// The file.
+        /// What was found there, by its name.
         name: String,
     },
     /// Another process has the store open.
     #[error("{} is in use by another process; stop it first", path.display())]
     Locked {
-        /// The directory.
+        /// Where the store is, or should be.
         path: PathBuf,
     },
     /// A file that is not ours, not whole, or changed.
     #[error("{} is damaged at byte {offset}: {what}", path.display())]
     Damaged {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Where.
+        /// Offset of the first byte that is wrong, as far as it is known.
         offset: u64,
         /// What was found.
         what: String,
     },
     /// A file of another format version.
-    #[error("{} has format version {found}, this program reads {expected}; use the program that wrote it, or restore a snapshot", path.display())]
+    #[error(
+        "{} has format version {found}, this program reads {expected}; use the program that wrote it, \
+         or restore a snapshot",
+        path.display()
+    )]
     Version {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// In the file.
         found: u32,
-        /// Ours.
+        /// The version that this program reads and writes.
         expected: u32,
     },
     /// A store of another chain.
     #[error("{} belongs to another chain", path.display())]
     WrongChain {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// The disk is nearly full: nothing was written.
     #[error("{} has {free} bytes free and must keep {watermark}; free some space and start again", path.display())]
     DiskFull {
-        /// The directory.
+        /// Where the store is, or should be.
         path: PathBuf,
-        /// Bytes free.
+        /// Bytes that the file system still has for us.
         free: u64,
         /// Bytes that are kept free.
         watermark: u64,
@@ -75,21 +82,21 @@ pub enum StoreError {
     /// The store may not grow further: nothing was written.
     #[error("{} takes {used} bytes of at most {limit} and nothing more can be pruned; raise the limit", path.display())]
     Limit {
-        /// The directory.
+        /// Where the store is, or should be.
         path: PathBuf,
         /// Bytes of all files.
         used: u64,
-        /// Bytes allowed.
+        /// Bytes that all files together may take.
         limit: u64,
     },
     /// A record that is not there (any more).
     #[error("record {number} is not kept; there are {first} to {last}")]
     NoRecord {
-        /// Asked for.
+        /// Number of the record that was asked for.
         number: u64,
         /// The oldest kept.
         first: u64,
-        /// The newest.
+        /// Number of the newest record that is synced.
         last: u64,
     },
     /// A write or sync has failed before.

@@ -33,7 +33,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
 
 /// An open file.
 pub trait DiskFile: Send + Sync {
-    /// Its length.
+    /// How many bytes it has.
     fn bytes(&self) -> io::Result<u64>;
     /// Fills `bytes` from `offset`.
     fn read(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()>;

@@ -39,7 +39,7 @@ enum Base {
     Unsummed,
     /// They are zero.
     Zero,
-    /// Nothing.
+    /// Nothing is known: every page is written.
     Unknown,
 }
 

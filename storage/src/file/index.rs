@@ -17,16 +17,16 @@ pub(crate) const MAGIC: [u8; 8] = *b"DYNXIDX\0";
 /// What a key is the key of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Table {
-    /// Transaction ids.
+    /// 32 bytes that name a transaction.
     Transactions,
-    /// Account keys.
+    /// 32 bytes that name an account.
     Accounts,
 }
 
 /// Where a key occurs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Occurrence {
-    /// The record.
+    /// Number of the record that speaks of the key.
     pub number: u64,
     /// Place within it, as whoever read its keys counts.
     pub place: u32,

@@ -11,11 +11,13 @@ use std::mem::offset_of;
 
 macro_rules! fields {
     ($out:expr, $base:expr, $type:ty { $($field:ident: $what:expr),+ $(,)? }) => {{
-        $( let _ = writeln!($out, "  {:>5}  {:<16} {}", $base + offset_of!($type, $field), stringify!($field), $what); )+
+        $( let _ = writeln!(
+            $out, "  {:>5}  {:<16} {}", $base + offset_of!($type, $field), stringify!($field), $what
+        ); )+
     }};
 }
 
-/// The print-out.
+/// All layouts as text, a file after the other, fields in order of their offsets.
 pub fn layout_text() -> String {
     let mut out = format!("format version {FORMAT_VERSION}, pages of {PAGE_BYTES} bytes, numbers little endian\n");
     let _ = writeln!(out, "\nevery header page\n offset  field");
@@ -59,7 +61,8 @@ pub fn layout_text() -> String {
     fields!(out, 0, RegionEntry { name: "16 bytes", offset: "u64, a page boundary", bytes: "u64" });
     let _ = writeln!(
         out,
-        "  {PAGE_BYTES:>5}  the regions, each from a page boundary, then 128 checksums a page, level by level, the top last"
+        "  {PAGE_BYTES:>5}  the regions, each from a page boundary, then 128 checksums a page, level by level, \
+         the top last"
     );
     let _ = writeln!(
         out,

@@ -22,7 +22,7 @@ pub(crate) const REGIONS_MAX: usize = 16;
 pub struct RegionSpec {
     /// Its name; at most 16 bytes.
     pub name: &'static str,
-    /// Its length.
+    /// Bytes that it has, without the gap up to the next page.
     pub bytes: u64,
 }
 
@@ -142,7 +142,8 @@ pub(crate) fn open(
     if layout.is_some_and(|layout| layout.entries != found.entries) {
         return Err(file.damaged(
             page::HEAD_BYTES as u64,
-            "the regions are laid out otherwise than this node's settings ask for (was the greatest number of accounts changed?)",
+            "the regions are laid out otherwise than this node's settings ask for \
+             (was the greatest number of accounts changed?)",
         ));
     }
     let (bytes, expected) = (file.bytes()?, found.file_bytes());

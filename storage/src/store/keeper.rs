@@ -166,7 +166,7 @@ impl Keeper {
         self.shared.chain
     }
 
-    /// The disk.
+    /// Where its files are.
     pub fn disk(&self) -> &Arc<dyn Disk> {
         &self.shared.disk
     }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// A store that was opened.
 pub struct OpenedStore {
-    /// The writer.
+    /// The one writer of its log.
     pub store: Store,
     /// The image, at [`Self::image_record`]: records after it are to be replayed from [`Store::records`].
     pub image: Image,

@@ -148,7 +148,7 @@ impl Store {
         sealed.count() as u64 * self.shared.options.segment_bytes + self.end.offset
     }
 
-    /// Reads records.
+    /// A reader of what is synced, for any thread.
     pub fn records(&self) -> Records {
         Records::new(self.shared.clone())
     }
