@@ -4,6 +4,8 @@
 //! * [`generator`] sends them over TCP from a process of its own and measures latency from the intended send time.
 //! * [`engine`], [`verify`], [`apply`] are the three benches; [`report`] is what they print and write as JSON.
 
+#![forbid(unsafe_code)]
+
 pub mod apply;
 pub mod engine;
 pub mod generator;

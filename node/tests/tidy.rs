@@ -175,7 +175,11 @@ fn open_tree(before: &[String], tree: &str, out: &mut BTreeSet<Vec<String>>) {
     head.extend(tree[..brace].split("::").map(|part| part.trim().to_string()).filter(|part| !part.is_empty()));
     let inside = tree[brace + 1..].trim_end().trim_end_matches('}');
     let (mut depth, mut start) = (0usize, 0);
-    let inside = if tree.matches('{').count() > tree.matches('}').count() { inside } else { &tree[brace + 1..tree.rfind('}').unwrap_or(tree.len())] };
+    let inside = if tree.matches('{').count() > tree.matches('}').count() {
+        inside
+    } else {
+        &tree[brace + 1..tree.rfind('}').unwrap_or(tree.len())]
+    };
     for (at, letter) in inside.char_indices() {
         match letter {
             '{' => depth += 1,

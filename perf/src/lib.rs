@@ -2,6 +2,8 @@
 //!
 //! How to read them: `perf/README.md`.
 
+#![forbid(unsafe_code)]
+
 use pprof::{ProfilerGuard, ProfilerGuardBuilder, Report};
 use std::collections::HashMap;
 use std::fs::{self, File};

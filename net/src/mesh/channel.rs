@@ -62,7 +62,7 @@ pub enum Read<'a> {
     Piece(u8, &'a [u8]),
 }
 
-/// The channel.
+/// One end of an encrypted connection.
 pub struct Channel {
     state: State,
     remote: TransportKey,
@@ -188,11 +188,13 @@ impl Channel {
             self.scratch[length..length + part.len()].copy_from_slice(part);
             length += part.len();
         }
-        assert!(length <= PIECE_BYTES_MAX);
+        assert!(length <= PIECE_BYTES_MAX, "a piece of {length} bytes is longer than the other side takes");
         let start = out.len();
         out.extend_from_slice(&((length + TAG_BYTES) as u16).to_be_bytes());
         out.resize(start + 2 + length + TAG_BYTES, 0);
-        open.write_message(&self.scratch[..length], &mut out[start + 2..]).expect("within Noise's maximum");
+        let written =
+            open.write_message(&self.scratch[..length], &mut out[start + 2..]).expect("within Noise's maximum");
+        assert_eq!(written, length + TAG_BYTES, "a piece is not as long as what stands before it says");
         self.sent += 1;
         if self.sent.is_multiple_of(REKEY_PIECES) {
             open.rekey_outgoing();

@@ -247,6 +247,11 @@ impl MasterRound {
         held.iter().all(Option::is_some).then_some(held)
     }
 
+    /// Seats that say they hold a block of this shard; none for a shard that there is not.
+    pub fn holders(&self, shard: usize) -> usize {
+        self.held.holders(shard)
+    }
+
     /// Contradictions that were seen since this was asked last.
     pub fn take_evidence(&mut self) -> Vec<Evidence> {
         std::mem::take(&mut self.tallies.evidence)
