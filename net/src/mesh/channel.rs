@@ -9,9 +9,10 @@
 //! Pieces of different classes interleave, so what is urgent overtakes what is long. Both directions change their keys
 //! after the same number of pieces.
 
+use super::primitives::Primitives;
 use snow::{Builder, HandshakeState, TransportState};
 
-const PATTERN: &str = "Noise_XX_25519_ChaChaPoly_BLAKE2s";
+pub(super) const PATTERN: &str = "Noise_XX_25519_ChaChaPoly_BLAKE2s";
 /// Bytes of a handshake message at most: with nothing but keys in it, it has less than 100.
 pub const HANDSHAKE_BYTES_MAX: usize = 1_024;
 /// Bytes of a piece's plain text at most, its class included.
@@ -78,7 +79,7 @@ impl Channel {
     /// # Panics
     /// Never: the pattern and the key's length are fixed.
     pub fn new(secret: &[u8; 32], prologue: &[u8], initiator: bool) -> Channel {
-        let builder = Builder::new(PATTERN.parse().expect("a pattern of Noise"));
+        let builder = Builder::with_resolver(PATTERN.parse().expect("a pattern of Noise"), Box::new(Primitives));
         let builder =
             builder.local_private_key(secret).and_then(|builder| builder.prologue(prologue)).expect("set once");
         let shaking = if initiator { builder.build_initiator() } else { builder.build_responder() };

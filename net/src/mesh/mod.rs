@@ -19,6 +19,7 @@ mod handle;
 mod link;
 mod options;
 mod peer;
+mod primitives;
 mod roster;
 
 pub use bans::Bans;
