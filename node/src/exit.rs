@@ -1,15 +1,15 @@
 //! Exit codes: what a supervisor may conclude from the end of the process.
 
-use crate::admin::AskError;
-use crate::daemon::chain_store::ChainStoreError;
-use crate::daemon::node::{NodeStartError, NodeStopError};
-use crate::daemon::signed_file::SignedFileError;
-use crate::daemon::writer::WriterError;
-use crate::ledger::LedgerError;
-use crate::minter::{StartError, StopError};
-use crate::replica::ReplicaError;
-use crate::snapshot::SnapshotFailure;
-use crate::state_store::{OpenError, ReplayError};
+use crate::face::admin::AskError;
+use crate::keep::chain_store::ChainStoreError;
+use crate::minting::node::{NodeStartError, NodeStopError};
+use crate::keep::signed_file::SignedFileError;
+use crate::minting::writer::WriterError;
+use crate::pipeline::ledger::LedgerError;
+use crate::pipeline::run::{StartError, StopError};
+use crate::keep::replica::ReplicaError;
+use crate::keep::snapshot::SnapshotFailure;
+use crate::keep::open::{OpenError, ReplayError};
 use crate::wallet::client::WalletError;
 use dynemix_storage::StoreError;
 use std::error::Error;

@@ -1,17 +1,9 @@
 //! `dynemix`: reads flags, makes one call.
 
-mod attack;
-mod bench;
 mod cli;
-mod devnet_cli;
-mod inspect;
-mod node_cli;
-mod setup_cli;
-mod simulate;
-mod snapshots;
-mod wallet_cli;
 
 use clap::Parser;
+use cli::verbs::Cli;
 use std::process::ExitCode;
 
 /// Blocks come and go by the hundred thousand small pieces: the system's allocator gives their pages back to the kernel
@@ -26,7 +18,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static malloc_conf: &[u8] = b"dirty_decay_ms:30000,muzzy_decay_ms:0,narenas:4,oversize_threshold:0\0";
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
+    let cli = Cli::parse();
     // A node has its own logs, which its configuration describes.
     if !cli.is_node() {
         tracing_subscriber::fmt()

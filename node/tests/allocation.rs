@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use dynemix::minter::Minter;
+use dynemix::pipeline::run::Minter;
 use dynemix_engine::cell::Cell;
 use dynemix_engine::chain::DYNE;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -47,7 +47,7 @@ fn transactions_allocate_nothing() {
     let keys: Vec<_> = secrets.iter().map(|secret| secret.verifying_key().to_bytes()).collect();
     config.genesis = std::sync::Arc::new(keys.iter().map(|&key| (key, 1_000 * DYNE)).collect());
     config.supply = 1_000 * DYNE * WAVE as u64;
-    config.plan = dynemix::ledger::SlotPlan::Counted { block: WAVE as u64, total: u64::MAX };
+    config.plan = dynemix::pipeline::ledger::SlotPlan::Counted { block: WAVE as u64, total: u64::MAX };
     config.sizes.key_cache_keys = 4 * WAVE;
     let minter = Minter::start(config).unwrap();
     let prefix = minter.chain().transaction_prefix;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use dynemix::minter::Minter;
+use dynemix::pipeline::run::Minter;
 use dynemix_engine::cell::{Cell, Output, payload_of};
 use dynemix_engine::chain::{Chain, ChainParameters, DYNE, SUPPLY_GENESIS};
 use dynemix_engine::refusal::Refusal;

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use dynemix::minter::Minter;
+use dynemix::pipeline::run::Minter;
 use dynemix_engine::chain::DYNE;
 use dynemix_engine::wire::hello;
 use std::io::{BufRead, BufReader, Write};

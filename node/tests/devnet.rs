@@ -1,6 +1,6 @@
 //! Networks of real node processes on loopback: what they survive, who joins, who stays outside. One at a time.
 
-use dynemix::daemon::clock::unix_ms;
+use dynemix::setup::clock::unix_ms;
 use dynemix::devnet::layout::{Devnet, DevnetShape};
 use dynemix::devnet::processes::Processes;
 use std::fs;

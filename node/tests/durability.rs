@@ -7,9 +7,9 @@ mod common;
 
 use common::*;
 use dynemix::exit;
-use dynemix::minter::{Minter, MinterConfig, StopError};
-use dynemix::snapshot::{self, SnapshotFailure};
-use dynemix::state_store;
+use dynemix::pipeline::run::{Minter, MinterConfig, StopError};
+use dynemix::keep::snapshot::{self, SnapshotFailure};
+use dynemix::keep::open;
 use dynemix_engine::chain::{Chain, DYNE};
 use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::refusal::Refusal;
@@ -97,7 +97,7 @@ fn kills_under_load_lose_nothing_final() {
             child.wait().unwrap();
         });
         let config = busy_config(&path);
-        let opened = state_store::open(config.disk, chain.genesis_hash, None, config.storage.options).unwrap();
+        let opened = open::open(config.disk, chain.genesis_hash, None, config.storage.options).unwrap();
         assert_eq!(opened.state.supply(), u128::from(config.supply));
         for sender in 0..ACCOUNTS {
             let account = opened.state.find(&key(sender)).unwrap();
@@ -235,7 +235,7 @@ fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
             assert_eq!(verified, info);
             let disk = Arc::new(RealDisk::new(&directory.path().join(format!("restored.{number}"))).unwrap());
             snapshot::restore(&path, disk.clone(), None, None, StoreOptions::default(), |_, _| {}).unwrap();
-            let restored = state_store::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
+            let restored = open::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
             assert_eq!(dynemix_bench::apply::hex(&restored.state.header().root), info.state_root);
             assert_eq!((restored.state.header().height, restored.store.last_record()), (info.height, info.height));
         }
@@ -285,7 +285,7 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let restored = restore(Some(&root)).unwrap();
     assert_eq!(restored.chunks_resumed, 1, "the chunk that was whole at the first try");
     assert!(matches!(restore(None).unwrap_err(), SnapshotFailure::Exists { .. }));
-    let opened = state_store::open(disk.clone(), [5; 32], None, StoreOptions::default()).unwrap();
+    let opened = open::open(disk.clone(), [5; 32], None, StoreOptions::default()).unwrap();
     assert_eq!(opened.state.header().root, root);
     // Another state does not go over it.
     let other =

@@ -1,7 +1,7 @@
 //! The way of the README: keys, a genesis, configurations; a chain of four; a stranger who takes a name, stakes, and
 //! mints.
 
-use dynemix::genesis::digits;
+use dynemix::setup::genesis::digits;
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
 use std::fs;

@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use dynemix::minter::{Minter, StartError};
-use dynemix::state_store::OpenError;
+use dynemix::pipeline::run::{Minter, StartError};
+use dynemix::keep::open::OpenError;
 use dynemix_engine::chain::DYNE;
 use dynemix_storage::StoreError;
 use std::io::{BufRead, BufReader};

@@ -1,9 +1,9 @@
 //! Whom a node tells its users' transactions, how many, and what the pools of those who are told come to hold.
 
 use bytemuck::Zeroable;
-use dynemix::daemon::own::Own;
-use dynemix::daemon::pool::Pool;
-use dynemix::daemon::wire::read_cells;
+use dynemix::minting::own::Own;
+use dynemix::minting::pool::Pool;
+use dynemix::peer::frames::read_cells;
 use dynemix_engine::cell::{Cell, Key, payload_hash};
 use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
 use dynemix_engine::consensus::message::Item;

@@ -1,9 +1,9 @@
 //! The files of a devnet.
 
-use crate::config::Config;
-use crate::daemon::wire::prologue;
-use crate::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry, digits};
-use crate::keystore::{self, Cost, KeystoreError, SecretKind};
+use crate::setup::config::Config;
+use crate::peer::frames::prologue;
+use crate::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry, digits};
+use crate::setup::keystore::{self, Cost, KeystoreError, SecretKind};
 use dynemix_engine::chain::{ChainParameters, ConsensusParameters, DYNE, SubSlots};
 use dynemix_engine::consensus::signing::BlsSigning;
 use dynemix_net::mesh::{Target, public_key};

@@ -3,8 +3,8 @@
 //! Latency counts from when a transaction was due, not from when it was sent: a network that stalls is not flattered.
 
 use super::layout::Devnet;
-use crate::daemon::wire::{CELLS, CELLS_MAX, FRAME_OUTCOME, Outcome, cells_frame, put_cell};
-use crate::guest;
+use crate::peer::frames::{CELLS, CELLS_MAX, FRAME_OUTCOME, Outcome, cells_frame, put_cell};
+use crate::peer::guest;
 use dynemix_bench::workload::{Workload, WorkloadSpec};
 use dynemix_engine::cell::Cell;
 use dynemix_engine::chain::Chain;

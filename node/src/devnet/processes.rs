@@ -1,8 +1,8 @@
 //! The node processes of a devnet.
 
 use super::layout::{Devnet, LayoutError, PASSPHRASE};
-use crate::admin::{AdminRequest, AskError, Audit, ask};
-use crate::daemon::status::StatusShown;
+use crate::face::admin::{AdminRequest, AskError, Audit, ask};
+use crate::minting::status::StatusShown;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs::File;
 use std::io;

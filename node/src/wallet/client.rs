@@ -1,8 +1,8 @@
 //! A light client: it asks nodes, and believes what a committee has certified.
 
-use crate::api::light::{LightChain, LightError};
-use crate::daemon::tracked::TransactionShown;
-use crate::genesis::{GenesisFile, GenesisFileError, bytes_of, digits};
+use crate::face::light::{LightChain, LightError};
+use crate::minting::tracked::TransactionShown;
+use crate::setup::genesis::{GenesisFile, GenesisFileError, bytes_of, digits};
 use bytemuck::Zeroable;
 use dynemix_engine::cell::{Cell, Key, Kind, payload_hash};
 use dynemix_engine::chain::Chain;

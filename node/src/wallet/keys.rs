@@ -1,8 +1,8 @@
 //! Owners' keys: from 24 words, from a password, or random; kept encrypted.
 
-use crate::config::data_home;
-use crate::genesis::digits;
-use crate::keystore::{self, Cost, KeystoreError, SecretKind};
+use crate::setup::config::data_home;
+use crate::setup::genesis::digits;
+use crate::setup::keystore::{self, Cost, KeystoreError, SecretKind};
 use bip39::Mnemonic;
 use ed25519_dalek::SigningKey;
 use std::fs;

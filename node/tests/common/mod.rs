@@ -2,9 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytemuck::Zeroable;
-use dynemix::ledger::SlotPlan;
-use dynemix::minter::{Minter, MinterConfig, StorageConfig};
-use dynemix::topology::Sizes;
+use dynemix::pipeline::ledger::SlotPlan;
+use dynemix::pipeline::run::{Minter, MinterConfig, StorageConfig};
+use dynemix::pipeline::topology::Sizes;
 use dynemix_engine::cell::{Cell, Key};
 use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
 use dynemix_engine::refusal::Refusal;

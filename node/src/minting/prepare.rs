@@ -1,0 +1,299 @@
+//! Between network and consensus: bytes become messages, transactions are verified in batches. Nothing that consensus
+//! gets from here costs it a signature.
+
+use crate::keep::chain_store::read_final_block;
+use super::duty::Entry;
+use super::execution::{SharedState, StateDirectory};
+use super::inbox::Inbox;
+use crate::keep::published::{self, Allowance, Part};
+use super::verdicts::{BATCH_MAX, Verdicts};
+use crate::peer::frames::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE, FRAME_WANT, OFFERS, Piece, WantPiece};
+use dynemix_engine::cell::Key;
+use dynemix_engine::chain::Chain;
+use dynemix_engine::check::check_form;
+use dynemix_engine::consensus::codec::{CodecError, Nobody, decode, encode};
+use dynemix_engine::consensus::message::{Item, Message, ShardMessage};
+use dynemix_engine::refusal::Refusal;
+use dynemix_engine::state::AccountIndex;
+use dynemix_engine::system::build::{transaction_item, transaction_of};
+use dynemix_engine::verify::{KeyCache, Verifier};
+use dynemix_net::mesh::{Body, MeshHandle, PeerInfo, To};
+use dynemix_storage::Records;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+const UNPOISONED: &str = "whoever panics while holding the state ends the process";
+
+/// What a question about snapshots counts for at least.
+const ASKED_BYTES: usize = 16 << 10;
+
+/// What is to be prepared.
+pub enum Raw {
+    /// A frame.
+    Frame(PeerInfo, Body),
+    /// Transactions of this node's own users, by the API.
+    Own(Vec<Arc<Item>>),
+    /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
+    Bodies(PeerInfo, Box<Message>, Body),
+    /// A peer wants a final block of a height that is not in memory any more.
+    History(PeerInfo, u64),
+    /// The node ends.
+    Stop,
+}
+
+/// Transactions that are verified.
+pub struct Ready {
+    /// Who sent them; none by the API.
+    pub from: Option<PeerInfo>,
+    /// Another node tells them to the minters of this height: they go no further.
+    pub told: Option<u64>,
+    /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
+    pub good: Vec<(u64, Arc<Item>, Option<AccountIndex>)>,
+    /// Ordinal, refusal, and the transaction if its form was right.
+    pub refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
+    /// The frame: its bytes count against its sender until consensus has taken them.
+    pub body: Option<Body>,
+}
+
+/// Counters of the thread.
+#[derive(Default)]
+pub struct PrepareCounters {
+    /// Signatures verified.
+    pub signatures: AtomicU64,
+    /// Time spent on them, microseconds.
+    pub verify_micros: AtomicU64,
+    /// Batches.
+    pub batches: AtomicU64,
+    /// Frames that were no messages.
+    pub malformed: AtomicU64,
+}
+
+/// What the thread works with.
+pub struct Prepare {
+    /// The chain.
+    pub chain: Arc<Chain>,
+    /// The state, for keys and indices.
+    pub state: SharedState,
+    /// What was found good.
+    pub verdicts: Arc<Verdicts>,
+    /// Decoded keys.
+    pub keys: Arc<KeyCache>,
+    /// Where to.
+    pub inbox: Arc<Inbox<Entry>>,
+    /// To answer who asks for history, and to book points.
+    pub mesh: MeshHandle,
+    /// Old blocks.
+    pub records: Records,
+    /// The data directory, for snapshots.
+    pub data: PathBuf,
+    /// What was done.
+    pub counters: Arc<PrepareCounters>,
+    /// Bytes of snapshots that are handed out in a second.
+    pub snapshot_bytes_per_s: u64,
+    /// Who takes items of final blocks instead of this thread, if someone does.
+    pub bodies: Option<Sender<Raw>>,
+    /// Of the thread: votes come before new transactions.
+    pub niceness: i32,
+    /// How long what has come waits for more: a large batch costs a third of many small ones.
+    pub gather: Duration,
+}
+
+/// A frame of cells on its way: its items, and which ordinals they have.
+struct Pending {
+    from: Option<PeerInfo>,
+    told: Option<u64>,
+    items: Vec<(u64, Arc<Item>)>,
+    refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
+    body: Option<Body>,
+}
+
+impl Prepare {
+    /// Runs until told to stop, or nobody sends any more.
+    pub fn run(self, input: &Receiver<Raw>) {
+        let mut allowance = Allowance::new(self.snapshot_bytes_per_s);
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
+        let mut verifier = Verifier::new(self.keys.clone());
+        let mut waiting: VecDeque<Pending> = VecDeque::new();
+        loop {
+            let raw = match input.recv_timeout(Duration::from_millis(200)) {
+                Ok(raw) => raw,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // Cells of many frames make one batch.
+            let mut next = Some(raw);
+            let (mut count, gathered) = (0, Instant::now() + self.gather);
+            while let Some(raw) = next.take() {
+                match raw {
+                    Raw::Frame(from, body) => match body.split_first() {
+                        Some((&FRAME_CELLS, bytes)) => match self.cells(from, bytes) {
+                            Some(pending) => {
+                                count += pending.items.len();
+                                waiting.push_back(Pending { body: Some(body), ..pending });
+                            }
+                            None => self.malformed(from),
+                        },
+                        Some((&FRAME_MESSAGE, _)) => {
+                            self.flush(&mut verifier, &mut waiting);
+                            count = 0;
+                            self.message(&mut verifier, from, body);
+                        }
+                        Some((&FRAME_WANT, bytes)) => match WantPiece::read(bytes) {
+                            Some(want) => self.piece(from, want, &mut allowance),
+                            None => self.malformed(from),
+                        },
+                        _ => self.malformed(from),
+                    },
+                    Raw::Own(items) => {
+                        count += items.len();
+                        let items = items.into_iter().map(|item| (0, item)).collect();
+                        waiting.push_back(Pending { from: None, told: None, items, refused: Vec::new(), body: None });
+                    }
+                    Raw::Bodies(from, message, body) => {
+                        self.flush(&mut verifier, &mut waiting);
+                        count = 0;
+                        self.verified(&mut verifier, from, message, body);
+                    }
+                    Raw::History(to, height) => self.history(to, height),
+                    Raw::Stop => return,
+                }
+                let more = gathered.saturating_duration_since(Instant::now());
+                if count < BATCH_MAX && !more.is_zero() {
+                    next = input.recv_timeout(more).ok();
+                }
+            }
+            self.flush(&mut verifier, &mut waiting);
+        }
+    }
+
+    fn malformed(&self, from: PeerInfo) {
+        self.counters.malformed.fetch_add(1, Ordering::Relaxed);
+        self.mesh.penalise(from.id, 25);
+    }
+
+    fn cells(&self, from: PeerInfo, bytes: &[u8]) -> Option<Pending> {
+        let (told, first, cells) = frames::read_cells(bytes)?;
+        // Ordinals are the client's to choose, but not beyond all numbers.
+        first.checked_add(cells.len() as u64 + 1)?;
+        let told = told.filter(|_| from.name.is_some());
+        let mut pending = Pending { from: Some(from), told, items: Vec::new(), refused: Vec::new(), body: None };
+        for (ordinal, (cell, payload)) in (first..).zip(&cells) {
+            match check_form(cell, payload, &self.chain.parameters) {
+                Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
+                Err(refusal) => pending.refused.push((ordinal, refusal, None)),
+            }
+        }
+        Some(pending)
+    }
+
+    /// Verifies, and counts what it took.
+    fn verify(&self, verifier: &mut Verifier, items: &[Arc<Item>]) -> Vec<usize> {
+        let (begun, before) = (Instant::now(), verifier.counters());
+        let bad = self.verdicts.verify(verifier, items);
+        let after = verifier.counters();
+        self.counters.signatures.fetch_add(after.signatures - before.signatures, Ordering::Relaxed);
+        self.counters.batches.fetch_add(after.batches - before.batches, Ordering::Relaxed);
+        self.counters.verify_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
+        bad
+    }
+
+    fn flush(&self, verifier: &mut Verifier, waiting: &mut VecDeque<Pending>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let all: Vec<Arc<Item>> =
+            waiting.iter().flat_map(|pending| pending.items.iter().map(|entry| entry.1.clone())).collect();
+        let bad = self.verify(verifier, &all);
+        let mut bad = bad.into_iter().peekable();
+        let mut place = 0;
+        // All at once: each look-up waits for memory, many of them wait together.
+        let senders: Vec<Key> =
+            all.iter().map(|item| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender)).collect();
+        let mut accounts = vec![None; senders.len()];
+        self.state.read().expect(UNPOISONED).find_all(senders.len(), |i| &senders[i], &mut accounts);
+        let mut batch = Vec::with_capacity(waiting.len());
+        for Pending { from, told, items, mut refused, body } in waiting.drain(..) {
+            let mut good = Vec::with_capacity(items.len());
+            let mut broken = 0;
+            for (ordinal, item) in items {
+                if bad.next_if_eq(&place).is_some() {
+                    refused.push((ordinal, Refusal::BadSignature, Some(item)));
+                    broken += 1;
+                } else {
+                    good.push((ordinal, item, accounts[place]));
+                }
+                place += 1;
+            }
+            if let Some(from) = from.filter(|_| broken > 0) {
+                self.mesh.penalise(from.id, broken);
+            }
+            batch.push(Ready { from, told, good, refused, body });
+        }
+        self.inbox.push(Entry::Cells(batch));
+    }
+
+    fn message(&self, verifier: &mut Verifier, from: PeerInfo, body: Body) {
+        let directory = StateDirectory(self.state.read().expect(UNPOISONED));
+        let message = match decode(&body[1..], &directory) {
+            Ok(message) => message,
+            // Whoever is ahead of us speaks of accounts that we do not know yet.
+            Err(CodecError::UnknownAccount(_)) => return,
+            Err(_) => return self.malformed(from),
+        };
+        drop(directory);
+        let message = Box::new(message);
+        match (&*message, &self.bodies) {
+            // A thread that has gone takes nothing any more: the node is about to end.
+            (Message::Bodies(..), Some(bodies)) => drop(bodies.send(Raw::Bodies(from, message, body))),
+            _ => self.verified(verifier, from, message, body),
+        }
+    }
+
+    /// Verifies what a message brings, and hands it on.
+    fn verified(&self, verifier: &mut Verifier, from: PeerInfo, message: Box<Message>, body: Body) {
+        let bad = match &*message {
+            Message::Item(item) => self.verify(verifier, std::slice::from_ref(item)).len(),
+            Message::Shard { message: ShardMessage::Items(items), .. } => self.verify(verifier, items).len(),
+            Message::Bodies(_, items) => self.verify(verifier, items).len(),
+            Message::Block(block) => self.verify(verifier, &block.items).len(),
+            Message::Final(_, blocks) => blocks.iter().map(|block| self.verify(verifier, &block.items).len()).sum(),
+            _ => 0,
+        };
+        if bad > 0 {
+            // In a shard round another minter may have been deceived: a few points only.
+            self.mesh.penalise(from.id, 5);
+        }
+        self.inbox.push(Entry::Message(from, message, body));
+    }
+
+    /// Hands out a piece of a snapshot. What is not there, or beyond the allowance, is not answered.
+    fn piece(&self, to: PeerInfo, want: WantPiece, allowance: &mut Allowance) {
+        if !allowance.has(to.id) {
+            return;
+        }
+        let part = Part::of_number(want.part);
+        let frame = match want.height {
+            OFFERS => Some(Piece::encode_offers(&published::offers(&self.data, &self.chain.genesis_hash))),
+            height => published::read_piece(&self.data, height, part, want.offset)
+                .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
+        };
+        // Whatever is asked for costs something, what is looked for in vain too.
+        allowance.take(to.id, frame.as_ref().map_or(0, Vec::len).max(ASKED_BYTES));
+        if let Some(frame) = frame {
+            self.mesh.send(To::Peer(to.id), BODIES, frame.into());
+        }
+    }
+
+    /// Answers from the log.
+    fn history(&self, to: PeerInfo, height: u64) {
+        let Ok(bytes) = self.records.read(height) else { return };
+        let Ok((decided, blocks)) = read_final_block(&bytes, height) else { return };
+        let mut frame = vec![FRAME_MESSAGE];
+        encode(&Message::Final(decided, blocks), &Nobody, &mut frame);
+        self.mesh.send(To::Peer(to.id), BODIES, frame.into());
+    }
+}

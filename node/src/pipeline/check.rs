@@ -1,0 +1,90 @@
+//! Check stage: form, expiry and repeats of each cell, and its id.
+
+use super::outcome::Answer;
+use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
+use dynemix_engine::arena::{Arena, Slot};
+use dynemix_engine::chain::Chain;
+use dynemix_engine::check::check;
+use dynemix_engine::in_flight::InFlight;
+use dynemix_engine::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::ring::Consumer;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const BATCH_MAX: usize = 1024;
+
+/// What the stage works with.
+pub struct CheckStage {
+    /// The chain.
+    pub chain: Chain,
+    /// The arena.
+    pub arena: Arc<Arena>,
+    /// What is inside the node.
+    pub in_flight: Arc<InFlight>,
+    /// Slot of the newest block.
+    pub slot: Arc<AtomicU64>,
+    /// From the sockets.
+    pub input: Consumer<Slot>,
+    /// To the verifiers.
+    pub output: Outlet<Slot>,
+    /// Back to the sockets.
+    pub answers: Outlet<Answer>,
+    /// Counts refusals.
+    pub refusals: Arc<RefusalBoard>,
+    /// Its time.
+    pub account: Arc<StageAccount>,
+    /// Its sleep.
+    pub sleeper: Sleeper,
+}
+
+impl CheckStage {
+    /// Runs until stopped.
+    pub fn run(mut self) {
+        let mut timer = StageTimer::new();
+        let (mut batch, mut scratch) = (Vec::with_capacity(BATCH_MAX), Vec::with_capacity(BATCH_MAX));
+        let (mut good, mut answers) = (Vec::with_capacity(BATCH_MAX), Vec::with_capacity(BATCH_MAX));
+        loop {
+            let stopping = self.sleeper.stopping();
+            if self.input.take_into(&mut batch, BATCH_MAX, &mut scratch) == 0 {
+                timer.lap(&self.account, Time::Busy);
+                if stopping {
+                    return;
+                }
+                self.sleeper.sleep(IDLE_SLEEP);
+                timer.lap(&self.account, Time::Idle);
+                continue;
+            }
+            let slot_now = self.slot.load(Ordering::Relaxed);
+            let mut counters = RefusalCounters::default();
+            for slot in &batch {
+                self.arena.prefetch(slot);
+            }
+            for mut slot in batch.drain(..) {
+                match self.check(&mut slot, slot_now) {
+                    Ok(()) => good.push(slot),
+                    Err(refusal) => {
+                        counters.add(refusal, 1);
+                        answers.push(Answer { slot, outcome: Err(refusal) });
+                    }
+                }
+            }
+            self.output.push_all(&mut good, &mut timer, &self.account);
+            if !answers.is_empty() {
+                self.answers.push_all(&mut answers, &mut timer, &self.account);
+                counters.nonzero().for_each(|(refusal, count)| self.refusals.add(refusal, count));
+            }
+            timer.lap(&self.account, Time::Busy);
+        }
+    }
+
+    fn check(&self, slot: &mut Slot, slot_now: u64) -> Result<(), Refusal> {
+        let cell = self.arena.cell(slot);
+        check(cell, self.arena.payload(slot), &self.chain.parameters, slot_now)?;
+        let id = cell.id(&self.chain.transaction_prefix);
+        if !self.in_flight.enter(&id, cell) {
+            return Err(Refusal::Duplicate);
+        }
+        self.arena.note_mut(slot).id = id;
+        Ok(())
+    }
+}
