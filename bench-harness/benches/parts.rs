@@ -1,7 +1,6 @@
 //! Statistics for the small parts: `cargo bench -p dynemix-bench`. The whole is measured by `dynemix bench`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dynemix_bench::workload::{Workload, WorkloadSpec, genesis};
 use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::check::check;
 use dynemix_engine::free_list::FreeList;
@@ -9,6 +8,7 @@ use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::patch::Patch;
 use dynemix_engine::ring::ring;
 use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_workload::{Workload, WorkloadSpec, genesis};
 use std::hint::black_box;
 
 const COUNT: usize = 4096;

@@ -1,8 +1,5 @@
 //! `bench apply`: quilt entries a second on one core, against a hash map doing the same changes in the same run.
 
-use crate::machine::{cpu_model, peak_rss_bytes};
-use crate::report::{bytes, facts, grouped, median, table};
-use crate::workload::Choices;
 use dynemix_engine::cell::Key;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::keyed_hash::HashSeed;
@@ -10,6 +7,9 @@ use dynemix_engine::patch::{Changes, Delta};
 use dynemix_engine::quilt::Quilt;
 use dynemix_engine::state::{HeapMemory, State, StateLayout};
 use dynemix_engine::verify::Simd;
+use dynemix_perf::machine::{cpu_model, peak_rss_bytes};
+use dynemix_perf::report::{bytes, facts, grouped, median, table};
+use dynemix_workload::Choices;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -188,13 +188,8 @@ pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyR
         root_ms: median(roots),
         bytes_per_account: state.bytes() as f64 / accounts as f64,
         peak_rss_bytes: peak_rss_bytes(),
-        state_root: hex(&state.header().root),
+        state_root: hex::encode(state.header().root),
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl ApplyReport {

@@ -1,12 +1,12 @@
 //! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the
 //! same run. The state under test comes in through a trait; the rivals are here.
 
-use crate::apply::{hex, random_quilt};
-use crate::machine::{cores, cpu_model, peak_rss_bytes};
-use crate::report::{facts, grouped, median, table};
-use crate::workload::Choices;
+use crate::apply::random_quilt;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::quilt::Quilt;
+use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
+use dynemix_perf::report::{facts, grouped, median, table};
+use dynemix_workload::Choices;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 use rusqlite::Connection;
 use serde::Serialize;
@@ -317,7 +317,7 @@ pub fn run(
         checkpoint_pages_written,
         checkpoint_s,
         peak_rss_bytes: peak_rss_bytes(),
-        state_root: hex(&state.header().2),
+        state_root: hex::encode(state.header().2),
     })
 }
 
@@ -361,7 +361,7 @@ impl StateReport {
                 "peak memory",
                 format!(
                     "{} (page cache of mapped files and the databases included)",
-                    crate::report::bytes(self.peak_rss_bytes)
+                    dynemix_perf::report::bytes(self.peak_rss_bytes)
                 ),
             ),
         ]));

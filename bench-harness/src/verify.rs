@@ -1,14 +1,14 @@
 //! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other
 //! libraries.
 
-use crate::machine::{cores, cpu_model, peak_rss_bytes};
-use crate::report::{facts, grouped, median, table};
-use crate::workload::{Workload, WorkloadSpec};
 use commonware_cryptography::{BatchEntry, BatchVerifier, Signer};
 use commonware_cryptography_curve25519::signing as commonware;
 use commonware_parallel::Sequential;
 use dynemix_engine::cell::{Cell, SIGNED_BYTES};
 use dynemix_engine::verify::{KeyCache, Signed, Simd, Unavailable, Verifier};
+use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
+use dynemix_perf::report::{facts, grouped, median, table};
+use dynemix_workload::{Workload, WorkloadSpec};
 use ed25519_dalek::{Signature, VerifyingKey};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
@@ -232,7 +232,7 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Resul
     let mut singles = Vec::new();
     let (mut clean, mut broken, mut all_cores) = (Vec::new(), Vec::new(), Vec::new());
     let mut mixed = input.cells[..MEASURED_MIN].to_vec();
-    let mut choices = crate::workload::Choices::new(options.seed, 9);
+    let mut choices = dynemix_workload::Choices::new(options.seed, 9);
     mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
     let keys = Arc::new(KeyCache::new(2 * largest, best)?);
     let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();

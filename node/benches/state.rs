@@ -5,10 +5,10 @@
 mod durable;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use durable::DurableState;
 use dynemix_bench::apply::random_quilt;
 use dynemix_bench::state::{Redb, StateUnderTest};
-use dynemix_bench::workload::Choices;
-use durable::DurableState;
+use dynemix_workload::Choices;
 
 const ACCOUNTS: u64 = 1_000_000;
 const ENTRIES: usize = 50_000;

@@ -1,4 +1,4 @@
-//! What benches print: aligned tables for people, one JSON object for programs.
+//! How figures are shown: aligned tables for people, one JSON object for programs.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;

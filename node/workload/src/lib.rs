@@ -1,5 +1,6 @@
-//! The workload of every figure: distinct senders in turn, recipients by Zipf(1.0) over all accounts, 1 % new keys,
-//! real signatures.
+//! Accounts and signed transactions that follow from a seed: a genesis file may name such accounts, a devnet and every
+//! bench send such transactions. The workload of every figure: distinct senders in turn, recipients by Zipf(1.0) over
+//! all accounts, 1 % new keys, real signatures.
 //!
 //! Keys and nonces are taken in arithmetic progression (a + i, r + j), so a public key or an R costs one point addition
 //! and a share of a batch inversion instead of a scalar multiplication. A wallet must never do that, since one
