@@ -1,7 +1,7 @@
 //! `dynemix simulate attack`: the white paper's estimates of what a share of the stake can do, measured again.
 
-use super::bench::Shown;
-use dynemix_bench::report::{bar, grouped, table};
+use super::output::Shown;
+use dynemix_perf::report::{bar, grouped, table};
 use dynemix_simulator::censorship::{CensorshipOptions, CensorshipReport, censorship, stake_for};
 use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverReport, takeover};
 use plotters::prelude::*;
@@ -108,7 +108,8 @@ impl Shown for Attack {
             .collect();
         text.push_str(&table(&["shards", "stake"], &rows));
         text.push_str(
-            "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a factor of ten\n\n",
+            "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a \
+             factor of ten\n\n",
         );
         for report in &self.shard {
             let years = report.years_to_capture;

@@ -1,44 +1,288 @@
-//! The benches, composed with a real node.
+//! `dynemix bench`: what is measured, by which flags.
 
+use super::benched::{BenchStore, start_node};
 use super::durable::DurableState;
-use dynemix::pipeline::ledger::SlotPlan;
-use dynemix::pipeline::run::{Minter, MinterConfig, StorageConfig};
-use dynemix::pipeline::topology::Sizes;
+use super::output::{OutputArgs, Shown};
+use super::saturate::SaturateArgs;
+use clap::{Args, Subcommand};
 use dynemix_bench::apply::{ApplyOptions, ApplyReport};
-use dynemix_bench::engine::{
-    EngineBenchError, EngineOptions, EngineReport, EngineSetup, EngineSummary, EngineUnderTest, StageRow,
-};
-use dynemix_bench::report::{bar, spinner, write_json};
+use dynemix_bench::engine::{EngineBenchError, EngineOptions, EngineReport};
 use dynemix_bench::state::{StateOptions, StateReport};
 use dynemix_bench::verify::{VerifyOptions, VerifyReport};
 use dynemix_bench::{
-    apply as apply_bench, engine as engine_bench, state as state_bench, verify as verify_bench, workload,
+    apply as apply_bench, engine as engine_bench, generator, state as state_bench, verify as verify_bench,
 };
-use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::verify::Unavailable;
-use dynemix_net::Limits;
-use dynemix_perf::Profile;
-use dynemix_storage::{RealDisk, Store};
-use serde::Serialize;
+use dynemix_engine::verify::{Simd, Unavailable};
+use dynemix_perf::machine;
+use dynemix_perf::report::{bar, spinner};
 use std::error::Error;
-use std::io::{IsTerminal, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::Duration;
-use tempfile::TempDir;
 
-/// Cell slots of a benched engine.
-const SLOTS: u32 = 1 << 20;
-/// Decoded keys of a benched engine at most.
-const KEY_CACHE_KEYS_MAX: u64 = 1 << 20;
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchVerb {
+    /// The rate at which a network of nodes on slow lines starts to lose slots, beside the paper's
+    #[command(after_help = "\
+Examples:
+  dynemix bench saturate                                           both modes, 10 mbit and 300 ms there and back
+  dynemix bench saturate --mode quilt --slots 6 --link rate=100mbit,delay=20ms
 
-/// A report that people and programs can read.
-pub(crate) trait Shown: Serialize {
-    /// For people.
-    fn text(&self) -> String;
+Each rate takes some slots: a search lasts ten minutes and more.")]
+    Saturate(SaturateArgs),
+    /// Signed transactions over TCP into durable state: final transactions a second
+    #[command(after_help = "\
+Examples:
+  dynemix bench engine
+  dynemix bench engine --seconds 5 --accounts 100000 --json -
+  dynemix bench engine --rate 50000                 an open load: latency below saturation
+  dynemix bench engine --transactions 500000        the same state root on every run and core count
+
+The store is a temporary directory, removed at the end; TMPDIR says where.")]
+    Engine {
+        #[command(flatten)]
+        engine: EngineArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Signature verification: ours and ed25519-dalek's, interleaved in one run
+    #[command(after_help = "\
+Examples:
+  dynemix bench verify
+  dynemix bench verify --sizes 64,1024 --rounds 15 --json -")]
+    Verify {
+        #[command(flatten)]
+        verify: VerifyArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Quilt application: sorted columns against a hash map, in one run
+    #[command(after_help = "\
+Examples:
+  dynemix bench apply
+  dynemix bench apply --accounts 1000000 --json apply.json")]
+    Apply {
+        #[command(flatten)]
+        apply: ApplyArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// A block's changes made durable: the flat state against redb and SQLite, in one run
+    #[command(after_help = "\
+Examples:
+  dynemix bench state
+  dynemix bench state --accounts 1000000 --json state.json
+  dynemix bench state --accounts 100000000 --no-rivals    the state alone, 7 GB
+
+Files are made in a temporary directory, removed at the end; TMPDIR says where.")]
+    State {
+        #[command(flatten)]
+        state: StateArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// The load generator's process; started by `bench engine`
+    #[command(hide = true)]
+    Generate,
+}
+
+impl BenchVerb {
+    /// Does what the flags say.
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        match self {
+            BenchVerb::Engine { engine: args, output } => {
+                let (options, store) = args.options()?;
+                output.show(&engine(&options, store)?)
+            }
+            BenchVerb::Verify { verify: args, output } => output.show(&verify(&args.options()?)?),
+            BenchVerb::Apply { apply: args, output } => output.show(&apply(&args.options()?)),
+            BenchVerb::State { state: args, output } => output.show(&state(&args.options()?)?),
+            BenchVerb::Saturate(args) => args.run(),
+            BenchVerb::Generate => Ok(generator::run_child()?),
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EngineArgs {
+    /// Accounts at genesis
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    accounts: u64,
+    /// How long to send
+    #[arg(long, value_name = "S", default_value_t = 20.0)]
+    seconds: f64,
+    /// Send exactly N transactions, in blocks by number instead of time, so that the state root is reproducible
+    #[arg(long, value_name = "N", conflicts_with_all = ["seconds", "rate"])]
+    transactions: Option<u64>,
+    /// Verifying threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    cores: Option<usize>,
+    /// Client connections
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    connections: usize,
+    /// Share of transactions with a broken signature, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    invalid_share: f64,
+    /// Share of the connections that send broken signatures, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    invalid_connections: f64,
+    /// Length of a slot
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    slot_ms: u64,
+    /// Make the store here and leave it there [default: a temporary directory, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Keep the transactions with their blocks, as master-nodes do
+    #[arg(long)]
+    keep_transactions: bool,
+    /// Offer this many transactions a second, whatever the engine does [default: as many as it takes]
+    #[arg(long, value_name = "TPS")]
+    rate: Option<u64>,
+    /// Chooses accounts and transactions
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    #[command(flatten)]
+    simd: SimdArg,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Batch sizes
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = VerifyOptions::default().sizes)]
+    sizes: Vec<usize>,
+    /// Interleaved rounds; medians are reported
+    #[arg(long, value_name = "N", default_value_t = VerifyOptions::default().rounds)]
+    rounds: usize,
+    /// Chooses keys and messages
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Share of broken signatures in the run that has some
+    #[arg(long, value_name = "SHARE", default_value_t = VerifyOptions::default().invalid_share)]
+    invalid_share: f64,
+    #[command(flatten)]
+    simd: SimdArg,
+}
+
+#[derive(Debug, Args)]
+struct SimdArg {
+    /// Vector instructions of verification: auto, portable, avx2 or avx512
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = parse_simd)]
+    simd: SimdChoice,
+}
+
+/// A forced backend, or none.
+#[derive(Clone, Copy, Debug)]
+struct SimdChoice(Option<Simd>);
+
+fn parse_simd(name: &str) -> Result<SimdChoice, String> {
+    if name == "auto" { Ok(SimdChoice(None)) } else { name.parse().map(|simd| SimdChoice(Some(simd))) }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// Accounts
+    #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().accounts)]
+    accounts: u64,
+    /// Entries of a quilt
+    #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().entries)]
+    entries: usize,
+    /// Interleaved rounds; medians are reported
+    #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().rounds)]
+    rounds: usize,
+    /// Chooses the entries
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StateArgs {
+    /// Accounts
+    #[arg(long, value_name = "N", default_value_t = StateOptions::default().accounts)]
+    accounts: u64,
+    /// Entries of a block
+    #[arg(long, value_name = "N", default_value_t = StateOptions::default().entries)]
+    entries: usize,
+    /// Interleaved rounds; medians are reported
+    #[arg(long, value_name = "N", default_value_t = StateOptions::default().rounds)]
+    rounds: usize,
+    /// Leave redb and SQLite out
+    #[arg(long)]
+    no_rivals: bool,
+    /// Chooses the entries
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+impl StateArgs {
+    pub(crate) fn options(self) -> Result<StateOptions, String> {
+        let StateArgs { accounts, entries, rounds, no_rivals, seed } = self;
+        if rounds == 0 || !(1_000..=1 << 28).contains(&accounts) || !(2..=accounts as usize).contains(&entries) {
+            return Err("--rounds must be at least 1, --accounts between 1000 and 268435456, --entries between 2 and \
+                        --accounts"
+                .into());
+        }
+        Ok(StateOptions { accounts, entries, rounds, rivals: !no_rivals, seed })
+    }
+}
+
+impl EngineArgs {
+    pub(crate) fn options(self) -> Result<(EngineOptions, BenchStore), Unavailable> {
+        let EngineArgs {
+            accounts,
+            seconds,
+            transactions,
+            cores,
+            connections,
+            invalid_share,
+            invalid_connections,
+            slot_ms,
+            rate,
+            store,
+            keep_transactions,
+            seed,
+            simd,
+        } = self;
+        let simd = simd.simd.0.unwrap_or_else(Simd::best).required()?;
+        let cores = cores.unwrap_or_else(machine::cores);
+        let progress = std::io::stderr().is_terminal();
+        let options = EngineOptions {
+            accounts,
+            seconds,
+            transactions,
+            cores,
+            connections,
+            invalid_share,
+            invalid_connections,
+            slot_ms,
+            rate,
+            seed,
+            simd,
+            progress,
+        };
+        Ok((options, BenchStore { directory: store, keep_transactions }))
+    }
+}
+
+impl VerifyArgs {
+    pub(crate) fn options(self) -> Result<VerifyOptions, String> {
+        let VerifyArgs { sizes, rounds, seed, invalid_share, simd } = self;
+        if rounds == 0 || sizes.is_empty() || sizes.iter().any(|size| !(1..=1 << 20).contains(size)) {
+            return Err("--rounds must be at least 1 and --sizes between 1 and 1048576".into());
+        }
+        Ok(VerifyOptions { sizes, rounds, seed, simd: simd.simd.0, invalid_share })
+    }
+}
+
+impl ApplyArgs {
+    pub(crate) fn options(self) -> Result<ApplyOptions, String> {
+        let ApplyArgs { accounts, entries, rounds, seed } = self;
+        if rounds == 0 || !(1_000..=1 << 28).contains(&accounts) || !(2..=accounts as usize).contains(&entries) {
+            return Err("--rounds must be at least 1, --accounts between 1000 and 268435456, --entries between 2 and \
+                        --accounts"
+                .into());
+        }
+        Ok(ApplyOptions { accounts, entries, rounds, seed })
+    }
 }
 
 impl Shown for EngineReport {
@@ -60,147 +304,6 @@ impl Shown for ApplyReport {
     fn text(&self) -> String {
         ApplyReport::text(self)
     }
-}
-
-/// Prints the table, and writes JSON where asked to; JSON on standard output takes the table's place.
-pub(crate) fn show(report: &impl Shown, json: Option<&Path>) -> Result<(), Box<dyn Error>> {
-    if json != Some(Path::new("-")) {
-        match writeln!(std::io::stdout(), "{}", report.text()) {
-            // Whoever read has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            written => written?,
-        }
-    }
-    if let Some(path) = json {
-        write_json(path, report).map_err(|error| format!("write {}: {error}", path.display()))?;
-    }
-    Ok(())
-}
-
-/// Runs a bench under the profiler and leaves its files in `directory`.
-pub(crate) fn profile<R: Shown>(
-    directory: &Path,
-    bench: impl FnOnce() -> Result<R, Box<dyn Error>>,
-) -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(directory).map_err(|error| format!("create {}: {error}", directory.display()))?;
-    let profile = Profile::start()?;
-    let report = bench()?;
-    let files = profile.finish(directory)?;
-    let json = directory.join("report.json");
-    write_json(&json, &report).map_err(|error| format!("write {}: {error}", json.display()))?;
-    println!("{}\n{}", report.text(), files.top_text);
-    println!(
-        "  flame graph  {}\n  top table    {}\n  report       {}",
-        files.flame_graph.display(),
-        files.top.display(),
-        json.display()
-    );
-    Ok(())
-}
-
-struct BenchedNode {
-    minter: Minter,
-    /// Dropped after the node has stopped.
-    _directory: Option<TempDir>,
-}
-
-/// Where `bench engine` has its store.
-pub(crate) struct BenchStore {
-    /// A directory that stays; else a temporary one.
-    pub(crate) directory: Option<PathBuf>,
-    /// Whether blocks keep their transactions.
-    pub(crate) keep_transactions: bool,
-}
-
-impl EngineUnderTest for BenchedNode {
-    fn address(&self) -> SocketAddr {
-        self.minter.address()
-    }
-
-    fn chain(&self) -> (Hash, Hash) {
-        let chain = self.minter.chain();
-        (chain.genesis_hash, chain.transaction_prefix)
-    }
-
-    fn pools(&self) -> Vec<(String, u64)> {
-        let topology = self.minter.topology();
-        let pools = topology.pools.iter().map(|pool| (pool.name.to_owned(), pool.bytes));
-        pools.chain([("rings".to_owned(), topology.rings_bytes())]).collect()
-    }
-
-    fn finals(&self) -> u64 {
-        self.minter.finals()
-    }
-
-    fn stop(self: Box<Self>) -> Result<EngineSummary, String> {
-        let declared_bytes = self.minter.topology().bytes();
-        let summary = self.minter.stop().map_err(|error| error.to_string())?;
-        let stages = summary.stages.into_iter().map(|times| StageRow {
-            name: times.name,
-            busy_s: times.busy_s,
-            blocked_s: times.blocked_s,
-            idle_s: times.idle_s,
-        });
-        Ok(EngineSummary {
-            height: summary.ledger.height,
-            accounts: summary.ledger.accounts,
-            state_root: summary.ledger.root,
-            supply_conserved: summary.ledger.supply == u128::from(SUPPLY_GENESIS),
-            bytes_per_account: summary.bytes_per_account,
-            declared_bytes,
-            quilt_bytes: summary.ledger.quilt_bytes,
-            block_transactions_max: summary.ledger.block_transactions_max,
-            verify_batch_mean: summary.verify.signatures as f64 / summary.verify.batches.max(1) as f64,
-            slots_lost: summary.slots_lost,
-            stages: stages.collect(),
-        })
-    }
-}
-
-fn start_node(setup: EngineSetup, store: BenchStore) -> Result<Box<dyn EngineUnderTest>, String> {
-    let EngineSetup { accounts, accounts_max, seed, cores, simd, connections, slot_ms, counted } = setup;
-    let (path, directory) = match store.directory {
-        Some(path) => (path, None),
-        None => {
-            let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir();
-            let directory = directory.map_err(|error| format!("make a temporary directory: {error}"))?;
-            (directory.path().to_owned(), Some(directory))
-        }
-    };
-    let disk = RealDisk::new(&path).map_err(|error| error.to_string())?;
-    if Store::exists(&disk).map_err(|error| error.to_string())? {
-        return Err(format!("{} holds a store already; the bench begins with a new one", path.display()));
-    }
-    let limits = Limits {
-        connections_max: connections + 16,
-        frame_timeout: Duration::from_secs(5),
-        out_bytes_max: 16 << 20,
-        out_bytes_total_max: 64 << 20,
-    };
-    let config = MinterConfig {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        disk: Arc::new(disk),
-        storage: StorageConfig { keep_transactions: store.keep_transactions, ..StorageConfig::default() },
-        parameters: ChainParameters { slot_ms, ..ChainParameters::default() },
-        genesis: Arc::new(workload::genesis(seed, accounts)),
-        supply: SUPPLY_GENESIS,
-        sizes: Sizes {
-            slots: SLOTS,
-            payload_slots: 1 << 12,
-            verify_threads: cores,
-            simd,
-            accounts_max: accounts_max as u32,
-            key_cache_keys: (accounts * 5 / 4).min(KEY_CACHE_KEYS_MAX) as usize,
-            limits,
-        },
-        verify_batch_max: 4096,
-        plan: match counted {
-            Some((block, total)) => SlotPlan::Counted { block, total },
-            None => SlotPlan::Timed { slot_ms },
-        },
-    };
-    let minter = Minter::start(config).map_err(|error| error.to_string())?;
-    Ok(Box::new(BenchedNode { minter, _directory: directory }))
 }
 
 /// `bench engine`.
@@ -230,7 +333,7 @@ pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
 }
 
 /// `bench state`.
-pub(crate) fn state(options: &StateOptions) -> Result<StateReport, Box<dyn Error>> {
+fn state(options: &StateOptions) -> Result<StateReport, Box<dyn Error>> {
     let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir()?;
     let store = directory.path().join("store");
     let create = || Ok(Box::new(DurableState::create(&store, options.accounts, options.seed)?) as _);

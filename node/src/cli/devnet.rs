@@ -1,16 +1,14 @@
 //! `dynemix devnet`.
 
-use super::bench::{Shown, show};
-use super::verbs::OutputArgs;
+use super::args::DirArgs;
+use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand, ValueEnum};
-use dynemix::setup::config::data_home;
 use dynemix::devnet::layout::{Devnet, DevnetShape, USERS, user_secret};
 use dynemix::devnet::processes::down;
 use dynemix::devnet::report::{DevnetReport, SlotRow, live_head, live_row};
 use dynemix::devnet::run::{RunOptions, Watcher, run};
-use dynemix::setup::genesis::digits;
-use dynemix_bench::report::bar;
 use dynemix_net::mesh::LinkShape;
+use dynemix_perf::report::bar;
 use ed25519_dalek::SigningKey;
 use indicatif::ProgressBar;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -31,7 +29,8 @@ Examples:
   dynemix devnet up --nodes 10 --slot-ms 2000 --tps 200 --duration 80s --kill-every 5
   dynemix devnet up --nodes 10 --slot-ms 10000 --tps 300 --duration 60s --link rate=10mbit,delay=150ms
 
-Without --tps the network is kept: the same command goes on with it, `devnet reset` removes it. A load gets a chain of its own
+Without --tps the network is kept: the same command goes on with it, `devnet reset` removes it. A load gets a chain of \
+its own
 in a temporary directory, unless --dir says where.
 
 Exit code 1 when a slot was lost, state roots differ, or the supply is not conserved.")]
@@ -44,22 +43,8 @@ Exit code 1 when a slot was lost, state roots differ, or the supply is not conse
     Reset(DirArgs),
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct DirArgs {
-    /// The devnet's directory [default: devnet in the data directory]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
-}
-
-impl DirArgs {
-    pub(crate) fn directory(&self) -> PathBuf {
-        let of_environment = || std::env::var_os("DYNEMIX_DIR").map(PathBuf::from);
-        self.dir.clone().or_else(of_environment).unwrap_or_else(|| data_home().join("devnet"))
-    }
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum ModeArg {
+pub(crate) enum ModeArg {
     Quilt,
     Blockchain,
 }
@@ -134,13 +119,21 @@ impl Shown for DevnetReport {
 }
 
 /// Shows a run on the terminal, or only its table where there is none.
-struct Screen {
+pub(crate) struct Screen {
     slot_ms: u64,
     quiet: bool,
     bar: OnceLock<ProgressBar>,
     head: Mutex<bool>,
     directory: PathBuf,
     kept: bool,
+}
+
+impl Screen {
+    /// Of a devnet in this directory; `kept` if it outlives the run.
+    pub(crate) fn new(slot_ms: u64, quiet: bool, directory: &Path, kept: bool) -> Screen {
+        let directory = directory.to_owned();
+        Screen { slot_ms, quiet, bar: OnceLock::new(), head: Mutex::new(false), directory, kept }
+    }
 }
 
 impl Watcher for Screen {
@@ -167,7 +160,10 @@ impl Watcher for Screen {
         println!("files: {}", self.directory.display());
         println!("\naccounts with 1 000 000 dynes each; their secrets are known to everyone:");
         for name in USERS {
-            println!("  {name:<6} {}", digits(SigningKey::from_bytes(&user_secret(name)).verifying_key().as_bytes()));
+            println!(
+                "  {name:<6} {}",
+                hex::encode(SigningKey::from_bytes(&user_secret(name)).verifying_key().as_bytes())
+            );
         }
         println!("\ntry:  dynemix wallet send 5 --from alice --to bob --devnet");
         println!("stop: Ctrl-C, or dynemix devnet down\n");
@@ -195,7 +191,8 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
         || kill_every == Some(0)
     {
         return Err(
-            "--nodes must be between 1 and 400, --shards, --tps and --kill-every at least 1, --slot-ms between 200 and 600000".into()
+            "--nodes must be between 1 and 400, --shards, --tps and --kill-every at least 1, --slot-ms between 200 and \
+             600000".into()
         );
     }
     let link = args.link.clone().unwrap_or_default();
@@ -215,145 +212,8 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let json = args.output.json.as_deref();
-    let screen = Screen {
-        slot_ms,
-        quiet: json == Some(Path::new("-")),
-        bar: OnceLock::new(),
-        head: Mutex::new(false),
-        directory: directory.clone(),
-        kept: temporary.is_none(),
-    };
+    let screen = Screen::new(slot_ms, args.output.is_json_alone(), &directory, temporary.is_none());
     let report = run(&directory, &options, None, &stop, &screen)?;
-    show(&report, json)?;
+    args.output.show(&report)?;
     if report.failures.is_empty() { Ok(()) } else { Err(report.failures.join("; ").into()) }
-}
-
-/// What a line carries, in one mode.
-#[derive(serde::Serialize)]
-struct Knee {
-    mode: String,
-    /// Each rate that was tried, and whether every slot was final and every transaction in its slot or the next two.
-    tried: Vec<(u64, bool)>,
-    /// The highest rate that was carried.
-    tps: u64,
-    /// The paper's figure for the same line.
-    paper_tps: u64,
-}
-
-#[derive(serde::Serialize)]
-pub(crate) struct Saturation {
-    nodes: u32,
-    slot_ms: u64,
-    link: String,
-    knees: Vec<Knee>,
-}
-
-impl Shown for Saturation {
-    fn text(&self) -> String {
-        let tried = |knee: &Knee| {
-            knee.tried
-                .iter()
-                .map(|(tps, held)| format!("{tps}{}", if *held { "" } else { " lost" }))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let rows: Vec<_> = self
-            .knees
-            .iter()
-            .map(|knee| vec![knee.mode.clone(), knee.tps.to_string(), knee.paper_tps.to_string(), tried(knee)])
-            .collect();
-        let table = dynemix_bench::report::table(&["mode", "TPS carried", "paper", "tried"], &rows);
-        format!("{} nodes, {} ms slots, {}\n\n{table}", self.nodes, self.slot_ms, self.link)
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct SaturateArgs {
-    /// Nodes
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    nodes: u32,
-    /// Milliseconds of a slot
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    slot_ms: u64,
-    /// The line of each node
-    #[arg(long, value_name = "LINE", default_value = "rate=10mbit,delay=150ms")]
-    link: String,
-    /// Slots that each rate is offered for
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    slots: u64,
-    /// The first rate
-    #[arg(long, value_name = "TPS", default_value_t = 200)]
-    from: u64,
-    /// One mode only
-    #[arg(long, value_enum)]
-    mode: Option<ModeArg>,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-impl SaturateArgs {
-    /// Doubles the rate until slots are lost or transactions wait, then halves the gap twice.
-    pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
-        self.link.parse::<LinkShape>()?;
-        let modes = self.mode.map_or(vec![ModeArg::Blockchain, ModeArg::Quilt], |mode| vec![mode]);
-        let mut knees = Vec::new();
-        for mode in modes {
-            let quilt = matches!(mode, ModeArg::Quilt);
-            let (mut tried, mut good, mut bad, mut tps) = (Vec::new(), 0, None, self.from.max(1));
-            while tried.len() < 12 {
-                let held = self.holds(quilt, tps)?;
-                eprintln!(
-                    "{} mode, {tps} TPS: {}",
-                    if quilt { "quilt" } else { "blockchain" },
-                    if held { "carried" } else { "not carried" }
-                );
-                tried.push((tps, held));
-                if held {
-                    good = tps
-                } else {
-                    bad = Some(tps)
-                }
-                tps = match bad {
-                    None => 2 * tps,
-                    Some(bad) if bad - good > (bad / 8).max(1) => (good + bad) / 2,
-                    Some(_) => break,
-                };
-            }
-            knees.push(Knee {
-                mode: if quilt { "quilt" } else { "blockchain" }.into(),
-                tried,
-                tps: good,
-                paper_tps: if quilt { 2_400 } else { 600 },
-            });
-        }
-        let saturation = Saturation { nodes: self.nodes, slot_ms: self.slot_ms, link: self.link.clone(), knees };
-        show(&saturation, self.output.json.as_deref())
-    }
-
-    fn holds(&self, quilt: bool, tps: u64) -> Result<bool, Box<dyn Error>> {
-        let load_accounts = (tps * self.slot_ms * 22 / 10_000).max(1_000);
-        let shape = DevnetShape {
-            nodes: self.nodes,
-            shards: 1,
-            slot_ms: self.slot_ms,
-            quilt,
-            load_accounts,
-            link: self.link.clone(),
-        };
-        let options =
-            RunOptions { shape, tps: Some(tps), duration_ms: Some(self.slots * self.slot_ms), kill_every: None };
-        let directory = tempfile::Builder::new().prefix("dynemix-saturate").tempdir()?;
-        let stop = AtomicBool::new(false);
-        let screen = Screen {
-            slot_ms: self.slot_ms,
-            quiet: true,
-            bar: OnceLock::new(),
-            head: Mutex::new(false),
-            directory: directory.path().to_owned(),
-            kept: false,
-        };
-        let report = run(directory.path(), &options, None, &stop, &screen)?;
-        Ok(report.failures.is_empty() && report.final_transactions == report.offered)
-    }
 }

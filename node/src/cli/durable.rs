@@ -1,10 +1,9 @@
 //! The node's durable state as `bench state` measures it.
 
-use dynemix::keep::record;
-use dynemix::keep::open::{OpenedState, apply_record, open};
 use dynemix::keep::mapped::{MappedMemory, regions};
+use dynemix::keep::open::{OpenedState, apply_record, open};
+use dynemix::keep::record;
 use dynemix_bench::state::{BALANCE, CommitTimes, StateUnderTest};
-use dynemix_bench::workload;
 use dynemix_engine::arena::{Arena, Slot};
 use dynemix_engine::block::ShardBlock;
 use dynemix_engine::cell::Key;
@@ -43,7 +42,7 @@ impl DurableState {
     /// When the disk fails.
     pub(crate) fn create(directory: &Path, accounts: u64, seed: u64) -> Result<DurableState, Box<dyn Error>> {
         let specs = regions(StateLayout::new(accounts as u32));
-        let real = workload::genesis(seed, accounts.min(REAL_KEYS_MAX));
+        let real = dynemix_workload::genesis(seed, accounts.min(REAL_KEYS_MAX));
         let fill = |image| {
             let mut memory = MappedMemory::new(image);
             let columns = memory.columns_mut();

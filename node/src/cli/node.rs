@@ -1,35 +1,33 @@
 //! `dynemix node`: run a node, look at it, stop it.
 
-use super::bench::{Shown, show};
-use super::verbs::OutputArgs;
+use super::args::{ConfigArgs, DataArgs, data_directory};
+use super::output::{OutputArgs, Shown};
+use super::passphrase::passphrase;
 use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, ask};
-use dynemix::setup::config::{Config, Layered, data_home, load};
-use dynemix::setup::clock::Clock;
+use dynemix::face::logs;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::minting::status::StatusShown;
-use dynemix::setup::genesis::{GenesisFile, bytes_of};
-use dynemix::peer::join::{self, JoinOptions, Trust};
+use dynemix::peer::join::{self, JoinOptions};
+use dynemix::setup::clock::Clock;
+use dynemix::setup::config::Config;
+use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
-use dynemix::face::logs;
 use dynemix::setup::sntp;
-use dynemix_bench::report::{bytes, facts, grouped};
+use dynemix::setup::trust::Trust;
 use dynemix_net::mesh::MeshLimits;
+use dynemix_perf::report::{bytes, facts, grouped};
 use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
+use hex::FromHex;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::error::Error;
-use std::io::IsTerminal;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
-
-/// Bytes of a passphrase at most.
-const PASSPHRASE_BYTES_MAX: usize = 4_096;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeVerb {
@@ -42,12 +40,16 @@ Examples:
   DYNEMIX_NETWORK_LISTEN=0.0.0.0:7000 dynemix node run --config node.toml
 
 Settings: the command line counts more than the environment (DYNEMIX_<SECTION>_<KEY>), that more than the file.
-SIGTERM ends it after the duty that is under way, at most a slot later; a second one at once. kill -9 at any time loses nothing final.")]
+SIGTERM ends it after the duty that is under way, at most a slot later; a second one at once. kill -9 at any time \
+loses nothing final.")]
     Run(RunArgs),
     /// What a running node is doing
-    #[command(
-        after_help = "Examples:\n  dynemix node status --data DIR\n  dynemix node status --config node.toml --json -\n\nExit code 6 when no node answers."
-    )]
+    #[command(after_help = "\
+Examples:
+  dynemix node status --data DIR
+  dynemix node status --config node.toml --json -
+
+Exit code 6 when no node answers.")]
     Status {
         #[command(flatten)]
         of: DataArgs,
@@ -64,9 +66,10 @@ SIGTERM ends it after the duty that is under way, at most a slot later; a second
         now: bool,
     },
     /// Show more or less in the log of a running node
-    #[command(
-        after_help = "Examples:\n  dynemix node log debug --data DIR\n  dynemix node log dynemix::daemon=trace --data DIR"
-    )]
+    #[command(after_help = "\
+Examples:
+  dynemix node log debug --data DIR
+  dynemix node log dynemix::minting=trace --data DIR")]
     Log {
         /// The filter
         filter: String,
@@ -87,59 +90,13 @@ pub(crate) struct RunArgs {
     passphrase_fd: Option<i32>,
 }
 
-#[derive(Debug, Args, Clone)]
-pub(crate) struct ConfigArgs {
-    /// The configuration
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// A setting, before all others
-    #[arg(long, value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-}
-
-impl ConfigArgs {
-    /// All layers.
-    pub(crate) fn load(&self) -> Result<Layered, Box<dyn Error>> {
-        Ok(load(self.config.as_deref(), std::env::vars(), &self.set)?)
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DataArgs {
-    /// The node's data directory
-    #[arg(long, value_name = "DIR", required_unless_present = "config")]
-    data: Option<PathBuf>,
-    /// Or its configuration, which names it
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-impl DataArgs {
-    fn directory(&self) -> Result<PathBuf, Box<dyn Error>> {
-        if let Some(data) = &self.data {
-            return Ok(data.clone());
-        }
-        let layered = ConfigArgs { config: self.config.clone(), set: Vec::new() }.load()?;
-        let genesis = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?.genesis()?;
-        Ok(data_directory(&layered, &genesis.chain.genesis_hash))
-    }
-}
-
-/// Where a node of this configuration keeps everything.
-pub(crate) fn data_directory(layered: &Layered, chain: &[u8; 32]) -> PathBuf {
-    if layered.config.data.as_os_str().is_empty() {
-        return data_home().join(dynemix::setup::genesis::digits(&chain[..8]));
-    }
-    layered.beside.join(&layered.config.data)
-}
-
 impl NodeVerb {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             NodeVerb::Run(args) => run(&args),
             NodeVerb::Status { of, output } => {
                 let shown: StatusShown = ask(&of.directory()?, &AdminRequest::Status { blocks: 8 })?;
-                show(&NodeStatus(shown), output.json.as_deref())
+                output.show(&NodeStatus(shown))
             }
             NodeVerb::Stop { of, now } => {
                 let _: Value = ask(&of.directory()?, &AdminRequest::Stop { now })?;
@@ -216,32 +173,6 @@ impl Shown for NodeStatus {
         }
         text
     }
-}
-
-/// A passphrase: from a file descriptor, of which it takes one line and no more, the environment, or whoever sits at
-/// the terminal.
-pub(crate) fn passphrase(fd: Option<i32>, what: &str) -> Result<Zeroizing<String>, Box<dyn Error>> {
-    let mut line = Zeroizing::new(String::new());
-    if let Some(fd) = fd {
-        // SAFETY: the descriptor was given to this process on its command line for this one purpose, open, and nothing
-        // in this process closes it.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX));
-        let mut byte = [0];
-        while rustix::io::read(fd, &mut byte)? == 1 && byte != *b"\n" && bytes.len() < PASSPHRASE_BYTES_MAX {
-            bytes.extend_from_slice(&byte);
-        }
-        line.push_str(std::str::from_utf8(&bytes).map_err(|_| format!("the passphrase for {what} is not UTF-8"))?);
-    } else if let Ok(text) = std::env::var("DYNEMIX_PASSPHRASE") {
-        line.push_str(&text);
-    } else if std::io::stdin().is_terminal() {
-        return Ok(Zeroizing::new(rpassword::prompt_password(format!("passphrase of {what}: "))?));
-    } else {
-        return Err(format!("no passphrase for {what}: use --passphrase-fd, or a terminal").into());
-    }
-    let kept = line.trim_end_matches(['\n', '\r']).len();
-    line.truncate(kept);
-    Ok(line)
 }
 
 fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
@@ -389,7 +320,7 @@ fn keys(
     let secrets = keystore::open::<64>(&path, SecretKind::Minting, &passphrase)?;
     let (vote, transport) = secrets.split_at(32);
     let half = |bytes: &[u8]| Zeroizing::new(<[u8; 32]>::try_from(bytes).expect("32 bytes"));
-    let account = bytes_of(&minting.account).ok_or("minting.account is not 64 hexadecimal digits")?;
+    let account = FromHex::from_hex(&minting.account).map_err(|_| "minting.account is not 64 hexadecimal digits")?;
     Ok((Some(MintingKeys { account, vote: half(vote) }), half(transport)))
 }
 

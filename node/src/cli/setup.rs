@@ -1,20 +1,20 @@
 //! `dynemix keys`, `genesis`, `config` and `doctor`: everything before a node runs.
 
-use super::bench::{Shown, show};
-use super::verbs::OutputArgs;
-use super::node::{ConfigArgs, data_directory, passphrase};
+use super::args::{ConfigArgs, data_directory, parse_hash};
+use super::output::{OutputArgs, Shown};
+use super::passphrase::passphrase;
 use clap::{Args, Subcommand};
-use dynemix::setup::config::Config;
 use dynemix::setup::clock::{agreed, unix_ms};
-use dynemix::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, MinterEntry, bytes_of, digits};
+use dynemix::setup::config::Config;
+use dynemix::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, MinterEntry};
 use dynemix::setup::keystore::{self, Cost, SecretKind};
 use dynemix::setup::sntp::ask_all;
-use dynemix_bench::machine;
-use dynemix_bench::report::{bytes, table};
 use dynemix_engine::chain::{ChainParameters, ConsensusParameters, SubSlots};
 use dynemix_engine::consensus::signing::BlsSigning;
 use dynemix_engine::verify::Simd;
 use dynemix_net::mesh::public_key;
+use dynemix_perf::machine;
+use dynemix_perf::report::{bytes, table};
 use serde::Serialize;
 use std::error::Error;
 use std::fs;
@@ -26,9 +26,11 @@ type Done = Result<(), Box<dyn Error>>;
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeysVerb {
     /// Make a node's hot keys, for voting and transport, and print its entry for a genesis file
-    #[command(
-        after_help = "Examples:\n  dynemix keys new --out keys/minting.json --name ada --account 3b6a...da29 --address 203.0.113.5:7645 > ada.toml\n\nThe owner's key stays in the wallet; it never comes to the node."
-    )]
+    #[command(after_help = "\
+Examples:
+  dynemix keys new --out keys/minting.json --name ada --account 3b6a...da29 --address 203.0.113.5:7645 > ada.toml
+
+The owner's key stays in the wallet; it never comes to the node.")]
     New {
         /// The key file
         #[arg(long, value_name = "FILE")]
@@ -60,17 +62,17 @@ impl KeysVerb {
     pub(crate) fn run(self) -> Done {
         match self {
             KeysVerb::New { out, name, account, address, stake, passphrase_fd } => {
-                bytes_of::<32>(&account).ok_or("--account is not 64 hexadecimal digits")?;
+                parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits")?;
                 let passphrase = passphrase(passphrase_fd, &out.display().to_string())?;
                 let secrets = keystore::random::<64>()?;
                 let (vote_key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
-                let transport_key = digits(&public_key(secrets[32..].try_into().expect("32 bytes")));
+                let transport_key = hex::encode(public_key(secrets[32..].try_into().expect("32 bytes")));
                 if let Some(parent) = out.parent() {
                     fs::create_dir_all(parent)?;
                 }
                 keystore::create(&out, SecretKind::Minting, &transport_key, &*secrets, &passphrase, Cost::STRONG)?;
                 let stake = stake.checked_mul(dynemix_engine::chain::DYNE).ok_or("--stake is more than there is")?;
-                let (vote_key, possession) = (digits(&vote_key), digits(&possession));
+                let (vote_key, possession) = (hex::encode(vote_key), hex::encode(possession));
                 print!(
                     "{}",
                     toml::to_string(&MinterEntry {
@@ -98,9 +100,9 @@ impl KeysVerb {
 #[derive(Debug, Subcommand)]
 pub(crate) enum GenesisVerb {
     /// Write the genesis file of a new chain
-    #[command(
-        after_help = "Examples:\n  dynemix genesis new --minter ada.toml --minter bob.toml --account KEY=1000000 --out genesis.toml"
-    )]
+    #[command(after_help = "\
+Examples:
+  dynemix genesis new --minter ada.toml --minter bob.toml --account KEY=1000000 --out genesis.toml")]
     New {
         /// A minter's entry, as `keys new` prints it
         #[arg(long, value_name = "FILE", required = true)]
@@ -177,7 +179,7 @@ impl GenesisVerb {
                 fs::write(&out, file.text())?;
                 println!(
                     "chain {}\nwritten to {}; slot 0 begins in {starts_in} s",
-                    digits(&genesis.chain.genesis_hash),
+                    hex::encode(genesis.chain.genesis_hash),
                     out.display()
                 );
                 Ok(())
@@ -186,7 +188,7 @@ impl GenesisVerb {
                 let genesis = GenesisFile::read(&file)?.genesis()?;
                 println!(
                     "chain {}\n{} accounts, {} minters",
-                    digits(&genesis.chain.genesis_hash),
+                    hex::encode(genesis.chain.genesis_hash),
                     genesis.accounts.len(),
                     genesis.minters.len()
                 );
@@ -270,9 +272,12 @@ impl ConfigVerb {
 }
 
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  dynemix doctor\n  dynemix doctor --config node.toml --json -\n\nExit code 1 when something is not good."
-)]
+#[command(after_help = "\
+Examples:
+  dynemix doctor
+  dynemix doctor --config node.toml --json -
+
+Exit code 1 when something is not good.")]
 pub(crate) struct DoctorArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -337,7 +342,7 @@ impl DoctorArgs {
         let genesis_path = layered.beside.join(&config.genesis);
         let directory = match GenesisFile::read(&genesis_path).and_then(|file| file.genesis()) {
             Ok(genesis) => {
-                find("genesis", true, format!("chain {}..", &digits(&genesis.chain.genesis_hash)[..16]));
+                find("genesis", true, format!("chain {}..", &hex::encode(genesis.chain.genesis_hash)[..16]));
                 data_directory(&layered, &genesis.chain.genesis_hash)
             }
             Err(error) => {
@@ -368,7 +373,7 @@ impl DoctorArgs {
             find("clock", true, "taken from the computer, as on a devnet".into());
         }
         let bad = findings.iter().filter(|finding| !finding.good).count();
-        show(&Findings { findings }, self.output.json.as_deref())?;
+        self.output.show(&Findings { findings })?;
         if bad == 0 { Ok(()) } else { Err(format!("{bad} things are not good").into()) }
     }
 }

@@ -1,16 +1,89 @@
 //! `dynemix snapshot`: the verbs over [`dynemix::keep::snapshot`].
 
-use super::bench::Shown;
-use super::inspect::open_any;
+use super::args::{StoreArg, open_any, parse_hash};
+use super::output::{OutputArgs, Shown};
+use clap::{Args, Subcommand};
 use dynemix::keep::snapshot::{self, Listed, SnapshotInfo};
-use dynemix_bench::report::{bar, bytes, facts, grouped, table};
+use dynemix_engine::hash::Hash;
+use dynemix_perf::report::{bar, bytes, facts, grouped, table};
 use dynemix_storage::{RealDisk, StoreOptions};
 use serde::Serialize;
 use std::error::Error;
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotVerb {
+    /// Write a snapshot of a store's state; goes on where an interrupted one stopped
+    #[command(after_help = "Examples:\n  dynemix snapshot create --store ~/dynemix --out ~/snapshots/today")]
+    Create {
+        #[command(flatten)]
+        store: StoreArg,
+        /// Directory of the snapshot
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// The snapshots in a directory
+    #[command(after_help = "Examples:\n  dynemix snapshot list ~/snapshots")]
+    List {
+        /// Where to look
+        directory: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Check every chunk of a snapshot
+    #[command(after_help = "Examples:\n  dynemix snapshot verify ~/snapshots/today --root 9f0c...11ab")]
+    Verify {
+        /// The snapshot
+        directory: PathBuf,
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make a store of a snapshot; goes on where an interrupted restore stopped
+    #[command(
+        after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...11ab"
+    )]
+    Restore {
+        /// The snapshot
+        directory: PathBuf,
+        #[command(flatten)]
+        store: StoreArg,
+        /// Accounts that the state is to have room for [default: a quarter more than there are]
+        #[arg(long, value_name = "N")]
+        accounts_max: Option<u32>,
+        #[command(flatten)]
+        root: RootArg,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RootArg {
+    /// The state root to trust, 64 hexadecimal digits; without it the snapshot is only checked against itself
+    #[arg(long, value_name = "HASH", value_parser = parse_hash)]
+    root: Option<Hash>,
+}
+
+impl SnapshotVerb {
+    /// Does what the flags say.
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        match self {
+            SnapshotVerb::Create { store, out, output } => output.show(&create(&store.store, &out)?),
+            SnapshotVerb::List { directory, output } => output.show(&list(&directory)?),
+            SnapshotVerb::Verify { directory, root, output } => output.show(&verify(&directory, root.root.as_ref())?),
+            SnapshotVerb::Restore { directory, store, accounts_max, root, output } => {
+                output.show(&restore(&directory, &store.store, accounts_max, root.root.as_ref())?)
+            }
+        }
+    }
+}
 
 /// What a verb did.
 #[derive(Serialize)]

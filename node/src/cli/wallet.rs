@@ -1,25 +1,25 @@
 //! `dynemix wallet`.
 
-use super::bench::{Shown, show};
-use super::verbs::OutputArgs;
-use super::devnet::DirArgs;
-use super::node::passphrase;
+use super::args::{DirArgs, parse_hash};
+use super::output::{OutputArgs, Shown, dynes};
+use super::passphrase::passphrase;
 use clap::{Args, Subcommand};
-use dynemix::minting::tracked::TransactionShown;
 use dynemix::devnet::layout::{Devnet, USERS, user_secret};
-use dynemix::setup::genesis::{GenesisFile, bytes_of, digits};
+use dynemix::minting::tracked::TransactionShown;
+use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
 use dynemix::wallet::client::{Client, ProvedAccount};
 use dynemix::wallet::keys;
-use dynemix_bench::report::{facts, grouped, table};
 use dynemix_engine::cell::Kind;
 use dynemix_engine::chain::DYNE;
 use dynemix_engine::consensus::signing::BlsSigning;
+use dynemix_perf::report::{facts, table};
 use ed25519_dalek::SigningKey;
+use hex::FromHex;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::error::Error;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use zeroize::Zeroizing;
 
 #[derive(Debug, Subcommand)]
@@ -53,9 +53,10 @@ pub(crate) enum WalletVerb {
         output: OutputArgs,
     },
     /// What an account has, verified by certificate and proof
-    #[command(
-        after_help = "Examples:\n  dynemix wallet balance --devnet --from alice\n  dynemix wallet balance ada --node http://127.0.0.1:8645/ --genesis genesis.toml"
-    )]
+    #[command(after_help = "\
+Examples:
+  dynemix wallet balance --devnet --from alice
+  dynemix wallet balance ada --node http://127.0.0.1:8645/ --genesis genesis.toml")]
     Balance {
         /// A name or key [default: the wallet's own]
         of: Option<String>,
@@ -65,9 +66,12 @@ pub(crate) enum WalletVerb {
         output: OutputArgs,
     },
     /// Send dynes
-    #[command(
-        after_help = "Examples:\n  dynemix wallet send 5 --to bob --from alice --devnet\n  dynemix wallet send 0.5 --to ada\n\nShows each finality checkpoint as it comes."
-    )]
+    #[command(after_help = "\
+Examples:
+  dynemix wallet send 5 --to bob --from alice --devnet
+  dynemix wallet send 0.5 --to ada
+
+Shows each finality checkpoint as it comes.")]
     Send {
         /// Dynes, with up to six decimals
         #[arg(value_parser = parse_dynes)]
@@ -126,7 +130,7 @@ pub(crate) enum WalletVerb {
     /// How far a transaction is
     Status {
         /// Its id, 64 digits
-        #[arg(value_parser = super::inspect::parse_hash)]
+        #[arg(value_parser = parse_hash)]
         id: [u8; 32],
         #[command(flatten)]
         with: WithArgs,
@@ -169,10 +173,6 @@ fn parse_dynes(text: &str) -> Result<u64, String> {
     units.filter(|&units| units > 0).ok_or_else(wrong)
 }
 
-fn dynes(units: u64) -> String {
-    format!("{}.{:06}", grouped(units / DYNE), units % DYNE)
-}
-
 impl WithArgs {
     fn client(&self) -> Result<Client, Box<dyn Error>> {
         if self.devnet {
@@ -207,7 +207,7 @@ impl WithArgs {
         }
         if of.is_none() {
             let (_, public) = keystore::public(&keys::path(&self.from))?;
-            return bytes_of(&public).ok_or_else(|| "the wallet's file names no key".into());
+            return FromHex::from_hex(&public).map_err(|_| "the wallet's file names no key".into());
         }
         Ok(client.key(text)?)
     }
@@ -364,13 +364,13 @@ fn send(
     let signer = with.signer()?;
     let (kind, recipient, amount, payload) = what(&mut client)?;
     let id = client.submit(&signer, kind, recipient, amount, &payload)?;
-    let quiet = output.json.as_deref() == Some(Path::new("-"));
+    let quiet = output.is_json_alone();
     let transaction = client.follow(&id, |shown| {
         if !quiet {
             println!("{}", checkpoint(shown));
         }
     })?;
-    show(&Sent { id: digits(&id), transaction, verified_height: client.height() }, output.json.as_deref())
+    output.show(&Sent { id: hex::encode(id), transaction, verified_height: client.height() })
 }
 
 impl WalletVerb {
@@ -384,7 +384,8 @@ impl WalletVerb {
                 let (words, secret) = keys::new_words()?;
                 let public = keys::keep(&name, &secret, &secret_phrase)?;
                 println!(
-                    "wallet '{name}': {public}\n\nWrite these words down; whoever has them has the account, and nothing else brings it back:\n"
+                    "wallet '{name}': {public}\n\nWrite these words down; whoever has them has the account, and \
+                     nothing else brings it back:\n"
                 );
                 for (row, line) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
                     println!("  {:>2}  {}", 6 * row + 1, line.join(" "));
@@ -407,17 +408,17 @@ impl WalletVerb {
             WalletVerb::List { output } => {
                 let wallets =
                     keys::list()?.into_iter().map(|(name, key)| json!({ "name": name, "key": key })).collect();
-                show(&Wallets { wallets }, output.json.as_deref())
+                output.show(&Wallets { wallets })
             }
             WalletVerb::Balance { of, with, output } => {
                 let mut client = with.client()?;
                 let key = with.key(&mut client, of.as_deref())?;
-                show(&Balance(client.account(&key)?), output.json.as_deref())
+                output.show(&Balance(client.account(&key)?))
             }
             WalletVerb::History { of, with, output } => {
                 let mut client = with.client()?;
                 let key = with.key(&mut client, of.as_deref())?;
-                show(&History(client.call("history", json!({ "key": digits(&key) }))?), output.json.as_deref())
+                output.show(&History(client.call("history", json!({ "key": hex::encode(key) }))?))
             }
             WalletVerb::Send { amount, to, with, output } => {
                 send(&with, &output, |client| Ok((Kind::Transfer, with.key(client, Some(&to))?, amount, Vec::new())))
@@ -440,7 +441,7 @@ impl WalletVerb {
             }),
             WalletVerb::Status { id, with, output } => {
                 let transaction = with.client()?.transaction(&id)?;
-                show(&Looked { id: digits(&id), transaction }, output.json.as_deref())
+                output.show(&Looked { id: hex::encode(id), transaction })
             }
         }
     }
