@@ -14,18 +14,18 @@
 //! ```
 
 use crate::keep::published::Offer;
+use crate::setup::endpoint::target_of;
 use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
 use dynemix_engine::consensus::message::{Kind, Message, ShardMessage, Signed};
 use dynemix_engine::consensus::signing::Sig;
 use dynemix_engine::hash::{Hash, keyed, purpose_key};
 use dynemix_engine::system::record::Endpoint;
 use dynemix_net::mesh::Target;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
 
 /// Version of everything between nodes.
 pub const PEER_VERSION: u8 = 1;
-/// Classes of the mesh, most urgent first.
+/// The classes of the mesh, most urgent first: votes and what else is small and decides.
 pub const VOTES: u8 = 0;
 /// What a shard round needs at once.
 pub const ROUNDS: u8 = 1;
@@ -34,18 +34,38 @@ pub const BODIES: u8 = 2;
 /// Users' transactions and all else.
 pub const CELLS: u8 = 3;
 
-/// Kinds of frames.
-pub const FRAME_MESSAGE: u8 = 0;
-/// See above.
-pub const FRAME_CELLS: u8 = 1;
-/// See above.
-pub const FRAME_OUTCOME: u8 = 2;
-/// See above.
-pub const FRAME_PEERS: u8 = 3;
-/// See above.
-pub const FRAME_WANT: u8 = 4;
-/// See above.
-pub const FRAME_PIECE: u8 = 5;
+/// What a frame is: its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// A message of consensus.
+    Message = 0,
+    /// Transactions: of a user, or told to the minters of a height.
+    Cells = 1,
+    /// What became of a client's transactions.
+    Outcome = 2,
+    /// Addresses of candidates.
+    Peers = 3,
+    /// A question for a piece of a snapshot.
+    Want = 4,
+    /// The answer to such a question.
+    Piece = 5,
+}
+
+impl FrameKind {
+    /// The kind of this number, if there is one.
+    pub fn of_number(number: u8) -> Option<FrameKind> {
+        use FrameKind::{Cells, Message, Outcome, Peers, Piece, Want};
+        [Message, Cells, Outcome, Peers, Want, Piece].into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// A frame's kind and its body behind it; none of an empty frame or an unknown kind.
+    pub fn split(frame: &[u8]) -> Option<(FrameKind, &[u8])> {
+        let (&number, body) = frame.split_first()?;
+        Some((FrameKind::of_number(number)?, body))
+    }
+}
+
 /// The height that asks which snapshots there are.
 pub const OFFERS: u64 = 0;
 
@@ -55,6 +75,34 @@ pub const CELLS_MAX: usize = 1_024;
 pub const PEERS_MAX: usize = 64;
 /// Snapshots of one frame at most.
 const OFFERS_MAX: usize = 16;
+
+/// A candidate's part of a hello: its number and its signature.
+const CANDIDATE_BYTES: usize = size_of::<u32>() + size_of::<Sig>();
+/// A peer in a frame of peers: transport key, address, port.
+const PEER_BYTES: usize = 32 + 16 + size_of::<u16>();
+/// A snapshot in a frame of offers: height and block.
+const OFFER_BYTES: usize = size_of::<u64>() + size_of::<Hash>();
+/// An ordinal in a frame of outcomes.
+const ORDINAL_BYTES: usize = size_of::<u64>();
+
+/// The next bytes, if there are so many.
+fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (array, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*array)
+}
+
+fn u16_of(bytes: &mut &[u8]) -> Option<u16> {
+    array(bytes).map(u16::from_le_bytes)
+}
+
+fn u32_of(bytes: &mut &[u8]) -> Option<u32> {
+    array(bytes).map(u32::from_le_bytes)
+}
+
+fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
+    array(bytes).map(u64::from_le_bytes)
+}
 
 static HELLO_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix node hello v1"));
 
@@ -86,7 +134,27 @@ pub fn hello(
     out
 }
 
-/// Who says a hello; `verify` judges a candidate's signature.
+/// Why a hello is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// Nothing was said.
+    #[error("an empty hello")]
+    Empty,
+    /// It speaks another version.
+    #[error("version {0}, this node speaks {PEER_VERSION}")]
+    Version(u8),
+    /// It is of another chain.
+    #[error("another chain")]
+    OtherChain,
+    /// Its bytes are no hello.
+    #[error("a malformed hello")]
+    Malformed,
+    /// Whoever says it does not have the candidate's voting key.
+    #[error("the hello of candidate {0} is not signed by its voting key")]
+    NotSigned(u32),
+}
+
+/// Who says a hello: a candidate, or none; `verify` judges a candidate's signature.
 ///
 /// # Errors
 /// Why it is refused.
@@ -95,24 +163,25 @@ pub fn read_hello(
     handshake_hash: &[u8; 32],
     hello: &[u8],
     verify: impl FnOnce(u32, &Hash, &Sig) -> bool,
-) -> Result<Option<u32>, String> {
-    let Some((&version, rest)) = hello.split_first() else { return Err("an empty hello".into()) };
+) -> Result<Option<u32>, HelloError> {
+    let (&version, rest) = hello.split_first().ok_or(HelloError::Empty)?;
     if version != PEER_VERSION {
-        return Err(format!("version {version}, this node speaks {PEER_VERSION}"));
+        return Err(HelloError::Version(version));
     }
-    let Some(rest) = rest.strip_prefix(genesis) else { return Err("another chain".into()) };
+    let rest = rest.strip_prefix(genesis).ok_or(HelloError::OtherChain)?;
     match rest {
         [0] => Ok(None),
-        [1, rest @ ..] if rest.len() == 52 => {
-            let candidate = u32::from_le_bytes(rest[..4].try_into().expect("4 bytes"));
-            let signature = rest[4..].try_into().expect("48 bytes");
+        [1, rest @ ..] if rest.len() == CANDIDATE_BYTES => {
+            let mut rest = rest;
+            let candidate = u32_of(&mut rest).ok_or(HelloError::Malformed)?;
+            let signature = array(&mut rest).ok_or(HelloError::Malformed)?;
             if verify(candidate, &hello_digest(genesis, handshake_hash), &signature) {
                 Ok(Some(candidate))
             } else {
-                Err(format!("the hello of candidate {candidate} is not signed by its voting key"))
+                Err(HelloError::NotSigned(candidate))
             }
         }
-        _ => Err("a malformed hello".into()),
+        _ => Err(HelloError::Malformed),
     }
 }
 
@@ -139,7 +208,7 @@ pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8]) {
 
 /// Begins a frame of cells: of a user, or told to the minters of a height.
 pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
-    let mut out = vec![FRAME_CELLS];
+    let mut out = vec![FrameKind::Cells as u8];
     out.extend_from_slice(&told.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&first_ordinal.to_le_bytes());
     out
@@ -151,21 +220,20 @@ pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8])>);
 
 /// Reads the body of a frame of cells, behind its kind.
 pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
-    let (head, mut rest) = bytes.split_first_chunk::<16>()?;
+    let mut rest = bytes;
+    let (told, first_ordinal) = (u64_of(&mut rest)?, u64_of(&mut rest)?);
     let mut cells = Vec::with_capacity((rest.len() / CELL_BYTES).min(CELLS_MAX));
     while !rest.is_empty() {
-        let (cell, after) = rest.split_at_checked(CELL_BYTES)?;
-        let (length, after) = after.split_first_chunk::<2>()?;
-        let length = usize::from(u16::from_le_bytes(*length));
-        let (payload, after) = after.split_at_checked(length)?;
+        let cell = array::<CELL_BYTES>(&mut rest)?;
+        let length = usize::from(u16_of(&mut rest)?);
+        let (payload, after) = rest.split_at_checked(length)?;
         if length > PAYLOAD_BYTES_MAX || cells.len() >= CELLS_MAX {
             return None;
         }
-        cells.push((bytemuck::pod_read_unaligned(cell), payload));
+        cells.push((bytemuck::pod_read_unaligned(&cell), payload));
         rest = after;
     }
-    let eight = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("8 bytes"));
-    Some((Some(eight(&head[..8])).filter(|&height| height > 0), eight(&head[8..]), cells))
+    Some((Some(told).filter(|&height| height > 0), first_ordinal, cells))
 }
 
 /// What became of a client's transactions.
@@ -175,18 +243,18 @@ pub struct Outcome {
     pub refusal: u8,
     /// Height of the block; 0 if refused.
     pub height: u64,
-    /// Its slot.
+    /// Slot of that block.
     pub slot: u64,
-    /// The shard.
+    /// Shard of that block.
     pub shard: u16,
     /// Which, by the order in which they came on this connection.
     pub ordinals: Vec<u64>,
 }
 
 impl Outcome {
-    /// The frame.
+    /// The whole frame, its kind first.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FRAME_OUTCOME, self.refusal];
+        let mut out = vec![FrameKind::Outcome as u8, self.refusal];
         out.extend_from_slice(&self.height.to_le_bytes());
         out.extend_from_slice(&self.slot.to_le_bytes());
         out.extend_from_slice(&self.shard.to_le_bytes());
@@ -196,12 +264,12 @@ impl Outcome {
 
     /// Reads the body, behind the kind.
     pub fn read(bytes: &[u8]) -> Option<Outcome> {
-        let (head, rest) = bytes.split_first_chunk::<19>()?;
-        let eight = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("8 bytes"));
-        let (height, slot) = (eight(&head[1..9]), eight(&head[9..17]));
-        let shard = u16::from_le_bytes(head[17..].try_into().expect("2 bytes"));
-        let ordinals = rest.chunks_exact(8).map(eight).collect();
-        (rest.len() % 8 == 0).then_some(Outcome { refusal: head[0], height, slot, shard, ordinals })
+        let mut rest = bytes;
+        let [refusal] = array(&mut rest)?;
+        let (height, slot, shard) = (u64_of(&mut rest)?, u64_of(&mut rest)?, u16_of(&mut rest)?);
+        let (ordinals, after) = rest.as_chunks::<ORDINAL_BYTES>();
+        let ordinals = ordinals.iter().map(|ordinal| u64::from_le_bytes(*ordinal)).collect();
+        after.is_empty().then_some(Outcome { refusal, height, slot, shard, ordinals })
     }
 }
 
@@ -216,8 +284,6 @@ pub struct WantPiece {
     pub offset: u64,
 }
 
-const WANT_BYTES: usize = 20;
-
 impl WantPiece {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.height.to_le_bytes());
@@ -225,41 +291,43 @@ impl WantPiece {
         out.extend_from_slice(&self.offset.to_le_bytes());
     }
 
-    /// The frame.
+    /// The whole frame, its kind first.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FRAME_WANT];
+        let mut out = vec![FrameKind::Want as u8];
         self.put(&mut out);
         out
     }
 
+    fn take(bytes: &mut &[u8]) -> Option<WantPiece> {
+        Some(WantPiece { height: u64_of(bytes)?, part: u32_of(bytes)?, offset: u64_of(bytes)? })
+    }
+
     /// Reads the body, behind the kind.
     pub fn read(bytes: &[u8]) -> Option<WantPiece> {
-        let bytes: &[u8; WANT_BYTES] = bytes.try_into().ok()?;
-        let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-        let part = u32::from_le_bytes(bytes[8..12].try_into().expect("4 bytes"));
-        Some(WantPiece { height: eight(0), part, offset: eight(12) })
+        let mut rest = bytes;
+        WantPiece::take(&mut rest).filter(|_| rest.is_empty())
     }
 }
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// As asked.
+    /// Height of the snapshot, or [`OFFERS`].
     pub height: u64,
-    /// As asked.
+    /// Which part of it.
     pub part: u32,
-    /// As asked.
+    /// Where in the part these bytes begin.
     pub offset: u64,
     /// Bytes of the whole part.
     pub total: u64,
-    /// These ones.
+    /// The bytes from there on.
     pub bytes: Vec<u8>,
 }
 
 impl Piece {
-    /// The frame.
+    /// The whole frame, its kind first: a piece of a part of `total` bytes.
     pub fn encode(want: WantPiece, total: u64, bytes: &[u8]) -> Vec<u8> {
-        let mut out = vec![FRAME_PIECE];
+        let mut out = vec![FrameKind::Piece as u8];
         want.put(&mut out);
         out.extend_from_slice(&total.to_le_bytes());
         out.extend_from_slice(bytes);
@@ -268,10 +336,10 @@ impl Piece {
 
     /// Reads the body, behind the kind.
     pub fn read(bytes: &[u8]) -> Option<Piece> {
-        let (want, rest) = bytes.split_at_checked(WANT_BYTES)?;
-        let (total, bytes) = rest.split_first_chunk::<8>()?;
-        let WantPiece { height, part, offset } = WantPiece::read(want)?;
-        Some(Piece { height, part, offset, total: u64::from_le_bytes(*total), bytes: bytes.to_vec() })
+        let mut rest = bytes;
+        let WantPiece { height, part, offset } = WantPiece::take(&mut rest)?;
+        let total = u64_of(&mut rest)?;
+        Some(Piece { height, part, offset, total, bytes: rest.to_vec() })
     }
 
     /// The frame that says which snapshots there are.
@@ -284,36 +352,14 @@ impl Piece {
     /// Which snapshots the sender has, if that was the question.
     pub fn offers(&self) -> Vec<Offer> {
         let entries = if self.height == OFFERS { &self.bytes[..] } else { &[] };
-        let offer = |entry: &[u8]| Offer {
-            height: u64::from_le_bytes(entry[..8].try_into().expect("8 bytes")),
-            block: entry[8..].try_into().expect("32 bytes"),
-        };
-        entries.chunks_exact(40).take(OFFERS_MAX).map(offer).collect()
-    }
-}
-
-/// Where an endpoint is reached, if anywhere.
-pub fn target_of(endpoint: &Endpoint) -> Option<Target> {
-    let address = Ipv6Addr::from(endpoint.address).to_canonical();
-    let somewhere = !address.is_unspecified() && endpoint.port != 0;
-    somewhere.then(|| Target { key: endpoint.transport_key, address: SocketAddr::new(address, endpoint.port) })
-}
-
-/// The endpoint of an address and a key.
-pub fn endpoint_of(address: Option<SocketAddr>, transport_key: [u8; 32]) -> Endpoint {
-    let octets = |ip: IpAddr| match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    };
-    match address {
-        Some(address) => Endpoint { address: octets(address.ip()), port: address.port(), transport_key },
-        None => Endpoint { transport_key, ..Endpoint::default() },
+        let offer = |mut entry: &[u8]| Some(Offer { height: u64_of(&mut entry)?, block: array(&mut entry)? });
+        entries.chunks_exact(OFFER_BYTES).take(OFFERS_MAX).filter_map(offer).collect()
     }
 }
 
 /// The frame of these peers.
 pub fn peers_frame(peers: impl Iterator<Item = Endpoint>) -> Vec<u8> {
-    let mut out = vec![FRAME_PEERS];
+    let mut out = vec![FrameKind::Peers as u8];
     for endpoint in peers.take(PEERS_MAX) {
         out.extend_from_slice(&endpoint.transport_key);
         out.extend_from_slice(&endpoint.address);
@@ -322,15 +368,15 @@ pub fn peers_frame(peers: impl Iterator<Item = Endpoint>) -> Vec<u8> {
     out
 }
 
-/// Reads the body of a frame of peers, behind its kind.
+/// Reads the body of a frame of peers, behind its kind. Those that are nowhere are passed over.
 pub fn read_peers(bytes: &[u8]) -> Option<Vec<Target>> {
-    if bytes.len() > PEERS_MAX * 50 || !bytes.len().is_multiple_of(50) {
+    let (peers, after) = bytes.as_chunks::<PEER_BYTES>();
+    if peers.len() > PEERS_MAX || !after.is_empty() {
         return None;
     }
-    let endpoint = |bytes: &[u8]| Endpoint {
-        transport_key: bytes[..32].try_into().expect("32 bytes"),
-        address: bytes[32..48].try_into().expect("16 bytes"),
-        port: u16::from_le_bytes(bytes[48..].try_into().expect("2 bytes")),
+    let endpoint = |mut peer: &[u8]| {
+        let (transport_key, address) = (array(&mut peer)?, array(&mut peer)?);
+        Some(Endpoint { transport_key, address, port: u16_of(&mut peer)? })
     };
-    Some(bytes.chunks_exact(50).filter_map(|bytes| target_of(&endpoint(bytes))).collect())
+    Some(peers.iter().filter_map(|peer| target_of(&endpoint(peer)?)).collect())
 }

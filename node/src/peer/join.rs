@@ -4,12 +4,13 @@
 //! by the first, the manifest by the second, each chunk by the manifest. A peer can be slow or silent; it cannot lie.
 //! What was fetched before an interruption is not fetched again.
 
+use super::frames::{CELLS, FrameKind, OFFERS, Piece, WantPiece};
+use super::guest;
 use crate::keep::chain_store::system_path;
 use crate::keep::published::{Offer, PIECE_BYTES, Part, blocks_of};
 use crate::keep::sealed::{self, SealedError, SealedKind};
-use super::frames::{CELLS, FRAME_PIECE, OFFERS, Piece, WantPiece};
-use super::guest;
 use crate::keep::snapshot::{self, SnapshotFailure};
+use crate::setup::trust::Trust;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::state::snapshot::{MANIFEST_BYTES_MAX, Manifest};
 use dynemix_engine::system::tables::System;
@@ -35,37 +36,11 @@ const PEER_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of a system or of two blocks at most.
 const PART_BYTES_MAX: u64 = 1 << 30;
 
-/// A block that the operator trusts: `HEIGHT:HASH`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trust {
-    /// Its height.
-    pub height: u64,
-    /// Its hash.
-    pub block: Hash,
-}
-
-impl std::str::FromStr for Trust {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Trust, String> {
-        let parts = text
-            .split_once(':')
-            .and_then(|(height, hash)| Some((height.parse().ok()?, crate::setup::genesis::bytes_of(hash)?)));
-        let (height, block) =
-            parts.ok_or_else(|| format!("'{text}' is not HEIGHT:HASH, the hash as 64 hexadecimal digits"))?;
-        if height < 2 {
-            Err("a snapshot is proved by the block after it: at least height 2".into())
-        } else {
-            Ok(Trust { height, block })
-        }
-    }
-}
-
 /// What is joined, and how.
 pub struct JoinOptions {
     /// The node's data directory.
     pub data: PathBuf,
-    /// The chain.
+    /// Its identity, by the genesis file.
     pub chain: Hash,
     /// The block that is trusted.
     pub trust: Trust,
@@ -77,14 +52,14 @@ pub struct JoinOptions {
     pub store: StoreOptions,
     /// Bounds of the network.
     pub limits: MeshLimits,
-    /// The line.
+    /// A line that is worse than the real one, for tests.
     pub link: LinkShape,
 }
 
 /// Why a chain cannot be joined.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
-    /// The network.
+    /// The system refuses to connect at all, or a file of what was fetched.
     #[error("the network: {0}")]
     Network(#[from] io::Error),
     /// Nobody has been reached.
@@ -92,13 +67,14 @@ pub enum JoinError {
     Alone(usize),
     /// Nobody has a snapshot that the trusted block proves.
     #[error(
-        "no peer has a snapshot that block {height} {block} proves. Offered: {offered}. Compare one of these with a source that you \
+        "no peer has a snapshot that block {height} {block} proves. Offered: {offered}. Compare one of these with a \
+         source that you \
          trust, such as another operator's `dynemix node status`, and give it"
     )]
     NotOffered {
-        /// Trusted.
+        /// Height of the block that is trusted.
         height: u64,
-        /// Its hash.
+        /// Its hash, in hexadecimal.
         block: String,
         /// What there is.
         offered: String,
@@ -109,10 +85,10 @@ pub enum JoinError {
     /// A part that is not what the trusted block proves.
     #[error("the snapshot's {0} is not what the trusted block proves, whoever gave it: those peers are faulty, or lie")]
     Wrong(Part),
-    /// Files.
+    /// The file of the system cannot be written.
     #[error(transparent)]
     Sealed(#[from] SealedError),
-    /// The snapshot.
+    /// The state cannot be made of the snapshot.
     #[error(transparent)]
     Snapshot(#[from] SnapshotFailure),
 }
@@ -147,8 +123,8 @@ impl Peers {
             mesh.run(|event| {
                 let heard = match event {
                     Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
-                    Event::Frame(peer, _, body) => match body.split_first() {
-                        Some((&FRAME_PIECE, bytes)) => match Piece::read(bytes) {
+                    Event::Frame(peer, _, body) => match FrameKind::split(&body) {
+                        Some((FrameKind::Piece, bytes)) => match Piece::read(bytes) {
                             Some(piece) => Heard::Piece(peer.id, piece),
                             None => return,
                         },
@@ -210,14 +186,13 @@ impl Peers {
             return Err(JoinError::Alone(options.peers.len()));
         }
         if have.is_empty() {
-            let hex = |hash: &Hash| crate::setup::genesis::digits(hash);
             let mut shown: Vec<String> =
-                offered.iter().map(|(height, block)| format!("{height}:{}", hex(block))).collect();
+                offered.iter().map(|(height, block)| format!("{height}:{}", hex::encode(block))).collect();
             if shown.is_empty() {
                 shown.push("nothing".into());
             }
             let Trust { height, block } = options.trust;
-            return Err(JoinError::NotOffered { height, block: hex(&block), offered: shown.join(", ") });
+            return Err(JoinError::NotOffered { height, block: hex::encode(block), offered: shown.join(", ") });
         }
         Ok(have)
     }

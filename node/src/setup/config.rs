@@ -1,8 +1,9 @@
 //! The configuration of a node: TOML, in layers. What the command line says counts more than the environment, that more
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
-use crate::peer::join::Trust;
+use super::trust::Trust;
 use dynemix_net::mesh::{LinkShape, Target};
+use hex::FromHex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +14,7 @@ use toml::{Table, Value};
 /// Prefix of variables of the environment: `DYNEMIX_NETWORK_LISTEN` is `network.listen`.
 pub const ENVIRONMENT: &str = "DYNEMIX_";
 
-/// All settings.
+/// The settings of a node, each with a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -21,21 +22,21 @@ pub struct Config {
     pub genesis: PathBuf,
     /// Directory of everything that the node writes; empty: by the XDG rules, one a chain.
     pub data: PathBuf,
-    /// Peers.
+    /// How it listens and whom it calls.
     pub network: NetworkConfig,
     /// What it mints with.
     pub minting: MintingConfig,
-    /// Time.
+    /// Where it takes the time from.
     pub clock: ClockConfig,
-    /// The store.
+    /// How much it keeps on disk.
     pub storage: StorageConfig,
-    /// The API.
+    /// Where it answers programs, and how much.
     pub api: ApiConfig,
-    /// Logs.
+    /// What it writes to screen and files.
     pub log: LogConfig,
 }
 
-/// Peers.
+/// How a node listens and whom it calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NetworkConfig {
@@ -68,13 +69,13 @@ pub struct MintingConfig {
     pub keystore: PathBuf,
 }
 
-/// Time.
+/// Where a node takes the time from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClockConfig {
     /// `sntp`: servers are asked; `system`: the computer's clock is right, as on a devnet.
     pub source: String,
-    /// Servers.
+    /// SNTP servers, three at least: `host:port`.
     pub servers: Vec<String>,
     /// Seconds between two questions.
     pub every_s: u64,
@@ -84,7 +85,7 @@ pub struct ClockConfig {
     pub shift_ms: i64,
 }
 
-/// The store.
+/// How much a node keeps on disk.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StorageConfig {
@@ -106,7 +107,7 @@ pub struct StorageConfig {
     pub snapshot_bytes_per_s: u64,
 }
 
-/// The API.
+/// Where a node answers programs, and how much.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ApiConfig {
@@ -126,7 +127,7 @@ pub struct ApiConfig {
     pub submits_a_second: u32,
 }
 
-/// Logs.
+/// What a node writes to screen and files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
@@ -229,15 +230,15 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error("read {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Which file.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
     },
-    /// Not TOML.
+    /// Not TOML, or not of this form.
     #[error("{}: {source}", path.display())]
     Syntax {
-        /// The file.
+        /// Which file.
         path: PathBuf,
         /// What is wrong, with its line.
         source: Box<toml::de::Error>,
@@ -245,7 +246,7 @@ pub enum ConfigError {
     /// A key that there is not, or a value of another kind.
     #[error("{origin}: {what}")]
     Setting {
-        /// Which layer.
+        /// Which layer says so: a flag, a variable, the file.
         origin: String,
         /// What is wrong.
         what: String,
@@ -255,7 +256,7 @@ pub enum ConfigError {
 /// A configuration and where each setting comes from.
 #[derive(Debug)]
 pub struct Layered {
-    /// All settings.
+    /// The settings that count.
     pub config: Config,
     /// By key: the layer.
     pub origins: BTreeMap<String, String>,
@@ -386,7 +387,7 @@ impl Config {
         if !(10..=10_000).contains(&self.clock.bound_ms) {
             return Err(wrong("clock.bound_ms", "between 10 and 10000"));
         }
-        if self.minting.enabled && super::genesis::bytes_of::<32>(&self.minting.account).is_none() {
+        if self.minting.enabled && <[u8; 32]>::from_hex(&self.minting.account).is_err() {
             return Err(wrong(
                 "minting.account",
                 "64 hexadecimal digits, the key of the account whose stake this node mints for",
@@ -401,7 +402,7 @@ impl Config {
     /// Where it listens.
     ///
     /// # Errors
-    /// No address.
+    /// A setting that is no address.
     pub fn listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
         address("network.listen", &self.network.listen)
     }
@@ -409,7 +410,7 @@ impl Config {
     /// Where others reach it.
     ///
     /// # Errors
-    /// No address.
+    /// A setting that is no address.
     pub fn public(&self) -> Result<Option<SocketAddr>, ConfigError> {
         address("network.public", &self.network.public)
     }
@@ -417,7 +418,7 @@ impl Config {
     /// Where the API listens.
     ///
     /// # Errors
-    /// No address.
+    /// A setting that is no address.
     pub fn api_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
         address("api.listen", &self.api.listen)
     }
@@ -425,7 +426,7 @@ impl Config {
     /// The line.
     ///
     /// # Errors
-    /// No line.
+    /// A setting that describes no line.
     pub fn link(&self) -> Result<LinkShape, ConfigError> {
         self.network.link.parse().map_err(|error| wrong("network.link", format!("{error}")))
     }
@@ -449,7 +450,7 @@ impl Config {
             let wrong = || wrong("network.peers", format!("'{text}' is no peer; write key@host:port"));
             let (key, at) = text.split_once('@').ok_or_else(wrong)?;
             let address = address("network.peers", at)?.ok_or_else(wrong)?;
-            Ok(Target { key: super::genesis::bytes_of(key).ok_or_else(wrong)?, address })
+            Ok(Target { key: FromHex::from_hex(key).map_err(|_| wrong())?, address })
         };
         self.network.peers.iter().map(one).collect()
     }

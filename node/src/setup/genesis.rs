@@ -1,14 +1,14 @@
 //! The genesis file: what all nodes of a chain begin with, and what its identity is the hash of.
 
+use super::endpoint::endpoint_of;
 use crate::keep::chain_store::Genesis;
-use crate::peer::frames::endpoint_of;
-use dynemix_bench::workload;
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::{Chain, ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::check::name_acceptable;
 use dynemix_engine::consensus::signing::VoteKeys;
 use dynemix_engine::system::tables::GenesisMinter;
 use dynemix_engine::verify::account_key_acceptable;
+use dynemix_workload::KeyChain;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -18,28 +18,11 @@ use std::path::{Path, PathBuf};
 /// Version of the file.
 pub const GENESIS_VERSION: u32 = 1;
 
-/// Bytes as hexadecimal digits in files.
-pub fn digits(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Bytes from hexadecimal digits; none if they are not exactly so many.
-pub fn bytes_of<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let mut out = [0; N];
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
-    }
-    for (byte, digits) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(out)
-}
-
 /// Who mints from the start, as a file says it; `keys minting new` prints one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MinterEntry {
-    /// Its name.
+    /// Its registered name: 1 to 32 of a-z and digits.
     pub name: String,
     /// Key of its account, 64 digits.
     pub account: String,
@@ -65,7 +48,7 @@ pub struct MinterEntry {
 pub struct AccountEntry {
     /// Its key, 64 digits.
     pub key: String,
-    /// Units.
+    /// Units that it begins with.
     pub balance: u64,
 }
 
@@ -75,13 +58,13 @@ pub struct AccountEntry {
 pub struct LoadAccounts {
     /// What their keys follow from.
     pub seed: u64,
-    /// How many.
+    /// How many, 100 000 000 at most.
     pub count: u64,
     /// Units in each.
     pub balance: u64,
 }
 
-/// The file.
+/// A genesis file, as it is written: TOML.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenesisFile {
@@ -92,7 +75,7 @@ pub struct GenesisFile {
     /// Who mints from the start.
     #[serde(default)]
     pub minters: Vec<MinterEntry>,
-    /// Further accounts.
+    /// Accounts beside those of minters, after them in order of index.
     #[serde(default)]
     pub accounts: Vec<AccountEntry>,
     /// Accounts for loads; only devnets have any.
@@ -106,7 +89,7 @@ pub enum GenesisFileError {
     /// It cannot be read.
     #[error("read {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Which file.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
@@ -114,12 +97,12 @@ pub enum GenesisFileError {
     /// It is no TOML of this form.
     #[error("{}: {source}", path.display())]
     Form {
-        /// The file.
+        /// Which file.
         path: PathBuf,
         /// What is wrong, with its line.
         source: Box<toml::de::Error>,
     },
-    /// Another version.
+    /// A file of another version of this program.
     #[error("the genesis file has format {0}, this program reads {GENESIS_VERSION}")]
     Version(u32),
     /// A field that cannot be so.
@@ -132,7 +115,10 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, GenesisFileError> {
 }
 
 fn field<const N: usize>(of: &str, name: &str, text: &str) -> Result<[u8; N], GenesisFileError> {
-    bytes_of(text).ok_or_else(|| GenesisFileError::Field(format!("{of}: {name} is not {} hexadecimal digits", 2 * N)))
+    let mut out = [0; N];
+    hex::decode_to_slice(text, &mut out)
+        .map_err(|_| GenesisFileError::Field(format!("{of}: {name} is not {} hexadecimal digits", 2 * N)))?;
+    Ok(out)
 }
 
 impl GenesisFile {
@@ -195,18 +181,18 @@ impl GenesisFile {
             accounts.push((field(&format!("account {place}"), "key", &entry.key)?, entry.balance));
         }
         if let Some((key, _)) = accounts.iter().find(|account| !account_key_acceptable(&account.0)) {
-            return wrong(format!("{} cannot be an account's key", digits(key)));
+            return wrong(format!("{} cannot be an account's key", hex::encode(key)));
         }
         if let Some(load) = self.load_accounts {
             if load.count > 100_000_000 {
                 return wrong("load_accounts: more than 100000000");
             }
-            let keys = workload::KeyChain::new(load.seed).keys(0..load.count);
+            let keys = KeyChain::new(load.seed).keys(0..load.count);
             accounts.extend(keys.into_iter().map(|key| (key, load.balance)));
         }
         let mut keys = HashSet::with_capacity(accounts.len());
         if let Some((key, _)) = accounts.iter().find(|account| !keys.insert(account.0)) {
-            return wrong(format!("{} is the key of two accounts", digits(key)));
+            return wrong(format!("{} is the key of two accounts", hex::encode(key)));
         }
         let sum = accounts.iter().map(|account| u128::from(account.1)).sum::<u128>();
         let sum = sum + self.minters.iter().map(|entry| u128::from(entry.stake)).sum::<u128>();

@@ -5,10 +5,10 @@
 //!   passphrase ── Argon2id(salt, cost in the file) ──► key ── XChaCha20-Poly1305(nonce, all other fields) ──► secret
 //! ```
 
-use super::genesis::{bytes_of, digits};
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hex::FromHex;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -74,7 +74,7 @@ pub enum KeystoreError {
     /// The system refused.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file.
+        /// Which file.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -134,13 +134,13 @@ pub fn create(
     cost: Cost,
 ) -> Result<(), KeystoreError> {
     let (salt, nonce) = (random::<16>()?, random::<24>()?);
-    let head =
-        Head { version: VERSION, kind, public: public.to_owned(), cost, salt: digits(&*salt), nonce: digits(&*nonce) };
+    let (public, salt_shown, nonce_shown) = (public.to_owned(), hex::encode(*salt), hex::encode(*nonce));
+    let head = Head { version: VERSION, kind, public, cost, salt: salt_shown, nonce: nonce_shown };
     let aad = serde_json::to_vec(&head).expect("plain fields");
     let key = stretch(passphrase, &*salt, cost).ok_or_else(|| KeystoreError::Form(path.to_owned()))?;
     let cipher = XChaCha20Poly1305::new((&*key).into());
     let sealed = cipher.encrypt(&XNonce::from(*nonce), Payload { msg: secret, aad: &aad }).expect("a few bytes");
-    let text = serde_json::to_string_pretty(&KeyFile { head, secret: digits(&sealed) }).expect("plain fields");
+    let text = serde_json::to_string_pretty(&KeyFile { head, secret: hex::encode(&sealed) }).expect("plain fields");
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             return Err(KeystoreError::Exists(path.to_owned()));
@@ -186,15 +186,10 @@ pub fn open<const N: usize>(
     if head.kind != kind {
         return Err(KeystoreError::Kind(path.to_owned()));
     }
-    let (salt, nonce) = (bytes_of::<16>(&head.salt).ok_or_else(form)?, bytes_of::<24>(&head.nonce).ok_or_else(form)?);
+    let salt = <[u8; 16]>::from_hex(&head.salt).map_err(|_| form())?;
+    let nonce = <[u8; 24]>::from_hex(&head.nonce).map_err(|_| form())?;
     let aad = serde_json::to_vec(&head).expect("plain fields");
-    let sealed: Vec<u8> = secret
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| bytes_of::<1>(std::str::from_utf8(pair).ok()?))
-        .map(|byte| byte.map(|byte| byte[0]))
-        .collect::<Option<_>>()
-        .ok_or_else(form)?;
+    let sealed = hex::decode(&secret).map_err(|_| form())?;
     let key = stretch(passphrase, &salt, head.cost).ok_or_else(form)?;
     let cipher = XChaCha20Poly1305::new((&*key).into());
     let plain = cipher.decrypt(&XNonce::from(nonce), Payload { msg: &sealed, aad: &aad });
@@ -217,7 +212,7 @@ mod tests {
         let path = directory.path().join("key.json");
         create(&path, SecretKind::Owner, "public", &[7; 32], "correct horse", Cost::DEVNET).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains(&digits(&[7; 8])));
+        assert!(!text.contains(&hex::encode(&[7; 8])));
         assert_eq!(*open::<32>(&path, SecretKind::Owner, "correct horse").unwrap(), [7; 32]);
         assert!(matches!(open::<32>(&path, SecretKind::Owner, "wrong"), Err(KeystoreError::Passphrase(_))));
         assert!(matches!(open::<32>(&path, SecretKind::Minting, "correct horse"), Err(KeystoreError::Kind(_))));
