@@ -1,105 +1,70 @@
 //! The consensus thread: it alone owns the minter. It sleeps until the next step or the next entry of its inbox, and
 //! carries out what the minter wants in that order, never waiting for a disk or a socket.
 
-use crate::setup::clock::Clock;
-use super::execution::{Applied, NodeExecution, StateDirectory};
+use super::entry::{Entry, FinalJob, Job, Raw};
+use super::execution::{Applied, NodeExecution};
 use super::inbox::Inbox;
+use super::outbox::Outbox;
 use super::own::Own;
-use super::prepare::{Raw, Ready};
-use super::status::{BlockShown, CertifiedShown, ShardShown, Status, hex};
-use crate::peer::frames::{self, BODIES, CELLS, FRAME_MESSAGE, Outcome, ROUNDS, class_of, peers_frame, target_of};
-use super::writer::{FinalJob, Job};
+use super::peers::{Peers, name_of, to_of};
+use super::slot_line::{SlotLine, Step, Surroundings};
+use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
+use crate::peer::frames::{CELLS, peers_frame};
+use crate::setup::clock::Clock;
 use dynemix_engine::chain::Prefix;
-use dynemix_engine::consensus::codec::{Nobody, encode};
-use dynemix_engine::consensus::committee::shard_of;
 use dynemix_engine::consensus::execution::Execution;
 use dynemix_engine::consensus::message::{CertifiedBlock, Final, Items, Message, ShardMessage};
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::consensus::signing::Signing;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::refusal::Refusal;
 use dynemix_engine::system::codec::put_committee_with_keys;
 use dynemix_engine::system::record::Endpoint;
 use dynemix_engine::system::tables::System;
-use dynemix_net::mesh::{Body, MeshHandle, PeerId, PeerInfo, Target, To};
+use dynemix_net::mesh::{MeshHandle, PeerInfo, To};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-/// Candidates are accounts, below this; from it on stand connections of those who are none.
-const GUEST: u32 = 1 << 31;
-/// Peers that gossip goes to.
-const GOSSIP: usize = 4;
-/// Addresses that others have told, kept at most.
-const LEARNED_MAX: usize = 256;
-/// With fewer peers than these, learned addresses are called.
-const PEERS_WANTED: u64 = 8;
-/// Transactions are told to minters until this part of a slot before sets are closed: what comes later would be in some
-/// sets and not in others, and sets that differ have to be exchanged.
-const TELLING: u64 = 20;
-/// Frames of rounds that are longer travel with the bodies.
-const LONG_BYTES: usize = 1 << 20;
 /// Entries of the inbox that are looked at together.
 const TAKEN_AT_ONCE: usize = 64;
 /// A step that is nearer than this is waited for.
 const JUDGING: Duration = Duration::from_millis(10);
+/// Peers that gossip goes to.
+const GOSSIP: usize = 4;
 /// Questions that a guest may ask in a slot.
 const ASKED_BY_GUEST: usize = 64;
 /// What will follow is computed if no step is due for this part of a slot.
 const FORESEEING: u64 = 20;
-/// Slots without a block after which a node that is behind is told what to do.
-const HINT_SLOTS: u64 = 8;
 /// Records that one peer may bring for a height.
 const RECORDS_OF_PEER: usize = 64;
 
-/// What waits for the consensus thread.
-pub enum Entry {
-    /// A message of consensus. Its frame counts against its sender until it is heard.
-    Message(PeerInfo, Box<Message>, Body),
-    /// Verified transactions, frame by frame.
-    Cells(Vec<Ready>),
-    /// A record of what was signed is durable.
-    Durable(u64),
-    /// Own transactions are.
-    Kept,
-    /// A final block is.
-    Stored(u64),
-    /// A peer has come.
-    Opened(PeerInfo),
-    /// Addresses that a peer has told.
-    Peers(Vec<Target>),
-    /// Stop: at the end of the duty that is under way, or at once.
-    Stop(bool),
-}
-
 /// What the thread works with.
 pub struct Duty<S: Signing> {
-    /// The minter.
+    /// Consensus itself: a machine without threads, which this thread feeds.
     pub minter: Minter<NodeExecution<S>, Arc<S>>,
     /// Its candidate, if it has one.
     pub candidate: Option<u32>,
-    /// Sub-slots.
+    /// When, within a slot, each step is due.
     pub schedule: Schedule,
     /// Prefix of the chain's transactions.
     pub prefix: Prefix,
-    /// Time.
+    /// Milliseconds since the chain's start, and whether they are good enough to mint by.
     pub clock: Clock,
-    /// What comes.
+    /// Where all other threads put what consensus is to hear.
     pub inbox: Arc<Inbox<Entry>>,
-    /// The network.
+    /// Takes what is to be sent, and whom to call; never waits.
     pub mesh: MeshHandle,
-    /// The disk.
+    /// To the thread that makes things durable.
     pub writer: Sender<Job>,
-    /// For history.
+    /// To the thread that answers who asks for old blocks.
     pub prepare: Sender<Raw>,
     /// What others see.
     pub status: Arc<Status>,
-    /// Peers of the configuration and of genesis, always called.
-    pub bootstrap: Vec<Target>,
+    /// Whom it calls.
+    pub peers: Peers,
     /// What is known of this thread alone.
     pub local: Local,
 }
@@ -107,42 +72,21 @@ pub struct Duty<S: Signing> {
 /// State of the thread that begins empty.
 #[derive(Default)]
 pub struct Local {
-    own: Own,
+    pub(super) own: Own,
     /// Taken from the inbox, and not worked off yet.
     taken: VecDeque<Entry>,
     queue: VecDeque<Action>,
     /// Actions wait until own transactions are durable.
     blocked: bool,
     parent: Option<Arc<System>>,
-    learned: Vec<Target>,
     heard: u64,
-    encoded: Option<(Encoded, Arc<[u8]>)>,
+    outbox: Outbox,
     records_of: BTreeMap<u32, usize>,
-    /// The own stake took effect with the newest block.
-    named_anew: bool,
     /// Transactions told for the pending height that came when the own set was closed.
-    late: usize,
+    pub(super) late: usize,
     /// Questions of guests in this slot.
     asked_by: BTreeMap<u64, usize>,
-    logged_slot: u64,
-    slots_without: u64,
-}
-
-/// What the last encoded frame was of: a block goes to many.
-#[derive(PartialEq, Eq, Clone, Copy)]
-enum Encoded {
-    Block([u8; 32]),
-    Bodies([u8; 32]),
-    Final([u8; 32], usize),
-}
-
-fn encoded_as(message: &Message) -> Option<Encoded> {
-    match message {
-        Message::Block(block) => Some(Encoded::Block(block.hash)),
-        Message::Bodies(block, _) => Some(Encoded::Bodies(*block)),
-        Message::Final(decided, blocks) => Some(Encoded::Final(decided.hash, blocks.len())),
-        _ => None,
-    }
+    line: SlotLine,
 }
 
 /// Whether an entry takes so little that others are looked at with it: claims, which are verified together.
@@ -173,7 +117,7 @@ impl<S: Signing> Duty<S> {
     pub fn run(mut self) {
         self.local.parent = Some(self.minter.execution.shared_system().clone());
         self.publish();
-        self.call_peers();
+        self.peers.call(&self.mesh, self.minter.execution.system());
         let resumed = self.minter.resume();
         self.act(resumed);
         let mut leaving_at = None;
@@ -183,9 +127,10 @@ impl<S: Signing> Duty<S> {
             if self.minter.wake_at_ms() <= now {
                 let due = self.minter.wake_at_ms();
                 let actions = self.minter.tick(now);
-                self.log_step(due, now);
+                let step = Step { due_ms: due, taken_ms: now, done_ms: self.clock.now_ms() };
+                step.log(&self.schedule, &self.minter, &self.local.own, self.local.late);
                 self.act(actions);
-                self.log_slot(now);
+                self.end_slot(now);
                 continue;
             }
             if leaving_at.is_some_and(|at| now >= at || !self.minter.seated()) {
@@ -254,28 +199,9 @@ impl<S: Signing> Duty<S> {
             }
             Entry::Stored(height) => self.status.change(|live| live.stored = height),
             Entry::Opened(peer) => self.greet(peer),
-            Entry::Peers(targets) => {
-                for target in targets {
-                    if self.local.learned.len() < LEARNED_MAX
-                        && !self.local.learned.iter().any(|known| known.key == target.key)
-                    {
-                        self.local.learned.push(target);
-                    }
-                }
-                if self.mesh.counters().members.load(Ordering::Relaxed) < PEERS_WANTED {
-                    self.call_peers();
-                }
-            }
+            Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, self.minter.execution.system()),
             Entry::Stop(_) => {}
         }
-    }
-
-    fn name_of(from: PeerInfo) -> u32 {
-        from.name.unwrap_or(GUEST | (from.id.0 as u32 & !GUEST))
-    }
-
-    fn to_of(name: u32) -> To {
-        if name < GUEST { To::Name(name) } else { To::Peer(PeerId(u64::from(name & !GUEST))) }
     }
 
     fn hear(&mut self, now: u64, from: PeerInfo, message: Message) {
@@ -290,7 +216,7 @@ impl<S: Signing> Duty<S> {
             }
         }
         if let Message::Item(_) = &message {
-            let count = self.local.records_of.entry(Self::name_of(from)).or_insert(0);
+            let count = self.local.records_of.entry(name_of(from)).or_insert(0);
             *count += 1;
             if *count > RECORDS_OF_PEER {
                 return;
@@ -315,117 +241,12 @@ impl<S: Signing> Duty<S> {
         }
         let (pending, whole) =
             (self.minter.pending_height(), matches!(&message, Message::Final(_, blocks) if !blocks.is_empty()));
-        let actions = self.minter.handle(now, Self::name_of(from), message);
+        let actions = self.minter.handle(now, name_of(from), message);
         self.act(actions);
         let next = self.minter.pending_height();
         if whole && next > pending && self.local.heard > next {
             // Whoever has served one height is asked for the next at once.
-            self.send(Self::to_of(Self::name_of(from)), &Message::WantFinal(next));
-        }
-    }
-
-    fn admit(&mut self, now: u64, ready: Ready) {
-        let Ready { from, told, good, refused, body: _ } = ready;
-        // Told by someone who is behind, or far ahead: told again when it counts.
-        let next = self.minter.pending_height();
-        if told.is_some_and(|height| height != next && height != next + 1) {
-            return;
-        }
-        let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
-        let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
-            status.refuse(refusal);
-            outcomes.entry(refusal as u8).or_default().push(ordinal);
-        };
-        for (ordinal, refusal, item) in refused {
-            if let Some(item) = item.filter(|_| from.is_none()) {
-                self.status.change(|live| live.tracked.begin(&self.prefix, &item, now, Err(refusal)));
-            }
-            refuse(&self.status, ordinal, refusal);
-        }
-        let mut admitted = 0;
-        if told == Some(next) && self.minter.round().is_some() {
-            self.local.late += good.len();
-        }
-        for (ordinal, item, account) in good {
-            let outcome = match told {
-                Some(height) => self.minter.execution.admit_transaction(&item, account, height),
-                None => {
-                    let place = self.minter.execution.check_transaction(&item, account);
-                    let client = from.map(|from| (from.id, ordinal));
-                    place.and_then(|(place, total)| self.local.own.follow(&item, place.account, total, client))
-                }
-            };
-            if from.is_none() {
-                let (item, now_ms) = (item.clone(), self.clock.now_ms());
-                self.status.change(|live| live.tracked.begin(&self.prefix, &item, now_ms, outcome));
-            }
-            match outcome {
-                Ok(()) => admitted += 1,
-                Err(refusal) => refuse(&self.status, ordinal, refusal),
-            }
-        }
-        self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
-        if let Some(from) = from.filter(|_| told.is_none()) {
-            let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
-                let frame: Arc<[u8]> = Outcome { refusal, height: 0, slot: 0, shard: 0, ordinals }.encode().into();
-                (To::Peer(from.id), CELLS, frame)
-            };
-            self.mesh.send_all(outcomes.into_iter().map(frame));
-        }
-    }
-
-    /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
-    /// the minters of the next height, once it is known.
-    fn tells(&self, now: u64) -> bool {
-        let open = now % self.schedule.slot_ms + self.schedule.slot_ms / TELLING < self.schedule.sets_ms;
-        open || self.minter.execution.system().slot >= self.schedule.slot(now)
-    }
-
-    /// Transactions of the API's users that a certified shard-block debits: their first checkpoint.
-    fn track_certified(&self, height: u64, block: &CertifiedBlock) {
-        let waits = self.status.look(|live| live.tracked.waiting());
-        if !waits {
-            return;
-        }
-        let Ok(patch) = Patch::decode(&block.patch, u32::MAX as usize) else { return };
-        let now_ms = self.clock.now_ms();
-        let state = self.minter.execution.state();
-        self.status.change(|live| {
-            live.tracked.certified(height, block.block.shard, now_ms, |cell| {
-                state
-                    .find(&cell.sender)
-                    .is_some_and(|account| patch.delta.debits.accounts.binary_search(&account).is_ok())
-            });
-        });
-    }
-
-    /// Those that a final block has used up: their second.
-    fn track_final(&self, height: u64, slot: u64, parent: &System) {
-        if !self.status.look(|live| live.tracked.waiting()) {
-            return;
-        }
-        let now_ms = self.clock.now_ms();
-        let (state, shards) = (self.minter.execution.state(), parent.committee.shards.len());
-        self.status.change(|live| {
-            live.tracked.settle(height, slot, now_ms, |cell| {
-                let used = state
-                    .find(&cell.sender)
-                    .is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);
-                used.then(|| shard_of(&parent.seed, &cell.sender, shards) as u32)
-            });
-        });
-    }
-
-    fn tell_own(&mut self) {
-        let (frames, told) = {
-            let execution = &self.minter.execution;
-            self.local.own.tell(&execution.state(), execution.system(), self.candidate)
-        };
-        self.mesh.send_all(frames);
-        let height = self.minter.pending_height();
-        for (item, account) in told {
-            // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_transaction(&item, Some(account), height);
+            self.send(to_of(name_of(from)), &Message::WantFinal(next));
         }
     }
 
@@ -445,7 +266,7 @@ impl<S: Signing> Duty<S> {
         {
             match action {
                 Action::Send(to, _) if Some(to) == self.candidate => {}
-                Action::Send(to, message) => self.send(Self::to_of(to), &message),
+                Action::Send(to, message) => self.send(to_of(to), &message),
                 Action::Gossip(message) => self.send(To::Some(GOSSIP), &message),
                 // In blockchain mode blocks travel whole, and a lock keeps them.
                 Action::Keep(..) if !self.minter.execution.quilt_mode() => {}
@@ -455,7 +276,7 @@ impl<S: Signing> Duty<S> {
                 Action::Persist(ticket, record) => self.persist(ticket, record),
                 Action::Certified(block) => self.certified(&block),
                 Action::Checked(height, block) => {
-                    tracing::debug!(height, block = hex(&block), "transactions found to make their patch")
+                    tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch")
                 }
                 Action::Finalized(decided, blocks) => self.finalized(decided, blocks),
             }
@@ -474,28 +295,7 @@ impl<S: Signing> Duty<S> {
     }
 
     fn send(&mut self, to: To, message: &Message) {
-        let class = class_of(message);
-        let known = encoded_as(message);
-        if let Some((of, frame)) = &self.local.encoded
-            && known == Some(*of)
-        {
-            let class = if frame.len() > LONG_BYTES && class == ROUNDS { BODIES } else { class };
-            return self.mesh.send(to, class, frame.clone());
-        }
-        let mut frame = vec![FRAME_MESSAGE];
-        match message {
-            // Between minters of one height, who know the same accounts.
-            Message::Block(_) | Message::Shard { message: ShardMessage::Items(_), .. } => {
-                encode(message, &StateDirectory(self.minter.execution.state()), &mut frame);
-            }
-            _ => encode(message, &Nobody, &mut frame),
-        }
-        // What is long must not hold up its class, and would not fit it.
-        let class = if frame.len() > LONG_BYTES && class == ROUNDS { BODIES } else { class };
-        let frame: Arc<[u8]> = frame.into();
-        if let Some(known) = known {
-            self.local.encoded = Some((known, frame.clone()));
-        }
+        let (class, frame) = self.local.outbox.frame(message, &self.minter.execution);
         self.mesh.send(to, class, frame);
     }
 
@@ -518,20 +318,20 @@ impl<S: Signing> Duty<S> {
             .iter()
             .map(|block| ShardShown {
                 shard: block.block.shard,
-                hash: hex(&block.hash),
+                hash: hex::encode(block.hash),
                 transactions: block.block.transactions,
             })
             .collect();
         let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
         self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
         let parent = self.local.parent.replace(system.clone()).expect("set at the start");
-        self.mind_name(&parent, &system);
+        self.peers.mind_name(&self.mesh, self.candidate, &parent, &system);
         self.status.add_block(BlockShown {
             height,
             slot: decided.value.slot,
             attempt: decided.attempt,
-            hash: hex(&decided.hash),
-            state_root: hex(&root),
+            hash: hex::encode(&decided.hash),
+            state_root: hex::encode(root),
             shards,
             signers: decided.certificate.signers.len(),
             seats: parent.committee.len(),
@@ -552,9 +352,25 @@ impl<S: Signing> Duty<S> {
         self.local.late = 0;
         self.publish();
         if self.minter.execution.system().height == height {
-            self.call_peers();
+            self.peers.call(&self.mesh, self.minter.execution.system());
             self.tell_own();
         }
+    }
+
+    /// Says what became of the slot before this one, once.
+    fn end_slot(&mut self, now: u64) {
+        let slot = self.schedule.slot(now);
+        if !self.local.line.begins(slot) {
+            return;
+        }
+        self.local.asked_by.clear();
+        let around = Surroundings {
+            pending: self.minter.pending_height(),
+            heard: self.local.heard,
+            pool: self.minter.execution.pool.len(),
+            peers: self.mesh.counters().members.load(Ordering::Relaxed),
+        };
+        self.local.line.log(slot - 1, self.schedule.slot_ms, &self.status, &around);
     }
 
     /// Shows the system and the own seat to others.
@@ -570,27 +386,6 @@ impl<S: Signing> Duty<S> {
         });
     }
 
-    /// Who connected before its stake took effect is a guest to its peers. A block later, when all know its key, it
-    /// calls again.
-    fn mind_name(&mut self, parent: &System, system: &System) {
-        if std::mem::take(&mut self.local.named_anew) {
-            self.mesh.call_again();
-        }
-        let Some(candidate) = self.candidate else { return };
-        self.local.named_anew = system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate);
-    }
-
-    /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap
-    /// peers.
-    fn call_peers(&self) {
-        let system = self.minter.execution.system();
-        let mut targets = self.bootstrap.clone();
-        targets.extend(system.endpoints.values().filter_map(target_of));
-        let few = self.mesh.counters().members.load(Ordering::Relaxed) < PEERS_WANTED;
-        targets.extend(self.local.learned.iter().copied().filter(|_| few).take(PEERS_WANTED as usize));
-        self.mesh.set_targets(targets);
-    }
-
     fn greet(&mut self, peer: PeerInfo) {
         let system = self.minter.execution.system();
         let known: Vec<Endpoint> = system.endpoints.values().filter(|endpoint| endpoint.port != 0).copied().collect();
@@ -598,76 +393,4 @@ impl<S: Signing> Duty<S> {
         // Whoever comes may be ahead.
         self.send(To::Peer(peer.id), &Message::WantFinal(self.minter.pending_height()));
     }
-
-    /// One line a step, for who looks for what a slot was lost by.
-    fn log_step(&self, due_ms: u64, taken_ms: u64) {
-        let Local { own, late, .. } = &self.local;
-        let minter = &self.minter;
-        tracing::debug!(
-            step_ms = due_ms % self.schedule.slot_ms,
-            late_ms = taken_ms - due_ms,
-            took_ms = self.clock.now_ms().saturating_sub(taken_ms),
-            height = minter.pending_height(),
-            round = ?minter.round().map(|round| round.standing()),
-            master = ?minter.master().standing(),
-            pool = minter.execution.pool.len(),
-            pool_late = late,
-            own = own.len(),
-            own_window = own.window(),
-        );
-    }
-
-    /// One line a slot.
-    fn log_slot(&mut self, now: u64) {
-        let slot = self.schedule.slot(now);
-        if slot <= self.local.logged_slot {
-            return;
-        }
-        self.local.logged_slot = slot;
-        self.local.asked_by.clear();
-        let before = slot - 1;
-        let line = self.status.look(|live| {
-            let block = live.blocks.iter().rev().find(|block| block.attempt / 2 == before)?;
-            let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
-            Some((
-                block.height,
-                block.shards.len(),
-                transactions,
-                block.signers,
-                block.seats,
-                block.final_ms % self.schedule.slot_ms,
-            ))
-        });
-        let peers = self.mesh.counters().members.load(Ordering::Relaxed);
-        let pool = self.minter.execution.pool.len();
-        match line {
-            Some((height, shards, transactions, signers, seats, final_ms)) => {
-                self.local.slots_without = 0;
-                tracing::info!(
-                    "slot {before}: height {height} final after {final_ms} ms, {shards} shard-blocks, {transactions} transactions, {signers} of {seats} signed; pool {pool}, peers {peers}"
-                );
-            }
-            None if before > 0 => {
-                self.local.slots_without += 1;
-                let pending = self.minter.pending_height();
-                tracing::warn!(
-                    "slot {before}: nothing final, height {pending} is pending for {} slots; pool {pool}, peers {peers}",
-                    self.local.slots_without
-                );
-                if self.local.heard > pending + 1 && self.local.slots_without.is_multiple_of(HINT_SLOTS) {
-                    tracing::warn!(
-                        "peers are at height {}, and none gives height {pending}: their blocks begin later. Begin anew with a snapshot: an empty \
-                         data directory and network.trust",
-                        self.local.heard
-                    );
-                }
-            }
-            None => {}
-        }
-    }
-}
-
-/// Reads a frame of peers.
-pub fn peers_of(bytes: &[u8]) -> Option<Entry> {
-    frames::read_peers(bytes).map(Entry::Peers)
 }

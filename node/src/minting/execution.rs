@@ -33,7 +33,7 @@ const UNPOISONED: &str = "whoever panics while holding the state ends the proces
 
 /// What became of a height when it was applied.
 pub struct Applied {
-    /// The height.
+    /// The height that was applied.
     pub height: u64,
     /// Its quilt's wire form.
     pub quilt: Vec<u8>,
@@ -66,7 +66,7 @@ pub struct NodeExecution<S> {
     signing: Arc<S>,
     verdicts: Arc<Verdicts>,
     endpoint: Endpoint,
-    /// What waits.
+    /// Transactions and records that wait for a block.
     pub pool: Pool,
     candidate: Option<u32>,
     /// The own shard at the next height.

@@ -1,35 +1,36 @@
 //! A running node: its threads, from an open chain to the last sync.
 
-use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
-use crate::setup::clock::Clock;
-use super::duty::{Duty, Entry, Local, peers_of};
+use super::door::{Door, NodeSigning, Sorter};
+use super::duty::{Duty, Local};
+use super::entry::{Entry, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::inbox::Inbox;
-use super::prepare::{Prepare, PrepareCounters, Raw};
-use crate::keep::published;
-use crate::keep::signed_file::{SignedFile, SignedFileError};
-use super::status::{Status, StatusShown, hex};
+use super::peers::Peers;
+use super::prepare::{Prepare, PrepareCounters};
+use super::serve::Serve;
+use super::status::Status;
 use super::verdicts::Verdicts;
-use crate::peer::frames::{
-    self, CELLS, FRAME_CELLS, FRAME_MESSAGE, FRAME_OUTCOME, FRAME_PEERS, FRAME_WANT, VOTES, endpoint_of,
-};
+use super::view::NodeView;
 use super::writer::{self, Writer, WriterError};
+use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
+use crate::keep::published::Allowance;
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
-use dynemix_bench::machine;
+use crate::keep::signed_file::{SignedFile, SignedFileError};
+use crate::peer::frames;
+use crate::setup::clock::Clock;
+use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
-use dynemix_engine::consensus::codec::{Nobody, decode};
-use dynemix_engine::consensus::minter::Minter;
+use dynemix_engine::consensus::minter::{KeptFinal, Minter};
 use dynemix_engine::consensus::schedule::Schedule;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::consensus::signing::{BlsSigning, Remembering, Signing, VoteKeys};
+use dynemix_engine::consensus::signing::{BlsSigning, Remembering, VoteKeys};
+use dynemix_engine::system::tables::System;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable};
-use dynemix_net::mesh::{
-    Body, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Target, TransportKey,
-    public_key,
-};
+use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
 use dynemix_storage::{RealDisk, Records, StoreError, StoreOptions};
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,14 +45,11 @@ const FRESH_SLOTS: u64 = 64;
 /// Transactions are gathered into batches for this part of a slot.
 const GATHERING: u64 = 100;
 
-/// Signs and remembers.
-pub type NodeSigning = Remembering<BlsSigning>;
-
 /// What a node mints with.
 pub struct MintingKeys {
     /// Key of the account whose stake it mints for.
     pub account: Key,
-    /// Voting secret.
+    /// Secret of its voting key (BLS).
     pub vote: Zeroizing<[u8; 32]>,
 }
 
@@ -59,11 +57,11 @@ pub struct MintingKeys {
 pub struct NodeOptions {
     /// Where everything is.
     pub directory: PathBuf,
-    /// The chain.
+    /// What the chain begins with.
     pub genesis: Genesis,
     /// Keys, if it mints.
     pub minting: Option<MintingKeys>,
-    /// Transport secret.
+    /// Secret of the static key that peers know it by.
     pub transport: Zeroizing<[u8; 32]>,
     /// Where it listens; none: it only calls.
     pub listen: Option<SocketAddr>,
@@ -71,7 +69,7 @@ pub struct NodeOptions {
     pub public: Option<SocketAddr>,
     /// Peers to begin with, beside those of genesis.
     pub bootstrap: Vec<Target>,
-    /// The line.
+    /// A line that is worse than the real one, for tests.
     pub link: LinkShape,
     /// Bounds of the network.
     pub limits: MeshLimits,
@@ -79,7 +77,7 @@ pub struct NodeOptions {
     pub store: StoreOptions,
     /// Bytes of records after which a checkpoint is written.
     pub checkpoint_bytes: u64,
-    /// Time.
+    /// Milliseconds since the chain's start, and whether they are good enough to mint by.
     pub clock: Clock,
     /// The signed-once record may be missing.
     pub first_run: bool,
@@ -94,7 +92,7 @@ pub struct NodeOptions {
 impl NodeOptions {
     /// Whom to call at first: the minters of genesis, and the configuration's peers.
     pub fn targets(&self) -> Vec<Target> {
-        let minters = self.genesis.minters.iter().filter_map(|minter| frames::target_of(&minter.endpoint));
+        let minters = self.genesis.minters.iter().filter_map(|minter| target_of(&minter.endpoint));
         minters.chain(self.bootstrap.iter().copied()).collect()
     }
 }
@@ -103,26 +101,26 @@ impl NodeOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum NodeStartError {
     /// The chain on disk.
-    #[error(transparent)]
+    #[error("{0}")]
     Chain(#[from] ChainStoreError),
     /// What was signed.
-    #[error(transparent)]
+    #[error("{0}")]
     Signed(#[from] SignedFileError),
-    /// The disk.
-    #[error(transparent)]
+    /// The disk, before any chain was opened.
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// The CPU has no such backend.
     #[error(transparent)]
     Simd(#[from] Unavailable),
-    /// The network.
+    /// The address is taken, or not this computer's.
     #[error("listen on {}: {source}", address.map_or("nothing".to_owned(), |address| address.to_string()))]
     Listen {
-        /// Where.
+        /// The address; none if it only calls.
         address: Option<SocketAddr>,
         /// The system's answer.
         source: io::Error,
     },
-    /// A thread.
+    /// The system has no thread to give.
     #[error("start a thread: {0}")]
     Thread(#[source] io::Error),
 }
@@ -130,123 +128,18 @@ pub enum NodeStartError {
 /// Why a node ended badly.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeStopError {
-    /// The writer.
+    /// The writer stopped: something could not be made durable.
     #[error("the writer halted: {0}")]
     Writer(#[from] WriterError),
-    /// The replica.
+    /// The replica stopped: the log and the state do not agree, or the disk failed.
     #[error("the replica halted: {0}")]
     Replica(#[from] ReplicaError),
-    /// The network.
+    /// The event loop of the network failed.
     #[error("the network failed: {0}")]
     Network(#[from] io::Error),
     /// A thread panicked: a broken invariant.
     #[error("thread '{0}' panicked: an invariant is broken")]
     Panic(&'static str),
-}
-
-/// Who we are, and who others are.
-struct Door {
-    chain: [u8; 32],
-    candidate: Option<u32>,
-    signing: Arc<NodeSigning>,
-    keys: Arc<VoteKeys>,
-}
-
-impl Doorkeeper for Door {
-    fn hello(&self, handshake_hash: &[u8; 32]) -> Vec<u8> {
-        let sign = |digest: &[u8; 32]| self.signing.sign(digest);
-        frames::hello(&self.chain, handshake_hash, self.candidate.map(|candidate| (candidate, sign)))
-    }
-
-    fn admit(&self, hello: &[u8], _: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String> {
-        let known = |candidate| self.keys.knows(candidate);
-        let verify = |candidate, digest: &_, signature: &_| {
-            !known(candidate) || self.signing.verify(candidate, digest, signature)
-        };
-        // A candidate of a later height than ours is a guest until we have caught up.
-        frames::read_hello(&self.chain, handshake_hash, hello, verify)
-            .map(|candidate| candidate.filter(|&candidate| known(candidate)))
-    }
-}
-
-/// What other threads of a node work with: the API, the supervisor, tests.
-#[derive(Clone)]
-pub struct NodeView {
-    /// The chain.
-    pub chain: Arc<Chain>,
-    /// The state.
-    pub state: SharedState,
-    /// What it shows of itself.
-    pub status: Arc<Status>,
-    /// The network.
-    pub mesh: MeshHandle,
-    /// Time.
-    pub clock: Clock,
-    /// Kept blocks.
-    pub records: Records,
-    /// The data directory.
-    pub data: PathBuf,
-    /// Takes transactions of own users.
-    pub submit: Sender<Raw>,
-    /// Checks what others signed.
-    pub signing: Arc<NodeSigning>,
-    /// What verification has done: users' cells, and rounds.
-    pub prepared: [Arc<PrepareCounters>; 2],
-    /// Its candidate.
-    pub candidate: Option<u32>,
-    /// Its transport key.
-    pub transport_key: TransportKey,
-}
-
-impl NodeView {
-    /// Everything that is shown; `blocks` newest blocks.
-    pub fn shown(&self, blocks: usize) -> StatusShown {
-        let now_ms = self.clock.now_ms();
-        let counters = self.mesh.counters();
-        let relaxed = std::sync::atomic::Ordering::Relaxed;
-        let slot_ms = self.chain.parameters.slot_ms;
-        let offers = published::offers(&self.data, &self.chain.genesis_hash);
-        let snapshots: Vec<String> =
-            offers.iter().map(|offer| format!("{}:{}", offer.height, hex(&offer.block))).collect();
-        self.status.look(|live| StatusShown {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            chain: hex(&self.chain.genesis_hash),
-            candidate: self.candidate,
-            now_ms,
-            slot: now_ms / slot_ms,
-            slot_ms,
-            height: live.height,
-            stored: live.stored,
-            heard: live.heard,
-            seated: live.seated,
-            shard: live.shard,
-            seats: live.system.as_ref().map_or(0, |system| system.committee.len()),
-            shards: live.system.as_ref().map_or(0, |system| system.committee.shards.len()),
-            clock_trusted: self.clock.is_trusted(),
-            clock_offset_ms: self.clock.offset_ms(),
-            pool: live.pool,
-            own: live.own,
-            members: counters.members.load(relaxed),
-            guests: counters.guests.load(relaxed),
-            bytes_sent: counters.sent.load(relaxed),
-            bytes_received: counters.received.load(relaxed),
-            cpu_s: machine::cpu_time().as_secs_f64(),
-            verified: self.prepared.iter().map(|counters| counters.signatures.load(relaxed)).sum(),
-            verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64
-                / 1e6,
-            rss_bytes: rss_bytes(),
-            duties: live.duties,
-            blocks: live.blocks.iter().rev().take(blocks).rev().cloned().collect(),
-            snapshots: snapshots.clone(),
-            certified: live.certified.iter().rev().take(blocks).rev().cloned().collect(),
-        })
-    }
-}
-
-/// Memory of this process that is resident.
-pub fn rss_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 /// A running node.
@@ -268,46 +161,146 @@ fn spawn<T: Send + 'static>(
     thread::Builder::new().name(name.into()).spawn(work).map_err(NodeStartError::Thread)
 }
 
-/// Takes what the mesh brings to where it belongs.
-struct Sorter {
-    inbox: Arc<Inbox<Entry>>,
-    cells: Sender<Raw>,
-    rounds: Sender<Raw>,
-    mesh: MeshHandle,
+/// What this node signs with, and what it has signed before.
+struct Signer {
+    candidate: Option<u32>,
+    signing: Arc<NodeSigning>,
+    keys: Arc<VoteKeys>,
+    /// None in a node that signs nothing.
+    file: Option<SignedFile>,
+    record: SignedOnce,
 }
 
-impl Sorter {
-    fn sort(&self, event: Event) {
-        match event {
-            Event::Opened(peer, _, address) => {
-                tracing::debug!(name = peer.name, %address, "a peer has come");
-                self.inbox.push(Entry::Opened(peer));
+impl Signer {
+    fn open(options: &NodeOptions, opened: &OpenedChain) -> Result<Signer, NodeStartError> {
+        let NodeOptions { directory, genesis, minting, transport, clock, first_run, .. } = options;
+        let chain = &genesis.chain;
+        let candidate = minting.as_ref().and_then(|minting| opened.state.find(&minting.account));
+        if minting.is_some() && candidate.is_none() {
+            tracing::warn!("the minting account is not on the chain yet: this node follows");
+        }
+        // On a chain that has just begun nothing can have been signed before.
+        let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
+        let fresh = (opened.system.height == 0 && begins) || *first_run;
+        let (file, record) = match candidate {
+            Some(_) => {
+                let (file, record) = SignedFile::open(directory, chain.genesis_hash, fresh)?;
+                (Some(file), record)
             }
-            Event::Closed(peer, why) => tracing::debug!(name = peer.name, why, "a peer has gone"),
-            Event::TurnedAway(address, why) => tracing::debug!(%address, why, "a peer was turned away"),
-            Event::Frame(peer, class, body) => self.frame(peer, class, body),
+            None => (None, SignedOnce::default()),
+        };
+        let secret = minting.as_ref().map_or(transport, |minting| &minting.vote);
+        let keys = Arc::<VoteKeys>::default();
+        let signing = Arc::new(Remembering::new(BlsSigning::new(&**secret, keys.clone())));
+        Ok(Signer { candidate, signing, keys, file, record })
+    }
+
+    /// Listens, behind a door that knows this signer.
+    fn network(&self, options: &NodeOptions) -> Result<(Mesh<Door>, MeshHandle), NodeStartError> {
+        let &NodeOptions { listen, limits, link, .. } = options;
+        let chain = options.genesis.chain.genesis_hash;
+        let door = Door { chain, candidate: self.candidate, signing: self.signing.clone(), keys: self.keys.clone() };
+        let mesh_options =
+            MeshOptions { listen, prologue: frames::prologue(&chain), secret: *options.transport, limits, link };
+        Mesh::new(mesh_options, door).map_err(|source| NodeStartError::Listen { address: listen, source })
+    }
+}
+
+/// What the threads of a node share.
+struct Shared {
+    chain: Arc<Chain>,
+    candidate: Option<u32>,
+    state: SharedState,
+    signing: Arc<NodeSigning>,
+    keys: Arc<KeyCache>,
+    verdicts: Arc<Verdicts>,
+    records: Records,
+    inbox: Arc<Inbox<Entry>>,
+    status: Arc<Status>,
+    mesh: MeshHandle,
+    /// Of users' cells, and of rounds.
+    prepared: [Arc<PrepareCounters>; 2],
+}
+
+impl Shared {
+    /// Consensus over the state, with what an earlier process has kept.
+    fn minter(
+        &self,
+        options: &NodeOptions,
+        system: System,
+        finals: VecDeque<KeptFinal>,
+        record: SignedOnce,
+    ) -> Minter<NodeExecution<NodeSigning>, Arc<NodeSigning>> {
+        let execution = NodeExecution::new(
+            self.chain.clone(),
+            self.state.clone(),
+            Arc::new(system),
+            self.signing.clone(),
+            self.verdicts.clone(),
+            endpoint_of(options.public, public_key(&options.transport)),
+            self.candidate,
+        );
+        let (chain, schedule) = (self.chain.genesis_hash, Schedule::of(&self.chain.parameters));
+        let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
+        let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
+        minter.remember_finals(finals.into_iter().rev());
+        if self.candidate.is_some() {
+            for (block, height, items) in writer::kept(&options.directory, &chain) {
+                minter.remember_items(block, height, items.into());
+            }
+        }
+        minter
+    }
+
+    /// A thread that verifies: users' cells, gathered, behind everything else; or what rounds need, at once. Bodies of
+    /// final blocks go from the second to the first.
+    fn prepare(&self, options: &NodeOptions, bodies: Option<Sender<Raw>>) -> Prepare {
+        let of_rounds = bodies.is_some();
+        let gather = Duration::from_millis(self.chain.parameters.slot_ms / GATHERING);
+        Prepare {
+            chain: self.chain.clone(),
+            state: self.state.clone(),
+            verdicts: self.verdicts.clone(),
+            keys: self.keys.clone(),
+            inbox: self.inbox.clone(),
+            mesh: self.mesh.clone(),
+            serve: Serve {
+                chain: self.chain.genesis_hash,
+                records: self.records.clone(),
+                data: options.directory.clone(),
+                mesh: self.mesh.clone(),
+                allowance: Allowance::new(options.snapshot_bytes_per_s),
+            },
+            counters: self.prepared[usize::from(of_rounds)].clone(),
+            bodies,
+            niceness: if of_rounds { 0 } else { 5 },
+            gather: if of_rounds { Duration::ZERO } else { gather },
         }
     }
 
-    fn frame(&self, peer: PeerInfo, class: u8, body: Body) {
-        // A thread that has gone takes nothing any more: the node is about to end.
-        match (class, body.first().copied()) {
-            (VOTES, Some(FRAME_MESSAGE)) => match decode(&body[1..], &Nobody) {
-                Ok(message) if peer.name.is_some() => {
-                    self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body))
-                }
-                Ok(message) => self.inbox.push(Entry::Message(peer, Box::new(message), body)),
-                Err(_) => self.mesh.penalise(peer.id, 25),
-            },
-            (CELLS, Some(FRAME_PEERS)) if peer.name.is_none() && !peer.called => {}
-            (CELLS, Some(FRAME_PEERS)) => match peers_of(&body[1..]) {
-                Some(entry) => self.inbox.push(entry),
-                None => self.mesh.penalise(peer.id, 25),
-            },
-            (CELLS, Some(FRAME_CELLS | FRAME_WANT)) => drop(self.cells.send(Raw::Frame(peer, body))),
-            (CELLS, Some(FRAME_OUTCOME)) => {}
-            (_, Some(FRAME_MESSAGE)) => drop(self.rounds.send(Raw::Frame(peer, body))),
-            _ => self.mesh.penalise(peer.id, 25),
+    fn view(&self, options: &NodeOptions, submit: Sender<Raw>) -> NodeView {
+        NodeView {
+            chain: self.chain.clone(),
+            state: self.state.clone(),
+            status: self.status.clone(),
+            mesh: self.mesh.clone(),
+            clock: options.clock.clone(),
+            records: self.records.clone(),
+            data: options.directory.clone(),
+            submit,
+            signing: self.signing.clone(),
+            prepared: self.prepared.clone(),
+            candidate: self.candidate,
+            transport_key: public_key(&options.transport),
+        }
+    }
+
+    /// Says that a thread has halted, in the log and to whoever asks.
+    fn halt(&self, what: &'static str) -> impl FnOnce(&dyn std::fmt::Display) + Send + 'static {
+        let status = self.status.clone();
+        move |error| {
+            tracing::error!(%error, "{what} has halted; nothing is signed or becomes final here until a restart");
+            status.change(|live| live.halted = Some(format!("{what}: {error}")));
         }
     }
 }
@@ -318,153 +311,86 @@ impl Node {
     /// # Errors
     /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
     pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
-        let targets = options.targets();
-        let NodeOptions { directory, genesis, minting, transport, listen, public, link, limits, store, clock, .. } =
-            options;
-        let disk = Arc::new(RealDisk::new(&directory.join("state"))?);
-        let opened = chain_store::open(&directory, disk, &genesis, store)?;
-        let OpenedChain { store, state, behind, system, finals, fell_back } = opened;
-        if let Some(error) = fell_back {
+        let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
+        let mut opened = chain_store::open(&options.directory, disk, &options.genesis, options.store)?;
+        if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
-        let chain = Arc::new(genesis.chain);
-        let genesis_hash = chain.genesis_hash;
-        let vote_keys = Arc::<VoteKeys>::default();
-        let candidate = minting.as_ref().and_then(|minting| state.find(&minting.account));
-        if minting.is_some() && candidate.is_none() {
-            tracing::warn!("the minting account is not on the chain yet: this node follows");
-        }
-        // On a chain that has just begun nothing can have been signed before.
-        let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
-        let fresh = (system.height == 0 && begins) || options.first_run;
-        let (signed, record) = match candidate {
-            Some(_) => {
-                let (file, record) = SignedFile::open(&directory, genesis_hash, fresh)?;
-                (Some(file), record)
-            }
-            None => (None, SignedOnce::default()),
-        };
-        let secret = minting.as_ref().map_or(&transport, |minting| &minting.vote);
-        let signing = Arc::new(Remembering::new(BlsSigning::new(&**secret, vote_keys.clone())));
-        let transport_key = public_key(&transport);
-        let door = Door { chain: genesis_hash, candidate, signing: signing.clone(), keys: vote_keys };
-        let mesh_options =
-            MeshOptions { listen, prologue: frames::prologue(&genesis_hash), secret: *transport, limits, link };
-        let (mesh, mesh_handle) =
-            Mesh::new(mesh_options, door).map_err(|source| NodeStartError::Listen { address: listen, source })?;
-        let address = mesh_handle.address();
-
+        let signer = Signer::open(&options, &opened)?;
+        let (mesh, mesh_handle) = signer.network(&options)?;
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
-        let verdicts = Arc::new(Verdicts::new(chain.transaction_prefix, keys.clone()));
-        let records = store.records();
-        let block_keys = BlockKeys { prefix: chain.transaction_prefix };
-        let (replica_stage, replica_handle, _) =
-            replica(behind, records.clone(), store.keeper(), block_keys, Duration::from_secs(1));
-        replica_handle.applied(store.last_record());
-        let state: SharedState = Arc::new(RwLock::new(state));
-        let system = Arc::new(system);
-        let endpoint = endpoint_of(public, transport_key);
-        let execution = NodeExecution::new(
-            chain.clone(),
-            state.clone(),
-            system,
-            signing.clone(),
-            verdicts.clone(),
-            endpoint,
-            candidate,
-        );
-        let schedule = Schedule::of(&chain.parameters);
-        let me = candidate.unwrap_or(u32::MAX);
-        let mut minter = Minter::new(genesis_hash, schedule, me, execution, signing.clone(), record, clock.now_ms());
-        minter.remember_finals(finals.into_iter().rev());
-        if candidate.is_some() {
-            for (block, height, items) in writer::kept(&directory, &genesis_hash) {
-                minter.remember_items(block, height, items.into());
-            }
-        }
-        let inbox = Arc::<Inbox<Entry>>::default();
-        let status = Arc::<Status>::default();
-        status.change(|live| live.stored = store.last_record());
-        let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
-        let prepared: [Arc<PrepareCounters>; 2] = Default::default();
-        let prepare = |place: usize, bodies: Option<Sender<Raw>>, niceness: i32, gather: Duration| Prepare {
-            chain: chain.clone(),
-            state: state.clone(),
-            verdicts: verdicts.clone(),
-            keys: keys.clone(),
-            inbox: inbox.clone(),
-            mesh: mesh_handle.clone(),
-            records: records.clone(),
-            data: directory.clone(),
-            counters: prepared[place].clone(),
-            snapshot_bytes_per_s: options.snapshot_bytes_per_s,
-            bodies,
-            niceness,
-            gather,
+        let OpenedChain { store, state, behind, system, finals, .. } = opened;
+        let chain = Arc::new(options.genesis.chain.clone());
+        let prefix = chain.transaction_prefix;
+        let shared = Shared {
+            candidate: signer.candidate,
+            state: Arc::new(RwLock::new(state)),
+            signing: signer.signing,
+            verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),
+            keys,
+            records: store.records(),
+            inbox: Arc::default(),
+            status: Arc::default(),
+            mesh: mesh_handle,
+            prepared: Default::default(),
+            chain,
         };
-        let gather = Duration::from_millis(chain.parameters.slot_ms / GATHERING);
-        let (of_cells, of_rounds) = (prepare(0, None, 5, gather), prepare(1, Some(cells.clone()), 0, Duration::ZERO));
-        let data = directory.clone();
+        let records = shared.records.clone();
+        let (replica_stage, replica_handle, _) =
+            replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
+        replica_handle.applied(store.last_record());
+        let minter = shared.minter(&options, system, finals, signer.record);
+        shared.status.change(|live| live.stored = store.last_record());
+
+        let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
+        let (of_cells, of_rounds) = (shared.prepare(&options, None), shared.prepare(&options, Some(cells.clone())));
         let writer = Writer {
-            directory,
-            chain: genesis_hash,
+            directory: options.directory.clone(),
+            chain: shared.chain.genesis_hash,
             store,
-            signed,
+            signed: signer.file,
             replica: replica_handle.clone(),
             checkpoint_bytes: options.checkpoint_bytes,
             checkpoint_asked: 0,
             snapshot_blocks: options.snapshot_blocks,
             published: None,
             snapshot_written: Arc::default(),
-            inbox: inbox.clone(),
+            inbox: shared.inbox.clone(),
         };
         let duty = Duty {
             minter,
-            candidate,
-            schedule,
-            prefix: chain.transaction_prefix,
-            clock: clock.clone(),
-            inbox: inbox.clone(),
-            mesh: mesh_handle.clone(),
+            candidate: shared.candidate,
+            schedule: Schedule::of(&shared.chain.parameters),
+            prefix,
+            clock: options.clock.clone(),
+            inbox: shared.inbox.clone(),
+            mesh: shared.mesh.clone(),
             writer: jobs,
             prepare: rounds.clone(),
-            status: status.clone(),
-            bootstrap: targets,
+            status: shared.status.clone(),
+            peers: Peers::new(options.targets()),
             local: Local::default(),
         };
-        let view = NodeView {
-            chain,
-            state,
-            status: status.clone(),
-            mesh: mesh_handle.clone(),
-            clock,
-            records,
-            data,
-            submit: cells.clone(),
-            signing,
-            prepared,
-            candidate,
-            transport_key,
-        };
-        let tell = [cells.clone(), rounds.clone()];
-        let sorter = Sorter { inbox: inbox.clone(), cells, rounds, mesh: mesh_handle };
-        let halt = |what: &'static str, status: Arc<Status>| {
-            move |error: &dyn std::fmt::Display| {
-                tracing::error!(%error, "{what} has halted; nothing is signed or becomes final here until a restart");
-                status.change(|live| live.halted = Some(format!("{what}: {error}")));
-            }
-        };
-        let (writer_halts, replica_halts) = (halt("the writer", status.clone()), halt("the replica", status));
-        let writer = spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?;
-        let replica_thread = spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?;
-        let [tell_cells, tell_rounds] = tell;
-        let prepare = vec![
-            (tell_cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
-            (tell_rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
-        ];
-        let duty = spawn("duty", move || duty.run())?;
-        let mesh = spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?;
-        Ok(Node { view, inbox, address, duty, mesh, writer, replica: (replica_handle, replica_thread), prepare })
+        let (tell_cells, tell_rounds) = (cells.clone(), rounds.clone());
+        let view = shared.view(&options, cells.clone());
+        let sorter = Sorter { inbox: shared.inbox.clone(), cells, rounds, mesh: shared.mesh.clone() };
+        let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
+        Ok(Node {
+            view,
+            inbox: shared.inbox,
+            address: shared.mesh.address(),
+            writer: spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?,
+            replica: (
+                replica_handle,
+                spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
+            ),
+            prepare: vec![
+                (tell_cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
+                (tell_rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
+            ],
+            duty: spawn("duty", move || duty.run())?,
+            mesh: spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?,
+        })
     }
 
     /// What other threads work with.

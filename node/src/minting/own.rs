@@ -90,12 +90,12 @@ impl Default for Own {
 }
 
 impl Own {
-    /// How many.
+    /// Transactions that are followed, tried or not.
     pub fn len(&self) -> usize {
         self.followed.len() + self.tried.len()
     }
 
-    /// None.
+    /// Whether none is followed.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

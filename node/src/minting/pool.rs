@@ -29,7 +29,7 @@ const RECORDS_MAX: usize = 8_192;
 pub struct Place {
     /// The sender's account.
     pub account: AccountIndex,
-    /// The sequence.
+    /// Which of its transactions: one of each number can take effect.
     pub sequence: u32,
     /// The height that it was told for; 0 of a user's that nobody was told.
     pub told: u64,
@@ -42,7 +42,7 @@ struct Waiting {
     cost: Option<Cost>,
 }
 
-/// The pool.
+/// Transactions that minters were told for the next two heights, and records that wait.
 #[derive(Default)]
 pub struct Pool {
     transactions: HashMap<Place, Waiting>,
@@ -55,7 +55,7 @@ impl Pool {
         self.transactions.len()
     }
 
-    /// None.
+    /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.transactions.is_empty()
     }

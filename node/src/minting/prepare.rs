@@ -1,26 +1,22 @@
 //! Between network and consensus: bytes become messages, transactions are verified in batches. Nothing that consensus
 //! gets from here costs it a signature.
 
-use crate::keep::chain_store::read_final_block;
-use super::duty::Entry;
+use super::entry::{Entry, Raw, Ready};
 use super::execution::{SharedState, StateDirectory};
 use super::inbox::Inbox;
-use crate::keep::published::{self, Allowance, Part};
+use super::serve::Serve;
 use super::verdicts::{BATCH_MAX, Verdicts};
-use crate::peer::frames::{self, BODIES, FRAME_CELLS, FRAME_MESSAGE, FRAME_WANT, OFFERS, Piece, WantPiece};
+use crate::peer::frames::{self, FrameKind, WantPiece};
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
 use dynemix_engine::check::check_form;
-use dynemix_engine::consensus::codec::{CodecError, Nobody, decode, encode};
+use dynemix_engine::consensus::codec::{CodecError, decode};
 use dynemix_engine::consensus::message::{Item, Message, ShardMessage};
 use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::AccountIndex;
 use dynemix_engine::system::build::{transaction_item, transaction_of};
 use dynemix_engine::verify::{KeyCache, Verifier};
-use dynemix_net::mesh::{Body, MeshHandle, PeerInfo, To};
-use dynemix_storage::Records;
+use dynemix_net::mesh::{Body, MeshHandle, PeerInfo};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -28,45 +24,14 @@ use std::time::{Duration, Instant};
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
 
-/// What a question about snapshots counts for at least.
-const ASKED_BYTES: usize = 16 << 10;
-
-/// What is to be prepared.
-pub enum Raw {
-    /// A frame.
-    Frame(PeerInfo, Body),
-    /// Transactions of this node's own users, by the API.
-    Own(Vec<Arc<Item>>),
-    /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
-    Bodies(PeerInfo, Box<Message>, Body),
-    /// A peer wants a final block of a height that is not in memory any more.
-    History(PeerInfo, u64),
-    /// The node ends.
-    Stop,
-}
-
-/// Transactions that are verified.
-pub struct Ready {
-    /// Who sent them; none by the API.
-    pub from: Option<PeerInfo>,
-    /// Another node tells them to the minters of this height: they go no further.
-    pub told: Option<u64>,
-    /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
-    pub good: Vec<(u64, Arc<Item>, Option<AccountIndex>)>,
-    /// Ordinal, refusal, and the transaction if its form was right.
-    pub refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
-    /// The frame: its bytes count against its sender until consensus has taken them.
-    pub body: Option<Body>,
-}
-
 /// Counters of the thread.
 #[derive(Default)]
 pub struct PrepareCounters {
-    /// Signatures verified.
+    /// Signatures of transactions that were verified, each once.
     pub signatures: AtomicU64,
     /// Time spent on them, microseconds.
     pub verify_micros: AtomicU64,
-    /// Batches.
+    /// Batches that they were verified in.
     pub batches: AtomicU64,
     /// Frames that were no messages.
     pub malformed: AtomicU64,
@@ -74,26 +39,22 @@ pub struct PrepareCounters {
 
 /// What the thread works with.
 pub struct Prepare {
-    /// The chain.
+    /// Its parameters bound what a transaction may look like.
     pub chain: Arc<Chain>,
     /// The state, for keys and indices.
     pub state: SharedState,
     /// What was found good.
     pub verdicts: Arc<Verdicts>,
-    /// Decoded keys.
+    /// Senders' keys, decoded once for all threads that verify.
     pub keys: Arc<KeyCache>,
-    /// Where to.
+    /// Where what is verified goes: the consensus thread's.
     pub inbox: Arc<Inbox<Entry>>,
-    /// To answer who asks for history, and to book points.
+    /// To book points.
     pub mesh: MeshHandle,
-    /// Old blocks.
-    pub records: Records,
-    /// The data directory, for snapshots.
-    pub data: PathBuf,
+    /// For who asks for what has been.
+    pub serve: Serve,
     /// What was done.
     pub counters: Arc<PrepareCounters>,
-    /// Bytes of snapshots that are handed out in a second.
-    pub snapshot_bytes_per_s: u64,
     /// Who takes items of final blocks instead of this thread, if someone does.
     pub bodies: Option<Sender<Raw>>,
     /// Of the thread: votes come before new transactions.
@@ -113,8 +74,7 @@ struct Pending {
 
 impl Prepare {
     /// Runs until told to stop, or nobody sends any more.
-    pub fn run(self, input: &Receiver<Raw>) {
-        let mut allowance = Allowance::new(self.snapshot_bytes_per_s);
+    pub fn run(mut self, input: &Receiver<Raw>) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let mut verifier = Verifier::new(self.keys.clone());
         let mut waiting: VecDeque<Pending> = VecDeque::new();
@@ -129,21 +89,21 @@ impl Prepare {
             let (mut count, gathered) = (0, Instant::now() + self.gather);
             while let Some(raw) = next.take() {
                 match raw {
-                    Raw::Frame(from, body) => match body.split_first() {
-                        Some((&FRAME_CELLS, bytes)) => match self.cells(from, bytes) {
+                    Raw::Frame(from, body) => match FrameKind::split(&body) {
+                        Some((FrameKind::Cells, bytes)) => match self.cells(from, bytes) {
                             Some(pending) => {
                                 count += pending.items.len();
                                 waiting.push_back(Pending { body: Some(body), ..pending });
                             }
                             None => self.malformed(from),
                         },
-                        Some((&FRAME_MESSAGE, _)) => {
+                        Some((FrameKind::Message, _)) => {
                             self.flush(&mut verifier, &mut waiting);
                             count = 0;
                             self.message(&mut verifier, from, body);
                         }
-                        Some((&FRAME_WANT, bytes)) => match WantPiece::read(bytes) {
-                            Some(want) => self.piece(from, want, &mut allowance),
+                        Some((FrameKind::Want, bytes)) => match WantPiece::read(bytes) {
+                            Some(want) => self.serve.piece(from, want),
                             None => self.malformed(from),
                         },
                         _ => self.malformed(from),
@@ -158,7 +118,7 @@ impl Prepare {
                         count = 0;
                         self.verified(&mut verifier, from, message, body);
                     }
-                    Raw::History(to, height) => self.history(to, height),
+                    Raw::History(to, height) => self.serve.history(to, height),
                     Raw::Stop => return,
                 }
                 let more = gathered.saturating_duration_since(Instant::now());
@@ -268,32 +228,5 @@ impl Prepare {
             self.mesh.penalise(from.id, 5);
         }
         self.inbox.push(Entry::Message(from, message, body));
-    }
-
-    /// Hands out a piece of a snapshot. What is not there, or beyond the allowance, is not answered.
-    fn piece(&self, to: PeerInfo, want: WantPiece, allowance: &mut Allowance) {
-        if !allowance.has(to.id) {
-            return;
-        }
-        let part = Part::of_number(want.part);
-        let frame = match want.height {
-            OFFERS => Some(Piece::encode_offers(&published::offers(&self.data, &self.chain.genesis_hash))),
-            height => published::read_piece(&self.data, height, part, want.offset)
-                .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
-        };
-        // Whatever is asked for costs something, what is looked for in vain too.
-        allowance.take(to.id, frame.as_ref().map_or(0, Vec::len).max(ASKED_BYTES));
-        if let Some(frame) = frame {
-            self.mesh.send(To::Peer(to.id), BODIES, frame.into());
-        }
-    }
-
-    /// Answers from the log.
-    fn history(&self, to: PeerInfo, height: u64) {
-        let Ok(bytes) = self.records.read(height) else { return };
-        let Ok((decided, blocks)) = read_final_block(&bytes, height) else { return };
-        let mut frame = vec![FRAME_MESSAGE];
-        encode(&Message::Final(decided, blocks), &Nobody, &mut frame);
-        self.mesh.send(To::Peer(to.id), BODIES, frame.into());
     }
 }

@@ -2,7 +2,6 @@
 
 use super::tracked::Tracked;
 use crate::pipeline::stage::RefusalBoard;
-use dynemix_engine::hash::Hash;
 use dynemix_engine::system::tables::System;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -16,7 +15,7 @@ const BLOCKS_KEPT: usize = 256;
 /// A shard-block as it is shown.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShardShown {
-    /// Its shard.
+    /// Which shard made it.
     pub shard: u32,
     /// Its hash, in hexadecimal.
     pub hash: String,
@@ -27,9 +26,9 @@ pub struct ShardShown {
 /// A final block as it is shown.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BlockShown {
-    /// Its height.
+    /// Height of the master-block.
     pub height: u64,
-    /// Its slot.
+    /// Slot that its shard-blocks were made in.
     pub slot: u64,
     /// The slot and try in which it became final.
     pub attempt: u64,
@@ -50,18 +49,18 @@ pub struct BlockShown {
 /// A shard-block of this node's own shard that was certified.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CertifiedShown {
-    /// Its height.
+    /// Height of the master-block.
     pub height: u64,
-    /// Its shard.
+    /// Which shard made it.
     pub shard: u32,
     /// When, milliseconds since the chain's start.
     pub at_ms: u64,
 }
 
-/// The whole.
+/// What a node says of itself to its owner and by the API.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StatusShown {
-    /// Program version.
+    /// Version of the program that runs.
     pub version: String,
     /// The chain, in hexadecimal.
     pub chain: String,
@@ -69,7 +68,7 @@ pub struct StatusShown {
     pub candidate: Option<u32>,
     /// Milliseconds since the chain's start.
     pub now_ms: u64,
-    /// The slot.
+    /// The slot by this node's clock.
     pub slot: u64,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
@@ -83,9 +82,9 @@ pub struct StatusShown {
     pub seated: bool,
     /// Its shard there.
     pub shard: Option<u16>,
-    /// Seats and shards there.
+    /// Seats at the next height.
     pub seats: usize,
-    /// Shards there.
+    /// Shards at the next height.
     pub shards: usize,
     /// Whether its clock is good enough to mint by.
     pub clock_trusted: bool,
@@ -97,11 +96,11 @@ pub struct StatusShown {
     pub own: usize,
     /// Peers with a name.
     pub members: u64,
-    /// Peers without.
+    /// Peers without a name: guests.
     pub guests: u64,
     /// Bytes sent since the start.
     pub bytes_sent: u64,
-    /// Bytes received.
+    /// Bytes received since the start.
     pub bytes_received: u64,
     /// Processor time of the process, seconds.
     pub cpu_s: f64,
@@ -177,7 +176,7 @@ impl Status {
         changed
     }
 
-    /// Looks.
+    /// Looks at what is shown; consensus waits meanwhile, so nothing slow belongs in `with`.
     pub fn look<T>(&self, with: impl FnOnce(&Live) -> T) -> T {
         with(&self.live.lock().expect(UNPOISONED))
     }
@@ -213,9 +212,4 @@ impl Status {
     pub fn refuse(&self, refusal: dynemix_engine::refusal::Refusal) {
         self.refused.add(refusal, 1);
     }
-}
-
-/// 64 digits.
-pub fn hex(hash: &Hash) -> String {
-    dynemix_bench::apply::hex(hash)
 }

@@ -30,7 +30,7 @@ pub struct TransactionShown {
     pub height: Option<u64>,
     /// Slot of its block.
     pub slot: Option<u64>,
-    /// Its shard.
+    /// The shard that its sender belonged to at that height.
     pub shard: Option<u32>,
 }
 

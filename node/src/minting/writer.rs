@@ -1,18 +1,16 @@
 //! The writer: the one thread that makes things durable, in the order in which they were asked for. Whoever asked goes
 //! on meanwhile and is told when it is done.
 
-use crate::keep::chain_store::write_system;
-use super::duty::Entry;
+use super::entry::{Entry, FinalJob, Job};
 use super::inbox::Inbox;
+use crate::keep::chain_store::write_system;
 use crate::keep::published;
-use crate::keep::sealed::{self, SealedError, SealedKind};
-use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::keep::record::encode_master;
 use crate::keep::replica::ReplicaHandle;
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Items};
-use dynemix_engine::consensus::signed_once::SignedOnce;
+use crate::keep::sealed::{self, SealedError, SealedKind};
+use crate::keep::signed_file::{SignedFile, SignedFileError};
+use dynemix_engine::consensus::message::{Final, Item};
 use dynemix_engine::hash::Hash;
-use dynemix_engine::system::tables::System;
 use dynemix_storage::{Store, StoreError};
 use std::fs;
 use std::io;
@@ -27,42 +25,16 @@ const KEPT_HEIGHTS: u64 = 8;
 /// A job that takes longer is worth a line in the debug log.
 const SLOW: Duration = Duration::from_millis(200);
 
-/// What is to be made durable.
-pub enum Job {
-    /// What was signed; then tell by the ticket.
-    Persist(u64, Box<SignedOnce>),
-    /// The transactions of a shard-block of our own; then tell.
-    Keep(Hash, u64, Items),
-    /// A final block.
-    Final(Box<FinalJob>),
-}
-
-/// A final block and what it led to.
-pub struct FinalJob {
-    /// The certificate.
-    pub decided: Arc<Final>,
-    /// Its shard-blocks.
-    pub blocks: Vec<Arc<CertifiedBlock>>,
-    /// Who has certified it, with keys, in wire form.
-    pub committee: Vec<u8>,
-    /// The quilt's wire form.
-    pub quilt: Vec<u8>,
-    /// Root of the state after it.
-    pub root: Hash,
-    /// The system after it.
-    pub system: Arc<System>,
-}
-
 /// Why the writer had to stop: nothing more may be signed or become final here.
 #[derive(Debug, thiserror::Error)]
 pub enum WriterError {
-    /// The store.
-    #[error(transparent)]
+    /// The store refused a record, a sync or a checkpoint.
+    #[error("{0}")]
     Store(#[from] StoreError),
-    /// What was signed.
+    /// The record of what was signed cannot be written.
     #[error(transparent)]
     Signed(#[from] SignedFileError),
-    /// Another file.
+    /// A file beside the store cannot be written.
     #[error(transparent)]
     File(#[from] SealedError),
 }
@@ -71,9 +43,9 @@ pub enum WriterError {
 pub struct Writer {
     /// Where the files are.
     pub directory: PathBuf,
-    /// The chain.
+    /// Its identity, in the head of every file.
     pub chain: Hash,
-    /// The store.
+    /// The log of final blocks, and the checkpoints of their state.
     pub store: Store,
     /// What was signed; none in a node that signs nothing.
     pub signed: Option<SignedFile>,
@@ -223,7 +195,7 @@ fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Arc<
     let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.bytes.len() as u32).to_le_bytes()).collect();
     let parts = items.iter().zip(&lengths).flat_map(|(item, length)| [&length[..], &item.bytes[..]]);
     let bytes = 32 + items.iter().map(|item| 4 + item.bytes.len() as u64).sum::<u64>();
-    let name = format!("{height}.{:02x}{:02x}{:02x}{:02x}", block[0], block[1], block[2], block[3]);
+    let name = format!("{height}.{}", hex::encode(&block[..4]));
     let parts = std::iter::once(&block[..]).chain(parts);
     Ok(sealed::write_unsynced(&directory.join(name), SealedKind::Kept, chain, height, bytes, parts)?)
 }
