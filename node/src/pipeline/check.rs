@@ -1,6 +1,6 @@
 //! Check stage: form, expiry and repeats of each cell, and its id.
 
-use super::outcome::Answer;
+use super::outcome::Outcome;
 use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use dynemix_engine::arena::{Arena, Slot};
 use dynemix_engine::chain::Chain;
@@ -15,9 +15,9 @@ const BATCH_MAX: usize = 1024;
 
 /// What the stage works with.
 pub struct CheckStage {
-    /// The chain.
+    /// Its parameters bound what a transaction may look like.
     pub chain: Chain,
-    /// The arena.
+    /// Cells and payloads of everything that is under way.
     pub arena: Arc<Arena>,
     /// What is inside the node.
     pub in_flight: Arc<InFlight>,
@@ -28,12 +28,12 @@ pub struct CheckStage {
     /// To the verifiers.
     pub output: Outlet<Slot>,
     /// Back to the sockets.
-    pub answers: Outlet<Answer>,
-    /// Counts refusals.
+    pub answers: Outlet<Outcome>,
+    /// Refusals of all stages together.
     pub refusals: Arc<RefusalBoard>,
-    /// Its time.
+    /// Where its time is booked.
     pub account: Arc<StageAccount>,
-    /// Its sleep.
+    /// How it sleeps while there is nothing to do, and hears that it is to end.
     pub sleeper: Sleeper,
 }
 
@@ -64,7 +64,7 @@ impl CheckStage {
                     Ok(()) => good.push(slot),
                     Err(refusal) => {
                         counters.add(refusal, 1);
-                        answers.push(Answer { slot, outcome: Err(refusal) });
+                        answers.push(Outcome { slot, result: Err(refusal) });
                     }
                 }
             }

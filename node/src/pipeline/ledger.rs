@@ -1,12 +1,11 @@
 //! Ledger stage: the one thread that owns pool, state and store. Verified transactions come in; at each slot's end a
 //! block is made, journalled, synced and applied, and its transactions are answered as final.
 
-use super::outcome::Answer;
+use super::outcome::Outcome;
+use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use crate::keep::mapped::MappedMemory;
-use super::run::StorageConfig;
 use crate::keep::record;
 use crate::keep::replica::ReplicaHandle;
-use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use dynemix_engine::arena::Slot;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::ledger::Ledger;
@@ -14,7 +13,7 @@ use dynemix_engine::pool::Refused;
 use dynemix_engine::refusal::{Refusal, RefusalCounters};
 use dynemix_engine::ring::Consumer;
 use dynemix_engine::state::ApplyError;
-use dynemix_storage::{Store, StoreError};
+use dynemix_storage::{Store, StoreError, StoreOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -28,7 +27,7 @@ const RELEASE_PAGES: usize = 1024;
 pub enum SlotPlan {
     /// One each so many milliseconds, if there is anything to put in.
     Timed {
-        /// Milliseconds.
+        /// Milliseconds of a slot.
         slot_ms: u64,
     },
     /// One whenever so many transactions more have been decided (waiting in the pool or refused), the last one when all
@@ -41,11 +40,35 @@ pub enum SlotPlan {
     },
 }
 
+/// How a node keeps its state and blocks.
+#[derive(Clone, Copy, Debug)]
+pub struct StorageConfig {
+    /// Sizes and bounds of the store.
+    pub options: StoreOptions,
+    /// Bytes of blocks between two checkpoints: what a restart replays at most.
+    pub checkpoint_bytes: u64,
+    /// Whether transactions are kept with their blocks, for a master-node.
+    pub keep_transactions: bool,
+    /// Time between two steps (4 MiB) of the scrubber.
+    pub scrub_pause: Duration,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        StorageConfig {
+            options: StoreOptions::default(),
+            checkpoint_bytes: 128 << 20,
+            keep_transactions: false,
+            scrub_pause: Duration::from_millis(500),
+        }
+    }
+}
+
 /// Why the ledger had to stop. Nothing is acknowledged that is not durable, so a restart continues from the journal.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// The disk failed.
-    #[error(transparent)]
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// A quilt of our own does not fit: a fault in this program.
     #[error("a quilt of our own making does not apply: {0}")]
@@ -72,9 +95,9 @@ pub struct LedgerAccounts {
 /// What the ledger tells others while it runs.
 #[derive(Default)]
 pub struct LedgerProgress {
-    /// Final transactions.
+    /// Transactions that are final since the start.
     pub finals: AtomicU64,
-    /// Blocks.
+    /// Height of the newest block.
     pub height: AtomicU64,
 }
 
@@ -83,7 +106,7 @@ pub struct LedgerProgress {
 pub struct LedgerSummary {
     /// Root of the state.
     pub root: Hash,
-    /// Its height.
+    /// Height of the newest block.
     pub height: u64,
     /// Accounts in use.
     pub accounts: u64,
@@ -99,7 +122,7 @@ pub struct LedgerSummary {
 pub struct LedgerStage {
     /// Pool and state.
     pub ledger: Ledger<MappedMemory>,
-    /// The log.
+    /// The log of blocks, and the checkpoints of their state.
     pub store: Store,
     /// How it is kept.
     pub storage: StorageConfig,
@@ -110,16 +133,16 @@ pub struct LedgerStage {
     /// From the verifiers.
     pub inputs: Vec<Consumer<Slot>>,
     /// Back to the sockets.
-    pub answers: Outlet<Answer>,
+    pub answers: Outlet<Outcome>,
     /// Counts refusals; tells, in a counted plan, how many were decided elsewhere.
     pub refusals: Arc<RefusalBoard>,
     /// Slot of the newest block, for the check stage.
     pub slot: Arc<AtomicU64>,
     /// For whoever watches.
     pub progress: Arc<LedgerProgress>,
-    /// Its time.
+    /// Where the time of each of its steps is booked.
     pub accounts: Arc<LedgerAccounts>,
-    /// Its sleep.
+    /// How it sleeps while there is nothing to do, and hears that it is to end.
     pub sleeper: Sleeper,
 }
 
@@ -223,7 +246,7 @@ impl LedgerStage {
         // Before the answers: whoever hears "final" may send the next wave, and it must be counted after this one.
         self.progress.finals.fetch_add(selected, Ordering::Release);
         self.progress.height.fetch_add(1, Ordering::Release);
-        buffers.answers.extend(buffers.finals.drain(..).map(|slot| Answer { slot, outcome: Ok(()) }));
+        buffers.answers.extend(buffers.finals.drain(..).map(|slot| Outcome { slot, result: Ok(()) }));
         self.answers.push_all(&mut buffers.answers, timer, &accounts.set);
         self.answer_refused(buffers, timer);
         timer.lap(&accounts.set, Time::Busy);
@@ -249,7 +272,7 @@ impl LedgerStage {
         let mut counters = RefusalCounters::default();
         for (slot, refusal) in buffers.refused.drain(..) {
             counters.add(refusal, 1);
-            buffers.answers.push(Answer { slot, outcome: Err(refusal) });
+            buffers.answers.push(Outcome { slot, result: Err(refusal) });
         }
         counters.nonzero().for_each(|(refusal, count)| self.refusals.add(refusal, count));
         self.answers.push_all(&mut buffers.answers, timer, &self.accounts.set);
@@ -261,7 +284,7 @@ struct Buffers {
     scratch: Vec<u64>,
     refused: Vec<Refused>,
     finals: Vec<Slot>,
-    answers: Vec<Answer>,
+    answers: Vec<Outcome>,
     record: Vec<u8>,
     /// Bytes of records since the last checkpoint was asked for.
     record_bytes: u64,

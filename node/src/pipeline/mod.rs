@@ -1,4 +1,5 @@
-//! One node's pipeline of threads from client sockets to durable state, without a network: what `bench engine` measures.
+//! One node's pipeline of threads from client sockets to durable state, without a network: what `bench engine`
+//! measures.
 //!
 //! ```text
 //!   receive --> check --> verify x N --> ledger          one arrow: lock-free rings
@@ -12,6 +13,7 @@
 
 pub mod check;
 pub mod ledger;
+#[allow(unsafe_code, reason = "a slot travels through a ring as a number")]
 pub mod outcome;
 pub mod receive;
 pub mod run;

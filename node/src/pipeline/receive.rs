@@ -1,7 +1,7 @@
 //! Receive stage: owns the sockets and both ends of a transaction's life. Bytes go from the socket into arena slots;
 //! answers come back from every stage, are gathered by connection and sent; the slots are given back.
 
-use super::outcome::Answer;
+use super::outcome::Outcome;
 use super::stage::{Outlet, RefusalBoard, StageAccount, StageTimer, Time, Wake};
 use super::suspicion::Suspicion;
 use dynemix_engine::arena::{Arena, Origin, PAYLOAD_SLOT_BYTES, PayloadSlot, Slot};
@@ -36,21 +36,21 @@ impl Wake for LoopWaker {
 
 /// What the stage works with.
 pub struct ReceiveStage {
-    /// The sockets.
+    /// The listener and all connections.
     pub server: Server,
     /// Protocol of the connections.
     pub clients: Clients,
     /// To the check stage.
     pub output: Outlet<Slot>,
     /// From every stage.
-    pub answers: Vec<Consumer<Answer>>,
+    pub answers: Vec<Consumer<Outcome>>,
     /// No more cells are taken once this is set.
     pub stop_receiving: Arc<AtomicBool>,
     /// Set by the stage once it takes no more.
     pub stopped_receiving: Arc<AtomicBool>,
     /// The stage ends once this is set and all answers are sent.
     pub stop: Arc<AtomicBool>,
-    /// Its time.
+    /// Where its time is booked.
     pub account: Arc<StageAccount>,
 }
 
@@ -149,13 +149,13 @@ pub struct Clients {
 
 /// Everything that [`Clients`] shares with the rest of the node.
 pub struct ClientsShare {
-    /// The chain.
+    /// Its identity: who greets another one is refused.
     pub chain: Chain,
-    /// The arena.
+    /// Cells and payloads of everything that is under way.
     pub arena: Arc<Arena>,
     /// What is inside the node.
     pub in_flight: Arc<InFlight>,
-    /// Counts refusals.
+    /// Refusals of all stages together.
     pub refusals: Arc<RefusalBoard>,
     /// Who is suspected.
     pub suspicion: Arc<Suspicion>,
@@ -200,17 +200,17 @@ impl Clients {
     }
 
     /// Sends answers to their connections and gives the slots back.
-    fn answer(&mut self, answers: &mut Vec<Answer>, server: &mut Server) {
+    fn answer(&mut self, answers: &mut Vec<Outcome>, server: &mut Server) {
         if answers.is_empty() {
             return;
         }
-        for Answer { slot, outcome } in answers.drain(..) {
+        for Outcome { slot, result } in answers.drain(..) {
             let note = self.arena.note(&slot);
-            if outcome != Err(Refusal::Duplicate) {
+            if result != Err(Refusal::Duplicate) {
                 self.in_flight.leave(&note.id, self.arena.cell(&slot));
             }
             let Origin { connection, generation, ordinal } = note.origin;
-            self.record(ConnectionId { place: connection, generation }, ordinal, outcome);
+            self.record(ConnectionId { place: connection, generation }, ordinal, result);
             self.freed.push(slot);
         }
         self.arena.free(&mut self.freed, &mut self.numbers);

@@ -1,17 +1,18 @@
 //! A running node: its threads, from the checked topology to the last checkpoint.
 
 use super::check::CheckStage;
-use super::ledger::{LedgerAccounts, LedgerError, LedgerProgress, LedgerStage, LedgerSummary, SlotPlan};
+use super::ledger::{LedgerAccounts, LedgerError, LedgerProgress, LedgerStage, LedgerSummary, SlotPlan, StorageConfig};
+use super::outcome::Outcome;
 use super::receive::{Clients, ClientsShare, ReceiveStage};
-use crate::keep::record::BlockKeys;
-use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
-use crate::keep::snapshot::{SnapshotFailure, SnapshotInfo};
-use super::stage::{Outlet, RefusalBoard, StageAccount, StageHandle, StageTimes, Wake, sleeper};
-use crate::keep::open::{self, OpenError, OpenedState};
+use super::stage::{Outlet, RefusalBoard, Sleeper, StageAccount, StageHandle, StageTimes, Wake, sleeper};
 use super::suspicion::Suspicion;
 use super::topology::{Sizes, in_flight_places, topology};
 use super::verify::VerifyStage;
-use dynemix_engine::arena::Arena;
+use crate::keep::open::{self, OpenError, OpenedState};
+use crate::keep::record::BlockKeys;
+use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
+use crate::keep::snapshot::{SnapshotFailure, SnapshotInfo};
+use dynemix_engine::arena::{Arena, Slot};
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::{Chain, ChainParameters};
 use dynemix_engine::in_flight::InFlight;
@@ -19,10 +20,10 @@ use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::ledger::Ledger;
 use dynemix_engine::refusal::RefusalCounters;
 use dynemix_engine::ring::{Consumer, Producer, Word, ring};
-use dynemix_engine::topology::{Topology, TopologyError};
+use dynemix_engine::topology::{RingSpec, Topology, TopologyError};
 use dynemix_engine::verify::{KeyCache, Unavailable, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
-use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
+use dynemix_storage::{Disk, Records, Store, StoreError};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -33,7 +34,7 @@ use std::time::Duration;
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
-pub struct MinterConfig {
+pub struct PipelineConfig {
     /// Where clients connect; port 0 for any.
     pub listen: SocketAddr,
     /// Where the store is.
@@ -46,36 +47,12 @@ pub struct MinterConfig {
     pub genesis: Arc<Vec<(Key, u64)>>,
     /// Sum of their balances.
     pub supply: u64,
-    /// All sizes.
+    /// What arena, rings and tables are sized by.
     pub sizes: Sizes,
     /// Signatures of one batch at most.
     pub verify_batch_max: usize,
     /// When blocks are made.
     pub plan: SlotPlan,
-}
-
-/// How a node keeps its state and blocks.
-#[derive(Clone, Copy, Debug)]
-pub struct StorageConfig {
-    /// Sizes and bounds of the store.
-    pub options: StoreOptions,
-    /// Bytes of blocks between two checkpoints: what a restart replays at most.
-    pub checkpoint_bytes: u64,
-    /// Whether transactions are kept with their blocks, for a master-node.
-    pub keep_transactions: bool,
-    /// Time between two steps (4 MiB) of the scrubber.
-    pub scrub_pause: Duration,
-}
-
-impl Default for StorageConfig {
-    fn default() -> Self {
-        StorageConfig {
-            options: StoreOptions::default(),
-            checkpoint_bytes: 128 << 20,
-            keep_transactions: false,
-            scrub_pause: Duration::from_millis(500),
-        }
-    }
 }
 
 /// Why a node cannot start.
@@ -87,18 +64,18 @@ pub enum StartError {
     /// The CPU has no such backend.
     #[error(transparent)]
     Simd(#[from] Unavailable),
-    /// The state.
-    #[error(transparent)]
+    /// The state cannot be made or opened.
+    #[error("{0}")]
     State(#[from] OpenError),
-    /// The network.
+    /// The address is taken, or not this computer's.
     #[error("listen on {address}: {source}")]
     Listen {
-        /// The address.
+        /// The address that was asked for.
         address: SocketAddr,
         /// The system's answer.
         source: io::Error,
     },
-    /// A thread.
+    /// The system has no thread to give.
     #[error("start a thread: {0}")]
     Thread(#[source] io::Error),
 }
@@ -122,7 +99,7 @@ pub enum StopError {
 
 /// What a node did.
 #[derive(Clone, Debug)]
-pub struct MinterSummary {
+pub struct PipelineSummary {
     /// The ledger's part.
     pub ledger: LedgerSummary,
     /// Where the time went, stage by stage.
@@ -131,7 +108,7 @@ pub struct MinterSummary {
     pub refused: RefusalCounters,
     /// Verification, all threads.
     pub verify: VerifyCounters,
-    /// Network.
+    /// Connections, frames and bytes.
     pub net: NetCounters,
     /// Slots that did not come back to the arena: 0, or something leaks.
     pub slots_lost: u64,
@@ -140,7 +117,7 @@ pub struct MinterSummary {
 }
 
 /// A running node.
-pub struct Minter {
+pub struct Pipeline {
     address: SocketAddr,
     chain: Chain,
     topology: Topology,
@@ -163,8 +140,8 @@ pub struct Minter {
 }
 
 /// Opens the state: from the store if there is one, else from genesis, written at once.
-fn open_state(config: &MinterConfig, chain: &Chain) -> Result<OpenedState, OpenError> {
-    let MinterConfig { disk, sizes, storage, genesis, supply, .. } = config;
+fn open_state(config: &PipelineConfig, chain: &Chain) -> Result<OpenedState, OpenError> {
+    let PipelineConfig { disk, sizes, storage, genesis, supply, .. } = config;
     if Store::exists(&**disk)? {
         open::open(disk.clone(), chain.genesis_hash, Some(sizes.accounts_max), storage.options)
     } else {
@@ -194,12 +171,123 @@ fn halt_cause(
     }
 }
 
-impl Minter {
+/// What the stages share.
+struct Shared {
+    chain: Chain,
+    arena: Arc<Arena>,
+    in_flight: Arc<InFlight>,
+    keys: Arc<KeyCache>,
+    suspicion: Arc<Suspicion>,
+    refusals: Arc<RefusalBoard>,
+    progress: Arc<LedgerProgress>,
+    /// Slot of the newest block.
+    slot: Arc<AtomicU64>,
+}
+
+impl Shared {
+    fn new(chain: Chain, sizes: &Sizes, height: u64, slot: u64) -> Result<Shared, StartError> {
+        Ok(Shared {
+            chain,
+            arena: Arc::new(Arena::new(sizes.slots, sizes.payload_slots)),
+            in_flight: Arc::new(InFlight::new(in_flight_places(sizes.slots), HashSeed::random())),
+            keys: Arc::new(KeyCache::new(sizes.key_cache_keys, sizes.simd)?),
+            suspicion: Arc::new(Suspicion::new(sizes.limits.connections_max)),
+            refusals: Arc::default(),
+            progress: Arc::new(LedgerProgress { height: AtomicU64::new(height), ..LedgerProgress::default() }),
+            slot: Arc::new(AtomicU64::new(slot)),
+        })
+    }
+
+    /// The protocol of the connections.
+    fn clients(&self, connections_max: usize) -> Clients {
+        let height = self.progress.clone();
+        let share = ClientsShare {
+            chain: self.chain.clone(),
+            arena: self.arena.clone(),
+            in_flight: self.in_flight.clone(),
+            refusals: self.refusals.clone(),
+            suspicion: self.suspicion.clone(),
+            slot: self.slot.clone(),
+            height: Box::new(move || height.height.load(Ordering::Relaxed)),
+        };
+        Clients::new(share, connections_max)
+    }
+}
+
+/// The rings between the stages, as deep as they are declared.
+struct Rings<'t> {
+    topology: &'t Topology,
+    /// Of the stage that owns the sockets.
+    waker: Arc<dyn Wake>,
+    /// Ends of the rings that lead back to it.
+    answers: Vec<Consumer<Outcome>>,
+}
+
+impl Rings<'_> {
+    fn between<T: Word>(&self, from: &str, to: &str) -> (Producer<T>, Consumer<T>) {
+        let declared = |ring: &&RingSpec| (ring.from, ring.to) == (from, to);
+        ring(self.topology.rings.iter().find(declared).expect("a declared ring").depth)
+    }
+
+    /// A stage's way back to the sockets.
+    fn answers_of(&mut self, from: &str) -> Outlet<Outcome> {
+        let (producer, consumer) = self.between(from, "receive");
+        self.answers.push(consumer);
+        Outlet::new(producer, vec![self.waker.clone()])
+    }
+}
+
+/// Times by stage, in the order of the pipeline.
+#[derive(Default)]
+struct Accounts(Vec<(String, Arc<StageAccount>)>);
+
+impl Accounts {
+    fn add(&mut self, name: impl Into<String>) -> Arc<StageAccount> {
+        let account = Arc::<StageAccount>::default();
+        self.0.push((name.into(), account.clone()));
+        account
+    }
+}
+
+/// The verifying stages, each with its handle, and the rings from them to the ledger.
+#[allow(clippy::type_complexity, reason = "two columns")]
+fn verify_stages(
+    shared: &Shared,
+    config: &PipelineConfig,
+    rings: &mut Rings<'_>,
+    accounts: &mut Accounts,
+    sleepers: Vec<(Sleeper, StageHandle)>,
+    from_check: &Consumer<Slot>,
+    ledger: &StageHandle,
+) -> (Vec<(StageHandle, VerifyStage)>, Vec<Consumer<Slot>>) {
+    let sizes = &config.sizes;
+    let stage = |(number, (sleeper, handle)): (usize, (Sleeper, StageHandle))| {
+        let (to_ledger, from_verify) = rings.between("verify", "ledger");
+        let stage = VerifyStage {
+            chain: shared.chain.clone(),
+            arena: shared.arena.clone(),
+            keys: shared.keys.clone(),
+            suspects_max: sizes.slots as usize / 8 / sizes.verify_threads,
+            suspicion: shared.suspicion.clone(),
+            batch_max: config.verify_batch_max,
+            input: from_check.clone(),
+            output: Outlet::new(to_ledger, vec![ledger.waker()]),
+            answers: rings.answers_of("verify"),
+            refusals: shared.refusals.clone(),
+            account: accounts.add(format!("verify.{number}")),
+            sleeper,
+        };
+        ((handle, stage), from_verify)
+    };
+    sleepers.into_iter().enumerate().map(stage).unzip()
+}
+
+impl Pipeline {
     /// Starts all stages. On return the node listens.
     ///
     /// # Errors
     /// When the topology, the genesis, the store or the network does not allow it; nothing runs then.
-    pub fn start(config: MinterConfig) -> Result<Minter, StartError> {
+    pub fn start(config: PipelineConfig) -> Result<Pipeline, StartError> {
         let topology = topology(&config.sizes, config.storage.keep_transactions);
         topology.validate()?;
         let chain = Chain::new(config.parameters, &config.genesis);
@@ -207,158 +295,99 @@ impl Minter {
         if let Some(error) = fell_back {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
-        let keys = BlockKeys { prefix: chain.transaction_prefix };
-        let storage = config.storage;
+        let block_keys = BlockKeys { prefix: chain.transaction_prefix };
+        let (sizes, storage, records) = (config.sizes, config.storage, store.records());
         let (replica_stage, replica, reader) =
-            replica(behind, store.records(), store.keeper(), keys, storage.scrub_pause);
+            replica(behind, records.clone(), store.keeper(), block_keys, storage.scrub_pause);
         replica.applied(store.last_record());
-        let records = store.records();
         let state_bytes = state.bytes();
-        let sizes = config.sizes;
-        let arena = Arc::new(Arena::new(sizes.slots, sizes.payload_slots));
-        let in_flight = Arc::new(InFlight::new(in_flight_places(sizes.slots), HashSeed::random()));
-        let keys = Arc::new(KeyCache::new(sizes.key_cache_keys, sizes.simd)?);
-        let suspicion = Arc::new(Suspicion::new(sizes.limits.connections_max));
-        let refusals = Arc::new(RefusalBoard::default());
-        let progress = Arc::new(LedgerProgress::default());
-        progress.height.store(state.header().height, Ordering::Relaxed);
-        let slot = Arc::new(AtomicU64::new(state.header().slot));
-        let ledger_accounts = Arc::new(LedgerAccounts::default());
-        let ledger = Ledger::new(chain.clone(), arena.clone(), state);
+        let shared = Shared::new(chain, &sizes, state.header().height, state.header().slot)?;
+        let listen_failed = |source| StartError::Listen { address: config.listen, source };
+        let server = Server::listen(config.listen, sizes.limits).map_err(listen_failed)?;
+        let address = server.local_address().map_err(listen_failed)?;
 
-        let server = Server::listen(config.listen, sizes.limits)
-            .map_err(|source| StartError::Listen { address: config.listen, source })?;
-        let address = server.local_address().map_err(|source| StartError::Listen { address: config.listen, source })?;
-
-        fn declared<T: Word>(topology: &Topology, from: &str, to: &str) -> (Producer<T>, Consumer<T>) {
-            let spec = topology.rings.iter().find(|ring| (ring.from, ring.to) == (from, to)).expect("a declared ring");
-            ring(spec.depth)
-        }
-        let loop_waker: Arc<dyn Wake> = server.waker();
-        let mut answers = Vec::new();
-        let mut answer_outlet = |from: &str| {
-            let (producer, consumer) = declared(&topology, from, "receive");
-            answers.push(consumer);
-            Outlet::new(producer, vec![loop_waker.clone()])
-        };
-        let (check_sleeper, check_handle) = sleeper();
-        let (ledger_sleeper, ledger_handle) = sleeper();
+        let mut rings = Rings { topology: &topology, waker: server.waker(), answers: Vec::new() };
+        let mut accounts = Accounts::default();
+        let (receive_account, check_account) = (accounts.add("receive"), accounts.add("check"));
+        let ((check_sleeper, check_handle), (ledger_sleeper, ledger_handle)) = (sleeper(), sleeper());
         let verify_sleepers: Vec<_> = (0..sizes.verify_threads).map(|_| sleeper()).collect();
-        let (to_check, from_receive) = declared(&topology, "receive", "check");
-        let (to_verify, from_check) = declared(&topology, "check", "verify");
-
-        let mut accounts = vec![
-            ("receive".to_owned(), Arc::new(StageAccount::default())),
-            ("check".to_owned(), Arc::new(StageAccount::default())),
-        ];
+        let (to_check, from_receive) = rings.between("receive", "check");
+        let (to_verify, from_check) = rings.between("check", "verify");
         let check_stage = CheckStage {
-            chain: chain.clone(),
-            arena: arena.clone(),
-            in_flight: in_flight.clone(),
-            slot: slot.clone(),
+            chain: shared.chain.clone(),
+            arena: shared.arena.clone(),
+            in_flight: shared.in_flight.clone(),
+            slot: shared.slot.clone(),
             input: from_receive,
             output: Outlet::new(to_verify, verify_sleepers.iter().map(|(_, handle)| handle.waker()).collect()),
-            answers: answer_outlet("check"),
-            refusals: refusals.clone(),
-            account: accounts[1].1.clone(),
+            answers: rings.answers_of("check"),
+            refusals: shared.refusals.clone(),
+            account: check_account,
             sleeper: check_sleeper,
         };
-        let (mut verify_stages, mut ledger_inputs) = (Vec::new(), Vec::new());
-        for (number, (sleeper, handle)) in verify_sleepers.into_iter().enumerate() {
-            let (to_ledger, from_verify) = declared(&topology, "verify", "ledger");
-            ledger_inputs.push(from_verify);
-            let account = Arc::new(StageAccount::default());
-            accounts.push((format!("verify.{number}"), account.clone()));
-            let stage = VerifyStage {
-                chain: chain.clone(),
-                arena: arena.clone(),
-                keys: keys.clone(),
-                suspects_max: sizes.slots as usize / 8 / sizes.verify_threads,
-                suspicion: suspicion.clone(),
-                batch_max: config.verify_batch_max,
-                input: from_check.clone(),
-                output: Outlet::new(to_ledger, vec![ledger_handle.waker()]),
-                answers: answer_outlet("verify"),
-                refusals: refusals.clone(),
-                account,
-                sleeper,
-            };
-            verify_stages.push((handle, stage));
-        }
+        let (verify_stages, inputs) =
+            verify_stages(&shared, &config, &mut rings, &mut accounts, verify_sleepers, &from_check, &ledger_handle);
+        let ledger_accounts = Arc::new(LedgerAccounts::default());
         let ledger_stage = LedgerStage {
-            ledger,
+            ledger: Ledger::new(shared.chain.clone(), shared.arena.clone(), state),
             store,
             storage,
             replica: replica.clone(),
             plan: config.plan,
-            inputs: ledger_inputs,
-            answers: answer_outlet("ledger"),
-            refusals: refusals.clone(),
-            slot: slot.clone(),
-            progress: progress.clone(),
+            inputs,
+            answers: rings.answers_of("ledger"),
+            refusals: shared.refusals.clone(),
+            slot: shared.slot.clone(),
+            progress: shared.progress.clone(),
             accounts: ledger_accounts.clone(),
             sleeper: ledger_sleeper,
         };
         let [stop_receiving, stopped_receiving, stop_answers] =
             std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
-        let height = progress.clone();
-        let share = ClientsShare {
-            chain: chain.clone(),
-            arena: arena.clone(),
-            in_flight,
-            refusals: refusals.clone(),
-            suspicion,
-            slot,
-            height: Box::new(move || height.height.load(Ordering::Relaxed)),
-        };
         let receive_stage = ReceiveStage {
-            clients: Clients::new(share, sizes.limits.connections_max),
+            clients: shared.clients(sizes.limits.connections_max),
             output: Outlet::new(to_check, vec![check_handle.waker()]),
-            answers,
+            answers: rings.answers,
             server,
             stop_receiving: stop_receiving.clone(),
             stopped_receiving: stopped_receiving.clone(),
             stop: stop_answers.clone(),
-            account: accounts[0].1.clone(),
+            account: receive_account,
         };
 
         tracing::debug!(%address, threads = 3 + sizes.verify_threads, bytes = topology.bytes(), "starting");
-        let ledger_thread = spawn("ledger".into(), move || {
-            let outcome = ledger_stage.run();
-            if let Err(error) = &outcome {
+        let ledger = spawn("ledger".into(), move || {
+            ledger_stage.run().inspect_err(|error| {
                 tracing::error!(%error, "the ledger has halted; nothing more becomes final until a restart");
-            }
-            outcome
+            })
         })?;
         let replica_thread = spawn("replica".into(), move || {
-            let outcome = replica_stage.run();
-            if let Err(error) = &outcome {
-                tracing::error!(%error, "the replica has halted, and with it the store");
-            }
-            outcome
+            replica_stage
+                .run()
+                .inspect_err(|error| tracing::error!(%error, "the replica has halted, and with it the store"))
         })?;
         let mut verify = Vec::new();
         for (number, (handle, stage)) in verify_stages.into_iter().enumerate() {
             verify.push((handle, spawn(format!("verify.{number}"), move || stage.run())?));
         }
-        let check_thread = spawn("check".into(), move || check_stage.run())?;
+        let check = spawn("check".into(), move || check_stage.run())?;
         let receive = spawn("receive".into(), move || receive_stage.run())?;
-        Ok(Minter {
+        Ok(Pipeline {
             address,
-            chain,
+            chain: shared.chain,
+            arena: shared.arena,
+            progress: shared.progress,
+            refusals: shared.refusals,
             topology,
-            arena,
-            progress,
-            refusals,
-            accounts,
+            accounts: accounts.0,
             ledger_accounts,
             stop_receiving,
             stopped_receiving,
             stop_answers,
             receive,
-            check: (check_handle, check_thread),
+            check: (check_handle, check),
             verify,
-            ledger: (ledger_handle, ledger_thread),
+            ledger: (ledger_handle, ledger),
             replica: (replica, replica_thread),
             reader,
             records,
@@ -371,12 +400,12 @@ impl Minter {
         self.address
     }
 
-    /// Its chain.
+    /// The chain that its clients must greet.
     pub fn chain(&self) -> &Chain {
         &self.chain
     }
 
-    /// Its topology.
+    /// Stages, rings and pools that it was started with.
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -424,7 +453,7 @@ impl Minter {
     ///
     /// # Errors
     /// When a stage had failed.
-    pub fn stop(self) -> Result<MinterSummary, StopError> {
+    pub fn stop(self) -> Result<PipelineSummary, StopError> {
         let (replica, replica_thread) = self.replica;
         drop(replica);
         if self.ledger.1.is_finished() {
@@ -479,7 +508,7 @@ impl Minter {
         ] {
             stages.push(account.times(name));
         }
-        Ok(MinterSummary {
+        Ok(PipelineSummary {
             stages,
             refused: self.refusals.counters(),
             verify,

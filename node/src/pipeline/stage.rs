@@ -32,13 +32,13 @@ pub struct StageAccount {
 /// Times of one stage, in seconds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageTimes {
-    /// The stage.
+    /// Name of the stage, and its number where there are several.
     pub name: String,
-    /// At work.
+    /// Doing its work, seconds.
     pub busy_s: f64,
-    /// Waiting for downstream or the disk.
+    /// Waiting for downstream or the disk, seconds.
     pub blocked_s: f64,
-    /// Waiting for something to do.
+    /// Waiting for something to do, seconds.
     pub idle_s: f64,
 }
 
@@ -56,7 +56,7 @@ pub struct StageTimer {
 }
 
 impl StageTimer {
-    /// Starts now.
+    /// A timer that counts from now on.
     #[allow(clippy::new_without_default, reason = "it reads the clock")]
     pub fn new() -> StageTimer {
         StageTimer { since: Instant::now() }

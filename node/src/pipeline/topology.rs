@@ -15,13 +15,13 @@ const FORWARD_DEPTH: usize = 1 << 16;
 /// The sizes that a topology follows from.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Cell slots.
+    /// Cells that may be under way at a time.
     pub slots: u32,
-    /// Payload slots.
+    /// Payloads that may be under way at a time.
     pub payload_slots: u32,
-    /// Verifying threads.
+    /// Threads that verify, one at least.
     pub verify_threads: usize,
-    /// Their backend.
+    /// Vector instructions that they use.
     pub simd: Simd,
     /// Accounts that the state has room for.
     pub accounts_max: u32,

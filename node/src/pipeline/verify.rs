@@ -5,7 +5,7 @@
 //! bounded queue and get a ninth of the time while others have work, all of it when nobody else has. When the queue is
 //! full, they are told `busy`.
 
-use super::outcome::Answer;
+use super::outcome::Outcome;
 use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use super::suspicion::Suspicion;
 use dynemix_engine::arena::{Arena, Slot};
@@ -24,9 +24,9 @@ const HONEST_SHARE: u32 = 8;
 
 /// What one verifying thread works with.
 pub struct VerifyStage {
-    /// The chain.
+    /// Its prefix stands before what is signed.
     pub chain: Chain,
-    /// The arena.
+    /// Cells and payloads of everything that is under way.
     pub arena: Arc<Arena>,
     /// Decoded keys, shared with the other verifiers.
     pub keys: Arc<KeyCache>,
@@ -41,12 +41,12 @@ pub struct VerifyStage {
     /// To the ledger.
     pub output: Outlet<Slot>,
     /// Back to the sockets.
-    pub answers: Outlet<Answer>,
-    /// Counts refusals.
+    pub answers: Outlet<Outcome>,
+    /// Refusals of all stages together.
     pub refusals: Arc<RefusalBoard>,
-    /// Its time.
+    /// Where its time is booked.
     pub account: Arc<StageAccount>,
-    /// Its sleep.
+    /// How it sleeps while there is nothing to do, and hears that it is to end.
     pub sleeper: Sleeper,
 }
 
@@ -87,7 +87,7 @@ impl VerifyStage {
                 } else if waiting.len() < self.suspects_max {
                     waiting.push_back(slot);
                 } else {
-                    answers.push(Answer { slot, outcome: Err(Refusal::Busy) });
+                    answers.push(Outcome { slot, result: Err(Refusal::Busy) });
                 }
             }
             let busy = answers.len() as u64;
@@ -118,7 +118,7 @@ impl VerifyStage {
     }
 
     /// Verifies a batch and sends its transactions on their ways.
-    fn verify(&self, bench: &mut Bench, good: &mut Vec<Slot>, answers: &mut Vec<Answer>) {
+    fn verify(&self, bench: &mut Bench, good: &mut Vec<Slot>, answers: &mut Vec<Outcome>) {
         let start = Instant::now();
         let (arena, prefix, batch) = (&*self.arena, &self.chain.transaction_prefix, &bench.batch);
         let signed = |i: usize| {
@@ -130,7 +130,7 @@ impl VerifyStage {
             self.suspicion.book(self.arena.note(&slot).origin.connection, verdict);
             match verdict {
                 true => good.push(slot),
-                false => answers.push(Answer { slot, outcome: Err(Refusal::BadSignature) }),
+                false => answers.push(Outcome { slot, result: Err(Refusal::BadSignature) }),
             }
         }
         bench.time += start.elapsed();
