@@ -12,6 +12,8 @@
 //! * [`devnet`] is a network of real node processes on one computer.
 //! * [`exit`] says what a process ends with.
 
+#![deny(unsafe_code)]
+
 pub mod devnet;
 pub mod exit;
 pub mod face;

@@ -4,12 +4,12 @@ use super::layout::{Devnet, DevnetShape, LayoutError};
 use super::load::{Ended, LoadClient, sign};
 use super::processes::{ProcessError, Processes};
 use super::report::{DevnetReport, FinalityMs, Percentiles, SlotRow};
-use crate::setup::clock::unix_ms;
 use crate::minting::status::StatusShown;
+use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFileError;
-use dynemix_bench::machine;
-use dynemix_bench::workload::Workload;
 use dynemix_engine::refusal::Refusal;
+use dynemix_perf::machine;
+use dynemix_workload::Workload;
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -25,7 +25,7 @@ const TAIL_SLOTS: u64 = 3;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// The network.
+    /// What the network is made as.
     pub shape: DevnetShape,
     /// Transactions offered a second; none: only slots are watched.
     pub tps: Option<u64>,
@@ -38,16 +38,16 @@ pub struct RunOptions {
 /// Why a run ended without a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Files.
+    /// The devnet's files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Genesis.
+    /// Its genesis file.
     #[error(transparent)]
     Genesis(#[from] GenesisFileError),
-    /// A node.
+    /// A node that does not start, or ends.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The system.
+    /// The system refuses the load's connections.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// No block became final.

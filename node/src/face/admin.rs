@@ -1,8 +1,8 @@
 //! The administration socket: a unix socket in the data directory that only its owner can open. A request is a line of
 //! JSON, its answer another.
 
-use crate::minting::node::NodeView;
 use super::logs::SetFilter;
+use crate::minting::view::NodeView;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs;
@@ -25,19 +25,19 @@ const BLOCKS_MAX: usize = 256;
 pub enum AdminRequest {
     /// What the node shows of itself, with so many of its newest blocks.
     Status {
-        /// How many.
+        /// How many, 256 at most.
         blocks: usize,
     },
     /// The whole supply, added up.
     Audit,
     /// Stop: after the duty that is under way, or now.
     Stop {
-        /// At once.
+        /// Without waiting for the end of the duty.
         now: bool,
     },
     /// Show more or less in the log.
     Log {
-        /// The filter.
+        /// What is shown, as `DYNEMIX_LOG` has it: `info`, `dynemix::minting=trace`.
         filter: String,
     },
 }
@@ -66,7 +66,7 @@ pub fn socket_path(directory: &Path) -> PathBuf {
 
 /// What the server of the socket works with.
 pub struct Admin {
-    /// The node.
+    /// What is asked: the running node.
     pub view: NodeView,
     /// Units at genesis.
     pub genesis_supply: u64,
@@ -144,7 +144,7 @@ impl Admin {
         };
         Audit {
             height: header.height,
-            state_root: crate::minting::status::hex(&header.root),
+            state_root: hex::encode(header.root),
             supply: supply as u64,
             genesis: self.genesis_supply,
             issued,
@@ -156,10 +156,10 @@ impl Admin {
 /// Why a node cannot be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nobody listens.
+    /// Nobody listens at the socket: no node runs over this directory.
     #[error("no node answers at {}: {source}", path.display())]
     Unreachable {
-        /// The socket.
+        /// Where it was looked for.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,

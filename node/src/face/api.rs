@@ -1,16 +1,14 @@
 //! The API: JSON-RPC 2.0 over HTTP and WebSocket, health, readiness and metrics, on a thread of its own. It reads what
 //! the node shows of itself and the shared state; it cannot slow consensus, and everything that it takes has a bound.
 //!
-//! * [`methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
-//! * [`metrics`] has the table of metrics; for people it is `docs/metrics.md`.
+//! * [`super::methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
+//! * [`super::metrics`] has the table of metrics; for people it is `docs/metrics.md`.
 
-pub mod history;
-pub mod light;
-pub mod methods;
-pub mod metrics;
-
+use super::answered::{Api, INVALID_PARAMS, error};
+use super::methods::answer;
+use super::metrics;
+use crate::minting::view::NodeView;
 use crate::setup::config::ApiConfig;
-use crate::minting::node::NodeView;
 use crate::setup::genesis::GenesisFile;
 use axum::Router;
 use axum::body::Bytes;
@@ -20,7 +18,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::Listener;
-use methods::{Api, answer};
+use hex::FromHex;
 use serde_json::{Value, json};
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +36,8 @@ const NEWS_EVERY: Duration = Duration::from_millis(100);
 const UNHEALTHY_SLOTS: u64 = 3;
 /// How long one message to a subscriber may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Why there is no subscription.
+const NO_SUBSCRIPTION: &str = "topic 'blocks', or 'transaction' with an id; and no more than the configured number";
 
 /// Starts the API; returns where it listens.
 ///
@@ -191,58 +191,81 @@ async fn subscribe(State(api): State<Arc<Api>>, upgrade: WebSocketUpgrade) -> Re
     upgrade.max_message_size(bytes).max_frame_size(bytes).on_upgrade(move |socket| follow(api, socket))
 }
 
-/// Requests and subscriptions of one connection. `subscribe` with the topic `blocks` or `transaction` is answered by a
-/// number; news come as notifications `news` with that number.
+/// What one connection has subscribed to. `subscribe` with the topic `blocks` or `transaction` is answered by a number;
+/// news come as notifications `news` with that number.
+#[derive(Default)]
+struct Subscriptions {
+    /// Number of the subscription, and the newest height that was told.
+    blocks: Vec<(u64, u64)>,
+    /// Number of the subscription, the transaction's id, and what was told of it last.
+    transactions: Vec<(u64, [u8; 32], Option<Value>)>,
+}
+
+impl Subscriptions {
+    /// The number of a new one; none where it cannot be, or would be one too many.
+    fn subscribe(&mut self, api: &Api, params: &Value) -> Option<u64> {
+        let there = self.blocks.len() + self.transactions.len();
+        if there >= api.config.subscriptions_max {
+            return None;
+        }
+        let next = there as u64 + 1;
+        let transaction = params["id"].as_str().and_then(|id| <[u8; 32]>::from_hex(id).ok());
+        match (params["topic"].as_str(), transaction) {
+            (Some("blocks"), _) => self.blocks.push((next, api.view.status.look(|live| live.height))),
+            (Some("transaction"), Some(of)) => self.transactions.push((next, of, None)),
+            _ => return None,
+        }
+        Some(next)
+    }
+
+    /// What has happened since the last call.
+    fn news(&mut self, api: &Api) -> Vec<Value> {
+        let notification = |params: Value| json!({ "jsonrpc": "2.0", "method": "news", "params": params });
+        let mut out = Vec::new();
+        for (number, seen) in &mut self.blocks {
+            let new: Vec<_> =
+                api.view.status.look(|live| live.blocks.iter().filter(|block| block.height > *seen).cloned().collect());
+            for block in new {
+                *seen = block.height;
+                out.push(notification(json!({ "subscription": number, "block": block })));
+            }
+        }
+        for (number, id, seen) in &mut self.transactions {
+            let now = api.view.status.look(|live| live.tracked.shown(id).map(|shown| json!(shown)));
+            if now != *seen {
+                out.push(notification(json!({ "subscription": number, "transaction": now })));
+                *seen = now;
+            }
+        }
+        out
+    }
+}
+
+/// Requests and subscriptions of one connection.
 async fn follow(api: Arc<Api>, mut socket: WebSocket) {
-    let mut blocks: Vec<(u64, u64)> = Vec::new();
-    let mut transactions: Vec<(u64, [u8; 32], Option<Value>)> = Vec::new();
-    let mut next = 1u64;
+    let mut subscriptions = Subscriptions::default();
     let mut news = tokio::time::interval(NEWS_EVERY);
     loop {
-        let mut out: Vec<Value> = Vec::new();
-        tokio::select! {
+        let out: Vec<Value> = tokio::select! {
             message = socket.recv() => match message {
                 Some(Ok(Message::Text(text))) => {
                     let request: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
                     if request["method"] != "subscribe" {
-                        out.extend(answer(&api, text.as_bytes()));
+                        answer(&api, text.as_bytes()).into_iter().collect()
                     } else {
                         let id = request["id"].clone();
-                        let full = blocks.len() + transactions.len() >= api.config.subscriptions_max;
-                        let transaction = request["params"]["id"].as_str().and_then(crate::setup::genesis::bytes_of::<32>);
-                        let taken = match (request["params"]["topic"].as_str(), transaction) {
-                            (Some("blocks"), _) if !full => { blocks.push((next, api.view.status.look(|live| live.height))); true }
-                            (Some("transaction"), Some(of)) if !full => { transactions.push((next, of, None)); true }
-                            _ => false,
+                        let answered = match subscriptions.subscribe(&api, &request["params"]) {
+                            Some(number) => json!({ "jsonrpc": "2.0", "id": id, "result": number }),
+                            None => error(&id, INVALID_PARAMS, NO_SUBSCRIPTION),
                         };
-                        out.push(if taken {
-                            json!({ "jsonrpc": "2.0", "id": id, "result": next })
-                        } else {
-                            methods::error(&id, methods::INVALID_PARAMS, "topic 'blocks', or 'transaction' with an id; and no more than the configured number")
-                        });
-                        next += u64::from(taken);
+                        vec![answered]
                     }
                 }
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
-                Some(Ok(_)) => {}
+                Some(Ok(_)) => Vec::new(),
             },
-            _ = news.tick() => {
-                for (number, seen) in &mut blocks {
-                    let new: Vec<_> = api.view.status.look(|live| live.blocks.iter().filter(|block| block.height > *seen).cloned().collect());
-                    for block in new {
-                        *seen = block.height;
-                        out.push(json!({ "jsonrpc": "2.0", "method": "news", "params": { "subscription": number, "block": block } }));
-                    }
-                }
-                for (number, id, seen) in &mut transactions {
-                    let now = api.view.status.look(|live| live.tracked.shown(id).map(|shown| json!(shown)));
-                    if now != *seen {
-                        out.push(json!({ "jsonrpc": "2.0", "method": "news", "params": { "subscription": number, "transaction": now } }));
-                        *seen = now;
-                    }
-                }
-            }
-        }
+            _ = news.tick() => subscriptions.news(&api),
+        };
         for value in out {
             // A reader that is too slow is let go.
             let sent = tokio::time::timeout(PATIENCE, socket.send(Message::Text(value.to_string().into()))).await;

@@ -3,8 +3,7 @@
 //! Patches travel in both modes and say what an account paid and received, unless the block was banned later. Who paid
 //! whom stands in the transactions, which only blocks of blockchain mode carry; those are found by the log's index.
 
-use super::methods::{Answered, Api, NOT_FOUND};
-use crate::setup::genesis::digits;
+use super::answered::{Answered, Api, NOT_FOUND};
 use crate::keep::record::{BlockKeys, BlockRecord};
 use dynemix_engine::cell::payload_outputs;
 use dynemix_engine::patch::Patch;
@@ -99,8 +98,16 @@ fn transactions(api: &Api, key: &[u8; 32], count: usize, before: Option<u64>) ->
             let paid = || payload_outputs(&payload).any(|output| output.recipient == *key);
             if cell.sender == *key || cell.recipient == *key || paid() {
                 let (id, sender, recipient) =
-                    (digits(&cell.id(&prefix)), digits(&cell.sender), digits(&cell.recipient));
-                out.push(json!({ "height": height, "id": id, "sender": sender, "recipient": recipient, "amount_units": cell.amount, "kind": cell.kind, "sequence": cell.sequence }));
+                    (hex::encode(cell.id(&prefix)), hex::encode(cell.sender), hex::encode(cell.recipient));
+                out.push(json!({
+                    "height": height,
+                    "id": id,
+                    "sender": sender,
+                    "recipient": recipient,
+                    "amount_units": cell.amount,
+                    "kind": cell.kind,
+                    "sequence": cell.sequence,
+                }));
             }
         }
         if out.len() >= count {

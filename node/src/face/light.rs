@@ -33,9 +33,9 @@ pub struct LightChain {
     chain: Hash,
     /// Newest verified height.
     pub height: u64,
-    /// Its slot.
+    /// Slot of the block of that height.
     pub slot: u64,
-    /// Its hash.
+    /// Hash of the block of that height, which the next one names as its parent.
     pub hash: Hash,
     /// Root of the system after it.
     pub system: Hash,
@@ -46,7 +46,7 @@ pub struct LightChain {
 }
 
 impl LightChain {
-    /// At genesis.
+    /// A chain that is believed up to genesis, which is all that is trusted.
     pub fn genesis(system: &System) -> LightChain {
         LightChain {
             chain: system.hash,

@@ -1,32 +1,16 @@
 //! The methods of the API, their table, and the answer to each.
 
+use super::answered::{
+    Answered, Api, INVALID_PARAMS, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, PARSE_ERROR, REFUSED, error,
+};
 use super::history::history;
-use crate::setup::config::ApiConfig;
-use crate::minting::node::NodeView;
-use crate::minting::prepare::Raw;
-use crate::setup::genesis::{bytes_of, digits};
 use crate::keep::record::BlockRecord;
+use crate::minting::entry::Raw;
 use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
 use dynemix_engine::check::check_form;
 use dynemix_engine::system::build::transaction_item;
+use hex::FromHex;
 use serde_json::{Value, json};
-use std::sync::Mutex;
-use std::time::Instant;
-
-/// Codes of errors: those of JSON-RPC, and ours.
-pub const PARSE_ERROR: i64 = -32_700;
-/// Not a request.
-pub const INVALID_REQUEST: i64 = -32_600;
-/// No such method.
-pub const METHOD_NOT_FOUND: i64 = -32_601;
-/// Parameters that cannot be so.
-pub const INVALID_PARAMS: i64 = -32_602;
-/// Too much of something.
-pub const LIMIT: i64 = -32_001;
-/// There is none.
-pub const NOT_FOUND: i64 = -32_002;
-/// A transaction that is refused; the message names why.
-pub const REFUSED: i64 = -32_003;
 
 /// A parameter: name, type, whether it must be there, what it is.
 type Parameter = (&'static str, &'static str, bool, &'static str);
@@ -35,7 +19,7 @@ type Method = (&'static str, &'static str, &'static [Parameter], &'static str);
 
 const KEY: Parameter = ("key", "string", true, "public key of an account, 64 hexadecimal digits");
 
-/// Every method.
+/// The methods, as `rpc.discover` and docs/openrpc.json list them.
 pub const METHODS: &[Method] = &[
     (
         "status",
@@ -89,54 +73,18 @@ pub const METHODS: &[Method] = &[
     ),
     (
         "history",
-        "What has happened to an account in the blocks that are kept here: what it paid and received in each, and where blocks carry transactions (blockchain mode), those.",
+        "What has happened to an account in the blocks that are kept here: what it paid and received in each, and \
+         where blocks carry transactions (blockchain mode), those.",
         &[
             KEY,
             ("count", "integer", false, "how many of the newest, 50 by default"),
             ("before", "integer", false, "only below this height; next_before of the answer goes on from there"),
         ],
-        "changes (height, slot, shard, kind, debited and credited units), transactions (height, id, sender, recipient, amount), first_height, next_before",
+        "changes (height, slot, shard, kind, debited and credited units), transactions (height, id, sender, recipient, \
+         amount), first_height, next_before",
     ),
     ("rpc.discover", "This description.", &[], "an OpenRPC document"),
 ];
-
-/// What methods work with.
-pub struct Api {
-    /// The node.
-    pub view: NodeView,
-    /// Text of the genesis file.
-    pub genesis: String,
-    /// Limits.
-    pub config: ApiConfig,
-    /// Transactions that may still be handed in, and when that was counted.
-    allowance: Mutex<(f64, Instant)>,
-}
-
-impl Api {
-    /// Over a node.
-    pub fn new(view: NodeView, genesis: String, config: ApiConfig) -> Api {
-        let allowance = Mutex::new((f64::from(config.submits_a_second), Instant::now()));
-        Api { view, genesis, config, allowance }
-    }
-
-    fn may_submit(&self) -> bool {
-        let mut allowance = self.allowance.lock().expect("nothing panics while it holds the allowance");
-        let rate = f64::from(self.config.submits_a_second);
-        let now = Instant::now();
-        allowance.0 = (allowance.0 + rate * (now - allowance.1).as_secs_f64()).min(rate);
-        allowance.1 = now;
-        let may = allowance.0 >= 1.0;
-        if may {
-            allowance.0 -= 1.0;
-        }
-        may
-    }
-}
-
-/// An error's answer.
-pub fn error(id: &Value, code: i64, message: &str) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
-}
 
 /// The answer to a request or a batch of them; none to notifications.
 pub fn answer(api: &Api, body: &[u8]) -> Option<Value> {
@@ -182,9 +130,6 @@ fn one(request: &Value, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value
     })
 }
 
-/// A result, or code and message of an error.
-pub type Answered = Result<Value, (i64, String)>;
-
 fn invalid<T>(message: impl Into<String>) -> Result<T, (i64, String)> {
     Err((INVALID_PARAMS, message.into()))
 }
@@ -216,16 +161,16 @@ fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<Value, (i64
     Ok(Value::Object(out))
 }
 
+fn hash_of(text: &str) -> Result<[u8; 32], (i64, String)> {
+    FromHex::from_hex(text).map_err(|_| (INVALID_PARAMS, format!("'{text}' is not 64 hexadecimal digits")))
+}
+
 fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
-    let text = params["key"].as_str().unwrap_or("");
-    bytes_of(text).ok_or((INVALID_PARAMS, format!("'{text}' is not 64 hexadecimal digits")))
+    hash_of(params["key"].as_str().unwrap_or(""))
 }
 
 fn bytes_from(text: &str, max: usize) -> Option<Vec<u8>> {
-    let fits = text.len() <= 2 * max && text.len().is_multiple_of(2) && text.is_ascii();
-    fits.then(|| {
-        text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
-    })?
+    if text.len() <= 2 * max { hex::decode(text).ok() } else { None }
 }
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
@@ -243,9 +188,8 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
             let state = view.state.read().expect(UNPOISONED);
             let header = *state.header();
             let proof = state.find(&key).and_then(|account| state.prove(account));
-            Ok(
-                json!({ "height": header.height, "root": digits(&header.root), "proof": proof.map(|proof| digits(&proof.encode())) }),
-            )
+            let proof = proof.map(|proof| hex::encode(proof.encode()));
+            Ok(json!({ "height": header.height, "root": hex::encode(header.root), "proof": proof }))
         }
         "resolve" => {
             let name = params["name"].as_str().unwrap_or("");
@@ -254,13 +198,13 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
             });
             let account = account.ok_or((NOT_FOUND, format!("nobody is called '{name}'")))?;
             let key = view.state.read().expect(UNPOISONED).columns().key[account as usize];
-            Ok(json!({ "account": account, "key": digits(&key) }))
+            Ok(json!({ "account": account, "key": hex::encode(key) }))
         }
         "system" => {
             let system = view.status.look(|live| live.system.clone()).ok_or((NOT_FOUND, "not yet".to_owned()))?;
             let mut bytes = Vec::new();
             system.encode(&mut bytes);
-            Ok(json!({ "height": system.height, "bytes": digits(&bytes) }))
+            Ok(json!({ "height": system.height, "bytes": hex::encode(&bytes) }))
         }
         "headers" => headers(api, params),
         "blocks" => {
@@ -273,7 +217,7 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
         "submit" => submit(api, params),
         "transaction" => {
             let text = params["id"].as_str().unwrap_or("");
-            let id = bytes_of::<32>(text).ok_or((INVALID_PARAMS, format!("'{text}' is not 64 hexadecimal digits")))?;
+            let id = hash_of(text)?;
             let shown = view.status.look(|live| live.tracked.shown(&id).cloned());
             shown.map(|shown| json!(shown)).ok_or((NOT_FOUND, "no such transaction was handed in here".into()))
         }
@@ -326,7 +270,7 @@ fn headers(api: &Api, params: &Value) -> Answered {
             break;
         }
         let record = api.view.records.read(height).map_err(|error| (NOT_FOUND, error.to_string()))?;
-        let light = BlockRecord::decode(&record).ok().and_then(|record| record.light().map(digits));
+        let light = BlockRecord::decode(&record).ok().and_then(|record| record.light().map(hex::encode));
         let light = light.ok_or((NOT_FOUND, format!("height {height} was made by a node alone")))?;
         bytes += light.len();
         out.push(json!({ "height": height, "bytes": light }));
@@ -350,7 +294,7 @@ fn submit(api: &Api, params: &Value) -> Answered {
         .submit
         .send(Raw::Own(vec![transaction_item(&cell, &payload)]))
         .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
-    Ok(json!(digits(&id)))
+    Ok(json!(hex::encode(id)))
 }
 
 /// The description of the API for programs.

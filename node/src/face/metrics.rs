@@ -1,7 +1,7 @@
 //! Metrics in Prometheus' text form: one table, from which both the page and its documentation come.
 
-use crate::minting::node::NodeView;
 use crate::minting::status::StatusShown;
+use crate::minting::view::NodeView;
 use dynemix_engine::refusal::Refusal;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,7 +18,7 @@ fn classes(of: impl Fn(usize) -> u64) -> Vec<(String, f64)> {
     (0..names.len()).map(|class| (format!("{{class=\"{}\"}}", names[class]), of(class) as f64)).collect()
 }
 
-/// Every metric.
+/// The metrics, as the page and docs/metrics.md list them.
 pub const METRICS: &[Metric] = &[
     ("dynemix_build_info", "gauge", "1, with the program's version", |_, shown| {
         vec![(format!("{{version=\"{}\"}}", shown.version), 1.0)]
@@ -116,7 +116,7 @@ pub const METRICS: &[Metric] = &[
     }),
 ];
 
-/// The page.
+/// The page: each metric's value now, in Prometheus' text form.
 pub fn text(view: &NodeView) -> String {
     let shown = view.shown(1);
     let mut out = String::new();
@@ -129,10 +129,11 @@ pub fn text(view: &NodeView) -> String {
     out
 }
 
-/// The page's documentation.
+/// What docs/metrics.md says: each metric, its kind, what it counts.
 pub fn documentation() -> String {
     let mut out = String::from(
-        "# Metrics\n\nAt `/metrics` of the API, in Prometheus' text form. This page is made from the program's own table.\n\n| metric | kind | what |\n|---|---|---|\n",
+        "# Metrics\n\nAt `/metrics` of the API, in Prometheus' text form. This page is made from the program's own \
+         table.\n\n| metric | kind | what |\n|---|---|---|\n",
     );
     for (name, kind, what, _) in METRICS {
         let _ = writeln!(out, "| `{name}` | {kind} | {what} |");

@@ -1,10 +1,10 @@
 //! The chain on disk: accounts in the store's image, final blocks in its log, the system in a file beside each
 //! checkpoint.
 
-use super::sealed::{self, SealedError, SealedKind};
 use super::mapped::{MappedMemory, regions};
-use super::record::{BlockRecord, NoBlock};
 use super::open::OpenError;
+use super::record::{BlockRecord, NoBlock};
+use super::sealed::{self, SealedError, SealedKind};
 use dynemix_engine::cell::Key;
 use dynemix_engine::chain::Chain;
 use dynemix_engine::consensus::message::{CertifiedBlock, Final};
@@ -26,19 +26,19 @@ const FINALS_READ: u64 = 32;
 /// Why a chain cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ChainStoreError {
-    /// The store.
-    #[error(transparent)]
+    /// The store cannot be made, opened or read.
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// The accounts of genesis.
-    #[error(transparent)]
+    #[error("{0}")]
     Open(#[from] OpenError),
     /// The system beside a checkpoint.
     #[error(transparent)]
     System(#[from] SealedError),
-    /// The log.
+    /// A record of the log that is no final block.
     #[error("record {number} of the log: {source}")]
     Record {
-        /// Which.
+        /// Number of the record: the block's height.
         number: u64,
         /// What is wrong.
         source: NoBlock,
@@ -48,7 +48,7 @@ pub enum ChainStoreError {
         "the log's record {number} does not lead to its own master-block; this computer's memory or disk may be failing"
     )]
     Leads {
-        /// Which.
+        /// Number of the record: the block's height.
         number: u64,
     },
     /// The system of a checkpoint cannot be read.
@@ -58,7 +58,7 @@ pub enum ChainStoreError {
 
 /// What a chain begins with.
 pub struct Genesis {
-    /// The chain.
+    /// Parameters and identity of the chain.
     pub chain: Chain,
     /// Accounts in order of index.
     pub accounts: Vec<(Key, u64)>,
@@ -70,7 +70,7 @@ pub struct Genesis {
 
 /// An open chain.
 pub struct OpenedChain {
-    /// Its store.
+    /// The store that it is kept in.
     pub store: Store,
     /// Accounts after the newest record.
     pub state: State<MappedMemory>,

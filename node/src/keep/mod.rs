@@ -7,7 +7,8 @@
 //!
 //! * [`record`] is a block as the log keeps it, [`mapped`] the state's columns over the image file.
 //! * [`open`] makes and opens the state of a node alone, [`chain_store`] that of a node of many.
-//! * [`replica`] follows the log for readers, checkpoints and [`snapshot`]s; [`published`] is what those who join fetch.
+//! * [`replica`] follows the log for readers, checkpoints and [`snapshot`]s; [`published`] is what those who join
+//!   fetch.
 //! * [`sealed`] files are whole or refused; [`signed_file`] is the one that keeps a node from signing twice.
 
 pub mod chain_store;

@@ -14,27 +14,27 @@ use std::sync::Arc;
 /// Why a state cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The store.
-    #[error(transparent)]
+    /// The store cannot be made, opened or read.
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// The genesis accounts are wrong.
     #[error("genesis: {0}")]
     Genesis(#[from] GenesisError),
-    /// The log.
-    #[error(transparent)]
+    /// The log does not continue the image.
+    #[error("{0}")]
     Replay(#[from] ReplayError),
 }
 
 /// Why a record of the log does not continue the state: a fault in this program or in this computer's memory.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The store.
-    #[error(transparent)]
+    /// The store cannot be made, opened or read.
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// Not a block.
     #[error("the log's record {number}: {source}")]
     Record {
-        /// The record.
+        /// Number of the record: the block's height.
         number: u64,
         /// What is wrong with it.
         source: NoBlock,
@@ -42,7 +42,7 @@ pub enum ReplayError {
     /// Its quilt is malformed.
     #[error("the log's record {number} holds no quilt: {source}")]
     Quilt {
-        /// The record.
+        /// Number of the record: the block's height.
         number: u64,
         /// What is wrong with it.
         source: DeltaError,
@@ -50,24 +50,25 @@ pub enum ReplayError {
     /// Its quilt does not fit the state.
     #[error("the log's record {number} does not apply: {source}")]
     Apply {
-        /// The record.
+        /// Number of the record: the block's height.
         number: u64,
         /// What is wrong with it.
         source: ApplyError,
     },
     /// The state that it leads to is another one.
     #[error(
-        "the state at height {height} has another root than the one that was sealed; this computer's memory may be failing"
+        "the state at height {height} has another root than the one that was sealed; this computer's memory may be \
+         failing"
     )]
     Root {
-        /// The height.
+        /// Height of the state before the record.
         height: u64,
     },
 }
 
 /// An open state.
 pub struct OpenedState {
-    /// Its store.
+    /// The store that it is kept in.
     pub store: Store,
     /// The state after the newest record.
     pub state: State<MappedMemory>,

@@ -3,8 +3,8 @@
 //! ```text
 //!   snapshots/HEIGHT/   system     sealed: the system after HEIGHT
 //!                       manifest, chunk.N     the accounts, see `snapshot.rs`
-//!                       blocks     sealed: the final blocks of HEIGHT and HEIGHT + 1, certificates alone, each length u32, bytes;
-//!                                  written last: with it the snapshot is whole
+//!                       blocks     sealed: the final blocks of HEIGHT and HEIGHT + 1, certificates alone, each length
+//!                                  u32, bytes; written last: with it the snapshot is whole
 //! ```
 //!
 //! The second block names the accounts' root after the first and the first block's hash, the first names the system. So
@@ -43,9 +43,9 @@ pub struct Offer {
 /// What a snapshot is fetched in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The system.
+    /// The system after the snapshot's height.
     System,
-    /// The two blocks.
+    /// The final blocks of its height and the next, which prove everything else.
     Blocks,
     /// The manifest of the accounts.
     Manifest,

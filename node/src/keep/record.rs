@@ -1,7 +1,7 @@
 //! What the log keeps of a block.
 //!
 //! ```text
-//!   version u8 | 0 x 3 | first u32 | quilt u32 | count u32 | rest u32              lengths, and how many of what follows
+//!   version u8 | 0 x 3 | first u32 | quilt u32 | count u32 | rest u32        lengths, and how many of what follows
 //!
 //!   version 1, a node alone      first  the shard-block's header, 112 bytes
 //!                                quilt  wire form

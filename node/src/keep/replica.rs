@@ -4,9 +4,9 @@
 //! since it comes to each root by itself, no checkpoint is written of a state that only the ledger believes in.
 
 use super::mapped::MappedMemory;
+use super::open::{ReplayError, apply_record};
 use super::record::BlockKeys;
 use super::snapshot::{self, SnapshotFailure, SnapshotInfo};
-use super::open::{ReplayError, apply_record};
 use dynemix_engine::cell::Key;
 use dynemix_engine::hash::Hash;
 use dynemix_engine::quilt::Quilt;
@@ -25,19 +25,20 @@ const NICENESS: i32 = 10;
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicaError {
     /// The log does not continue the state.
-    #[error(transparent)]
+    #[error("{0}")]
     Replay(#[from] ReplayError),
-    /// The disk.
-    #[error(transparent)]
+    /// The disk refused to read, or to write a checkpoint.
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// The scrubber has found bytes that are not what was written.
     #[error(
-        "{file} is damaged at byte {offset}: {what}; stopped before wrong bytes are served, a start takes the other image"
+        "{file} is damaged at byte {offset}: {what}; stopped before wrong bytes are served, a start takes the other \
+         image"
     )]
     Rotten {
-        /// The file.
+        /// Name of the file.
         file: String,
-        /// Where.
+        /// First byte of what is damaged.
         offset: u64,
         /// What it was.
         what: String,
@@ -107,9 +108,9 @@ pub struct StateReader {
 pub struct AccountView {
     /// Height of the state.
     pub height: u64,
-    /// Its index.
+    /// Its index in the columns.
     pub account: AccountIndex,
-    /// Its fields.
+    /// Balance, sequence and last activity.
     pub hot: Hot,
 }
 

@@ -14,10 +14,12 @@ pub enum SignedFileError {
     #[error(transparent)]
     File(#[from] SealedError),
     /// There is a chain but no record of what was signed on it.
-    #[error("{} is missing beside a chain that has begun: whoever signs without it may sign twice; restore it, or say --first-run if this key has never signed", .0.display())]
+    #[error("{} is missing beside a chain that has begun: whoever signs without it may sign twice; restore it, or say \
+             --first-run if this key has never signed", .0.display())]
     Missing(PathBuf),
     /// No copy can be read.
-    #[error("no copy of the signed-once record can be read; wait two slots with every other copy of this node stopped, then remove {} and say --first-run", .0.display())]
+    #[error("no copy of the signed-once record can be read; wait two slots with every other copy of this node stopped, \
+             then remove {} and say --first-run", .0.display())]
     Unreadable(PathBuf),
 }
 

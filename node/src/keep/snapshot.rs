@@ -29,17 +29,17 @@ pub enum SnapshotFailure {
     /// A file is not what it should be.
     #[error("{}: {source}", path.display())]
     Refused {
-        /// Which.
+        /// Which file or directory.
         path: PathBuf,
-        /// Why.
+        /// What is wrong with it.
         source: SnapshotError,
     },
     /// The directory holds another snapshot already.
     #[error("{} holds a snapshot of height {height} with another root; choose another directory", path.display())]
     Occupied {
-        /// Which.
+        /// Which file or directory.
         path: PathBuf,
-        /// Its height.
+        /// Height of the snapshot that is there.
         height: u64,
     },
     /// The snapshot is not of the state that was asked for.
@@ -47,13 +47,13 @@ pub enum SnapshotFailure {
     Root {
         /// In the manifest.
         found: String,
-        /// Asked for.
+        /// The root that was asked for.
         expected: String,
     },
     /// There is a store already.
     #[error("{} holds a store already; a snapshot is restored into an empty directory", path.display())]
     Exists {
-        /// Where.
+        /// The directory.
         path: PathBuf,
     },
     /// More accounts than the state is to have room for.
@@ -61,14 +61,14 @@ pub enum SnapshotFailure {
     TooMany {
         /// In the snapshot.
         accounts: u64,
-        /// Room.
+        /// Accounts that the state has room for.
         accounts_max: u32,
     },
     /// A key twice: not a state.
     #[error(transparent)]
     Genesis(#[from] GenesisError),
-    /// The store.
-    #[error(transparent)]
+    /// The store cannot be made.
+    #[error("{0}")]
     Store(#[from] StoreError),
     /// The node has stopped.
     #[error("the node stopped before the snapshot was written")]
@@ -80,9 +80,9 @@ pub enum SnapshotFailure {
 pub struct SnapshotInfo {
     /// Height of the state.
     pub height: u64,
-    /// Its slot.
+    /// Slot of that height's block.
     pub slot: u64,
-    /// Accounts.
+    /// Accounts in use.
     pub accounts: u64,
     /// Its root, in hexadecimal.
     pub state_root: String,
@@ -96,12 +96,10 @@ pub struct SnapshotInfo {
     pub chunks_resumed: usize,
 }
 
-use dynemix_bench::apply::hex;
-
 impl SnapshotInfo {
     fn of(manifest: &Manifest, chunks_resumed: usize) -> SnapshotInfo {
         let Manifest { height, slot, accounts, .. } = *manifest;
-        let (state_root, chain) = (hex(&manifest.root), hex(&manifest.chain));
+        let (state_root, chain) = (hex::encode(manifest.root), hex::encode(manifest.chain));
         SnapshotInfo {
             height,
             slot,
@@ -235,7 +233,7 @@ pub fn verify(
 fn check_root(manifest: &Manifest, root: Option<&Hash>) -> Result<(), SnapshotFailure> {
     match root {
         Some(root) if *root != manifest.root => {
-            Err(SnapshotFailure::Root { found: hex(&manifest.root), expected: hex(root) })
+            Err(SnapshotFailure::Root { found: hex::encode(manifest.root), expected: hex::encode(root) })
         }
         _ => Ok(()),
     }
@@ -244,7 +242,7 @@ fn check_root(manifest: &Manifest, root: Option<&Hash>) -> Result<(), SnapshotFa
 /// A snapshot among others.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listed {
-    /// Its directory.
+    /// Directory of the snapshot.
     pub directory: PathBuf,
     /// What it is of.
     #[serde(flatten)]

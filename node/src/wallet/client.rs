@@ -2,7 +2,7 @@
 
 use crate::face::light::{LightChain, LightError};
 use crate::minting::tracked::TransactionShown;
-use crate::setup::genesis::{GenesisFile, GenesisFileError, bytes_of, digits};
+use crate::setup::genesis::{GenesisFile, GenesisFileError};
 use bytemuck::Zeroable;
 use dynemix_engine::cell::{Cell, Key, Kind, payload_hash};
 use dynemix_engine::chain::Chain;
@@ -11,6 +11,7 @@ use dynemix_engine::state::Hot;
 use dynemix_engine::state::proof::AccountProof;
 use dynemix_engine::system::tables::System;
 use ed25519_dalek::{Signer, SigningKey};
+use hex::FromHex;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ pub enum WalletError {
     /// No node answers.
     #[error("no node answers; tried {tried}: {why}")]
     Unreachable {
-        /// Which.
+        /// The nodes that were tried.
         tried: String,
         /// The last error.
         why: String,
@@ -41,7 +42,7 @@ pub enum WalletError {
     /// The chain of certificates.
     #[error(transparent)]
     Light(#[from] LightError),
-    /// The genesis.
+    /// The genesis file, which is all that is trusted.
     #[error(transparent)]
     Genesis(#[from] GenesisFileError),
     /// Nobody has this name.
@@ -55,13 +56,13 @@ pub enum WalletError {
 /// What is proved of an account.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ProvedAccount {
-    /// Its key.
+    /// Its public key, 64 digits.
     pub key: String,
     /// Height of the state that it is proved of.
     pub height: u64,
     /// Its index; none if there is no such account.
     pub account: Option<u32>,
-    /// Its name.
+    /// Its registered name, if it has one.
     pub name: Option<String>,
     /// Units that can be spent.
     pub spendable_units: u64,
@@ -75,11 +76,15 @@ pub struct ProvedAccount {
     pub proved: bool,
 }
 
-/// The client.
+fn hash_of(text: &str) -> Option<Hash> {
+    FromHex::from_hex(text).ok()
+}
+
+/// A light client: it believes the genesis file, certificates and proofs.
 pub struct Client {
     nodes: Vec<String>,
     agent: ureq::Agent,
-    /// The chain.
+    /// The chain of the genesis file.
     pub chain: Chain,
     light: LightChain,
 }
@@ -184,14 +189,14 @@ impl Client {
     /// # Errors
     /// When nobody has the name.
     pub fn key(&mut self, text: &str) -> Result<Key, WalletError> {
-        if let Some(key) = bytes_of(text) {
+        if let Ok(key) = FromHex::from_hex(text) {
             return Ok(key);
         }
         let system = self.system()?;
         let account = *system.names.accounts.get(text.as_bytes()).ok_or_else(|| WalletError::Name(text.to_owned()))?;
         let answer = self.call("resolve", json!({ "name": text }))?;
         let key: Key =
-            answer["key"].as_str().and_then(bytes_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
+            answer["key"].as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
         // The names say which account it is; the proof, which key that account has.
         match self.proof(&key)? {
             Some((proved, _, _)) if proved == account => Ok(key),
@@ -201,7 +206,7 @@ impl Client {
 
     /// An account by its proof: index, fields and height. Waits for the block that certifies the state.
     fn proof(&mut self, key: &Key) -> Result<Option<(u32, Hot, u64)>, WalletError> {
-        let answer = self.call("proof", json!({ "key": digits(key) }))?;
+        let answer = self.call("proof", json!({ "key": hex::encode(key) }))?;
         let Some(proof) = bytes(&answer["proof"]) else { return Ok(None) };
         let proof = AccountProof::decode(&proof).map_err(|error| WalletError::Lie(error.to_string()))?;
         self.wait(proof.height + 1, 6)?;
@@ -228,7 +233,7 @@ impl Client {
             .map_or((None, Hot::default(), self.light.height), |(account, hot, height)| (Some(account), hot, height));
         let of = |look: &dyn Fn(u32) -> u64| account.map_or(0, look);
         Ok(ProvedAccount {
-            key: digits(key),
+            key: hex::encode(key),
             height,
             account,
             name: account
@@ -256,7 +261,7 @@ impl Client {
     ) -> Result<Hash, WalletError> {
         let sender = *signer.verifying_key().as_bytes();
         // The sequence need not be proved: a wrong one is refused, and nothing else can come of it.
-        let account = self.call("account", json!({ "key": digits(&sender) }))?;
+        let account = self.call("account", json!({ "key": hex::encode(sender) }))?;
         let status = self.call("status", json!({ "blocks": 1 }))?;
         let slot = status["slot"].as_u64().unwrap_or(0);
         let window = self.chain.parameters.expires_window_slots;
@@ -274,9 +279,9 @@ impl Client {
         };
         let signed = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
         cell.signature = signer.sign(&signed).to_bytes();
-        let params = json!({ "cell": digits(bytemuck::bytes_of(&cell)), "payload": digits(payload) });
+        let params = json!({ "cell": hex::encode(bytemuck::bytes_of(&cell)), "payload": hex::encode(payload) });
         let id = self.call("submit", params)?;
-        let id: Hash = id.as_str().and_then(bytes_of).ok_or_else(|| WalletError::Lie("an id that is none".into()))?;
+        let id: Hash = id.as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("an id that is none".into()))?;
         if id != cell.id(&self.chain.transaction_prefix) {
             return Err(WalletError::Lie("it names another transaction".into()));
         }
@@ -288,7 +293,7 @@ impl Client {
     /// # Errors
     /// When it was handed in elsewhere.
     pub fn transaction(&self, id: &Hash) -> Result<TransactionShown, WalletError> {
-        let answer = self.call("transaction", json!({ "id": digits(id) }))?;
+        let answer = self.call("transaction", json!({ "id": hex::encode(id) }))?;
         serde_json::from_value(answer).map_err(|error| WalletError::Lie(error.to_string()))
     }
 
