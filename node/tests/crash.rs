@@ -4,8 +4,8 @@
 //! `DYNEMIX_CRASH_IMAGES` says how many torn images are sampled (default 10 000).
 
 use dynemix::exit;
-use dynemix::keep::record::{self, BlockKeys};
 use dynemix::keep::open::{OpenError, OpenedState, apply_record, create, open};
+use dynemix::keep::record::{self, BlockKeys};
 use dynemix_engine::arena::{Arena, Slot};
 use dynemix_engine::block::ShardBlock;
 use dynemix_engine::cell::Key;
