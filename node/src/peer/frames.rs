@@ -224,13 +224,14 @@ pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
     let (told, first_ordinal) = (u64_of(&mut rest)?, u64_of(&mut rest)?);
     let mut cells = Vec::with_capacity((rest.len() / CELL_BYTES).min(CELLS_MAX));
     while !rest.is_empty() {
-        let cell = array::<CELL_BYTES>(&mut rest)?;
+        let (cell, after) = rest.split_first_chunk::<CELL_BYTES>()?;
+        rest = after;
         let length = usize::from(u16_of(&mut rest)?);
         let (payload, after) = rest.split_at_checked(length)?;
         if length > PAYLOAD_BYTES_MAX || cells.len() >= CELLS_MAX {
             return None;
         }
-        cells.push((bytemuck::pod_read_unaligned(&cell), payload));
+        cells.push((bytemuck::pod_read_unaligned(cell), payload));
         rest = after;
     }
     Some((Some(told).filter(|&height| height > 0), first_ordinal, cells))
@@ -379,4 +380,35 @@ pub fn read_peers(bytes: &[u8]) -> Option<Vec<Target>> {
         Some(Endpoint { transport_key, address, port: u16_of(&mut peer)? })
     };
     Some(peers.iter().filter_map(|peer| target_of(&endpoint(peer)?)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::endpoint::endpoint_of;
+
+    #[test]
+    fn frames_come_back_as_they_were_sent_and_no_byte_more_or_less() {
+        for number in 0..=u8::MAX {
+            assert_eq!(FrameKind::of_number(number).map(|kind| kind as u8), Some(number).filter(|&number| number < 6));
+        }
+        let outcome = Outcome { refusal: 3, height: 7, slot: 9, shard: 1, ordinals: vec![4, 5] };
+        let want = WantPiece { height: 7, part: 2, offset: 1 << 17 };
+        let address = "203.0.113.5:7645".parse().unwrap();
+        let peers = peers_frame([endpoint_of(Some(address), [8; 32])].into_iter());
+        let hash = [1; 32];
+        let said = hello(&hash, &[2; 32], Some((6, |_: &Hash| [9; 48])));
+        assert_eq!((outcome.encode().len(), want.encode().len(), peers.len(), said.len()), (36, 21, 51, 86));
+        assert_eq!(FrameKind::split(&outcome.encode()), Some((FrameKind::Outcome, &outcome.encode()[1..])));
+        assert_eq!(Outcome::read(&outcome.encode()[1..]), Some(outcome.clone()));
+        assert_eq!(WantPiece::read(&want.encode()[1..]), Some(want));
+        assert_eq!(read_peers(&peers[1..]), Some(vec![Target { key: [8; 32], address }]));
+        assert_eq!(read_hello(&hash, &[2; 32], &said, |_, _, signature| *signature == [9; 48]), Ok(Some(6)));
+        let piece = Piece::encode_offers(&[Offer { height: 8, block: hash }]);
+        assert_eq!(Piece::read(&piece[1..]).unwrap().offers(), [Offer { height: 8, block: hash }]);
+        assert!(Outcome::read(&outcome.encode()[1..35]).is_none() && WantPiece::read(&want.encode()[1..20]).is_none());
+        assert!(read_peers(&peers[1..50]).is_none());
+        assert_eq!(read_hello(&hash, &[2; 32], &said[..85], |_, _, _| true), Err(HelloError::Malformed));
+        assert_eq!(read_hello(&[0; 32], &[2; 32], &said, |_, _, _| true), Err(HelloError::OtherChain));
+    }
 }

@@ -212,7 +212,7 @@ mod tests {
         let path = directory.path().join("key.json");
         create(&path, SecretKind::Owner, "public", &[7; 32], "correct horse", Cost::DEVNET).unwrap();
         let text = fs::read_to_string(&path).unwrap();
-        assert!(!text.contains(&hex::encode(&[7; 8])));
+        assert!(!text.contains(&hex::encode([7; 8])));
         assert_eq!(*open::<32>(&path, SecretKind::Owner, "correct horse").unwrap(), [7; 32]);
         assert!(matches!(open::<32>(&path, SecretKind::Owner, "wrong"), Err(KeystoreError::Passphrase(_))));
         assert!(matches!(open::<32>(&path, SecretKind::Minting, "correct horse"), Err(KeystoreError::Kind(_))));
