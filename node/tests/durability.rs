@@ -236,7 +236,7 @@ fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
             let disk = Arc::new(RealDisk::new(&directory.path().join(format!("restored.{number}"))).unwrap());
             snapshot::restore(&path, disk.clone(), None, None, StoreOptions::default(), |_, _| {}).unwrap();
             let restored = open::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
-            assert_eq!(hex::encode(&restored.state.header().root), info.state_root);
+            assert_eq!(hex::encode(restored.state.header().root), info.state_root);
             assert_eq!((restored.state.header().height, restored.store.last_record()), (info.height, info.height));
         }
         thread::sleep(Duration::from_millis(100));

@@ -5,12 +5,14 @@ use super::output::{OutputArgs, Shown};
 use super::passphrase::passphrase;
 use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, ask};
+use dynemix::face::api::serve;
 use dynemix::face::logs;
+use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::minting::status::StatusShown;
 use dynemix::peer::join::{self, JoinOptions};
 use dynemix::setup::clock::Clock;
-use dynemix::setup::config::Config;
+use dynemix::setup::config::{Config, Layered};
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
 use dynemix::setup::sntp;
@@ -23,9 +25,10 @@ use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::error::Error;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -177,7 +180,7 @@ impl Shown for NodeStatus {
 
 fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let layered = args.config.load()?;
-    let Config { network, minting, clock, storage, api, log, .. } = &layered.config;
+    let Config { minting, clock, api, log, .. } = &layered.config;
     let file = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?;
     let genesis = file.genesis()?;
     let directory = data_directory(&layered, &genesis.chain.genesis_hash);
@@ -187,16 +190,59 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let screen = std::env::var("DYNEMIX_LOG").unwrap_or_else(|_| log.screen.clone());
     let filter = logs::start(&screen, to_file)?;
     raise_limits();
-    let (keys, transport) = keys(&layered.beside, minting, args.passphrase_fd)?;
+    let keys = keys(&layered.beside, minting, args.passphrase_fd)?;
     let node_clock = Clock::new(genesis.chain.parameters.start_ms, clock.source == "system");
     node_clock.shift(clock.shift_ms);
     let genesis_supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>()
         + genesis.minters.iter().map(|minter| minter.stake).sum::<u64>();
     let slot_ms = genesis.chain.parameters.slot_ms;
-    let options = NodeOptions {
-        directory: directory.clone(),
+    let options = options(&layered, args.first_run, genesis, &directory, &node_clock, keys)?;
+    if let Some(trust) = layered.config.trust()? {
+        join(&options, trust)?;
+    }
+    // Asked for before anything runs, so that an early signal is not lost.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let node = Node::start(options)?;
+    if clock.source == "sntp" {
+        sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), clock.bound_ms)?;
+    }
+    let (stop, stops) = channel();
+    Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;
+    let api_address = match layered.config.api_listen()? {
+        Some(address) => Some(
+            serve(address, node.view().clone(), &file, api).map_err(|error| format!("API at {address}: {error}"))?,
+        ),
+        None => None,
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (place, _) in signals.forever().enumerate() {
+            let _ = stop.send(place > 0);
+        }
+    })?;
+    let shown = |address: Option<SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
+    tracing::info!(
+        "node runs: peers at {}, API at {}, data in {}",
+        shown(node.address()),
+        shown(api_address),
+        directory.display()
+    );
+    until_told(node, &stops, slot_ms)
+}
+
+/// What the configuration says, as the node wants it.
+fn options(
+    layered: &Layered,
+    first_run: bool,
+    genesis: Genesis,
+    directory: &Path,
+    clock: &Clock,
+    (minting, transport): Keys,
+) -> Result<NodeOptions, Box<dyn Error>> {
+    let Config { network, storage, .. } = &layered.config;
+    Ok(NodeOptions {
+        directory: directory.to_owned(),
         genesis,
-        minting: keys,
+        minting,
         transport,
         listen: layered.config.listen()?,
         public: layered.config.public()?,
@@ -214,43 +260,16 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
             watermark_bytes: storage.watermark_bytes,
         },
         checkpoint_bytes: storage.checkpoint_bytes,
-        clock: node_clock.clone(),
-        first_run: args.first_run,
+        clock: clock.clone(),
+        first_run,
         key_cache_keys: storage.key_cache_keys,
         snapshot_blocks: storage.snapshot_blocks,
         snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
-    };
-    if let Some(trust) = layered.config.trust()? {
-        join(&options, trust)?;
-    }
-    // Asked for before anything runs, so that an early signal is not lost.
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let node = Node::start(options)?;
-    if clock.source == "sntp" {
-        sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), clock.bound_ms)?;
-    }
-    let (stop, stops) = channel();
-    Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;
-    let api_address = match layered.config.api_listen()? {
-        Some(address) => Some(
-            dynemix::face::api::serve(address, node.view().clone(), &file, api)
-                .map_err(|error| format!("API at {address}: {error}"))?,
-        ),
-        None => None,
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for (place, _) in signals.forever().enumerate() {
-            let _ = stop.send(place > 0);
-        }
-    })?;
-    let shown =
-        |address: Option<std::net::SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
-    tracing::info!(
-        "node runs: peers at {}, API at {}, data in {}",
-        shown(node.address()),
-        shown(api_address),
-        directory.display()
-    );
+    })
+}
+
+/// Waits until the node is told to stop, or ends by itself; then ends it in order.
+fn until_told(node: Node, stops: &Receiver<bool>, slot_ms: u64) -> Result<(), Box<dyn Error>> {
     let now = loop {
         match stops.recv_timeout(Duration::from_millis(200)) {
             Ok(now) => break now,
@@ -258,22 +277,22 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
             Err(_) => break true,
         }
     };
-    if !now && node.view().status.look(|live| live.seated) {
-        tracing::info!("stopping after the duty that is under way, in {slot_ms} ms at most");
-        // A second signal does not wait.
-        let stopping = std::thread::spawn(move || node.stop(false).map_err(|error| error.to_string()));
-        while !stopping.is_finished() {
-            if let Ok(true) = stops.recv_timeout(Duration::from_millis(50)) {
-                tracing::warn!("stopped at once");
-                std::process::exit(0);
-            }
-        }
-        return match stopping.join() {
-            Ok(outcome) => Ok(outcome?),
-            Err(_) => Err("the node did not stop in order".into()),
-        };
+    if now || !node.view().status.look(|live| live.seated) {
+        return Ok(node.stop(now)?);
     }
-    Ok(node.stop(now)?)
+    tracing::info!("stopping after the duty that is under way, in {slot_ms} ms at most");
+    // A second signal does not wait.
+    let stopping = std::thread::spawn(move || node.stop(false).map_err(|error| error.to_string()));
+    while !stopping.is_finished() {
+        if let Ok(true) = stops.recv_timeout(Duration::from_millis(50)) {
+            tracing::warn!("stopped at once");
+            std::process::exit(0);
+        }
+    }
+    match stopping.join() {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err("the node did not stop in order".into()),
+    }
 }
 
 /// Begins with a snapshot from the network, unless there is a chain already.
@@ -305,13 +324,15 @@ fn join(options: &NodeOptions, trust: Trust) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What a node mints with, if it does, and its transport secret.
+type Keys = (Option<MintingKeys>, Zeroizing<[u8; 32]>);
+
 /// Voting and transport secrets of a node that mints; of one that follows, a transport secret for as long as it runs.
-#[allow(clippy::type_complexity, reason = "two secrets")]
 fn keys(
     beside: &Path,
     minting: &dynemix::setup::config::MintingConfig,
     fd: Option<i32>,
-) -> Result<(Option<MintingKeys>, Zeroizing<[u8; 32]>), Box<dyn Error>> {
+) -> Result<Keys, Box<dyn Error>> {
     if !minting.enabled {
         return Ok((None, keystore::random()?));
     }

@@ -98,6 +98,9 @@ struct SeedsArgs {
     replay: bool,
 }
 
+/// Shares of the stake that are looked at unless others are named.
+const SHARES: [f64; 6] = [0.02, 0.05, 0.1, 0.15, 0.2, 0.3];
+
 #[derive(Debug, Subcommand)]
 enum SimulateQuestion {
     /// What shares of the stake can do to a shard and to the committee: tables and two curves
@@ -128,7 +131,7 @@ Examples:
   dynemix simulate takeover --stake 0.2 --no-bin-sort --record-shards 1 --json -")]
     Takeover {
         /// Shares of the stake that are bad
-        #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_values_t = [0.02, 0.05, 0.1, 0.15, 0.2, 0.3])]
+        #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_values_t = SHARES)]
         stake: Vec<f64>,
         /// Candidates
         #[arg(long, value_name = "N", default_value_t = 10_000)]

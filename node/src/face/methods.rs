@@ -299,7 +299,10 @@ fn submit(api: &Api, params: &Value) -> Answered {
 
 /// The description of the API for programs.
 pub fn openrpc() -> Value {
-    let parameter = |(name, kind, required, what): &Parameter| json!({ "name": name, "required": required, "description": what, "schema": { "type": kind } });
+    let parameter = |(name, kind, required, what): &Parameter| {
+        let schema = json!({ "type": kind });
+        json!({ "name": name, "required": required, "description": what, "schema": schema })
+    };
     let method = |(name, what, parameters, result): &Method| {
         json!({
             "name": name,

@@ -29,7 +29,7 @@ use dynemix_engine::consensus::signing::{BlsSigning, Remembering, VoteKeys};
 use dynemix_engine::system::tables::System;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable};
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
-use dynemix_storage::{RealDisk, Records, StoreError, StoreOptions};
+use dynemix_storage::{RealDisk, Records, Store, StoreError, StoreOptions};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -278,6 +278,28 @@ impl Shared {
         }
     }
 
+    fn writer(
+        &self,
+        options: &NodeOptions,
+        store: Store,
+        signed: Option<SignedFile>,
+        replica: ReplicaHandle,
+    ) -> Writer {
+        Writer {
+            directory: options.directory.clone(),
+            chain: self.chain.genesis_hash,
+            store,
+            signed,
+            replica,
+            checkpoint_bytes: options.checkpoint_bytes,
+            checkpoint_asked: 0,
+            snapshot_blocks: options.snapshot_blocks,
+            published: None,
+            snapshot_written: Arc::default(),
+            inbox: self.inbox.clone(),
+        }
+    }
+
     fn view(&self, options: &NodeOptions, submit: Sender<Raw>) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
@@ -344,19 +366,7 @@ impl Node {
 
         let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
         let (of_cells, of_rounds) = (shared.prepare(&options, None), shared.prepare(&options, Some(cells.clone())));
-        let writer = Writer {
-            directory: options.directory.clone(),
-            chain: shared.chain.genesis_hash,
-            store,
-            signed: signer.file,
-            replica: replica_handle.clone(),
-            checkpoint_bytes: options.checkpoint_bytes,
-            checkpoint_asked: 0,
-            snapshot_blocks: options.snapshot_blocks,
-            published: None,
-            snapshot_written: Arc::default(),
-            inbox: shared.inbox.clone(),
-        };
+        let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = Duty {
             minter,
             candidate: shared.candidate,

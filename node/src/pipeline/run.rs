@@ -8,6 +8,7 @@ use super::stage::{Outlet, RefusalBoard, Sleeper, StageAccount, StageHandle, Sta
 use super::suspicion::Suspicion;
 use super::topology::{Sizes, in_flight_places, topology};
 use super::verify::VerifyStage;
+use crate::keep::mapped::MappedMemory;
 use crate::keep::open::{self, OpenError, OpenedState};
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
@@ -20,6 +21,7 @@ use dynemix_engine::keyed_hash::HashSeed;
 use dynemix_engine::ledger::Ledger;
 use dynemix_engine::refusal::RefusalCounters;
 use dynemix_engine::ring::{Consumer, Producer, Word, ring};
+use dynemix_engine::state::State;
 use dynemix_engine::topology::{RingSpec, Topology, TopologyError};
 use dynemix_engine::verify::{KeyCache, Unavailable, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
@@ -282,6 +284,85 @@ fn verify_stages(
     sleepers.into_iter().enumerate().map(stage).unzip()
 }
 
+/// All stages, each with the handle that stops it, before their threads run.
+struct Wired {
+    receive: ReceiveStage,
+    check: (StageHandle, CheckStage),
+    verify: Vec<(StageHandle, VerifyStage)>,
+    ledger: (StageHandle, LedgerStage),
+    accounts: Accounts,
+    ledger_accounts: Arc<LedgerAccounts>,
+}
+
+impl Wired {
+    fn new(
+        shared: &Shared,
+        config: &PipelineConfig,
+        topology: &Topology,
+        server: Server,
+        store: Store,
+        state: State<MappedMemory>,
+        replica: ReplicaHandle,
+    ) -> Wired {
+        let sizes = &config.sizes;
+        let mut rings = Rings { topology, waker: server.waker(), answers: Vec::new() };
+        let mut accounts = Accounts::default();
+        let (receive_account, check_account) = (accounts.add("receive"), accounts.add("check"));
+        let ((check_sleeper, check_handle), (ledger_sleeper, ledger_handle)) = (sleeper(), sleeper());
+        let verify_sleepers: Vec<_> = (0..sizes.verify_threads).map(|_| sleeper()).collect();
+        let (to_check, from_receive) = rings.between("receive", "check");
+        let (to_verify, from_check) = rings.between("check", "verify");
+        let check = CheckStage {
+            chain: shared.chain.clone(),
+            arena: shared.arena.clone(),
+            in_flight: shared.in_flight.clone(),
+            slot: shared.slot.clone(),
+            input: from_receive,
+            output: Outlet::new(to_verify, verify_sleepers.iter().map(|(_, handle)| handle.waker()).collect()),
+            answers: rings.answers_of("check"),
+            refusals: shared.refusals.clone(),
+            account: check_account,
+            sleeper: check_sleeper,
+        };
+        let (verify, inputs) =
+            verify_stages(shared, config, &mut rings, &mut accounts, verify_sleepers, &from_check, &ledger_handle);
+        let ledger_accounts = Arc::new(LedgerAccounts::default());
+        let ledger = LedgerStage {
+            ledger: Ledger::new(shared.chain.clone(), shared.arena.clone(), state),
+            store,
+            storage: config.storage,
+            replica,
+            plan: config.plan,
+            inputs,
+            answers: rings.answers_of("ledger"),
+            refusals: shared.refusals.clone(),
+            slot: shared.slot.clone(),
+            progress: shared.progress.clone(),
+            accounts: ledger_accounts.clone(),
+            sleeper: ledger_sleeper,
+        };
+        let [stop_receiving, stopped_receiving, stop] = std::array::from_fn(|_| Arc::default());
+        let receive = ReceiveStage {
+            clients: shared.clients(sizes.limits.connections_max),
+            output: Outlet::new(to_check, vec![check_handle.waker()]),
+            answers: rings.answers,
+            server,
+            stop_receiving,
+            stopped_receiving,
+            stop,
+            account: receive_account,
+        };
+        Wired {
+            receive,
+            check: (check_handle, check),
+            verify,
+            ledger: (ledger_handle, ledger),
+            accounts,
+            ledger_accounts,
+        }
+    }
+}
+
 impl Pipeline {
     /// Starts all stages. On return the node listens.
     ///
@@ -306,54 +387,11 @@ impl Pipeline {
         let server = Server::listen(config.listen, sizes.limits).map_err(listen_failed)?;
         let address = server.local_address().map_err(listen_failed)?;
 
-        let mut rings = Rings { topology: &topology, waker: server.waker(), answers: Vec::new() };
-        let mut accounts = Accounts::default();
-        let (receive_account, check_account) = (accounts.add("receive"), accounts.add("check"));
-        let ((check_sleeper, check_handle), (ledger_sleeper, ledger_handle)) = (sleeper(), sleeper());
-        let verify_sleepers: Vec<_> = (0..sizes.verify_threads).map(|_| sleeper()).collect();
-        let (to_check, from_receive) = rings.between("receive", "check");
-        let (to_verify, from_check) = rings.between("check", "verify");
-        let check_stage = CheckStage {
-            chain: shared.chain.clone(),
-            arena: shared.arena.clone(),
-            in_flight: shared.in_flight.clone(),
-            slot: shared.slot.clone(),
-            input: from_receive,
-            output: Outlet::new(to_verify, verify_sleepers.iter().map(|(_, handle)| handle.waker()).collect()),
-            answers: rings.answers_of("check"),
-            refusals: shared.refusals.clone(),
-            account: check_account,
-            sleeper: check_sleeper,
-        };
-        let (verify_stages, inputs) =
-            verify_stages(&shared, &config, &mut rings, &mut accounts, verify_sleepers, &from_check, &ledger_handle);
-        let ledger_accounts = Arc::new(LedgerAccounts::default());
-        let ledger_stage = LedgerStage {
-            ledger: Ledger::new(shared.chain.clone(), shared.arena.clone(), state),
-            store,
-            storage,
-            replica: replica.clone(),
-            plan: config.plan,
-            inputs,
-            answers: rings.answers_of("ledger"),
-            refusals: shared.refusals.clone(),
-            slot: shared.slot.clone(),
-            progress: shared.progress.clone(),
-            accounts: ledger_accounts.clone(),
-            sleeper: ledger_sleeper,
-        };
+        let wired = Wired::new(&shared, &config, &topology, server, store, state, replica.clone());
+        let Wired { receive, check, verify, ledger, accounts, ledger_accounts } = wired;
         let [stop_receiving, stopped_receiving, stop_answers] =
-            std::array::from_fn(|_| Arc::new(AtomicBool::new(false)));
-        let receive_stage = ReceiveStage {
-            clients: shared.clients(sizes.limits.connections_max),
-            output: Outlet::new(to_check, vec![check_handle.waker()]),
-            answers: rings.answers,
-            server,
-            stop_receiving: stop_receiving.clone(),
-            stopped_receiving: stopped_receiving.clone(),
-            stop: stop_answers.clone(),
-            account: receive_account,
-        };
+            [&receive.stop_receiving, &receive.stopped_receiving, &receive.stop].map(Arc::clone);
+        let ((check_handle, check_stage), (ledger_handle, ledger_stage)) = (check, ledger);
 
         tracing::debug!(%address, threads = 3 + sizes.verify_threads, bytes = topology.bytes(), "starting");
         let ledger = spawn("ledger".into(), move || {
@@ -366,12 +404,12 @@ impl Pipeline {
                 .run()
                 .inspect_err(|error| tracing::error!(%error, "the replica has halted, and with it the store"))
         })?;
-        let mut verify = Vec::new();
-        for (number, (handle, stage)) in verify_stages.into_iter().enumerate() {
+        let (stages, mut verify) = (verify, Vec::new());
+        for (number, (handle, stage)) in stages.into_iter().enumerate() {
             verify.push((handle, spawn(format!("verify.{number}"), move || stage.run())?));
         }
         let check = spawn("check".into(), move || check_stage.run())?;
-        let receive = spawn("receive".into(), move || receive_stage.run())?;
+        let receive = spawn("receive".into(), move || receive.run())?;
         Ok(Pipeline {
             address,
             chain: shared.chain,
