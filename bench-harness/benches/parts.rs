@@ -1,7 +1,6 @@
 //! Statistics for the small parts: `cargo bench -p dynemix-bench`. The whole is measured by `dynemix bench`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dynemix_bench::workload::{Workload, WorkloadSpec, genesis};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::keyed_hash::HashSeed;
@@ -10,6 +9,7 @@ use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::pipeline::free_list::FreeList;
 use dynemix_engine::pipeline::ring::ring;
 use dynemix_engine::transaction::check::check;
+use dynemix_workload::{Workload, WorkloadSpec, genesis};
 use std::hint::black_box;
 
 const COUNT: usize = 4096;

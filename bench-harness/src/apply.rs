@@ -1,8 +1,5 @@
 //! `bench apply`: quilt entries a second on one core, against a hash map doing the same changes in the same run.
 
-use crate::machine::{cpu_model, peak_rss_bytes};
-use crate::report::{bytes, facts, grouped, median, table};
-use crate::workload::Choices;
 use dynemix_engine::accounts::delta::{Changes, Delta};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
@@ -11,6 +8,9 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::verify::Simd;
+use dynemix_perf::machine::{cpu_model, peak_rss_bytes};
+use dynemix_perf::report::{bytes, facts, grouped, median, table};
+use dynemix_workload::Choices;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -235,14 +235,9 @@ impl<'a> Bench<'a> {
             root_ms: median(self.roots),
             bytes_per_account: state.bytes() as f64 / options.accounts as f64,
             peak_rss_bytes: peak_rss_bytes(),
-            state_root: hex(&state.header().root),
+            state_root: hex::encode(state.header().root),
         }
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl ApplyReport {

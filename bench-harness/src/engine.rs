@@ -3,14 +3,13 @@
 //! The bench starts an engine in this process (through [`EngineUnderTest`], since composing one is the node's business)
 //! and the load generator in another, watches, and reports.
 
-use crate::apply::hex;
 use crate::generator::{GeneratorMessage, GeneratorOrder, GeneratorResult};
-use crate::machine::{cores, cpu_model, cpu_time, peak_rss_bytes};
-use crate::report::{bar, bytes, facts, grouped, table};
 use crate::verify::rate_estimate;
-use crate::workload::new_keys;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::verify::Simd;
+use dynemix_perf::machine::{cores, cpu_model, cpu_time, peak_rss_bytes};
+use dynemix_perf::report::{bar, bytes, facts, grouped, table};
+use dynemix_workload::new_keys;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -68,7 +67,7 @@ pub struct EngineOptions {
 /// What the bench asks the node to start.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSetup {
-    /// Accounts at genesis, by [`crate::workload::genesis`] from `seed`.
+    /// Accounts at genesis, by [`dynemix_workload::genesis`] from `seed`.
     pub accounts: u64,
     /// Room for this many accounts.
     pub accounts_max: u64,
@@ -462,7 +461,7 @@ fn report(
         quilt_bytes_per_transaction: summary.quilt_bytes as f64 / result.finals.max(1) as f64,
         verify_batch_mean: summary.verify_batch_mean,
         supply_conserved: summary.supply_conserved,
-        state_root: hex(&summary.state_root),
+        state_root: hex::encode(summary.state_root),
     }
 }
 

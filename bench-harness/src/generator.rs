@@ -8,8 +8,6 @@
 //! intended send time is when the window had room for it. With `rate` the load is open: transaction k is due at k /
 //! rate whatever the engine does, and its latency counts from there, so that a stalled engine is not flattered.
 
-use crate::machine::cpu_time;
-use crate::workload::{Workload, WorkloadSpec};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::limits::CELL_BYTES;
 use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
@@ -17,6 +15,8 @@ use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::client_frames::{
     FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, SUBMIT_CELLS_MAX, WELCOME_BYTES, hello,
 };
+use dynemix_perf::machine::cpu_time;
+use dynemix_workload::{Workload, WorkloadSpec};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};

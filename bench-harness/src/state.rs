@@ -1,13 +1,13 @@
 //! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the
 //! same run where the program is built with them. The state under test comes in through a trait.
 
-use crate::apply::{hex, random_quilt};
-use crate::machine::{cores, cpu_model, peak_rss_bytes};
-use crate::report::{facts, grouped, median, table};
+use crate::apply::random_quilt;
 use crate::rivals::{self, Databases};
-use crate::workload::Choices;
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::base::hash::Hash;
+use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
+use dynemix_perf::report::{facts, grouped, median, table};
+use dynemix_workload::Choices;
 use serde::Serialize;
 use std::error::Error;
 use std::path::Path;
@@ -205,7 +205,7 @@ pub fn run(
         checkpoint_pages_written,
         checkpoint_s,
         peak_rss_bytes: peak_rss_bytes(),
-        state_root: hex(&state.header().2),
+        state_root: hex::encode(state.header().2),
     })
 }
 
@@ -249,7 +249,7 @@ impl StateReport {
                 "peak memory",
                 format!(
                     "{} (page cache of mapped files and the databases included)",
-                    crate::report::bytes(self.peak_rss_bytes)
+                    dynemix_perf::report::bytes(self.peak_rss_bytes)
                 ),
             ),
         ]));

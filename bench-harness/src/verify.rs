@@ -1,12 +1,12 @@
 //! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other
 //! libraries.
 
-use crate::machine::{cores, cpu_model, peak_rss_bytes};
-use crate::report::{facts, grouped, median, table};
 use crate::rivals::{self, Verifiers};
-use crate::workload::{Workload, WorkloadSpec};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::verify::{KeyCache, Signed, Simd, Unavailable, Verifier};
+use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
+use dynemix_perf::report::{facts, grouped, median, table};
+use dynemix_workload::{Workload, WorkloadSpec};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::Arc;
@@ -183,7 +183,7 @@ struct Whole {
 impl Whole {
     fn new(options: &VerifyOptions, best: Simd, cells: &[Cell]) -> Result<Whole, Unavailable> {
         let mut mixed = cells[..MEASURED_MIN].to_vec();
-        let mut choices = crate::workload::Choices::new(options.seed, 9);
+        let mut choices = dynemix_workload::Choices::new(options.seed, 9);
         mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
         let keys = Arc::new(KeyCache::new(2 * cells.len(), best)?);
         let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();

@@ -3,7 +3,7 @@
 
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::record::Record;
-use dynemix_engine::consensus::codec::{decode, encode};
+use dynemix_engine::messages::codec::{decode, encode};
 use dynemix_engine::transaction::compact::Directory;
 use libfuzzer_sys::fuzz_target;
 

@@ -3,7 +3,7 @@
 //! memory than came.
 #![no_main]
 
-use dynemix::daemon::wire::{Outcome, Piece, WantPiece, read_cells, read_hello, read_peers};
+use dynemix::peer::frames::{Outcome, Piece, WantPiece, read_cells, read_hello, read_peers};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_net::mesh::{CLASSES, Channel, Read, Reassembly};

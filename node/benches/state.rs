@@ -1,12 +1,15 @@
 //! A durable block of balance changes: the flat state and redb, the same changes, by criterion.
 #![allow(missing_docs, reason = "criterion's macros")]
 
+#[path = "../src/cli/durable.rs"]
+mod durable;
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dynemix::bench_state::DurableState;
+use durable::DurableState;
 use dynemix_bench::apply::random_quilt;
 use dynemix_bench::rivals::Redb;
 use dynemix_bench::state::{BALANCE, StateUnderTest};
-use dynemix_bench::workload::Choices;
+use dynemix_workload::Choices;
 
 const ACCOUNTS: u64 = 1_000_000;
 const ENTRIES: usize = 50_000;

@@ -1,24 +1,19 @@
 //! Exit codes: what a supervisor may conclude from the end of the process.
 
-use crate::admin::AskError;
-use crate::daemon::chain_store::ChainStoreError;
-use crate::daemon::node::{NodeStartError, NodeStopError};
-use crate::daemon::signed_file::SignedFileError;
-use crate::daemon::writer::WriterError;
-use crate::ledger::LedgerError;
-use crate::minter::{StartError, StopError};
-use crate::replica::ReplicaError;
-use crate::snapshot::SnapshotFailure;
-use crate::state_store::{OpenError, ReplayError};
+use crate::face::admin::AskError;
+use crate::keep::chain_store::ChainStoreError;
+use crate::keep::open::ReplayError;
+use crate::keep::replica::ReplicaError;
+use crate::keep::signed_file::SignedFileError;
 use crate::wallet::client::WalletError;
 use dynemix_storage::StoreError;
 use std::error::Error;
 
-/// Done.
+/// What was asked for is done.
 pub const OK: u8 = 0;
 /// Failed for a reason that is told.
 pub const FAILED: u8 = 1;
-/// Wrong usage.
+/// Flags that make no sense; nothing was done.
 pub const USAGE: u8 = 2;
 /// Bytes on the disk or in memory are not what was written. Start again: the older image or a snapshot may serve.
 pub const DAMAGED: u8 = 3;
@@ -44,76 +39,23 @@ fn of_store(error: &StoreError) -> u8 {
     }
 }
 
-/// The exit code that an error stands for: that of the deepest cause which has one of its own.
-pub fn code(error: &(dyn Error + 'static)) -> u8 {
+/// The code of an error that has one of its own.
+fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref::<StoreError>() {
-        return of_store(error);
+        return Some(of_store(error));
     }
-    if error.is::<SignedFileError>() {
-        return UNSAFE;
-    }
-    if error.is::<AskError>() || matches!(error.downcast_ref(), Some(WalletError::Unreachable { .. })) {
-        return UNREACHABLE;
-    }
-    if matches!(
+    let damaged = matches!(
         error.downcast_ref(),
         Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))
-    ) {
-        return DAMAGED;
-    }
-    if matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
-        || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }))
-    {
-        return DAMAGED;
-    }
-    // Transparent wrappers hide their cause from `source`.
-    let inner: Option<&(dyn Error + 'static)> = None
-        .or_else(|| match error.downcast_ref()? {
-            NodeStartError::Chain(inner) => Some(inner as _),
-            NodeStartError::Signed(inner) => Some(inner as _),
-            NodeStartError::Store(inner) => Some(inner as _),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            ChainStoreError::Store(inner) => Some(inner as _),
-            ChainStoreError::Open(inner) => Some(inner as _),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            NodeStopError::Writer(WriterError::Store(inner)) => Some(inner as _),
-            NodeStopError::Replica(inner) => Some(inner as _),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref() {
-            Some(StartError::State(inner)) => Some(inner as _),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            OpenError::Store(inner) => Some(inner as _),
-            OpenError::Replay(inner) => Some(inner as _),
-            OpenError::Genesis(_) => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            ReplayError::Store(inner) => Some(inner as _),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            ReplicaError::Store(inner) => Some(inner as _),
-            ReplicaError::Replay(inner) => Some(inner as _),
-            ReplicaError::Rotten { .. } => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            StopError::Ledger(inner) => Some(inner as _),
-            StopError::Replica(inner) => Some(inner as _),
-            _ => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            LedgerError::Store(inner) => Some(inner as _),
-            LedgerError::Apply(_) => None,
-        })
-        .or_else(|| match error.downcast_ref()? {
-            SnapshotFailure::Store(inner) => Some(inner as _),
-            _ => None,
-        });
-    inner.map_or(FAILED, code)
+    ) || matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
+        || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }));
+    let unreachable = error.is::<AskError>() || matches!(error.downcast_ref(), Some(WalletError::Unreachable { .. }));
+    [(error.is::<SignedFileError>(), UNSAFE), (unreachable, UNREACHABLE), (damaged, DAMAGED)]
+        .into_iter()
+        .find_map(|(is, code)| is.then_some(code))
+}
+
+/// The exit code that an error stands for: that of the first of its causes which has one of its own.
+pub fn code(error: &(dyn Error + 'static)) -> u8 {
+    std::iter::successors(Some(error), |error| (*error).source()).find_map(own_code).unwrap_or(FAILED)
 }

@@ -1,40 +1,25 @@
-//! The Dynemix node: engine, network and storage composed into a pipeline of threads.
+//! The Dynemix node: engine, network and storage composed into threads.
 //!
-//! ```text
-//!   receive --> check --> verify x N --> ledger          one arrow: lock-free rings
-//!      ^----------+----------+--------------+            answers, back to the connection they belong to
-//! ```
+//! Rooms, the lowest first; a file uses its own room and those above it in this list:
 //!
-//! * [`topology`] declares the stages, rings and pools; [`minter`] checks it and starts the threads.
-//! * [`receive`] owns the sockets: bytes in, answers out. A transaction's slot is taken and given back here only.
-//! * [`state_store`] opens the state, [`replica`] follows it for readers, checkpoints and [`snapshot`]s.
-//! * [`check`] and [`verify`] are stateless towards accounts; [`ledger`] owns pool, state and store.
+//! * [`keep`] is what a restart finds.
+//! * [`pipeline`] is one node's path from client sockets to durable state, which `bench engine` measures.
+//! * [`setup`] is what a node is given: configuration, genesis, keys, time.
+//! * [`peer`] is what nodes say to each other.
+//! * [`minting`] is the node of a network.
+//! * [`face`] is what people and programs see of it.
+//! * [`wallet`] is the light client of owners.
+//! * [`devnet`] is a network of real node processes on one computer.
+//! * [`exit`] says what a process ends with.
 
-pub mod admin;
-pub mod answer;
-pub mod api;
-pub mod bench_state;
-pub mod check;
-pub mod config;
-pub mod daemon;
+#![deny(unsafe_code)]
+
 pub mod devnet;
 pub mod exit;
-pub mod genesis;
-pub mod guest;
-pub mod join;
-pub mod keystore;
-pub mod ledger;
-pub mod logs;
-pub mod mapped;
-pub mod minter;
-pub mod receive;
-pub mod record;
-pub mod replica;
-pub mod snapshot;
-pub mod sntp;
-pub mod stage;
-pub mod state_store;
-pub mod suspicion;
-pub mod topology;
-pub mod verify;
+pub mod face;
+pub mod keep;
+pub mod minting;
+pub mod peer;
+pub mod pipeline;
+pub mod setup;
 pub mod wallet;

@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use dynemix::minter::Minter;
+use dynemix::pipeline::run::Pipeline;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::Cell;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -47,15 +47,15 @@ fn transactions_allocate_nothing() {
     let keys: Vec<_> = secrets.iter().map(|secret| secret.verifying_key().to_bytes()).collect();
     config.genesis = std::sync::Arc::new(keys.iter().map(|&key| (key, 1_000 * DYNE)).collect());
     config.supply = 1_000 * DYNE * WAVE as u64;
-    config.plan = dynemix::ledger::SlotPlan::Counted { block: WAVE as u64, total: u64::MAX };
+    config.plan = dynemix::pipeline::ledger::SlotPlan::Counted { block: WAVE as u64, total: u64::MAX };
     config.sizes.key_cache_keys = 4 * WAVE;
-    let minter = Minter::start(config).unwrap();
-    let prefix = minter.chain().transaction_prefix;
+    let pipeline = Pipeline::start(config).unwrap();
+    let prefix = pipeline.chain().transaction_prefix;
     let waves: Vec<Vec<Cell>> = (0..12u64)
         .map(|wave| {
             (0..WAVE)
                 .map(|i| {
-                    let mut cell = transfer(minter.chain(), 1, keys[(7 * i + wave as usize) % WAVE], DYNE, wave);
+                    let mut cell = transfer(pipeline.chain(), 1, keys[(7 * i + wave as usize) % WAVE], DYNE, wave);
                     cell.sender = keys[i];
                     cell.signature =
                         ed25519_dalek::Signer::sign(&secrets[i], &[&prefix[..], cell.signed_part()].concat())
@@ -65,7 +65,7 @@ fn transactions_allocate_nothing() {
                 .collect()
         })
         .collect();
-    let mut client = Client::welcomed(&minter);
+    let mut client = Client::welcomed(&pipeline);
     let mut frames: Vec<Vec<u8>> = Vec::new();
     for wave in &waves {
         let mut bytes = Vec::new();
@@ -104,5 +104,5 @@ fn transactions_allocate_nothing() {
     // What is left belongs to batches and blocks: buffers inside multi-scalar multiplication, jobs of parallel sorts.
     assert!(allocations < transactions / 10, "{allocations} allocations for {transactions} transactions");
     println!("{allocations} allocations for {transactions} transactions");
-    minter.stop().unwrap();
+    pipeline.stop().unwrap();
 }

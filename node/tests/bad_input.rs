@@ -4,7 +4,7 @@
 mod common;
 
 use common::*;
-use dynemix::minter::Minter;
+use dynemix::pipeline::run::Pipeline;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE, SUPPLY_GENESIS};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// A node, a client who only means well, and the next sequence of that client's sender (account 7).
 struct Scene {
     _directory: tempfile::TempDir,
-    minter: Minter,
+    pipeline: Pipeline,
     honest: Client,
     sequence: u64,
 }
@@ -22,13 +22,13 @@ struct Scene {
 impl Scene {
     fn new() -> Scene {
         let directory = tempfile::tempdir().unwrap();
-        let minter = Minter::start(config(&directory.path().join("state"))).unwrap();
-        let honest = Client::welcomed(&minter);
-        Scene { _directory: directory, minter, honest, sequence: 0 }
+        let pipeline = Pipeline::start(config(&directory.path().join("state"))).unwrap();
+        let honest = Client::welcomed(&pipeline);
+        Scene { _directory: directory, pipeline, honest, sequence: 0 }
     }
 
     fn chain(&self) -> Chain {
-        self.minter.chain().clone()
+        self.pipeline.chain().clone()
     }
 
     /// The honest client is served as ever, and promptly.
@@ -44,7 +44,7 @@ impl Scene {
     fn end(mut self, counted: &[(Refusal, u64)]) {
         self.honest_is_fine();
         drop(self.honest);
-        let summary = self.minter.stop().unwrap();
+        let summary = self.pipeline.stop().unwrap();
         for &(refusal, count) in counted {
             assert_eq!(summary.refused.get(refusal), count, "{}", refusal.name());
         }
@@ -89,7 +89,7 @@ fn malformed_cells_are_named_one_by_one() {
         (transfer(&chain, 1, [2; 32], DYNE, 0), Refusal::RecipientInvalid),
         (transfer(&chain, 1, [0; 32], DYNE, 0), Refusal::RecipientInvalid),
     ];
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     for (cell, refusal) in &cases {
         assert_eq!(client.outcome(cell), Err(*refusal));
     }
@@ -117,7 +117,7 @@ fn malformed_cells_are_named_one_by_one() {
 fn an_expired_transaction_is_refused_at_the_door_and_in_the_pool() {
     let mut scene = Scene::new();
     let chain = scene.chain();
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     // Waits behind a gap in the sequence until its slot is over.
     let waiting = sign(&chain, 1, Cell { sequence: 1, expires_slot: 30, ..transfer(&chain, 1, key(2), DYNE, 0) });
     client.submit(&[waiting]);
@@ -140,7 +140,7 @@ fn an_expired_transaction_is_refused_at_the_door_and_in_the_pool() {
 fn duplicates_and_conflicts_leave_one_transaction() {
     let scene = Scene::new();
     let chain = scene.chain();
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     // A gap keeps them in the pool together.
     let one = transfer(&chain, 1, key(2), DYNE, 1);
     let other = transfer(&chain, 1, key(3), DYNE, 1);
@@ -166,7 +166,7 @@ fn a_broken_copy_sent_first_does_not_shut_the_real_transaction_out() {
     let good = transfer(&scene.chain(), 1, key(2), DYNE, 0);
     let mut forged = good;
     forged.signature[0] ^= 1;
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     client.submit(&[forged, good]);
     assert_eq!(client.outcomes(2), [(0, Err(Refusal::BadSignature)), (1, Ok(()))]);
     scene.end(&[(Refusal::BadSignature, 1)]);
@@ -176,15 +176,15 @@ fn a_broken_copy_sent_first_does_not_shut_the_real_transaction_out() {
 fn another_chain_is_refused_at_hello_and_its_signatures_after() {
     let scene = Scene::new();
     let other = Chain::new(ChainParameters { slot_ms: 1, ..scene.chain().parameters }, &[]);
-    let mut client = Client::connect(scene.minter.address());
+    let mut client = Client::connect(scene.pipeline.address());
     client.send(&hello(&other.genesis_hash));
     assert_eq!((client.listen(), client.listen()), (Said::Refused(Refusal::WrongChain), Said::Closed));
-    let mut client = Client::connect(scene.minter.address());
+    let mut client = Client::connect(scene.pipeline.address());
     let mut frame = hello(&scene.chain().genesis_hash);
     frame[8] = 9;
     client.send(&frame);
     assert_eq!(client.listen(), Said::Refused(Refusal::WireVersion));
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     assert_eq!(client.outcome(&transfer(&other, 1, key(2), DYNE, 0)), Err(Refusal::BadSignature));
     scene.end(&[(Refusal::WrongChain, 1), (Refusal::WireVersion, 1), (Refusal::BadSignature, 1)]);
 }
@@ -207,12 +207,12 @@ fn malformed_frames_end_their_connection_only() {
     ];
     let mut counted = std::collections::BTreeMap::from([(Refusal::HelloMissing, 1)]);
     for (bytes, refusal) in cases {
-        let mut client = Client::welcomed(&scene.minter);
+        let mut client = Client::welcomed(&scene.pipeline);
         client.send(&bytes);
         assert_eq!((client.listen(), client.listen()), (Said::Refused(refusal), Said::Closed));
         *counted.entry(refusal).or_insert(0) += 1;
     }
-    let mut client = Client::connect(scene.minter.address());
+    let mut client = Client::connect(scene.pipeline.address());
     client.send(&header(submit, 192, 1));
     assert_eq!(client.listen(), Said::Refused(Refusal::HelloMissing));
     scene.honest_is_fine();
@@ -222,10 +222,10 @@ fn malformed_frames_end_their_connection_only() {
 #[test]
 fn half_a_frame_and_silence_is_cut_off_while_idle_connections_stay() {
     let mut scene = Scene::new();
-    let mut idle = Client::welcomed(&scene.minter);
+    let mut idle = Client::welcomed(&scene.pipeline);
     let halves: Vec<Client> = (0..50)
         .map(|i| {
-            let mut client = Client::welcomed(&scene.minter);
+            let mut client = Client::welcomed(&scene.pipeline);
             let header = Header { length: 64 * 192, kind: FrameKind::Submit as u8, count: 64 };
             client.send(&header.encode()[..if i == 0 { 5 } else { 8 }]);
             if i > 1 {
@@ -246,10 +246,10 @@ fn half_a_frame_and_silence_is_cut_off_while_idle_connections_stay() {
 fn a_connection_that_breaks_off_inside_a_frame_leaves_nothing_behind() {
     let mut scene = Scene::new();
     for i in 0..100 {
-        let mut client = Client::welcomed(&scene.minter);
+        let mut client = Client::welcomed(&scene.pipeline);
         client.send(&Header { length: 64 * 192, kind: FrameKind::Submit as u8, count: 64 }.encode());
         client.send(&vec![1; 61 * i]);
-        let mut client = Client::welcomed(&scene.minter);
+        let mut client = Client::welcomed(&scene.pipeline);
         client.send(&Header { length: 192 + 80, kind: FrameKind::Payload as u8, count: 1 }.encode());
         client.send(&vec![1; 2 * i]);
     }
@@ -261,10 +261,10 @@ fn a_connection_that_breaks_off_inside_a_frame_leaves_nothing_behind() {
 fn a_full_arena_says_busy_and_recovers() {
     let scene = Scene::new();
     let chain = scene.chain();
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     // More than the 4096 slots, all of them waiting behind a gap: eight a sender is not enough, so cells that never
     // leave are made of bodies in progress instead.
-    let mut holders: Vec<Client> = (0..80).map(|_| Client::welcomed(&scene.minter)).collect();
+    let mut holders: Vec<Client> = (0..80).map(|_| Client::welcomed(&scene.pipeline)).collect();
     for holder in &mut holders {
         holder.send(&Header { length: 64 * 192, kind: FrameKind::Submit as u8, count: 64 }.encode());
         holder.send(&vec![1; 63 * 192]);
@@ -293,7 +293,7 @@ fn a_full_arena_says_busy_and_recovers() {
 fn payloads_travel_to_the_state_and_bad_ones_are_named() {
     let scene = Scene::new();
     let chain = scene.chain();
-    let mut client = Client::welcomed(&scene.minter);
+    let mut client = Client::welcomed(&scene.pipeline);
     let payload =
         payload_of(&[Output { recipient: key(3), amount: 2 * DYNE }, Output { recipient: key(50), amount: 3 * DYNE }]);
     let cell = |payload: &[u8]| Cell {
@@ -326,13 +326,13 @@ fn a_peer_that_never_reads_is_dropped_and_one_too_many_is_told() {
     let mut config = config(&directory.path().join("state"));
     config.sizes.limits.connections_max = 2;
     config.sizes.limits.out_bytes_max = 4096;
-    let minter = Minter::start(config).unwrap();
-    let mut honest = Client::welcomed(&minter);
-    let mut mute = Client::welcomed(&minter);
-    let mut third = Client::connect(minter.address());
+    let pipeline = Pipeline::start(config).unwrap();
+    let mut honest = Client::welcomed(&pipeline);
+    let mut mute = Client::welcomed(&pipeline);
+    let mut third = Client::connect(pipeline.address());
     assert_eq!(third.listen(), Said::Refused(Refusal::ConnectionLimit));
     // Answers to nonsense pile up until the socket and then the budget are full.
-    let nonsense = vec![Cell { version: 9, ..transfer(minter.chain(), 1, key(2), DYNE, 0) }; 64];
+    let nonsense = vec![Cell { version: 9, ..transfer(pipeline.chain(), 1, key(2), DYNE, 0) }; 64];
     mute.stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
     let header = Header { length: 64 * 192, kind: FrameKind::Submit as u8, count: 64 }.encode();
     let frame = [&header[..], bytemuck::cast_slice(&nonsense)].concat();
@@ -341,13 +341,13 @@ fn a_peer_that_never_reads_is_dropped_and_one_too_many_is_told() {
         assert!(start.elapsed() < Duration::from_secs(60), "the mute peer is still served");
     }
     // What it sent may fill this small arena for a moment.
-    let good = transfer(minter.chain(), 7, key(6), DYNE, 0);
+    let good = transfer(pipeline.chain(), 7, key(6), DYNE, 0);
     let patience = Instant::now() + Duration::from_secs(20);
     let served = std::iter::repeat_with(|| honest.outcome(&good))
         .inspect(|_| std::thread::sleep(Duration::from_millis(5)))
         .find(|outcome| *outcome != Err(Refusal::Busy) || Instant::now() > patience);
     assert_eq!(served, Some(Ok(())));
-    let summary = minter.stop().unwrap();
+    let summary = pipeline.stop().unwrap();
     assert_eq!(summary.refused.get(Refusal::SlowReader), 1);
     assert!(summary.refused.get(Refusal::ConnectionLimit) >= 1);
     assert_eq!(summary.slots_lost, 0);

@@ -3,7 +3,7 @@
 mod common;
 
 use common::*;
-use dynemix::minter::Minter;
+use dynemix::pipeline::run::Pipeline;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::client_frames::hello;
 use std::io::{BufRead, BufReader, Write};
@@ -39,9 +39,9 @@ fn ten_thousand_connections_do_not_slow_an_honest_one() {
     let mut config = config(&directory.path().join("state"));
     config.sizes.limits.connections_max = CONNECTIONS + 100;
     config.sizes.limits.frame_timeout = Duration::from_secs(2);
-    let minter = Minter::start(config).unwrap();
-    let mut honest = Client::welcomed(&minter);
-    let chain = minter.chain().clone();
+    let pipeline = Pipeline::start(config).unwrap();
+    let mut honest = Client::welcomed(&pipeline);
+    let chain = pipeline.chain().clone();
     let mut sequence = 0;
     let mut median = || {
         let mut times: Vec<Duration> = (0..9)
@@ -56,10 +56,10 @@ fn ten_thousand_connections_do_not_slow_an_honest_one() {
         times[4]
     };
     let alone = median();
-    let hello_hex: String = hello(&minter.chain().genesis_hash).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hello_hex: String = hex::encode(hello(&pipeline.chain().genesis_hash));
     let mut crowd = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crowd", "--nocapture"])
-        .env("DYNEMIX_TEST_CROWD", format!("{} {hello_hex}", minter.address()))
+        .env("DYNEMIX_TEST_CROWD", format!("{} {hello_hex}", pipeline.address()))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -71,7 +71,7 @@ fn ten_thousand_connections_do_not_slow_an_honest_one() {
     assert!(crowded < alone + Duration::from_millis(100), "{crowded:?} among the crowd, {alone:?} alone");
     drop(crowd.stdin.take());
     crowd.wait().unwrap();
-    let summary = minter.stop().unwrap();
+    let summary = pipeline.stop().unwrap();
     assert!(summary.net.accepted as usize > CONNECTIONS);
     assert_eq!(summary.slots_lost, 0);
 }

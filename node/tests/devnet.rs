@@ -1,8 +1,8 @@
 //! Networks of real node processes on loopback: what they survive, who joins, who stays outside. One at a time.
 
-use dynemix::daemon::clock::unix_ms;
 use dynemix::devnet::layout::{Devnet, DevnetShape};
 use dynemix::devnet::processes::Processes;
+use dynemix::setup::clock::unix_ms;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;

@@ -7,9 +7,9 @@ mod common;
 
 use common::*;
 use dynemix::exit;
-use dynemix::minter::{Minter, MinterConfig, StopError};
-use dynemix::snapshot::{self, SnapshotFailure};
-use dynemix::state_store;
+use dynemix::keep::open;
+use dynemix::keep::snapshot::{self, SnapshotFailure};
+use dynemix::pipeline::run::{Pipeline, PipelineConfig, StopError};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::snapshot::CHUNK_ACCOUNTS;
 use dynemix_engine::accounts::state::State;
@@ -27,7 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Checkpoints, segments and the scrubber come every few blocks.
-fn busy_config(path: &Path) -> MinterConfig {
+fn busy_config(path: &Path) -> PipelineConfig {
     let mut config = config(path);
     config.storage.options =
         StoreOptions { segment_bytes: 20_000, window_records: 50, watermark_bytes: 1 << 20, ..StoreOptions::default() };
@@ -41,8 +41,8 @@ fn busy_config(path: &Path) -> MinterConfig {
 #[test]
 fn victim() {
     let Some(directory) = std::env::var_os("DYNEMIX_TEST_VICTIM") else { return };
-    let minter = Minter::start(busy_config(Path::new(&directory))).unwrap();
-    println!("listening {}", minter.address());
+    let pipeline = Pipeline::start(busy_config(Path::new(&directory))).unwrap();
+    println!("listening {}", pipeline.address());
     thread::sleep(Duration::from_secs(60));
 }
 
@@ -98,7 +98,7 @@ fn kills_under_load_lose_nothing_final() {
             child.wait().unwrap();
         });
         let config = busy_config(&path);
-        let opened = state_store::open(config.disk, chain.genesis_hash, None, config.storage.options).unwrap();
+        let opened = open::open(config.disk, chain.genesis_hash, None, config.storage.options).unwrap();
         assert_eq!(opened.state.supply(), u128::from(config.supply));
         for sender in 0..ACCOUNTS {
             let account = opened.state.find(&key(sender)).unwrap();
@@ -149,13 +149,13 @@ fn a_full_disk_halts_cleanly_and_goes_on_after_freeing_space() {
         config.storage.checkpoint_bytes = 200_000;
         config
     };
-    let minter = Minter::start(config()).unwrap();
-    let chain = minter.chain().clone();
+    let pipeline = Pipeline::start(config()).unwrap();
+    let chain = pipeline.chain().clone();
     let mut finals = vec![0u64; usize::from(ACCOUNTS)];
-    let fill = |minter: &Minter, finals: &mut Vec<u64>, until: &dyn Fn(&Minter) -> bool| {
+    let fill = |pipeline: &Pipeline, finals: &mut Vec<u64>, until: &dyn Fn(&Pipeline) -> bool| {
         let deadline = Instant::now() + Duration::from_secs(60);
-        'all: while !until(minter) && Instant::now() < deadline {
-            let mut client = Client::welcomed(minter);
+        'all: while !until(pipeline) && Instant::now() < deadline {
+            let mut client = Client::welcomed(pipeline);
             for sender in 0..ACCOUNTS {
                 let sequence = finals[usize::from(sender)];
                 match client.try_outcome(&transfer(&chain, sender, key(120), DYNE, sequence)) {
@@ -166,39 +166,39 @@ fn a_full_disk_halts_cleanly_and_goes_on_after_freeing_space() {
         }
     };
     // Someone else's file takes the last room while the node works.
-    fill(&minter, &mut finals, &|minter| minter.finals() >= 40);
+    fill(&pipeline, &mut finals, &|pipeline| pipeline.finals() >= 40);
     std::fs::write(mounted.join("more"), vec![1; 5 << 20]).unwrap();
-    fill(&minter, &mut finals, &|minter| minter.halted());
+    fill(&pipeline, &mut finals, &|pipeline| pipeline.halted());
     let deadline = Instant::now() + Duration::from_secs(20);
-    while !minter.halted() && Instant::now() < deadline {
+    while !pipeline.halted() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(5));
     }
-    assert!(minter.halted());
-    let error = minter.stop().unwrap_err();
+    assert!(pipeline.halted());
+    let error = pipeline.stop().unwrap_err();
     assert_eq!(exit::code(&error), exit::DISK, "{error}");
     assert!(matches!(&error, StopError::Ledger(_) | StopError::Replica(_)), "{error}");
     assert!(error.to_string().contains("free some space") || error.to_string().contains("No space"), "{error}");
     std::fs::remove_file(&ballast).unwrap();
-    let minter = Minter::start(config()).unwrap();
-    let mut client = Client::welcomed(&minter);
+    let pipeline = Pipeline::start(config()).unwrap();
+    let mut client = Client::welcomed(&pipeline);
     for sender in 0..ACCOUNTS {
         let outcome = client.outcome(&transfer(&chain, sender, key(120), DYNE, finals[usize::from(sender)]));
         assert!(outcome.is_ok() || outcome == Err(Refusal::WrongSequence), "{outcome:?}");
     }
-    minter.stop().unwrap();
+    pipeline.stop().unwrap();
 }
 
 #[test]
 fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
     let directory = tempfile::tempdir().unwrap();
-    let minter = Minter::start(busy_config(&directory.path().join("state"))).unwrap();
+    let pipeline = Pipeline::start(busy_config(&directory.path().join("state"))).unwrap();
     let stop = AtomicBool::new(false);
-    let chain = minter.chain().clone();
+    let chain = pipeline.chain().clone();
     thread::scope(|scope| {
         for sender in 0..4 {
-            let (minter, stop, chain) = (&minter, &stop, &chain);
+            let (pipeline, stop, chain) = (&pipeline, &stop, &chain);
             scope.spawn(move || {
-                let mut client = Client::welcomed(minter);
+                let mut client = Client::welcomed(pipeline);
                 let mut sequence = 0;
                 while !stop.load(Ordering::Relaxed) {
                     assert_eq!(
@@ -209,9 +209,9 @@ fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
                 }
             });
         }
-        let (minter, stop) = (&minter, &stop);
+        let (pipeline, stop) = (&pipeline, &stop);
         let proved = scope.spawn(move || {
-            let reader = minter.reader();
+            let reader = pipeline.reader();
             let (mut height, mut heights) = (0, 0);
             while !stop.load(Ordering::Relaxed) {
                 let (proof, root) = reader.prove(&key(1)).unwrap();
@@ -229,26 +229,26 @@ fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
         for number in 0..3 {
             thread::sleep(Duration::from_millis(300));
             let path = directory.path().join(format!("snapshot.{number}"));
-            let before = minter.reader().height();
-            let info = minter.snapshot(&path).unwrap();
+            let before = pipeline.reader().height();
+            let info = pipeline.snapshot(&path).unwrap();
             assert!(info.height >= before);
             let verified = snapshot::verify(&path, None, |_, _| {}).unwrap();
             assert_eq!(verified, info);
             let disk = Arc::new(RealDisk::new(&directory.path().join(format!("restored.{number}"))).unwrap());
             snapshot::restore(&path, disk.clone(), None, None, StoreOptions::default(), |_, _| {}).unwrap();
-            let restored = state_store::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
-            assert_eq!(dynemix_bench::apply::hex(&restored.state.header().root), info.state_root);
+            let restored = open::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
+            assert_eq!(hex::encode(restored.state.header().root), info.state_root);
             assert_eq!((restored.state.header().height, restored.store.last_record()), (info.height, info.height));
         }
         thread::sleep(Duration::from_millis(100));
         stop.store(true, Ordering::Relaxed);
         assert!(proved.join().unwrap() > 10, "the reader saw many heights");
     });
-    let finals = minter.finals();
+    let finals = pipeline.finals();
     // Kept blocks can be read beside too.
-    let records = minter.records().clone();
+    let records = pipeline.records().clone();
     assert!(records.last() > 10 && !records.read(records.last()).unwrap().is_empty());
-    let summary = minter.stop().unwrap();
+    let summary = pipeline.stop().unwrap();
     assert_eq!(summary.slots_lost, 0);
     assert!(finals > 0);
 }
@@ -286,7 +286,7 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let restored = restore(Some(&root)).unwrap();
     assert_eq!(restored.chunks_resumed, 1, "the chunk that was whole at the first try");
     assert!(matches!(restore(None).unwrap_err(), SnapshotFailure::Exists { .. }));
-    let opened = state_store::open(disk.clone(), [5; 32], None, StoreOptions::default()).unwrap();
+    let opened = open::open(disk.clone(), [5; 32], None, StoreOptions::default()).unwrap();
     assert_eq!(opened.state.header().root, root);
     // Another state does not go over it.
     let other =
@@ -301,9 +301,9 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
 fn the_scrubber_stops_a_node_whose_image_rots() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    Minter::start(busy_config(&path)).unwrap().stop().unwrap();
+    Pipeline::start(busy_config(&path)).unwrap().stop().unwrap();
     // Started once, so there is one image only: rot it where no start looks before the node runs.
-    let minter = Minter::start(busy_config(&path)).unwrap();
+    let pipeline = Pipeline::start(busy_config(&path)).unwrap();
     let image = path.join("image.0");
     let mut bytes = std::fs::read(&image).unwrap();
     bytes[4096 + 100] ^= 4;
@@ -311,10 +311,10 @@ fn the_scrubber_stops_a_node_whose_image_rots() {
     use std::os::unix::fs::FileExt;
     std::fs::File::options().write(true).open(&image).unwrap().write_all_at(&bytes[4096..8192], 4096).unwrap();
     let deadline = Instant::now() + Duration::from_secs(10);
-    while !minter.halted() && Instant::now() < deadline {
+    while !pipeline.halted() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(2));
     }
-    let error = minter.stop().unwrap_err();
+    let error = pipeline.stop().unwrap_err();
     assert_eq!(exit::code(&error), exit::DAMAGED, "{error}");
     assert!(error.to_string().contains("image.0"), "{error}");
 }

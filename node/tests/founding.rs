@@ -1,7 +1,6 @@
 //! The way of the README: keys, a genesis, configurations; a chain of four; a stranger who takes a name, stakes, and
 //! mints.
 
-use dynemix::genesis::digits;
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
 use std::fs;
@@ -140,8 +139,9 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
 
     // Four founders.
     let names = ["ada", "bob", "cyd", "dee"];
-    let accounts: Vec<String> =
-        (1..=4).map(|number: u8| digits(SigningKey::from_bytes(&[number; 32]).verifying_key().as_bytes())).collect();
+    let accounts: Vec<String> = (1..=4)
+        .map(|number: u8| hex::encode(SigningKey::from_bytes(&[number; 32]).verifying_key().as_bytes()))
+        .collect();
     let ports: Vec<(u16, u16)> = (0..5).map(|_| (free_port(), free_port())).collect();
     let entries: Vec<String> = (0..4).map(|i| place.keys(names[i], &accounts[i], ports[i].0)).collect();
     let mut arguments = vec![

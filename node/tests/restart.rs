@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use dynemix::minter::{Minter, StartError};
-use dynemix::state_store::OpenError;
+use dynemix::keep::open::OpenError;
+use dynemix::pipeline::run::{Pipeline, StartError};
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_storage::StoreError;
 use std::io::{BufRead, BufReader};
@@ -16,9 +16,9 @@ fn a_clean_stop_reopens_to_the_same_root() {
     let path = directory.path().join("state");
     let (mut root, mut height) = (None, 0);
     for round in 0..4u64 {
-        let minter = Minter::start(config(&path)).unwrap();
-        let mut client = Client::welcomed(&minter);
-        let chain = minter.chain().clone();
+        let pipeline = Pipeline::start(config(&path)).unwrap();
+        let mut client = Client::welcomed(&pipeline);
+        let chain = pipeline.chain().clone();
         if round != 2 {
             // Account 50 + round is new each time.
             let cells: Vec<_> =
@@ -26,7 +26,7 @@ fn a_clean_stop_reopens_to_the_same_root() {
             client.submit(&cells);
             assert!(client.outcomes(3).iter().all(|outcome| outcome.1.is_ok()));
         }
-        let summary = minter.stop().unwrap().ledger;
+        let summary = pipeline.stop().unwrap().ledger;
         if round == 2 {
             assert_eq!(Some(summary.root), root, "nothing happened, nothing changed");
             assert_eq!(summary.height, height);
@@ -40,16 +40,16 @@ fn a_clean_stop_reopens_to_the_same_root() {
 fn one_process_at_a_time_and_one_chain_a_store() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
-    let minter = Minter::start(config(&path)).unwrap();
+    let pipeline = Pipeline::start(config(&path)).unwrap();
     assert!(matches!(
-        Minter::start(config(&path)).err().unwrap(),
+        Pipeline::start(config(&path)).err().unwrap(),
         StartError::State(OpenError::Store(StoreError::Locked { .. }))
     ));
-    minter.stop().unwrap();
+    pipeline.stop().unwrap();
     let mut other = config(&path);
     other.parameters.amount_min += 1;
     assert!(matches!(
-        Minter::start(other).err().unwrap(),
+        Pipeline::start(other).err().unwrap(),
         StartError::State(OpenError::Store(StoreError::WrongChain { .. }))
     ));
 }
@@ -58,8 +58,8 @@ fn one_process_at_a_time_and_one_chain_a_store() {
 #[test]
 fn victim() {
     let Some(directory) = std::env::var_os("DYNEMIX_TEST_VICTIM") else { return };
-    let minter = Minter::start(config(std::path::Path::new(&directory))).unwrap();
-    println!("listening {}", minter.address());
+    let pipeline = Pipeline::start(config(std::path::Path::new(&directory))).unwrap();
+    println!("listening {}", pipeline.address());
     std::thread::sleep(std::time::Duration::from_secs(60));
 }
 
@@ -94,8 +94,8 @@ fn a_kill_loses_nothing_final() {
         std::thread::sleep(std::time::Duration::from_millis(sequence % 23));
         child.kill().unwrap();
         child.wait().unwrap();
-        let minter = Minter::start(config(&path)).unwrap();
-        let mut client = Client::welcomed(&minter);
+        let pipeline = Pipeline::start(config(&path)).unwrap();
+        let mut client = Client::welcomed(&pipeline);
         let repeated = client.outcome(&transfer(&chain, 1, key(2), DYNE, sequence));
         assert!(
             repeated.is_ok() || repeated == Err(dynemix_engine::base::refusal::Refusal::WrongSequence),
@@ -104,6 +104,6 @@ fn a_kill_loses_nothing_final() {
         sequence += 1;
         assert_eq!(client.outcome(&transfer(&chain, 1, key(2), DYNE, sequence)), Ok(()));
         sequence += 1;
-        minter.stop().unwrap();
+        pipeline.stop().unwrap();
     }
 }

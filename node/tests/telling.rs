@@ -1,9 +1,9 @@
 //! Whom a node tells its users' transactions, how many, and what the pools of those who are told come to hold.
 
 use bytemuck::Zeroable;
-use dynemix::daemon::own::Own;
-use dynemix::daemon::pool::Pool;
-use dynemix::daemon::wire::read_cells;
+use dynemix::minting::own::Own;
+use dynemix::minting::pool::Pool;
+use dynemix::peer::frames::read_cells;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;

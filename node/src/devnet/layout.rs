@@ -1,9 +1,9 @@
 //! The files of a devnet.
 
-use crate::config::Config;
-use crate::daemon::wire::prologue;
-use crate::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry, digits};
-use crate::keystore::{self, Cost, KeystoreError, SecretKind};
+use crate::peer::frames::prologue;
+use crate::setup::config::Config;
+use crate::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry};
+use crate::setup::keystore::{self, Cost, KeystoreError, SecretKind};
 use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, DYNE, SubSlots};
 use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_net::mesh::{Target, public_key};
@@ -32,7 +32,7 @@ const PORT_FIRST: u16 = 17_645;
 pub struct DevnetShape {
     /// Nodes, each a minter.
     pub nodes: u32,
-    /// Shards.
+    /// Shards at most; ten nodes make one.
     pub shards: u32,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
@@ -72,7 +72,7 @@ pub enum LayoutError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A key.
+    /// A key file cannot be made.
     #[error(transparent)]
     Key(#[from] KeystoreError),
     /// There is none.
@@ -130,7 +130,7 @@ impl Devnet {
             let at = devnet.node_directory(directory, node);
             fs::create_dir_all(at.join("keys")).map_err(failed(&at))?;
             let secrets = [secret("vote", node.into()), secret("transport", node.into())].concat();
-            let public = digits(&public_key(&secret("transport", node.into())));
+            let public = hex::encode(public_key(&secret("transport", node.into())));
             keystore::create(
                 &at.join("keys/minting.json"),
                 SecretKind::Minting,
@@ -218,17 +218,17 @@ impl Devnet {
             let (vote_key, possession) = BlsSigning::key_and_possession(&secret("vote", node.into()));
             MinterEntry {
                 name: format!("minter{node}"),
-                account: digits(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes()),
+                account: hex::encode(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes()),
                 balance: USER_BALANCE,
                 stake: STAKE,
-                vote_key: digits(&vote_key),
-                possession: digits(&possession),
-                transport_key: digits(&public_key(&secret("transport", node.into()))),
+                vote_key: hex::encode(vote_key),
+                possession: hex::encode(possession),
+                transport_key: hex::encode(public_key(&secret("transport", node.into()))),
                 address: Some(self.peer_address(node)),
             }
         };
         let user = |name: &&str| {
-            let key = digits(SigningKey::from_bytes(&user_secret(name)).verifying_key().as_bytes());
+            let key = hex::encode(SigningKey::from_bytes(&user_secret(name)).verifying_key().as_bytes());
             AccountEntry { key, balance: USER_BALANCE }
         };
         GenesisFile {
@@ -251,7 +251,7 @@ impl Devnet {
         config.network.link.clone_from(&self.shape.link);
         config.minting.enabled = true;
         config.minting.account =
-            digits(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
+            hex::encode(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
         config.clock.source = "system".into();
         config.api.listen = self.api_address(node).to_string();
         // A devnet that is forgotten must not fill the disk.

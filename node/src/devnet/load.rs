@@ -3,12 +3,12 @@
 //! Latency counts from when a transaction was due, not from when it was sent: a network that stalls is not flattered.
 
 use super::layout::Devnet;
-use crate::daemon::wire::{CELLS, CELLS_MAX, FRAME_OUTCOME, Outcome, cells_frame, put_cell};
-use crate::guest;
-use dynemix_bench::workload::{Workload, WorkloadSpec};
+use crate::peer::frames::{CELLS, CELLS_MAX, FrameKind, Outcome, cells_frame, put_cell};
+use crate::peer::guest;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, To, TransportKey};
+use dynemix_workload::{Workload, WorkloadSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
@@ -38,7 +38,7 @@ pub struct LoadClient {
 /// What became of a transaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
-    /// Its number.
+    /// Its place among all that are offered.
     pub number: u32,
     /// 0 when it is final.
     pub refusal: u8,
@@ -46,7 +46,7 @@ pub struct Ended {
     pub height: u64,
     /// The block's slot.
     pub slot: u64,
-    /// Its shard.
+    /// Shard of its block.
     pub shard: u16,
     /// When this client heard of it.
     pub at: Instant,
@@ -65,8 +65,8 @@ impl LoadClient {
             mesh.run(|event| {
                 let heard = match event {
                     Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
-                    Event::Frame(peer, _, body) => match body.split_first() {
-                        Some((&FRAME_OUTCOME, bytes)) => match Outcome::read(bytes) {
+                    Event::Frame(peer, _, body) => match FrameKind::split(&body) {
+                        Some((FrameKind::Outcome, bytes)) => match Outcome::read(bytes) {
                             Some(outcome) => Heard::Outcome(peer.id, outcome, Instant::now()),
                             None => return,
                         },

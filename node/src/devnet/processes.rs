@@ -1,8 +1,8 @@
 //! The node processes of a devnet.
 
 use super::layout::{Devnet, LayoutError, PASSPHRASE};
-use crate::admin::{AdminRequest, AskError, Audit, ask};
-use crate::daemon::status::StatusShown;
+use crate::face::admin::{AdminRequest, AskError, Audit, ask};
+use crate::minting::status::StatusShown;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs::File;
 use std::io;
@@ -24,29 +24,29 @@ pub enum ProcessError {
     /// The system refused.
     #[error("start node {node}: {source}")]
     Start {
-        /// Which.
+        /// Number of the node, from 0.
         node: u32,
         /// The system's answer.
         source: io::Error,
     },
-    /// It ended.
+    /// It ended before it was told to.
     #[error("node {node} ended by itself; the end of its log:\n{log}")]
     Ended {
-        /// Which.
+        /// Number of the node, from 0.
         node: u32,
-        /// Last lines.
+        /// The last lines of its log.
         log: String,
     },
     /// It does not answer.
     #[error("node {0} does not answer")]
     Silent(u32),
-    /// Files.
+    /// The devnet's own files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
 }
 
 impl Processes {
-    /// None yet.
+    /// Over a devnet of which no process runs yet.
     ///
     /// # Errors
     /// When this program does not know where it is.
@@ -61,7 +61,7 @@ impl Processes {
         self
     }
 
-    /// The devnet.
+    /// The devnet that they are the processes of.
     pub fn devnet(&self) -> &Devnet {
         &self.devnet
     }

@@ -1,6 +1,6 @@
 //! What a devnet's run came to, and whether that is good.
 
-use dynemix_bench::report::{bytes, facts, grouped};
+use dynemix_perf::report::{bytes, facts, grouped};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ pub struct Percentiles {
     pub p90: f64,
     /// 99 of a hundred.
     pub p99: f64,
-    /// The slowest.
+    /// The slowest of all.
     pub max: f64,
 }
 
@@ -38,7 +38,7 @@ pub struct FinalityMs {
 /// A slot of the live table.
 #[derive(Clone, Debug, Serialize)]
 pub struct SlotRow {
-    /// The slot.
+    /// Which slot, counted from the chain's start.
     pub slot: u64,
     /// What became final in it: the height; none if the slot was lost.
     pub height: Option<u64>,
@@ -62,10 +62,10 @@ pub struct SlotRow {
     pub cpu_share: f64,
 }
 
-/// The whole.
+/// What a run came to, as `--json` has it.
 #[derive(Clone, Debug, Serialize)]
 pub struct DevnetReport {
-    /// Node processes.
+    /// Processes, each a minter.
     pub nodes: u32,
     /// Shards that there were at the end: one for ten minters, no more than asked for.
     pub shards: u32,
@@ -73,17 +73,17 @@ pub struct DevnetReport {
     pub slot_ms: u64,
     /// quilt or blockchain.
     pub mode: String,
-    /// The line.
+    /// The line of each node; empty: this computer's own.
     pub link: String,
     /// Slots with a final block, of those watched.
     pub slots_final: u64,
-    /// Slots without.
+    /// Slots without a block.
     pub slots_lost: u64,
     /// Transactions offered a second.
     pub tps_offered: f64,
     /// Final a second, over the slots that the load was offered in.
     pub tps_final: f64,
-    /// Transactions offered.
+    /// Transactions that were sent.
     pub offered: u64,
     /// Of them final.
     pub final_transactions: u64,
@@ -91,7 +91,7 @@ pub struct DevnetReport {
     pub refused: BTreeMap<String, u64>,
     /// Share of the offered that is in a block of its own slot or the next, and final.
     pub included_next_slot_share: f64,
-    /// Latencies.
+    /// Time from when a transaction was due to each checkpoint, milliseconds.
     pub finality_ms: FinalityMs,
     /// Bytes that a node sent for a final transaction, on average.
     pub bytes_per_tx_sent: f64,
@@ -152,7 +152,7 @@ pub fn live_row(row: &SlotRow, slot_ms: u64) -> String {
 }
 
 impl DevnetReport {
-    /// For people.
+    /// The table and the verdict, for people.
     pub fn text(&self) -> String {
         let spread = |percentiles: &Percentiles| {
             format!(

@@ -4,12 +4,12 @@ use super::layout::{Devnet, DevnetShape, LayoutError};
 use super::load::{Ended, LoadClient, sign};
 use super::processes::{ProcessError, Processes};
 use super::report::{DevnetReport, FinalityMs, Percentiles, SlotRow};
-use crate::daemon::clock::unix_ms;
-use crate::daemon::status::StatusShown;
-use crate::genesis::GenesisFileError;
-use dynemix_bench::machine;
-use dynemix_bench::workload::Workload;
+use crate::minting::status::StatusShown;
+use crate::setup::clock::unix_ms;
+use crate::setup::genesis::GenesisFileError;
 use dynemix_engine::base::refusal::Refusal;
+use dynemix_perf::machine;
+use dynemix_workload::Workload;
 use hdrhistogram::Histogram;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -25,7 +25,7 @@ const TAIL_SLOTS: u64 = 3;
 /// What is asked for.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
-    /// The network.
+    /// What the network is made as.
     pub shape: DevnetShape,
     /// Transactions offered a second; none: only slots are watched.
     pub tps: Option<u64>,
@@ -38,16 +38,16 @@ pub struct RunOptions {
 /// Why a run ended without a verdict.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Files.
+    /// The devnet's files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// Genesis.
+    /// Its genesis file.
     #[error(transparent)]
     Genesis(#[from] GenesisFileError),
-    /// A node.
+    /// A node that does not start, or ends.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The system.
+    /// The system refuses the load's connections.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// No block became final.
@@ -356,10 +356,29 @@ impl<'a> Session<'a> {
             .fold((0, 0), |sum, status| (sum.0 + status.bytes_sent, sum.1 + status.bytes_received))
     }
 
-    fn cpu(&self) -> f64 {
+    /// Processor time of each node, those of its processes that were killed included; seconds.
+    fn cpu_of_nodes(&self) -> impl Iterator<Item = f64> {
         let of =
             |(status, gone): (&Option<StatusShown>, &f64)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone;
-        self.statuses.iter().zip(&self.cpu_gone).map(of).sum()
+        self.statuses.iter().zip(&self.cpu_gone).map(of)
+    }
+
+    fn cpu(&self) -> f64 {
+        self.cpu_of_nodes().sum()
+    }
+
+    /// The part of what was offered that is in a block of the slot that it was due in, or of the next.
+    fn included_next_slot_share(&self) -> f64 {
+        let in_next = |fate: &&Fate| {
+            fate.ended.is_some_and(|(_, slot, _, at)| {
+                let due = fate.due_ms / self.slot_ms;
+                slot <= due + 1 && at / self.slot_ms <= due + 1
+            })
+        };
+        match self.fates.len() {
+            0 => 1.0,
+            offered => self.fates.iter().filter(in_next).count() as f64 / offered as f64,
+        }
     }
 
     fn certified_ms(&self, height: u64, shard: u32) -> Option<u64> {
@@ -470,13 +489,6 @@ impl<'a> Session<'a> {
         let slots_final = self.rows.len() as u64 - slots_lost;
         let offered = self.fates.len() as u64;
         let finals = self.fates.iter().filter(|fate| fate.ended.is_some()).count() as u64;
-        let in_next = |fate: &&Fate| {
-            fate.ended.is_some_and(|(_, slot, _, at)| {
-                let due = fate.due_ms / self.slot_ms;
-                slot <= due + 1 && at / self.slot_ms <= due + 1
-            })
-        };
-        let included = self.fates.iter().filter(in_next).count() as f64 / offered.max(1) as f64;
         let (shard_ms, master_ms) = self.latencies(|_| true);
         let seconds = offered as f64 / self.options.tps.unwrap_or(1).max(1) as f64;
         let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.3)).max().unwrap_or(0);
@@ -486,33 +498,11 @@ impl<'a> Session<'a> {
         let per_tx = |now: u64, first: u64| {
             now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes)
         };
-        let mut failures = std::mem::take(&mut self.failures);
-        if slots_lost > 0 {
-            failures.push(format!("{slots_lost} slots lost"));
-        }
-        if !state_roots_equal {
-            failures.push("state roots differ".into());
-        }
-        if !supply_conserved {
-            failures.push("supply is not conserved".into());
-        }
-        if slots_final == 0 {
-            failures.push("no slot was watched to its end".into());
-        }
-        let cpu_s = self
-            .statuses
-            .iter()
-            .zip(&self.cpu_gone)
-            .map(|(status, gone)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone)
-            .collect();
-        let rss_bytes =
-            self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes)).collect();
-        let (verified, verify_s) = self
-            .statuses
-            .iter()
-            .flatten()
-            .fold((0, 0.0), |sum, status| (sum.0 + status.verified, sum.1 + status.verify_s));
-        let report = DevnetReport {
+        let failures = self.judge(slots_final, slots_lost, state_roots_equal, supply_conserved);
+        let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes));
+        let verified = self.statuses.iter().flatten().map(|status| status.verified).sum();
+        let verify_s = self.statuses.iter().flatten().map(|status| status.verify_s).sum();
+        let mut report = DevnetReport {
             verified,
             verify_s,
             nodes: self.options.shape.nodes,
@@ -527,12 +517,12 @@ impl<'a> Session<'a> {
             offered,
             final_transactions: finals,
             refused: self.refused.clone(),
-            included_next_slot_share: if offered > 0 { included } else { 1.0 },
+            included_next_slot_share: self.included_next_slot_share(),
             finality_ms: FinalityMs { shard: Percentiles::of(&shard_ms), master: Percentiles::of(&master_ms) },
             bytes_per_tx_sent: per_tx(bytes.0, self.first_bytes.0),
             bytes_per_tx_received: per_tx(bytes.1, self.first_bytes.1),
-            cpu_s,
-            rss_bytes,
+            cpu_s: self.cpu_of_nodes().collect(),
+            rss_bytes: rss_bytes.collect(),
             state_roots_equal,
             compared_height,
             supply_conserved,
@@ -545,11 +535,28 @@ impl<'a> Session<'a> {
         self.client = None;
         self.watcher.say("stopping the nodes");
         let stuck = self.processes.stop_all();
-        let mut report = report;
         if stuck > 0 {
             report.failures.push(format!("{stuck} nodes did not stop in order"));
         }
         report
+    }
+
+    /// Every promise that was broken.
+    fn judge(&mut self, slots_final: u64, slots_lost: u64, roots_equal: bool, supply_conserved: bool) -> Vec<String> {
+        let mut failures = std::mem::take(&mut self.failures);
+        if slots_lost > 0 {
+            failures.push(format!("{slots_lost} slots lost"));
+        }
+        if !roots_equal {
+            failures.push("state roots differ".into());
+        }
+        if !supply_conserved {
+            failures.push("supply is not conserved".into());
+        }
+        if slots_final == 0 {
+            failures.push("no slot was watched to its end".into());
+        }
+        failures
     }
 
     /// Compares all nodes at the newest height that every one of them has.

@@ -1,8 +1,8 @@
 //! A light client: it asks nodes, and believes what a committee has certified.
 
-use crate::api::light::{LightChain, LightError};
-use crate::daemon::tracked::TransactionShown;
-use crate::genesis::{GenesisFile, GenesisFileError, bytes_of, digits};
+use crate::face::light::{LightChain, LightError};
+use crate::minting::tracked::TransactionShown;
+use crate::setup::genesis::{GenesisFile, GenesisFileError};
 use bytemuck::Zeroable;
 use dynemix_engine::accounts::columns::Hot;
 use dynemix_engine::accounts::proof::AccountProof;
@@ -10,8 +10,9 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::transaction::cell::{Cell, Kind, payload_hash};
+use dynemix_engine::transaction::cell::{Cell, TransactionKind, payload_hash};
 use ed25519_dalek::{Signer, SigningKey};
+use hex::FromHex;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ pub enum WalletError {
     /// No node answers.
     #[error("no node answers; tried {tried}: {why}")]
     Unreachable {
-        /// Which.
+        /// The nodes that were tried.
         tried: String,
         /// The last error.
         why: String,
@@ -42,7 +43,7 @@ pub enum WalletError {
     /// The chain of certificates.
     #[error(transparent)]
     Light(#[from] LightError),
-    /// The genesis.
+    /// The genesis file, which is all that is trusted.
     #[error(transparent)]
     Genesis(#[from] GenesisFileError),
     /// Nobody has this name.
@@ -56,13 +57,13 @@ pub enum WalletError {
 /// What is proved of an account.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct ProvedAccount {
-    /// Its key.
+    /// Its public key, 64 digits.
     pub key: String,
     /// Height of the state that it is proved of.
     pub height: u64,
     /// Its index; none if there is no such account.
     pub account: Option<u32>,
-    /// Its name.
+    /// Its registered name, if it has one.
     pub name: Option<String>,
     /// Units that can be spent.
     pub spendable_units: u64,
@@ -76,11 +77,15 @@ pub struct ProvedAccount {
     pub proved: bool,
 }
 
-/// The client.
+fn hash_of(text: &str) -> Option<Hash> {
+    FromHex::from_hex(text).ok()
+}
+
+/// A light client: it believes the genesis file, certificates and proofs.
 pub struct Client {
     nodes: Vec<String>,
     agent: ureq::Agent,
-    /// The chain.
+    /// The chain of the genesis file.
     pub chain: Chain,
     light: LightChain,
 }
@@ -185,14 +190,14 @@ impl Client {
     /// # Errors
     /// When nobody has the name.
     pub fn key(&mut self, text: &str) -> Result<Key, WalletError> {
-        if let Some(key) = bytes_of(text) {
+        if let Ok(key) = FromHex::from_hex(text) {
             return Ok(key);
         }
         let system = self.system()?;
         let account = *system.names.accounts.get(text.as_bytes()).ok_or_else(|| WalletError::Name(text.to_owned()))?;
         let answer = self.call("resolve", json!({ "name": text }))?;
         let key: Key =
-            answer["key"].as_str().and_then(bytes_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
+            answer["key"].as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
         // The names say which account it is; the proof, which key that account has.
         match self.proof(&key)? {
             Some((proved, _, _)) if proved == account => Ok(key),
@@ -202,7 +207,7 @@ impl Client {
 
     /// An account by its proof: index, fields and height. Waits for the block that certifies the state.
     fn proof(&mut self, key: &Key) -> Result<Option<(u32, Hot, u64)>, WalletError> {
-        let answer = self.call("proof", json!({ "key": digits(key) }))?;
+        let answer = self.call("proof", json!({ "key": hex::encode(key) }))?;
         let Some(proof) = bytes(&answer["proof"]) else { return Ok(None) };
         let proof = AccountProof::decode(&proof).map_err(|error| WalletError::Lie(error.to_string()))?;
         self.wait(proof.height + 1, 6)?;
@@ -229,7 +234,7 @@ impl Client {
             .map_or((None, Hot::default(), self.light.height), |(account, hot, height)| (Some(account), hot, height));
         let of = |look: &dyn Fn(u32) -> u64| account.map_or(0, look);
         Ok(ProvedAccount {
-            key: digits(key),
+            key: hex::encode(key),
             height,
             account,
             name: account
@@ -250,14 +255,14 @@ impl Client {
     pub fn submit(
         &mut self,
         signer: &SigningKey,
-        kind: Kind,
+        kind: TransactionKind,
         recipient: Key,
         amount: u64,
         payload: &[u8],
     ) -> Result<Hash, WalletError> {
         let sender = *signer.verifying_key().as_bytes();
         // The sequence need not be proved: a wrong one is refused, and nothing else can come of it.
-        let account = self.call("account", json!({ "key": digits(&sender) }))?;
+        let account = self.call("account", json!({ "key": hex::encode(sender) }))?;
         let status = self.call("status", json!({ "blocks": 1 }))?;
         let slot = status["slot"].as_u64().unwrap_or(0);
         let window = self.chain.parameters.expires_window_slots;
@@ -269,15 +274,15 @@ impl Client {
             expires_slot: slot.saturating_add(EXPIRES_SLOTS.min(window / 2)),
             version: 1,
             kind: kind as u8,
-            outputs: u16::from(kind == Kind::Transfer),
+            outputs: u16::from(kind == TransactionKind::Transfer),
             payload_hash: payload_hash(payload),
             ..Cell::zeroed()
         };
         let signed = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
         cell.signature = signer.sign(&signed).to_bytes();
-        let params = json!({ "cell": digits(bytemuck::bytes_of(&cell)), "payload": digits(payload) });
+        let params = json!({ "cell": hex::encode(bytemuck::bytes_of(&cell)), "payload": hex::encode(payload) });
         let id = self.call("submit", params)?;
-        let id: Hash = id.as_str().and_then(bytes_of).ok_or_else(|| WalletError::Lie("an id that is none".into()))?;
+        let id: Hash = id.as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("an id that is none".into()))?;
         if id != cell.id(&self.chain.transaction_prefix) {
             return Err(WalletError::Lie("it names another transaction".into()));
         }
@@ -289,7 +294,7 @@ impl Client {
     /// # Errors
     /// When it was handed in elsewhere.
     pub fn transaction(&self, id: &Hash) -> Result<TransactionShown, WalletError> {
-        let answer = self.call("transaction", json!({ "id": digits(id) }))?;
+        let answer = self.call("transaction", json!({ "id": hex::encode(id) }))?;
         serde_json::from_value(answer).map_err(|error| WalletError::Lie(error.to_string()))
     }
 

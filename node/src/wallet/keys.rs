@@ -1,8 +1,7 @@
 //! Owners' keys: from 24 words, from a password, or random; kept encrypted.
 
-use crate::config::data_home;
-use crate::genesis::digits;
-use crate::keystore::{self, Cost, KeystoreError, SecretKind};
+use crate::setup::config::data_home;
+use crate::setup::keystore::{self, Cost, KeystoreError, SecretKind};
 use bip39::Mnemonic;
 use ed25519_dalek::SigningKey;
 use std::fs;
@@ -19,19 +18,19 @@ const PASSWORD_MIN: usize = 16;
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletKeyError {
-    /// The file.
+    /// The key file cannot be read or written.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
-    /// The words.
+    /// A word that is none, or a checksum that does not match.
     #[error("these are not 24 words of a wallet: {0}")]
     Words(String),
-    /// Too short.
+    /// A password that is guessed too soon.
     #[error("a password that is the only key must have {PASSWORD_MIN} characters at least")]
     Password,
-    /// The directory.
+    /// The directory of wallets cannot be made or read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Where.
+        /// The directory.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
@@ -91,7 +90,7 @@ pub fn of_password(password: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError
 pub fn keep(name: &str, secret: &[u8; 32], passphrase: &str) -> Result<String, WalletKeyError> {
     let directory = directory();
     fs::create_dir_all(&directory).map_err(|source| WalletKeyError::Io { path: directory, source })?;
-    let public = digits(SigningKey::from_bytes(secret).verifying_key().as_bytes());
+    let public = hex::encode(SigningKey::from_bytes(secret).verifying_key().as_bytes());
     keystore::create(&path(name), SecretKind::Owner, &public, secret, passphrase, Cost::STRONG)?;
     Ok(public)
 }

@@ -2,9 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytemuck::Zeroable;
-use dynemix::ledger::SlotPlan;
-use dynemix::minter::{Minter, MinterConfig, StorageConfig};
-use dynemix::topology::Sizes;
+use dynemix::pipeline::ledger::{SlotPlan, StorageConfig};
+use dynemix::pipeline::run::{Pipeline, PipelineConfig};
+use dynemix::pipeline::topology::Sizes;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
 use dynemix_engine::base::refusal::Refusal;
@@ -33,9 +33,9 @@ pub fn key(number: u8) -> Key {
     secret(number).verifying_key().to_bytes()
 }
 
-pub fn config(directory: &Path) -> MinterConfig {
+pub fn config(directory: &Path) -> PipelineConfig {
     let genesis: Vec<(Key, u64)> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
-    MinterConfig {
+    PipelineConfig {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         disk: Arc::new(RealDisk::new(directory).unwrap()),
         storage: StorageConfig {
@@ -97,9 +97,9 @@ impl Client {
         Client { stream }
     }
 
-    pub fn welcomed(minter: &Minter) -> Client {
-        let mut client = Client::connect(minter.address());
-        client.send(&hello(&minter.chain().genesis_hash));
+    pub fn welcomed(pipeline: &Pipeline) -> Client {
+        let mut client = Client::connect(pipeline.address());
+        client.send(&hello(&pipeline.chain().genesis_hash));
         assert_eq!(client.listen(), Said::Welcome);
         client
     }

@@ -1,0 +1,91 @@
+//! Flags that several families share, and what they lead to.
+
+use clap::Args;
+use dynemix::keep::open::{OpenedState, open};
+use dynemix::setup::config::{Layered, data_home, load};
+use dynemix::setup::genesis::GenesisFile;
+use dynemix_storage::{RealDisk, StoreOptions, chain_of};
+use hex::FromHex;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, Args, Clone)]
+pub(crate) struct ConfigArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A setting, before all others
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+}
+
+impl ConfigArgs {
+    /// All layers.
+    pub(crate) fn load(&self) -> Result<Layered, Box<dyn Error>> {
+        Ok(load(self.config.as_deref(), std::env::vars(), &self.set)?)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DataArgs {
+    /// The node's data directory
+    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    data: Option<PathBuf>,
+    /// Or its configuration, which names it
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl DataArgs {
+    pub(crate) fn directory(&self) -> Result<PathBuf, Box<dyn Error>> {
+        if let Some(data) = &self.data {
+            return Ok(data.clone());
+        }
+        let layered = ConfigArgs { config: self.config.clone(), set: Vec::new() }.load()?;
+        let genesis = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?.genesis()?;
+        Ok(data_directory(&layered, &genesis.chain.genesis_hash))
+    }
+}
+
+/// Where a node of this configuration keeps everything.
+pub(crate) fn data_directory(layered: &Layered, chain: &[u8; 32]) -> PathBuf {
+    if layered.config.data.as_os_str().is_empty() {
+        return data_home().join(hex::encode(&chain[..8]));
+    }
+    layered.beside.join(&layered.config.data)
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DirArgs {
+    /// The devnet's directory [default: devnet in the data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+impl DirArgs {
+    pub(crate) fn directory(&self) -> PathBuf {
+        let of_environment = || std::env::var_os("DYNEMIX_DIR").map(PathBuf::from);
+        self.dir.clone().or_else(of_environment).unwrap_or_else(|| data_home().join("devnet"))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArg {
+    /// Directory of the store
+    #[arg(long, value_name = "DIR")]
+    pub(crate) store: PathBuf,
+}
+
+/// Opens a store of whatever chain.
+pub(crate) fn open_any(directory: &Path) -> Result<OpenedState, Box<dyn Error>> {
+    let disk = Arc::new(RealDisk::existing(directory)?);
+    let chain = chain_of(&*disk)?;
+    let options = StoreOptions { watermark_bytes: 0, window_records: u64::MAX, ..StoreOptions::default() };
+    Ok(open(disk, chain, None, options)?)
+}
+
+/// 32 bytes from 64 hexadecimal digits.
+pub(crate) fn parse_hash(text: &str) -> Result<[u8; 32], String> {
+    FromHex::from_hex(text).map_err(|_| format!("'{text}' is not 64 hexadecimal digits"))
+}

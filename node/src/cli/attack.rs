@@ -1,0 +1,208 @@
+//! `dynemix simulate attack`: the white paper's estimates of what a share of the stake can do, measured again.
+
+use super::output::Shown;
+use dynemix_perf::report::{bar, grouped, table};
+use dynemix_simulator::censorship::{CensorshipOptions, CensorshipReport, censorship, stake_for};
+use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverReport, takeover};
+use plotters::prelude::*;
+use serde::Serialize;
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::Path;
+
+/// One line of the table of seats.
+#[derive(Serialize)]
+struct Seats {
+    seats: usize,
+    quorum: usize,
+    /// Share of the stake with which more seats than tolerated are bad once in a year, in a hundred years.
+    stake_once_a_year: f64,
+    stake_once_a_century: f64,
+}
+
+/// What was measured.
+#[derive(Serialize)]
+pub(crate) struct Attack {
+    seats: Vec<Seats>,
+    /// Share of the stake with which a shard of ten is captured once a year, by number of shards; before bin sort.
+    captured_once_a_year: Vec<(usize, f64)>,
+    shard: Vec<TakeoverReport>,
+    control_one_shard: Vec<CensorshipReport>,
+    control_three_shards: Vec<CensorshipReport>,
+}
+
+/// Measures; `draws` for each share of stake, `heights` for each chain that is watched.
+pub(crate) fn attack(draws: u64, heights: u64, seed: u64) -> Attack {
+    let quorums = |seats: usize| [2 * seats / 3 + 1, (3 * seats).div_ceil(5)];
+    let line = |seats: usize, quorum: usize| {
+        let tolerated = 2 * quorum - seats - 1;
+        let once_in = |years: f64| stake_for(seats, tolerated, years * SLOTS_PER_YEAR);
+        Seats { seats, quorum, stake_once_a_year: once_in(1.0), stake_once_a_century: once_in(100.0) }
+    };
+    let seats =
+        [20, 100, 200, 1_000].into_iter().flat_map(|seats| quorums(seats).map(|quorum| line(seats, quorum))).collect();
+    let captured = |shards: usize| (shards, stake_for(10, 6, SLOTS_PER_YEAR * shards as f64));
+    let shares = [0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35];
+    let censors: Vec<f64> = (4..=26).map(|step| f64::from(step) * 0.02).collect();
+    let progress = bar(std::io::stderr().is_terminal(), (shares.len() + 2 * censors.len()) as u64, "shares of stake");
+    let shard = shares.map(|stake| {
+        let options = TakeoverOptions {
+            stake,
+            candidates: 10_000,
+            seats: 100,
+            shards: 10,
+            bin_sort: true,
+            record_shards: 3,
+            draws,
+            seed,
+        };
+        let report = takeover(&options, |_| ());
+        progress.inc(1);
+        report
+    });
+    let control = |record_shards: usize| -> Vec<CensorshipReport> {
+        let one = |&stake: &f64| {
+            let options = CensorshipOptions { stake, seats: 100, shard_minters: 10, record_shards, heights, seed };
+            let report = censorship(&options);
+            progress.inc(1);
+            report
+        };
+        censors.iter().map(one).collect()
+    };
+    let (control_one_shard, control_three_shards) = (control(1), control(3));
+    progress.finish_and_clear();
+    let captured_once_a_year = [2, 10, 100].map(captured).to_vec();
+    Attack { seats, captured_once_a_year, shard: shard.to_vec(), control_one_shard, control_three_shards }
+}
+
+fn time(years: f64) -> String {
+    match years {
+        years if years < 1.0 / 8_766.0 => format!("{:.0} minutes", years * 525_960.0),
+        years if years < 2.0 / 365.25 => format!("{:.1} hours", years * 8_766.0),
+        years if years < 2.0 => format!("{:.0} days", years * 365.25),
+        years => format!("{years:.0} years"),
+    }
+}
+
+impl Shown for Attack {
+    fn text(&self) -> String {
+        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
+        let mut text = String::from("  Stake with which more seats are bad than the committee tolerates\n\n");
+        let row = |line: &Seats| {
+            vec![
+                grouped(line.seats as u64),
+                grouped(line.quorum as u64),
+                percent(line.stake_once_a_year),
+                percent(line.stake_once_a_century),
+            ]
+        };
+        text.push_str(&table(
+            &["seats", "quorum", "once a year", "once in 100 years"],
+            &self.seats.iter().map(row).collect::<Vec<_>>(),
+        ));
+        text.push_str("\n  Stake with which a shard of ten is captured once a year, before bin sort\n\n");
+        let rows: Vec<_> = self
+            .captured_once_a_year
+            .iter()
+            .map(|&(shards, stake)| vec![grouped(shards as u64), percent(stake)])
+            .collect();
+        text.push_str(&table(&["shards", "stake"], &rows));
+        text.push_str(
+            "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a \
+             factor of ten\n\n",
+        );
+        for report in &self.shard {
+            let years = report.years_to_capture;
+            let (bars, label) = match years {
+                Some(years) => ((years * SLOTS_PER_YEAR).log10(), time(years)),
+                None => (
+                    (report.options.draws as f64).log10(),
+                    format!("never in {} heights", grouped(report.options.draws)),
+                ),
+            };
+            text.push_str(&format!(
+                "  {:>5.0} %  {} {label}\n",
+                100.0 * report.options.stake,
+                "#".repeat((3.0 * bars).max(1.0) as usize)
+            ));
+        }
+        let control = |reports: &[CensorshipReport]| {
+            reports.iter().find(|report| report.heights_to_control.is_some()).map(|report| report.options.stake)
+        };
+        text.push_str("\n  Keeping answers out until the committee has fallen (paper: 30-35 % of the stake)\n\n");
+        let rows: Vec<_> = self
+            .control_one_shard
+            .iter()
+            .zip(&self.control_three_shards)
+            .filter(|(one, three)| one.censored_share > 0.001 || three.censored_share > 0.001)
+            .map(|(one, three)| {
+                let cells = |report: &CensorshipReport| {
+                    let heights = report.heights_to_control.map_or("-".into(), grouped);
+                    [percent(report.censored_share), percent(report.bad_share), heights]
+                };
+                let mut row = vec![percent(one.options.stake)];
+                row.extend(cells(one));
+                row.extend(cells(three));
+                row
+            })
+            .collect();
+        let header = [
+            "stake",
+            "1 shard: kept out",
+            "bad seats",
+            "heights to control",
+            "3 shards: kept out",
+            "bad seats",
+            "heights to control",
+        ];
+        text.push_str(&table(&header, &rows));
+        for (shards, reports) in [(1, &self.control_one_shard), (3, &self.control_three_shards)] {
+            let from = control(reports).map_or("no share that was tried".into(), percent);
+            text.push_str(&format!("\n  answers admitted by {shards}: control of the committee from {from} on"));
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// Draws both curves.
+pub(crate) fn plot(attack: &Attack, file: &Path) -> Result<(), Box<dyn Error>> {
+    let root = SVGBackend::new(file, (900, 900)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let (upper, lower) = root.split_vertically(450);
+    let heights = |report: &TakeoverReport| {
+        report.years_to_capture.map(|years| (100.0 * report.options.stake, years * SLOTS_PER_YEAR))
+    };
+    let mut chart = ChartBuilder::on(&upper)
+        .caption("Heights until one of ten shards of ten is captured", ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..40.0, (1.0..1e8).log_scale())?;
+    chart.configure_mesh().x_desc("bad stake, %").y_desc("heights of 10 s").draw()?;
+    let points: Vec<_> = attack.shard.iter().filter_map(heights).collect();
+    chart.draw_series(LineSeries::new(points.clone(), &BLUE))?;
+    chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, BLUE.filled())))?;
+    let mut chart = ChartBuilder::on(&lower)
+        .caption("Bad seats when answers are kept out by blocked shards", ("sans-serif", 20))
+        .margin(12)
+        .x_label_area_size(40)
+        .y_label_area_size(70)
+        .build_cartesian_2d(0.0..55.0, 0.0..100.0)?;
+    chart.configure_mesh().x_desc("bad stake, %").y_desc("bad seats, %").draw()?;
+    for (reports, color, label) in [
+        (&attack.control_one_shard, RED, "answers admitted by one shard"),
+        (&attack.control_three_shards, GREEN, "by three"),
+    ] {
+        // A chain whose committee has fallen stays so.
+        let share = |report: &CensorshipReport| {
+            if report.heights_to_control.is_some() { 100.0 } else { 100.0 * report.bad_share }
+        };
+        let points: Vec<_> = reports.iter().map(|report| (100.0 * report.options.stake, share(report))).collect();
+        let series = chart.draw_series(LineSeries::new(points, color))?;
+        series.label(label).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], color));
+    }
+    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    root.present()?;
+    Ok(())
+}

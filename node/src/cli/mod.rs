@@ -1,0 +1,33 @@
+//! The verbs of `dynemix`, a file a family: its flags, and the call that each of its verbs makes.
+//!
+//! * [`verbs`] lists the families; [`args`], [`output`] and [`passphrase`] are what they share.
+//! * [`allocator`] is the allocator of the process.
+//! * [`node`], [`setup`], [`wallet`], [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
+//!   [`simulate`] and [`attack`] ask the simulator.
+//! * With the feature `bench`: `bench` and `profile`, `benched` and `durable` (what they measure), `saturate`.
+
+pub(crate) mod allocator;
+pub(crate) mod args;
+pub(crate) mod attack;
+#[cfg(feature = "bench")]
+pub(crate) mod bench;
+#[cfg(feature = "bench")]
+pub(crate) mod benched;
+pub(crate) mod block;
+pub(crate) mod devnet;
+#[cfg(feature = "bench")]
+pub(crate) mod durable;
+pub(crate) mod node;
+pub(crate) mod output;
+#[allow(unsafe_code, reason = "a descriptor is given as a number")]
+pub(crate) mod passphrase;
+#[cfg(feature = "bench")]
+pub(crate) mod profile;
+#[cfg(feature = "bench")]
+pub(crate) mod saturate;
+pub(crate) mod setup;
+pub(crate) mod simulate;
+pub(crate) mod snapshots;
+pub(crate) mod state;
+pub(crate) mod verbs;
+pub(crate) mod wallet;

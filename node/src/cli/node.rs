@@ -1,0 +1,354 @@
+//! `dynemix node`: run a node, look at it, stop it.
+
+use super::args::{ConfigArgs, DataArgs, data_directory};
+use super::output::{OutputArgs, Shown};
+use super::passphrase::passphrase;
+use clap::{Args, Subcommand};
+use dynemix::face::admin::{Admin, AdminRequest, ask};
+use dynemix::face::api::serve;
+use dynemix::face::logs;
+use dynemix::keep::chain_store::Genesis;
+use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
+use dynemix::minting::status::StatusShown;
+use dynemix::peer::join::{self, JoinOptions};
+use dynemix::setup::clock::Clock;
+use dynemix::setup::config::{Config, Layered};
+use dynemix::setup::genesis::GenesisFile;
+use dynemix::setup::keystore::{self, SecretKind};
+use dynemix::setup::sntp;
+use dynemix::setup::trust::Trust;
+use dynemix_net::mesh::MeshLimits;
+use dynemix_perf::report::{bytes, facts, grouped};
+use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
+use hex::FromHex;
+use serde_json::Value;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeVerb {
+    /// Run a node until it is told to stop
+    #[command(after_help = "\
+Examples:
+  dynemix node run --config node.toml
+  dynemix node run --config node.toml --set log.screen=debug
+  dynemix node run --config node.toml --set network.trust=20481:5f0c...   begin with a snapshot, not with genesis
+  DYNEMIX_NETWORK_LISTEN=0.0.0.0:7000 dynemix node run --config node.toml
+
+Settings: the command line counts more than the environment (DYNEMIX_<SECTION>_<KEY>), that more than the file.
+SIGTERM ends it after the duty that is under way, at most a slot later; a second one at once. kill -9 at any time \
+loses nothing final.")]
+    Run(RunArgs),
+    /// What a running node is doing
+    #[command(after_help = "\
+Examples:
+  dynemix node status --data DIR
+  dynemix node status --config node.toml --json -
+
+Exit code 6 when no node answers.")]
+    Status {
+        #[command(flatten)]
+        of: DataArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Stop a running node
+    #[command(after_help = "Examples:\n  dynemix node stop --data DIR\n  dynemix node stop --data DIR --now")]
+    Stop {
+        #[command(flatten)]
+        of: DataArgs,
+        /// Do not wait for the end of a duty
+        #[arg(long)]
+        now: bool,
+    },
+    /// Show more or less in the log of a running node
+    #[command(after_help = "\
+Examples:
+  dynemix node log debug --data DIR
+  dynemix node log dynemix::minting=trace --data DIR")]
+    Log {
+        /// The filter
+        filter: String,
+        #[command(flatten)]
+        of: DataArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Begin to sign although nothing says what was signed before: only if this key has never signed on this chain
+    #[arg(long)]
+    first_run: bool,
+    /// Read the keystore's passphrase from this open file descriptor
+    #[arg(long, value_name = "FD")]
+    passphrase_fd: Option<i32>,
+}
+
+impl NodeVerb {
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        match self {
+            NodeVerb::Run(args) => run(&args),
+            NodeVerb::Status { of, output } => {
+                let shown: StatusShown = ask(&of.directory()?, &AdminRequest::Status { blocks: 8 })?;
+                output.show(&NodeStatus(shown))
+            }
+            NodeVerb::Stop { of, now } => {
+                let _: Value = ask(&of.directory()?, &AdminRequest::Stop { now })?;
+                println!("stopping");
+                Ok(())
+            }
+            NodeVerb::Log { filter, of } => {
+                let _: Value = ask(&of.directory()?, &AdminRequest::Log { filter })?;
+                println!("changed");
+                Ok(())
+            }
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct NodeStatus(StatusShown);
+
+impl Shown for NodeStatus {
+    fn text(&self) -> String {
+        let StatusShown {
+            chain,
+            height,
+            slot,
+            heard,
+            candidate,
+            seated,
+            shard,
+            seats,
+            shards,
+            members,
+            guests,
+            pool,
+            ..
+        } = &self.0;
+        let role = match (candidate, seated, shard) {
+            (None, ..) => "follows".to_owned(),
+            (Some(candidate), true, Some(shard)) => format!("candidate {candidate}, mints in shard {shard}"),
+            (Some(candidate), ..) => format!("candidate {candidate}, has no seat at the next height"),
+        };
+        let clock = match self.0.clock_trusted {
+            true => format!("good, offset {} ms", self.0.clock_offset_ms),
+            false => format!("not good enough to mint by, offset {} ms", self.0.clock_offset_ms),
+        };
+        let mut text = facts(&[
+            ("chain", format!("{}..", &chain[..16])),
+            ("slot", grouped(*slot)),
+            (
+                "height",
+                format!("{}, on disk {}, heard of {}", grouped(*height), grouped(self.0.stored), grouped(*heard)),
+            ),
+            ("role", role),
+            ("committee", format!("{seats} seats, {shards} shards")),
+            ("peers", format!("{members} candidates, {guests} guests")),
+            ("pool", format!("{} transactions", grouped(*pool as u64))),
+            ("clock", clock),
+            ("traffic", format!("sent {}, received {}", bytes(self.0.bytes_sent), bytes(self.0.bytes_received))),
+            ("memory", bytes(self.0.rss_bytes)),
+            (
+                "snapshot",
+                self.0.snapshots.last().map_or("none to join by yet".to_owned(), |of| format!("network.trust={of}")),
+            ),
+        ]);
+        for block in &self.0.blocks {
+            let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
+            text.push_str(&format!(
+                "\n  height {:>8}  slot {:>8}  {:>7} transactions  {}..",
+                block.height,
+                block.slot,
+                transactions,
+                &block.hash[..16]
+            ));
+        }
+        text
+    }
+}
+
+fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
+    let layered = args.config.load()?;
+    let Config { minting, clock, api, log, .. } = &layered.config;
+    let file = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?;
+    let genesis = file.genesis()?;
+    let directory = data_directory(&layered, &genesis.chain.genesis_hash);
+    make_directory(&directory)?;
+    let log_path = directory.join("node.log");
+    let to_file = (!log.file.is_empty()).then_some((log_path.as_path(), log.file.as_str(), log.file_bytes, log.files));
+    let screen = std::env::var("DYNEMIX_LOG").unwrap_or_else(|_| log.screen.clone());
+    let filter = logs::start(&screen, to_file)?;
+    raise_limits();
+    let keys = keys(&layered.beside, minting, args.passphrase_fd)?;
+    let node_clock = Clock::new(genesis.chain.parameters.start_ms, clock.source == "system");
+    node_clock.shift(clock.shift_ms);
+    let genesis_supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>()
+        + genesis.minters.iter().map(|minter| minter.stake).sum::<u64>();
+    let slot_ms = genesis.chain.parameters.slot_ms;
+    let options = options(&layered, args.first_run, genesis, &directory, &node_clock, keys)?;
+    if let Some(trust) = layered.config.trust()? {
+        join(&options, trust)?;
+    }
+    // Asked for before anything runs, so that an early signal is not lost.
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let node = Node::start(options)?;
+    if clock.source == "sntp" {
+        sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), clock.bound_ms)?;
+    }
+    let (stop, stops) = channel();
+    Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;
+    let api_address = match layered.config.api_listen()? {
+        Some(address) => Some(
+            serve(address, node.view().clone(), &file, api).map_err(|error| format!("API at {address}: {error}"))?,
+        ),
+        None => None,
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for (place, _) in signals.forever().enumerate() {
+            let _ = stop.send(place > 0);
+        }
+    })?;
+    let shown = |address: Option<SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
+    tracing::info!(
+        "node runs: peers at {}, API at {}, data in {}",
+        shown(node.address()),
+        shown(api_address),
+        directory.display()
+    );
+    until_told(node, &stops, slot_ms)
+}
+
+/// What the configuration says, as the node wants it.
+fn options(
+    layered: &Layered,
+    first_run: bool,
+    genesis: Genesis,
+    directory: &Path,
+    clock: &Clock,
+    (minting, transport): Keys,
+) -> Result<NodeOptions, Box<dyn Error>> {
+    let Config { network, storage, .. } = &layered.config;
+    Ok(NodeOptions {
+        directory: directory.to_owned(),
+        genesis,
+        minting,
+        transport,
+        listen: layered.config.listen()?,
+        public: layered.config.public()?,
+        bootstrap: layered.config.peers()?,
+        link: layered.config.link()?,
+        limits: MeshLimits {
+            guests_max: network.guests_max,
+            address_max: network.address_max,
+            ..MeshLimits::default()
+        },
+        store: StoreOptions {
+            segment_bytes: storage.segment_bytes,
+            window_records: storage.window_blocks,
+            limit_bytes: storage.limit_bytes,
+            watermark_bytes: storage.watermark_bytes,
+        },
+        checkpoint_bytes: storage.checkpoint_bytes,
+        clock: clock.clone(),
+        first_run,
+        key_cache_keys: storage.key_cache_keys,
+        snapshot_blocks: storage.snapshot_blocks,
+        snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
+    })
+}
+
+/// Waits until the node is told to stop, or ends by itself; then ends it in order.
+fn until_told(node: Node, stops: &Receiver<bool>, slot_ms: u64) -> Result<(), Box<dyn Error>> {
+    let now = loop {
+        match stops.recv_timeout(Duration::from_millis(200)) {
+            Ok(now) => break now,
+            Err(RecvTimeoutError::Timeout) if !node.ended() => {}
+            Err(_) => break true,
+        }
+    };
+    if now || !node.view().status.look(|live| live.seated) {
+        return Ok(node.stop(now)?);
+    }
+    tracing::info!("stopping after the duty that is under way, in {slot_ms} ms at most");
+    // A second signal does not wait.
+    let stopping = std::thread::spawn(move || node.stop(false).map_err(|error| error.to_string()));
+    while !stopping.is_finished() {
+        if let Ok(true) = stops.recv_timeout(Duration::from_millis(50)) {
+            tracing::warn!("stopped at once");
+            std::process::exit(0);
+        }
+    }
+    match stopping.join() {
+        Ok(outcome) => Ok(outcome?),
+        Err(_) => Err("the node did not stop in order".into()),
+    }
+}
+
+/// Begins with a snapshot from the network, unless there is a chain already.
+fn join(options: &NodeOptions, trust: Trust) -> Result<(), Box<dyn Error>> {
+    let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
+    if Store::exists(&*disk)? {
+        tracing::info!("there is a chain here already: network.trust is not needed");
+        return Ok(());
+    }
+    let how = JoinOptions {
+        data: options.directory.clone(),
+        chain: options.genesis.chain.genesis_hash,
+        trust,
+        peers: options.targets(),
+        accounts_max: options.genesis.accounts_max,
+        store: options.store,
+        limits: options.limits,
+        link: options.link,
+    };
+    let mut tenths = 0;
+    let height = join::join(&how, disk, |done, all| {
+        let now = 10 * done / all.max(1);
+        if now > tenths {
+            tenths = now;
+            tracing::info!("joining: {} of {} accounts' data have come", bytes(done), bytes(all));
+        }
+    })?;
+    tracing::info!("joined at height {height}, which block {} proves", trust.height);
+    Ok(())
+}
+
+/// What a node mints with, if it does, and its transport secret.
+type Keys = (Option<MintingKeys>, Zeroizing<[u8; 32]>);
+
+/// Voting and transport secrets of a node that mints; of one that follows, a transport secret for as long as it runs.
+fn keys(
+    beside: &Path,
+    minting: &dynemix::setup::config::MintingConfig,
+    fd: Option<i32>,
+) -> Result<Keys, Box<dyn Error>> {
+    if !minting.enabled {
+        return Ok((None, keystore::random()?));
+    }
+    let path = beside.join(&minting.keystore);
+    let passphrase = passphrase(fd, &path.display().to_string())?;
+    let secrets = keystore::open::<64>(&path, SecretKind::Minting, &passphrase)?;
+    let (vote, transport) = secrets.split_at(32);
+    let half = |bytes: &[u8]| Zeroizing::new(<[u8; 32]>::try_from(bytes).expect("32 bytes"));
+    let account = FromHex::from_hex(&minting.account).map_err(|_| "minting.account is not 64 hexadecimal digits")?;
+    Ok((Some(MintingKeys { account, vote: half(vote) }), half(transport)))
+}
+
+/// As many files as the system allows: each peer is one.
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it fewer peers fit; the doctor says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

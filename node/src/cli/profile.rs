@@ -1,0 +1,76 @@
+//! `dynemix profile`: a bench under the sampling profiler.
+
+use super::bench::{ApplyArgs, EngineArgs, VerifyArgs, apply, engine, verify};
+use super::output::Shown;
+use clap::{Args, Subcommand};
+use dynemix_perf::Profile;
+use dynemix_perf::report::write_json;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileVerb {
+    /// Profile `bench engine`
+    Engine {
+        #[command(flatten)]
+        engine: EngineArgs,
+        #[command(flatten)]
+        output: ProfileArgs,
+    },
+    /// Profile `bench verify`
+    Verify {
+        #[command(flatten)]
+        verify: VerifyArgs,
+        #[command(flatten)]
+        output: ProfileArgs,
+    },
+    /// Profile `bench apply`
+    Apply {
+        #[command(flatten)]
+        apply: ApplyArgs,
+        #[command(flatten)]
+        output: ProfileArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProfileArgs {
+    /// Directory for flame.svg, top.txt and report.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+impl ProfileVerb {
+    /// Does what the flags say.
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        match self {
+            ProfileVerb::Engine { engine: args, output } => profile(&output.out, || {
+                let (options, store) = args.options()?;
+                Ok(engine(&options, store)?)
+            }),
+            ProfileVerb::Verify { verify: args, output } => profile(&output.out, || Ok(verify(&args.options()?)?)),
+            ProfileVerb::Apply { apply: args, output } => profile(&output.out, || Ok(apply(&args.options()?))),
+        }
+    }
+}
+
+/// Runs a bench under the profiler and leaves its files in `directory`.
+fn profile<R: Shown>(
+    directory: &Path,
+    bench: impl FnOnce() -> Result<R, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(directory).map_err(|error| format!("create {}: {error}", directory.display()))?;
+    let profile = Profile::start()?;
+    let report = bench()?;
+    let files = profile.finish(directory)?;
+    let json = directory.join("report.json");
+    write_json(&json, &report).map_err(|error| format!("write {}: {error}", json.display()))?;
+    println!("{}\n{}", report.text(), files.top_text);
+    println!(
+        "  flame graph  {}\n  top table    {}\n  report       {}",
+        files.flame_graph.display(),
+        files.top.display(),
+        json.display()
+    );
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! The flags, and which call each verb makes.
+
+#[cfg(feature = "bench")]
+use super::{bench, profile};
+use super::{block, devnet, node, setup, simulate, snapshots, state, wallet};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::error::Error;
+use std::path::PathBuf;
+
+/// The Dynemix engine: measure it, profile it.
+#[derive(Debug, Parser)]
+#[command(name = "dynemix", version, about, long_about = None, after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk failed or is full, 5 the store is in use,
+6 nobody answers, 7 going on would be unsafe.
+Environment: DYNEMIX_LOG sets the log filter (default info).
+
+Examples:
+  dynemix devnet up                        a network of four nodes on this computer
+  dynemix wallet send 5 --from alice --to bob --devnet
+  dynemix bench engine                     how many transactions a second, socket to durable state
+  dynemix bench verify --json verify.json  signatures a second, by batch size
+  dynemix bench state                      a durable block against redb and SQLite
+  dynemix state verify --store DIR         every byte of a store
+  dynemix profile engine --out profile     the same run with a flame graph")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// A network of real nodes on this computer: start it, load it, watch it
+    #[command(subcommand)]
+    Devnet(devnet::DevnetVerb),
+    /// Run a node, look at it, stop it
+    #[command(subcommand)]
+    Node(node::NodeVerb),
+    /// Keys, balances, payments: a light client that trusts no node
+    #[command(subcommand)]
+    Wallet(Box<wallet::WalletVerb>),
+    /// A node's keys
+    #[command(subcommand)]
+    Keys(setup::KeysVerb),
+    /// The genesis of a chain
+    #[command(subcommand)]
+    Genesis(setup::GenesisVerb),
+    /// A node's configuration
+    #[command(subcommand)]
+    Config(setup::ConfigVerb),
+    /// Look whether this computer is fit to run a node
+    Doctor(setup::DoctorArgs),
+    /// Completions for a shell
+    #[command(after_help = "Examples:\n  dynemix completions bash > /etc/bash_completion.d/dynemix")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Man pages, into a directory
+    #[command(after_help = "Examples:\n  dynemix man --out man && man -l man/dynemix-devnet-up.1")]
+    Man {
+        /// The directory
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Measure something, and print a table or JSON
+    #[cfg(feature = "bench")]
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
+    /// Look at the account state in a store that no process has open
+    #[command(subcommand)]
+    State(state::StateVerb),
+    /// Look at kept blocks
+    #[command(subcommand)]
+    Block(block::BlockVerb),
+    /// Write, check and restore snapshots of the state
+    #[command(subcommand)]
+    Snapshot(snapshots::SnapshotVerb),
+    /// Run the consensus of many nodes in virtual time, under faults drawn from a seed
+    Simulate(simulate::SimulateArgs),
+    /// Run a bench under a sampling profiler: flame graph, hottest functions, stage times
+    #[cfg(feature = "bench")]
+    #[command(subcommand)]
+    Profile(profile::ProfileVerb),
+}
+
+impl Cli {
+    /// Whether the verb runs a node, which has logs of its own.
+    pub(crate) fn is_node(&self) -> bool {
+        matches!(self.verb, Verb::Node(node::NodeVerb::Run(_)))
+    }
+
+    /// Does what the flags say.
+    pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        match self.verb {
+            Verb::Devnet(verb) => verb.run(),
+            Verb::Node(verb) => verb.run(),
+            Verb::Wallet(verb) => verb.run(),
+            Verb::Keys(verb) => verb.run(),
+            Verb::Genesis(verb) => verb.run(),
+            Verb::Config(verb) => verb.run(),
+            Verb::Doctor(args) => args.run(),
+            Verb::Completions { shell } => {
+                let mut text = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "dynemix", &mut text);
+                match std::io::Write::write_all(&mut std::io::stdout(), &text) {
+                    // Whoever read has seen enough.
+                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+                    written => Ok(written?),
+                }
+            }
+            Verb::Man { out } => {
+                std::fs::create_dir_all(&out)?;
+                Ok(clap_mangen::generate_to(Cli::command(), &out)?)
+            }
+            Verb::Simulate(args) => args.run(),
+            Verb::State(verb) => verb.run(),
+            Verb::Block(verb) => verb.run(),
+            Verb::Snapshot(verb) => verb.run(),
+            #[cfg(feature = "bench")]
+            Verb::Bench(verb) => verb.run(),
+            #[cfg(feature = "bench")]
+            Verb::Profile(verb) => verb.run(),
+        }
+    }
+}

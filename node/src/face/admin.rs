@@ -1,0 +1,194 @@
+//! The administration socket: a unix socket in the data directory that only its owner can open. A request is a line of
+//! JSON, its answer another.
+
+use super::logs::SetFilter;
+use crate::minting::view::NodeView;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::thread;
+use std::time::Duration;
+
+/// Bytes of a request at most.
+const REQUEST_BYTES_MAX: u64 = 4_096;
+/// Blocks that one answer brings at most.
+const BLOCKS_MAX: usize = 256;
+
+/// What can be asked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum AdminRequest {
+    /// What the node shows of itself, with so many of its newest blocks.
+    Status {
+        /// How many, 256 at most.
+        blocks: usize,
+    },
+    /// The whole supply, added up.
+    Audit,
+    /// Stop: after the duty that is under way, or now.
+    Stop {
+        /// Without waiting for the end of the duty.
+        now: bool,
+    },
+    /// Show more or less in the log.
+    Log {
+        /// What is shown, as `DYNEMIX_LOG` has it: `info`, `dynemix::minting=trace`.
+        filter: String,
+    },
+}
+
+/// What the supply came to.
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Audit {
+    /// Height of the state.
+    pub height: u64,
+    /// Its root, in hexadecimal.
+    pub state_root: String,
+    /// Balances and pools, units.
+    pub supply: u64,
+    /// Units at genesis.
+    pub genesis: u64,
+    /// Units issued since.
+    pub issued: u64,
+    /// Whether the first is the sum of the others.
+    pub conserved: bool,
+}
+
+/// Where the socket of a data directory is.
+pub fn socket_path(directory: &Path) -> PathBuf {
+    directory.join("admin.sock")
+}
+
+/// What the server of the socket works with.
+pub struct Admin {
+    /// What is asked: the running node.
+    pub view: NodeView,
+    /// Units at genesis.
+    pub genesis_supply: u64,
+    /// Told to stop: at once or not.
+    pub stop: Sender<bool>,
+    /// Changes the log's filter.
+    pub filter: SetFilter,
+}
+
+impl Admin {
+    /// Serves the socket on a thread of its own, until the process ends.
+    ///
+    /// # Errors
+    /// When the socket cannot be made.
+    pub fn serve(self, directory: &Path) -> io::Result<()> {
+        let path = socket_path(directory);
+        // Whoever held it before is gone: the store's lock says so.
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        thread::Builder::new().name("admin".into()).spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // One at a time: its owner is alone.
+                let _ = self.answer(&stream);
+            }
+        })?;
+        Ok(())
+    }
+
+    fn answer(&self, stream: &UnixStream) -> io::Result<()> {
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(5)))?;
+        let mut line = String::new();
+        BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+        let answer = match serde_json::from_str(&line) {
+            Ok(request) => self.handle(request),
+            Err(error) => json!({ "error": format!("not a request: {error}") }),
+        };
+        let mut stream = stream;
+        serde_json::to_writer(&mut stream, &answer)?;
+        stream.write_all(b"\n")
+    }
+
+    fn handle(&self, request: AdminRequest) -> Value {
+        match request {
+            AdminRequest::Status { blocks } => json!(self.view.shown(blocks.min(BLOCKS_MAX))),
+            AdminRequest::Audit => json!(self.audit()),
+            AdminRequest::Stop { now } => {
+                let _ = self.stop.send(now);
+                json!({ "stopping": true })
+            }
+            AdminRequest::Log { filter } => match (self.filter)(&filter) {
+                Ok(()) => json!({ "filter": filter }),
+                Err(error) => json!({ "error": error }),
+            },
+        }
+    }
+
+    fn audit(&self) -> Audit {
+        let state = self.view.state.read().expect("whoever panics while holding the state ends the process");
+        let header = *state.header();
+        let supply = state.supply();
+        drop(state);
+        let issued = self.view.status.look(|live| {
+            let system = live.system.as_ref();
+            system.filter(|system| system.height == header.height).map(|system| system.pools.issued)
+        });
+        // Between a block and its publication the system is a height behind: asked again a moment later.
+        let Some(issued) = issued else {
+            thread::sleep(Duration::from_millis(20));
+            return self.audit();
+        };
+        Audit {
+            height: header.height,
+            state_root: hex::encode(header.root),
+            supply: supply as u64,
+            genesis: self.genesis_supply,
+            issued,
+            conserved: supply == u128::from(self.genesis_supply) + u128::from(issued),
+        }
+    }
+}
+
+/// Why a node cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Nobody listens at the socket: no node runs over this directory.
+    #[error("no node answers at {}: {source}", path.display())]
+    Unreachable {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Its answer is none.
+    #[error("the node's answer is not understood: {0}")]
+    Answer(String),
+}
+
+/// Asks the node of a data directory.
+///
+/// # Errors
+/// When it does not answer.
+pub fn ask<T: for<'a> Deserialize<'a>>(directory: &Path, request: &AdminRequest) -> Result<T, AskError> {
+    let path = socket_path(directory);
+    let exchange = || {
+        let mut stream = UnixStream::connect(&path)?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let mut line = serde_json::to_vec(request).expect("plain fields");
+        line.push(b'\n');
+        stream.write_all(&line)?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        Ok(answer)
+    };
+    let answer: String = exchange().map_err(|source| AskError::Unreachable { path: path.clone(), source })?;
+    let value: Value = serde_json::from_str(&answer).map_err(|error| AskError::Answer(error.to_string()))?;
+    if let Some(error) = value.get("error") {
+        return Err(AskError::Answer(error.to_string()));
+    }
+    serde_json::from_value(value).map_err(|error| AskError::Answer(error.to_string()))
+}

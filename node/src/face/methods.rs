@@ -1,0 +1,370 @@
+//! The methods of the API, their table, and the answer to each.
+
+use super::answered::{
+    Answered, Api, INVALID_PARAMS, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, PARSE_ERROR, REFUSED, error,
+};
+use super::history::history;
+use crate::keep::record::BlockRecord;
+use crate::minting::entry::Raw;
+use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::check::check_form;
+use dynemix_engine::transaction::item::transaction_item;
+use hex::FromHex;
+use serde_json::{Value, json};
+
+/// A parameter: name, type, whether it must be there, what it is.
+type Parameter = (&'static str, &'static str, bool, &'static str);
+/// A method: name, what it does, parameters, what it returns.
+type Method = (&'static str, &'static str, &'static [Parameter], &'static str);
+
+const KEY: Parameter = ("key", "string", true, "public key of an account, 64 hexadecimal digits");
+
+/// The methods, as `rpc.discover` and docs/openrpc.json list them.
+pub const METHODS: &[Method] = &[
+    (
+        "status",
+        "What the node is doing, with its newest blocks.",
+        &[("blocks", "integer", false, "how many blocks, 8 by default")],
+        "height, slot, role, peers, traffic, blocks",
+    ),
+    ("genesis", "The genesis file of the chain.", &[], "its text"),
+    (
+        "account",
+        "An account at the newest final height.",
+        &[KEY],
+        "index, balance, spendable and not yet mature units, sequence, stake, name",
+    ),
+    (
+        "proof",
+        "The proof of an account against the root of the accounts, which the next height's block certifies.",
+        &[KEY],
+        "height, root, proof in hexadecimal; an account that does not exist has none",
+    ),
+    ("resolve", "The account of a name.", &[("name", "string", true, "a registered name")], "index and key"),
+    (
+        "system",
+        "Everything that the chain keeps beside balances, as bytes whose root the newest block certifies.",
+        &[],
+        "height and bytes in hexadecimal",
+    ),
+    (
+        "headers",
+        "Final certificates with their committees, for clients that follow the chain by themselves.",
+        &[("from", "integer", true, "first height"), ("count", "integer", true, "how many")],
+        "list of height and bytes in hexadecimal; fewer where the chain ends",
+    ),
+    (
+        "blocks",
+        "Final blocks that are remembered.",
+        &[("from", "integer", true, "first height"), ("count", "integer", true, "how many")],
+        "list of blocks",
+    ),
+    (
+        "submit",
+        "Hands in a signed transaction.",
+        &[("cell", "string", true, "192 bytes in hexadecimal"), ("payload", "string", false, "payload in hexadecimal")],
+        "the transaction's id",
+    ),
+    (
+        "transaction",
+        "How far a transaction is that was handed in here.",
+        &[("id", "string", true, "64 hexadecimal digits")],
+        "state and the time of each checkpoint",
+    ),
+    (
+        "history",
+        "What has happened to an account in the blocks that are kept here: what it paid and received in each, and \
+         where blocks carry transactions (blockchain mode), those.",
+        &[
+            KEY,
+            ("count", "integer", false, "how many of the newest, 50 by default"),
+            ("before", "integer", false, "only below this height; next_before of the answer goes on from there"),
+        ],
+        "changes (height, slot, shard, kind, debited and credited units), transactions (height, id, sender, recipient, \
+         amount), first_height, next_before",
+    ),
+    ("rpc.discover", "This description.", &[], "an OpenRPC document"),
+];
+
+/// The answer to a request or a batch of them; none to notifications.
+pub fn answer(api: &Api, body: &[u8]) -> Option<Value> {
+    answer_by(body, api.config.batch_max, &|method, params| call(api, method, params))
+}
+
+/// The same with whatever answers the methods: what stands between untrusted bytes and them.
+pub fn answer_by(body: &[u8], batch_max: usize, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value> {
+    let Ok(request) = serde_json::from_slice::<Value>(body) else {
+        return Some(error(&Value::Null, PARSE_ERROR, "not JSON"));
+    };
+    match request {
+        Value::Array(requests) if requests.is_empty() => Some(error(&Value::Null, INVALID_REQUEST, "an empty batch")),
+        Value::Array(requests) if requests.len() > batch_max => Some(error(
+            &Value::Null,
+            LIMIT,
+            &format!("a batch of {} requests; {} are allowed", requests.len(), batch_max),
+        )),
+        Value::Array(requests) => {
+            let answers: Vec<Value> = requests.iter().filter_map(|request| one(request, call)).collect();
+            (!answers.is_empty()).then_some(Value::Array(answers))
+        }
+        request => one(&request, call),
+    }
+}
+
+fn one(request: &Value, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value> {
+    let id = request.get("id").cloned();
+    let shown = id.clone().unwrap_or(Value::Null);
+    let (Some(method), "2.0") = (request["method"].as_str(), request["jsonrpc"].as_str().unwrap_or("")) else {
+        return Some(error(&shown, INVALID_REQUEST, "not a request of JSON-RPC 2.0"));
+    };
+    let Some(&(.., parameters, _)) = METHODS.iter().find(|known| known.0 == method) else {
+        return id.map(|id| {
+            error(&id, METHOD_NOT_FOUND, &format!("there is no method '{method}'; rpc.discover lists them"))
+        });
+    };
+    let answered = named(parameters, request.get("params")).and_then(|params| call(method, &params));
+    let id = id?;
+    Some(match answered {
+        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
+        Err((code, message)) => error(&id, code, &message),
+    })
+}
+
+fn invalid<T>(message: impl Into<String>) -> Result<T, (i64, String)> {
+    Err((INVALID_PARAMS, message.into()))
+}
+
+/// Parameters by name, whether they came so or in their order; each of its type, none that is unknown.
+fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<Value, (i64, String)> {
+    let mut out = serde_json::Map::new();
+    match params {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(values)) if values.len() <= parameters.len() => {
+            out.extend(parameters.iter().zip(values).map(|(parameter, value)| (parameter.0.to_owned(), value.clone())));
+        }
+        Some(Value::Object(values)) => out = values.clone(),
+        Some(_) => return invalid("params are a list, no longer than the method's, or an object"),
+    }
+    if let Some(unknown) = out.keys().find(|key| !parameters.iter().any(|parameter| parameter.0 == key.as_str())) {
+        return invalid(format!("there is no parameter '{unknown}'"));
+    }
+    for (name, kind, required, what) in parameters {
+        let right = match (out.get(*name), *kind) {
+            (None, _) => !required,
+            (Some(value), "integer") => value.is_u64(),
+            (Some(value), _) => value.is_string(),
+        };
+        if !right {
+            return invalid(format!("'{name}' is {what}: {kind}"));
+        }
+    }
+    Ok(Value::Object(out))
+}
+
+fn hash_of(text: &str) -> Result<[u8; 32], (i64, String)> {
+    FromHex::from_hex(text).map_err(|_| (INVALID_PARAMS, format!("'{text}' is not 64 hexadecimal digits")))
+}
+
+fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
+    hash_of(params["key"].as_str().unwrap_or(""))
+}
+
+fn bytes_from(text: &str, max: usize) -> Option<Vec<u8>> {
+    if text.len() <= 2 * max { hex::decode(text).ok() } else { None }
+}
+
+const UNPOISONED: &str = "whoever panics while holding the state ends the process";
+
+fn call(api: &Api, method: &str, params: &Value) -> Answered {
+    let view = &api.view;
+    match method {
+        "status" => {
+            Ok(json!(view.shown(params["blocks"].as_u64().unwrap_or(8).min(api.config.page_max as u64) as usize)))
+        }
+        "genesis" => Ok(json!(api.genesis)),
+        "account" => account(api, &key_of(params)?),
+        "proof" => {
+            let key = key_of(params)?;
+            let state = view.state.read().expect(UNPOISONED);
+            let header = *state.header();
+            let proof = state.find(&key).and_then(|account| state.prove(account));
+            let proof = proof.map(|proof| hex::encode(proof.encode()));
+            Ok(json!({ "height": header.height, "root": hex::encode(header.root), "proof": proof }))
+        }
+        "resolve" => {
+            let name = params["name"].as_str().unwrap_or("");
+            let account = view.status.look(|live| {
+                live.system.as_ref().and_then(|system| system.names.accounts.get(name.as_bytes()).copied())
+            });
+            let account = account.ok_or((NOT_FOUND, format!("nobody is called '{name}'")))?;
+            let key = view.state.read().expect(UNPOISONED).columns().key[account as usize];
+            Ok(json!({ "account": account, "key": hex::encode(key) }))
+        }
+        "system" => {
+            let system = view.status.look(|live| live.system.clone()).ok_or((NOT_FOUND, "not yet".to_owned()))?;
+            let mut bytes = Vec::new();
+            system.encode(&mut bytes);
+            Ok(json!({ "height": system.height, "bytes": hex::encode(&bytes) }))
+        }
+        "headers" => headers(api, params),
+        "blocks" => {
+            let (from, count) = page(api, params)?;
+            let blocks: Vec<_> = view
+                .status
+                .look(|live| live.blocks.iter().filter(|block| block.height >= from).take(count).cloned().collect());
+            Ok(json!(blocks))
+        }
+        "submit" => submit(api, params),
+        "transaction" => {
+            let text = params["id"].as_str().unwrap_or("");
+            let id = hash_of(text)?;
+            let shown = view.status.look(|live| live.tracked.shown(&id).cloned());
+            shown.map(|shown| json!(shown)).ok_or((NOT_FOUND, "no such transaction was handed in here".into()))
+        }
+        "history" => {
+            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
+            history(api, &key_of(params)?, count, params["before"].as_u64())
+        }
+        "rpc.discover" => Ok(openrpc()),
+        _ => Err((METHOD_NOT_FOUND, format!("there is no method '{method}'"))),
+    }
+}
+
+fn page(api: &Api, params: &Value) -> Result<(u64, usize), (i64, String)> {
+    let (from, count) = (params["from"].as_u64().unwrap_or(0), params["count"].as_u64().unwrap_or(0));
+    if count > api.config.page_max as u64 {
+        return Err((LIMIT, format!("a page has {} entries at most", api.config.page_max)));
+    }
+    Ok((from, count as usize))
+}
+
+fn account(api: &Api, key: &[u8; 32]) -> Answered {
+    let state = api.view.state.read().expect(UNPOISONED);
+    let account = state.find(key).ok_or((NOT_FOUND, "there is no account of this key".to_owned()))?;
+    let (hot, height) = (*state.hot(account), state.header().height);
+    drop(state);
+    Ok(api.view.status.look(|live| {
+        let system = live.system.as_ref();
+        let name = system
+            .and_then(|system| system.names.names.get(&account))
+            .map(|name| String::from_utf8_lossy(name).into_owned());
+        json!({
+            "account": account,
+            "height": height,
+            "spendable_units": hot.balance,
+            "immature_units": system.map_or(0, |system| system.immature_of(account)),
+            "sequence": hot.sequence,
+            "stake_units": system.map_or(0, |system| system.stake(account)),
+            "name": name,
+        })
+    }))
+}
+
+fn headers(api: &Api, params: &Value) -> Answered {
+    let (from, count) = page(api, params)?;
+    let mut out = Vec::new();
+    // A few hundred bytes to a few hundred kilobytes each: an answer stays small.
+    let mut bytes = 0;
+    for height in from.max(1)..from.max(1).saturating_add(count as u64) {
+        if height > api.view.records.last() || bytes > 4 << 20 {
+            break;
+        }
+        let record = api.view.records.read(height).map_err(|error| (NOT_FOUND, error.to_string()))?;
+        let light = BlockRecord::decode(&record).ok().and_then(|record| record.light().map(hex::encode));
+        let light = light.ok_or((NOT_FOUND, format!("height {height} was made by a node alone")))?;
+        bytes += light.len();
+        out.push(json!({ "height": height, "bytes": light }));
+    }
+    Ok(json!(out))
+}
+
+fn submit(api: &Api, params: &Value) -> Answered {
+    let cell = bytes_from(params["cell"].as_str().unwrap_or(""), CELL_BYTES).filter(|bytes| bytes.len() == CELL_BYTES);
+    let cell: Cell = cell
+        .map(|bytes| bytemuck::pod_read_unaligned(&bytes))
+        .ok_or((INVALID_PARAMS, "'cell' is not 192 bytes in hexadecimal".to_owned()))?;
+    let payload = bytes_from(params["payload"].as_str().unwrap_or(""), PAYLOAD_BYTES_MAX);
+    let payload = payload.ok_or((INVALID_PARAMS, "'payload' is no hexadecimal, or too long".to_owned()))?;
+    if !api.may_submit() {
+        return Err((LIMIT, "too many transactions a second; send it again".into()));
+    }
+    check_form(&cell, &payload, &api.view.chain.parameters).map_err(|refusal| (REFUSED, refusal.name().to_owned()))?;
+    let id = cell.id(&api.view.chain.transaction_prefix);
+    api.view
+        .submit
+        .send(Raw::Own(vec![transaction_item(&cell, &payload)]))
+        .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
+    Ok(json!(hex::encode(id)))
+}
+
+/// The description of the API for programs.
+pub fn openrpc() -> Value {
+    let parameter = |(name, kind, required, what): &Parameter| {
+        let schema = json!({ "type": kind });
+        json!({ "name": name, "required": required, "description": what, "schema": schema })
+    };
+    let method = |(name, what, parameters, result): &Method| {
+        json!({
+            "name": name,
+            "description": what,
+            "params": parameters.iter().map(parameter).collect::<Vec<_>>(),
+            "result": { "name": "result", "description": result, "schema": {} },
+        })
+    };
+    json!({
+        "openrpc": "1.3.2",
+        "info": { "title": "Dynemix node", "version": env!("CARGO_PKG_VERSION") },
+        "methods": METHODS.iter().map(method).collect::<Vec<_>>(),
+        "components": { "errors": {
+            "limit": { "code": LIMIT, "message": "too much of something" },
+            "not_found": { "code": NOT_FOUND, "message": "there is none" },
+            "refused": { "code": REFUSED, "message": "the transaction is refused; the message names why" },
+        } },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn the_description_in_the_documents_is_this_one() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openrpc.json");
+        let text = serde_json::to_string_pretty(&openrpc()).unwrap() + "\n";
+        if std::env::var_os("DYNEMIX_BLESS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(
+            fs::read_to_string(&path).unwrap_or_default(),
+            text,
+            "run again with DYNEMIX_BLESS=1 and look at the difference"
+        );
+    }
+
+    #[test]
+    fn parameters_come_by_name_or_in_order_and_each_of_its_type() {
+        let headers = METHODS.iter().find(|method| method.0 == "headers").unwrap().2;
+        assert_eq!(named(headers, Some(&json!([1, 2]))), Ok(json!({ "from": 1, "count": 2 })));
+        assert_eq!(named(headers, Some(&json!({ "from": 1, "count": 2 }))), Ok(json!({ "from": 1, "count": 2 })));
+        for wrong in [
+            json!([1]),
+            json!([1, 2, 3]),
+            json!([-1, 2]),
+            json!({ "from": 1, "count": 2, "more": 3 }),
+            json!("text"),
+            json!([1, "2"]),
+        ] {
+            assert!(named(headers, Some(&wrong)).is_err(), "{wrong}");
+        }
+        assert_eq!(bytes_from("0aff", 2), Some(vec![10, 255]));
+        assert!(
+            bytes_from("0aff", 1).is_none()
+                && bytes_from("0", 2).is_none()
+                && bytes_from("zz", 2).is_none()
+                && bytes_from("é", 2).is_none()
+        );
+    }
+}

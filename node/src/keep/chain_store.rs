@@ -1,0 +1,192 @@
+//! The chain on disk: accounts in the store's image, final blocks in its log, the system in a file beside each
+//! checkpoint.
+
+use super::mapped::{MappedMemory, regions};
+use super::open::OpenError;
+use super::record::{BlockRecord, NoBlock};
+use super::sealed::{self, SealedError, SealedKind};
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, GenesisMinter};
+use dynemix_engine::chain::block::{CertifiedBlock, Final};
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::consensus::minter::KeptFinal;
+use dynemix_engine::rules::next::Next;
+use dynemix_storage::{Disk, OpenedStore, Store, StoreError, StoreOptions};
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Final blocks that a start reads back, for those who catch up.
+const FINALS_READ: u64 = 32;
+
+/// Why a chain cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainStoreError {
+    /// The store cannot be made, opened or read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The accounts of genesis.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The system beside a checkpoint.
+    #[error(transparent)]
+    System(#[from] SealedError),
+    /// A record of the log that is no final block.
+    #[error("record {number} of the log: {source}")]
+    Record {
+        /// Number of the record: the block's height.
+        number: u64,
+        /// What is wrong.
+        source: NoBlock,
+    },
+    /// A record that does not lead where its certificate says.
+    #[error(
+        "the log's record {number} does not lead to its own master-block; this computer's memory or disk may be failing"
+    )]
+    Leads {
+        /// Number of the record: the block's height.
+        number: u64,
+    },
+    /// The system of a checkpoint cannot be read.
+    #[error("{} holds no system of this program; fetch a snapshot, or begin anew", .0.display())]
+    NoSystem(PathBuf),
+}
+
+/// What a chain begins with.
+pub struct Genesis {
+    /// Parameters and identity of the chain.
+    pub chain: Chain,
+    /// Accounts in order of index.
+    pub accounts: Vec<(Key, u64)>,
+    /// Who mints at first.
+    pub minters: Vec<GenesisMinter>,
+    /// Accounts that the state has room for.
+    pub accounts_max: u32,
+}
+
+/// An open chain.
+pub struct OpenedChain {
+    /// The store that it is kept in.
+    pub store: Store,
+    /// Accounts after the newest record.
+    pub state: State<MappedMemory>,
+    /// The image, mapped a second time.
+    pub behind: State<MappedMemory>,
+    /// The system after the newest record.
+    pub system: System,
+    /// The newest final blocks, newest last.
+    pub finals: VecDeque<KeptFinal>,
+    /// Why the older image had to be taken, if so.
+    pub fell_back: Option<StoreError>,
+}
+
+/// Where the system of a checkpoint stands.
+pub fn system_path(directory: &Path, record: u64) -> PathBuf {
+    directory.join(format!("system.{record}"))
+}
+
+/// Writes the system of a checkpoint; those that no image needs any more go.
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn write_system(directory: &Path, chain: &Hash, system: &System, needed: [u64; 2]) -> Result<(), SealedError> {
+    let mut payload = Vec::new();
+    system.encode(&mut payload);
+    sealed::write_whole(&system_path(directory, system.height), SealedKind::System, chain, system.height, &payload)?;
+    let names = fs::read_dir(directory).map_err(|source| SealedError::Io { path: directory.to_owned(), source })?;
+    for entry in names.flatten() {
+        let record = entry.file_name().to_str().and_then(|name| name.strip_prefix("system.")?.parse::<u64>().ok());
+        if record.is_some_and(|record| record != system.height && !needed.contains(&record)) {
+            // One that stays is only in the way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// The shard-blocks that a master-block lists, one place a shard; none if one is missing.
+pub fn placed(decided: &Final, blocks: &[Arc<CertifiedBlock>]) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
+    let of = |header: &Option<Hash>| match header {
+        None => Some(None),
+        Some(hash) => blocks.iter().find(|block| block.listed_hash() == *hash).cloned().map(Some),
+    };
+    decided.value.headers.iter().map(of).collect()
+}
+
+/// Opens the chain of a directory, or begins it from genesis.
+///
+/// # Errors
+/// Whatever is damaged, of another chain, or in use.
+pub fn open(
+    directory: &Path,
+    disk: Arc<dyn Disk>,
+    genesis: &Genesis,
+    options: StoreOptions,
+) -> Result<OpenedChain, ChainStoreError> {
+    let chain = &genesis.chain;
+    let specs = regions(StateLayout::new(genesis.accounts_max));
+    let first = System::genesis(chain, &genesis.minters);
+    if !Store::exists(&*disk)? {
+        let pool = first.pools.sum();
+        let supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>() + pool;
+        let fill = |image| {
+            let memory = MappedMemory::new(image);
+            let state = State::genesis_with_pool(memory, &genesis.accounts, supply, pool, HashSeed::random())
+                .map_err(OpenError::from)?;
+            Ok::<_, OpenError>(state.into_memory().into_image())
+        };
+        Store::create(&disk, chain.genesis_hash, &specs, options, 0, false, fill)?;
+    }
+    let OpenedStore { store, image, image_record, fell_back } =
+        Store::open(disk, chain.genesis_hash, Some(&specs), options)?;
+    let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));
+    let mut memory = MappedMemory::new(image);
+    memory.make_balances_resident();
+    let mut state = State::reopen(memory);
+    state.update_root();
+    let mut system = if image_record == 0 { first } else { read_system(directory, &chain.genesis_hash, image_record)? };
+    let records = store.records();
+    let last = store.last_record();
+    let mut finals = VecDeque::new();
+    let oldest = records.first().max(last.saturating_sub(FINALS_READ) + 1);
+    for number in oldest..=image_record {
+        finals.push_back(read_final_block(&records.read(number)?, number)?);
+    }
+    for number in image_record + 1..=last {
+        let (decided, blocks) = read_final_block(&records.read(number)?, number)?;
+        let of_shards = placed(&decided, &blocks).ok_or(ChainStoreError::Leads { number })?;
+        let next = Next::new(chain, &state, &system, &of_shards);
+        if next.value(&system, &of_shards) != *decided.value {
+            return Err(ChainStoreError::Leads { number });
+        }
+        state.apply(&next.quilt).map_err(|_| ChainStoreError::Leads { number })?;
+        state.update_root();
+        system = next.finalized(decided.hash);
+        finals.push_back((decided, blocks));
+        if finals.len() > FINALS_READ as usize {
+            finals.pop_front();
+        }
+    }
+    Ok(OpenedChain { store, state, behind, system, finals, fell_back })
+}
+
+fn read_system(directory: &Path, chain: &Hash, record: u64) -> Result<System, ChainStoreError> {
+    let path = system_path(directory, record);
+    let none = || ChainStoreError::NoSystem(path.clone());
+    let (_, payload) = sealed::read(&path, SealedKind::System, chain)?.ok_or_else(none)?;
+    System::decode(&payload).ok().filter(|system| system.height == record).ok_or_else(none)
+}
+
+/// The final block of a record.
+///
+/// # Errors
+/// A record of another shape.
+pub fn read_final_block(bytes: &[u8], number: u64) -> Result<KeptFinal, ChainStoreError> {
+    let master = BlockRecord::decode(bytes).and_then(|record| record.master());
+    master.and_then(|master| master.ok_or(NoBlock)).map_err(|source| ChainStoreError::Record { number, source })
+}

@@ -1,0 +1,242 @@
+//! Snapshots for those who join: made every so many heights, the two newest kept, handed out piece by piece.
+//!
+//! ```text
+//!   snapshots/HEIGHT/   system     sealed: the system after HEIGHT
+//!                       manifest, chunk.N     the accounts, see `snapshot.rs`
+//!                       blocks     sealed: the final blocks of HEIGHT and HEIGHT + 1, certificates alone, each length
+//!                                  u32, bytes; written last: with it the snapshot is whole
+//! ```
+//!
+//! The second block names the accounts' root after the first and the first block's hash, the first names the system. So
+//! whoever trusts the hash of the second can check everything.
+
+use super::sealed::{self, SealedError, SealedKind};
+use super::snapshot::chunk_path;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::chain::block::Final;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::messages::codec::{decode, encode};
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::transaction::compact::Nobody;
+use dynemix_net::mesh::PeerId;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+#[cfg(test)]
+use std::time::Duration;
+use std::time::Instant;
+
+/// Snapshots that are kept.
+const KEPT: usize = 2;
+/// Bytes of a piece.
+pub const PIECE_BYTES: usize = 128 << 10;
+
+/// A snapshot as others name it: the block after it, by height and hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// Height of the block that proves it, one above its own.
+    pub height: u64,
+    /// That block's hash.
+    pub block: Hash,
+}
+
+/// What a snapshot is fetched in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The system after the snapshot's height.
+    System,
+    /// The final blocks of its height and the next, which prove everything else.
+    Blocks,
+    /// The manifest of the accounts.
+    Manifest,
+    /// A chunk of them.
+    Chunk(u32),
+}
+
+impl Part {
+    /// Its number on the wire.
+    pub fn number(self) -> u32 {
+        match self {
+            Part::System => 0,
+            Part::Blocks => 1,
+            Part::Manifest => 2,
+            Part::Chunk(chunk) => chunk.saturating_add(3),
+        }
+    }
+
+    /// The part of this number.
+    pub fn of_number(number: u32) -> Part {
+        match number {
+            0 => Part::System,
+            1 => Part::Blocks,
+            2 => Part::Manifest,
+            chunk => Part::Chunk(chunk - 3),
+        }
+    }
+
+    /// Its file in a snapshot's directory.
+    pub fn path(self, directory: &Path) -> PathBuf {
+        match self {
+            Part::System => directory.join("system"),
+            Part::Blocks => directory.join("blocks"),
+            Part::Manifest => directory.join("manifest"),
+            Part::Chunk(chunk) => chunk_path(directory, chunk as usize),
+        }
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Part::System => f.write_str("system"),
+            Part::Blocks => f.write_str("blocks"),
+            Part::Manifest => f.write_str("manifest"),
+            Part::Chunk(chunk) => write!(f, "chunk {chunk}"),
+        }
+    }
+}
+
+/// Where a node keeps its snapshots.
+pub fn snapshots_path(data: &Path) -> PathBuf {
+    data.join("snapshots")
+}
+
+/// Where the snapshot of a height stands.
+pub fn snapshot_path(data: &Path, height: u64) -> PathBuf {
+    snapshots_path(data).join(height.to_string())
+}
+
+/// Writes the system into a snapshot's directory.
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn write_system(directory: &Path, chain: &Hash, system: &System) -> Result<(), SealedError> {
+    let mut payload = Vec::new();
+    system.encode(&mut payload);
+    sealed::write_whole(&Part::System.path(directory), SealedKind::System, chain, system.height, &payload)
+}
+
+/// Writes the two blocks, which makes a snapshot whole, and removes older ones.
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn finish(data: &Path, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result<(), SealedError> {
+    let height = blocks[0].value.height;
+    let mut payload = Vec::new();
+    for decided in blocks {
+        let mut bytes = Vec::new();
+        encode(&Message::Final(decided.clone(), Vec::new()), &Nobody, &mut bytes);
+        payload.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        payload.extend_from_slice(&bytes);
+    }
+    let directory = snapshot_path(data, height);
+    sealed::write_whole(&Part::Blocks.path(&directory), SealedKind::Blocks, chain, height, &payload)?;
+    let (whole, broken): (Vec<u64>, Vec<u64>) = heights(data)
+        .into_iter()
+        .filter(|&other| other <= height)
+        .partition(|&other| Part::Blocks.path(&snapshot_path(data, other)).exists());
+    for old in whole.iter().rev().skip(KEPT).chain(&broken) {
+        // One that stays is removed the next time.
+        let _ = fs::remove_dir_all(snapshot_path(data, *old));
+    }
+    Ok(())
+}
+
+/// Heights of which there is a directory, ascending.
+fn heights(data: &Path) -> Vec<u64> {
+    let Ok(names) = fs::read_dir(snapshots_path(data)) else { return Vec::new() };
+    let mut heights: Vec<u64> = names.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    heights.sort_unstable();
+    heights
+}
+
+/// Reads the two blocks of a snapshot; none if it is not whole.
+fn read_blocks(directory: &Path, chain: &Hash) -> Option<[Arc<Final>; 2]> {
+    blocks_of(&fs::read(Part::Blocks.path(directory)).ok()?, chain)
+}
+
+/// The two blocks that a file of them holds; none if they are not two of consecutive heights.
+pub fn blocks_of(file: &[u8], chain: &Hash) -> Option<[Arc<Final>; 2]> {
+    let (height, payload) = sealed::unseal(file, SealedKind::Blocks, chain).ok()?;
+    let mut rest = &payload[..];
+    let mut next = || {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        rest = after;
+        match decode(bytes, &Nobody) {
+            Ok(Message::Final(decided, _)) => Some(decided),
+            _ => None,
+        }
+    };
+    let blocks = [next()?, next()?];
+    (blocks[0].value.height == height && Some(blocks[1].value.height) == height.checked_add(1)).then_some(blocks)
+}
+
+/// The snapshots that are whole, oldest first.
+pub fn offers(data: &Path, chain: &Hash) -> Vec<Offer> {
+    let blocks = heights(data).into_iter().filter_map(|height| read_blocks(&snapshot_path(data, height), chain));
+    blocks.map(|[_, proof]| Offer { height: proof.value.height, block: proof.value.hash() }).collect()
+}
+
+/// A piece of a part, and how long the part is; none if there is no such snapshot or part.
+pub fn read_piece(data: &Path, height: u64, part: Part, offset: u64) -> Option<(u64, Vec<u8>)> {
+    let file = File::open(part.path(&snapshot_path(data, height))).ok()?;
+    let total = file.metadata().ok()?.len();
+    let mut bytes = vec![0; total.checked_sub(offset)?.min(PIECE_BYTES as u64) as usize];
+    file.read_exact_at(&mut bytes, offset).ok()?;
+    Some((total, bytes))
+}
+
+/// How much may still be handed out: joining must not take the line from those who mint. Nobody has more than half of
+/// it.
+pub struct Allowance {
+    bytes_per_s: u64,
+    since: Instant,
+    bytes: u64,
+    of: HashMap<PeerId, u64>,
+}
+
+impl Allowance {
+    /// So many bytes in a second, to all together.
+    pub fn new(bytes_per_s: u64) -> Allowance {
+        Allowance { bytes_per_s, since: Instant::now(), bytes: 0, of: HashMap::new() }
+    }
+
+    /// Whether a peer may have something now; whoever asks in vain asks again.
+    pub fn has(&mut self, peer: PeerId) -> bool {
+        let seconds = self.since.elapsed().as_secs();
+        if seconds > 0 {
+            // What was handed out beyond a second's share counts for the next ones.
+            self.bytes = self.bytes.saturating_sub(self.bytes_per_s.saturating_mul(seconds));
+            self.of.clear();
+            self.since = Instant::now();
+        }
+        self.bytes < self.bytes_per_s && self.of.get(&peer).is_none_or(|&of| of < self.bytes_per_s.div_ceil(2))
+    }
+
+    /// Counts what a peer was given.
+    pub fn take(&mut self, peer: PeerId, bytes: usize) {
+        self.bytes += bytes as u64;
+        *self.of.entry(peer).or_insert(0) += bytes as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_takes_all_of_the_allowance() {
+        let mut allowance = Allowance::new(1_000);
+        for peer in [1, 2] {
+            assert!(allowance.has(PeerId(peer)));
+            allowance.take(PeerId(peer), 600);
+            assert!(!allowance.has(PeerId(peer)), "more than half of it");
+        }
+        assert!(!allowance.has(PeerId(3)), "more than all of it");
+        allowance.since -= Duration::from_secs(1);
+        assert!(allowance.has(PeerId(1)) && allowance.bytes == 200);
+    }
+}

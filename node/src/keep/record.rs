@@ -1,0 +1,197 @@
+//! What the log keeps of a block.
+//!
+//! ```text
+//!   version u8 | 0 x 3 | first u32 | quilt u32 | count u32 | rest u32        lengths, and how many of what follows
+//!
+//!   version 1, a node alone      first  the shard-block's header, 112 bytes
+//!                                quilt  wire form
+//!                                count  transactions, where they are kept: cells of 192 bytes, ascending by id
+//!                                rest   for each transaction its payload: length u16, bytes
+//!   version 2, a node of many    first  the final certificate with its master-block, then its committee with keys
+//!                                quilt  wire form
+//!                                count  shard-blocks, 0 bytes here
+//!                                rest   the shard-blocks as they travel: in quilt mode without their transactions
+//! ```
+//!
+//! Records are ours: they are checksummed by the log and only checked for shape here.
+
+use dynemix_engine::base::ids::Prefix;
+use dynemix_engine::chain::block::{CertifiedBlock, Final, SHARD_BLOCK_BYTES, ShardBlock};
+use dynemix_engine::chain::block_codec::{put_block, put_final, read_block, read_final};
+use dynemix_engine::consensus::minter::KeptFinal;
+use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::transaction::cell::{Cell, payload_outputs};
+use dynemix_engine::transaction::compact::Nobody;
+use dynemix_engine::transaction::item::transaction_of;
+use dynemix_storage::{Keys, ReadKeys, Table};
+use std::sync::Arc;
+
+/// Of a node alone.
+const SINGLE: u8 = 1;
+/// Of a node of many.
+const MASTER: u8 = 2;
+const HEAD_BYTES: usize = 20;
+
+/// A block as the log keeps it.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRecord<'a> {
+    /// The quilt's wire form.
+    pub quilt: &'a [u8],
+    body: RecordBody<'a>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum RecordBody<'a> {
+    Single { block: ShardBlock, cells: &'a [u8], payloads: &'a [u8] },
+    Master { decided: &'a [u8], count: usize, blocks: &'a [u8] },
+}
+
+/// The bytes of a record are not one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the record is no block of version {SINGLE} or {MASTER}")]
+pub struct NoBlock;
+
+fn head(out: &mut Vec<u8>, version: u8, lengths: [usize; 4]) {
+    out.clear();
+    out.extend_from_slice(&[version, 0, 0, 0]);
+    lengths.iter().for_each(|&length| out.extend_from_slice(&(length as u32).to_le_bytes()));
+}
+
+/// Writes the record of a final master-block with its shard-blocks; `committee` is the wire form of who has certified
+/// it.
+pub fn encode_master(
+    out: &mut Vec<u8>,
+    decided: &Final,
+    committee: &[u8],
+    blocks: &[Arc<CertifiedBlock>],
+    quilt: &[u8],
+) {
+    let (mut first, mut rest) = (Vec::new(), Vec::new());
+    put_final(decided, &mut first);
+    first.extend_from_slice(committee);
+    blocks.iter().for_each(|block| put_block(block, &Nobody, &mut rest));
+    head(out, MASTER, [first.len(), quilt.len(), blocks.len(), rest.len()]);
+    [&first, quilt, &rest].iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// Writes the record of a block; `transactions` may be empty where they are not kept.
+pub fn encode<'a>(
+    out: &mut Vec<u8>,
+    block: &ShardBlock,
+    quilt: &[u8],
+    transactions: impl Iterator<Item = &'a Handle> + Clone,
+    arena: &Arena,
+) {
+    let payloads = |slot: &Handle| 2 + arena.payload(slot).len() as u32;
+    let payload_bytes: u32 = transactions.clone().map(payloads).sum();
+    head(out, SINGLE, [SHARD_BLOCK_BYTES, quilt.len(), transactions.clone().count(), payload_bytes as usize]);
+    out.extend_from_slice(&block.encode());
+    out.extend_from_slice(quilt);
+    transactions.clone().for_each(|slot| out.extend_from_slice(bytemuck::bytes_of(arena.cell(slot))));
+    for slot in transactions {
+        let payload = arena.payload(slot);
+        out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        out.extend_from_slice(payload);
+    }
+}
+
+impl<'a> BlockRecord<'a> {
+    /// Splits a record.
+    ///
+    /// # Errors
+    /// When the bytes have another shape.
+    pub fn decode(bytes: &'a [u8]) -> Result<BlockRecord<'a>, NoBlock> {
+        let (head, rest) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(NoBlock)?;
+        let length = |i: usize| u32::from_le_bytes(head[4 + 4 * i..8 + 4 * i].try_into().expect("4 bytes")) as usize;
+        let (first, rest) = rest.split_at_checked(length(0)).ok_or(NoBlock)?;
+        let (quilt, rest) = rest.split_at_checked(length(1)).ok_or(NoBlock)?;
+        let body = match head[..4] {
+            [SINGLE, 0, 0, 0] => {
+                let (cells, payloads) =
+                    rest.split_at_checked(length(2).checked_mul(size_of::<Cell>()).ok_or(NoBlock)?).ok_or(NoBlock)?;
+                let block = ShardBlock::decode(first.try_into().map_err(|_| NoBlock)?);
+                RecordBody::Single { block, cells, payloads }
+            }
+            [MASTER, 0, 0, 0] => RecordBody::Master { decided: first, count: length(2), blocks: rest },
+            _ => return Err(NoBlock),
+        };
+        let tail = match body {
+            RecordBody::Single { payloads, .. } => payloads.len(),
+            RecordBody::Master { blocks, .. } => blocks.len(),
+        };
+        if tail == length(3) { Ok(BlockRecord { quilt, body }) } else { Err(NoBlock) }
+    }
+
+    /// The final certificate and its shard-blocks; none of a node alone.
+    ///
+    /// # Errors
+    /// When the bytes have another shape.
+    pub fn master(&self) -> Result<Option<KeptFinal>, NoBlock> {
+        let RecordBody::Master { mut decided, count, mut blocks } = self.body else { return Ok(None) };
+        let decided = read_final(&mut decided).map_err(|_| NoBlock)?;
+        let blocks =
+            (0..count).map(|_| read_block(&mut blocks, &Nobody).map_err(|_| NoBlock)).collect::<Result<_, _>>()?;
+        Ok(Some((decided, blocks)))
+    }
+
+    /// The final certificate and the committee behind it as they stand there: what a light client follows.
+    pub fn light(&self) -> Option<&'a [u8]> {
+        match self.body {
+            RecordBody::Master { decided, .. } => Some(decided),
+            RecordBody::Single { .. } => None,
+        }
+    }
+
+    /// Headers of the shard-blocks.
+    ///
+    /// # Errors
+    /// When the bytes have another shape.
+    pub fn headers(&self) -> Result<Vec<ShardBlock>, NoBlock> {
+        match (self.body, self.master()?) {
+            (RecordBody::Single { block, .. }, _) => Ok(vec![block]),
+            (_, master) => Ok(master.into_iter().flat_map(|(_, blocks)| blocks).map(|block| block.block).collect()),
+        }
+    }
+
+    /// Transactions that are kept with the block, with their payloads: all or none.
+    ///
+    /// # Errors
+    /// When the bytes have another shape.
+    pub fn transactions(&self) -> Result<Vec<(Cell, Vec<u8>)>, NoBlock> {
+        let RecordBody::Single { cells, mut payloads, .. } = self.body else {
+            let items =
+                self.master()?.into_iter().flat_map(|(_, blocks)| blocks).flat_map(|block| block.items.to_vec());
+            return Ok(items
+                .filter_map(|item| transaction_of(&item).map(|(cell, payload)| (cell, payload.to_vec())))
+                .collect());
+        };
+        let payload = || {
+            let (length, after) = payloads.split_first_chunk::<2>()?;
+            let (payload, after) = after.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+            payloads = after;
+            Some(payload.to_vec())
+        };
+        let payloads = std::iter::from_fn(payload);
+        Ok(cells.chunks_exact(size_of::<Cell>()).map(bytemuck::pod_read_unaligned).zip(payloads).collect())
+    }
+}
+
+/// Reads the ids and accounts of a block's transactions for the index.
+pub struct BlockKeys {
+    /// Prefix of the chain's transactions.
+    pub prefix: Prefix,
+}
+
+impl ReadKeys for BlockKeys {
+    fn keys(&self, payload: &[u8], keys: &mut Keys) {
+        let Ok(transactions) = BlockRecord::decode(payload).and_then(|record| record.transactions()) else { return };
+        for (place, (cell, payload)) in (0..).zip(&transactions) {
+            keys.add(Table::Transactions, &cell.id(&self.prefix), place);
+            keys.add(Table::Accounts, &cell.sender, place);
+            keys.add(Table::Accounts, &cell.recipient, place);
+            for output in payload_outputs(payload) {
+                keys.add(Table::Accounts, &output.recipient, place);
+            }
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! The consensus thread: it alone owns the minter. It sleeps until the next step or the next entry of its inbox, and
+//! carries out what the minter wants in that order, never waiting for a disk or a socket.
+
+use super::entry::{Entry, FinalJob, Job, Raw};
+use super::execution::{Applied, NodeExecution};
+use super::inbox::Inbox;
+use super::outbox::Outbox;
+use super::own::Own;
+use super::peers::{Peers, name_of, to_of};
+use super::slot_line::{SlotLine, Step, Surroundings};
+use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
+use crate::peer::frames::{CELLS, peers_frame};
+use crate::setup::clock::Clock;
+use dynemix_engine::base::ids::{Endpoint, Prefix};
+use dynemix_engine::chain::block::{CertifiedBlock, Final};
+use dynemix_engine::chain::codec::put_committee_with_keys;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::schedule::Schedule;
+use dynemix_engine::consensus::minter::{Action, Minter};
+use dynemix_engine::consensus::signed_once::SignedOnce;
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::transaction::item::Items;
+use dynemix_engine::vote::signing::Signing;
+use dynemix_net::mesh::{MeshHandle, PeerInfo, To};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+/// Entries of the inbox that are looked at together.
+const TAKEN_AT_ONCE: usize = 64;
+/// A step that is nearer than this is waited for.
+const JUDGING: Duration = Duration::from_millis(10);
+/// Peers that gossip goes to.
+const GOSSIP: usize = 4;
+/// Questions that a guest may ask in a slot.
+const ASKED_BY_GUEST: usize = 64;
+/// What will follow is computed if no step is due for this part of a slot.
+const FORESEEING: u64 = 20;
+/// Records that one peer may bring for a height.
+const RECORDS_OF_PEER: usize = 64;
+
+/// What the thread works with.
+pub struct Duty<S: Signing> {
+    /// Consensus itself: a machine without threads, which this thread feeds.
+    pub minter: Minter<NodeExecution<S>, Arc<S>>,
+    /// Its candidate, if it has one.
+    pub candidate: Option<u32>,
+    /// When, within a slot, each step is due.
+    pub schedule: Schedule,
+    /// Prefix of the chain's transactions.
+    pub prefix: Prefix,
+    /// Milliseconds since the chain's start, and whether they are good enough to mint by.
+    pub clock: Clock,
+    /// Where all other threads put what consensus is to hear.
+    pub inbox: Arc<Inbox<Entry>>,
+    /// Takes what is to be sent, and whom to call; never waits.
+    pub mesh: MeshHandle,
+    /// To the thread that makes things durable.
+    pub writer: Sender<Job>,
+    /// To the thread that answers who asks for old blocks.
+    pub prepare: Sender<Raw>,
+    /// What others see.
+    pub status: Arc<Status>,
+    /// Whom it calls.
+    pub peers: Peers,
+    /// What is known of this thread alone.
+    pub local: Local,
+}
+
+/// State of the thread that begins empty.
+#[derive(Default)]
+pub struct Local {
+    pub(super) own: Own,
+    /// Taken from the inbox, and not worked off yet.
+    taken: VecDeque<Entry>,
+    queue: VecDeque<Action>,
+    /// Actions wait until own transactions are durable.
+    blocked: bool,
+    parent: Option<Arc<System>>,
+    heard: u64,
+    outbox: Outbox,
+    records_of: BTreeMap<u32, usize>,
+    /// Transactions told for the pending height that came when the own set was closed.
+    pub(super) late: usize,
+    /// Questions of guests in this slot.
+    asked_by: BTreeMap<u64, usize>,
+    line: SlotLine,
+}
+
+/// Whether an entry takes so little that others are looked at with it: claims, which are verified together.
+fn is_light(entry: &Entry) -> bool {
+    match entry {
+        Entry::Message(_, message, _) => match &**message {
+            Message::Item(_) | Message::First { .. } | Message::Second { .. } => true,
+            Message::Shard { message, .. } => !matches!(message, ShardMessage::Items(_) | ShardMessage::Set(..)),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The height that a message is about.
+fn height_of(message: &Message) -> u64 {
+    match message {
+        Message::Shard { height, .. } | Message::Have { height, .. } | Message::Second { height, .. } => *height,
+        Message::First { value, .. } | Message::Proposal { value, .. } => value.height,
+        Message::Final(decided, _) => decided.value.height,
+        Message::Block(block) => block.height,
+        _ => 0,
+    }
+}
+
+impl<S: Signing> Duty<S> {
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        self.local.parent = Some(self.minter.execution.shared_system().clone());
+        self.publish();
+        self.peers.call(&self.mesh, self.minter.execution.system());
+        let resumed = self.minter.resume();
+        self.act(resumed);
+        let mut leaving_at = None;
+        loop {
+            let now = self.clock.now_ms();
+            self.minter.set_minting(self.candidate.is_some() && self.clock.is_trusted());
+            if self.minter.wake_at_ms() <= now {
+                let due = self.minter.wake_at_ms();
+                let actions = self.minter.tick(now);
+                let step = Step { due_ms: due, taken_ms: now, done_ms: self.clock.now_ms() };
+                step.log(&self.schedule, &self.minter, &self.local.own, self.local.late);
+                self.act(actions);
+                self.end_slot(now);
+                continue;
+            }
+            if leaving_at.is_some_and(|at| now >= at || !self.minter.seated()) {
+                return;
+            }
+            let until_step = self.clock.until(self.minter.wake_at_ms());
+            let wait = until_step.min(Duration::from_millis(100));
+            // While there is nothing to hear, what waits is judged, and what will follow is computed.
+            let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
+            let mut entry = self.next_entry(idle);
+            let judged = entry.is_none() && idle.is_zero() && self.minter.execution.judge_some();
+            // What follows takes a while to compute: only with time to spare.
+            let mut foreseen =
+                || until_step > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
+            if entry.is_none() && idle.is_zero() && !judged && !foreseen() {
+                entry = self.next_entry(wait);
+            }
+            match entry {
+                None => {}
+                Some(Entry::Stop(at_once)) => {
+                    if at_once {
+                        return;
+                    }
+                    // At the slot's end nothing is under way that a restart would have to remember.
+                    leaving_at = Some((self.schedule.slot(now) + 1) * self.schedule.slot_ms);
+                }
+                Some(entry) => self.take(now, entry),
+            }
+        }
+    }
+
+    /// The next entry. Several are taken at once, and what their messages claim is verified together.
+    fn next_entry(&mut self, wait: Duration) -> Option<Entry> {
+        if self.local.taken.is_empty() {
+            self.inbox.take_some(wait, TAKEN_AT_ONCE, is_light, &mut self.local.taken);
+            if self.local.taken.len() > 1 {
+                self.minter.verify_ahead(self.local.taken.iter().filter_map(|entry| match entry {
+                    Entry::Message(from, message, _) => Some((from.name?, &**message)),
+                    _ => None,
+                }));
+            }
+        }
+        self.local.taken.pop_front()
+    }
+
+    fn take(&mut self, now: u64, entry: Entry) {
+        match entry {
+            Entry::Message(from, message, _body) => self.hear(now, from, *message),
+            Entry::Cells(batch) => {
+                let mut of_users = false;
+                for ready in batch {
+                    of_users |= ready.told.is_none();
+                    self.admit(now, ready);
+                }
+                if of_users && self.tells(now) {
+                    self.tell_own();
+                }
+            }
+            Entry::Durable(ticket) => {
+                let actions = self.minter.persisted(now, ticket);
+                self.act(actions);
+            }
+            Entry::Kept => {
+                self.local.blocked = false;
+                self.carry_out();
+            }
+            Entry::Stored(height) => self.status.change(|live| live.stored = height),
+            Entry::Opened(peer) => self.greet(peer),
+            Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, self.minter.execution.system()),
+            Entry::Stop(_) => {}
+        }
+    }
+
+    fn hear(&mut self, now: u64, from: PeerInfo, message: Message) {
+        // Guests ask, a little, and bring transactions; they have no part in consensus. Whom we have called may answer.
+        let asks = matches!(message, Message::WantFinal(_) | Message::WantBodies(_) | Message::WantBlocks(..));
+        if from.name.is_none() {
+            let answers = from.called && matches!(message, Message::Final(..));
+            let asked = self.local.asked_by.entry(from.id.0).or_insert(0);
+            *asked += 1;
+            if !(answers || asks && *asked <= ASKED_BY_GUEST) {
+                return;
+            }
+        }
+        if let Message::Item(_) = &message {
+            let count = self.local.records_of.entry(name_of(from)).or_insert(0);
+            *count += 1;
+            if *count > RECORDS_OF_PEER {
+                return;
+            }
+        }
+        if let Message::WantFinal(height) = &message
+            && *height <= self.minter.execution.system().height
+            && self.minter.kept_final(*height).is_none()
+        {
+            // A thread that has gone takes no part any more.
+            let _ = self.prepare.send(Raw::History(from, *height));
+            return;
+        }
+        if from.name.is_some() || from.called {
+            self.local.heard = self.local.heard.max(height_of(&message));
+        }
+        if let Message::Block(block) = &message
+            && block.height == self.minter.pending_height()
+            && from.name.is_some()
+        {
+            self.track_certified(block.height, block);
+        }
+        let (pending, whole) =
+            (self.minter.pending_height(), matches!(&message, Message::Final(_, blocks) if !blocks.is_empty()));
+        let actions = self.minter.handle(now, name_of(from), message);
+        self.act(actions);
+        let next = self.minter.pending_height();
+        if whole && next > pending && self.local.heard > next {
+            // Whoever has served one height is asked for the next at once.
+            self.send(to_of(name_of(from)), &Message::WantFinal(next));
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>) {
+        self.local.queue.extend(actions);
+        self.carry_out();
+        self.status.change(|live| {
+            live.pool = self.minter.execution.pool.len();
+            live.own = self.local.own.len();
+            live.heard = self.local.heard;
+        });
+    }
+
+    fn carry_out(&mut self) {
+        while !self.local.blocked
+            && let Some(action) = self.local.queue.pop_front()
+        {
+            match action {
+                Action::Send(to, _) if Some(to) == self.candidate => {}
+                Action::Send(to, message) => self.send(to_of(to), &message),
+                Action::Gossip(message) => self.send(To::Some(GOSSIP), &message),
+                // In blockchain mode blocks travel whole, and a lock keeps them.
+                Action::Keep(..) if !self.minter.execution.quilt_mode() => {}
+                Action::Keep(block, height, items) => {
+                    self.local.blocked = self.writer.send(Job::Keep(block, height, items)).is_ok();
+                }
+                Action::Persist(ticket, record) => self.persist(ticket, record),
+                Action::Certified(block) => self.certified(&block),
+                Action::Checked(height, block) => {
+                    tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch")
+                }
+                Action::Finalized(decided, blocks) => self.finalized(decided, blocks),
+            }
+        }
+    }
+
+    fn persist(&mut self, ticket: u64, mut record: SignedOnce) {
+        if self.minter.execution.quilt_mode() {
+            // Patches are what others need of these; own transactions are kept beside.
+            let bare =
+                |block: &Arc<CertifiedBlock>| Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() });
+            record.locked.blocks = record.locked.blocks.iter().map(bare).collect();
+        }
+        // A writer that has stopped has said why; without it nothing is signed.
+        let _ = self.writer.send(Job::Persist(ticket, Box::new(record)));
+    }
+
+    fn send(&mut self, to: To, message: &Message) {
+        let (class, frame) = self.local.outbox.frame(message, &self.minter.execution);
+        self.mesh.send(to, class, frame);
+    }
+
+    fn certified(&mut self, block: &CertifiedBlock) {
+        self.track_certified(block.height, block);
+        let at_ms = self.clock.now_ms();
+        self.status.add_certified(CertifiedShown { height: block.height, shard: block.block.shard, at_ms });
+        self.status.change(|live| live.duties += 1);
+    }
+
+    fn finalized(&mut self, decided: Arc<Final>, blocks: Vec<Arc<CertifiedBlock>>) {
+        let height = decided.value.height;
+        let applied = &mut self.minter.execution.applied;
+        let Some(place) = applied.iter().position(|applied| applied.height == height) else { return };
+        let Applied { quilt, root, system, bans, .. } = applied.swap_remove(place);
+        for (height, shard) in bans {
+            tracing::warn!(height, shard, "a shard-block was banned: nothing of it takes effect");
+        }
+        let shards: Vec<_> = blocks
+            .iter()
+            .map(|block| ShardShown {
+                shard: block.block.shard,
+                hash: hex::encode(block.hash),
+                transactions: block.block.transactions,
+            })
+            .collect();
+        let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
+        self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
+        let parent = self.local.parent.replace(system.clone()).expect("set at the start");
+        self.peers.mind_name(&self.mesh, self.candidate, &parent, &system);
+        self.status.add_block(BlockShown {
+            height,
+            slot: decided.value.slot,
+            attempt: decided.attempt,
+            hash: hex::encode(&decided.hash),
+            state_root: hex::encode(root),
+            shards,
+            signers: decided.certificate.signers.len(),
+            seats: parent.committee.len(),
+            final_ms: self.clock.now_ms(),
+        });
+        let (finals, frames) = {
+            let state = self.minter.execution.state();
+            self.local.own.settle(&state, &parent, &system)
+        };
+        self.status.own_final.fetch_add(finals, Ordering::Relaxed);
+        self.mesh.send_all(frames);
+        self.track_final(height, decided.value.slot, &parent);
+        let mut committee = Vec::new();
+        put_committee_with_keys(&parent, &parent.committee, &mut committee);
+        // A writer that has stopped has said why.
+        let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
+        self.local.records_of.clear();
+        self.local.late = 0;
+        self.publish();
+        if self.minter.execution.system().height == height {
+            self.peers.call(&self.mesh, self.minter.execution.system());
+            self.tell_own();
+        }
+    }
+
+    /// Says what became of the slot before this one, once.
+    fn end_slot(&mut self, now: u64) {
+        let slot = self.schedule.slot(now);
+        if !self.local.line.begins(slot) {
+            return;
+        }
+        self.local.asked_by.clear();
+        let around = Surroundings {
+            pending: self.minter.pending_height(),
+            heard: self.local.heard,
+            pool: self.minter.execution.pool.len(),
+            peers: self.mesh.counters().members.load(Ordering::Relaxed),
+        };
+        self.local.line.log(slot - 1, self.schedule.slot_ms, &self.status, &around);
+    }
+
+    /// Shows the system and the own seat to others.
+    fn publish(&self) {
+        let system = self.minter.execution.shared_system().clone();
+        let (seated, pool) = (self.minter.seated(), self.minter.execution.pool.len());
+        let seat = self.candidate.and_then(|candidate| system.committee.seat_of(candidate));
+        let shard = seat.map(|seat| system.committee.members[usize::from(seat)].shard);
+        self.status.change(|live| {
+            (live.seated, live.shard, live.pool) = (seated, shard, pool);
+            live.height = system.height;
+            live.system = Some(system);
+        });
+    }
+
+    fn greet(&mut self, peer: PeerInfo) {
+        let system = self.minter.execution.system();
+        let known: Vec<Endpoint> = system.endpoints.values().filter(|endpoint| endpoint.port != 0).copied().collect();
+        self.mesh.send(To::Peer(peer.id), CELLS, peers_frame(known.into_iter()).into());
+        // Whoever comes may be ahead.
+        self.send(To::Peer(peer.id), &Message::WantFinal(self.minter.pending_height()));
+    }
+}

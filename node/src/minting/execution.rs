@@ -1,0 +1,375 @@
+//! What consensus asks of a state, over the mapped accounts and the system: [`Execution`] of a real node.
+//!
+//! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
+//! shard-blocks is kept until the height is final, and signatures are judged before they come here.
+
+use super::pool::{Place, Pool};
+use super::verdicts::Verdicts;
+use crate::keep::mapped::MappedMemory;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::{AccountIndex, Endpoint, Key};
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::block::{CertifiedBlock, Value};
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::rules::admit::{Judged, View};
+use dynemix_engine::rules::bodies::Bodies;
+use dynemix_engine::rules::build::Built;
+use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::rules::next::Next;
+use dynemix_engine::transaction::compact::Directory;
+use dynemix_engine::transaction::item::{ITEM_TRANSACTION, Item, Items, transaction_of};
+use dynemix_engine::vote::signing::Signing;
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+
+/// The state that all threads of a node look at; only consensus changes it.
+pub type SharedState = Arc<RwLock<State<MappedMemory>>>;
+
+/// Transactions that are judged between two looks at the inbox.
+const JUDGED_AT_ONCE: usize = 256;
+
+const UNPOISONED: &str = "whoever panics while holding the state ends the process";
+
+/// What became of a height when it was applied.
+pub struct Applied {
+    /// The height that was applied.
+    pub height: u64,
+    /// Its quilt's wire form.
+    pub quilt: Vec<u8>,
+    /// Root of the state after it.
+    pub root: Hash,
+    /// The system after it.
+    pub system: Arc<System>,
+    /// Bans that it carried out: height and shard.
+    pub bans: Vec<(u64, u16)>,
+}
+
+/// Keys and indices of the shared state.
+pub struct StateDirectory<'a>(pub RwLockReadGuard<'a, State<MappedMemory>>);
+
+impl Directory for StateDirectory<'_> {
+    fn index(&self, key: &Key) -> Option<u32> {
+        self.0.find(key)
+    }
+
+    fn key(&self, account: u32) -> Option<Key> {
+        (u64::from(account) < self.0.header().accounts).then(|| self.0.columns().key[account as usize])
+    }
+}
+
+/// A node's state and pool.
+pub struct NodeExecution<S> {
+    chain: Arc<Chain>,
+    state: SharedState,
+    system: Arc<System>,
+    signing: Arc<S>,
+    verdicts: Arc<Verdicts>,
+    endpoint: Endpoint,
+    /// Transactions and records that wait for a block.
+    pub pool: Pool,
+    candidate: Option<u32>,
+    /// The own shard at the next height.
+    shard: Option<usize>,
+    /// Transactions of the pool, told for the next height, that have not been judged on the present parent.
+    unjudged: Vec<Place>,
+    /// Those of the own set once it is closed, ascending by id.
+    closed: Vec<Judged>,
+    /// Sound ones of others' sets alone.
+    foreign: BTreeMap<Hash, Judged>,
+    /// Records that were judged on it, and whether they may stand in the own shard's block.
+    records: HashMap<Hash, bool>,
+    /// The own block: its shard, slot, the items that it was to be of, and what came of them.
+    built: Option<(usize, u64, Items, Arc<Built>)>,
+    following: Vec<(Vec<Option<Hash>>, Value, Next)>,
+    /// What was applied and not yet taken: one entry a height.
+    pub applied: Vec<Applied>,
+}
+
+impl<S: Signing> NodeExecution<S> {
+    /// Over this state and system, which belong together.
+    pub fn new(
+        chain: Arc<Chain>,
+        state: SharedState,
+        system: Arc<System>,
+        signing: Arc<S>,
+        verdicts: Arc<Verdicts>,
+        endpoint: Endpoint,
+        candidate: Option<u32>,
+    ) -> NodeExecution<S> {
+        let mut execution = NodeExecution {
+            chain,
+            state,
+            system,
+            signing,
+            verdicts,
+            endpoint,
+            pool: Pool::default(),
+            candidate,
+            shard: None,
+            unjudged: Vec::new(),
+            closed: Vec::new(),
+            foreign: BTreeMap::new(),
+            records: HashMap::new(),
+            built: None,
+            following: Vec::new(),
+            applied: Vec::new(),
+        };
+        execution.begin_height();
+        execution
+    }
+
+    /// Nothing is judged yet on the present parent.
+    fn begin_height(&mut self) {
+        let committee = &self.system.committee;
+        let seat = self.candidate.and_then(|candidate| committee.seat_of(candidate));
+        self.shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        self.records.clear();
+        self.unjudged = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
+        self.closed.clear();
+        self.foreign.clear();
+        self.built = None;
+        self.following.clear();
+    }
+
+    /// The system, to share.
+    pub fn shared_system(&self) -> &Arc<System> {
+        &self.system
+    }
+
+    /// The state, to look at.
+    pub fn state(&self) -> RwLockReadGuard<'_, State<MappedMemory>> {
+        self.state.read().expect(UNPOISONED)
+    }
+
+    /// Whether a transaction of a user whose signature is good can become part of a block soon, where it stands then
+    /// and what its sender pays;
+    /// `account` is its sender's, if that was looked up.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(Place, u64), Refusal> {
+        let (place, total) = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
+        // What no block can take now, though its turn has come, would wait until it expires.
+        let due = self.state().hot(place.account).sequence == place.sequence;
+        if due && !self.view(&[], |view| view.fits(item, place.account)) {
+            return Err(Refusal::Inadmissible);
+        }
+        Ok((place, total))
+    }
+
+    /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_transaction(
+        &mut self,
+        item: &Arc<Item>,
+        account: Option<AccountIndex>,
+        told: u64,
+    ) -> Result<(), Refusal> {
+        let next = self.system.height + 1;
+        debug_assert!(told == next || told == next + 1, "the pool is of two heights");
+        let (place, _) = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
+        self.pool.insert(item, place);
+        // Judged as it comes: when sets are closed, everyone has something else to do.
+        if told == next {
+            self.judge_at(place);
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction of the pool may stand in the own shard's block. Its signature was looked at before it came
+    /// here.
+    fn judge_at(&mut self, place: Place) {
+        if let Some(item) = self.pool.transaction(place) {
+            let cost = self.view(&[], |view| view.judge(self.shard?, item, place.account));
+            self.pool.judge(place, cost);
+        }
+    }
+
+    /// Judges some of what waits and has not been judged on the present parent, so that nothing is left to do when sets
+    /// are closed. False when there is nothing.
+    pub fn judge_some(&mut self) -> bool {
+        let of = self.unjudged.len().saturating_sub(JUDGED_AT_ONCE);
+        let some: Vec<Place> = self.unjudged.drain(of..).collect();
+        some.iter().for_each(|place| self.judge_at(*place));
+        if !some.is_empty() {
+            return true;
+        }
+        let Some(item) = self.pool.records().find(|item| !self.records.contains_key(&item.id)).cloned() else {
+            return false;
+        };
+        self.judge_record(&item);
+        true
+    }
+
+    fn judge_record(&mut self, item: &Arc<Item>) -> bool {
+        if let Some(&sound) = self.records.get(&item.id) {
+            return sound;
+        }
+        let Some(shard) = self.shard else { return false };
+        let sound = self.view(&[], |view| view.valid(shard, item).is_some());
+        // True at once or never: evidence that does not hold, whoever brought it.
+        let of_now =
+            matches!(Record::of_item(item), Some(Record::Fraud(evidence)) if evidence.height <= self.system.height);
+        if !sound
+            && of_now
+            && !self.view(&[], |view| Record::of_item(item).is_some_and(|record| view.record_holds(&record)))
+        {
+            self.pool.drop_record(&item.id);
+        }
+        self.records.insert(item.id, sound);
+        sound
+    }
+
+    /// The present parent, to look at; `judged` are known to be sound in the shard that is built.
+    fn view<T>(&self, judged: &[Judged], look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
+        let state = self.state.read().expect(UNPOISONED);
+        let genuine = |item: &Item| self.verdicts.genuine(item);
+        let (chain, system, signing) = (&*self.chain, &*self.system, &*self.signing);
+        look(&View { chain, state: &state, system, signing, genuine: &genuine, judged })
+    }
+
+    /// What follows from these blocks on the present parent.
+    fn next(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> &(Vec<Option<Hash>>, Value, Next) {
+        let headers: Vec<_> = blocks.iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
+        if let Some(place) = self.following.iter().position(|following| following.0 == headers) {
+            return &self.following[place];
+        }
+        let next = Next::new(&self.chain, &self.state.read().expect(UNPOISONED), &self.system, blocks);
+        let value = next.value(&self.system, blocks);
+        // Each try may see another list; more than a few lists there are not.
+        if self.following.len() >= 4 {
+            self.following.remove(0);
+        }
+        self.following.push((headers, value, next));
+        self.following.last().expect("pushed above")
+    }
+}
+
+impl<S: Signing> Execution for NodeExecution<S> {
+    fn system(&self) -> &System {
+        &self.system
+    }
+
+    fn quilt_mode(&self) -> bool {
+        self.chain.parameters.consensus.maturity(self.system.height + 1) > 0
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint
+    }
+
+    fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
+        debug_assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
+        while self.judge_some() {}
+        let mut sound: Vec<(&Arc<Item>, Judged)> = self.pool.sound(self.system.height + 1).collect();
+        sound.sort_unstable_by_key(|(_, judged)| judged.id);
+        let records = self.pool.records().filter(|item| self.records.get(&item.id) == Some(&true));
+        let mut items: Vec<Arc<Item>> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
+        items.sort_by_key(|item| item.id);
+        self.closed = sound.into_iter().map(|(_, judged)| judged).collect();
+        items
+    }
+
+    fn sound(&mut self, _: usize, item: &Arc<Item>) -> bool {
+        if item.bytes.first() != Some(&ITEM_TRANSACTION) {
+            return self.judge_record(item);
+        }
+        let judge = |view: &View<'_, MappedMemory>| {
+            let account = view.state.find(&transaction_of(item)?.0.sender)?;
+            Some(Judged { id: item.id, account, cost: view.judge(self.shard?, item, account)? })
+        };
+        match self.view(&[], judge).filter(|_| self.verdicts.genuine(item)) {
+            Some(judged) => {
+                self.foreign.insert(item.id, judged);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn admit(&mut self, item: &Arc<Item>) {
+        if item.bytes.first() == Some(&ITEM_TRANSACTION) {
+            // Whoever sent it hears nothing: transactions of users come by another way.
+            if self.verdicts.genuine(item) {
+                let _ = self.admit_transaction(item, None, self.system.height + 1);
+            }
+        } else {
+            self.pool.admit_record(item, &self.system);
+        }
+    }
+
+    fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
+        let same =
+            |of: &Items| Arc::ptr_eq(of, items) || of.iter().map(|item| item.id).eq(items.iter().map(|item| item.id));
+        if let Some((of_shard, of_slot, of, built)) = &self.built
+            && (*of_shard, *of_slot) == (shard, slot)
+            && same(of)
+        {
+            return built.clone();
+        }
+        let built = if self.foreign.is_empty() {
+            self.view(&self.closed, |view| view.build(shard, slot, items))
+        } else {
+            let foreign = self
+                .foreign
+                .values()
+                .filter(|judged| self.closed.binary_search_by_key(&judged.id, |judged| judged.id).is_err());
+            let mut judged: Vec<Judged> = self.closed.iter().chain(foreign).copied().collect();
+            judged.sort_by_key(|judged| judged.id);
+            self.view(&judged, |view| view.build(shard, slot, items))
+        };
+        let built = Arc::new(built);
+        self.built = Some((shard, slot, items.clone(), built.clone()));
+        built
+    }
+
+    fn check(&mut self, block: &CertifiedBlock) -> bool {
+        // Of our own building: its certificate says so.
+        if let Some((.., built)) = &self.built
+            && built.block == block.block
+            && built.patch == block.patch
+            && built.items.iter().map(|item| &item.id).eq(block.items.iter().map(|item| &item.id))
+        {
+            return true;
+        }
+        self.view(&[], |view| {
+            let build = || Arc::new(view.build(block.block.shard as usize, block.block.slot, &block.items));
+            view.block_holds(block, self.quilt_mode(), build)
+        })
+    }
+
+    fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies> {
+        let (height, immature) = self.system.immature_block(block)?;
+        Some(self.view(&[], |view| view.bodies(height, immature, items)))
+    }
+
+    fn value(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> Value {
+        self.next(blocks).1.clone()
+    }
+
+    fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]) {
+        self.next(blocks);
+        let headers: Vec<_> = blocks.iter().map(|block| block.as_ref().map(|block| block.listed_hash())).collect();
+        let place = self.following.iter().position(|following| following.0 == headers).expect("computed above");
+        let (_, computed, next) = self.following.swap_remove(place);
+        assert_eq!(computed, *value, "what a quorum has made final follows from its blocks");
+        let mut quilt = Vec::new();
+        next.quilt.encode(&mut quilt);
+        let root = {
+            let mut state = self.state.write().expect(UNPOISONED);
+            state.apply(&next.quilt).expect("what follows from checked blocks applies");
+            state.update_root()
+        };
+        let bans = next.bans.clone();
+        self.system = Arc::new(next.finalized(value.hash()));
+        self.pool.settle(&self.system);
+        self.begin_height();
+        self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
+    }
+}

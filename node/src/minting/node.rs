@@ -1,0 +1,456 @@
+//! A running node: its threads, from an open chain to the last sync.
+
+use super::door::{Door, NodeSigning, Sorter};
+use super::duty::{Duty, Local};
+use super::entry::{Entry, Raw};
+use super::execution::{NodeExecution, SharedState};
+use super::inbox::Inbox;
+use super::peers::Peers;
+use super::prepare::{Prepare, PrepareCounters};
+use super::serve::Serve;
+use super::status::Status;
+use super::verdicts::Verdicts;
+use super::view::NodeView;
+use super::writer::{self, Writer, WriterError};
+use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
+use crate::keep::published::Allowance;
+use crate::keep::record::BlockKeys;
+use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
+use crate::keep::signed_file::{SignedFile, SignedFileError};
+use crate::peer::frames;
+use crate::setup::clock::Clock;
+use crate::setup::endpoint::{endpoint_of, target_of};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::schedule::Schedule;
+use dynemix_engine::consensus::minter::{KeptFinal, Minter};
+use dynemix_engine::consensus::signed_once::SignedOnce;
+use dynemix_engine::verify::{KeyCache, Simd, Unavailable};
+use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
+use dynemix_engine::vote::remembering::Remembering;
+use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
+use dynemix_storage::{RealDisk, Records, Store, StoreError, StoreOptions};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Slots after a chain's start in which a node without any record of what it signed is taken to be new.
+const FRESH_SLOTS: u64 = 64;
+/// Transactions are gathered into batches for this part of a slot.
+const GATHERING: u64 = 100;
+
+/// What a node mints with.
+pub struct MintingKeys {
+    /// Key of the account whose stake it mints for.
+    pub account: Key,
+    /// Secret of its voting key (BLS).
+    pub vote: Zeroizing<[u8; 32]>,
+}
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// Where everything is.
+    pub directory: PathBuf,
+    /// What the chain begins with.
+    pub genesis: Genesis,
+    /// Keys, if it mints.
+    pub minting: Option<MintingKeys>,
+    /// Secret of the static key that peers know it by.
+    pub transport: Zeroizing<[u8; 32]>,
+    /// Where it listens; none: it only calls.
+    pub listen: Option<SocketAddr>,
+    /// Where others reach it, if they can.
+    pub public: Option<SocketAddr>,
+    /// Peers to begin with, beside those of genesis.
+    pub bootstrap: Vec<Target>,
+    /// A line that is worse than the real one, for tests.
+    pub link: LinkShape,
+    /// Bounds of the network.
+    pub limits: MeshLimits,
+    /// The store's sizes.
+    pub store: StoreOptions,
+    /// Bytes of records after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+    /// Milliseconds since the chain's start, and whether they are good enough to mint by.
+    pub clock: Clock,
+    /// The signed-once record may be missing.
+    pub first_run: bool,
+    /// Decoded keys that are kept.
+    pub key_cache_keys: usize,
+    /// Heights between two snapshots for those who join; 0: none are made.
+    pub snapshot_blocks: u64,
+    /// Bytes of snapshots that are handed out in a second.
+    pub snapshot_bytes_per_s: u64,
+}
+
+impl NodeOptions {
+    /// Whom to call at first: the minters of genesis, and the configuration's peers.
+    pub fn targets(&self) -> Vec<Target> {
+        let minters = self.genesis.minters.iter().filter_map(|minter| target_of(&minter.endpoint));
+        minters.chain(self.bootstrap.iter().copied()).collect()
+    }
+}
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeStartError {
+    /// The chain on disk.
+    #[error("{0}")]
+    Chain(#[from] ChainStoreError),
+    /// What was signed.
+    #[error("{0}")]
+    Signed(#[from] SignedFileError),
+    /// The disk, before any chain was opened.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The CPU has no such backend.
+    #[error(transparent)]
+    Simd(#[from] Unavailable),
+    /// The address is taken, or not this computer's.
+    #[error("listen on {}: {source}", address.map_or("nothing".to_owned(), |address| address.to_string()))]
+    Listen {
+        /// The address; none if it only calls.
+        address: Option<SocketAddr>,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The system has no thread to give.
+    #[error("start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// Why a node ended badly.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeStopError {
+    /// The writer stopped: something could not be made durable.
+    #[error("the writer halted: {0}")]
+    Writer(#[from] WriterError),
+    /// The replica stopped: the log and the state do not agree, or the disk failed.
+    #[error("the replica halted: {0}")]
+    Replica(#[from] ReplicaError),
+    /// The event loop of the network failed.
+    #[error("the network failed: {0}")]
+    Network(#[from] io::Error),
+    /// A thread panicked: a broken invariant.
+    #[error("thread '{0}' panicked: an invariant is broken")]
+    Panic(&'static str),
+}
+
+/// A running node.
+pub struct Node {
+    view: NodeView,
+    inbox: Arc<Inbox<Entry>>,
+    address: Option<SocketAddr>,
+    duty: JoinHandle<()>,
+    mesh: JoinHandle<io::Result<()>>,
+    writer: JoinHandle<Result<(), WriterError>>,
+    replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
+    prepare: Vec<(Sender<Raw>, JoinHandle<()>)>,
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, NodeStartError> {
+    thread::Builder::new().name(name.into()).spawn(work).map_err(NodeStartError::Thread)
+}
+
+/// What this node signs with, and what it has signed before.
+struct Signer {
+    candidate: Option<u32>,
+    signing: Arc<NodeSigning>,
+    keys: Arc<VoteKeys>,
+    /// None in a node that signs nothing.
+    file: Option<SignedFile>,
+    record: SignedOnce,
+}
+
+impl Signer {
+    fn open(options: &NodeOptions, opened: &OpenedChain) -> Result<Signer, NodeStartError> {
+        let NodeOptions { directory, genesis, minting, transport, clock, first_run, .. } = options;
+        let chain = &genesis.chain;
+        let candidate = minting.as_ref().and_then(|minting| opened.state.find(&minting.account));
+        if minting.is_some() && candidate.is_none() {
+            tracing::warn!("the minting account is not on the chain yet: this node follows");
+        }
+        // On a chain that has just begun nothing can have been signed before.
+        let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
+        let fresh = (opened.system.height == 0 && begins) || *first_run;
+        let (file, record) = match candidate {
+            Some(_) => {
+                let (file, record) = SignedFile::open(directory, chain.genesis_hash, fresh)?;
+                (Some(file), record)
+            }
+            None => (None, SignedOnce::default()),
+        };
+        let secret = minting.as_ref().map_or(transport, |minting| &minting.vote);
+        let keys = Arc::<VoteKeys>::default();
+        let signing = Arc::new(Remembering::new(BlsSigning::new(&**secret, keys.clone())));
+        Ok(Signer { candidate, signing, keys, file, record })
+    }
+
+    /// Listens, behind a door that knows this signer.
+    fn network(&self, options: &NodeOptions) -> Result<(Mesh<Door>, MeshHandle), NodeStartError> {
+        let &NodeOptions { listen, limits, link, .. } = options;
+        let chain = options.genesis.chain.genesis_hash;
+        let door = Door { chain, candidate: self.candidate, signing: self.signing.clone(), keys: self.keys.clone() };
+        let mesh_options =
+            MeshOptions { listen, prologue: frames::prologue(&chain), secret: *options.transport, limits, link };
+        Mesh::new(mesh_options, door).map_err(|source| NodeStartError::Listen { address: listen, source })
+    }
+}
+
+/// What the threads of a node share.
+struct Shared {
+    chain: Arc<Chain>,
+    candidate: Option<u32>,
+    state: SharedState,
+    signing: Arc<NodeSigning>,
+    keys: Arc<KeyCache>,
+    verdicts: Arc<Verdicts>,
+    records: Records,
+    inbox: Arc<Inbox<Entry>>,
+    status: Arc<Status>,
+    mesh: MeshHandle,
+    /// Of users' cells, and of rounds.
+    prepared: [Arc<PrepareCounters>; 2],
+}
+
+impl Shared {
+    /// Consensus over the state, with what an earlier process has kept.
+    fn minter(
+        &self,
+        options: &NodeOptions,
+        system: System,
+        finals: VecDeque<KeptFinal>,
+        record: SignedOnce,
+    ) -> Minter<NodeExecution<NodeSigning>, Arc<NodeSigning>> {
+        let execution = NodeExecution::new(
+            self.chain.clone(),
+            self.state.clone(),
+            Arc::new(system),
+            self.signing.clone(),
+            self.verdicts.clone(),
+            endpoint_of(options.public, public_key(&options.transport)),
+            self.candidate,
+        );
+        let (chain, schedule) = (self.chain.genesis_hash, Schedule::of(&self.chain.parameters));
+        let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
+        let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
+        minter.remember_finals(finals.into_iter().rev());
+        if self.candidate.is_some() {
+            for (block, height, items) in writer::kept(&options.directory, &chain) {
+                minter.remember_items(block, height, items.into());
+            }
+        }
+        minter
+    }
+
+    /// A thread that verifies: users' cells, gathered, behind everything else; or what rounds need, at once. Bodies of
+    /// final blocks go from the second to the first.
+    fn prepare(&self, options: &NodeOptions, bodies: Option<Sender<Raw>>) -> Prepare {
+        let of_rounds = bodies.is_some();
+        let gather = Duration::from_millis(self.chain.parameters.slot_ms / GATHERING);
+        Prepare {
+            chain: self.chain.clone(),
+            state: self.state.clone(),
+            verdicts: self.verdicts.clone(),
+            keys: self.keys.clone(),
+            inbox: self.inbox.clone(),
+            mesh: self.mesh.clone(),
+            serve: Serve {
+                chain: self.chain.genesis_hash,
+                records: self.records.clone(),
+                data: options.directory.clone(),
+                mesh: self.mesh.clone(),
+                allowance: Allowance::new(options.snapshot_bytes_per_s),
+            },
+            counters: self.prepared[usize::from(of_rounds)].clone(),
+            bodies,
+            niceness: if of_rounds { 0 } else { 5 },
+            gather: if of_rounds { Duration::ZERO } else { gather },
+        }
+    }
+
+    fn writer(
+        &self,
+        options: &NodeOptions,
+        store: Store,
+        signed: Option<SignedFile>,
+        replica: ReplicaHandle,
+    ) -> Writer {
+        Writer {
+            directory: options.directory.clone(),
+            chain: self.chain.genesis_hash,
+            store,
+            signed,
+            replica,
+            checkpoint_bytes: options.checkpoint_bytes,
+            checkpoint_asked: 0,
+            snapshot_blocks: options.snapshot_blocks,
+            published: None,
+            snapshot_written: Arc::default(),
+            inbox: self.inbox.clone(),
+        }
+    }
+
+    fn view(&self, options: &NodeOptions, submit: Sender<Raw>) -> NodeView {
+        NodeView {
+            chain: self.chain.clone(),
+            state: self.state.clone(),
+            status: self.status.clone(),
+            mesh: self.mesh.clone(),
+            clock: options.clock.clone(),
+            records: self.records.clone(),
+            data: options.directory.clone(),
+            submit,
+            signing: self.signing.clone(),
+            prepared: self.prepared.clone(),
+            candidate: self.candidate,
+            transport_key: public_key(&options.transport),
+        }
+    }
+
+    /// Says that a thread has halted, in the log and to whoever asks.
+    fn halt(&self, what: &'static str) -> impl FnOnce(&dyn std::fmt::Display) + Send + 'static {
+        let status = self.status.clone();
+        move |error| {
+            tracing::error!(%error, "{what} has halted; nothing is signed or becomes final here until a restart");
+            status.change(|live| live.halted = Some(format!("{what}: {error}")));
+        }
+    }
+}
+
+impl Node {
+    /// Starts all threads. On return the node listens and takes part.
+    ///
+    /// # Errors
+    /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
+    pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
+        let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
+        let mut opened = chain_store::open(&options.directory, disk, &options.genesis, options.store)?;
+        if let Some(error) = opened.fell_back.take() {
+            tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
+        }
+        let signer = Signer::open(&options, &opened)?;
+        let (mesh, mesh_handle) = signer.network(&options)?;
+        let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
+        let OpenedChain { store, state, behind, system, finals, .. } = opened;
+        let chain = Arc::new(options.genesis.chain.clone());
+        let prefix = chain.transaction_prefix;
+        let shared = Shared {
+            candidate: signer.candidate,
+            state: Arc::new(RwLock::new(state)),
+            signing: signer.signing,
+            verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),
+            keys,
+            records: store.records(),
+            inbox: Arc::default(),
+            status: Arc::default(),
+            mesh: mesh_handle,
+            prepared: Default::default(),
+            chain,
+        };
+        let records = shared.records.clone();
+        let (replica_stage, replica_handle, _) =
+            replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
+        replica_handle.applied(store.last_record());
+        let minter = shared.minter(&options, system, finals, signer.record);
+        shared.status.change(|live| live.stored = store.last_record());
+
+        let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
+        let (of_cells, of_rounds) = (shared.prepare(&options, None), shared.prepare(&options, Some(cells.clone())));
+        let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
+        let duty = Duty {
+            minter,
+            candidate: shared.candidate,
+            schedule: Schedule::of(&shared.chain.parameters),
+            prefix,
+            clock: options.clock.clone(),
+            inbox: shared.inbox.clone(),
+            mesh: shared.mesh.clone(),
+            writer: jobs,
+            prepare: rounds.clone(),
+            status: shared.status.clone(),
+            peers: Peers::new(options.targets()),
+            local: Local::default(),
+        };
+        let (tell_cells, tell_rounds) = (cells.clone(), rounds.clone());
+        let view = shared.view(&options, cells.clone());
+        let sorter = Sorter { inbox: shared.inbox.clone(), cells, rounds, mesh: shared.mesh.clone() };
+        let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
+        Ok(Node {
+            view,
+            inbox: shared.inbox,
+            address: shared.mesh.address(),
+            writer: spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?,
+            replica: (
+                replica_handle,
+                spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
+            ),
+            prepare: vec![
+                (tell_cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
+                (tell_rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
+            ],
+            duty: spawn("duty", move || duty.run())?,
+            mesh: spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?,
+        })
+    }
+
+    /// What other threads work with.
+    pub fn view(&self) -> &NodeView {
+        &self.view
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
+    }
+
+    /// Whether a thread has ended by itself: an invariant is broken, or the disk.
+    pub fn ended(&self) -> bool {
+        let prepare = self.prepare.iter().any(|(_, thread)| thread.is_finished());
+        prepare
+            || self.duty.is_finished()
+            || self.writer.is_finished()
+            || self.mesh.is_finished()
+            || self.replica.1.is_finished()
+    }
+
+    /// Stops: at the end of the duty that is under way, at most a slot from now, or at once. Then everything final is
+    /// synced.
+    ///
+    /// # Errors
+    /// Why the node had halted, if it had.
+    pub fn stop(self, at_once: bool) -> Result<(), NodeStopError> {
+        let Node { view, inbox, duty, mesh, writer, replica, prepare, .. } = self;
+        inbox.push_urgent(Entry::Stop(at_once));
+        let duty = duty.join();
+        view.mesh.stop();
+        let mesh = mesh.join();
+        let mut prepared = true;
+        for (tell, thread) in prepare {
+            // Others may still hold what leads to these threads: they are told.
+            let _ = tell.send(Raw::Stop);
+            prepared &= thread.join().is_ok();
+        }
+        let writer = writer.join();
+        drop(replica.0);
+        let replica = replica.1.join();
+        duty.map_err(|_| NodeStopError::Panic("duty"))?;
+        mesh.map_err(|_| NodeStopError::Panic("mesh"))??;
+        if !prepared {
+            return Err(NodeStopError::Panic("prepare"));
+        }
+        writer.map_err(|_| NodeStopError::Panic("writer"))??;
+        replica.map_err(|_| NodeStopError::Panic("replica"))??;
+        Ok(())
+    }
+}

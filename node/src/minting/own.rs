@@ -1,0 +1,267 @@
+//! Transactions of this node's own users: passed on to the minters of their shard, again for each height, until they
+//! are final or cannot be any more; then whoever sent them is told.
+//!
+//! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at
+//! all. Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height
+//! grows while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the
+//! oldest first.
+//!
+//! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
+//! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
+//! block can take hold up those of others.
+
+use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
+use dynemix_engine::accounts::columns::StateMemory;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_net::mesh::{PeerId, To};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Transactions that are followed at most.
+const OWN_MAX: usize = 300_000;
+/// The window at first: more than most nodes' users send in a slot.
+const WINDOW_FIRST: usize = 32_768;
+/// The window at least: a node never falls silent.
+const WINDOW_MIN: usize = 256;
+/// Of what was told for a height, this part may be missing from its block without a narrower window.
+const MISSED: usize = 64;
+/// Blocks that may leave a transaction out, though they take most others, before it is given up.
+const TRIES: u8 = 6;
+
+struct Followed {
+    item: Arc<Item>,
+    account: AccountIndex,
+    sequence: u32,
+    /// What it takes from its account.
+    total: u64,
+    expires_slot: u64,
+    client: Option<(PeerId, u64)>,
+    /// The height whose minters have it, and their shard.
+    told: u64,
+    shard: usize,
+    /// Blocks that have left it out.
+    tries: u8,
+}
+
+impl Followed {
+    fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
+        state.hot(self.account).sequence > self.sequence
+    }
+}
+
+/// A frame for the mesh.
+pub type Frame = (To, u8, Arc<[u8]>);
+
+/// Those that are followed.
+pub struct Own {
+    /// As they came.
+    followed: VecDeque<Followed>,
+    /// Those that blocks have left out.
+    tried: VecDeque<Followed>,
+    /// By account and sequence: one can take effect.
+    ids: HashMap<(AccountIndex, u32), Hash>,
+    /// The height that transactions are told for, and how many were.
+    height: u64,
+    told: usize,
+    /// How far each row was gone through.
+    looked_at: [usize; 2],
+    window: usize,
+}
+
+impl Default for Own {
+    fn default() -> Self {
+        Own {
+            followed: VecDeque::new(),
+            tried: VecDeque::new(),
+            ids: HashMap::new(),
+            height: 0,
+            told: 0,
+            looked_at: [0; 2],
+            window: WINDOW_FIRST,
+        }
+    }
+}
+
+impl Own {
+    /// Transactions that are followed, tried or not.
+    pub fn len(&self) -> usize {
+        self.followed.len() + self.tried.len()
+    }
+
+    /// Whether none is followed.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many are told for a height at most.
+    pub fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Follows a transaction that the pool would take, of this account, which pays `total`.
+    ///
+    /// # Errors
+    /// When too many wait already, or another one of this account with the same sequence.
+    pub fn follow(
+        &mut self,
+        item: &Arc<Item>,
+        account: AccountIndex,
+        total: u64,
+        client: Option<(PeerId, u64)>,
+    ) -> Result<(), Refusal> {
+        if self.len() >= OWN_MAX {
+            return Err(Refusal::Busy);
+        }
+        let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
+        let (sequence, expires_slot) =
+            (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
+        match self.ids.entry((account, sequence)) {
+            // Whoever hands in what another has handed in hears nothing of it: the first is told.
+            Entry::Occupied(known) if *known.get() == item.id => return Ok(()),
+            Entry::Occupied(_) => return Err(Refusal::SenderConflict),
+            Entry::Vacant(place) => drop(place.insert(item.id)),
+        }
+        let item = item.clone();
+        self.followed.push_back(Followed {
+            item,
+            account,
+            sequence,
+            total,
+            expires_slot,
+            client,
+            told: 0,
+            shard: 0,
+            tries: 0,
+        });
+        Ok(())
+    }
+
+    /// Frames for the minters of the next height, about what they have not been told and the window has room for.
+    /// Nobody is told a sequence before its turn. Also those that were told, with their accounts, for the pool of `me`
+    /// if they are of its shard: what no other minter has must not be in an own set either.
+    pub fn tell<M: StateMemory>(
+        &mut self,
+        state: &State<M>,
+        system: &System,
+        me: Option<u32>,
+    ) -> (Vec<Frame>, Vec<(Arc<Item>, AccountIndex)>) {
+        let height = system.height + 1;
+        if self.height != height {
+            (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
+        }
+        let committee = &system.committee;
+        let shards = committee.shards.len();
+        let seat = me.and_then(|me| committee.seat_of(me));
+        let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
+        let mut counts = vec![0; shards];
+        let mut of_own_shard = Vec::new();
+        let Own { followed, tried, looked_at, told, window, .. } = self;
+        let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
+        for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
+            if *told >= *window {
+                break;
+            }
+            looked_at[row] += 1;
+            let hot = state.hot(followed.account);
+            if hot.sequence != followed.sequence || hot.balance < followed.total || followed.told == height {
+                continue;
+            }
+            let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
+            let shard = shard_of(&system.seed, &cell.sender, shards);
+            (followed.told, followed.shard) = (height, shard);
+            *told += 1;
+            if own_shard == Some(shard) {
+                of_own_shard.push((followed.item.clone(), followed.account));
+            }
+            let (of_shard, count) = (&mut frames[shard], &mut counts[shard]);
+            if *count % (CELLS_MAX / 2) == 0 {
+                of_shard.push(cells_frame(Some(height), 0));
+            }
+            *count += 1;
+            put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
+        }
+        let mut out = Vec::new();
+        for (seats, frames) in committee.shards.iter().zip(frames) {
+            let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
+            let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
+            for minter in minters.filter(|&minter| Some(minter) != me) {
+                out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));
+            }
+        }
+        (out, of_own_shard)
+    }
+
+    /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is
+    /// the system that the block was built on.
+    pub fn settle<M: StateMemory>(&mut self, state: &State<M>, parent: &System, system: &System) -> (u64, Vec<Frame>) {
+        let shards = parent.committee.shards.len();
+        let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
+        let mut finals = 0;
+        // Of each shard: those that were told for the first time, and how many of them the block has.
+        let mut counts = vec![(0, 0); shards];
+        for followed in self.followed.iter().filter(|followed| followed.told == system.height) {
+            let count: &mut (usize, usize) = &mut counts[followed.shard];
+            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
+        }
+        let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
+        let ids = &mut self.ids;
+        let mut settle = |followed: &mut Followed| {
+            let used = followed.used(state);
+            let left_out = !used && followed.told == system.height && took_most[followed.shard];
+            followed.tries += u8::from(left_out);
+            let refusal = match () {
+                () if used => None,
+                () if followed.expires_slot < system.slot => Some(Refusal::Expired),
+                () if followed.tries >= TRIES => Some(Refusal::Inadmissible),
+                () => return true,
+            };
+            ids.remove(&(followed.account, followed.sequence));
+            finals += u64::from(used);
+            if let Some((client, ordinal)) = followed.client {
+                let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
+                outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
+            }
+            false
+        };
+        self.tried.retain_mut(&mut settle);
+        self.followed.retain_mut(&mut settle);
+        if self.followed.iter().any(|followed| followed.tries > 0) {
+            let (tried, fresh) =
+                std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
+            self.followed = fresh;
+            let mut tried: VecDeque<Followed> = tried;
+            self.tried.append(&mut tried);
+        }
+        if self.height == system.height {
+            let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
+            self.fit_window(told, used);
+        }
+        // The row has moved: it is gone through again, and what was told is passed over.
+        self.looked_at = [0; 2];
+        let frame = |((client, refusal, shard), ordinals): ((PeerId, u8, u16), Vec<u64>)| {
+            let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
+            let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
+            (To::Peer(client), CELLS, frame)
+        };
+        (finals, outcomes.into_iter().map(frame).collect())
+    }
+
+    fn fit_window(&mut self, told: usize, used: usize) {
+        let taken = used + told / MISSED >= told;
+        // A few that are missing say nothing of what minters can work off.
+        if !taken && told > WINDOW_MIN {
+            self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
+        } else if taken && self.told >= self.window / 4 * 3 {
+            self.window = (self.window + self.window / 4 + WINDOW_MIN).min(OWN_MAX);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the log says of each slot: one line for people, and one a step for who looks for what a slot was lost by.
+
+use super::execution::NodeExecution;
+use super::own::Own;
+use super::status::Status;
+use dynemix_engine::committee::schedule::Schedule;
+use dynemix_engine::consensus::minter::Minter;
+use dynemix_engine::vote::signing::Signing;
+use std::sync::Arc;
+
+/// Slots without a block after which a node that is behind is told what to do.
+const HINT_SLOTS: u64 = 8;
+
+/// How far the log is.
+#[derive(Default)]
+pub struct SlotLine {
+    logged_slot: u64,
+    /// Slots in a row that brought no block.
+    slots_without: u64,
+}
+
+/// One step of the consensus thread.
+pub struct Step {
+    /// When it was due, milliseconds since the chain's start.
+    pub due_ms: u64,
+    /// When it was begun.
+    pub taken_ms: u64,
+    /// When it was done.
+    pub done_ms: u64,
+}
+
+impl Step {
+    /// One line a step, for who looks for what a slot was lost by. `late` are transactions told too late for the set.
+    pub fn log<S: Signing>(
+        &self,
+        schedule: &Schedule,
+        minter: &Minter<NodeExecution<S>, Arc<S>>,
+        own: &Own,
+        late: usize,
+    ) {
+        tracing::debug!(
+            step_ms = self.due_ms % schedule.slot_ms,
+            late_ms = self.taken_ms - self.due_ms,
+            took_ms = self.done_ms.saturating_sub(self.taken_ms),
+            height = minter.pending_height(),
+            round = ?minter.round().map(|round| round.standing()),
+            master = ?minter.master().standing(),
+            pool = minter.execution.pool.len(),
+            pool_late = late,
+            own = own.len(),
+            own_window = own.window(),
+        );
+    }
+}
+
+/// What a slot's line tells beside the block.
+pub struct Surroundings {
+    /// The height that is not final yet.
+    pub pending: u64,
+    /// The highest height that others have spoken of.
+    pub heard: u64,
+    /// Transactions that wait.
+    pub pool: usize,
+    /// Peers with a name.
+    pub peers: u64,
+}
+
+impl SlotLine {
+    /// Whether a slot has begun of which nothing was said yet.
+    pub fn begins(&mut self, slot: u64) -> bool {
+        let begins = slot > self.logged_slot;
+        self.logged_slot = self.logged_slot.max(slot);
+        begins
+    }
+
+    /// One line of the slot that has ended.
+    pub fn log(&mut self, ended: u64, slot_ms: u64, status: &Status, around: &Surroundings) {
+        let &Surroundings { pending, heard, pool, peers } = around;
+        let line = status.look(|live| {
+            let block = live.blocks.iter().rev().find(|block| block.attempt / 2 == ended)?;
+            let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
+            let final_ms = block.final_ms % slot_ms;
+            Some((block.height, block.shards.len(), transactions, block.signers, block.seats, final_ms))
+        });
+        match line {
+            Some((height, shards, transactions, signers, seats, final_ms)) => {
+                self.slots_without = 0;
+                tracing::info!(
+                    "slot {ended}: height {height} final after {final_ms} ms, {shards} shard-blocks, \
+                     {transactions} transactions, {signers} of {seats} signed; pool {pool}, peers {peers}"
+                );
+            }
+            None if ended > 0 => {
+                self.slots_without += 1;
+                tracing::warn!(
+                    "slot {ended}: nothing final, height {pending} is pending for {} slots; pool {pool}, peers {peers}",
+                    self.slots_without
+                );
+                if heard > pending + 1 && self.slots_without.is_multiple_of(HINT_SLOTS) {
+                    tracing::warn!(
+                        "peers are at height {heard}, and none gives height {pending}: their blocks begin later. \
+                         Begin anew with a snapshot: an empty data directory and network.trust"
+                    );
+                }
+            }
+            None => {}
+        }
+    }
+}

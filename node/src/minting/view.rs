@@ -1,0 +1,90 @@
+//! What other threads see of a node: the API, the owner's socket, tests.
+
+use super::door::NodeSigning;
+use super::entry::Raw;
+use super::execution::SharedState;
+use super::prepare::PrepareCounters;
+use super::status::{Status, StatusShown};
+use crate::keep::published;
+use crate::setup::clock::Clock;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_net::mesh::{MeshHandle, TransportKey};
+use dynemix_perf::machine;
+use dynemix_storage::Records;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+/// What other threads of a node work with: the API, the supervisor, tests.
+#[derive(Clone)]
+pub struct NodeView {
+    /// Parameters and identity of the chain.
+    pub chain: Arc<Chain>,
+    /// Accounts at the newest final height; only consensus changes them.
+    pub state: SharedState,
+    /// What it shows of itself.
+    pub status: Arc<Status>,
+    /// The network's counters, and how much of it nobody has worked off.
+    pub mesh: MeshHandle,
+    /// Milliseconds since the chain's start, and whether they are good enough to mint by.
+    pub clock: Clock,
+    /// The log: blocks that are kept, read without asking anyone.
+    pub records: Records,
+    /// The data directory.
+    pub data: PathBuf,
+    /// Takes transactions of own users.
+    pub submit: Sender<Raw>,
+    /// Checks what others signed.
+    pub signing: Arc<NodeSigning>,
+    /// What verification has done: users' cells, and rounds.
+    pub prepared: [Arc<PrepareCounters>; 2],
+    /// The candidate that it mints for; none if it follows.
+    pub candidate: Option<u32>,
+    /// Its transport key.
+    pub transport_key: TransportKey,
+}
+
+impl NodeView {
+    /// Everything that is shown; `blocks` newest blocks.
+    pub fn shown(&self, blocks: usize) -> StatusShown {
+        let now_ms = self.clock.now_ms();
+        let counters = self.mesh.counters();
+        let relaxed = std::sync::atomic::Ordering::Relaxed;
+        let slot_ms = self.chain.parameters.slot_ms;
+        let offers = published::offers(&self.data, &self.chain.genesis_hash);
+        let snapshots: Vec<String> =
+            offers.iter().map(|offer| format!("{}:{}", offer.height, hex::encode(offer.block))).collect();
+        self.status.look(|live| StatusShown {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            chain: hex::encode(&self.chain.genesis_hash),
+            candidate: self.candidate,
+            now_ms,
+            slot: now_ms / slot_ms,
+            slot_ms,
+            height: live.height,
+            stored: live.stored,
+            heard: live.heard,
+            seated: live.seated,
+            shard: live.shard,
+            seats: live.system.as_ref().map_or(0, |system| system.committee.len()),
+            shards: live.system.as_ref().map_or(0, |system| system.committee.shards.len()),
+            clock_trusted: self.clock.is_trusted(),
+            clock_offset_ms: self.clock.offset_ms(),
+            pool: live.pool,
+            own: live.own,
+            members: counters.members.load(relaxed),
+            guests: counters.guests.load(relaxed),
+            bytes_sent: counters.sent.load(relaxed),
+            bytes_received: counters.received.load(relaxed),
+            cpu_s: machine::cpu_time().as_secs_f64(),
+            verified: self.prepared.iter().map(|counters| counters.signatures.load(relaxed)).sum(),
+            verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64
+                / 1e6,
+            rss_bytes: machine::rss_bytes(),
+            duties: live.duties,
+            blocks: live.blocks.iter().rev().take(blocks).rev().cloned().collect(),
+            snapshots: snapshots.clone(),
+            certified: live.certified.iter().rev().take(blocks).rev().cloned().collect(),
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! The writer: the one thread that makes things durable, in the order in which they were asked for. Whoever asked goes
+//! on meanwhile and is told when it is done.
+
+use super::entry::{Entry, FinalJob, Job};
+use super::inbox::Inbox;
+use crate::keep::chain_store::write_system;
+use crate::keep::published;
+use crate::keep::record::encode_master;
+use crate::keep::replica::ReplicaHandle;
+use crate::keep::sealed::{self, SealedError, SealedKind};
+use crate::keep::signed_file::{SignedFile, SignedFileError};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::chain::block::Final;
+use dynemix_engine::transaction::item::Item;
+use dynemix_storage::{Store, StoreError};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+/// Heights for which transactions of own shard-blocks are kept.
+const KEPT_HEIGHTS: u64 = 8;
+/// A job that takes longer is worth a line in the debug log.
+const SLOW: Duration = Duration::from_millis(200);
+
+/// Why the writer had to stop: nothing more may be signed or become final here.
+#[derive(Debug, thiserror::Error)]
+pub enum WriterError {
+    /// The store refused a record, a sync or a checkpoint.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The record of what was signed cannot be written.
+    #[error(transparent)]
+    Signed(#[from] SignedFileError),
+    /// A file beside the store cannot be written.
+    #[error(transparent)]
+    File(#[from] SealedError),
+}
+
+/// What the thread works with.
+pub struct Writer {
+    /// Where the files are.
+    pub directory: PathBuf,
+    /// Its identity, in the head of every file.
+    pub chain: Hash,
+    /// The log of final blocks, and the checkpoints of their state.
+    pub store: Store,
+    /// What was signed; none in a node that signs nothing.
+    pub signed: Option<SignedFile>,
+    /// The replica, which writes checkpoints.
+    pub replica: ReplicaHandle,
+    /// Bytes of records after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+    /// The record of the last checkpoint that was asked for.
+    pub checkpoint_asked: u64,
+    /// Heights between two snapshots for those who join; 0: none are made.
+    pub snapshot_blocks: u64,
+    /// The block of a snapshot that the next block will prove.
+    pub published: Option<Arc<Final>>,
+    /// Height of the newest snapshot that the replica has written.
+    pub snapshot_written: Arc<AtomicU64>,
+    /// Who is told.
+    pub inbox: Arc<Inbox<Entry>>,
+}
+
+impl Writer {
+    /// Runs until nobody asks any more.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn run(mut self, jobs: &Receiver<Job>) -> Result<(), WriterError> {
+        let mut unsynced: Option<FinalJob> = None;
+        let mut record = Vec::new();
+        loop {
+            // Final blocks that come at once are synced at once.
+            let job = match jobs.try_recv() {
+                Ok(job) => Some(job),
+                Err(TryRecvError::Empty) => {
+                    self.settle(&mut unsynced)?;
+                    match jobs.recv_timeout(Duration::from_secs(1)) {
+                        Ok(job) => Some(job),
+                        Err(RecvTimeoutError::Timeout) => None,
+                        Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    }
+                }
+                Err(TryRecvError::Disconnected) => return self.settle(&mut unsynced),
+            };
+            let begun = Instant::now();
+            match job {
+                None => {}
+                Some(Job::Persist(ticket, signed)) => {
+                    self.settle(&mut unsynced)?;
+                    if let Some(file) = &mut self.signed {
+                        file.write(&signed)?;
+                        self.inbox.push_urgent(Entry::Durable(ticket));
+                    }
+                }
+                Some(Job::Keep(block, height, items)) => {
+                    keep(&self.directory, &self.chain, &block, height, &items)?;
+                    self.inbox.push_urgent(Entry::Kept);
+                }
+                Some(Job::Final(job)) => {
+                    let job_height = job.decided.value.height;
+                    encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt);
+                    self.store.append(&record)?;
+                    unsynced = Some(*job);
+                    // Of these heights each is needed by itself.
+                    if self.publishes(job_height) || self.publishes(job_height - 1) {
+                        self.settle(&mut unsynced)?;
+                    }
+                }
+            }
+            if begun.elapsed() > SLOW {
+                tracing::debug!(ms = begun.elapsed().as_millis() as u64, "a job of the writer was slow");
+            }
+        }
+    }
+
+    /// Syncs what was appended, tells the replica, and begins a checkpoint if it is time.
+    fn settle(&mut self, unsynced: &mut Option<FinalJob>) -> Result<(), WriterError> {
+        let Some(job) = unsynced.take() else { return Ok(()) };
+        self.store.sync()?;
+        let height = job.decided.value.height;
+        self.replica.applied(height);
+        self.publish(&job);
+        self.inbox.push(Entry::Stored(height));
+        forget_kept(&self.directory, height);
+        let keeper = self.store.keeper();
+        let present = keeper.checkpoint_record();
+        // One at a time: each needs the system of the one before.
+        if present >= self.checkpoint_asked && self.store.bytes_since(present) >= self.checkpoint_bytes {
+            self.checkpoint_asked = height;
+            let (directory, chain, system) = (self.directory.clone(), self.chain, job.system);
+            let beside = move || write_system(&directory, &chain, &system, [present, present]).map_err(store_error);
+            self.replica.checkpoint(self.store.begin_checkpoint(), job.root, Box::new(beside));
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    fn publishes(&self, height: u64) -> bool {
+        self.snapshot_blocks > 0 && height > 0 && height.is_multiple_of(self.snapshot_blocks)
+    }
+
+    /// Makes a snapshot for those who join, if it is time: the state now, what proves it with the next block.
+    fn publish(&mut self, job: &FinalJob) {
+        let height = job.decided.value.height;
+        let (data, chain) = (self.directory.clone(), self.chain);
+        if let Some(before) = self.published.take().filter(|before| before.value.height + 1 == height) {
+            let (data, proof, written) = (data.clone(), job.decided.clone(), self.snapshot_written.clone());
+            self.replica.run(Box::new(move || {
+                // Without its parts it is not offered.
+                if written.load(Ordering::Acquire) != before.value.height {
+                    return;
+                }
+                if let Err(error) = published::finish(&data, &chain, [&before, &proof]) {
+                    tracing::warn!(%error, "no snapshot for those who join");
+                }
+            }));
+        }
+        if self.publishes(height) {
+            self.published = Some(job.decided.clone());
+            let (directory, system) = (published::snapshot_path(&data, height), job.system.clone());
+            let (of_system, written) = (directory.clone(), self.snapshot_written.clone());
+            let beside = move || {
+                published::write_system(&of_system, &chain, &system).map_err(store_error)?;
+                written.store(height, Ordering::Release);
+                Ok(())
+            };
+            self.replica.publish(directory, Box::new(beside));
+        }
+    }
+}
+
+fn store_error(error: SealedError) -> StoreError {
+    match error {
+        SealedError::Io { path, source } => StoreError::Io { action: "write", path, source },
+        SealedError::Damaged { path, what } => StoreError::Io { action: "write", path, source: io::Error::other(what) },
+    }
+}
+
+fn kept_directory(directory: &Path) -> PathBuf {
+    directory.join("kept")
+}
+
+/// Keeps the transactions of a shard-block where the end of this process does not reach them. No sync is waited for:
+/// only a power cut at all ten minters of the shard within seconds could lose them, and then the block is banned, and
+/// nobody forks.
+fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Arc<Item>]) -> Result<(), WriterError> {
+    let directory = kept_directory(directory);
+    fs::create_dir_all(&directory).map_err(|source| SealedError::Io { path: directory.clone(), source })?;
+    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.bytes.len() as u32).to_le_bytes()).collect();
+    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| [&length[..], &item.bytes[..]]);
+    let bytes = 32 + items.iter().map(|item| 4 + item.bytes.len() as u64).sum::<u64>();
+    let name = format!("{height}.{}", hex::encode(&block[..4]));
+    let parts = std::iter::once(&block[..]).chain(parts);
+    Ok(sealed::write_unsynced(&directory.join(name), SealedKind::Kept, chain, height, bytes, parts)?)
+}
+
+fn height_of(name: &std::ffi::OsStr) -> Option<u64> {
+    name.to_str()?.split('.').next()?.parse().ok()
+}
+
+fn forget_kept(directory: &Path, height: u64) {
+    let Ok(names) = fs::read_dir(kept_directory(directory)) else { return };
+    for entry in names.flatten() {
+        if height_of(&entry.file_name()).is_none_or(|of| of + KEPT_HEIGHTS <= height) {
+            // What cannot be removed now goes the next time.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// A shard-block's hash and height, and its transactions.
+pub type KeptItems = (Hash, u64, Vec<Arc<Item>>);
+
+/// What an earlier process has kept. A file that is damaged is passed over: others keep the same.
+pub fn kept(directory: &Path, chain: &Hash) -> Vec<KeptItems> {
+    let Ok(names) = fs::read_dir(kept_directory(directory)) else { return Vec::new() };
+    let read = |path: PathBuf| {
+        let (height, payload) = sealed::read(&path, SealedKind::Kept, chain).ok()??;
+        let (block, mut rest) = payload.split_first_chunk::<32>()?;
+        let mut items = Vec::new();
+        while !rest.is_empty() {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            items.push(Item::new(bytes.to_vec()));
+            rest = after;
+        }
+        Some((*block, height, items))
+    };
+    names.flatten().filter_map(|entry| read(entry.path())).collect()
+}

@@ -1,0 +1,416 @@
+//! Frames between nodes, within the four classes of the mesh.
+//!
+//! ```text
+//!   kind u8 | body
+//!   0 message   of consensus, see `dynemix_engine::messages::codec`
+//!   1 cells     told for u64 | first ordinal u64 | each: cell 192, payload length u16, payload
+//!               told for: a height, by a node to its minters; 0 of a user's own transactions
+//!   2 outcome   refusal u8 (0: final) | height u64 | slot u64 | shard u16 | ordinals u64 each
+//!   3 peers     each: transport key 32 | address 16 | port u16
+//!   4 want      height u64 | part u32 | offset u64                    of a snapshot; height 0: which ones there are
+//!   5 piece     height u64 | part u32 | offset u64 | of u64 | bytes   of height 0: each height u64, block 32
+//!
+//!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash
+//! ```
+
+use crate::keep::published::Offer;
+use crate::setup::endpoint::target_of;
+use dynemix_engine::base::hash::{Hash, keyed, purpose_key};
+use dynemix_engine::base::ids::{Endpoint, Sig};
+use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use dynemix_engine::committee::statement::{Statement, StatementKind};
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_net::mesh::Target;
+use std::sync::LazyLock;
+
+/// Version of everything between nodes.
+pub const PEER_VERSION: u8 = 1;
+/// The classes of the mesh, most urgent first: votes and what else is small and decides.
+pub const VOTES: u8 = 0;
+/// What a shard round needs at once.
+pub const ROUNDS: u8 = 1;
+/// Bodies and history.
+pub const BODIES: u8 = 2;
+/// Users' transactions and all else.
+pub const CELLS: u8 = 3;
+
+/// What a frame is: its first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// A message of consensus.
+    Message = 0,
+    /// Transactions: of a user, or told to the minters of a height.
+    Cells = 1,
+    /// What became of a client's transactions.
+    Outcome = 2,
+    /// Addresses of candidates.
+    Peers = 3,
+    /// A question for a piece of a snapshot.
+    Want = 4,
+    /// The answer to such a question.
+    Piece = 5,
+}
+
+impl FrameKind {
+    /// The kind of this number, if there is one.
+    pub fn of_number(number: u8) -> Option<FrameKind> {
+        use FrameKind::{Cells, Message, Outcome, Peers, Piece, Want};
+        [Message, Cells, Outcome, Peers, Want, Piece].into_iter().find(|kind| *kind as u8 == number)
+    }
+
+    /// A frame's kind and its body behind it; none of an empty frame or an unknown kind.
+    pub fn split(frame: &[u8]) -> Option<(FrameKind, &[u8])> {
+        let (&number, body) = frame.split_first()?;
+        Some((FrameKind::of_number(number)?, body))
+    }
+}
+
+/// The height that asks which snapshots there are.
+pub const OFFERS: u64 = 0;
+
+/// Cells of one frame at most.
+pub const CELLS_MAX: usize = 1_024;
+/// Peers of one frame at most.
+pub const PEERS_MAX: usize = 64;
+/// Snapshots of one frame at most.
+const OFFERS_MAX: usize = 16;
+
+/// A candidate's part of a hello: its number and its signature.
+const CANDIDATE_BYTES: usize = size_of::<u32>() + size_of::<Sig>();
+/// A peer in a frame of peers: transport key, address, port.
+const PEER_BYTES: usize = 32 + 16 + size_of::<u16>();
+/// A snapshot in a frame of offers: height and block.
+const OFFER_BYTES: usize = size_of::<u64>() + size_of::<Hash>();
+/// An ordinal in a frame of outcomes.
+const ORDINAL_BYTES: usize = size_of::<u64>();
+
+/// The next bytes, if there are so many.
+fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (array, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*array)
+}
+
+fn u16_of(bytes: &mut &[u8]) -> Option<u16> {
+    array(bytes).map(u16::from_le_bytes)
+}
+
+fn u32_of(bytes: &mut &[u8]) -> Option<u32> {
+    array(bytes).map(u32::from_le_bytes)
+}
+
+fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
+    array(bytes).map(u64::from_le_bytes)
+}
+
+static HELLO_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix node hello v1"));
+
+/// What nodes of one chain agree on before they shake hands.
+pub fn prologue(genesis: &Hash) -> Vec<u8> {
+    [&b"dynemix peer "[..], &[PEER_VERSION], genesis].concat()
+}
+
+/// What a hello's signature is of.
+fn hello_digest(genesis: &Hash, handshake_hash: &[u8; 32]) -> Hash {
+    // A kind of its own would do as well; the key keeps it apart from all that consensus signs.
+    let hash = keyed(&HELLO_KEY, handshake_hash);
+    Statement { kind: StatementKind::Endpoint, height: 0, number: 0, shard: u16::MAX, justified_by: u64::MAX, hash }
+        .digest(genesis)
+}
+
+/// A hello; `sign` of a candidate.
+pub fn hello(
+    genesis: &Hash,
+    handshake_hash: &[u8; 32],
+    candidate: Option<(u32, impl FnOnce(&Hash) -> Sig)>,
+) -> Vec<u8> {
+    let mut out = vec![PEER_VERSION];
+    out.extend_from_slice(genesis);
+    out.push(u8::from(candidate.is_some()));
+    if let Some((candidate, sign)) = candidate {
+        out.extend_from_slice(&candidate.to_le_bytes());
+        out.extend_from_slice(&sign(&hello_digest(genesis, handshake_hash)));
+    }
+    out
+}
+
+/// Why a hello is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HelloError {
+    /// Nothing was said.
+    #[error("an empty hello")]
+    Empty,
+    /// It speaks another version.
+    #[error("version {0}, this node speaks {PEER_VERSION}")]
+    Version(u8),
+    /// It is of another chain.
+    #[error("another chain")]
+    OtherChain,
+    /// Its bytes are no hello.
+    #[error("a malformed hello")]
+    Malformed,
+    /// Whoever says it does not have the candidate's voting key.
+    #[error("the hello of candidate {0} is not signed by its voting key")]
+    NotSigned(u32),
+}
+
+/// Who says a hello: a candidate, or none; `verify` judges a candidate's signature.
+///
+/// # Errors
+/// Why it is refused.
+pub fn read_hello(
+    genesis: &Hash,
+    handshake_hash: &[u8; 32],
+    hello: &[u8],
+    verify: impl FnOnce(u32, &Hash, &Sig) -> bool,
+) -> Result<Option<u32>, HelloError> {
+    let (&version, rest) = hello.split_first().ok_or(HelloError::Empty)?;
+    if version != PEER_VERSION {
+        return Err(HelloError::Version(version));
+    }
+    let rest = rest.strip_prefix(genesis).ok_or(HelloError::OtherChain)?;
+    match rest {
+        [0] => Ok(None),
+        [1, rest @ ..] if rest.len() == CANDIDATE_BYTES => {
+            let mut rest = rest;
+            let candidate = u32_of(&mut rest).ok_or(HelloError::Malformed)?;
+            let signature = array(&mut rest).ok_or(HelloError::Malformed)?;
+            if verify(candidate, &hello_digest(genesis, handshake_hash), &signature) {
+                Ok(Some(candidate))
+            } else {
+                Err(HelloError::NotSigned(candidate))
+            }
+        }
+        _ => Err(HelloError::Malformed),
+    }
+}
+
+/// The class that a message travels in.
+pub fn class_of(message: &Message) -> u8 {
+    match message {
+        Message::Item(_) | Message::Block(_) => ROUNDS,
+        Message::Shard {
+            message: ShardMessage::Set(..) | ShardMessage::WantItems(..) | ShardMessage::Items(_),
+            ..
+        } => ROUNDS,
+        Message::Bodies(..) => BODIES,
+        Message::Final(_, blocks) if !blocks.is_empty() => BODIES,
+        _ => VOTES,
+    }
+}
+
+/// Appends a cell to a frame of cells.
+pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8]) {
+    out.extend_from_slice(cell);
+    out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+    out.extend_from_slice(payload);
+}
+
+/// Begins a frame of cells: of a user, or told to the minters of a height.
+pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
+    let mut out = vec![FrameKind::Cells as u8];
+    out.extend_from_slice(&told.unwrap_or(0).to_le_bytes());
+    out.extend_from_slice(&first_ordinal.to_le_bytes());
+    out
+}
+
+/// A frame of cells, read: for which height another node tells them, the first ordinal, and the cells with their
+/// payloads.
+pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8])>);
+
+/// Reads the body of a frame of cells, behind its kind.
+pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
+    let mut rest = bytes;
+    let (told, first_ordinal) = (u64_of(&mut rest)?, u64_of(&mut rest)?);
+    let mut cells = Vec::with_capacity((rest.len() / CELL_BYTES).min(CELLS_MAX));
+    while !rest.is_empty() {
+        let (cell, after) = rest.split_first_chunk::<CELL_BYTES>()?;
+        rest = after;
+        let length = usize::from(u16_of(&mut rest)?);
+        let (payload, after) = rest.split_at_checked(length)?;
+        if length > PAYLOAD_BYTES_MAX || cells.len() >= CELLS_MAX {
+            return None;
+        }
+        cells.push((bytemuck::pod_read_unaligned(cell), payload));
+        rest = after;
+    }
+    Some((Some(told).filter(|&height| height > 0), first_ordinal, cells))
+}
+
+/// What became of a client's transactions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// 0 when they are final, else the refusal's number.
+    pub refusal: u8,
+    /// Height of the block; 0 if refused.
+    pub height: u64,
+    /// Slot of that block.
+    pub slot: u64,
+    /// Shard of that block.
+    pub shard: u16,
+    /// Which, by the order in which they came on this connection.
+    pub ordinals: Vec<u64>,
+}
+
+impl Outcome {
+    /// The whole frame, its kind first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FrameKind::Outcome as u8, self.refusal];
+        out.extend_from_slice(&self.height.to_le_bytes());
+        out.extend_from_slice(&self.slot.to_le_bytes());
+        out.extend_from_slice(&self.shard.to_le_bytes());
+        self.ordinals.iter().for_each(|ordinal| out.extend_from_slice(&ordinal.to_le_bytes()));
+        out
+    }
+
+    /// Reads the body, behind the kind.
+    pub fn read(bytes: &[u8]) -> Option<Outcome> {
+        let mut rest = bytes;
+        let [refusal] = array(&mut rest)?;
+        let (height, slot, shard) = (u64_of(&mut rest)?, u64_of(&mut rest)?, u16_of(&mut rest)?);
+        let (ordinals, after) = rest.as_chunks::<ORDINAL_BYTES>();
+        let ordinals = ordinals.iter().map(|ordinal| u64::from_le_bytes(*ordinal)).collect();
+        after.is_empty().then_some(Outcome { refusal, height, slot, shard, ordinals })
+    }
+}
+
+/// "Give me what follows from this place on of that part of a snapshot."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WantPiece {
+    /// Height of the snapshot, or [`OFFERS`].
+    pub height: u64,
+    /// Part, see [`crate::keep::published::Part`].
+    pub part: u32,
+    /// Place in it.
+    pub offset: u64,
+}
+
+impl WantPiece {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.height.to_le_bytes());
+        out.extend_from_slice(&self.part.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+    }
+
+    /// The whole frame, its kind first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![FrameKind::Want as u8];
+        self.put(&mut out);
+        out
+    }
+
+    fn take(bytes: &mut &[u8]) -> Option<WantPiece> {
+        Some(WantPiece { height: u64_of(bytes)?, part: u32_of(bytes)?, offset: u64_of(bytes)? })
+    }
+
+    /// Reads the body, behind the kind.
+    pub fn read(bytes: &[u8]) -> Option<WantPiece> {
+        let mut rest = bytes;
+        WantPiece::take(&mut rest).filter(|_| rest.is_empty())
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Height of the snapshot, or [`OFFERS`].
+    pub height: u64,
+    /// Which part of it.
+    pub part: u32,
+    /// Where in the part these bytes begin.
+    pub offset: u64,
+    /// Bytes of the whole part.
+    pub total: u64,
+    /// The bytes from there on.
+    pub bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// The whole frame, its kind first: a piece of a part of `total` bytes.
+    pub fn encode(want: WantPiece, total: u64, bytes: &[u8]) -> Vec<u8> {
+        let mut out = vec![FrameKind::Piece as u8];
+        want.put(&mut out);
+        out.extend_from_slice(&total.to_le_bytes());
+        out.extend_from_slice(bytes);
+        out
+    }
+
+    /// Reads the body, behind the kind.
+    pub fn read(bytes: &[u8]) -> Option<Piece> {
+        let mut rest = bytes;
+        let WantPiece { height, part, offset } = WantPiece::take(&mut rest)?;
+        let total = u64_of(&mut rest)?;
+        Some(Piece { height, part, offset, total, bytes: rest.to_vec() })
+    }
+
+    /// The frame that says which snapshots there are.
+    pub fn encode_offers(offers: &[Offer]) -> Vec<u8> {
+        let entries: Vec<u8> =
+            offers.iter().flat_map(|offer| [&offer.height.to_le_bytes()[..], &offer.block].concat()).collect();
+        Piece::encode(WantPiece { height: OFFERS, part: 0, offset: 0 }, entries.len() as u64, &entries)
+    }
+
+    /// Which snapshots the sender has, if that was the question.
+    pub fn offers(&self) -> Vec<Offer> {
+        let entries = if self.height == OFFERS { &self.bytes[..] } else { &[] };
+        let offer = |mut entry: &[u8]| Some(Offer { height: u64_of(&mut entry)?, block: array(&mut entry)? });
+        entries.chunks_exact(OFFER_BYTES).take(OFFERS_MAX).filter_map(offer).collect()
+    }
+}
+
+/// The frame of these peers.
+pub fn peers_frame(peers: impl Iterator<Item = Endpoint>) -> Vec<u8> {
+    let mut out = vec![FrameKind::Peers as u8];
+    for endpoint in peers.take(PEERS_MAX) {
+        out.extend_from_slice(&endpoint.transport_key);
+        out.extend_from_slice(&endpoint.address);
+        out.extend_from_slice(&endpoint.port.to_le_bytes());
+    }
+    out
+}
+
+/// Reads the body of a frame of peers, behind its kind. Those that are nowhere are passed over.
+pub fn read_peers(bytes: &[u8]) -> Option<Vec<Target>> {
+    let (peers, after) = bytes.as_chunks::<PEER_BYTES>();
+    if peers.len() > PEERS_MAX || !after.is_empty() {
+        return None;
+    }
+    let endpoint = |mut peer: &[u8]| {
+        let (transport_key, address) = (array(&mut peer)?, array(&mut peer)?);
+        Some(Endpoint { transport_key, address, port: u16_of(&mut peer)? })
+    };
+    Some(peers.iter().filter_map(|peer| target_of(&endpoint(peer)?)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::endpoint::endpoint_of;
+
+    #[test]
+    fn frames_come_back_as_they_were_sent_and_no_byte_more_or_less() {
+        for number in 0..=u8::MAX {
+            assert_eq!(FrameKind::of_number(number).map(|kind| kind as u8), Some(number).filter(|&number| number < 6));
+        }
+        let outcome = Outcome { refusal: 3, height: 7, slot: 9, shard: 1, ordinals: vec![4, 5] };
+        let want = WantPiece { height: 7, part: 2, offset: 1 << 17 };
+        let address = "203.0.113.5:7645".parse().unwrap();
+        let peers = peers_frame([endpoint_of(Some(address), [8; 32])].into_iter());
+        let hash = [1; 32];
+        let said = hello(&hash, &[2; 32], Some((6, |_: &Hash| [9; 48])));
+        assert_eq!((outcome.encode().len(), want.encode().len(), peers.len(), said.len()), (36, 21, 51, 86));
+        assert_eq!(FrameKind::split(&outcome.encode()), Some((FrameKind::Outcome, &outcome.encode()[1..])));
+        assert_eq!(Outcome::read(&outcome.encode()[1..]), Some(outcome.clone()));
+        assert_eq!(WantPiece::read(&want.encode()[1..]), Some(want));
+        assert_eq!(read_peers(&peers[1..]), Some(vec![Target { key: [8; 32], address }]));
+        assert_eq!(read_hello(&hash, &[2; 32], &said, |_, _, signature| *signature == [9; 48]), Ok(Some(6)));
+        let piece = Piece::encode_offers(&[Offer { height: 8, block: hash }]);
+        assert_eq!(Piece::read(&piece[1..]).unwrap().offers(), [Offer { height: 8, block: hash }]);
+        assert!(Outcome::read(&outcome.encode()[1..35]).is_none() && WantPiece::read(&want.encode()[1..20]).is_none());
+        assert!(read_peers(&peers[1..50]).is_none());
+        assert_eq!(read_hello(&hash, &[2; 32], &said[..85], |_, _, _| true), Err(HelloError::Malformed));
+        assert_eq!(read_hello(&[0; 32], &[2; 32], &said, |_, _, _| true), Err(HelloError::OtherChain));
+    }
+}

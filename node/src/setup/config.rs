@@ -1,0 +1,519 @@
+//! The configuration of a node: TOML, in layers. What the command line says counts more than the environment, that more
+//! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
+
+use super::trust::Trust;
+use dynemix_net::mesh::{LinkShape, Target};
+use hex::FromHex;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use toml::{Table, Value};
+
+/// Prefix of variables of the environment: `DYNEMIX_NETWORK_LISTEN` is `network.listen`.
+pub const ENVIRONMENT: &str = "DYNEMIX_";
+
+/// The settings of a node, each with a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The chain's genesis file; beside the configuration unless absolute.
+    pub genesis: PathBuf,
+    /// Directory of everything that the node writes; empty: by the XDG rules, one a chain.
+    pub data: PathBuf,
+    /// How it listens and whom it calls.
+    pub network: NetworkConfig,
+    /// What it mints with.
+    pub minting: MintingConfig,
+    /// Where it takes the time from.
+    pub clock: ClockConfig,
+    /// How much it keeps on disk.
+    pub storage: StorageConfig,
+    /// Where it answers programs, and how much.
+    pub api: ApiConfig,
+    /// What it writes to screen and files.
+    pub log: LogConfig,
+}
+
+/// How a node listens and whom it calls.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NetworkConfig {
+    /// Where it listens; empty: it only calls, as behind NAT.
+    pub listen: String,
+    /// Where others reach it; empty: nowhere.
+    pub public: String,
+    /// Peers beside those of genesis: `key@address:port`, the key as 64 digits.
+    pub peers: Vec<String>,
+    /// Peers without a name at most.
+    pub guests_max: usize,
+    /// Connections from one address at most.
+    pub address_max: usize,
+    /// A line that is worse than the real one, for tests: `rate=10mbit,delay=150ms,loss=0.1%`.
+    pub link: String,
+    /// For a node that has no chain yet: `HEIGHT:HASH` of a block that you trust. It then begins with the snapshot that
+    /// this block proves. Empty: it begins with genesis.
+    pub trust: String,
+}
+
+/// What it mints with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MintingConfig {
+    /// Whether it mints at all.
+    pub enabled: bool,
+    /// Key of the account whose stake it mints for, 64 digits.
+    pub account: String,
+    /// The key file, beside the configuration unless absolute.
+    pub keystore: PathBuf,
+}
+
+/// Where a node takes the time from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClockConfig {
+    /// `sntp`: servers are asked; `system`: the computer's clock is right, as on a devnet.
+    pub source: String,
+    /// SNTP servers, three at least: `host:port`.
+    pub servers: Vec<String>,
+    /// Seconds between two questions.
+    pub every_s: u64,
+    /// Milliseconds that the clock may be off before the node stops minting, and that servers may differ by.
+    pub bound_ms: i64,
+    /// Milliseconds that are added to the clock on purpose, for tests.
+    pub shift_ms: i64,
+}
+
+/// How much a node keeps on disk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageConfig {
+    /// Bytes that state and blocks may take on disk.
+    pub limit_bytes: u64,
+    /// Bytes of a segment of the log.
+    pub segment_bytes: u64,
+    /// Blocks that are kept at least, as far as the limit allows.
+    pub window_blocks: u64,
+    /// Bytes of blocks after which a checkpoint is written.
+    pub checkpoint_bytes: u64,
+    /// Bytes of the disk that stay free.
+    pub watermark_bytes: u64,
+    /// Decoded keys that are kept in memory, 200 bytes each.
+    pub key_cache_keys: usize,
+    /// Heights between two snapshots for those who join; two are kept, 48 bytes an account. 0: none are made.
+    pub snapshot_blocks: u64,
+    /// Bytes of snapshots that are handed out in a second, to all together.
+    pub snapshot_bytes_per_s: u64,
+}
+
+/// Where a node answers programs, and how much.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiConfig {
+    /// Where it listens; empty: nowhere.
+    pub listen: String,
+    /// Bytes of a request at most.
+    pub body_bytes_max: usize,
+    /// Requests of a batch at most.
+    pub batch_max: usize,
+    /// Entries of a page at most.
+    pub page_max: usize,
+    /// Connections at most.
+    pub connections_max: usize,
+    /// Subscriptions of a connection at most.
+    pub subscriptions_max: usize,
+    /// Transactions a second that one connection may bring.
+    pub submits_a_second: u32,
+}
+
+/// What a node writes to screen and files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// Filter of what is shown.
+    pub screen: String,
+    /// Filter of what goes to files; empty: nothing.
+    pub file: String,
+    /// Bytes of a file.
+    pub file_bytes: u64,
+    /// Files that are kept.
+    pub files: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            genesis: "genesis.toml".into(),
+            data: PathBuf::new(),
+            network: NetworkConfig::default(),
+            minting: MintingConfig::default(),
+            clock: ClockConfig::default(),
+            storage: StorageConfig::default(),
+            api: ApiConfig::default(),
+            log: LogConfig::default(),
+        }
+    }
+}
+
+impl Default for NetworkConfig {
+    fn default() -> Self {
+        NetworkConfig {
+            listen: "0.0.0.0:7645".into(),
+            public: String::new(),
+            peers: Vec::new(),
+            guests_max: 256,
+            address_max: 16,
+            link: String::new(),
+            trust: String::new(),
+        }
+    }
+}
+
+impl Default for MintingConfig {
+    fn default() -> Self {
+        MintingConfig { enabled: false, account: String::new(), keystore: "keys/minting.json".into() }
+    }
+}
+
+impl Default for ClockConfig {
+    fn default() -> Self {
+        let servers = ["0.pool.ntp.org:123", "1.pool.ntp.org:123", "time.cloudflare.com:123", "time.google.com:123"];
+        ClockConfig {
+            source: "sntp".into(),
+            servers: servers.map(String::from).to_vec(),
+            every_s: 300,
+            bound_ms: 500,
+            shift_ms: 0,
+        }
+    }
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        StorageConfig {
+            limit_bytes: 64 << 30,
+            segment_bytes: 64 << 20,
+            window_blocks: 4_096,
+            checkpoint_bytes: 128 << 20,
+            watermark_bytes: 1 << 30,
+            key_cache_keys: 1 << 17,
+            snapshot_blocks: 1_024,
+            snapshot_bytes_per_s: 1 << 20,
+        }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        ApiConfig {
+            listen: "127.0.0.1:8645".into(),
+            body_bytes_max: 1 << 20,
+            batch_max: 100,
+            page_max: 1_000,
+            connections_max: 500,
+            subscriptions_max: 100,
+            submits_a_second: 1_000,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        LogConfig { screen: "info".into(), file: "dynemix=debug".into(), file_bytes: 200 << 20, files: 5 }
+    }
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file cannot be read.
+    #[error("read {}: {source}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Not TOML, or not of this form.
+    #[error("{}: {source}", path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        source: Box<toml::de::Error>,
+    },
+    /// A key that there is not, or a value of another kind.
+    #[error("{origin}: {what}")]
+    Setting {
+        /// Which layer says so: a flag, a variable, the file.
+        origin: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// A configuration and where each setting comes from.
+#[derive(Debug)]
+pub struct Layered {
+    /// The settings that count.
+    pub config: Config,
+    /// By key: the layer.
+    pub origins: BTreeMap<String, String>,
+    /// The directory that relative paths are relative to.
+    pub beside: PathBuf,
+}
+
+fn wrong(origin: &str, what: impl Into<String>) -> ConfigError {
+    ConfigError::Setting { origin: origin.to_owned(), what: what.into() }
+}
+
+/// The keys of all settings with their values.
+fn leaves(prefix: &str, table: &Table, out: &mut BTreeMap<String, Value>) {
+    for (key, value) in table {
+        let key = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+        match value {
+            Value::Table(table) => leaves(&key, table, out),
+            value => drop(out.insert(key, value.clone())),
+        }
+    }
+}
+
+/// A value as a person writes it on a command line, of the kind that the setting has.
+fn parse(like: &Value, text: &str) -> Option<Value> {
+    Some(match like {
+        Value::Integer(_) => Value::Integer(text.parse().ok()?),
+        Value::Boolean(_) => Value::Boolean(text.parse().ok()?),
+        Value::Float(_) => Value::Float(text.parse().ok()?),
+        Value::Array(_) => Value::Array(
+            text.split(',').filter(|part| !part.is_empty()).map(|part| Value::String(part.trim().into())).collect(),
+        ),
+        _ => Value::String(text.into()),
+    })
+}
+
+/// Reads all layers. `settings` are `key=value` of the command line.
+///
+/// # Errors
+/// The first thing that is wrong, with its layer.
+pub fn load(
+    file: Option<&Path>,
+    environment: impl Iterator<Item = (String, String)>,
+    settings: &[String],
+) -> Result<Layered, ConfigError> {
+    let defaults = Table::try_from(Config::default()).expect("plain fields");
+    let mut values = BTreeMap::new();
+    leaves("", &defaults, &mut values);
+    let mut origins: BTreeMap<String, String> = values.keys().map(|key| (key.clone(), "default".to_owned())).collect();
+    let mut set = |key: &str, value: Value, origin: &str, values: &mut BTreeMap<String, Value>| {
+        values.insert(key.to_owned(), value);
+        origins.insert(key.to_owned(), origin.to_owned());
+    };
+    if let Some(path) = file {
+        let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let syntax = |source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) };
+        // Read as a whole first: its errors name the line.
+        toml::from_str::<Config>(&text).map_err(syntax)?;
+        let table: Table = toml::from_str(&text).map_err(syntax)?;
+        let mut of_file = BTreeMap::new();
+        leaves("", &table, &mut of_file);
+        of_file.into_iter().for_each(|(key, value)| set(&key, value, "file", &mut values));
+    }
+    let keys: BTreeMap<String, String> = values
+        .keys()
+        .map(|key| (format!("{ENVIRONMENT}{}", key.replace('.', "_").to_uppercase()), key.clone()))
+        .collect();
+    // Variables with other meanings.
+    let known = ["DYNEMIX_LOG", "DYNEMIX_PASSPHRASE", "DYNEMIX_BLESS", "DYNEMIX_DIR"];
+    for (name, text) in environment.filter(|(name, _)| name.starts_with(ENVIRONMENT) && !known.contains(&name.as_str()))
+    {
+        let key = keys
+            .get(&name)
+            .ok_or_else(|| wrong(&format!("environment variable {name}"), "there is no such setting"))?;
+        let value = parse(&values[key], &text)
+            .ok_or_else(|| wrong(&format!("environment variable {name}"), format!("'{text}' is no value of {key}")))?;
+        set(key, value, &format!("environment ({name})"), &mut values);
+    }
+    for setting in settings {
+        let origin = format!("--set {setting}");
+        let (key, text) = setting.split_once('=').ok_or_else(|| wrong(&origin, "write key=value"))?;
+        let like =
+            values.get(key.trim()).ok_or_else(|| wrong(&origin, format!("there is no setting '{}'", key.trim())))?;
+        let value = parse(like, text.trim())
+            .ok_or_else(|| wrong(&origin, format!("'{}' is no value of {}", text.trim(), key.trim())))?;
+        set(key.trim(), value, "command line", &mut values);
+    }
+    let mut table = Table::new();
+    for (key, value) in values {
+        let mut at = &mut table;
+        let (path, leaf) = key.rsplit_once('.').unwrap_or(("", &key));
+        for part in path.split('.').filter(|part| !part.is_empty()) {
+            at = at.entry(part).or_insert_with(|| Value::Table(Table::new())).as_table_mut().expect("made so");
+        }
+        at.insert(leaf.to_owned(), value);
+    }
+    let config: Config = table.try_into().map_err(|error: toml::de::Error| wrong("configuration", error.message()))?;
+    let beside = file.and_then(Path::parent).unwrap_or(Path::new("")).to_owned();
+    config.check()?;
+    Ok(Layered { config, origins, beside })
+}
+
+fn address(key: &str, text: &str) -> Result<Option<SocketAddr>, ConfigError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    found.map(Some).ok_or_else(|| wrong(key, format!("'{text}' is no address; write host:port")))
+}
+
+impl Config {
+    /// Checks what the form alone does not say.
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.listen()?;
+        self.public()?;
+        self.peers()?;
+        self.api_listen()?;
+        self.link()?;
+        self.trust()?;
+        if !["sntp", "system"].contains(&self.clock.source.as_str()) {
+            return Err(wrong("clock.source", "it is 'sntp' or 'system'"));
+        }
+        if self.clock.source == "sntp" && self.clock.servers.len() < 3 {
+            return Err(wrong("clock.servers", "three servers at least: of two nobody knows which one lies"));
+        }
+        if !(10..=10_000).contains(&self.clock.bound_ms) {
+            return Err(wrong("clock.bound_ms", "between 10 and 10000"));
+        }
+        if self.minting.enabled && <[u8; 32]>::from_hex(&self.minting.account).is_err() {
+            return Err(wrong(
+                "minting.account",
+                "64 hexadecimal digits, the key of the account whose stake this node mints for",
+            ));
+        }
+        for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
+            tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| wrong(key, error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// A setting that is no address.
+    pub fn listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        address("network.listen", &self.network.listen)
+    }
+
+    /// Where others reach it.
+    ///
+    /// # Errors
+    /// A setting that is no address.
+    pub fn public(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        address("network.public", &self.network.public)
+    }
+
+    /// Where the API listens.
+    ///
+    /// # Errors
+    /// A setting that is no address.
+    pub fn api_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
+        address("api.listen", &self.api.listen)
+    }
+
+    /// The line.
+    ///
+    /// # Errors
+    /// A setting that describes no line.
+    pub fn link(&self) -> Result<LinkShape, ConfigError> {
+        self.network.link.parse().map_err(|error| wrong("network.link", format!("{error}")))
+    }
+
+    /// The block that is trusted, if one is.
+    ///
+    /// # Errors
+    /// No height and hash.
+    pub fn trust(&self) -> Result<Option<Trust>, ConfigError> {
+        let text = &self.network.trust;
+        let read = || text.parse().map_err(|error: String| wrong("network.trust", error));
+        if text.is_empty() { Ok(None) } else { read().map(Some) }
+    }
+
+    /// Peers to call.
+    ///
+    /// # Errors
+    /// One that is none.
+    pub fn peers(&self) -> Result<Vec<Target>, ConfigError> {
+        let one = |text: &String| {
+            let wrong = || wrong("network.peers", format!("'{text}' is no peer; write key@host:port"));
+            let (key, at) = text.split_once('@').ok_or_else(wrong)?;
+            let address = address("network.peers", at)?.ok_or_else(wrong)?;
+            Ok(Target { key: FromHex::from_hex(key).map_err(|_| wrong())?, address })
+        };
+        self.network.peers.iter().map(one).collect()
+    }
+}
+
+/// The directory of a chain's data by the XDG rules.
+pub fn data_home() -> PathBuf {
+    let of = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    of("XDG_DATA_HOME")
+        .or_else(|| Some(of("HOME")?.join(".local/share")))
+        .unwrap_or_else(|| PathBuf::from("."))
+        .join("dynemix")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn layers_count_in_their_order_and_say_where_each_setting_comes_from() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.toml");
+        fs::write(
+            &path,
+            "[network]\nlisten = \"127.0.0.1:1\"\npublic = \"127.0.0.1:2\"\n[clock]\nsource = \"system\"\n",
+        )
+        .unwrap();
+        let loaded = load(
+            Some(&path),
+            env(&[("DYNEMIX_NETWORK_PUBLIC", "127.0.0.1:3"), ("DYNEMIX_LOG", "x"), ("HOME", "/")]),
+            &["clock.bound_ms=70".into()],
+        )
+        .unwrap();
+        assert_eq!(loaded.config.network.listen, "127.0.0.1:1");
+        assert_eq!(loaded.config.network.public, "127.0.0.1:3");
+        assert_eq!(loaded.config.clock.bound_ms, 70);
+        let origin = |key: &str| loaded.origins[key].as_str();
+        assert_eq!(
+            (origin("network.listen"), origin("clock.bound_ms"), origin("log.screen")),
+            ("file", "command line", "default")
+        );
+        assert!(origin("network.public").contains("DYNEMIX_NETWORK_PUBLIC"));
+    }
+
+    #[test]
+    fn what_is_unknown_or_wrong_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.toml");
+        let with = |text: &str| {
+            fs::write(&path, text).unwrap();
+            load(Some(&path), env(&[]), &[]).unwrap_err().to_string()
+        };
+        assert!(with("[network]\nlisten_at = \"x\"\n").contains("listen_at"));
+        assert!(with("[network]\nlisten = 5\n").contains("listen"));
+        assert!(with("[network]\nlisten = \"nowhere\"\n").contains("nowhere"));
+        assert!(with("[minting]\nenabled = true\n").contains("minting.account"));
+        assert!(with("[network]\nlink = \"rate=fast\"\n").contains("rate=fast"));
+        let by = |settings: &str| load(None, env(&[]), &[settings.to_owned()]).unwrap_err().to_string();
+        assert!(by("network.listenn=1").contains("listenn") && by("clock.bound_ms=long").contains("long"));
+        assert!(load(None, env(&[("DYNEMIX_NETWORK_LISTN", "x")]), &[]).unwrap_err().to_string().contains("LISTN"));
+    }
+}

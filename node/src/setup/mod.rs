@@ -1,0 +1,14 @@
+//! What a node is given before it runs: configuration, genesis, keys, time.
+//!
+//! * [`config`] is the node's settings in layers; [`genesis`] what all nodes of a chain begin with.
+//! * [`endpoint`] is where a minter is reached, [`trust`] a block that the operator trusts.
+//! * [`keystore`] keeps secrets under a passphrase.
+//! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off.
+
+pub mod clock;
+pub mod config;
+pub mod endpoint;
+pub mod genesis;
+pub mod keystore;
+pub mod sntp;
+pub mod trust;
