@@ -28,12 +28,13 @@ const FLOORS: &[(&str, &[&str])] = &[
             "pipeline",
         ],
     ),
-    ("net", &[]),
-    ("storage", &[]),
-    ("simulator", &[]),
-    ("bench-harness", &[]),
+    ("net", &["server", "mesh"]),
+    ("storage", &["disk", "file", "store", "scrub"]),
+    ("simulator", &["seed", "chain", "nodes", "checkers", "runs", "odds"]),
     ("perf", &[]),
-    ("node", &[]),
+    ("node/workload", &[]),
+    ("bench-harness", &["rivals"]),
+    ("node", &["keep", "pipeline", "setup", "peer", "minting", "face", "wallet", "devnet", "cli"]),
 ];
 
 fn root() -> PathBuf {
