@@ -79,36 +79,36 @@ impl Source {
 
 /// The code of a file: what `#[cfg(test)]` guards is cut, comments and the insides of strings are blanked.
 fn code_of(text: &str) -> Vec<String> {
-    let mut code = Vec::new();
+    let (mut code, mut in_string) = (Vec::new(), false);
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
-        if line.trim_start().starts_with("#[cfg(test)]") || line.trim_start().starts_with("#[cfg(all(test") {
-            let indent = line.len() - line.trim_start().len();
-            let end = format!("{}}}", " ".repeat(indent));
-            for inside in lines.by_ref() {
-                if inside.trim_end() == end || (inside.trim_end().ends_with(';') && !inside.contains('{')) {
-                    break;
-                }
+        let trimmed = line.trim_start();
+        if !in_string && (trimmed.starts_with("#[cfg(test)]") || trimmed.starts_with("#[cfg(all(test")) {
+            let end = format!("{}}}", " ".repeat(line.len() - trimmed.len()));
+            // What it guards: one line, or all to the brace that closes it.
+            let one_line = lines.next().is_none_or(|guarded| guarded.trim_end().ends_with(';'));
+            if !one_line {
+                lines.by_ref().find(|inside| inside.trim_end() == end);
             }
             continue;
         }
-        code.push(blanked(line));
+        code.push(blanked(line, &mut in_string));
     }
     code
 }
 
-/// A line without its comment and without what stands in its strings.
-fn blanked(line: &str) -> String {
-    let (mut out, mut inside, mut before) = (String::new(), false, ' ');
+/// A line without its comment and without what stands in its strings; a string may go on in the next line.
+fn blanked(line: &str, in_string: &mut bool) -> String {
+    let (mut out, mut before) = (String::new(), ' ');
     let mut rest = line.chars().peekable();
     while let Some(here) = rest.next() {
         match here {
             '"' if before != '\\' && !(before == '\'' && rest.peek() == Some(&'\'')) => {
-                inside = !inside;
+                *in_string = !*in_string;
                 out.push('"');
             }
-            '/' if !inside && rest.peek() == Some(&'/') => break,
-            _ if inside => {}
+            '/' if !*in_string && rest.peek() == Some(&'/') => break,
+            _ if *in_string => {}
             _ => out.push(here),
         }
         before = if before == '\\' && here == '\\' { ' ' } else { here };
@@ -262,4 +262,199 @@ fn no_file_uses_a_floor_above_its_own_and_none_stand_in_a_circle() {
     }
     println!("{all} arrows between files, {up} up between rooms");
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// Lines of the longest source file, tests inside it left out.
+const FILE_LINES_MAX: usize = 760;
+/// Functions above [`FUNCTION_LINES`] lines.
+const LONG_FUNCTIONS_MAX: usize = 18;
+const FUNCTION_LINES: usize = 70;
+/// Assertions in a thousand lines of product code, in tenths.
+const ASSERTIONS_PER_10_000_MIN: usize = 60;
+/// One-line docs of at most two words.
+const FILLER_DOCS_MAX: usize = 0;
+/// Columns of a line, but for one that is a string and cannot be broken.
+const COLUMNS_MAX: usize = 120;
+
+/// Crates that a node is made of; the others measure it.
+const PRODUCT: &[&str] = &["engine", "net", "storage", "node"];
+
+/// Where files are opened by name: everywhere else they are a disk's.
+const FILE_ROOMS: &[&str] = &[
+    "storage/src/disk/",
+    "node/src/cli/",
+    "node/src/setup/",
+    "node/src/devnet/",
+    "node/src/wallet/",
+    // Until the minting node's own files go through the store's disk.
+    "node/src/keep/",
+    "node/src/minting/writer.rs",
+    "node/src/face/",
+    "node/src/peer/join.rs",
+    "perf/src/",
+];
+
+/// Where unsafe code may stand.
+const UNSAFE_ROOMS: &[&str] = &[
+    "engine/src/verify/",
+    "engine/src/vote/",
+    "engine/src/base/prefetch.rs",
+    "engine/src/pipeline/arena.rs",
+    "engine/src/pipeline/ring.rs",
+    "node/src/pipeline/outcome.rs",
+    "storage/src/disk/",
+    "node/src/cli/allocator.rs",
+    "node/src/cli/passphrase.rs",
+];
+
+fn count(sources: &[Source], what: impl Fn(&str) -> usize) -> usize {
+    sources.iter().flat_map(|source| &source.code).map(|line| what(line)).sum()
+}
+
+/// Functions with their lines, body included: where each begins and how long it is.
+fn functions(source: &Source) -> Vec<(String, usize)> {
+    let mut functions = Vec::new();
+    for (at, line) in source.code.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let words: Vec<&str> = trimmed.split_whitespace().take(6).collect();
+        let Some(place) = words.iter().position(|word| *word == "fn") else { continue };
+        if !words[..place].iter().all(|word| word.starts_with("pub") || ["const", "unsafe", "async"].contains(word)) {
+            continue;
+        }
+        let end = format!("{}}}", " ".repeat(line.len() - trimmed.len()));
+        let length =
+            source.code[at..].iter().position(|line| line.trim_end() == end || line.trim_end() == format!("{end},"));
+        if let Some(length) = length {
+            functions
+                .push((words.get(place + 1).unwrap_or(&"").split('(').next().unwrap_or("").to_string(), length + 1));
+        }
+    }
+    functions
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    let sources = sources();
+    let longest = sources.iter().max_by_key(|source| source.code.len()).expect("there are sources");
+    println!("{} lines in {}", longest.code.len(), longest.name());
+    assert!(longest.code.len() <= FILE_LINES_MAX, "{} has {} lines", longest.name(), longest.code.len());
+    let mut long = Vec::new();
+    for source in &sources {
+        let of_file = functions(source).into_iter().filter(|function| function.1 > FUNCTION_LINES);
+        long.extend(of_file.map(|(name, lines)| format!("{} {name}: {lines} lines", source.name())));
+    }
+    println!("{} functions above {FUNCTION_LINES} lines:\n  {}", long.len(), long.join("\n  "));
+    assert!(
+        long.len() <= LONG_FUNCTIONS_MAX,
+        "{} functions above {FUNCTION_LINES} lines:\n{}",
+        long.len(),
+        long.join("\n")
+    );
+}
+
+#[test]
+fn what_the_product_has_computed_is_asserted() {
+    let product: Vec<Source> = sources().into_iter().filter(|source| PRODUCT.contains(&source.krate)).collect();
+    let assertions = |line: &str| {
+        ["assert!(", "assert_eq!(", "assert_ne!("].iter().map(|name| line.matches(name).count()).sum::<usize>()
+            * usize::from(!line.trim_start().starts_with("const _"))
+    };
+    for krate in PRODUCT {
+        let of_crate: Vec<&Source> = product.iter().filter(|source| source.krate == *krate).collect();
+        let lines: usize = of_crate.iter().map(|source| source.code.len()).sum();
+        let stated: usize = of_crate.iter().flat_map(|source| &source.code).map(|line| assertions(line)).sum();
+        println!(
+            "{krate}: {stated} assertions in {lines} lines, {:.1} in a thousand",
+            stated as f64 * 1e3 / lines as f64
+        );
+    }
+    let lines = count(&product, |_| 1);
+    let stated = count(&product, assertions);
+    let rate = stated * 10_000 / lines;
+    println!("product: {stated} assertions in {lines} lines, {}.{} in a thousand", rate / 10, rate % 10);
+    assert!(rate >= ASSERTIONS_PER_10_000_MIN, "{stated} assertions in {lines} lines of product code");
+}
+
+#[test]
+fn files_unsafe_code_and_benches_keep_to_their_rooms() {
+    let mut wrong = String::new();
+    for source in sources() {
+        let name = source.name();
+        let inside = |rooms: &[&str]| rooms.iter().any(|room| name.starts_with(room));
+        for (at, line) in source.code.iter().enumerate() {
+            let words: Vec<&str> = line.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')).collect();
+            let opens = line.contains("std::fs") || words.windows(2).any(|pair| pair == ["fs", ""]) || words.contains(&"File");
+            if opens && !line.contains("rustix::fs") && !inside(FILE_ROOMS) {
+                let _ = writeln!(wrong, "{name}:{} opens files by name", at + 1);
+            }
+            if words.contains(&"unsafe") && !inside(UNSAFE_ROOMS) {
+                let _ = writeln!(wrong, "{name}:{} has unsafe code", at + 1);
+            }
+            if words.contains(&"dynemix_bench") && source.krate == "node" && !name.starts_with("node/src/cli/") {
+                let _ = writeln!(wrong, "{name}:{} stands on a bench", at + 1);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn lines_and_docs_say_something_within_their_width() {
+    let (mut wrong, mut filler) = (String::new(), Vec::new());
+    for source in sources() {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let string = line.trim_start().starts_with('"') || line.contains("\"");
+            if line.chars().count() > COLUMNS_MAX && !string && !line.trim_start().starts_with("//") {
+                let _ = writeln!(wrong, "{}:{} is {} columns wide", source.name(), at + 1, line.chars().count());
+            }
+            let is_doc = |at: usize| lines.get(at).is_some_and(|line| line.trim_start().starts_with("///"));
+            let alone = is_doc(at) && !is_doc(at + 1) && (at == 0 || !is_doc(at - 1));
+            let words = line.trim_start().trim_start_matches('/').split_whitespace().count();
+            if alone && words <= 2 {
+                filler.push(format!("{}:{} {}", source.name(), at + 1, line.trim()));
+            }
+        }
+    }
+    println!("{} one-line docs of two words or fewer", filler.len());
+    assert!(wrong.is_empty(), "\n{wrong}");
+    assert!(filler.len() <= FILLER_DOCS_MAX, "{} docs say nothing:\n{}", filler.len(), filler.join("\n"));
+}
+
+/// Anchors of a page, as they are made from its headings.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim());
+    let kept = |letter: char| (letter.is_alphanumeric() || letter == '-' || letter == '_').then_some(letter);
+    headings.map(|heading| heading.to_lowercase().replace(' ', "-").chars().filter_map(kept).collect()).collect()
+}
+
+#[test]
+fn every_link_of_the_pages_leads_somewhere() {
+    let (mut pages, mut wrong) = (Vec::new(), String::new());
+    files_below(&root(), ".md", &mut pages);
+    for page in &pages {
+        let text = std::fs::read_to_string(page).expect("a page");
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.contains(' ') {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let path = if file.is_empty() { page.clone() } else { page.parent().expect("a folder").join(file) };
+            let there = path.exists()
+                && (anchor.is_empty()
+                    || std::fs::read_to_string(&path).is_ok_and(|text| anchors(&text).contains(anchor)));
+            if !there {
+                let _ = writeln!(wrong, "{}: {target}", page.display());
+            }
+        }
+        // Files of the house that a page names.
+        for word in text.split(|letter: char| letter.is_whitespace() || "`(),;".contains(letter)) {
+            let of_house = FLOORS.iter().any(|(krate, _)| word.starts_with(&format!("{krate}/")));
+            let plain = word.chars().all(|letter| letter.is_alphanumeric() || "/._-".contains(letter));
+            if of_house && plain && word.ends_with(".rs") && !root().join(word).exists() {
+                let _ = writeln!(wrong, "{}: {word}", page.display());
+            }
+        }
+    }
+    assert!(pages.len() > 8 && wrong.is_empty(), "{} pages\n{wrong}", pages.len());
 }
