@@ -73,7 +73,7 @@ impl Keeper {
             superblock::flip(&*shared.disk, shared.chain, &present, next)?;
             *shared.present.lock().expect("nothing panics while it holds the superblock") = (next, present.record);
             shared.prune(0)?;
-            let (first, needed) = (shared.segments()[0].first, shared.needed_from());
+            let (first, needed) = (shared.segments()[0].first, present.record + 1);
             assert!(first <= needed, "the log begins at record {first}, and the older image needs record {needed}");
             Ok(written)
         })
