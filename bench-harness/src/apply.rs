@@ -20,7 +20,7 @@ const BALANCE: u64 = 1 << 40;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct ApplyOptions {
-    /// Accounts.
+    /// Accounts of the state before the first quilt.
     pub accounts: u64,
     /// Entries of a quilt: half debits, half credits.
     pub entries: usize,
@@ -36,22 +36,22 @@ impl Default for ApplyOptions {
     }
 }
 
-/// The report.
+/// What the run came to; rates are medians of the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct ApplyReport {
-    /// "apply".
+    /// Always "apply", for whoever reads the JSON.
     pub bench: &'static str,
-    /// The machine.
+    /// Model of the machine's processor.
     pub cpu: String,
     /// The vector instructions in use.
     pub simd_backend: Simd,
     /// One: the columns are applied by one thread.
     pub cores: usize,
-    /// Accounts.
+    /// Accounts of the state that the quilts change.
     pub accounts: u64,
     /// Entries of a quilt.
     pub entries: usize,
-    /// Interleaved rounds.
+    /// Rounds of two quilts each, columns and map by turns.
     pub rounds: usize,
     /// Entries a second from columns in memory.
     pub entries_per_s: f64,
@@ -134,7 +134,7 @@ struct Bench<'a> {
     applied: Vec<f64>,
     decoded: Vec<f64>,
     hashed: Vec<f64>,
-    /// Milliseconds.
+    /// Milliseconds of each update of the root.
     roots: Vec<f64>,
     wire: Vec<u8>,
     from_wire: Quilt,

@@ -46,7 +46,7 @@ pub struct EngineOptions {
     pub transactions: Option<u64>,
     /// Verifying threads and threads of parallel steps.
     pub cores: usize,
-    /// Connections.
+    /// TCP connections that share the load.
     pub connections: usize,
     /// Share of broken signatures.
     pub invalid_share: f64,
@@ -60,7 +60,7 @@ pub struct EngineOptions {
     pub seed: u64,
     /// Backend of verification.
     pub simd: Simd,
-    /// Show progress.
+    /// Whether progress is drawn on standard error.
     pub progress: bool,
 }
 
@@ -73,9 +73,9 @@ pub struct EngineSetup {
     pub accounts_max: u64,
     /// Seed of the genesis accounts.
     pub seed: u64,
-    /// Verifying threads.
+    /// Threads that verify signatures.
     pub cores: usize,
-    /// Their backend.
+    /// Vector instructions that those threads use.
     pub simd: Simd,
     /// Connections to come.
     pub connections: usize,
@@ -88,9 +88,9 @@ pub struct EngineSetup {
 /// Time of one stage.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageRow {
-    /// The stage.
+    /// Name of the stage, as the topology declares it.
     pub name: String,
-    /// At work.
+    /// Seconds that it was at work.
     pub busy_s: f64,
     /// Waiting for downstream or the disk.
     pub blocked_s: f64,
@@ -101,7 +101,7 @@ pub struct StageRow {
 /// What a stopped engine tells of itself.
 #[derive(Clone, Debug)]
 pub struct EngineSummary {
-    /// Blocks.
+    /// Blocks that the engine made since genesis.
     pub height: u64,
     /// Accounts at the end.
     pub accounts: u64,
@@ -142,24 +142,24 @@ pub trait EngineUnderTest {
 /// Latency in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Latency {
-    /// Median.
+    /// Half of the transactions took no longer.
     pub p50: f64,
-    /// 99th percentile.
+    /// All but one in a hundred took no longer.
     pub p99: f64,
-    /// Largest.
+    /// The longest that any took.
     pub max: f64,
 }
 
-/// The report.
+/// What the run came to, as `--json` has it.
 #[derive(Clone, Debug, Serialize)]
 pub struct EngineReport {
-    /// "engine".
+    /// Always "engine", for whoever reads the JSON.
     pub bench: &'static str,
-    /// The machine.
+    /// Model of the machine's processor.
     pub cpu: String,
     /// Cores of the machine that this process may use.
     pub machine_cores: usize,
-    /// Verifying threads.
+    /// Threads that verified signatures.
     pub cores: usize,
     /// The vector instructions in use.
     pub simd_backend: Simd,
@@ -167,7 +167,7 @@ pub struct EngineReport {
     pub accounts: u64,
     /// Accounts at the end.
     pub accounts_end: u64,
-    /// Connections.
+    /// TCP connections that shared the load.
     pub connections: usize,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
@@ -175,7 +175,7 @@ pub struct EngineReport {
     pub seed: u64,
     /// Transactions sent and answered.
     pub offered: u64,
-    /// Final ones.
+    /// Transactions that were answered as final.
     #[serde(rename = "final")]
     pub finals: u64,
     /// Final ones a second on connections that send no broken signatures.
@@ -208,7 +208,7 @@ pub struct EngineReport {
     pub declared_bytes: u64,
     /// Largest resident set of the engine's process.
     pub peak_rss_bytes: u64,
-    /// Blocks.
+    /// Blocks that the engine made since genesis.
     pub height: u64,
     /// Transactions of the largest block.
     pub block_transactions_max: u64,

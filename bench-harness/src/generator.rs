@@ -36,11 +36,11 @@ const STALLED: Duration = Duration::from_secs(60);
 pub struct GeneratorOrder {
     /// Where the engine listens.
     pub address: SocketAddr,
-    /// Its chain.
+    /// Genesis hash of the engine's chain, which the hello names.
     pub genesis_hash: Hash,
     /// Its prefix of transactions.
     pub transaction_prefix: Hash,
-    /// Chooses everything.
+    /// Decides the workload, as it decided the genesis accounts.
     pub seed: u64,
     /// Accounts at genesis.
     pub accounts: u64,
@@ -58,7 +58,7 @@ pub struct GeneratorOrder {
     pub wave: Option<u64>,
     /// Offered transactions a second; none: as many as the window lets through.
     pub rate: Option<u64>,
-    /// Connections.
+    /// TCP connections that share the load.
     pub connections: usize,
     /// Transactions under way on all connections at most.
     pub window: u64,
@@ -74,16 +74,16 @@ pub enum GeneratorMessage {
     Ready,
     /// So many are answered.
     Answered(u64),
-    /// Done.
+    /// All is answered, or the time is up: what came of it.
     Result(Box<GeneratorResult>),
-    /// It failed.
+    /// It gave up, with the reason in words.
     Failed(String),
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GeneratorResult {
-    /// Transactions sent.
+    /// Transactions that were sent and answered.
     pub offered: u64,
     /// Answered as final.
     pub finals: u64,

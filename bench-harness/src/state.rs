@@ -19,7 +19,7 @@ pub const BALANCE: u64 = 1 << 40;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct StateOptions {
-    /// Accounts.
+    /// Accounts that the store is made with.
     pub accounts: u64,
     /// Entries of a quilt: half debits, half credits.
     pub entries: usize,
@@ -74,20 +74,20 @@ pub trait StateUnderTest {
     fn checkpoint(&mut self) -> Result<(u64, u64, f64), Box<dyn Error>>;
 }
 
-/// The report.
+/// What the run came to; times are medians of the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct StateReport {
-    /// "state".
+    /// Always "state", for whoever reads the JSON.
     pub bench: &'static str,
-    /// The machine.
+    /// Model of the machine's processor.
     pub cpu: String,
-    /// Its cores.
+    /// Cores that this process may use.
     pub cores: usize,
-    /// Accounts.
+    /// Accounts that the store was made with.
     pub accounts: u64,
     /// Entries of a quilt.
     pub entries: usize,
-    /// Rounds.
+    /// Blocks that were made durable, one a round.
     pub rounds: usize,
     /// Milliseconds of a durable block: log, sync, columns.
     pub durable_ms: f64,
@@ -95,7 +95,7 @@ pub struct StateReport {
     pub durable_without_sync_ms: f64,
     /// The disk's sync.
     pub sync_ms: f64,
-    /// Columns only.
+    /// Changing the columns only, in milliseconds.
     pub apply_ms: f64,
     /// Nanoseconds an entry of the columns.
     pub apply_ns_per_entry: f64,

@@ -19,7 +19,7 @@ const MEASURED_MIN: usize = 4096;
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct VerifyOptions {
-    /// Batch sizes.
+    /// Signatures of a batch, for each batch size measured.
     pub sizes: Vec<usize>,
     /// Interleaved rounds; medians are reported.
     pub rounds: usize,
@@ -48,7 +48,7 @@ impl Default for VerifyOptions {
 pub struct BatchRow {
     /// Signatures in a batch.
     pub size: usize,
-    /// Our backend.
+    /// Vector instructions that ours uses.
     pub backend: Simd,
     /// Whether our keys were cached (decoded before); dalek's always are, commonware's never.
     pub cached: bool,
@@ -64,18 +64,18 @@ pub struct BatchRow {
     pub ratio_to_commonware: Option<f64>,
 }
 
-/// The report.
+/// What the run came to; rates are medians of the rounds.
 #[derive(Clone, Debug, Serialize)]
 pub struct VerifyReport {
-    /// "verify".
+    /// Always "verify", for whoever reads the JSON.
     pub bench: &'static str,
-    /// The machine.
+    /// Model of the machine's processor.
     pub cpu: String,
     /// Cores in the all-cores figure.
     pub cores: usize,
     /// The backend that is used when none is forced.
     pub simd_backend: Simd,
-    /// Interleaved rounds.
+    /// Rounds in which all were measured by turns.
     pub rounds: usize,
     /// ed25519-dalek's `verify`, one at a time, on one core; none without rivals.
     pub dalek_single_per_s: Option<f64>,

@@ -22,7 +22,7 @@ pub enum ProfileError {
     /// A file could not be written.
     #[error("write {}: {source}", path.display())]
     Write {
-        /// The file.
+        /// File or directory that could not be written.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -39,7 +39,7 @@ pub struct Profile {
 pub struct ProfileFiles {
     /// The flame graph.
     pub flame_graph: PathBuf,
-    /// The table.
+    /// File of the table of the hottest functions, `top.txt`.
     pub top: PathBuf,
     /// The table's text.
     pub top_text: String,

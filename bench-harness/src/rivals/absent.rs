@@ -5,7 +5,7 @@ use dynemix_engine::transaction::cell::Cell;
 use std::error::Error;
 use std::path::Path;
 
-/// No databases.
+/// No value exists: the program is built without databases.
 pub enum Databases {}
 
 impl Databases {
@@ -34,11 +34,11 @@ impl Databases {
     }
 }
 
-/// No verifiers.
+/// No value exists: the program is built without other verifiers.
 pub enum Verifiers {}
 
 impl Verifiers {
-    /// None.
+    /// Always none, since there are no rivals to measure.
     pub fn new(_: &[Cell], _: &[u8; 32]) -> Option<Verifiers> {
         None
     }

@@ -10,7 +10,7 @@ use std::mem::offset_of;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Hot {
-    /// Spendable units.
+    /// Units that the account can spend.
     pub balance: u64,
     /// The sequence that its next transaction must have.
     pub sequence: u32,
@@ -27,7 +27,7 @@ const _: () = {
 #[repr(C)]
 #[derive(Clone, Copy, Pod, Zeroable)]
 pub struct StateHeader {
-    /// Blocks applied.
+    /// Height of the newest block applied; 0 at genesis.
     pub height: u64,
     /// Slot of the last of them.
     pub slot: u64,
@@ -58,7 +58,7 @@ pub struct Columns<'a> {
     pub hot: &'a [Hot],
     /// Public keys, an entry an account.
     pub key: &'a [Key],
-    /// Open-addressing table.
+    /// Open-addressing table that leads from key to account; 0 is a free place.
     pub index: &'a [u64],
     /// Tree nodes, bottom level first.
     pub tree: &'a [Hash],
@@ -72,7 +72,7 @@ pub struct ColumnsMut<'a> {
     pub hot: &'a mut [Hot],
     /// Public keys, an entry an account.
     pub key: &'a mut [Key],
-    /// Open-addressing table.
+    /// Open-addressing table that leads from key to account; 0 is a free place.
     pub index: &'a mut [u64],
     /// Tree nodes, bottom level first.
     pub tree: &'a mut [Hash],

@@ -20,7 +20,7 @@ pub const DELTA_VERSION: u8 = 2;
 /// Amounts by account, two columns of equal length, accounts strictly ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Which accounts.
+    /// Indices of the accounts, strictly ascending.
     pub accounts: Vec<AccountIndex>,
     /// Units. A credit is never 0; a debit of 0 only steps the sequence.
     pub amounts: Vec<u64>,
@@ -135,7 +135,7 @@ pub enum DeltaError {
     /// Bytes follow the end.
     #[error("{0} bytes follow the end")]
     Trailing(usize),
-    /// Another version.
+    /// The first byte names a version other than [`DELTA_VERSION`].
     #[error("version {0} is unknown, this node reads version {DELTA_VERSION}")]
     Version(u8),
     /// More entries than the bytes or the limit allow.

@@ -24,11 +24,11 @@ pub struct AccountProof {
     pub account: AccountIndex,
     /// Height of the state.
     pub height: u64,
-    /// Its slot.
+    /// Slot of the last block in that state.
     pub slot: u64,
     /// Accounts in use.
     pub accounts: u64,
-    /// Its pool.
+    /// Units in no balance, as the state's header has them.
     pub pool: u64,
     group: GroupBytes,
     levels: Vec<[Hash; FAN_OUT]>,
@@ -43,7 +43,7 @@ pub enum ProofError {
     /// The account is beyond those in use, or the levels are not as many as those need.
     #[error("the proof has the wrong shape for account {account}")]
     Shape {
-        /// The account.
+        /// Index of the account that the proof claims to be of.
         account: AccountIndex,
     },
     /// A hash does not match.

@@ -35,13 +35,13 @@ pub struct Manifest {
     pub chain: Hash,
     /// Height of the state.
     pub height: u64,
-    /// Its slot.
+    /// Slot of the last block in that state.
     pub slot: u64,
     /// Accounts in use.
     pub accounts: u64,
-    /// Its pool.
+    /// Units in no balance, as the state's header has them.
     pub pool: u64,
-    /// Its root.
+    /// Root of the state's tree, which the nodes lead to.
     pub root: Hash,
     /// The tree's node over each chunk.
     pub nodes: Vec<Hash>,
@@ -53,7 +53,7 @@ pub enum SnapshotError {
     /// Not a manifest.
     #[error("the bytes are not a snapshot's manifest")]
     Malformed,
-    /// Another version.
+    /// The manifest names a version other than [`SNAPSHOT_VERSION`].
     #[error("the snapshot has format version {0}, this program reads {SNAPSHOT_VERSION}")]
     Version(u32),
     /// The nodes do not lead to the root.
@@ -62,7 +62,7 @@ pub enum SnapshotError {
     /// A chunk of the wrong length.
     #[error("chunk {chunk} has {bytes} bytes, not {expected}")]
     Length {
-        /// Which.
+        /// Number of the chunk, counted from 0.
         chunk: usize,
         /// How many it has.
         bytes: u64,
@@ -72,7 +72,7 @@ pub enum SnapshotError {
     /// A chunk that is not what its node covers.
     #[error("chunk {chunk} is not what the state's root says it is")]
     Chunk {
-        /// Which.
+        /// Number of the chunk, counted from 0.
         chunk: usize,
     },
 }

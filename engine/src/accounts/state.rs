@@ -33,9 +33,9 @@ pub enum GenesisError {
     /// More accounts than the columns hold.
     #[error("{accounts} accounts do not fit the {accounts_max} that the state was laid out for")]
     TooMany {
-        /// Asked for.
+        /// Accounts that were to be created.
         accounts: u64,
-        /// Laid out.
+        /// Accounts that the columns have room for.
         accounts_max: u64,
     },
     /// One key twice.
@@ -60,17 +60,17 @@ pub enum ApplyError {
     /// The quilt is not for this height.
     #[error("the quilt is for height {quilt}, the state is at {state}")]
     Height {
-        /// The quilt's.
+        /// Height that the quilt is for.
         quilt: u64,
-        /// The state's.
+        /// Height that the state is at; the quilt's must be the next.
         state: u64,
     },
     /// The quilt's slot is not later than the state's, or beyond 32 bits.
     #[error("the quilt's slot {quilt} does not follow {state}")]
     Slot {
-        /// The quilt's.
+        /// Slot that the quilt is for.
         quilt: u64,
-        /// The state's.
+        /// Slot of the last block applied.
         state: u64,
     },
     /// The quilt is for a parent with another root.
@@ -82,7 +82,7 @@ pub enum ApplyError {
     /// An index beyond the accounts in use.
     #[error("account {account} does not exist, there are {accounts}")]
     UnknownAccount {
-        /// The index.
+        /// Index that no account in use has.
         account: AccountIndex,
         /// Accounts in use.
         accounts: u64,
@@ -90,17 +90,17 @@ pub enum ApplyError {
     /// A debit beyond the balance, or a sequence at its end.
     #[error("account {account} cannot be debited {amount} units")]
     Debit {
-        /// The index.
+        /// Index of the account that cannot pay.
         account: AccountIndex,
-        /// Units.
+        /// Units that the quilt takes from the account.
         amount: u64,
     },
     /// A credit beyond 64 bits.
     #[error("account {account} cannot be credited {amount} units")]
     Credit {
-        /// The index.
+        /// Index of the account that cannot receive.
         account: AccountIndex,
-        /// Units.
+        /// Units that the quilt gives to the account.
         amount: u64,
     },
     /// A new key that exists already.
@@ -118,7 +118,7 @@ pub enum ApplyError {
     /// No room for the new accounts.
     #[error("no room for {new} new accounts")]
     Full {
-        /// How many.
+        /// How many accounts the quilt would create.
         new: usize,
     },
     /// The pool does not hold so much, or cannot take it.

@@ -27,9 +27,9 @@ static ROOT_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix state ro
 /// One level of the tree in the flat array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Level {
-    /// First node.
+    /// Place of its first node in the flat array.
     pub start: usize,
-    /// How many.
+    /// How many nodes it has; one at the top.
     pub nodes: usize,
 }
 

@@ -15,7 +15,7 @@ pub fn purpose_key(purpose: &str) -> Hash {
     blake3::derive_key(purpose, b"")
 }
 
-/// Keyed BLAKE3.
+/// Keyed BLAKE3 of bytes of any length; most keys are a [`purpose_key`].
 pub fn keyed(key: &Hash, bytes: &[u8]) -> Hash {
     *blake3::keyed_hash(key, bytes).as_bytes()
 }

@@ -23,7 +23,7 @@ pub type VoteKey = [u8; 96];
 pub struct Endpoint {
     /// An IPv6 address, or an IPv4 one mapped into it; zeros: nowhere, it calls itself.
     pub address: [u8; 16],
-    /// TCP port.
+    /// TCP port at that address.
     pub port: u16,
     /// Static key of the transport.
     pub transport_key: Key,

@@ -131,7 +131,7 @@ impl Default for ChainParameters {
 /// A chain as everything else sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// Its parameters.
+    /// Times, amounts and limits that genesis fixes.
     pub parameters: ChainParameters,
     /// Hash of parameters and genesis accounts: the chain's identity.
     pub genesis_hash: Hash,

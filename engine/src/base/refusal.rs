@@ -107,7 +107,7 @@ impl Default for RefusalCounters {
 }
 
 impl RefusalCounters {
-    /// Counts one.
+    /// Adds `count` to the counter of this refusal.
     pub fn add(&mut self, refusal: Refusal, count: u64) {
         self.counts[refusal as usize] += count;
     }
@@ -122,7 +122,7 @@ impl RefusalCounters {
         Refusal::ALL.iter().map(|&refusal| (refusal, self.get(refusal))).filter(|entry| entry.1 > 0)
     }
 
-    /// All together.
+    /// Sum over all refusals.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -14,7 +14,7 @@ pub enum VarintError {
     NotShortest,
 }
 
-/// Appends `value`.
+/// Appends the number's shortest form, one to ten bytes.
 #[inline]
 pub fn write(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {

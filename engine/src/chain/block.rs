@@ -102,9 +102,9 @@ static VALUE_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix master-
 pub struct CertifiedBlock {
     /// Height that it is for.
     pub height: u64,
-    /// The header.
+    /// Header, which commits to parent, transactions and patch.
     pub block: ShardBlock,
-    /// Its hash.
+    /// Hash of the header, which the shard's minters sign.
     pub hash: Hash,
     /// Who approved it.
     pub certificate: Certificate,
@@ -145,11 +145,11 @@ impl CertifiedBlock {
 /// A master-block: what a committee agrees on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// Its height.
+    /// Height of the block, one above its parent's.
     pub height: u64,
     /// Hash of the master-block before.
     pub parent: Hash,
-    /// Its slot.
+    /// Latest slot of its shard-blocks; without any, the one after the parent's.
     pub slot: u64,
     /// The shard-block of each shard, if there is one.
     pub headers: Vec<Option<Hash>>,
@@ -166,7 +166,7 @@ pub struct Value {
 }
 
 impl Value {
-    /// Its hash.
+    /// Keyed BLAKE3 of all fields: what the committee's votes name.
     pub fn hash(&self) -> Hash {
         let mut hasher = blake3::Hasher::new_keyed(&VALUE_KEY);
         hasher.update(&self.height.to_le_bytes()).update(&self.parent).update(&self.slot.to_le_bytes());
@@ -187,27 +187,27 @@ impl Value {
 /// q first votes for one value in one attempt.
 #[derive(Clone, Debug)]
 pub struct Prepared {
-    /// The attempt.
+    /// Attempt that the first votes are of.
     pub attempt: u64,
     /// Attempt of the certificate that justified the value then.
     pub justified_by: u64,
-    /// The value.
+    /// The master-block that was voted for.
     pub value: Arc<Value>,
-    /// Its hash.
+    /// Hash of the value, which the votes sign.
     pub hash: Hash,
-    /// Who voted.
+    /// Seats that voted, with their signatures combined.
     pub certificate: Certificate,
 }
 
 /// q second votes: the value is final.
 #[derive(Clone, Debug)]
 pub struct Final {
-    /// The attempt.
+    /// Attempt that the second votes are of; the next height begins after its slot.
     pub attempt: u64,
-    /// The value.
+    /// The master-block that is final.
     pub value: Arc<Value>,
-    /// Its hash.
+    /// Hash of the value, which the votes sign.
     pub hash: Hash,
-    /// Who voted.
+    /// Seats that voted, with their signatures combined.
     pub certificate: Certificate,
 }

@@ -135,9 +135,9 @@ fn read_immature(bytes: &mut &[u8]) -> Read<Immature> {
 /// What is written of tables that have hashes of their own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// All.
+    /// Every entry, for whoever is given the system.
     Whole,
-    /// Their hashes.
+    /// Hashes in place of entries, for the system's root.
     Root,
 }
 

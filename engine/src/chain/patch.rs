@@ -28,13 +28,13 @@ static PATCH_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix patch v
 pub struct Patch {
     /// Height of the block.
     pub height: u64,
-    /// Its slot.
+    /// Slot in which the block was made.
     pub slot: u64,
-    /// Its shard.
+    /// Shard that made the block; it debits its own accounts only.
     pub shard: u32,
     /// Root of the state that it was made from.
     pub parent_root: Hash,
-    /// The changes.
+    /// Changes of balances, new accounts and fees.
     pub delta: Delta,
     /// What changes beside balances, in strictly ascending order of their bytes.
     pub records: Vec<Record>,
@@ -111,13 +111,13 @@ pub enum MergeError {
     /// A patch is for another block.
     #[error("the patch of shard {shard} is for another height, slot or parent than the first")]
     Mismatch {
-        /// Its shard.
+        /// Shard of the patch that does not fit the first.
         shard: u32,
     },
     /// Two shards debit one account.
     #[error("account {account} is debited by two shards")]
     DebitedTwice {
-        /// The account.
+        /// Index of the account that both debit.
         account: AccountIndex,
     },
     /// Sums leave 64 bits.

@@ -80,11 +80,11 @@ impl Answer {
 /// Who has approved a shard-block: what its signers are rewarded by, or held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attest {
-    /// Height.
+    /// Height that the shard-block is for.
     pub height: u64,
     /// Slot of the shard round.
     pub slot: u64,
-    /// Shard.
+    /// Shard that made the block.
     pub shard: u16,
     /// Hash of the shard-block.
     pub block: Hash,
@@ -104,7 +104,7 @@ impl Attest {
 /// Proof that a certified shard-block holds a transaction that no state makes valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
-    /// The certificate.
+    /// Certificate of the shard-block that holds the transaction.
     pub attest: Attest,
     /// The header that its hash is of.
     pub header: ShardBlock,
@@ -112,14 +112,14 @@ pub struct Invalid {
     pub place: u32,
     /// Its path: on each level the 16 hashes of which one leads to it.
     pub path: Vec<[Hash; FAN_OUT]>,
-    /// The transaction.
+    /// The transaction itself, with payload and signature.
     pub item: Arc<Item>,
 }
 
 /// Proof that a certified shard-block's transactions are kept back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// The certificate.
+    /// Certificate of the shard-block whose transactions are kept back.
     pub attest: Attest,
     /// Who raised the alarm, and their signatures.
     pub alarms: [(AccountIndex, Sig); ALERTS],
@@ -145,23 +145,23 @@ impl Alert {
     }
 }
 
-/// A record.
+/// A change beside balances, as it stands in a patch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
     /// An account takes a name.
     Register {
-        /// The account.
+        /// Index of the account that is named.
         account: AccountIndex,
         /// The transaction: of two for one name in one block the lower counts.
         id: Hash,
-        /// The name.
+        /// Letters, digits, `.`, `_` and `-`: 1 to 32 bytes.
         name: Vec<u8>,
     },
     /// An account puts something at stake.
     Stake {
-        /// The account.
+        /// Index of the account whose stake grows.
         account: AccountIndex,
-        /// Units.
+        /// Units that are put at stake.
         amount: u64,
         /// Its voting key.
         key: Box<VoteKey>,
@@ -170,9 +170,9 @@ pub enum Record {
     },
     /// An account takes something from its stake.
     Unstake {
-        /// The account.
+        /// Index of the account whose stake shrinks.
         account: AccountIndex,
-        /// Units.
+        /// Units that leave the stake.
         amount: u64,
     },
     /// A drawn candidate answers.
@@ -250,7 +250,7 @@ impl Record {
         }
     }
 
-    /// The bytes.
+    /// The one encoding of the record, as patches carry it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.encode(&mut out);

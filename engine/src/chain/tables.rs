@@ -41,7 +41,7 @@ pub const MILLION: u64 = 1_000_000;
 /// Who has a stake, or had one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Staker {
-    /// Units.
+    /// Units at stake now; 0 when all was taken.
     pub stake: u64,
     /// Voting key: the account's for good.
     pub key: Box<VoteKey>,
@@ -52,9 +52,9 @@ pub struct Staker {
 /// What was taken from a stake and is not free yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unstaking {
-    /// Whose.
+    /// Index of the account that gets the units back.
     pub account: AccountIndex,
-    /// Units.
+    /// Units that left the stake.
     pub amount: u64,
     /// Height at which it was taken.
     pub height: u64,
@@ -93,11 +93,11 @@ impl Names {
 /// A shard-block whose effects are not mature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImmatureBlock {
-    /// Its shard.
+    /// Shard that made the block.
     pub shard: u16,
-    /// Its hash.
+    /// Hash of the header below, which bans go by.
     pub block: Hash,
-    /// Its header.
+    /// Header that `block` is the hash of.
     pub header: ShardBlock,
     /// What it changes.
     pub patch: Arc<Patch>,
@@ -112,22 +112,22 @@ pub struct ImmatureBlock {
 pub struct Reward {
     /// Height of the shard-block.
     pub height: u64,
-    /// Its shard.
+    /// Shard that made that block.
     pub shard: u16,
-    /// To whom.
+    /// Index of the account whose minter signed the block.
     pub account: AccountIndex,
-    /// How much.
+    /// Units of emission and fees together, never 0.
     pub amount: u64,
 }
 
 /// What one height brought and is not mature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Immature {
-    /// The height.
+    /// Height whose effects wait.
     pub height: u64,
     /// Slot of the block before: time, for every rule about its transactions.
     pub parent_slot: u64,
-    /// Its shard-blocks.
+    /// Shard-blocks of that height, by shard; missing ones are left out.
     pub blocks: Vec<ImmatureBlock>,
     /// What was earned, for the height before.
     pub rewards: Vec<Reward>,
@@ -136,7 +136,7 @@ pub struct Immature {
 /// A shard-block of the last height, for who is to be rewarded for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Minted {
-    /// Its hash.
+    /// Hash that an Attest must name to be rewarded.
     pub block: Hash,
     /// Slot of its shard round.
     pub slot: u64,
@@ -151,7 +151,7 @@ pub struct Minted {
 pub struct Pools {
     /// Fees that nobody has earned.
     pub fees: u64,
-    /// At stake.
+    /// Units at stake, of all stakers together.
     pub stakes: u64,
     /// Taken from stakes, not free yet.
     pub unstaking: u64,
@@ -184,7 +184,7 @@ impl Pools {
 pub struct System {
     /// Height of the newest final block.
     pub height: u64,
-    /// Its slot.
+    /// Slot of that block; a later block has a later one.
     pub slot: u64,
     /// Its hash. Not part of the root, which is part of it.
     pub hash: Hash,
@@ -192,7 +192,7 @@ pub struct System {
     pub seed: Hash,
     /// Stakers by account.
     pub stakers: BTreeMap<AccountIndex, Staker>,
-    /// Names.
+    /// Registered names, those of genesis minters included.
     pub names: Arc<Names>,
     /// On its way out of stakes, oldest first.
     pub unstaking: Vec<Unstaking>,

@@ -17,11 +17,11 @@ pub const SHARD_MINTERS: usize = 10;
 /// Who sits there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The candidate.
+    /// Index of the account that has the seat.
     pub candidate: u32,
     /// Its stake when it was drawn.
     pub stake: u64,
-    /// Its shard.
+    /// Shard that it mints in, counted from 0.
     pub shard: u16,
     /// Whether it votes in the master round: everyone does unless there are more than [`DELEGATES_MAX`].
     pub delegate: bool,
@@ -81,12 +81,12 @@ impl Committee {
         Committee { height, members, shards }
     }
 
-    /// Seats.
+    /// How many seats all shards have together.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Nobody.
+    /// Whether nobody has a seat.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

@@ -54,7 +54,7 @@ pub enum Step {
     Sets,
     /// Sign which sets are held.
     Lists,
-    /// Tie-breaker.
+    /// The tie-breaker signs which disputed sets count.
     Decide,
     /// Build and vote.
     Vote,
@@ -62,7 +62,7 @@ pub enum Step {
     Have,
     /// First votes, try 0.
     Try0,
-    /// Proposals.
+    /// Propose the own candidate for try 1.
     Propose,
     /// First votes, try 1.
     Try1,

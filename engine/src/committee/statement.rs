@@ -41,13 +41,13 @@ impl StatementKind {
 /// What is signed. Numbers that a kind does not have are 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
-    /// Which kind.
+    /// What the signature is for; two kinds never share a digest.
     pub kind: StatementKind,
-    /// Height.
+    /// Height that the statement is made for.
     pub height: u64,
     /// Slot of the shard round, or attempt of the master round.
     pub number: u64,
-    /// Shard.
+    /// Shard that it concerns; 0 for what concerns none.
     pub shard: u16,
     /// Attempt of the certificate that justifies the value.
     pub justified_by: u64,
@@ -83,12 +83,12 @@ impl SeatSet {
         new
     }
 
-    /// How many.
+    /// How many seats are in the set.
     pub fn len(&self) -> usize {
         self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// None.
+    /// Whether no seat is in the set.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -123,7 +123,7 @@ impl SeatSet {
 /// signers'.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// Who signed.
+    /// Seats whose signatures are in the aggregate.
     pub signers: SeatSet,
     /// Their signatures, combined.
     pub aggregate: Sig,
@@ -160,15 +160,15 @@ impl Certificate {
 /// Two statements of one minter that no honest one makes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Evidence {
-    /// Who.
+    /// Account index of the minter that signed both.
     pub candidate: u32,
     /// What was signed: one kind twice, or a first vote against an earlier second one.
     pub kinds: [StatementKind; 2],
-    /// Height.
+    /// Height that both statements are of.
     pub height: u64,
     /// Slot or attempt of each.
     pub numbers: [u64; 2],
-    /// Shard.
+    /// Shard that both are of; 0 for votes of the master round.
     pub shard: u16,
     /// What each says, what justified it, and its signature.
     pub statements: [(Hash, u64, Sig); 2],

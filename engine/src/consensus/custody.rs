@@ -65,13 +65,13 @@ pub struct Custody {
 
 /// Where and as whom the node looks.
 pub struct Watch<'a, S> {
-    /// The chain.
+    /// Genesis hash, which all digests are bound to.
     pub chain: &'a Hash,
     /// The node's candidate.
     pub candidate: u32,
     /// The committee of the pending height.
     pub committee: &'a Committee,
-    /// Its key.
+    /// Signs by the node's voting key, and checks what others signed.
     pub signing: &'a S,
 }
 

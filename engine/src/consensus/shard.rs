@@ -33,7 +33,7 @@ pub enum To {
 pub struct RoundContext<'a, S> {
     /// The chain that digests are bound to.
     pub chain: &'a Hash,
-    /// The committee.
+    /// Minters of the round's height, divided into shards.
     pub committee: &'a Committee,
     /// Signs and checks.
     pub signing: &'a S,
@@ -56,11 +56,11 @@ pub struct Standing {
 
 /// The state of one minter in one round.
 pub struct ShardRound {
-    /// Height.
+    /// Height of the block that the round makes.
     pub height: u64,
-    /// Slot.
+    /// Slot that the round takes place in.
     pub slot: u64,
-    /// Shard.
+    /// Shard whose minters take part.
     pub shard: u16,
     seat: Seat,
     seats: Vec<Seat>,

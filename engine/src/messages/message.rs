@@ -18,7 +18,7 @@ pub enum ShardMessage {
     Set(Hash, Vec<u64>),
     /// "Send me these of that set", with the same salt.
     WantItems(Hash, Hash, Vec<u64>),
-    /// Bodies.
+    /// The items that were asked for, whole.
     Items(Vec<Arc<Item>>),
     /// "I hold these minters' sets", with the signature of each root.
     List(Vec<(Seat, Hash)>, Vec<Sig>, Sig),
@@ -28,20 +28,20 @@ pub enum ShardMessage {
     Vote(Hash, Sig),
 }
 
-/// What travels.
+/// All that minters send to each other.
 #[derive(Clone, Debug)]
 pub enum Message {
     /// A transaction or record for whoever may need it.
     Item(Arc<Item>),
     /// Of a shard round.
     Shard {
-        /// Height.
+        /// Height of the block that the round makes.
         height: u64,
         /// Slot of the round.
         slot: u64,
-        /// Shard.
+        /// Shard whose minters speak.
         shard: u16,
-        /// What.
+        /// What one of them says to the others.
         message: ShardMessage,
     },
     /// A shard-block's transactions, for those who keep history or look whether they are there.
@@ -58,9 +58,9 @@ pub enum Message {
     WantBlocks(u64, Vec<Hash>),
     /// "I hold these", with the highest certificate known.
     Have {
-        /// Height.
+        /// Height that the sender takes part in.
         height: u64,
-        /// Attempt.
+        /// Attempt that it is by the sender's clock.
         attempt: u64,
         /// Shard by shard.
         held: Vec<Option<Hash>>,
@@ -69,35 +69,35 @@ pub enum Message {
     },
     /// A proposal of try 1.
     Proposal {
-        /// Attempt.
+        /// Attempt that the value is proposed for.
         attempt: u64,
-        /// The value.
+        /// Master-block that the sender proposes for a vote.
         value: Arc<Value>,
         /// What justifies it, if anything but the headers does.
         prepared: Option<Arc<Prepared>>,
         /// Over the value's hash.
         signature: Sig,
     },
-    /// First vote.
+    /// First vote: a quorum of them for one value prepares it.
     First {
-        /// Attempt.
+        /// Attempt that the vote is of.
         attempt: u64,
-        /// The value.
+        /// Master-block that is voted for.
         value: Arc<Value>,
         /// Attempt of the certificate that justifies it.
         justified_by: u64,
         /// Over the value's hash.
         signature: Sig,
     },
-    /// Second vote.
+    /// Second vote: a quorum of them makes the value final.
     Second {
-        /// Height.
+        /// Height of the master-block that is voted for.
         height: u64,
-        /// Attempt.
+        /// Attempt that the vote is of: that of the first votes behind it.
         attempt: u64,
         /// The value's hash.
         hash: Hash,
-        /// Over it.
+        /// Over height, attempt and hash.
         signature: Sig,
     },
     /// A final master-block with its shard-blocks.

@@ -21,7 +21,7 @@ pub struct Executor {
 
 /// What a transaction of the block does: where it stands and where its first output goes.
 pub struct Selected {
-    /// The transaction.
+    /// Arena slot that holds its cell and payload.
     pub slot: Handle,
     /// First eight bytes of its id, big endian: sorts like the id.
     pub id_start: u64,

@@ -88,7 +88,7 @@ impl<M: StateMemory> Ledger<M> {
         Pool::bytes(slots as usize) + slots_long * per_transaction as u64
     }
 
-    /// The state.
+    /// Accounts as the last block left them.
     pub fn state(&self) -> &State<M> {
         &self.state
     }

@@ -14,7 +14,7 @@ use hashbrown::hash_map::Entry;
 /// A transaction that leaves the engine with a refusal.
 pub type Refused = (Handle, Refusal);
 
-/// The chains.
+/// Heads of the chains by account, and how many transactions wait in all.
 pub struct Pool {
     heads: HashMap<AccountIndex, Handle>,
     waiting: usize,

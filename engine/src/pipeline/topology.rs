@@ -33,18 +33,18 @@ pub struct RingSpec {
 pub struct PoolSpec {
     /// What it holds.
     pub name: &'static str,
-    /// Bytes.
+    /// Bytes that are allocated at start.
     pub bytes: u64,
 }
 
-/// Everything together.
+/// Stages, rings and pools of one pipeline, and its size in slots.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Topology {
     /// The stages, in the order in which a transaction meets them.
     pub stages: Vec<StageSpec>,
-    /// The rings.
+    /// Which stage writes to which, and how deep.
     pub rings: Vec<RingSpec>,
-    /// The pools.
+    /// Memory that is allocated once, beside the rings.
     pub pools: Vec<PoolSpec>,
     /// Cell slots: nothing in the pipeline can hold more transactions.
     pub slots: u32,
@@ -74,7 +74,7 @@ pub enum TopologyError {
         from: &'static str,
         /// The reading stage.
         to: &'static str,
-        /// As declared.
+        /// Entries that each ring was declared to have.
         depth: usize,
     },
     /// Not as many rings as writing threads.
@@ -84,7 +84,7 @@ pub enum TopologyError {
         from: &'static str,
         /// The reading stage.
         to: &'static str,
-        /// As declared.
+        /// How many rings were declared.
         rings: usize,
         /// Threads of the writing stage.
         threads: usize,
@@ -96,7 +96,7 @@ pub enum TopologyError {
         from: &'static str,
         /// The reading stage.
         to: &'static str,
-        /// As declared.
+        /// Entries that each ring was declared to have.
         depth: usize,
         /// The arena's slots.
         slots: u32,

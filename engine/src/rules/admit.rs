@@ -23,11 +23,11 @@ use crate::vote::signing::Signing;
 
 /// A parent, as blocks are judged by it.
 pub struct View<'a, M> {
-    /// The chain.
+    /// Parameters and prefixes that items are checked against.
     pub chain: &'a Chain,
-    /// Accounts.
+    /// Accounts as the parent block left them.
     pub state: &'a State<M>,
-    /// Everything else.
+    /// Names, stakes, committees and pools after the parent block.
     pub system: &'a System,
     /// Checks what minters have signed.
     pub signing: &'a dyn Signing,
@@ -41,7 +41,7 @@ pub struct View<'a, M> {
 /// What [`View::judge`] has said of a transaction, signature and all.
 #[derive(Clone, Copy, Debug)]
 pub struct Judged {
-    /// Its id.
+    /// Id of the item: BLAKE3 of its bytes, signature included.
     pub id: Hash,
     /// The sender's account.
     pub account: AccountIndex,
@@ -51,7 +51,7 @@ pub struct Judged {
 
 /// An item that may stand in a block.
 pub enum Valid<'a> {
-    /// A transaction.
+    /// A transaction of an account of this shard.
     Transaction(Box<Transaction<'a>>),
     /// A record of its own.
     Record(Record),

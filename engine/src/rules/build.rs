@@ -19,7 +19,7 @@ use hashbrown::HashSet;
 /// A shard-block of our own.
 #[derive(Clone, Debug)]
 pub struct Built {
-    /// The header.
+    /// Header that commits to parent, items and patch.
     pub block: ShardBlock,
     /// What is in it, ascending by id.
     pub items: Items,

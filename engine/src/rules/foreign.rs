@@ -39,7 +39,7 @@ pub enum PatchFault {
     /// It makes money, or loses it.
     #[error("{debits} units are debited, {credits} arrive")]
     Sum {
-        /// Debited.
+        /// Units that the patch takes from accounts.
         debits: u128,
         /// Credited, locked and paid as fees.
         credits: u128,

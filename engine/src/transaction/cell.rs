@@ -28,13 +28,13 @@ pub struct Cell {
     pub sequence: u64,
     /// The last slot in which the transaction may enter a block.
     pub expires_slot: u64,
-    /// [`CELL_VERSION`].
+    /// Must be [`CELL_VERSION`], else the cell is refused.
     pub version: u8,
-    /// A [`TransactionKind`].
+    /// Number of a [`TransactionKind`]; others are refused.
     pub kind: u8,
     /// Outputs, the one in the cell included.
     pub outputs: u16,
-    /// Zero.
+    /// Must be zero, else the cell is refused.
     pub reserved: u32,
     /// BLAKE3 of the payload, or zero where the kind has none.
     pub payload_hash: Hash,
@@ -90,9 +90,9 @@ impl TransactionKind {
 /// A further output of a MultiTransfer, as it stands in the payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// Receiving account.
+    /// Key of the account that receives `amount`.
     pub recipient: Key,
-    /// Units.
+    /// Units that the recipient gets.
     pub amount: u64,
 }
 

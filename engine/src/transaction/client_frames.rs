@@ -54,7 +54,7 @@ pub enum FrameKind {
 pub struct Header {
     /// Bytes that follow.
     pub length: u32,
-    /// A [`FrameKind`].
+    /// Number of a [`FrameKind`], or any other byte: not checked here.
     pub kind: u8,
     /// Records in the body, where the kind counts them.
     pub count: u16,

@@ -22,9 +22,9 @@ pub(super) struct Fe(pub(super) [u64; 5]);
 
 /// The curve's constant d = -121665 / 121666.
 pub(super) const D: Fe = Fe([929955233495203, 466365720129213, 1662059464998953, 2033849074728123, 1442794654840575]);
-/// 2d.
+/// Twice the constant d, for the addition of two points.
 pub(super) const D2: Fe = Fe([1859910466990425, 932731440258426, 1072319116312658, 1815898335770999, 633789495995903]);
-/// 1/(2d).
+/// Inverse of 2d: makes xy of the 2dxy in a packed point.
 pub(super) const D2_INVERSE: Fe =
     Fe([133296036314136, 426780519490142, 971550796200877, 1003625501967667, 1693814684165806]);
 /// A square root of -1.
@@ -105,7 +105,7 @@ pub(super) trait Field: Copy {
     fn wide_double(a: Self::Wide) -> Self::Wide;
     fn wide_add(a: Self::Wide, b: Self::Wide) -> Self;
     fn wide_sub(a: Self::Wide, b: Self::Wide) -> Self;
-    /// The carries.
+    /// A product after its carries: weak again.
     fn narrow(a: Self::Wide) -> Self;
     /// Lane i of `one` where bit i of the mask is set, else of `other`.
     fn select(mask: u32, one: Self, other: Self) -> Self;

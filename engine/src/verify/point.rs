@@ -72,7 +72,7 @@ impl<F: Field> Running<F> {
         Running { minus: F::wide_sub(y, x), plus: F::wide_add(y, x), z: f.mul_wide(g), t: e.mul(h) }
     }
 
-    /// The sum.
+    /// The sum as a point, after the carries of Z.
     #[inline(always)]
     pub(super) fn finished(&self) -> Extended<F> {
         Extended { minus: self.minus, plus: self.plus, z: F::narrow(self.z), t: self.t }
@@ -86,13 +86,13 @@ impl<F: Field> Extended<F> {
         Extended { minus: one, plus: one, z: one, t: zero }
     }
 
-    /// Seven multiplications.
+    /// Adds a point with Z = 1: seven multiplications.
     #[inline(always)]
     pub(super) fn add_niels(&self, other: &Niels<F>) -> Extended<F> {
         Running { minus: self.minus, plus: self.plus, z: self.z.widen(), t: self.t }.add(other).finished()
     }
 
-    /// Nine multiplications.
+    /// Adds any point: nine multiplications.
     #[inline(always)]
     pub(super) fn add(&self, other: &Extended<F>) -> Extended<F> {
         let a = self.minus.mul_wide(other.minus);
@@ -139,7 +139,7 @@ impl<F: Field> Extended<F> {
         Extended { minus: of(self.minus), plus: of(self.plus), z: of(self.z), t: of(self.t) }
     }
 
-    /// Negated.
+    /// The opposite point: X and T change their signs.
     pub(super) fn negated(&self) -> Extended<F> {
         Extended { minus: self.plus, plus: self.minus, z: self.z, t: F::splat(&Fe::ZERO).sub(self.t) }
     }

@@ -5,7 +5,7 @@ use crate::base::ids::Key;
 /// A signature to verify: over `prefix` followed by `message`.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
-    /// Public key.
+    /// Ed25519 public key that the signature should be of.
     pub key: &'a Key,
     /// R and s.
     pub signature: &'a [u8; 64],

@@ -18,7 +18,7 @@ use std::str::FromStr;
 pub enum Simd {
     /// One lane in 64-bit words; any machine.
     Portable,
-    /// Four lanes.
+    /// Four lanes in 256-bit vectors.
     Avx2,
     /// Eight lanes, with IFMA.
     Avx512,

@@ -23,7 +23,7 @@ const EACH_ABOVE: u64 = 65_536 / 256;
 /// What a verifier has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VerifyCounters {
-    /// Signatures.
+    /// Signatures that got a verdict, good or bad.
     pub signatures: u64,
     /// Of them bad.
     pub bad: u64,
@@ -34,7 +34,7 @@ pub struct VerifyCounters {
 }
 
 impl VerifyCounters {
-    /// Both together.
+    /// The sums of two verifiers' counters.
     pub fn plus(&self, other: &VerifyCounters) -> VerifyCounters {
         VerifyCounters {
             signatures: self.signatures + other.signatures,

@@ -4,7 +4,7 @@ use super::field_avx2::transposed;
 use super::sha512::{Padded, Words};
 use std::arch::x86_64::*;
 
-/// Four words.
+/// Four 64-bit words in one vector, a lane each.
 #[derive(Clone, Copy)]
 pub(super) struct Words4(__m256i);
 

@@ -4,7 +4,7 @@ use super::field_ifma::transposed;
 use super::sha512::{Padded, Words};
 use std::arch::x86_64::*;
 
-/// Eight words.
+/// Eight 64-bit words in one vector, a lane each.
 #[derive(Clone, Copy)]
 pub(super) struct Words8(__m512i);
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the
 /// chain.
 pub trait Signing {
-    /// Signs.
+    /// Signs a digest by the own key.
     fn sign(&self, digest: &Hash) -> Sig;
     /// Whether the candidate signed this.
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
@@ -65,10 +65,10 @@ impl<S: Signing> Signing for Arc<S> {
 /// "This candidate has signed this digest."
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Who.
+    /// Account index of who is said to have signed.
     pub candidate: u32,
-    /// What.
+    /// What was signed, bound to the chain.
     pub digest: Hash,
-    /// The signature.
+    /// A single signature, no aggregate.
     pub signature: Sig,
 }

@@ -8,7 +8,7 @@ use crate::base::mutation::{Mutation, planted};
 /// Not a signature at all: a hash that anyone could make. Only for simulations, whose liars keep to their own names.
 #[derive(Clone, Copy, Debug)]
 pub struct StubSigning {
-    /// Who signs.
+    /// Account index in whose name digests are signed.
     pub candidate: u32,
 }
 

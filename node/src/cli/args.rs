@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 #[derive(Debug, Args, Clone)]
 pub(crate) struct ConfigArgs {
-    /// The configuration
+    /// The node's configuration file, as `config init` writes it
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// A setting, before all others
@@ -21,7 +21,7 @@ pub(crate) struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    /// All layers.
+    /// Puts all layers together: defaults, file, environment, `--set`.
     pub(crate) fn load(&self) -> Result<Layered, Box<dyn Error>> {
         Ok(load(self.config.as_deref(), std::env::vars(), &self.set)?)
     }

@@ -117,7 +117,7 @@ pub(crate) struct EngineArgs {
     /// Verifying threads [default: all cores]
     #[arg(long, value_name = "N")]
     cores: Option<usize>,
-    /// Client connections
+    /// Client connections that share the load
     #[arg(long, value_name = "N", default_value_t = 64)]
     connections: usize,
     /// Share of transactions with a broken signature, 0 to 1
@@ -147,7 +147,7 @@ pub(crate) struct EngineArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Batch sizes
+    /// Signatures of a batch, for each batch size to measure
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', default_values_t = VerifyOptions::default().sizes)]
     sizes: Vec<usize>,
     /// Interleaved rounds; medians are reported
@@ -180,7 +180,7 @@ fn parse_simd(name: &str) -> Result<SimdChoice, String> {
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
-    /// Accounts
+    /// Accounts of the state, 1000 to 268435456
     #[arg(long, value_name = "N", default_value_t = ApplyOptions::default().accounts)]
     accounts: u64,
     /// Entries of a quilt
@@ -196,7 +196,7 @@ pub(crate) struct ApplyArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct StateArgs {
-    /// Accounts
+    /// Accounts of the state, 1000 to 268435456
     #[arg(long, value_name = "N", default_value_t = StateOptions::default().accounts)]
     accounts: u64,
     /// Entries of a block
@@ -306,7 +306,7 @@ impl Shown for ApplyReport {
     }
 }
 
-/// `bench engine`.
+/// Runs `bench engine`: the pipeline here, the load generator in its own process.
 pub(crate) fn engine(options: &EngineOptions, store: BenchStore) -> Result<EngineReport, EngineBenchError> {
     // Fails only if another part of the process has made the pool before: then its size stands.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.cores.max(1)).build_global();
@@ -316,7 +316,7 @@ pub(crate) fn engine(options: &EngineOptions, store: BenchStore) -> Result<Engin
     engine_bench::run(options, |setup| start_node(setup, store), generator)
 }
 
-/// `bench verify`.
+/// Runs `bench verify` with a bar of rounds.
 pub(crate) fn verify(options: &VerifyOptions) -> Result<VerifyReport, Unavailable> {
     let bar = bar(std::io::stderr().is_terminal(), options.rounds as u64, "rounds");
     let report = verify_bench::run(options, |done, _| bar.set_position(done));
@@ -324,7 +324,7 @@ pub(crate) fn verify(options: &VerifyOptions) -> Result<VerifyReport, Unavailabl
     report
 }
 
-/// `bench apply`.
+/// Runs `bench apply` with a bar of rounds.
 pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
     let bar = bar(std::io::stderr().is_terminal(), options.rounds as u64, "rounds");
     let report = apply_bench::run(options, |done, _| bar.set_position(done));
@@ -332,7 +332,7 @@ pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
     report
 }
 
-/// `bench state`.
+/// Runs `bench state` in a temporary directory.
 fn state(options: &StateOptions) -> Result<StateReport, Box<dyn Error>> {
     let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir()?;
     let store = directory.path().join("store");

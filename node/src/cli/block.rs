@@ -25,7 +25,7 @@ Examples:
   dynemix block show 12 --store ~/dynemix
   dynemix block show 12 --store ~/dynemix --json block.json")]
     Show {
-        /// Its height
+        /// Height of a block that the store keeps
         height: u64,
         #[command(flatten)]
         store: StoreArg,
@@ -104,7 +104,7 @@ impl ShardBlockRow {
     }
 }
 
-/// `block show`.
+/// What `block show` tells.
 #[derive(Serialize)]
 pub(crate) struct BlockShown {
     height: u64,
@@ -246,7 +246,7 @@ struct FoundRow {
     amount_units: u64,
 }
 
-/// `block find`.
+/// What `block find` tells.
 #[derive(Serialize)]
 pub(crate) struct Found {
     searched: String,

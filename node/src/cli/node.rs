@@ -74,7 +74,7 @@ Examples:
   dynemix node log debug --data DIR
   dynemix node log dynemix::minting=trace --data DIR")]
     Log {
-        /// The filter
+        /// A level such as debug, or TARGET=LEVEL, several with commas between
         filter: String,
         #[command(flatten)]
         of: DataArgs,

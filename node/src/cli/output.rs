@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// A report that people and programs can read.
 pub(crate) trait Shown: Serialize {
-    /// For people.
+    /// The report as a table for people.
     fn text(&self) -> String;
 }
 

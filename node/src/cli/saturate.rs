@@ -51,7 +51,7 @@ impl Shown for Saturation {
 
 #[derive(Debug, Args)]
 pub(crate) struct SaturateArgs {
-    /// Nodes
+    /// Nodes of the network, each a process on this computer
     #[arg(long, value_name = "N", default_value_t = 10)]
     nodes: u32,
     /// Milliseconds of a slot

@@ -126,13 +126,13 @@ Examples:
         /// Seconds from now until slot 0
         #[arg(long, value_name = "S", default_value_t = 60)]
         starts_in: u64,
-        /// The file
+        /// Where to write the genesis; a file that exists is never overwritten
         #[arg(long, value_name = "FILE", default_value = "genesis.toml")]
         out: PathBuf,
     },
     /// Check a genesis file, and print the chain's identity
     Check {
-        /// The file
+        /// Genesis file to check
         file: PathBuf,
     },
 }
@@ -204,7 +204,7 @@ pub(crate) enum ConfigVerb {
     /// Write a configuration with every setting at its default
     #[command(after_help = "Examples:\n  dynemix config init --out node.toml")]
     Init {
-        /// The file
+        /// Where to write it; a file that exists is not overwritten
         #[arg(long, value_name = "FILE", default_value = "node.toml")]
         out: PathBuf,
     },

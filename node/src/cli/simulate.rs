@@ -59,7 +59,7 @@ impl SimulateArgs {
 
 #[derive(Debug, Args)]
 struct SeedsArgs {
-    /// First seed
+    /// Seed to begin with; the others count up from it
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// How many seeds
@@ -133,13 +133,13 @@ Examples:
         /// Shares of the stake that are bad
         #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_values_t = SHARES)]
         stake: Vec<f64>,
-        /// Candidates
+        /// Candidates that seats are drawn from, of equal stakes
         #[arg(long, value_name = "N", default_value_t = 10_000)]
         candidates: u32,
         /// Seats of a block
         #[arg(long, value_name = "N", default_value_t = 20)]
         seats: usize,
-        /// Shards
+        /// Shards that the seats are divided into
         #[arg(long, value_name = "N", default_value_t = 2)]
         shards: usize,
         /// Deal seats to shards by the seed alone
@@ -345,7 +345,7 @@ struct Takeovers {
     takeovers: Vec<TakeoverReport>,
 }
 
-/// `simulate takeover`.
+/// Answers `simulate takeover`, one share of the stake after the other.
 fn takeovers(options: &TakeoverOptions, stakes: &[f64]) -> Takeovers {
     let bar = bar(std::io::stderr().is_terminal(), options.draws * stakes.len() as u64, "draws");
     let one = |(i, &stake): (usize, &f64)| {

@@ -38,7 +38,7 @@ pub(crate) enum SnapshotVerb {
     /// Check every chunk of a snapshot
     #[command(after_help = "Examples:\n  dynemix snapshot verify ~/snapshots/today --root 9f0c...11ab")]
     Verify {
-        /// The snapshot
+        /// Directory of the snapshot
         directory: PathBuf,
         #[command(flatten)]
         root: RootArg,
@@ -50,7 +50,7 @@ pub(crate) enum SnapshotVerb {
         after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...11ab"
     )]
     Restore {
-        /// The snapshot
+        /// Directory of the snapshot
         directory: PathBuf,
         #[command(flatten)]
         store: StoreArg,
@@ -132,19 +132,19 @@ fn timed(
     Ok(SnapshotDone { done, bytes_per_s: info.bytes as f64 / seconds, info, seconds })
 }
 
-/// `snapshot create`.
+/// Does `snapshot create`, with a bar of bytes.
 pub(crate) fn create(store: &Path, out: &Path) -> Result<SnapshotDone, Box<dyn Error>> {
     let opened = open_any(store)?;
     let chain = opened.store.keeper().chain();
     timed("created", |progress| Ok(snapshot::create(&opened.state, chain, out, progress)?))
 }
 
-/// `snapshot verify`.
+/// Does `snapshot verify`, with a bar of bytes.
 pub(crate) fn verify(directory: &Path, root: Option<&[u8; 32]>) -> Result<SnapshotDone, Box<dyn Error>> {
     timed("verified", |progress| Ok(snapshot::verify(directory, root, progress)?))
 }
 
-/// `snapshot restore`.
+/// Does `snapshot restore`, with a bar of bytes.
 pub(crate) fn restore(
     directory: &Path,
     store: &Path,
@@ -157,7 +157,7 @@ pub(crate) fn restore(
     })
 }
 
-/// `snapshot list`.
+/// What `snapshot list` tells.
 #[derive(Serialize)]
 pub(crate) struct SnapshotList {
     snapshots: Vec<Listed>,

@@ -74,7 +74,7 @@ struct FileRow {
     bytes: u64,
 }
 
-/// `state inspect`.
+/// What `state inspect` tells.
 #[derive(Serialize)]
 pub(crate) struct StateInspection {
     store: String,
@@ -170,7 +170,7 @@ impl Shown for StateInspection {
     }
 }
 
-/// `state get`.
+/// What `state get` tells.
 #[derive(Serialize)]
 pub(crate) struct AccountShown {
     key: String,
@@ -236,7 +236,7 @@ struct FindingRow {
     spare: bool,
 }
 
-/// `state verify`.
+/// What `state verify` tells.
 #[derive(Serialize)]
 pub(crate) struct Verification {
     store: String,

@@ -52,13 +52,13 @@ enum Verb {
     /// Completions for a shell
     #[command(after_help = "Examples:\n  dynemix completions bash > /etc/bash_completion.d/dynemix")]
     Completions {
-        /// Which shell
+        /// The shell that is to read them
         shell: clap_complete::Shell,
     },
     /// Man pages, into a directory
     #[command(after_help = "Examples:\n  dynemix man --out man && man -l man/dynemix-devnet-up.1")]
     Man {
-        /// The directory
+        /// Directory of the pages; made if it is not there
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },

@@ -65,7 +65,7 @@ Examples:
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Send dynes
+    /// Send dynes to a name, a key, or a devnet's user
     #[command(after_help = "\
 Examples:
   dynemix wallet send 5 --to bob --from alice --devnet
@@ -106,7 +106,7 @@ Shows each finality checkpoint as it comes.")]
     /// Put dynes at stake, to mint with a node's voting key
     #[command(after_help = "Examples:\n  dynemix wallet stake 1000 --minting keys/minting.json")]
     Stake {
-        /// Dynes
+        /// Dynes to put at stake, with up to six decimals
         #[arg(value_parser = parse_dynes)]
         amount: u64,
         /// The node's key file
@@ -119,7 +119,7 @@ Shows each finality checkpoint as it comes.")]
     },
     /// Take dynes from the stake
     Unstake {
-        /// Dynes
+        /// Dynes to take from it, with up to six decimals
         #[arg(value_parser = parse_dynes)]
         amount: u64,
         #[command(flatten)]

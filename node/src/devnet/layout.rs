@@ -67,7 +67,7 @@ pub enum LayoutError {
     /// The system refused.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// File or directory that the system was asked for.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,

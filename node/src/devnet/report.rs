@@ -42,7 +42,7 @@ pub struct SlotRow {
     pub slot: u64,
     /// What became final in it: the height; none if the slot was lost.
     pub height: Option<u64>,
-    /// Its shard-blocks.
+    /// Shard-blocks in it; 0 if the slot was lost.
     pub shards: usize,
     /// Transactions and records in them.
     pub transactions: u64,

@@ -34,7 +34,7 @@ pub enum SealedError {
     /// The system refused.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// File that could not be read or written.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,
@@ -42,7 +42,7 @@ pub enum SealedError {
     /// Not whole, not ours, or changed.
     #[error("{} is damaged or not of this chain: {what}", path.display())]
     Damaged {
-        /// Which file.
+        /// File whose bytes are not to be used.
         path: PathBuf,
         /// What is wrong.
         what: &'static str,

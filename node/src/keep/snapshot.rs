@@ -55,7 +55,7 @@ pub enum SnapshotFailure {
     /// There is a store already.
     #[error("{} holds a store already; a snapshot is restored into an empty directory", path.display())]
     Exists {
-        /// The directory.
+        /// Directory that holds the store.
         path: PathBuf,
     },
     /// More accounts than the state is to have room for.

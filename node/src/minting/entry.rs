@@ -73,7 +73,7 @@ pub enum Job {
 pub struct FinalJob {
     /// The certificate that made it final.
     pub decided: Arc<Final>,
-    /// Its shard-blocks.
+    /// Its shard-blocks, those that are missing left out.
     pub blocks: Vec<Arc<CertifiedBlock>>,
     /// Who has certified it, with keys, in wire form.
     pub committee: Vec<u8>,

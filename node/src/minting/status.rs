@@ -36,7 +36,7 @@ pub struct BlockShown {
     pub hash: String,
     /// Root of the state after it, in hexadecimal.
     pub state_root: String,
-    /// Its shard-blocks.
+    /// Its shard-blocks, those that are missing left out.
     pub shards: Vec<ShardShown>,
     /// Who signed the certificate.
     pub signers: usize,

@@ -231,7 +231,7 @@ pub enum ConfigError {
     /// A file cannot be read.
     #[error("read {}: {source}", path.display())]
     Read {
-        /// Which file.
+        /// Configuration file that was named.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
@@ -239,7 +239,7 @@ pub enum ConfigError {
     /// Not TOML, or not of this form.
     #[error("{}: {source}", path.display())]
     Syntax {
-        /// Which file.
+        /// Configuration file that was named.
         path: PathBuf,
         /// What is wrong, with its line.
         source: Box<toml::de::Error>,

@@ -67,7 +67,7 @@ pub struct LoadAccounts {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GenesisFile {
-    /// [`GENESIS_VERSION`].
+    /// Always [`GENESIS_VERSION`], else the file is refused.
     pub format: u32,
     /// The chain's parameters.
     pub parameters: ChainParameters,
@@ -88,7 +88,7 @@ pub enum GenesisFileError {
     /// It cannot be read.
     #[error("read {}: {source}", path.display())]
     Read {
-        /// Which file.
+        /// Genesis file that was named.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,
@@ -96,7 +96,7 @@ pub enum GenesisFileError {
     /// It is no TOML of this form.
     #[error("{}: {source}", path.display())]
     Form {
-        /// Which file.
+        /// Genesis file that was named.
         path: PathBuf,
         /// What is wrong, with its line.
         source: Box<toml::de::Error>,

@@ -26,7 +26,7 @@ const PASSES_MAX: u32 = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
-    /// Memory, KiB.
+    /// KiB of memory that deriving fills.
     pub memory_kib: u32,
     /// Passes over it.
     pub passes: u32,
@@ -74,7 +74,7 @@ pub enum KeystoreError {
     /// The system refused.
     #[error("{}: {source}", path.display())]
     Io {
-        /// Which file.
+        /// Key file that could not be read or written.
         path: PathBuf,
         /// The system's answer.
         source: io::Error,

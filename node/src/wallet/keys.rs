@@ -30,7 +30,7 @@ pub enum WalletKeyError {
     /// The directory of wallets cannot be made or read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The directory.
+        /// Directory that the wallets are in.
         path: PathBuf,
         /// The system's answer.
         source: std::io::Error,

@@ -130,7 +130,7 @@ impl Zipf {
 /// What the transactions are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkloadSpec {
-    /// Chooses everything.
+    /// Decides keys, senders, recipients, amounts and broken signatures.
     pub seed: u64,
     /// Accounts at genesis.
     pub accounts: u64,
@@ -158,7 +158,7 @@ pub fn new_keys(transactions: u64) -> u64 {
 
 /// Signed transactions, in sending order.
 pub struct Workload {
-    /// The cells.
+    /// Signed transfers, one output each.
     pub cells: Vec<Cell>,
     /// Index of each one's sender.
     pub senders: Vec<u32>,

@@ -100,9 +100,9 @@ fn is_timely(now: u64, attempt: u64) -> bool {
 ///  2. A second vote is said only once its lock is durable, with the certificate and its shard-blocks.
 ///  3. The highest certificate adopted has its shard-blocks here, and its attempt never falls.
 pub struct MasterRound {
-    /// Height.
+    /// Height at which the committee agrees on one master-block.
     pub height: u64,
-    /// The committee.
+    /// Minters of that height; only its delegates vote here.
     pub committee: Arc<Committee>,
     /// The own seat, if it votes here.
     pub seat: Option<Seat>,

@@ -20,7 +20,7 @@ pub struct Vote {
     pub hash: Hash,
     /// Attempt of the certificate that justifies the value; 0 for a second vote.
     pub justified_by: u64,
-    /// The signature.
+    /// The seat's signature of attempt, hash and justification.
     pub signature: Sig,
 }
 

@@ -16,12 +16,12 @@ pub(in crate::rules) struct Explained {
 }
 
 impl Explained {
-    /// A payment.
+    /// Adds units to what a key receives.
     pub(super) fn pay(&mut self, key: Key, amount: u64) {
         *self.paid.entry(key).or_insert(0) += u128::from(amount);
     }
 
-    /// A record.
+    /// Adds the bytes of a record that follows from a transaction.
     pub(super) fn record(&mut self, record: &Record) {
         self.records.insert(record.to_bytes());
     }

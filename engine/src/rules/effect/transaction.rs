@@ -8,13 +8,13 @@ use crate::transaction::check::Cost;
 
 /// A transaction that may stand in a block: what building needs of it.
 pub struct Transaction<'a> {
-    /// Its kind.
+    /// What the number in the cell stands for.
     pub kind: TransactionKind,
-    /// First output.
+    /// Units that the cell names: first output, reserve, or change of the stake.
     pub amount: u64,
     /// Where that goes.
     pub recipient: Key,
-    /// Its payload.
+    /// Further outputs, a name, or voting key and proof; else empty.
     pub payload: &'a [u8],
     /// The sender's account.
     pub account: AccountIndex,
