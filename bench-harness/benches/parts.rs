@@ -1,13 +1,14 @@
 //! Statistics for the small parts: `cargo bench -p dynemix-bench`. The whole is measured by `dynemix bench`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dynemix_engine::chain::{ChainParameters, SUPPLY_GENESIS};
-use dynemix_engine::check::check;
-use dynemix_engine::free_list::FreeList;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::ring::ring;
-use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{ChainParameters, SUPPLY_GENESIS};
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::pipeline::free_list::FreeList;
+use dynemix_engine::pipeline::ring::ring;
+use dynemix_engine::transaction::check::check;
 use dynemix_workload::{Workload, WorkloadSpec, genesis};
 use std::hint::black_box;
 

@@ -1,11 +1,12 @@
 //! `bench apply`: quilt entries a second on one core, against a hash map doing the same changes in the same run.
 
-use dynemix_engine::cell::Key;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::patch::{Changes, Delta};
-use dynemix_engine::quilt::Quilt;
-use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::accounts::delta::{Changes, Delta};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::verify::Simd;
 use dynemix_perf::machine::{cpu_model, peak_rss_bytes};
 use dynemix_perf::report::{bytes, facts, grouped, median, table};
@@ -112,83 +113,130 @@ pub fn random_quilt(
 
 /// Measures; `progress` hears how many of how many rounds are done.
 pub fn run(options: &ApplyOptions, mut progress: impl FnMut(u64, u64)) -> ApplyReport {
-    let accounts = options.accounts;
-    let genesis: Vec<_> = (0..accounts).map(|account| (key(account), BALANCE)).collect();
-    let mut map: HashMap<Key, u64> = genesis.iter().copied().collect();
-    let layout = StateLayout::new(accounts as u32);
-    let supply = BALANCE * accounts;
-    let mut state = State::genesis(HeapMemory::new(layout), &genesis, supply, HashSeed::from_number(options.seed))
-        .expect("distinct keys");
-    let mut choices = Choices::new(options.seed, 5);
-    let (mut applied, mut decoded, mut hashed, mut roots) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let mut wire = Vec::new();
-    let mut from_wire = Quilt::default();
-    let mut wire_bytes_per_entry = 0.0;
+    let mut bench = Bench::prepare(options);
     for round in 0..options.rounds as u64 {
         // Two quilts of the same shape a round: one applied from columns, one from wire form; the map gets both, timed
         // once.
-        for by_wire in [false, true] {
-            let height = state.header().height + 1;
-            let quilt = random_quilt(&mut choices, accounts, options.entries, height, height, state.header().root);
-            let entries = quilt.delta.entries() as f64;
-            wire.clear();
-            quilt.encode(&mut wire);
-            wire_bytes_per_entry = wire.len() as f64 / entries;
-            let start = Instant::now();
-            if by_wire {
-                from_wire.decode_into(&wire, options.entries).expect("our own encoding");
-                state.apply(&from_wire).expect("balances are large");
-                decoded.push(entries / start.elapsed().as_secs_f64());
-            } else {
-                state.apply(&quilt).expect("balances are large");
-                applied.push(entries / start.elapsed().as_secs_f64());
-            }
-            let start = Instant::now();
-            state.update_root();
-            roots.push(start.elapsed().as_secs_f64() * 1e3);
-            // The keys are at hand for the map: it is not charged for finding them.
-            let by_key = |changes: &Changes| -> Vec<(Key, u64)> {
-                changes.iter().map(|(account, amount)| (genesis[account as usize].0, amount)).collect()
-            };
-            let (debits, credits) = (by_key(&quilt.delta.debits), by_key(&quilt.delta.credits));
-            let start = Instant::now();
-            for (key, amount) in &debits {
-                let balance = map.get_mut(key).expect("known");
-                *balance = balance.checked_sub(*amount).expect("large");
-            }
-            for (key, amount) in &credits {
-                let balance = map.get_mut(key).expect("known");
-                *balance = balance.checked_add(*amount).expect("large");
-            }
-            if !by_wire {
-                hashed.push(entries / start.elapsed().as_secs_f64());
-            }
-        }
+        bench.measure(false);
+        bench.measure(true);
         progress(round + 1, options.rounds as u64);
     }
-    let agree = genesis
-        .iter()
-        .step_by(997)
-        .all(|(key, _)| state.find(key).is_some_and(|account| state.hot(account).balance == map[key]));
-    assert!(agree, "columns and map hold the same balances");
-    let ratios = applied.iter().zip(&hashed).map(|(ours, map)| ours / map).collect();
-    ApplyReport {
-        bench: "apply",
-        cpu: cpu_model(),
-        simd_backend: Simd::best(),
-        cores: 1,
-        accounts,
-        entries: options.entries,
-        rounds: options.rounds,
-        entries_per_s: median(applied),
-        decoded_entries_per_s: median(decoded),
-        hashmap_entries_per_s: median(hashed),
-        ratio: median(ratios),
-        wire_bytes_per_entry,
-        root_ms: median(roots),
-        bytes_per_account: state.bytes() as f64 / accounts as f64,
-        peak_rss_bytes: peak_rss_bytes(),
-        state_root: hex::encode(state.header().root),
+    bench.report()
+}
+
+/// What is measured, and the rates so far, a round each.
+struct Bench<'a> {
+    options: &'a ApplyOptions,
+    genesis: Vec<(Key, u64)>,
+    state: State<HeapMemory>,
+    map: HashMap<Key, u64>,
+    choices: Choices,
+    applied: Vec<f64>,
+    decoded: Vec<f64>,
+    hashed: Vec<f64>,
+    /// Milliseconds.
+    roots: Vec<f64>,
+    wire: Vec<u8>,
+    from_wire: Quilt,
+    wire_bytes_per_entry: f64,
+}
+
+impl<'a> Bench<'a> {
+    fn prepare(options: &'a ApplyOptions) -> Bench<'a> {
+        let accounts = options.accounts;
+        let genesis: Vec<_> = (0..accounts).map(|account| (key(account), BALANCE)).collect();
+        let map = genesis.iter().copied().collect();
+        let (layout, supply) = (StateLayout::new(accounts as u32), BALANCE * accounts);
+        let state = State::genesis(HeapMemory::new(layout), &genesis, supply, HashSeed::from_number(options.seed))
+            .expect("distinct keys");
+        Bench {
+            options,
+            genesis,
+            state,
+            map,
+            choices: Choices::new(options.seed, 5),
+            applied: Vec::new(),
+            decoded: Vec::new(),
+            hashed: Vec::new(),
+            roots: Vec::new(),
+            wire: Vec::new(),
+            from_wire: Quilt::default(),
+            wire_bytes_per_entry: 0.0,
+        }
+    }
+
+    /// Applies one quilt to columns and map.
+    fn measure(&mut self, by_wire: bool) {
+        let (options, header) = (self.options, self.state.header());
+        let (height, root) = (header.height + 1, header.root);
+        let quilt = random_quilt(&mut self.choices, options.accounts, options.entries, height, height, root);
+        let entries = quilt.delta.entries() as f64;
+        self.wire.clear();
+        quilt.encode(&mut self.wire);
+        self.wire_bytes_per_entry = self.wire.len() as f64 / entries;
+        let start = Instant::now();
+        if by_wire {
+            self.from_wire.decode_into(&self.wire, options.entries).expect("our own encoding");
+            self.state.apply(&self.from_wire).expect("balances are large");
+            self.decoded.push(entries / start.elapsed().as_secs_f64());
+        } else {
+            self.state.apply(&quilt).expect("balances are large");
+            self.applied.push(entries / start.elapsed().as_secs_f64());
+        }
+        let start = Instant::now();
+        self.state.update_root();
+        self.roots.push(start.elapsed().as_secs_f64() * 1e3);
+        let seconds = self.change_map(&quilt);
+        if !by_wire {
+            self.hashed.push(entries / seconds);
+        }
+    }
+
+    /// Makes a quilt's changes in the map; returns the seconds that it took.
+    fn change_map(&mut self, quilt: &Quilt) -> f64 {
+        // The keys are at hand for the map: it is not charged for finding them.
+        let by_key = |changes: &Changes| -> Vec<(Key, u64)> {
+            changes.iter().map(|(account, amount)| (self.genesis[account as usize].0, amount)).collect()
+        };
+        let (debits, credits) = (by_key(&quilt.delta.debits), by_key(&quilt.delta.credits));
+        let start = Instant::now();
+        for (key, amount) in &debits {
+            let balance = self.map.get_mut(key).expect("known");
+            *balance = balance.checked_sub(*amount).expect("large");
+        }
+        for (key, amount) in &credits {
+            let balance = self.map.get_mut(key).expect("known");
+            *balance = balance.checked_add(*amount).expect("large");
+        }
+        start.elapsed().as_secs_f64()
+    }
+
+    fn report(self) -> ApplyReport {
+        let Bench { options, genesis, state, map, applied, hashed, .. } = self;
+        let agree = genesis
+            .iter()
+            .step_by(997)
+            .all(|(key, _)| state.find(key).is_some_and(|account| state.hot(account).balance == map[key]));
+        assert!(agree, "columns and map hold the same balances");
+        let ratios = applied.iter().zip(&hashed).map(|(ours, map)| ours / map).collect();
+        ApplyReport {
+            bench: "apply",
+            cpu: cpu_model(),
+            simd_backend: Simd::best(),
+            cores: 1,
+            accounts: options.accounts,
+            entries: options.entries,
+            rounds: options.rounds,
+            entries_per_s: median(applied),
+            decoded_entries_per_s: median(self.decoded),
+            hashmap_entries_per_s: median(hashed),
+            ratio: median(ratios),
+            wire_bytes_per_entry: self.wire_bytes_per_entry,
+            root_ms: median(self.roots),
+            bytes_per_account: state.bytes() as f64 / options.accounts as f64,
+            peak_rss_bytes: peak_rss_bytes(),
+            state_root: hex::encode(state.header().root),
+        }
     }
 }
 
@@ -213,7 +261,9 @@ impl ApplyReport {
             ],
         ));
         text.push_str(&format!(
-            "\n  columns over map: {:.1}    wire form: {:.2} bytes an entry    new root: {:.1} ms on all cores\n  medians of {} interleaved rounds\n",
+            "\n  columns over map: {:.1}    wire form: {:.2} bytes an entry    \
+             new root: {:.1} ms on all cores\n  \
+             medians of {} interleaved rounds\n",
             self.ratio, self.wire_bytes_per_entry, self.root_ms, self.rounds
         ));
         text

@@ -5,7 +5,7 @@
 
 use crate::generator::{GeneratorMessage, GeneratorOrder, GeneratorResult};
 use crate::verify::rate_estimate;
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::verify::Simd;
 use dynemix_perf::machine::{cores, cpu_model, cpu_time, peak_rss_bytes};
 use dynemix_perf::report::{bar, bytes, facts, grouped, table};

@@ -8,10 +8,13 @@
 //! intended send time is when the window had room for it. With `rate` the load is open: transaction k is due at k /
 //! rate whatever the engine does, and its latency counts from there, so that a stalled engine is not flattered.
 
-use dynemix_engine::cell::{CELL_BYTES, Cell};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::refusal::{Refusal, RefusalCounters};
-use dynemix_engine::wire::{FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, SUBMIT_CELLS_MAX, WELCOME_BYTES, hello};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::limits::CELL_BYTES;
+use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::client_frames::{
+    FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, SUBMIT_CELLS_MAX, WELCOME_BYTES, hello,
+};
 use dynemix_perf::machine::cpu_time;
 use dynemix_workload::{Workload, WorkloadSpec};
 use hdrhistogram::Histogram;
@@ -313,36 +316,114 @@ fn connect(order: &GeneratorOrder, place: usize) -> Result<TcpStream, GeneratorE
     Ok(TcpStream::from_std(stream))
 }
 
+/// Sends everything, counts the answers, and says what came of it.
 fn drive(order: &GeneratorOrder, lanes: &mut [Lane]) -> Result<GeneratorResult, GeneratorError> {
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(256);
-    for (place, lane) in lanes.iter_mut().enumerate() {
-        poll.registry().register(&mut lane.stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
-    }
-    let mut latency = Histogram::<u64>::new_with_bounds(1_000, 600_000_000_000, 3).expect("constant bounds");
-    let mut refused = RefusalCounters::default();
-    let (mut finals, mut honest_finals, mut answered, mut told, mut wave) = (0u64, 0u64, 0u64, 0u64, 0usize);
-    let window = (order.window / lanes.len() as u64).max(FRAME_CELLS as u64);
-    let total: u64 = lanes.iter().map(Lane::cells).sum();
-    let (start, cpu_start) = (Instant::now(), cpu_time());
-    let end = order.seconds.map(Duration::from_secs_f64);
-    let (mut last_answer, mut idle) = (start, Duration::ZERO);
-    let (mut stopped, mut honest_elapsed) = (false, 0);
-    let mut buffer = vec![0u8; 256 * 1024];
-    loop {
-        let elapsed = start.elapsed();
-        let now = elapsed.as_nanos() as u64;
-        if !stopped && end.is_some_and(|end| elapsed >= end) {
-            stopped = true;
-            lanes.iter_mut().for_each(Lane::stop);
+    let mut drive = Drive::prepare(order, lanes)?;
+    drive.measure()?;
+    Ok(drive.report())
+}
+
+/// What is under way, and what has come of it so far.
+struct Drive<'a> {
+    order: &'a GeneratorOrder,
+    lanes: &'a mut [Lane],
+    poll: Poll,
+    /// Cells that one connection may have under way.
+    window: u64,
+    start: Instant,
+    cpu_start: Duration,
+    /// Nanoseconds from intended send time to the final answer.
+    latency: Histogram<u64>,
+    refused: RefusalCounters,
+    finals: u64,
+    honest_finals: u64,
+    /// Nanoseconds from the start to the last final answer on an honest connection.
+    honest_elapsed: u64,
+    answered: u64,
+    last_answer: Instant,
+    /// Time spent waiting for sockets.
+    idle: Duration,
+    /// The time is up: nothing more is begun.
+    stopped: bool,
+}
+
+impl<'a> Drive<'a> {
+    fn prepare(order: &'a GeneratorOrder, lanes: &'a mut [Lane]) -> Result<Drive<'a>, GeneratorError> {
+        let poll = Poll::new()?;
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            poll.registry().register(&mut lane.stream, Token(place), Interest::READABLE | Interest::WRITABLE)?;
         }
-        let scheduled = order.rate.map(|rate| rate as f64);
-        let wave_done = order.wave.is_some() && lanes.iter().all(|lane| lane.answered == lane.wave_end(wave));
-        wave += usize::from(wave_done);
-        for lane in lanes.iter_mut() {
-            if !stopped {
-                let mut up_to = lane.answered + window;
-                if order.wave.is_some() {
+        let window = (order.window / lanes.len() as u64).max(FRAME_CELLS as u64);
+        let (start, cpu_start) = (Instant::now(), cpu_time());
+        Ok(Drive {
+            order,
+            lanes,
+            poll,
+            window,
+            start,
+            cpu_start,
+            latency: Histogram::<u64>::new_with_bounds(1_000, 600_000_000_000, 3).expect("constant bounds"),
+            refused: RefusalCounters::default(),
+            finals: 0,
+            honest_finals: 0,
+            honest_elapsed: 0,
+            answered: 0,
+            last_answer: start,
+            idle: Duration::ZERO,
+            stopped: false,
+        })
+    }
+
+    fn measure(&mut self) -> Result<(), GeneratorError> {
+        let mut events = Events::with_capacity(256);
+        let total: u64 = self.lanes.iter().map(Lane::cells).sum();
+        let end = self.order.seconds.map(Duration::from_secs_f64);
+        let patience = Duration::from_millis(if self.order.rate.is_some() { 1 } else { 10 });
+        let (mut told, mut wave) = (0, 0);
+        let mut buffer = vec![0u8; 256 * 1024];
+        loop {
+            let elapsed = self.start.elapsed();
+            if !self.stopped && end.is_some_and(|end| elapsed >= end) {
+                self.stopped = true;
+                self.lanes.iter_mut().for_each(Lane::stop);
+            }
+            let wave_done =
+                self.order.wave.is_some() && self.lanes.iter().all(|lane| lane.answered == lane.wave_end(wave));
+            wave += usize::from(wave_done);
+            self.send(elapsed.as_nanos() as u64, wave)?;
+            let open: u64 = self.lanes.iter().map(|lane| lane.sent_cells() - lane.answered).sum();
+            let all_sent = self.lanes.iter().all(|lane| lane.sent_bytes == lane.frames.len());
+            if open == 0 && all_sent && (self.stopped || self.answered == total) {
+                return Ok(());
+            }
+            if self.last_answer.elapsed() > STALLED && open > 0 {
+                return Err(GeneratorError::Stalled { left: open });
+            }
+            let wait = Instant::now();
+            self.poll.poll(&mut events, Some(patience))?;
+            self.idle += wait.elapsed();
+            for event in &events {
+                let place = event.token().0;
+                self.lanes[place].writable |= event.is_writable();
+                if event.is_readable() {
+                    self.receive(place, &mut buffer)?;
+                    self.count(place)?;
+                }
+            }
+            if self.answered / 20_000 != told {
+                told = self.answered / 20_000;
+                say(&GeneratorMessage::Answered(self.answered))?;
+            }
+        }
+    }
+
+    /// Sends on each connection what its window, the wave and the schedule let go by now.
+    fn send(&mut self, now: u64, wave: usize) -> io::Result<()> {
+        let scheduled = self.order.rate.map(|rate| rate as f64);
+        for lane in self.lanes.iter_mut() {
+            if !self.stopped {
+                let mut up_to = lane.answered + self.window;
+                if self.order.wave.is_some() {
                     up_to = up_to.min(lane.wave_end(wave));
                 }
                 if let Some(rate) = scheduled {
@@ -353,81 +434,75 @@ fn drive(order: &GeneratorOrder, lanes: &mut [Lane]) -> Result<GeneratorResult, 
             }
             lane.send()?;
         }
-        let open: u64 = lanes.iter().map(|lane| lane.sent_cells() - lane.answered).sum();
-        let all_sent = lanes.iter().all(|lane| lane.sent_bytes == lane.frames.len());
-        if open == 0 && all_sent && (stopped || answered == total) {
-            break;
-        }
-        if last_answer.elapsed() > STALLED && open > 0 {
-            return Err(GeneratorError::Stalled { left: open });
-        }
-        let wait = Instant::now();
-        poll.poll(&mut events, Some(Duration::from_millis(if scheduled.is_some() { 1 } else { 10 })))?;
-        idle += wait.elapsed();
-        for event in &events {
-            let place = event.token().0;
-            let lane = &mut lanes[place];
-            lane.writable |= event.is_writable();
-            if !event.is_readable() {
-                continue;
+        Ok(())
+    }
+
+    /// Reads all that a connection's socket has.
+    fn receive(&mut self, place: usize, buffer: &mut [u8]) -> Result<(), GeneratorError> {
+        let lane = &mut self.lanes[place];
+        loop {
+            match lane.stream.read(buffer) {
+                Ok(0) => return Err(GeneratorError::Refused(place, "closed by the engine".into())),
+                Ok(received) => lane.input.extend_from_slice(&buffer[..received]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
             }
-            loop {
-                match lane.stream.read(&mut buffer) {
-                    Ok(0) => return Err(GeneratorError::Refused(place, "closed by the engine".into())),
-                    Ok(received) => lane.input.extend_from_slice(&buffer[..received]),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            let now = start.elapsed().as_nanos() as u64;
-            let mut used = 0;
-            while let Some((header, rest)) = lane.input[used..].split_first_chunk::<HEADER_BYTES>() {
-                let header = Header::decode(header);
-                let Some(body) = rest.get(..header.length as usize) else { break };
-                used += HEADER_BYTES + body.len();
-                if header.kind != FrameKind::Outcome as u8 {
-                    let reason =
-                        body.first().and_then(|&number| Refusal::from_number(number)).map_or("unknown", Refusal::name);
-                    return Err(GeneratorError::Refused(place, reason.into()));
-                }
-                for record in body.chunks_exact(OUTCOME_BYTES) {
-                    let ordinal = u32::from_le_bytes(record[..4].try_into().expect("4 bytes"));
-                    lane.answered += 1;
-                    answered += 1;
-                    match Refusal::from_number(record[4]) {
-                        Some(refusal) => refused.add(refusal, 1),
-                        None => {
-                            finals += 1;
-                            if place >= order.invalid_connections {
-                                honest_finals += 1;
-                                honest_elapsed = now;
-                            }
-                            latency.saturating_record(now.saturating_sub(lane.due[ordinal as usize]));
-                        }
-                    }
-                }
-                last_answer = Instant::now();
-            }
-            lane.input.drain(..used);
-        }
-        if answered / 20_000 != told {
-            told = answered / 20_000;
-            say(&GeneratorMessage::Answered(answered))?;
         }
     }
-    let elapsed = last_answer.duration_since(start);
-    let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
-    Ok(GeneratorResult {
-        offered: answered,
-        finals,
-        honest_finals,
-        refused: refused.nonzero().map(|(refusal, count)| (refusal.name().to_owned(), count)).collect(),
-        honest_elapsed_s: honest_elapsed as f64 / 1e9,
-        elapsed_s: elapsed.as_secs_f64(),
-        cpu_s: (cpu_time() - cpu_start).as_secs_f64(),
-        latency_ms: [latency.value_at_quantile(0.5), latency.value_at_quantile(0.99), latency.max()].map(milliseconds),
-        exhausted: end.is_some() && !stopped,
-        generator_busy_share: 1.0 - (idle.as_secs_f64() / elapsed.as_secs_f64()).min(1.0),
-    })
+
+    /// Counts the answers of the whole frames that a connection has received.
+    fn count(&mut self, place: usize) -> Result<(), GeneratorError> {
+        let lane = &mut self.lanes[place];
+        let now = self.start.elapsed().as_nanos() as u64;
+        let mut used = 0;
+        while let Some((header, rest)) = lane.input[used..].split_first_chunk::<HEADER_BYTES>() {
+            let header = Header::decode(header);
+            let Some(body) = rest.get(..header.length as usize) else { break };
+            used += HEADER_BYTES + body.len();
+            if header.kind != FrameKind::Outcome as u8 {
+                let reason =
+                    body.first().and_then(|&number| Refusal::from_number(number)).map_or("unknown", Refusal::name);
+                return Err(GeneratorError::Refused(place, reason.into()));
+            }
+            for record in body.chunks_exact(OUTCOME_BYTES) {
+                let ordinal = u32::from_le_bytes(record[..4].try_into().expect("4 bytes"));
+                lane.answered += 1;
+                self.answered += 1;
+                match Refusal::from_number(record[4]) {
+                    Some(refusal) => self.refused.add(refusal, 1),
+                    None => {
+                        self.finals += 1;
+                        if place >= self.order.invalid_connections {
+                            self.honest_finals += 1;
+                            self.honest_elapsed = now;
+                        }
+                        self.latency.saturating_record(now.saturating_sub(lane.due[ordinal as usize]));
+                    }
+                }
+            }
+            self.last_answer = Instant::now();
+        }
+        lane.input.drain(..used);
+        Ok(())
+    }
+
+    fn report(&self) -> GeneratorResult {
+        let elapsed = self.last_answer.duration_since(self.start);
+        let latency = &self.latency;
+        let milliseconds = |nanoseconds: u64| nanoseconds as f64 / 1e6;
+        GeneratorResult {
+            offered: self.answered,
+            finals: self.finals,
+            honest_finals: self.honest_finals,
+            refused: self.refused.nonzero().map(|(refusal, count)| (refusal.name().to_owned(), count)).collect(),
+            honest_elapsed_s: self.honest_elapsed as f64 / 1e9,
+            elapsed_s: elapsed.as_secs_f64(),
+            cpu_s: (cpu_time() - self.cpu_start).as_secs_f64(),
+            latency_ms: [latency.value_at_quantile(0.5), latency.value_at_quantile(0.99), latency.max()]
+                .map(milliseconds),
+            exhausted: self.order.seconds.is_some() && !self.stopped,
+            generator_busy_share: 1.0 - (self.idle.as_secs_f64() / elapsed.as_secs_f64()).min(1.0),
+        }
+    }
 }

@@ -5,8 +5,11 @@
 //! * [`engine`], [`verify`], [`apply`] and [`state`] are the benches. Their load is `dynemix_workload`'s, their reports
 //!   are shown by `dynemix_perf`.
 
+#![forbid(unsafe_code)]
+
 pub mod apply;
 pub mod engine;
 pub mod generator;
+pub mod rivals;
 pub mod state;
 pub mod verify;

@@ -1,14 +1,13 @@
 //! `bench state`: a block's changes made durable, against embedded databases that make the same changes durable in the
-//! same run. The state under test comes in through a trait; the rivals are here.
+//! same run where the program is built with them. The state under test comes in through a trait.
 
 use crate::apply::random_quilt;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::quilt::Quilt;
+use crate::rivals::{self, Databases};
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::base::hash::Hash;
 use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
 use dynemix_perf::report::{facts, grouped, median, table};
 use dynemix_workload::Choices;
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
-use rusqlite::Connection;
 use serde::Serialize;
 use std::error::Error;
 use std::path::Path;
@@ -128,107 +127,6 @@ pub struct StateReport {
     pub state_root: String,
 }
 
-const REDB_TABLE: TableDefinition<'_, u32, (u64, u32, u32)> = TableDefinition::new("accounts");
-
-/// redb: a B-tree from account to (balance, sequence, slot), each batch one transaction with its default, immediate
-/// durability.
-pub struct Redb(Database);
-
-impl Redb {
-    /// A database of so many accounts in a new file.
-    ///
-    /// # Errors
-    /// Its own.
-    pub fn create(path: &Path, accounts: u64) -> Result<Redb, Box<dyn Error>> {
-        let database = Database::builder().set_cache_size(4 << 30).create(path)?;
-        let write = database.begin_write()?;
-        {
-            let mut table = write.open_table(REDB_TABLE)?;
-            for account in 0..accounts as u32 {
-                table.insert(account, (BALANCE, 0, 0))?;
-            }
-        }
-        write.commit()?;
-        Ok(Redb(database))
-    }
-
-    /// Makes a quilt's changes durable.
-    ///
-    /// # Errors
-    /// Its own.
-    pub fn commit(&mut self, quilt: &Quilt) -> Result<(), Box<dyn Error>> {
-        let slot = quilt.slot as u32;
-        let write = self.0.begin_write()?;
-        {
-            let mut table = write.open_table(REDB_TABLE)?;
-            for (account, amount) in quilt.delta.debits.iter() {
-                let (balance, sequence, _) = table.get(account)?.ok_or("no such account")?.value();
-                table.insert(account, (balance.checked_sub(amount).ok_or("balance")?, sequence + 1, slot))?;
-            }
-            for (account, amount) in quilt.delta.credits.iter() {
-                let (balance, sequence, _) = table.get(account)?.ok_or("no such account")?.value();
-                table.insert(account, (balance.checked_add(amount).ok_or("balance")?, sequence, slot))?;
-            }
-        }
-        write.commit()?;
-        Ok(())
-    }
-
-    fn balance(&self, account: u32) -> Result<u64, Box<dyn Error>> {
-        let table = self.0.begin_read()?.open_table(REDB_TABLE)?;
-        Ok(table.get(account)?.ok_or("no such account")?.value().0)
-    }
-}
-
-/// SQLite: a table by integer key in write-ahead mode, each batch one transaction, `synchronous = FULL`.
-struct Sqlite(Connection);
-
-impl Sqlite {
-    fn create(path: &Path, accounts: u64) -> Result<Sqlite, Box<dyn Error>> {
-        let mut connection = Connection::open(path)?;
-        connection.execute_batch(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -1000000;
-             CREATE TABLE accounts (id INTEGER PRIMARY KEY, balance INTEGER, sequence INTEGER, slot INTEGER);",
-        )?;
-        let transaction = connection.transaction()?;
-        {
-            let mut insert = transaction.prepare("INSERT INTO accounts VALUES (?1, ?2, 0, 0)")?;
-            for account in 0..accounts {
-                insert.execute((account as i64, BALANCE as i64))?;
-            }
-        }
-        transaction.commit()?;
-        connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")?;
-        Ok(Sqlite(connection))
-    }
-
-    fn commit(&mut self, quilt: &Quilt) -> Result<(), Box<dyn Error>> {
-        let slot = quilt.slot as i64;
-        let transaction = self.0.transaction()?;
-        {
-            let mut debit = transaction.prepare_cached(
-                "UPDATE accounts SET balance = balance - ?2, sequence = sequence + 1, slot = ?3 WHERE id = ?1",
-            )?;
-            for (account, amount) in quilt.delta.debits.iter() {
-                debit.execute((i64::from(account), amount as i64, slot))?;
-            }
-            let mut credit =
-                transaction.prepare_cached("UPDATE accounts SET balance = balance + ?2, slot = ?3 WHERE id = ?1")?;
-            for (account, amount) in quilt.delta.credits.iter() {
-                credit.execute((i64::from(account), amount as i64, slot))?;
-            }
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    fn balance(&self, account: u32) -> Result<u64, Box<dyn Error>> {
-        let balance: i64 =
-            self.0.query_row("SELECT balance FROM accounts WHERE id = ?1", [account], |row| row.get(0))?;
-        Ok(balance as u64)
-    }
-}
-
 /// Measures; `create` makes the state under test, `directory` is for the rivals' files, `progress` hears what is being
 /// done.
 ///
@@ -244,15 +142,8 @@ pub fn run(
     let start = Instant::now();
     let mut state = create()?;
     let create_s = start.elapsed().as_secs_f64();
-    let rivals = if options.rivals {
-        progress("filling redb");
-        let redb = Redb::create(&directory.join("redb"), options.accounts)?;
-        progress("filling SQLite");
-        Some((redb, Sqlite::create(&directory.join("sqlite"), options.accounts)?))
-    } else {
-        None
-    };
-    let mut rivals = rivals;
+    let mut rivals =
+        if options.rivals { Databases::create(directory, options.accounts, BALANCE, &mut progress)? } else { None };
     let mut choices = Choices::new(options.seed, 5);
     let (mut times, mut redb_s, mut sqlite_s) = (Vec::new(), Vec::new(), Vec::new());
     let mut wire = Vec::new();
@@ -263,19 +154,16 @@ pub fn run(
         wire.clear();
         quilt.encode(&mut wire);
         times.push(state.commit(&quilt, &wire)?);
-        if let Some((redb, sqlite)) = &mut rivals {
-            let start = Instant::now();
-            redb.commit(&quilt)?;
-            redb_s.push(start.elapsed().as_secs_f64());
-            let start = Instant::now();
-            sqlite.commit(&quilt)?;
-            sqlite_s.push(start.elapsed().as_secs_f64());
+        if let Some(databases) = &mut rivals {
+            let [redb, sqlite] = databases.commit(&quilt)?;
+            redb_s.push(redb);
+            sqlite_s.push(sqlite);
         }
     }
-    if let Some((redb, sqlite)) = &rivals {
+    if let Some(databases) = &rivals {
         for account in (0..options.accounts as u32).step_by(997) {
             let balance = state.balance(account);
-            if redb.balance(account)? != balance || sqlite.balance(account)? != balance {
+            if databases.balances(account)? != [balance; 2] {
                 return Err(format!("account {account} has other balances in the databases").into());
             }
         }
@@ -366,6 +254,7 @@ impl StateReport {
             ),
         ]));
         text.push_str(&format!("  medians of {} interleaved rounds\n", self.rounds));
+        text.push_str(rivals::HINT_STATE);
         text
     }
 }

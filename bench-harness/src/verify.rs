@@ -1,17 +1,12 @@
 //! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other
 //! libraries.
 
-use commonware_cryptography::{BatchEntry, BatchVerifier, Signer};
-use commonware_cryptography_curve25519::signing as commonware;
-use commonware_parallel::Sequential;
-use dynemix_engine::cell::{Cell, SIGNED_BYTES};
+use crate::rivals::{self, Verifiers};
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::verify::{KeyCache, Signed, Simd, Unavailable, Verifier};
 use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
 use dynemix_perf::report::{facts, grouped, median, table};
 use dynemix_workload::{Workload, WorkloadSpec};
-use ed25519_dalek::{Signature, VerifyingKey};
-use getrandom::SysRng;
-use getrandom::rand_core::UnwrapErr;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::sync::Arc;
@@ -59,14 +54,14 @@ pub struct BatchRow {
     pub cached: bool,
     /// Ours on one core.
     pub ours_per_s: f64,
-    /// ed25519-dalek's `verify_batch` on one core, with the best backend it finds.
-    pub dalek_batch_per_s: f64,
+    /// ed25519-dalek's `verify_batch` on one core, with the best backend it finds; none without rivals.
+    pub dalek_batch_per_s: Option<f64>,
     /// Ours over `dalek_batch_per_s`.
-    pub ratio: f64,
+    pub ratio: Option<f64>,
     /// commonware's batch on one core, with the best backend it finds.
-    pub commonware_per_s: f64,
+    pub commonware_per_s: Option<f64>,
     /// Ours over `commonware_per_s`.
-    pub ratio_to_commonware: f64,
+    pub ratio_to_commonware: Option<f64>,
 }
 
 /// The report.
@@ -82,8 +77,8 @@ pub struct VerifyReport {
     pub simd_backend: Simd,
     /// Interleaved rounds.
     pub rounds: usize,
-    /// ed25519-dalek's `verify`, one at a time, on one core.
-    pub dalek_single_per_s: f64,
+    /// ed25519-dalek's `verify`, one at a time, on one core; none without rivals.
+    pub dalek_single_per_s: Option<f64>,
     /// Ours on all cores, a batch of 4096 each, keys cached.
     pub all_cores_per_s: f64,
     /// Share of broken signatures of the next figure.
@@ -96,44 +91,10 @@ pub struct VerifyReport {
     pub peak_rss_bytes: u64,
 }
 
-/// A signature as commonware's interface wants it: its own keys, over its own prefix.
-struct Foreign {
-    key: commonware::VerifyingKey,
-    signature: commonware::Signature,
-}
-
-struct Input {
-    cells: Vec<Cell>,
-    messages: Vec<[u8; SIGNED_BYTES]>,
-    signatures: Vec<Signature>,
-    keys: Vec<VerifyingKey>,
-    foreign: Vec<(Foreign, [u8; SIGNED_BYTES])>,
-}
-
-const NAMESPACE: &[u8] = b"";
-
-fn input(seed: u64, count: usize) -> Input {
+fn cells(seed: u64, count: usize) -> Vec<Cell> {
     let spec =
         WorkloadSpec { seed, accounts: count as u64, invalid_share: 0.0, invalid_senders: (1, 1), expires_slot: 1 };
-    let cells = Workload::new(&spec, &PREFIX, count as u64, |_| ()).cells;
-    let message = |cell: &Cell| {
-        let mut message = [0; SIGNED_BYTES];
-        message[..32].copy_from_slice(&PREFIX);
-        message[32..].copy_from_slice(cell.signed_part());
-        message
-    };
-    let foreign = cells.par_iter().enumerate().map(|(i, cell)| {
-        let secret = <commonware::SigningKey as Signer>::from_seed(i as u64);
-        let message = message(cell);
-        (Foreign { key: secret.verifying_key(), signature: secret.sign(NAMESPACE, &message) }, message)
-    });
-    Input {
-        foreign: foreign.collect(),
-        messages: cells.iter().map(message).collect(),
-        signatures: cells.iter().map(|cell| Signature::from_bytes(&cell.signature)).collect(),
-        keys: cells.iter().map(|cell| VerifyingKey::from_bytes(&cell.sender).expect("a key of ours decodes")).collect(),
-        cells,
-    }
+    Workload::new(&spec, &PREFIX, count as u64, |_| ()).cells
 }
 
 fn per_second(count: usize, work: impl FnOnce()) -> f64 {
@@ -142,55 +103,20 @@ fn per_second(count: usize, work: impl FnOnce()) -> f64 {
     count as f64 / start.elapsed().as_secs_f64()
 }
 
+fn signed(cell: &Cell) -> Signed<'_> {
+    Signed { key: &cell.sender, signature: &cell.signature, prefix: &PREFIX, message: cell.signed_part() }
+}
+
 fn verify_batches(verifier: &mut Verifier, cells: &[Cell], size: usize, verdicts: &mut Vec<bool>) {
     for batch in cells.chunks(size) {
-        let signed = |i: usize| Signed {
-            key: &batch[i].sender,
-            signature: &batch[i].signature,
-            prefix: &PREFIX,
-            message: batch[i].signed_part(),
-        };
-        verifier.verify(batch.len(), signed, verdicts);
+        verifier.verify(batch.len(), |i| signed(&batch[i]), verdicts);
         assert!(verdicts.iter().all(|&good| good), "the bench's signatures are good");
-    }
-}
-
-fn dalek_batches(input: &Input, messages: &[&[u8]], count: usize, size: usize) {
-    for start in (0..count).step_by(size) {
-        let range = start..(start + size).min(count);
-        ed25519_dalek::verify_batch(&messages[range.clone()], &input.signatures[range.clone()], &input.keys[range])
-            .expect("good signatures");
-    }
-}
-
-fn commonware_batches(input: &Input, count: usize, size: usize) {
-    let mut rng = UnwrapErr(SysRng);
-    for batch in input.foreign[..count].chunks(size) {
-        let good = commonware::VerifyingKey::verify_batch(
-            &mut rng,
-            batch,
-            |_, (foreign, message)| BatchEntry {
-                namespace: NAMESPACE,
-                message,
-                public_key: &foreign.key,
-                signature: &foreign.signature,
-            },
-            &Sequential,
-        );
-        assert!(good, "good signatures");
     }
 }
 
 /// A quick measurement of one core, for sizing a load: signatures a second in batches of 1024.
 pub fn rate_estimate(seed: u64, simd: Simd) -> f64 {
-    let spec = WorkloadSpec {
-        seed,
-        accounts: MEASURED_MIN as u64,
-        invalid_share: 0.0,
-        invalid_senders: (1, 1),
-        expires_slot: 1,
-    };
-    let cells = Workload::new(&spec, &PREFIX, MEASURED_MIN as u64, |_| ()).cells;
+    let cells = cells(seed, MEASURED_MIN);
     let keys = KeyCache::new(2 * MEASURED_MIN, simd).expect("asked for an available backend");
     let (mut verifier, mut verdicts) = (Verifier::new(Arc::new(keys)), Vec::new());
     verify_batches(&mut verifier, &cells, 1024, &mut verdicts);
@@ -205,160 +131,197 @@ struct Way {
     rates: Vec<Vec<f64>>,
 }
 
+impl Way {
+    fn new(backend: Simd, cached: bool, cells: &[Cell], sizes: usize) -> Result<Way, Unavailable> {
+        let keys = KeyCache::new(if cached { 2 * cells.len() } else { 8 }, backend)?;
+        let mut verifier = Verifier::new(Arc::new(keys));
+        verify_batches(&mut verifier, cells, 1024, &mut Vec::new());
+        Ok(Way { backend, cached, verifier, rates: vec![Vec::new(); sizes] })
+    }
+}
+
+/// Signatures a second of the others, by batch size and round; empty where they were not built.
+struct Beside {
+    verifiers: Option<Verifiers>,
+    dalek: Vec<Vec<f64>>,
+    commonware: Vec<Vec<f64>>,
+    dalek_singles: Vec<f64>,
+}
+
+impl Beside {
+    fn new(cells: &[Cell], sizes: usize) -> Beside {
+        let rates = vec![Vec::new(); sizes];
+        let verifiers = Verifiers::new(cells, &PREFIX);
+        Beside { verifiers, dalek: rates.clone(), commonware: rates, dalek_singles: Vec::new() }
+    }
+
+    fn measure_batches(&mut self, place: usize, count: usize, size: usize) {
+        if let Some(verifiers) = &self.verifiers {
+            self.dalek[place].push(per_second(count, || verifiers.dalek_batches(count, size)));
+            self.commonware[place].push(per_second(count, || verifiers.commonware_batches(count, size)));
+        }
+    }
+
+    fn measure_singles(&mut self, count: usize) {
+        if let Some(verifiers) = &self.verifiers {
+            self.dalek_singles.push(per_second(count, || verifiers.dalek_singles(count)));
+        }
+    }
+}
+
+/// All cores at once, and one core with broken signatures among the good ones, each round beside a clean run.
+struct Whole {
+    others: Vec<(Verifier, Vec<bool>)>,
+    /// A verifier of its own: it adapts to what it meets.
+    failing: Verifier,
+    mixed: Vec<Cell>,
+    clean: Vec<f64>,
+    broken: Vec<f64>,
+    all_cores: Vec<f64>,
+}
+
+impl Whole {
+    fn new(options: &VerifyOptions, best: Simd, cells: &[Cell]) -> Result<Whole, Unavailable> {
+        let mut mixed = cells[..MEASURED_MIN].to_vec();
+        let mut choices = dynemix_workload::Choices::new(options.seed, 9);
+        mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
+        let keys = Arc::new(KeyCache::new(2 * cells.len(), best)?);
+        let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
+        verify_batches(&mut others[0].0, cells, 1024, &mut Vec::new());
+        let failing = Verifier::new(keys);
+        Ok(Whole { others, failing, mixed, clean: Vec::new(), broken: Vec::new(), all_cores: Vec::new() })
+    }
+
+    fn measure(&mut self, cells: &[Cell]) {
+        let Whole { others, failing, mixed, .. } = self;
+        let (verifier, verdicts) = &mut others[0];
+        self.clean.push(per_second(MEASURED_MIN, || verify_batches(verifier, cells, MEASURED_MIN, verdicts)));
+        self.broken.push(per_second(MEASURED_MIN, || failing.verify(MEASURED_MIN, |i| signed(&mixed[i]), verdicts)));
+        self.all_cores.push(per_second(others.len() * MEASURED_MIN, || {
+            others
+                .par_iter_mut()
+                .for_each(|(verifier, verdicts)| verify_batches(verifier, cells, MEASURED_MIN, verdicts));
+        }));
+    }
+}
+
 /// Measures; `progress` hears how many of how many rounds are done.
 ///
 /// # Errors
 /// When the forced backend is not available.
 pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, Unavailable> {
-    let largest = options.sizes.iter().copied().max().unwrap_or(1).max(MEASURED_MIN);
-    let input = input(options.seed, largest);
-    let messages: Vec<&[u8]> = input.messages.iter().map(|message| &message[..]).collect();
+    let cells = cells(options.seed, options.sizes.iter().copied().max().unwrap_or(1).max(MEASURED_MIN));
     let backends = match options.simd {
         Some(simd) => vec![simd.required()?],
         None => Simd::available(),
     };
     let best = backends.last().copied().unwrap_or(Simd::Portable);
-    let mut verdicts = Vec::new();
     let mut ways = Vec::new();
     for &backend in &backends {
         for cached in [true, false] {
-            let keys = KeyCache::new(if cached { 2 * largest } else { 8 }, backend)?;
-            let mut verifier = Verifier::new(Arc::new(keys));
-            verify_batches(&mut verifier, &input.cells, 1024, &mut verdicts);
-            ways.push(Way { backend, cached, verifier, rates: vec![Vec::new(); options.sizes.len()] });
+            ways.push(Way::new(backend, cached, &cells, options.sizes.len())?);
         }
     }
-    let mut rivals = vec![[const { Vec::<f64>::new() }; 2]; options.sizes.len()];
-    let mut singles = Vec::new();
-    let (mut clean, mut broken, mut all_cores) = (Vec::new(), Vec::new(), Vec::new());
-    let mut mixed = input.cells[..MEASURED_MIN].to_vec();
-    let mut choices = dynemix_workload::Choices::new(options.seed, 9);
-    mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
-    let keys = Arc::new(KeyCache::new(2 * largest, best)?);
-    let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
-    verify_batches(&mut others[0].0, &input.cells, 1024, &mut verdicts);
-    // A verifier of its own: it adapts to what it meets.
-    let mut failing = Verifier::new(keys.clone());
+    let mut beside = Beside::new(&cells, options.sizes.len());
+    let mut whole = Whole::new(options, best, &cells)?;
+    let mut verdicts = Vec::new();
     for round in 0..options.rounds {
-        for (i, &size) in options.sizes.iter().enumerate() {
+        for (place, &size) in options.sizes.iter().enumerate() {
             let count = size.max(MEASURED_MIN);
             for way in &mut ways {
-                let rate =
-                    per_second(count, || verify_batches(&mut way.verifier, &input.cells[..count], size, &mut verdicts));
-                way.rates[i].push(rate);
+                let work = || verify_batches(&mut way.verifier, &cells[..count], size, &mut verdicts);
+                way.rates[place].push(per_second(count, work));
             }
-            rivals[i][0].push(per_second(count, || dalek_batches(&input, &messages, count, size)));
-            rivals[i][1].push(per_second(count, || commonware_batches(&input, count, size)));
+            beside.measure_batches(place, count, size);
         }
-        let count = MEASURED_MIN / 4;
-        singles.push(per_second(count, || {
-            for ((key, message), signature) in input.keys.iter().zip(&messages).zip(&input.signatures).take(count) {
-                key.verify_strict(message, signature).expect("good signatures");
-            }
-        }));
-        let verifier = &mut others[0].0;
-        clean.push(per_second(MEASURED_MIN, || {
-            verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, &mut verdicts)
-        }));
-        broken.push(per_second(MEASURED_MIN, || {
-            let signed = |i: usize| Signed {
-                key: &mixed[i].sender,
-                signature: &mixed[i].signature,
-                prefix: &PREFIX,
-                message: mixed[i].signed_part(),
-            };
-            failing.verify(MEASURED_MIN, signed, &mut verdicts);
-        }));
-        let threads = others.len();
-        all_cores.push(per_second(threads * MEASURED_MIN, || {
-            others.par_iter_mut().for_each(|(verifier, verdicts)| {
-                verify_batches(verifier, &input.cells[..MEASURED_MIN], MEASURED_MIN, verdicts)
-            });
-        }));
+        beside.measure_singles(MEASURED_MIN / 4);
+        whole.measure(&cells[..MEASURED_MIN]);
         progress(round as u64 + 1, options.rounds as u64);
     }
-    let ratio =
-        |ours: &[f64], theirs: &[f64]| median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect());
+    Ok(report(options, best, &ways, &beside, whole))
+}
+
+fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
+    median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect())
+}
+
+fn report(options: &VerifyOptions, best: Simd, ways: &[Way], beside: &Beside, whole: Whole) -> VerifyReport {
+    let rate = |rates: &[f64]| (!rates.is_empty()).then(|| median(rates.to_vec()));
     let mut batches = Vec::new();
-    for way in &ways {
-        for (i, &size) in options.sizes.iter().enumerate() {
-            let ours = &way.rates[i];
+    for way in ways {
+        for (place, &size) in options.sizes.iter().enumerate() {
+            let (ours, dalek, commonware) = (&way.rates[place], &beside.dalek[place], &beside.commonware[place]);
             batches.push(BatchRow {
                 size,
                 backend: way.backend,
                 cached: way.cached,
                 ours_per_s: median(ours.clone()),
-                dalek_batch_per_s: median(rivals[i][0].clone()),
-                ratio: ratio(ours, &rivals[i][0]),
-                commonware_per_s: median(rivals[i][1].clone()),
-                ratio_to_commonware: ratio(ours, &rivals[i][1]),
+                dalek_batch_per_s: rate(dalek),
+                ratio: rate(dalek).map(|_| ratio(ours, dalek)),
+                commonware_per_s: rate(commonware),
+                ratio_to_commonware: rate(commonware).map(|_| ratio(ours, commonware)),
             });
         }
     }
-    Ok(VerifyReport {
+    VerifyReport {
         bench: "verify",
         cpu: cpu_model(),
         cores: cores(),
         simd_backend: best,
         rounds: options.rounds,
-        dalek_single_per_s: median(singles),
-        all_cores_per_s: median(all_cores),
+        dalek_single_per_s: rate(&beside.dalek_singles),
+        all_cores_per_s: median(whole.all_cores),
         invalid_share: options.invalid_share,
-        invalid_ratio: ratio(&broken, &clean),
+        invalid_ratio: ratio(&whole.broken, &whole.clean),
         batches,
         peak_rss_bytes: peak_rss_bytes(),
-    })
+    }
 }
 
 impl VerifyReport {
     /// The report for people.
     pub fn text(&self) -> String {
         let rate = |rate: f64| grouped(rate as u64);
-        let rows: Vec<_> = self
-            .batches
-            .iter()
-            .map(|row| {
-                vec![
-                    format!("{}, key {}", row.backend, if row.cached { "cached" } else { "from bytes" }),
-                    row.size.to_string(),
-                    rate(row.ours_per_s),
-                    rate(row.dalek_batch_per_s),
-                    format!("{:.2}", row.ratio),
-                    rate(row.commonware_per_s),
-                    format!("{:.2}", row.ratio_to_commonware),
-                ]
-            })
-            .collect();
-        let mut text = facts(&[
-            ("CPU", self.cpu.clone()),
-            ("backend by default", self.simd_backend.to_string()),
-            ("dalek, one by one", format!("{} signatures/s", rate(self.dalek_single_per_s))),
-            (
-                "ours, all cores",
-                format!(
-                    "{} signatures/s on {} cores in batches of {MEASURED_MIN}",
-                    rate(self.all_cores_per_s),
-                    self.cores
-                ),
-            ),
-            (
-                "broken signatures",
-                format!(
-                    "with {:.1} % broken at random places: {:.0} % of the clean rate",
-                    100.0 * self.invalid_share,
-                    100.0 * self.invalid_ratio
-                ),
-            ),
-        ]);
+        let mut known = vec![("CPU", self.cpu.clone()), ("backend by default", self.simd_backend.to_string())];
+        let singles = self.dalek_single_per_s.map(|singles| format!("{} signatures/s", rate(singles)));
+        known.extend(singles.map(|singles| ("dalek, one by one", singles)));
+        let all_cores = rate(self.all_cores_per_s);
+        known.push((
+            "ours, all cores",
+            format!("{all_cores} signatures/s on {} cores in batches of {MEASURED_MIN}", self.cores),
+        ));
+        let (share, of_clean) = (100.0 * self.invalid_share, 100.0 * self.invalid_ratio);
+        known.push((
+            "broken signatures",
+            format!("with {share:.1} % broken at random places: {of_clean:.0} % of the clean rate"),
+        ));
+        let mut text = facts(&known);
         text.push('\n');
-        text.push_str(&table(
-            &["one core", "batch", "ours/s", "dalek batch/s", "ratio", "commonware/s", "ratio"],
-            &rows,
-        ));
-        text.push_str(&format!(
-            "\n  medians of {} interleaved rounds, ratios within a round; dalek has its keys decoded, commonware decodes them\n",
-            self.rounds
-        ));
+        let beside = self.dalek_single_per_s.is_some();
+        let rows: Vec<_> = self.batches.iter().map(BatchRow::columns).collect();
+        let heads: &[&str] = match beside {
+            true => &["one core", "batch", "ours/s", "dalek batch/s", "ratio", "commonware/s", "ratio"],
+            false => &["one core", "batch", "ours/s"],
+        };
+        text.push_str(&table(heads, &rows));
+        let decoding =
+            if beside { ", ratios within a round; dalek has its keys decoded, commonware decodes them" } else { "" };
+        text.push_str(&format!("\n  medians of {} interleaved rounds{decoding}\n", self.rounds));
+        text.push_str(rivals::HINT_VERIFY);
         text
+    }
+}
+
+impl BatchRow {
+    fn columns(&self) -> Vec<String> {
+        let rate = |rate: f64| grouped(rate as u64);
+        let name = format!("{}, key {}", self.backend, if self.cached { "cached" } else { "from bytes" });
+        let mut columns = vec![name, self.size.to_string(), rate(self.ours_per_s)];
+        let others = [(self.dalek_batch_per_s, self.ratio), (self.commonware_per_s, self.ratio_to_commonware)];
+        for (theirs, ratio) in others {
+            columns.extend(theirs.map(rate));
+            columns.extend(ratio.map(|ratio| format!("{ratio:.2}")));
+        }
+        columns
     }
 }

@@ -3,44 +3,44 @@
 //! Nothing in this crate opens a socket, reads a clock or touches a file. Bytes, slot numbers and memory come in as
 //! arguments; verdicts, quilts and roots go out as values. The same code runs in the node, in the benches and in tests.
 //!
-//! One transaction passes through the modules in this order:
+//! The rooms are floors, the highest first: a file uses its own room and those below, never above.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`pipeline`] | memory and rings of one transaction's way, the pool, execution in columns, the ledger that ties them |
+//! | [`consensus`] | what minters agree on: pure machines over messages and time |
+//! | [`messages`] | what they say to each other, and its bytes |
+//! | [`rules`] | what may stand in a block, what each kind of transaction does, the step from one state to the next |
+//! | [`chain`] | blocks, patches, and what is kept beside balances |
+//! | [`committee`] | who mints: draws, shards, thresholds, the schedule, and what a minter's signature states |
+//! | [`accounts`] | the flat state in columns, its index and tree, quilts that change it, proofs of it |
+//! | [`transaction`] | the 192-byte cell, the rules of its form, items, frames of clients |
+//! | [`verify`] | Ed25519 in lanes, by the one door |
+//! | [`vote`] | BLS votes, aggregates and batches |
+//! | [`base`] | names, hashes, cursors, parameters and limits that everything stands on |
+//!
+//! One transaction passes through them in this order:
 //!
 //! | step | module | what happens |
 //! |---|---|---|
-//! | received | [`arena`], [`free_list`] | its 192 bytes land in a slot of an arena allocated at start |
-//! | checked | [`check`], [`in_flight`] | form, expiry and repeats, without looking at the state |
+//! | received | [`pipeline::arena`], [`pipeline::free_list`] | its 192 bytes land in memory that was allocated at start |
+//! | checked | [`transaction::check`], [`pipeline::in_flight`] | form, expiry and repeats, without looking at the state |
 //! | verified | [`verify`] | its signature, in a batch, by the one door |
-//! | pooled | [`pool`] | it joins its sender's chain in the shard's set |
-//! | executed | [`block`], [`execute`] | the set becomes a shard-block, the block a patch |
-//! | applied | [`patch`], [`quilt`], [`state`] | patches merge into a quilt, which changes the flat state and its root |
-//!
-//! [`ring`]s carry slots between stages, [`topology`] declares stages, rings and pools before anything starts, and
-//! [`ledger`] ties pool, execution and state together for the thread that owns them.
+//! | pooled | [`pipeline::pool`] | it joins its sender's chain in the shard's set |
+//! | executed | [`chain::block`], [`pipeline::execute`] | the set becomes a shard-block, the block a patch |
+//! | applied | [`chain::patch`], [`accounts::quilt`], [`accounts::state`] | patches merge into a quilt, the quilt changes the state and its root |
 
 #[cfg(not(target_endian = "little"))]
 compile_error!("cells and columns are cast in place: the engine runs on little-endian machines only");
 
-pub mod arena;
-pub mod block;
-pub mod cell;
+pub mod accounts;
+pub mod base;
 pub mod chain;
-pub mod check;
+pub mod committee;
 pub mod consensus;
-pub mod execute;
-pub mod free_list;
-pub mod hash;
-pub mod in_flight;
-pub mod keyed_hash;
-pub mod ledger;
-pub mod patch;
-pub mod pool;
-mod primitive;
-pub mod quilt;
-pub mod refusal;
-pub mod ring;
-pub mod state;
-pub mod system;
-pub mod topology;
-pub mod varint;
+pub mod messages;
+pub mod pipeline;
+pub mod rules;
+pub mod transaction;
 pub mod verify;
-pub mod wire;
+pub mod vote;

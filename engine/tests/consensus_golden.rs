@@ -1,12 +1,14 @@
 //! Golden vectors of what all nodes must draw, divide and hash alike: `docs/vectors/consensus.json`.
 
-use dynemix_engine::chain::{Chain, ChainParameters};
-use dynemix_engine::consensus::committee::{Committee, record_shards, shard_of};
-use dynemix_engine::consensus::draw::{Lots, draw, next_seed};
-use dynemix_engine::consensus::message::{Certificate, Evidence, Kind, SeatSet, Signed, Value};
-use dynemix_engine::consensus::quorum::{byzantine_max, master_quorum, shard_quorum};
-use dynemix_engine::system::record::{Answer, Attest, Endpoint, Record};
-use dynemix_engine::system::tables::{GenesisMinter, System};
+use dynemix_engine::base::ids::Endpoint;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, GenesisMinter};
+use dynemix_engine::chain::block::Value;
+use dynemix_engine::chain::record::{Answer, Attest, Record};
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::draw::{Lots, draw, next_seed};
+use dynemix_engine::committee::members::{Committee, record_shards, shard_of};
+use dynemix_engine::committee::quorum::{byzantine_max, master_quorum, shard_quorum};
+use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
 use serde_json::json;
 
 fn hex(bytes: &[u8]) -> String {
@@ -21,7 +23,8 @@ fn draws_committees_and_digests_are_what_the_vectors_say() {
     let minters: Vec<_> = drawn.iter().map(|&candidate| (candidate, stakes[candidate as usize])).collect();
     let committee = Committee::new(7, &seed, &minters, 2);
     let sender = |number: u8| [number; 32];
-    let signed = Signed { kind: Kind::First, height: 7, number: 15, shard: 0, justified_by: 14, hash: [9; 32] };
+    let signed =
+        Statement { kind: StatementKind::First, height: 7, number: 15, shard: 0, justified_by: 14, hash: [9; 32] };
     let value = Value {
         height: 7,
         parent: [1; 32],
@@ -82,7 +85,7 @@ fn with_records(mut found: serde_json::Value) -> serde_json::Value {
         })),
         Record::Fraud(Box::new(Evidence::of_two(
             3,
-            Kind::First,
+            StatementKind::First,
             4,
             9,
             0,

@@ -2,13 +2,15 @@
 //! of the specification; otherwise a difference is a broken format.
 
 use bytemuck::Zeroable;
-use dynemix_engine::arena::Arena;
-use dynemix_engine::cell::{Cell, Key, Output, payload_of};
-use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::ledger::Ledger;
-use dynemix_engine::quilt::Quilt;
-use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
+use dynemix_engine::pipeline::arena::Arena;
+use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -101,7 +103,7 @@ fn vectors(threads: usize) -> Value {
             })
         })
         .collect();
-    let patch = dynemix_engine::patch::Patch {
+    let patch = dynemix_engine::chain::patch::Patch {
         height: 1,
         slot: 4,
         shard: 0,

@@ -2,8 +2,8 @@
 //! loom`.
 #![cfg(feature = "loom")]
 
-use dynemix_engine::free_list::FreeList;
-use dynemix_engine::ring::ring;
+use dynemix_engine::pipeline::free_list::FreeList;
+use dynemix_engine::pipeline::ring::ring;
 use loom::sync::Arc;
 use loom::thread;
 

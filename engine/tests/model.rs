@@ -1,16 +1,18 @@
 //! Execution against a naive ledger: the same transactions, decided and applied by a map and a loop.
 
 use bytemuck::Zeroable;
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::cell::{Cell, Key, Output, payload_of};
-use dynemix_engine::chain::{Chain, ChainParameters, DYNE};
-use dynemix_engine::check::check;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::ledger::Ledger;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::quilt::{MergeError, Quilt};
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::{ApplyError, HeapMemory, State, StateLayout};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::state::{ApplyError, State};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::patch::{MergeError, Patch};
+use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
+use dynemix_engine::transaction::check::check;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -123,7 +125,7 @@ struct Setting {
     chain: Chain,
     arena: Arc<Arena>,
     ledger: Ledger<HeapMemory>,
-    free: Vec<Slot>,
+    free: Vec<Handle>,
 }
 
 fn genesis() -> Vec<(Key, u64)> {
@@ -144,7 +146,7 @@ impl Setting {
     }
 
     /// The way of a transaction through check and admission; whether it was checked.
-    fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Slot, Refusal)>) -> Option<[u8; 32]> {
+    fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Handle, Refusal)>) -> Option<[u8; 32]> {
         let further: Vec<_> =
             draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
         let payload = payload_of(&further);
@@ -178,7 +180,7 @@ impl Setting {
     }
 
     /// Gives back what has left the ledger.
-    fn reclaim(&mut self, mut gone: Vec<Slot>) {
+    fn reclaim(&mut self, mut gone: Vec<Handle>) {
         self.arena.free(&mut gone, &mut Vec::new());
         self.arena.take_into(&mut self.free, SLOTS as usize, &mut Vec::new());
     }

@@ -1,12 +1,14 @@
 //! Proofs and snapshots: what they show is true, and nothing else passes.
 
-use dynemix_engine::cell::Key;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::patch::{Changes, Delta};
-use dynemix_engine::quilt::Quilt;
-use dynemix_engine::state::proof::{AccountProof, PROOF_BYTES_MAX, ProofError};
-use dynemix_engine::state::snapshot::{CHUNK_ACCOUNTS, Manifest, SnapshotError};
-use dynemix_engine::state::{HeapMemory, State, StateLayout, StateMemory};
+use dynemix_engine::accounts::columns::StateMemory;
+use dynemix_engine::accounts::delta::{Changes, Delta};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::proof::{AccountProof, PROOF_BYTES_MAX, ProofError};
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::snapshot::{CHUNK_ACCOUNTS, Manifest, SnapshotError};
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
 
 fn key(number: u64) -> Key {
     *blake3::hash(&number.to_le_bytes()).as_bytes()

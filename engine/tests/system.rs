@@ -1,17 +1,23 @@
 //! What blocks do to names, stakes and payments that are not mature, height by height, in both modes.
 
 use bytemuck::Zeroable;
-use dynemix_engine::cell::{Cell, Key, payload_hash};
-use dynemix_engine::chain::{Chain, ChainParameters, ConsensusParameters, DYNE};
-use dynemix_engine::consensus::committee::Committee;
-use dynemix_engine::consensus::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, Signed};
-use dynemix_engine::consensus::signing::{Signing, StubSigning};
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::state::{HeapMemory, State, StateLayout};
-use dynemix_engine::system::build::{Bodies, View, transaction_item};
-use dynemix_engine::system::next::Next;
-use dynemix_engine::system::record::{Alert, Answer, Attest, Endpoint, Record};
-use dynemix_engine::system::tables::{GenesisMinter, System};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::ids::{Endpoint, Key};
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
+use dynemix_engine::chain::block::CertifiedBlock;
+use dynemix_engine::chain::record::{Alert, Answer, Attest, Record};
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::members::Committee;
+use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
+use dynemix_engine::rules::admit::View;
+use dynemix_engine::rules::bodies::Bodies;
+use dynemix_engine::rules::next::Next;
+use dynemix_engine::transaction::cell::{Cell, payload_hash};
+use dynemix_engine::transaction::item::{Item, Items, transaction_item};
+use dynemix_engine::vote::signing::Signing;
+use dynemix_engine::vote::stub::StubSigning;
 use ed25519_dalek::SigningKey;
 use std::sync::Arc;
 
@@ -117,7 +123,12 @@ impl Scene {
         self.certified(built.block, built.items, built.patch)
     }
 
-    fn certified(&self, block: dynemix_engine::block::ShardBlock, items: Items, patch: Vec<u8>) -> Arc<CertifiedBlock> {
+    fn certified(
+        &self,
+        block: dynemix_engine::chain::block::ShardBlock,
+        items: Items,
+        patch: Vec<u8>,
+    ) -> Arc<CertifiedBlock> {
         let hash = block.hash();
         let height = self.system.height + 1;
         let mut attest = Attest {
@@ -263,10 +274,10 @@ fn two_statements_of_one_minter_cost_its_stake_once() {
     let unstaked = scene.cell(candidate, 7, 40 * DYNE, scene.system.hash, &[]);
     scene.mint(&[unstaked]);
     let statement = |hash: [u8; 32]| {
-        let signed = Signed { kind: Kind::First, height: 1, number: 7, shard: 0, justified_by: 0, hash };
+        let signed = Statement { kind: StatementKind::First, height: 1, number: 7, shard: 0, justified_by: 0, hash };
         (hash, 0, StubSigning::stub(candidate, &signed.digest(&chain)))
     };
-    let evidence = Evidence::of_two(candidate, Kind::First, 1, 7, 0, [statement([1; 32]), statement([2; 32])]);
+    let evidence = Evidence::of_two(candidate, StatementKind::First, 1, 7, 0, [statement([1; 32]), statement([2; 32])]);
     let item = Record::Fraud(Box::new(evidence.clone())).item();
     scene.mint(std::slice::from_ref(&item));
     assert_eq!(
@@ -276,17 +287,18 @@ fn two_statements_of_one_minter_cost_its_stake_once() {
     assert!(scene.system.barred.contains_key(&candidate) && !scene.system.drawn.contains(&candidate));
     assert!(scene.certify(&[item]).items.is_empty(), "once");
     // The same vote twice is none, nor a vote after one that a later certificate freed it from.
-    let same = Evidence::of_two(5, Kind::First, 1, 7, 0, [statement([1; 32]), statement([1; 32])]);
+    let same = Evidence::of_two(5, StatementKind::First, 1, 7, 0, [statement([1; 32]), statement([1; 32])]);
     assert!(!same.verify(&chain, &StubSigning { candidate: 0 }));
     let vote = |kind, number, justified_by, hash| {
-        let signed = Signed { kind, height: 1, number, shard: 0, justified_by, hash };
+        let signed = Statement { kind, height: 1, number, shard: 0, justified_by, hash };
         (hash, justified_by, StubSigning::stub(candidate, &signed.digest(&chain)))
     };
     let left = |justified_by| {
-        let statements = [vote(Kind::First, 9, justified_by, [1; 32]), vote(Kind::Second, 7, 0, [2; 32])];
+        let statements =
+            [vote(StatementKind::First, 9, justified_by, [1; 32]), vote(StatementKind::Second, 7, 0, [2; 32])];
         let evidence = Evidence {
             candidate,
-            kinds: [Kind::First, Kind::Second],
+            kinds: [StatementKind::First, StatementKind::Second],
             height: 1,
             numbers: [9, 7],
             shard: 0,
@@ -314,9 +326,12 @@ fn who_approved_a_block_shares_what_it_earns() {
 fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
     let honest = scene.certify(&[scene.pay(20, key(91), 900 * DYNE)]);
     let mut ids: Vec<_> = items.iter().map(|item| item.id).collect();
-    let transactions_root = dynemix_engine::block::transactions_root(&mut ids);
-    let header =
-        dynemix_engine::block::ShardBlock { transactions: items.len() as u32, transactions_root, ..honest.block };
+    let transactions_root = dynemix_engine::chain::block::transactions_root(&mut ids);
+    let header = dynemix_engine::chain::block::ShardBlock {
+        transactions: items.len() as u32,
+        transactions_root,
+        ..honest.block
+    };
     scene.certified(header, Items::default(), honest.patch.clone())
 }
 
@@ -381,12 +396,12 @@ fn a_block_that_is_mature_cannot_be_banned_and_a_proof_needs_no_opinion() {
     scene.apply(&block);
     let place = items.iter().position(|item| !genuine(item)).unwrap();
     let ids: Vec<_> = items.iter().map(|item| item.id).collect();
-    let path = dynemix_engine::block::transaction_path(&ids, place);
+    let path = dynemix_engine::chain::block::transaction_path(&ids, place);
     let attest = Scene::attest_of(&block);
     let proof = |place: usize| {
         let (path, item) = (path.clone(), items[place].clone());
         let invalid =
-            dynemix_engine::system::record::Invalid { attest, header: block.block, place: place as u32, path, item };
+            dynemix_engine::chain::record::Invalid { attest, header: block.block, place: place as u32, path, item };
         Record::Invalid(Box::new(invalid))
     };
     assert!(scene.view().record_holds(&proof(place)));
@@ -399,14 +414,14 @@ fn a_block_that_is_mature_cannot_be_banned_and_a_proof_needs_no_opinion() {
 fn patches_that_make_money_or_reach_too_far_are_not_held() {
     let scene = Scene::new(true);
     let honest = scene.certify(&[scene.pay(20, key(21), 5 * DYNE)]);
-    let patch = dynemix_engine::patch::Patch::decode(&honest.patch, 100).unwrap();
-    let refused = |change: &dyn Fn(&mut dynemix_engine::patch::Patch)| {
+    let patch = dynemix_engine::chain::patch::Patch::decode(&honest.patch, 100).unwrap();
+    let refused = |change: &dyn Fn(&mut dynemix_engine::chain::patch::Patch)| {
         let mut patch = patch.clone();
         change(&mut patch);
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
-        let header = dynemix_engine::block::ShardBlock {
-            patch_hash: dynemix_engine::patch::Patch::hash(&bytes),
+        let header = dynemix_engine::chain::block::ShardBlock {
+            patch_hash: dynemix_engine::chain::patch::Patch::hash(&bytes),
             slot: patch.slot,
             ..honest.block
         };

@@ -1,9 +1,10 @@
 //! Untrusted messages of consensus, records and items: never a panic, and what is read is written and read again alike.
 #![no_main]
 
-use dynemix_engine::consensus::codec::{Directory, decode, encode};
-use dynemix_engine::patch::Patch;
-use dynemix_engine::system::record::Record;
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::messages::codec::{decode, encode};
+use dynemix_engine::transaction::compact::Directory;
 use libfuzzer_sys::fuzz_target;
 
 /// Two hundred accounts whose keys are their numbers.

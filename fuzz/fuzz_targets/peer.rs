@@ -4,8 +4,8 @@
 #![no_main]
 
 use dynemix::peer::frames::{Outcome, Piece, WantPiece, read_cells, read_hello, read_peers};
+use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::system::tables::System;
 use dynemix_net::mesh::{CLASSES, Channel, Read, Reassembly};
 use libfuzzer_sys::fuzz_target;
 use std::time::Instant;

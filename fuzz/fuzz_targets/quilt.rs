@@ -1,8 +1,8 @@
 //! Untrusted patches and quilts: never a panic, and whatever is accepted has exactly one encoding.
 #![no_main]
 
-use dynemix_engine::patch::Patch;
-use dynemix_engine::quilt::Quilt;
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::chain::patch::Patch;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

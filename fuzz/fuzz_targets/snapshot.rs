@@ -1,8 +1,8 @@
 //! Untrusted proofs and manifests: never a panic, and whatever is accepted has exactly one encoding.
 #![no_main]
 
-use dynemix_engine::state::proof::AccountProof;
-use dynemix_engine::state::snapshot::Manifest;
+use dynemix_engine::accounts::proof::AccountProof;
+use dynemix_engine::accounts::snapshot::Manifest;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -10,22 +10,9 @@
 //! Everything is bounded at start: connections, bytes waiting to be sent to one peer and to all, and the time that a
 //! frame may take once it has begun.
 
-mod connection;
+#![forbid(unsafe_code)]
+
 pub mod mesh;
 mod server;
 
-pub use server::{Closing, Handler, Limits, LoopWaker, NetCounters, Server};
-
-/// Bytes of a frame's header.
-pub const HEADER_BYTES: usize = 8;
-/// Pieces of memory that one body may be received into.
-pub const PARTS_MAX: usize = 66;
-
-/// A connection: its place in the table, and which use of that place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ConnectionId {
-    /// The place.
-    pub place: u32,
-    /// Counts the uses of the place.
-    pub generation: u32,
-}
+pub use server::{Closing, ConnectionId, HEADER_BYTES, Handler, Limits, LoopWaker, NetCounters, PARTS_MAX, Server};

@@ -7,7 +7,8 @@ mod durable;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use durable::DurableState;
 use dynemix_bench::apply::random_quilt;
-use dynemix_bench::state::{Redb, StateUnderTest};
+use dynemix_bench::rivals::Redb;
+use dynemix_bench::state::{BALANCE, StateUnderTest};
 use dynemix_workload::Choices;
 
 const ACCOUNTS: u64 = 1_000_000;
@@ -16,7 +17,7 @@ const ENTRIES: usize = 50_000;
 fn durable(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let mut ours = DurableState::create(&directory.path().join("store"), ACCOUNTS, 1).expect("the disk works");
-    let mut redb = Redb::create(&directory.path().join("redb"), ACCOUNTS).expect("the disk works");
+    let mut redb = Redb::create(&directory.path().join("redb"), ACCOUNTS, BALANCE).expect("the disk works");
     let mut choices = Choices::new(1, 5);
     let mut group = criterion.benchmark_group("durable block");
     group.throughput(Throughput::Elements(ENTRIES as u64)).sample_size(10);

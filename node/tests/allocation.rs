@@ -5,8 +5,8 @@ mod common;
 
 use common::*;
 use dynemix::pipeline::run::Pipeline;
-use dynemix_engine::cell::Cell;
-use dynemix_engine::chain::DYNE;
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::transaction::cell::Cell;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -70,8 +70,11 @@ fn transactions_allocate_nothing() {
     for wave in &waves {
         let mut bytes = Vec::new();
         for cells in wave.chunks(64) {
-            let header =
-                dynemix_engine::wire::Header { length: (cells.len() * 192) as u32, kind: 3, count: cells.len() as u16 };
+            let header = dynemix_engine::transaction::client_frames::Header {
+                length: (cells.len() * 192) as u32,
+                kind: 3,
+                count: cells.len() as u16,
+            };
             bytes.extend_from_slice(&header.encode());
             bytes.extend_from_slice(bytemuck::cast_slice(cells));
         }
@@ -85,7 +88,7 @@ fn transactions_allocate_nothing() {
         // Counts records without allocating: whole frames of answers are read by their headers.
         while records < WAVE {
             std::io::Read::read_exact(&mut client.stream, &mut answer[..8]).unwrap();
-            let header = dynemix_engine::wire::Header::decode(answer[..8].try_into().unwrap());
+            let header = dynemix_engine::transaction::client_frames::Header::decode(answer[..8].try_into().unwrap());
             std::io::Read::read_exact(&mut client.stream, &mut answer[..header.length as usize]).unwrap();
             records += usize::from(header.count);
             expected = expected.or(Some(answer[4]));

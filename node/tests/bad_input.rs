@@ -5,10 +5,10 @@ mod common;
 
 use common::*;
 use dynemix::pipeline::run::Pipeline;
-use dynemix_engine::cell::{Cell, Output, payload_of};
-use dynemix_engine::chain::{Chain, ChainParameters, DYNE, SUPPLY_GENESIS};
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::wire::{FrameKind, Header, hello};
+use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE, SUPPLY_GENESIS};
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
+use dynemix_engine::transaction::client_frames::{FrameKind, Header, hello};
 use std::time::{Duration, Instant};
 
 /// A node, a client who only means well, and the next sequence of that client's sender (account 7).

@@ -4,8 +4,8 @@ mod common;
 
 use common::*;
 use dynemix::pipeline::run::Pipeline;
-use dynemix_engine::chain::DYNE;
-use dynemix_engine::wire::hello;
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::transaction::client_frames::hello;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};

@@ -6,13 +6,13 @@
 use dynemix::exit;
 use dynemix::keep::open::{OpenError, OpenedState, apply_record, create, open};
 use dynemix::keep::record::{self, BlockKeys};
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::block::ShardBlock;
-use dynemix_engine::cell::Key;
-use dynemix_engine::chain::{Chain, ChainParameters};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::patch::{Changes, Delta};
-use dynemix_engine::quilt::Quilt;
+use dynemix_engine::accounts::delta::{Changes, Delta};
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::parameters::{Chain, ChainParameters};
+use dynemix_engine::chain::block::ShardBlock;
+use dynemix_engine::pipeline::arena::{Arena, Handle};
 use dynemix_storage::{CrashChoice, Disk, DiskFault, MemoryDisk, Scrubber, StoreError, StoreOptions};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -152,7 +152,7 @@ impl Bank {
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };
-        record::encode(&mut bytes, &block, &wire, std::iter::empty::<&Slot>(), &Arena::new(1, 1));
+        record::encode(&mut bytes, &block, &wire, std::iter::empty::<&Handle>(), &Arena::new(1, 1));
         let store = &mut self.opened.store;
         let number = store.append(&bytes)?;
         // The model knows what the record says before it is durable: a crash may keep it.

@@ -10,11 +10,12 @@ use dynemix::exit;
 use dynemix::keep::open;
 use dynemix::keep::snapshot::{self, SnapshotFailure};
 use dynemix::pipeline::run::{Pipeline, PipelineConfig, StopError};
-use dynemix_engine::chain::{Chain, DYNE};
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::snapshot::CHUNK_ACCOUNTS;
-use dynemix_engine::state::{HeapMemory, State, StateLayout};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::accounts::snapshot::CHUNK_ACCOUNTS;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, DYNE};
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_storage::{RealDisk, StoreOptions};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -75,7 +76,7 @@ fn kills_under_load_lose_nothing_final() {
                 let (chain, next) = (&chain, &next[usize::from(sender)]);
                 scope.spawn(move || {
                     let mut client = Client::connect(address);
-                    client.send(&dynemix_engine::wire::hello(&chain.genesis_hash));
+                    client.send(&dynemix_engine::transaction::client_frames::hello(&chain.genesis_hash));
                     if client.listen() != Said::Welcome {
                         return;
                     }

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use dynemix::keep::open::OpenError;
 use dynemix::pipeline::run::{Pipeline, StartError};
-use dynemix_engine::chain::DYNE;
+use dynemix_engine::base::parameters::DYNE;
 use dynemix_storage::StoreError;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -68,7 +68,7 @@ fn a_kill_loses_nothing_final() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state");
     let mut sequence = 0;
-    let chain = dynemix_engine::chain::Chain::new(config(&path).parameters, &config(&path).genesis);
+    let chain = dynemix_engine::base::parameters::Chain::new(config(&path).parameters, &config(&path).genesis);
     for _ in 0..6 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "victim", "--nocapture"])
@@ -82,7 +82,7 @@ fn a_kill_loses_nothing_final() {
             .find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned()))
             .unwrap();
         let mut client = Client::connect(address.parse().unwrap());
-        client.send(&dynemix_engine::wire::hello(&chain.genesis_hash));
+        client.send(&dynemix_engine::transaction::client_frames::hello(&chain.genesis_hash));
         assert_eq!(client.listen(), Said::Welcome);
         for _ in 0..4 {
             // The next sequence is accepted only if the state remembers all that was final before.
@@ -97,7 +97,10 @@ fn a_kill_loses_nothing_final() {
         let pipeline = Pipeline::start(config(&path)).unwrap();
         let mut client = Client::welcomed(&pipeline);
         let repeated = client.outcome(&transfer(&chain, 1, key(2), DYNE, sequence));
-        assert!(repeated.is_ok() || repeated == Err(dynemix_engine::refusal::Refusal::WrongSequence), "{repeated:?}");
+        assert!(
+            repeated.is_ok() || repeated == Err(dynemix_engine::base::refusal::Refusal::WrongSequence),
+            "{repeated:?}"
+        );
         sequence += 1;
         assert_eq!(client.outcome(&transfer(&chain, 1, key(2), DYNE, sequence)), Ok(()));
         sequence += 1;

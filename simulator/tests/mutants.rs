@@ -2,7 +2,7 @@
 //! mutations`
 #![cfg(feature = "mutations")]
 
-use dynemix_engine::consensus::mutation::{Mutation, plant};
+use dynemix_engine::base::mutation::{Mutation, plant};
 use dynemix_simulator::options::{FaultSet, SimOptions};
 use dynemix_simulator::world::World;
 use std::time::Instant;

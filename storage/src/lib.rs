@@ -19,25 +19,21 @@
 //! kernel may have dropped what it failed to write. Layouts and the argument for each order of writes:
 //! `docs/storage.md`.
 
-mod disk;
-mod error;
-mod image;
-mod index;
-mod layout;
-mod page;
-mod paged;
-mod scrub;
-mod segment;
-mod store;
-mod sums;
-mod superblock;
+#![deny(unsafe_code)]
 
-pub use disk::{CrashChoice, Disk, DiskFault, DiskFile, DiskOp, Mapping, MemoryDisk, RealDisk, make_directory};
-pub use error::StoreError;
-pub use image::{Image, PendingSync, Written};
-pub use index::{Keys, Occurrence, ReadKeys, Table};
-pub use layout::layout_text;
-pub use page::{FORMAT_VERSION, PAGE_BYTES};
-pub use paged::RegionSpec;
+mod disk;
+mod file;
+mod scrub;
+mod store;
+
+pub use disk::{
+    CrashChoice, Disk, DiskFault, DiskFile, DiskOp, Mapping, MemoryDisk, RealDisk, StoreError, make_directory,
+};
+pub use file::image::{Image, PendingSync, Written};
+pub use file::index::{Keys, Occurrence, ReadKeys, Table};
+pub use file::layout::layout_text;
+pub use file::page::{ChainId, FORMAT_VERSION, PAGE_BYTES};
+pub use file::paged::RegionSpec;
+pub use file::superblock::chain_of;
 pub use scrub::{Finding, Scrubber};
-pub use store::{ChainId, Checkpoint, Keeper, OpenedStore, Records, Store, StoreOptions, chain_of};
+pub use store::{Checkpoint, Keeper, OpenedStore, Records, Store, StoreOptions};

@@ -12,15 +12,18 @@
 //!                  still lacking: "not served", signed; q of them make an Alert     Try 0
 //! ```
 
-use super::committee::Committee;
-use super::execution::Execution;
-use super::message::{Certificate, CertifiedBlock, Item, Items, Message, SeatSet};
-use super::schedule::Step;
-use super::signing::{Sig, Signing};
-use crate::block::transaction_path;
-use crate::hash::Hash;
-use crate::system::build::Bodies;
-use crate::system::record::{ALERTS, Alert, Attest, Invalid, Record};
+use crate::base::hash::Hash;
+use crate::base::ids::Sig;
+use crate::chain::block::{CertifiedBlock, transaction_path};
+use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
+use crate::committee::members::Committee;
+use crate::committee::schedule::Step;
+use crate::committee::statement::{Certificate, SeatSet};
+use crate::messages::message::Message;
+use crate::rules::bodies::Bodies;
+use crate::rules::execution::Execution;
+use crate::transaction::item::{Item, Items};
+use crate::vote::signing::Signing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -8,19 +8,21 @@
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
 //! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
-use super::claim::Claim;
-use super::committee::Seat;
 use super::custody::{Custody, CustodyOut, Watch};
-use super::execution::Execution;
-use super::master::{Locked, MasterAction, MasterRound};
-use super::message::{CertifiedBlock, Final, Item, Items, Message};
-use super::mutation::{Mutation, planted};
-use super::schedule::{Schedule, Step};
+use super::master::{Locked, MasterAction, MasterInput, MasterRound, Vote};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
-use super::signing::Signing;
-use crate::hash::Hash;
-use crate::system::record::{Answer, Record};
+use crate::base::hash::Hash;
+use crate::base::ids::Seat;
+use crate::base::limits::EARLY_BYTES_MAX;
+use crate::base::mutation::{Mutation, planted};
+use crate::chain::block::{CertifiedBlock, Final};
+use crate::chain::record::{Answer, Record};
+use crate::committee::schedule::{Schedule, Step};
+use crate::messages::message::{Message, ShardMessage};
+use crate::rules::execution::Execution;
+use crate::transaction::item::{Item, Items};
+use crate::vote::signing::{Claim, Signing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -30,8 +32,6 @@ const FINALS_KEPT: usize = 128;
 const FINALS_BYTES_MAX: usize = 64 << 20;
 /// Messages of the next height that are kept until this one is final, of one sender.
 const EARLY_MAX: usize = 96;
-/// Bytes of those, of one sender.
-const EARLY_BYTES_MAX: usize = 16 << 20;
 /// Messages of one sender that are verified with others' at a time.
 const CLAIMS_MAX: usize = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
@@ -265,7 +265,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     fn step(&mut self, now_ms: u64, slot: u64, step: Step) {
         let attempt = self.schedule.attempt(now_ms);
         if step == Step::Begin {
-            self.master.new_slot(attempt);
+            self.step_master(MasterInput::NewSlot(attempt));
             if !self.seated() || self.master.decided.is_some() {
                 // Who does not mint follows; one who hears nothing asks.
                 self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
@@ -284,57 +284,64 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             return;
         }
         self.mind_slot(now_ms);
+        let said = match step {
+            Step::Sets if self.round_begun == self.master.height => return,
+            Step::Sets => self.begin_round(now_ms, slot, seat),
+            _ => self.step_round(slot, step),
+        };
+        let again = if planted(Mutation::VotesTwiceInAnAttempt) { attempt - 1 } else { attempt };
+        let inputs = match step {
+            Step::Have => vec![MasterInput::Have(attempt)],
+            Step::Try0 => vec![MasterInput::Try0(attempt)],
+            Step::Propose => vec![MasterInput::Have(attempt), MasterInput::Propose(again)],
+            Step::Try1 => vec![MasterInput::Try1(again)],
+            Step::Begin | Step::Sets | Step::Lists | Step::Decide | Step::Vote => Vec::new(),
+        };
+        self.say_in_shard(said);
+        for input in inputs {
+            self.step_master(input);
+        }
+        if step == Step::Try0 {
+            self.spread_items();
+        }
+        self.settle(now_ms);
+    }
+
+    /// The own set is closed: the shard's round begins.
+    fn begin_round(&mut self, now_ms: u64, slot: u64, seat: Seat) -> Vec<(To, ShardMessage)> {
+        let (height, committee) = (self.master.height, self.master.committee.clone());
+        self.round_begun = height;
+        let shard = committee.members[usize::from(seat)].shard;
+        let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
+        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
         let mut said = Vec::new();
-        let mut actions = Vec::new();
-        let mut items_due = false;
+        round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
+        self.shard = Some(round);
+        self.replay_early(now_ms);
+        said
+    }
+
+    /// A later step of the round that was begun in this slot.
+    fn step_round(&mut self, slot: u64, step: Step) -> Vec<(To, ShardMessage)> {
+        let mut said = Vec::new();
+        let Some(round) = self.shard.as_mut().filter(|round| round.slot == slot) else { return said };
         let committee = self.master.committee.clone();
         let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
-        match (step, &mut self.shard) {
-            (Step::Sets, _) => {
-                if self.round_begun == self.master.height {
-                    return;
-                }
-                self.round_begun = self.master.height;
-                let shard = committee.members[usize::from(seat)].shard;
-                let mut round =
-                    ShardRound::new(self.master.height, slot, shard, seat, &committee, self.execution.system().seed);
-                round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
-                self.shard = Some(round);
-                self.replay_early(now_ms);
-            }
-            (Step::Lists, Some(round)) if round.slot == slot => round.list(&context, &mut said),
-            (Step::Decide, Some(round)) if round.slot == slot => round.decide(&context, &mut said),
-            (Step::Vote, Some(round)) if round.slot == slot => {
+        match step {
+            Step::Lists => round.list(&context, &mut said),
+            Step::Decide => round.decide(&context, &mut said),
+            Step::Vote => {
                 let shard = usize::from(round.shard);
                 if let Some(items) = round.union(|item| self.execution.sound(shard, item)) {
-                    let built = self.execution.build(usize::from(round.shard), slot, &items);
+                    let built = self.execution.build(shard, slot, &items);
                     let hash = round.vote(&context, &built, &mut said);
                     self.custody.keep(hash, self.master.height, built.items.clone());
                     self.out.push(Action::Keep(hash, self.master.height, built.items.clone()));
                 }
             }
-            (Step::Have, _) => self.master.have(attempt, &mut actions),
-            (Step::Try0, _) => {
-                self.master.try_0(&mut self.execution, &self.signing, attempt, &mut actions);
-                items_due = true;
-            }
-            (Step::Propose, _) => {
-                self.master.have(attempt, &mut actions);
-                let attempt = if planted(Mutation::VotesTwiceInAnAttempt) { attempt - 1 } else { attempt };
-                self.master.propose(&mut self.execution, &self.signing, attempt, &mut actions);
-            }
-            (Step::Try1, _) => {
-                let attempt = if planted(Mutation::VotesTwiceInAnAttempt) { attempt - 1 } else { attempt };
-                self.master.try_1(&mut self.execution, &self.signing, attempt, &mut actions);
-            }
             _ => {}
         }
-        self.say_in_shard(said);
-        self.act(actions);
-        if items_due {
-            self.spread_items();
-        }
-        self.settle(now_ms);
+        said
     }
 
     /// When there is time: what would follow if the blocks that are held became final. Votes then find it done. False
@@ -350,7 +357,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         true
     }
 
-    fn say_in_shard(&mut self, said: Vec<(To, super::message::ShardMessage)>) {
+    fn say_in_shard(&mut self, said: Vec<(To, ShardMessage)>) {
         let Some(round) = &self.shard else { return };
         let (height, slot, shard) = (round.height, round.slot, round.shard);
         let members = &self.master.committee.members;
@@ -400,10 +407,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 // Of an earlier height nothing rests on it any more.
                 Pending::Lock(height, _) if height != self.master.height => {}
                 Pending::Lock(_, attempt) => {
-                    let mut actions = Vec::new();
                     self.mind_slot(now_ms);
-                    self.master.locked(&self.signing, attempt, self.schedule.attempt(now_ms), &mut actions);
-                    self.act(actions);
+                    self.step_master(MasterInput::Durable(attempt, self.schedule.attempt(now_ms)));
                 }
             }
         }
@@ -496,43 +501,20 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             && self.master.take_block(&mut self.execution, &self.signing, block)
     }
 
+    /// Hears a message: one that is ahead of the pending height, or of a round not yet begun, waits.
     fn hear(&mut self, now_ms: u64, from: u32, message: Message) {
         self.mind_slot(now_ms);
-        let attempt = self.schedule.attempt(now_ms);
         let pending = self.master.height;
-        let member = self.master.committee.seat_of(from);
-        // Of the master round only delegates are heard.
-        let seat = member.filter(|&seat| self.master.committee.is_delegate(seat));
-        let mut actions = Vec::new();
+        if let Some(height) = message.height() {
+            let begun = height < pending || self.round_begun >= height || !matches!(message, Message::Shard { .. });
+            if height > pending || !begun {
+                return self.keep_early(now_ms, from, height, message);
+            }
+        }
         match message {
             Message::Item(item) => self.execution.admit(&item),
-            Message::Shard { height, slot, shard, ref message } => {
-                if height > pending || (height == pending && self.round_begun < height) {
-                    return self.keep_early(
-                        now_ms,
-                        from,
-                        height,
-                        Message::Shard { height, slot, shard, message: message.clone() },
-                    );
-                }
-                let Some(seat) = member else { return };
-                let Some(round) = self
-                    .shard
-                    .as_mut()
-                    .filter(|round| (round.height, round.slot, round.shard) == (height, slot, shard))
-                else {
-                    return;
-                };
-                let mut said = Vec::new();
-                let committee = self.master.committee.clone();
-                let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
-                round.handle(&context, seat, message.clone(), &mut said);
-                self.say_in_shard(said);
-            }
+            Message::Shard { height, slot, shard, message } => self.hear_in_shard(from, (height, slot, shard), message),
             Message::Block(block) => {
-                if block.height > pending {
-                    return self.keep_early(now_ms, from, block.height, Message::Block(block));
-                }
                 self.take_block(now_ms, &block);
             }
             Message::WantBlocks(height, wanted) => {
@@ -543,82 +525,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                     self.tell_final(from, height);
                 }
             }
-            Message::Have { height, attempt, held, high } => match seat {
-                _ if height > pending => {
-                    self.keep_early(now_ms, from, height, Message::Have { height, attempt, held, high })
-                }
-                Some(seat) if height == pending => {
-                    self.master.hear_have(&self.signing, seat, attempt, &held, high.as_ref(), &mut actions)
-                }
-                // Who still asks about an old height has missed its end.
-                _ => self.tell_final(from, height),
-            },
-            Message::Proposal { attempt: proposed_in, value, prepared, signature } => {
-                if value.height > pending {
-                    let height = value.height;
-                    return self.keep_early(
-                        now_ms,
-                        from,
-                        height,
-                        Message::Proposal { attempt: proposed_in, value, prepared, signature },
-                    );
-                }
-                if let Some(seat) = seat {
-                    self.master.hear_proposal(
-                        &self.signing,
-                        seat,
-                        attempt,
-                        proposed_in,
-                        (value, prepared, signature),
-                        &mut actions,
-                    );
-                }
-            }
-            Message::First { attempt: voted_in, value, justified_by, signature } => {
-                if value.height > pending {
-                    let height = value.height;
-                    let message = Message::First { attempt: voted_in, value, justified_by, signature };
-                    return self.keep_early(now_ms, from, height, message);
-                }
-                if let Some(seat) = seat {
-                    self.master.hear_first(
-                        &self.signing,
-                        seat,
-                        attempt,
-                        (voted_in, value, justified_by, signature),
-                        &mut actions,
-                    );
-                }
-            }
-            Message::Second { height, attempt: voted_in, hash, signature } => {
-                if height > pending {
-                    let message = Message::Second { height, attempt: voted_in, hash, signature };
-                    return self.keep_early(now_ms, from, height, message);
-                }
-                if let Some(seat) = seat.filter(|_| height == pending) {
-                    self.master.hear_second(&self.signing, seat, attempt, (voted_in, hash, signature), &mut actions);
-                }
+            Message::Have { .. } | Message::Proposal { .. } | Message::First { .. } | Message::Second { .. } => {
+                self.hear_in_committee(now_ms, from, message);
             }
             Message::Final(decided, blocks) => {
-                let height = decided.value.height;
-                if height > pending {
-                    return self.keep_early(now_ms, from, height, Message::Final(decided, blocks));
-                }
-                if height == pending {
-                    self.master.hear_final(&self.signing, &decided);
-                    if self.master.decided.is_some() {
-                        for block in blocks {
-                            self.master.take_block(&mut self.execution, &self.signing, &block);
-                        }
-                    }
-                    if self
-                        .master
-                        .decided
-                        .as_ref()
-                        .is_some_and(|decided| self.master.blocks_of(&decided.value).is_none())
-                    {
-                        self.out.push(Action::Send(from, Message::WantFinal(height)));
-                    }
+                if decided.value.height == pending {
+                    self.hear_final(from, &decided, &blocks);
                 }
             }
             Message::WantFinal(height) => self.tell_final(from, height),
@@ -635,12 +547,70 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             Message::Alarm(candidate, attest, signature) => {
                 self.watch(|custody, watch, _, _| custody.hear_alarm(watch, (candidate, &attest, signature)));
             }
-            Message::NotServed(height, block, signature) => {
-                self.watch(|custody, watch, _, out| {
-                    custody.hear_not_served(watch, from, (height, block, signature), out)
-                });
-            }
+            Message::NotServed(height, block, signature) => self.watch(|custody, watch, _, out| {
+                custody.hear_not_served(watch, from, (height, block, signature), out);
+            }),
         }
+    }
+
+    /// Of the own shard's round, if it is that round and the speaker has a seat.
+    fn hear_in_shard(&mut self, from: u32, (height, slot, shard): (u64, u64, u16), message: ShardMessage) {
+        let Some(seat) = self.master.committee.seat_of(from) else { return };
+        let of_round = |round: &&mut ShardRound| (round.height, round.slot, round.shard) == (height, slot, shard);
+        let Some(round) = self.shard.as_mut().filter(of_round) else { return };
+        let mut said = Vec::new();
+        let committee = self.master.committee.clone();
+        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
+        round.handle(&context, seat, message, &mut said);
+        self.say_in_shard(said);
+    }
+
+    /// Of the master round: only delegates are heard.
+    fn hear_in_committee(&mut self, now_ms: u64, from: u32, message: Message) {
+        let pending = self.master.height;
+        let now = self.schedule.attempt(now_ms);
+        let member = self.master.committee.seat_of(from);
+        let Some(seat) = member.filter(|&seat| self.master.committee.is_delegate(seat)) else {
+            if let Message::Have { height, .. } = message {
+                self.tell_final(from, height);
+            }
+            return;
+        };
+        match message {
+            Message::Have { height, attempt, held, high } if height == pending => {
+                self.step_master(MasterInput::HeardHave(seat, attempt, &held, high.as_ref()));
+            }
+            // Who still asks about an old height has missed its end.
+            Message::Have { height, .. } => self.tell_final(from, height),
+            Message::Proposal { attempt, value, prepared, signature } => {
+                self.step_master(MasterInput::HeardProposal(seat, attempt, (value, prepared, signature), now));
+            }
+            Message::First { attempt, value, justified_by, signature } => {
+                let vote = Vote { attempt, hash: value.hash(), justified_by, signature };
+                self.step_master(MasterInput::HeardFirst(seat, vote, value, now));
+            }
+            Message::Second { height, attempt, hash, signature } if height == pending => {
+                let vote = Vote { attempt, hash, justified_by: 0, signature };
+                self.step_master(MasterInput::HeardSecond(seat, vote, now));
+            }
+            _ => {}
+        }
+    }
+
+    /// A final certificate of the pending height, perhaps with its shard-blocks.
+    fn hear_final(&mut self, from: u32, decided: &Arc<Final>, blocks: &[Arc<CertifiedBlock>]) {
+        self.step_master(MasterInput::HeardFinal(decided));
+        let Some(decided) = self.master.decided.clone() else { return };
+        for block in blocks {
+            self.master.take_block(&mut self.execution, &self.signing, block);
+        }
+        if self.master.blocks_of(&decided.value).is_none() {
+            self.out.push(Action::Send(from, Message::WantFinal(self.master.height)));
+        }
+    }
+
+    fn step_master(&mut self, input: MasterInput<'_>) {
+        let actions = self.master.step(&mut self.execution, &self.signing, input);
         self.act(actions);
     }
 
@@ -683,19 +653,17 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// What follows from what was just heard: a certified shard-block is passed on, evidence becomes an item, a decided
     /// height whose blocks are all here is applied.
     fn settle(&mut self, now_ms: u64) {
-        let mut evidence = std::mem::take(&mut self.master.evidence);
+        let mut evidence = self.master.take_evidence();
         let mut certified = None;
         if let Some(round) = &mut self.shard {
             evidence.append(&mut round.evidence);
             certified = round.certified.clone().filter(|_| round.height == self.master.height);
         }
+        if let Some(block) = certified
+            && self.take_block(now_ms, &block)
         {
-            if let Some(block) = certified
-                && self.take_block(now_ms, &block)
-            {
-                self.out.push(Action::Certified(block.clone()));
-                self.spread(&block);
-            }
+            self.out.push(Action::Certified(block.clone()));
+            self.spread(&block);
         }
         for evidence in evidence {
             if !self.accused.insert(evidence.candidate) {

@@ -10,18 +10,16 @@
 //! What one minter tells never stands in the way of what another tells: of each set each has its own try, and a body is
 //! asked of one more than may be faulty.
 
-use super::committee::Seat;
-use super::message::{Item, Items};
-use crate::hash::{Hash, list_root, purpose_key};
-use crate::keyed_hash::HashSeed;
+use crate::base::hash::{Hash, list_root, purpose_key};
+use crate::base::ids::Seat;
+use crate::base::keyed_hash::HashSeed;
+use crate::base::limits::SET_ITEMS_MAX;
+use crate::transaction::item::{Item, Items};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};
 
 static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's set v1"));
-
-/// Ids of a set at most: what a message may list.
-pub const SET_ITEMS_MAX: usize = 400_000;
 
 /// Of a set that is told in short ids, what is not here yet.
 struct Partial {

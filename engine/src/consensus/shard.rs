@@ -4,19 +4,21 @@
 //! block of the union → votes. A set counts that 2f + 1 lists name; one that no list names does not; between, all
 //! follow the tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
 
-use super::committee::{Committee, Seat};
-use super::message::{Certificate, CertifiedBlock, Evidence, Item, Items, Kind, SeatSet, ShardMessage, Signed};
-use super::mutation::{Mutation, planted};
-use super::quorum::{shard_faults, shard_quorum};
 use super::sets::Sets;
-use super::signing::{Sig, Signing};
-use crate::hash::{Hash, keyed, purpose_key};
-use crate::system::build::Built;
-use crate::system::record::Attest;
+use crate::base::hash::Hash;
+use crate::base::ids::{Seat, Sig};
+use crate::base::mutation::{Mutation, planted};
+use crate::chain::block::CertifiedBlock;
+use crate::chain::record::Attest;
+use crate::committee::members::Committee;
+use crate::committee::quorum::{shard_faults, shard_quorum};
+use crate::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
+use crate::messages::message::{ShardMessage, list_hash};
+use crate::rules::build::Built;
+use crate::transaction::item::{Item, Items};
+use crate::vote::signing::Signing;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
-
-static LIST_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix list of sets v1"));
+use std::sync::Arc;
 
 /// To whom a message of the round goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,16 +81,6 @@ pub struct ShardRound {
     pub evidence: Vec<Evidence>,
 }
 
-/// The hash of a list, which its minter signs.
-pub fn list_hash(list: &[(Seat, Hash)]) -> Hash {
-    let mut bytes = Vec::with_capacity(34 * list.len());
-    for (seat, root) in list {
-        bytes.extend_from_slice(&seat.to_le_bytes());
-        bytes.extend_from_slice(root);
-    }
-    keyed(&LIST_KEY, &bytes)
-}
-
 impl ShardRound {
     /// A round that begins.
     pub fn new(height: u64, slot: u64, shard: u16, seat: Seat, committee: &Committee, seed: Hash) -> ShardRound {
@@ -111,8 +103,8 @@ impl ShardRound {
         }
     }
 
-    fn digest<S>(&self, context: &RoundContext<'_, S>, kind: Kind, hash: Hash) -> Hash {
-        Signed { kind, height: self.height, number: self.slot, shard: self.shard, justified_by: 0, hash }
+    fn digest<S>(&self, context: &RoundContext<'_, S>, kind: StatementKind, hash: Hash) -> Hash {
+        Statement { kind, height: self.height, number: self.slot, shard: self.shard, justified_by: 0, hash }
             .digest(context.chain)
     }
 
@@ -130,7 +122,7 @@ impl ShardRound {
         let sets = Sets::new(items);
         let root = sets.root();
         self.sets = Some(sets);
-        let signature = context.signing.sign(&self.digest(context, Kind::SetRoot, root));
+        let signature = context.signing.sign(&self.digest(context, StatementKind::SetRoot, root));
         self.roots.insert(self.seat, (root, signature));
         out.push((To::Shard, ShardMessage::SetRoot(root, signature)));
         // What others said before is asked for now.
@@ -162,7 +154,7 @@ impl ShardRound {
         };
         match message {
             ShardMessage::SetRoot(root, signature) => {
-                if !signed(Kind::SetRoot, root, &signature) {
+                if !signed(StatementKind::SetRoot, root, &signature) {
                     return;
                 }
                 match self.roots.get(&from) {
@@ -170,7 +162,7 @@ impl ShardRound {
                         self.roots.insert(from, (root, signature));
                         self.want(from, root, out);
                     }
-                    Some(&first) => self.contradiction(context, from, Kind::SetRoot, first, (root, signature)),
+                    Some(&first) => self.contradiction(context, from, StatementKind::SetRoot, first, (root, signature)),
                 }
             }
             ShardMessage::WantSet(root, salt) => {
@@ -202,7 +194,7 @@ impl ShardRound {
                 }
             }
             ShardMessage::List(list, roots, signature) => {
-                if list.len() <= self.seats.len() && signed(Kind::List, list_hash(&list), &signature) {
+                if list.len() <= self.seats.len() && signed(StatementKind::List, list_hash(&list), &signature) {
                     self.compare_roots(context, &list, &roots);
                     // Whoever lists a set has it: what its own minter withholds is asked for here.
                     if let Some(sets) = &self.sets {
@@ -217,12 +209,12 @@ impl ShardRound {
             }
             ShardMessage::Decision(list, signature) => {
                 let tie_breaker = self.tie_breaker(context.committee);
-                if tie_breaker == Some(from) && signed(Kind::Decision, list_hash(&list), &signature) {
+                if tie_breaker == Some(from) && signed(StatementKind::Decision, list_hash(&list), &signature) {
                     self.decision.get_or_insert(list);
                 }
             }
             ShardMessage::Vote(hash, signature) => {
-                if !signed(Kind::ShardVote, hash, &signature) {
+                if !signed(StatementKind::ShardVote, hash, &signature) {
                     return;
                 }
                 match self.votes.get(&from) {
@@ -230,7 +222,9 @@ impl ShardRound {
                         self.votes.insert(from, (hash, signature));
                         self.count(context);
                     }
-                    Some(&first) => self.contradiction(context, from, Kind::ShardVote, first, (hash, signature)),
+                    Some(&first) => {
+                        self.contradiction(context, from, StatementKind::ShardVote, first, (hash, signature))
+                    }
                 }
             }
         }
@@ -242,9 +236,9 @@ impl ShardRound {
             let Some(&first) = self.roots.get(&seat) else { continue };
             let candidate = self.candidate(context, seat);
             if first.0 != root
-                && context.signing.verify(candidate, &self.digest(context, Kind::SetRoot, root), &signature)
+                && context.signing.verify(candidate, &self.digest(context, StatementKind::SetRoot, root), &signature)
             {
-                self.contradiction(context, seat, Kind::SetRoot, first, (root, signature));
+                self.contradiction(context, seat, StatementKind::SetRoot, first, (root, signature));
             }
         }
     }
@@ -253,7 +247,7 @@ impl ShardRound {
         &mut self,
         context: &RoundContext<'_, S>,
         seat: Seat,
-        kind: Kind,
+        kind: StatementKind,
         first: (Hash, Sig),
         second: (Hash, Sig),
     ) {
@@ -295,7 +289,7 @@ impl ShardRound {
         let Some(sets) = &self.sets else { return };
         let held = self.roots.iter().filter(|(_, (root, _))| sets.holds(root));
         let (list, roots): (Vec<_>, Vec<_>) = held.map(|(&seat, &(root, signature))| ((seat, root), signature)).unzip();
-        let signature = context.signing.sign(&self.digest(context, Kind::List, list_hash(&list)));
+        let signature = context.signing.sign(&self.digest(context, StatementKind::List, list_hash(&list)));
         self.lists.insert(self.seat, (list.clone(), signature));
         out.push((To::Shard, ShardMessage::List(list, roots, signature)));
     }
@@ -322,7 +316,7 @@ impl ShardRound {
         let faults = shard_faults(self.seats.len());
         let disputed = self.counts().into_iter().filter(|&(_, count)| count > faults);
         let list: Vec<_> = disputed.map(|(pair, _)| pair).collect();
-        let signature = context.signing.sign(&self.digest(context, Kind::Decision, list_hash(&list)));
+        let signature = context.signing.sign(&self.digest(context, StatementKind::Decision, list_hash(&list)));
         self.decision = Some(list.clone());
         out.push((To::Shard, ShardMessage::Decision(list, signature)));
     }
@@ -360,7 +354,7 @@ impl ShardRound {
         out: &mut Vec<(To, ShardMessage)>,
     ) -> Hash {
         let hash = built.block.hash();
-        let signature = context.signing.sign(&self.digest(context, Kind::ShardVote, hash));
+        let signature = context.signing.sign(&self.digest(context, StatementKind::ShardVote, hash));
         self.built = Some((hash, built.clone()));
         self.votes.insert(self.seat, (hash, signature));
         out.push((To::Shard, ShardMessage::Vote(hash, signature)));
@@ -400,27 +394,4 @@ impl ShardRound {
         let certificate = self.certificate(signing, &block);
         Some(Attest { height: self.height, slot: self.slot, shard: self.shard, block, certificate })
     }
-}
-
-/// Whether a shard-block's certificate is one of this committee. What the block says is for [`super::execution`] to
-/// check.
-pub fn certificate_holds<S: Signing>(context: &RoundContext<'_, S>, block: &CertifiedBlock) -> bool {
-    let Some(seats) = context.committee.shards.get(block.block.shard as usize) else { return false };
-    let shard = block.block.shard as u16;
-    let signed = Signed {
-        kind: Kind::ShardVote,
-        height: block.height,
-        number: block.block.slot,
-        shard,
-        justified_by: 0,
-        hash: block.hash,
-    };
-    block.hash == block.block.hash()
-        && block.certificate.signers.iter().all(|seat| seats.contains(&seat))
-        && block.certificate.verify(
-            context.committee,
-            shard_quorum(seats.len()),
-            &signed.digest(context.chain),
-            context.signing,
-        )
 }

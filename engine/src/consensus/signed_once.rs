@@ -4,13 +4,13 @@
 //!   version 1 | height v | reserved slot v | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
 
-use super::codec::{
-    CodecError, Nobody, Read, array, count, number, put, put_block, put_maybe_prepared, read_block, read_maybe_prepared,
-};
-use super::committee::SEATS_MAX;
 use super::master::Locked;
-use crate::block::SHARD_BLOCK_BYTES;
-use crate::varint;
+use crate::base::limits::SEATS_MAX;
+use crate::base::read::{CodecError, Read, array, count, number, put};
+use crate::base::varint;
+use crate::chain::block::SHARD_BLOCK_BYTES;
+use crate::chain::block_codec::{put_block, put_maybe_prepared, read_block, read_maybe_prepared};
+use crate::transaction::compact::Nobody;
 
 const VERSION: u8 = 1;
 

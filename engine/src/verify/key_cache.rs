@@ -7,8 +7,8 @@
 
 use super::field::Packed;
 use super::simd::{Kernels, Simd, Unavailable};
-use crate::cell::Key;
-use crate::keyed_hash::{HashSeed, place};
+use crate::base::ids::Key;
+use crate::base::keyed_hash::{HashSeed, place};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -74,7 +74,7 @@ impl KeyCache {
 
     /// Asks for the key's lines to be fetched.
     pub(super) fn prefetch(&self, key: &Key) {
-        crate::state::prefetch(self.set(key));
+        crate::base::prefetch::prefetch(self.set(key));
     }
 
     /// The key's point, if it is there.

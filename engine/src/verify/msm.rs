@@ -221,8 +221,8 @@ fn gather_step<F: Field>(table: &[Packed], identity: u32, list: &[u32], pieces: 
         negative |= (entry >> 31) << lane;
         let ahead = list[(piece.start as usize + j + PREFETCH_AHEAD).min(list.len() - 1)];
         let ahead = &table[(ahead & !(1 << 31)) as usize].0;
-        crate::state::prefetch(&ahead[0]);
-        crate::state::prefetch(&ahead[8]);
+        crate::base::prefetch::prefetch(&ahead[0]);
+        crate::base::prefetch::prefetch(&ahead[8]);
     }
     Niels::gather(table, &indices, negative)
 }

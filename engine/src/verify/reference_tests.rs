@@ -1,12 +1,13 @@
 //! Every lane routine against its scalar reference, for every backend that this CPU has; what it has not is said.
 
-use super::field::tests::{bytes, samples};
 use super::field::{Fe, Field, Packed};
 use super::msm::{Buffers, Multiple};
 use super::point::{Extended, Niels, Running};
+use super::scalar;
 use super::sha512::{self, Padded};
+use super::signed::Signed;
 use super::simd::{Kernels, Simd};
-use super::{Signed, scalar};
+use crate::verify::field::tests::{bytes, samples};
 use curve25519_dalek::constants::ED25519_BASEPOINT_COMPRESSED;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;

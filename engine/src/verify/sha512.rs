@@ -3,11 +3,11 @@
 //! 32 + 32 + 160 bytes are two blocks. The message schedule is kept in a ring of sixteen vectors; words are read by a
 //! transposition of each lane's padded bytes. Other lengths take the scalar way.
 
-use super::Signed;
+use super::signed::Signed;
 use sha2::{Digest, Sha512};
 
 /// Bytes of prefix and message that the lanes are made for.
-pub(super) const SIGNED_BYTES: usize = crate::cell::SIGNED_BYTES;
+pub(super) const SIGNED_BYTES: usize = crate::base::limits::SIGNED_BYTES;
 /// R, A and those, padded to whole blocks.
 pub(super) const PADDED_BYTES: usize = 256;
 const INPUT_BYTES: usize = 64 + SIGNED_BYTES;

@@ -1,6 +1,6 @@
 //! One signature that comes alone, by curve25519-dalek: lanes would stand empty. The same cofactored rule.
 
-use super::Signed;
+use super::signed::Signed;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity;

@@ -9,9 +9,10 @@
 //! Pieces of different classes interleave, so what is urgent overtakes what is long. Both directions change their keys
 //! after the same number of pieces.
 
+use super::primitives::Primitives;
 use snow::{Builder, HandshakeState, TransportState};
 
-const PATTERN: &str = "Noise_XX_25519_ChaChaPoly_BLAKE2s";
+pub(super) const PATTERN: &str = "Noise_XX_25519_ChaChaPoly_BLAKE2s";
 /// Bytes of a handshake message at most: with nothing but keys in it, it has less than 100.
 pub const HANDSHAKE_BYTES_MAX: usize = 1_024;
 /// Bytes of a piece's plain text at most, its class included.
@@ -62,7 +63,7 @@ pub enum Read<'a> {
     Piece(u8, &'a [u8]),
 }
 
-/// The channel.
+/// One end of an encrypted connection.
 pub struct Channel {
     state: State,
     remote: TransportKey,
@@ -78,7 +79,7 @@ impl Channel {
     /// # Panics
     /// Never: the pattern and the key's length are fixed.
     pub fn new(secret: &[u8; 32], prologue: &[u8], initiator: bool) -> Channel {
-        let builder = Builder::new(PATTERN.parse().expect("a pattern of Noise"));
+        let builder = Builder::with_resolver(PATTERN.parse().expect("a pattern of Noise"), Box::new(Primitives));
         let builder =
             builder.local_private_key(secret).and_then(|builder| builder.prologue(prologue)).expect("set once");
         let shaking = if initiator { builder.build_initiator() } else { builder.build_responder() };
@@ -188,11 +189,13 @@ impl Channel {
             self.scratch[length..length + part.len()].copy_from_slice(part);
             length += part.len();
         }
-        assert!(length <= PIECE_BYTES_MAX);
+        assert!(length <= PIECE_BYTES_MAX, "a piece of {length} bytes is longer than the other side takes");
         let start = out.len();
         out.extend_from_slice(&((length + TAG_BYTES) as u16).to_be_bytes());
         out.resize(start + 2 + length + TAG_BYTES, 0);
-        open.write_message(&self.scratch[..length], &mut out[start + 2..]).expect("within Noise's maximum");
+        let written =
+            open.write_message(&self.scratch[..length], &mut out[start + 2..]).expect("within Noise's maximum");
+        assert_eq!(written, length + TAG_BYTES, "a piece is not as long as what stands before it says");
         self.sent += 1;
         if self.sent.is_multiple_of(REKEY_PIECES) {
             open.rekey_outgoing();

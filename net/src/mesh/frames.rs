@@ -23,7 +23,7 @@ pub enum FrameError {
     /// A frame that is longer than its class allows.
     #[error("a frame of {length} bytes in class {class}, which allows {max}")]
     TooLong {
-        /// The class.
+        /// Class of the stream that it is in.
         class: u8,
         /// What it claims.
         length: usize,
@@ -101,6 +101,8 @@ impl Reassembly {
                 frame(class, std::mem::take(&mut stream.body));
             }
         }
+        let bodies: usize = self.streams.iter().map(|stream| stream.body.len()).sum();
+        assert_eq!(self.held, bodies, "a channel's unfinished bodies weigh other than was counted");
         let unfinished = self.streams.iter().any(|stream| stream.length_bytes > 0);
         self.begun = if unfinished { self.begun.or(Some((now, 0))) } else { None };
         Ok(())
@@ -143,6 +145,7 @@ impl Outgoing {
         let class = self.queues.iter().position(|queue| !queue.is_empty())?;
         let body = self.queues[class].front()?.clone();
         let sent = self.sent[class];
+        assert!(sent < LENGTH_BYTES + body.len(), "a frame of class {class} is sent whole and still waits");
         let length = (body.len() as u32).to_le_bytes();
         let head = &length[sent.min(LENGTH_BYTES)..];
         let from = sent.saturating_sub(LENGTH_BYTES);
@@ -153,11 +156,13 @@ impl Outgoing {
             self.queues[class].pop_front();
             self.sent[class] = 0;
             self.bytes[class] -= body.len();
+            let (left, bytes) = (self.queues[class].len(), self.bytes[class]);
+            assert!(left > 0 || bytes == 0, "nothing of class {class} waits, and {bytes} bytes are counted");
         }
         Some(written)
     }
 
-    /// Nothing waits.
+    /// Whether no class has a frame that waits.
     pub fn is_empty(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty)
     }
@@ -179,7 +184,8 @@ mod tests {
             let mut got = Vec::new();
             while let Some((class, piece)) = outgoing.next(room, |class, parts| (class, parts.concat())) {
                 assert!(piece.len() <= room);
-                incoming.take(class, &piece, &[400; CLASSES], Instant::now(), |class, body| got.push((class, body))).unwrap();
+                let keep = |class, body| got.push((class, body));
+                incoming.take(class, &piece, &[400; CLASSES], Instant::now(), keep).unwrap();
             }
             let mut expected = frames.clone();
             expected.sort_by_key(|frame| frame.0);

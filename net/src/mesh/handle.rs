@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub u64);
 
-/// Who speaks.
+/// What is known of whoever speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerInfo {
-    /// The connection.
+    /// Which connection it speaks on.
     pub id: PeerId,
     /// The name that its hello has proved; none for a guest.
     pub name: Option<u32>,
@@ -36,7 +36,7 @@ pub struct Target {
 pub enum To {
     /// Whoever has this name, if there is a connection.
     Name(u32),
-    /// A connection.
+    /// Whoever is at the end of this connection, if it still is.
     Peer(PeerId),
     /// So many peers, whoever they are.
     Some(usize),
@@ -72,12 +72,13 @@ impl Deref for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let weight = self.bytes.len() + BODY_BYTES;
-        self.pending.fetch_sub(weight, Ordering::Relaxed);
-        self.shared.pending.fetch_sub(weight, Ordering::Relaxed);
+        let of_peer = self.pending.fetch_sub(weight, Ordering::Relaxed);
+        let of_all = self.shared.pending.fetch_sub(weight, Ordering::Relaxed);
+        assert!(weight <= of_peer && weight <= of_all, "more is worked off of a peer than it has been charged for");
     }
 }
 
-/// What happens.
+/// What the mesh tells its caller, in the order in which it happens.
 pub enum Event {
     /// A peer has its place: who, its static key, where it is.
     Opened(PeerInfo, TransportKey, SocketAddr),
@@ -94,11 +95,11 @@ pub enum Event {
 pub struct MeshCounters {
     /// Bytes sent, encryption included.
     pub sent: AtomicU64,
-    /// Bytes received.
+    /// Bytes received, encryption included.
     pub received: AtomicU64,
     /// Frames received, by class.
     pub frames: [AtomicU64; CLASSES],
-    /// Their bytes.
+    /// Bytes of the bodies of these frames, by class.
     pub frame_bytes: [AtomicU64; CLASSES],
     /// Frames for names without a connection.
     pub unsent: AtomicU64,
@@ -110,11 +111,11 @@ pub struct MeshCounters {
     pub evicted: AtomicU64,
     /// Handshakes that failed.
     pub handshakes_failed: AtomicU64,
-    /// Hellos refused.
+    /// Hellos that the door refused.
     pub turned_away: AtomicU64,
     /// Peers with a name, now.
     pub members: AtomicU64,
-    /// Peers without.
+    /// Peers without a name, now.
     pub guests: AtomicU64,
 }
 

@@ -11,7 +11,7 @@ const SEGMENT_BYTES: usize = 1_448;
 /// How far ahead of the line's end bytes are given to it: what is urgent waits no longer than this.
 const AHEAD: Duration = Duration::from_millis(10);
 
-/// The line.
+/// How a line behaves; by default as the one there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkShape {
     /// Bytes a second each way; none: as fast as it goes.

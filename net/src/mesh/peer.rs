@@ -1,10 +1,11 @@
 //! One connection of the mesh, from its first byte to its last.
 
-use super::channel::{Channel, PIECE_BYTES_MAX, TransportKey, wire_bytes};
+use super::channel::{Channel, PIECE_BYTES_MAX, Read, TransportKey, wire_bytes};
+use super::door::{CLASS_ALIVE, CLASS_HELLO, Doorkeeper, SILENCE, SLOWEST};
 use super::frames::{Outgoing, Reassembly};
-use super::handle::{MeshCounters, PeerId, PeerInfo};
+use super::handle::{Body, Event, MeshCounters, PeerId, PeerInfo, Shared};
 use super::link::Line;
-use super::{CLASS_ALIVE, CLASS_HELLO, Doorkeeper, SILENCE, SLOWEST};
+use super::options::MeshLimits;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -17,35 +18,42 @@ use std::time::Instant;
 const AHEAD_BYTES: usize = 1 << 17;
 
 /// How far a connection is.
-pub(crate) enum Phase {
+pub(super) enum Phase {
     /// Until its hello is admitted.
     Shaking,
-    /// A peer.
+    /// It has its place: frames go both ways.
     Open,
 }
 
-pub(crate) struct Peer {
-    pub(crate) id: u64,
-    pub(crate) stream: TcpStream,
-    pub(crate) address: SocketAddr,
-    pub(crate) channel: Channel,
-    pub(crate) outgoing: bool,
+/// What a connection needs of the mesh that it belongs to.
+pub(super) struct House<'a, D> {
+    pub(super) door: &'a D,
+    pub(super) limits: &'a MeshLimits,
+    pub(super) shared: &'a Arc<Shared>,
+}
+
+pub(super) struct Peer {
+    pub(super) id: u64,
+    pub(super) stream: TcpStream,
+    pub(super) address: SocketAddr,
+    pub(super) channel: Channel,
+    pub(super) outgoing: bool,
     /// The key that was called.
-    pub(crate) target: Option<TransportKey>,
-    pub(crate) phase: Phase,
+    pub(super) target: Option<TransportKey>,
+    pub(super) phase: Phase,
     /// Its hello was admitted, and it has no place yet.
-    pub(crate) introduced: bool,
-    pub(crate) name: Option<u32>,
-    pub(crate) incoming: Vec<u8>,
-    pub(crate) streams: Reassembly,
-    pub(crate) waiting: Outgoing,
-    pub(crate) pending: Arc<AtomicUsize>,
-    pub(crate) write_blocked: bool,
+    pub(super) introduced: bool,
+    pub(super) name: Option<u32>,
+    pub(super) incoming: Vec<u8>,
+    pub(super) streams: Reassembly,
+    pub(super) waiting: Outgoing,
+    pub(super) pending: Arc<AtomicUsize>,
+    pub(super) write_blocked: bool,
     /// The call has been answered.
-    pub(crate) connected: bool,
+    pub(super) connected: bool,
     /// In the queue of those that may have more to read.
-    pub(crate) queued: bool,
-    pub(crate) heard_at: Instant,
+    pub(super) queued: bool,
+    pub(super) heard_at: Instant,
     said_at: Instant,
     /// Something waits that the socket has not taken since.
     stuck_since: Option<Instant>,
@@ -58,7 +66,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(
+    pub(super) fn new(
         id: u64,
         stream: TcpStream,
         address: SocketAddr,
@@ -95,17 +103,17 @@ impl Peer {
         }
     }
 
-    pub(crate) fn info(&self) -> PeerInfo {
+    pub(super) fn info(&self) -> PeerInfo {
         PeerInfo { id: PeerId(self.id), name: self.name, called: self.outgoing }
     }
 
     /// Bytes of frames that the caller has not worked off, and of those under way.
-    pub(crate) fn pending(&self) -> usize {
+    pub(super) fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 
     /// The next message of the handshake, and once it is done, our hello.
-    pub(crate) fn shake(&mut self, door: &impl Doorkeeper) -> Result<(), &'static str> {
+    pub(super) fn shake(&mut self, door: &impl Doorkeeper) -> Result<(), &'static str> {
         self.channel.shake(&mut self.encrypted).map_err(|_| "the handshake failed")?;
         if self.channel.is_open() {
             let hello = door.hello(self.channel.handshake_hash());
@@ -114,25 +122,115 @@ impl Peer {
         Ok(())
     }
 
-    pub(crate) fn wants_to_send(&self) -> bool {
+    /// Works off the bytes that have come; an error when the connection must end.
+    pub(super) fn work(
+        &mut self,
+        house: &House<'_, impl Doorkeeper>,
+        now: Instant,
+        on: &mut impl FnMut(Event),
+    ) -> Result<(), &'static str> {
+        // What follows a hello waits until its peer has a place.
+        if self.introduced {
+            return Ok(());
+        }
+        let incoming = std::mem::take(&mut self.incoming);
+        let mut bytes = &incoming[..];
+        while self.work_one(&mut bytes, house, now, on)? {}
+        let consumed = incoming.len() - bytes.len();
+        self.incoming = incoming;
+        self.incoming.drain(..consumed);
+        Ok(())
+    }
+
+    /// Works off the first message of `bytes`, which moves past it; false when there is nothing more to do for now.
+    fn work_one(
+        &mut self,
+        bytes: &mut &[u8],
+        house: &House<'_, impl Doorkeeper>,
+        now: Instant,
+        on: &mut impl FnMut(Event),
+    ) -> Result<bool, &'static str> {
+        let (info, shared) = (self.info(), house.shared);
+        // Whom we have called we know by its key, and have asked for something.
+        let known = self.name.is_some() || self.outgoing;
+        let maxima = if known { &house.limits.member_frame_max } else { &house.limits.guest_frame_max };
+        match self.channel.read(bytes) {
+            Ok(Read::More) => return Ok(false),
+            Ok(Read::Shaken) => self.shake(house.door)?,
+            Ok(Read::Piece(CLASS_HELLO, hello)) if matches!(self.phase, Phase::Shaking) => {
+                let hello = hello.to_vec();
+                self.hear_hello(&hello, house, on)?;
+                // The rest is read once its place is found: it may have none.
+                return Ok(false);
+            }
+            Ok(Read::Piece(CLASS_ALIVE, _)) => {}
+            Ok(Read::Piece(class, piece)) => {
+                if !matches!(self.phase, Phase::Open) {
+                    return Err("spoke before its hello");
+                }
+                let pending = &self.pending;
+                let taken = self.streams.take(class, piece, maxima, now, |class, body| {
+                    shared.counters.frames[usize::from(class)].fetch_add(1, Ordering::Relaxed);
+                    shared.counters.frame_bytes[usize::from(class)].fetch_add(body.len() as u64, Ordering::Relaxed);
+                    on(Event::Frame(info, class, Body::new(body, pending, shared)));
+                });
+                taken.map_err(|_| "a frame that cannot be")?;
+            }
+            Err(_) => {
+                if !self.channel.is_open() {
+                    shared.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                }
+                return Err("the channel broke");
+            }
+        }
+        Ok(true)
+    }
+
+    /// Who is it? If the door lets it in, it waits for its place.
+    fn hear_hello(
+        &mut self,
+        hello: &[u8],
+        house: &House<'_, impl Doorkeeper>,
+        on: &mut impl FnMut(Event),
+    ) -> Result<(), &'static str> {
+        let remote = *self.channel.remote();
+        if self.target.is_some_and(|target| target != remote) {
+            return Err("another key than the one called");
+        }
+        match house.door.admit(hello, &remote, self.channel.handshake_hash()) {
+            Ok(name) => {
+                (self.name, self.introduced) = (name, true);
+                Ok(())
+            }
+            Err(why) => {
+                house.shared.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                on(Event::TurnedAway(self.address, why));
+                Err("not let in")
+            }
+        }
+    }
+
+    pub(super) fn wants_to_send(&self) -> bool {
         matches!(self.phase, Phase::Open) && !self.waiting.is_empty() && !self.write_blocked
     }
 
     /// Gives one piece to a shaped line; false when nothing more waits.
-    pub(crate) fn encrypt_one(&mut self, line: &mut Line, now: Instant) -> bool {
+    pub(super) fn encrypt_one(&mut self, line: &mut Line, now: Instant) -> bool {
         let (waiting, channel) = (&mut self.waiting, &mut self.channel);
         let mut piece = Vec::with_capacity(wire_bytes(4_096));
         // Small pieces: on a slow line a large one would hold up the others.
         if waiting.next(4_096, |class, parts| channel.write(class, parts, &mut piece)).is_none() {
             return false;
         }
-        let arrival = line.give(piece.len(), now, self.on_line.back().map(|last| last.0));
+        let before = self.on_line.back().map(|last| last.0);
+        let arrival = line.give(piece.len(), now, before);
+        assert!(before <= Some(arrival), "a piece overtakes the one before it on the line");
         self.on_line.push_back((arrival, piece));
         !self.waiting.is_empty()
     }
 
     /// Sends what there is to send, as far as the socket takes it.
-    pub(crate) fn flush(&mut self, shaped: bool, now: Instant, counters: &MeshCounters) -> io::Result<()> {
+    pub(super) fn flush(&mut self, shaped: bool, now: Instant, counters: &MeshCounters) -> io::Result<()> {
         if !self.connected || self.write_blocked {
             return Ok(());
         }
@@ -187,7 +285,7 @@ impl Peer {
     }
 
     /// Why the connection must end now, if it must. Says "here I am" after a silence of ours.
-    pub(crate) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
+    pub(super) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
         if !matches!(self.phase, Phase::Open) {
             return (now > self.deadline).then_some("no hello in time");
         }

@@ -3,10 +3,16 @@
 /// Blocks come and go by the hundred thousand small pieces: the system's allocator gives their pages back to the kernel
 /// and has them cleared again, which cost a node a sixth of its time.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What is freed in one slot is used again in the next: it is not given back in between. Few arenas, since what one
-/// thread of a node allocates another frees. Large pieces go the same way: by default they would be given back at once.
-#[allow(non_upper_case_globals, reason = "the name that the allocator looks for")]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-pub(crate) static malloc_conf: &[u8] = b"dirty_decay_ms:30000,muzzy_decay_ms:0,narenas:4,oversize_threshold:0\0";
+/// The library's number of the option "purge delay", which its bindings leave out.
+const OPTION_PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+/// Milliseconds for which freed pages are kept: what is freed in one slot is used again in the next.
+const PURGE_DELAY_MS: std::ffi::c_long = 30_000;
+
+/// Sets it, before anything else of the process allocates much.
+#[allow(unsafe_code, reason = "a setting of the allocator, which is a library in C")]
+pub(crate) fn set() {
+    // SAFETY: the option exists in this version of the library, takes any number, and may be set at any time.
+    unsafe { libmimalloc_sys::mi_option_set(OPTION_PURGE_DELAY, PURGE_DELAY_MS) };
+}

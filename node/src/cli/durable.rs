@@ -4,14 +4,16 @@ use dynemix::keep::mapped::{MappedMemory, regions};
 use dynemix::keep::open::{OpenedState, apply_record, open};
 use dynemix::keep::record;
 use dynemix_bench::state::{BALANCE, CommitTimes, StateUnderTest};
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::block::ShardBlock;
-use dynemix_engine::cell::Key;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::quilt::Quilt;
-use dynemix_engine::state::snapshot::Manifest;
-use dynemix_engine::state::{Hot, State, StateLayout, StateMemory};
+use dynemix_engine::accounts::columns::{Hot, StateMemory};
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::snapshot::Manifest;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::chain::block::ShardBlock;
+use dynemix_engine::pipeline::arena::{Arena, Handle};
 use dynemix_storage::{Disk, RealDisk, Store, StoreOptions};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -87,7 +89,7 @@ impl DurableState {
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };
-        record::encode(&mut self.record, &block, wire, std::iter::empty::<&Slot>(), &self.arena);
+        record::encode(&mut self.record, &block, wire, std::iter::empty::<&Handle>(), &self.arena);
         let record = std::mem::take(&mut self.record);
         self.opened().store.append(&record)?;
         self.record = record;

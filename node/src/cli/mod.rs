@@ -6,7 +6,6 @@
 //!   [`simulate`] and [`attack`] ask the simulator.
 //! * With the feature `bench`: `bench` and `profile`, `benched` and `durable` (what they measure), `saturate`.
 
-#[allow(unsafe_code, reason = "the allocator looks for its settings by a symbol's name")]
 pub(crate) mod allocator;
 pub(crate) mod args;
 pub(crate) mod attack;

@@ -1,7 +1,7 @@
 //! How a verb shows what it did: a table for people, JSON for programs.
 
 use clap::Args;
-use dynemix_engine::chain::DYNE;
+use dynemix_engine::base::parameters::DYNE;
 use dynemix_perf::report::{grouped, write_json};
 use serde::Serialize;
 use std::error::Error;

@@ -9,9 +9,9 @@ use dynemix::setup::config::Config;
 use dynemix::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, MinterEntry};
 use dynemix::setup::keystore::{self, Cost, SecretKind};
 use dynemix::setup::sntp::ask_all;
-use dynemix_engine::chain::{ChainParameters, ConsensusParameters, SubSlots};
-use dynemix_engine::consensus::signing::BlsSigning;
+use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, SubSlots};
 use dynemix_engine::verify::Simd;
+use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_net::mesh::public_key;
 use dynemix_perf::machine;
 use dynemix_perf::report::{bytes, table};
@@ -71,7 +71,8 @@ impl KeysVerb {
                     fs::create_dir_all(parent)?;
                 }
                 keystore::create(&out, SecretKind::Minting, &transport_key, &*secrets, &passphrase, Cost::STRONG)?;
-                let stake = stake.checked_mul(dynemix_engine::chain::DYNE).ok_or("--stake is more than there is")?;
+                let stake =
+                    stake.checked_mul(dynemix_engine::base::parameters::DYNE).ok_or("--stake is more than there is")?;
                 let (vote_key, possession) = (hex::encode(vote_key), hex::encode(possession));
                 print!(
                     "{}",
@@ -152,7 +153,7 @@ impl GenesisVerb {
                     .iter()
                     .map(|text| {
                         let (key, dynes) = text.split_once('=')?;
-                        let balance = dynes.parse::<u64>().ok()?.checked_mul(dynemix_engine::chain::DYNE)?;
+                        let balance = dynes.parse::<u64>().ok()?.checked_mul(dynemix_engine::base::parameters::DYNE)?;
                         Some(AccountEntry { key: key.to_owned(), balance })
                     })
                     .collect::<Option<Vec<_>>>()

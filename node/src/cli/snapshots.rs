@@ -4,7 +4,7 @@ use super::args::{StoreArg, open_any, parse_hash};
 use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand};
 use dynemix::keep::snapshot::{self, Listed, SnapshotInfo};
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
 use dynemix_perf::report::{bar, bytes, facts, grouped, table};
 use dynemix_storage::{RealDisk, StoreOptions};
 use serde::Serialize;

@@ -3,8 +3,8 @@
 use super::args::{StoreArg, open_any, parse_hash};
 use super::output::{OutputArgs, Shown, dynes};
 use clap::Subcommand;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::state::StateLayout;
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::base::hash::Hash;
 use dynemix_perf::report::{bar, bytes, facts, grouped, table};
 use dynemix_storage::{Disk, FORMAT_VERSION, Finding, RealDisk, Scrubber, StoreError};
 use serde::Serialize;

@@ -10,9 +10,9 @@ use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
 use dynemix::wallet::client::{Client, ProvedAccount};
 use dynemix::wallet::keys;
-use dynemix_engine::cell::Kind;
-use dynemix_engine::chain::DYNE;
-use dynemix_engine::consensus::signing::BlsSigning;
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::transaction::cell::TransactionKind;
+use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_perf::report::{facts, table};
 use ed25519_dalek::SigningKey;
 use hex::FromHex;
@@ -358,7 +358,7 @@ fn checkpoint(shown: &TransactionShown) -> String {
 fn send(
     with: &WithArgs,
     output: &OutputArgs,
-    what: impl FnOnce(&mut Client) -> Result<(Kind, [u8; 32], u64, Vec<u8>), Box<dyn Error>>,
+    what: impl FnOnce(&mut Client) -> Result<(TransactionKind, [u8; 32], u64, Vec<u8>), Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut client = with.client()?;
     let signer = with.signer()?;
@@ -420,11 +420,16 @@ impl WalletVerb {
                 let key = with.key(&mut client, of.as_deref())?;
                 output.show(&History(client.call("history", json!({ "key": hex::encode(key) }))?))
             }
-            WalletVerb::Send { amount, to, with, output } => {
-                send(&with, &output, |client| Ok((Kind::Transfer, with.key(client, Some(&to))?, amount, Vec::new())))
-            }
+            WalletVerb::Send { amount, to, with, output } => send(&with, &output, |client| {
+                Ok((TransactionKind::Transfer, with.key(client, Some(&to))?, amount, Vec::new()))
+            }),
             WalletVerb::Register { name, with, output } => send(&with, &output, |client| {
-                Ok((Kind::Register, [0; 32], client.chain.parameters.consensus.register_reserve, name.into_bytes()))
+                Ok((
+                    TransactionKind::Register,
+                    [0; 32],
+                    client.chain.parameters.consensus.register_reserve,
+                    name.into_bytes(),
+                ))
             }),
             WalletVerb::Stake { amount, minting, with, output } => {
                 let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string())?;
@@ -432,12 +437,12 @@ impl WalletVerb {
                 let (key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
                 send(&with, &output, |client| {
                     client.sync()?;
-                    Ok((Kind::Stake, client.newest_hash(), amount, [&key[..], &possession[..]].concat()))
+                    Ok((TransactionKind::Stake, client.newest_hash(), amount, [&key[..], &possession[..]].concat()))
                 })
             }
             WalletVerb::Unstake { amount, with, output } => send(&with, &output, |client| {
                 client.sync()?;
-                Ok((Kind::Unstake, client.newest_hash(), amount, Vec::new()))
+                Ok((TransactionKind::Unstake, client.newest_hash(), amount, Vec::new()))
             }),
             WalletVerb::Status { id, with, output } => {
                 let transaction = with.client()?.transaction(&id)?;

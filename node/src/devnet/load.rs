@@ -5,8 +5,8 @@
 use super::layout::Devnet;
 use crate::peer::frames::{CELLS, CELLS_MAX, FrameKind, Outcome, cells_frame, put_cell};
 use crate::peer::guest;
-use dynemix_engine::cell::Cell;
-use dynemix_engine::chain::Chain;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, To, TransportKey};
 use dynemix_workload::{Workload, WorkloadSpec};
 use std::collections::{BTreeMap, HashMap};

@@ -7,7 +7,7 @@ use super::report::{DevnetReport, FinalityMs, Percentiles, SlotRow};
 use crate::minting::status::StatusShown;
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFileError;
-use dynemix_engine::refusal::Refusal;
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_perf::machine;
 use dynemix_workload::Workload;
 use hdrhistogram::Histogram;

@@ -5,10 +5,10 @@
 
 use super::answered::{Answered, Api, NOT_FOUND};
 use crate::keep::record::{BlockKeys, BlockRecord};
-use dynemix_engine::cell::payload_outputs;
-use dynemix_engine::patch::Patch;
-use dynemix_engine::state::AccountIndex;
-use dynemix_engine::system::record::Record;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::transaction::cell::payload_outputs;
 use dynemix_storage::{StoreError, Table};
 use serde_json::{Value, json};
 

@@ -1,13 +1,16 @@
 //! What light clients follow: final certificates with their committees, and proofs. Pure bytes in, verified facts out;
 //! the node serves them, the wallet checks them.
 
-use dynemix_engine::consensus::codec::read_final;
-use dynemix_engine::consensus::committee::Committee;
-use dynemix_engine::consensus::message::{Final, Kind, Signed};
-use dynemix_engine::consensus::signing::{BlsSigning, Signing, VoteKey, VoteKeys};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::system::codec::read_committee_with_keys;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::VoteKey;
+use dynemix_engine::chain::block::Final;
+use dynemix_engine::chain::block_codec::read_final;
+use dynemix_engine::chain::codec::read_committee_with_keys;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::members::Committee;
+use dynemix_engine::committee::statement::{Statement, StatementKind};
+use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
+use dynemix_engine::vote::signing::Signing;
 use std::sync::Arc;
 
 /// Why what a node has served is refused.
@@ -82,8 +85,8 @@ impl LightChain {
         }
         // It signs nothing; the secret is of no use.
         let signing: Arc<dyn Signing> = Arc::new(BlsSigning::new(&[1; 32], Arc::new(table)));
-        let signed = Signed {
-            kind: Kind::Second,
+        let signed = Statement {
+            kind: StatementKind::Second,
             height,
             number: decided.attempt,
             shard: 0,

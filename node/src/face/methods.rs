@@ -6,9 +6,10 @@ use super::answered::{
 use super::history::history;
 use crate::keep::record::BlockRecord;
 use crate::minting::entry::Raw;
-use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
-use dynemix_engine::check::check_form;
-use dynemix_engine::system::build::transaction_item;
+use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::check::check_form;
+use dynemix_engine::transaction::item::transaction_item;
 use hex::FromHex;
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use crate::minting::status::StatusShown;
 use crate::minting::view::NodeView;
-use dynemix_engine::refusal::Refusal;
+use dynemix_engine::base::refusal::Refusal;
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -1,7 +1,8 @@
 //! The engine's columns over the store's mapped image.
 
-use dynemix_engine::cell::Key;
-use dynemix_engine::state::{Columns, ColumnsMut, Hot, StateLayout, StateMemory};
+use dynemix_engine::accounts::columns::{Columns, ColumnsMut, Hot, StateMemory};
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::base::ids::Key;
 use dynemix_storage::{Image, PendingSync, RegionSpec, StoreError};
 
 /// An image whose regions are a state's columns.

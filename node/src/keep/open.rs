@@ -2,12 +2,13 @@
 
 use super::mapped::{MappedMemory, regions};
 use super::record::{BlockRecord, NoBlock};
-use dynemix_engine::cell::Key;
-use dynemix_engine::chain::Chain;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::patch::DeltaError;
-use dynemix_engine::quilt::Quilt;
-use dynemix_engine::state::{ApplyError, GenesisError, State, StateLayout};
+use dynemix_engine::accounts::delta::DeltaError;
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::state::{ApplyError, GenesisError, State};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::Chain;
 use dynemix_storage::{Disk, OpenedStore, Store, StoreError, StoreOptions};
 use std::sync::Arc;
 

@@ -12,10 +12,12 @@
 
 use super::sealed::{self, SealedError, SealedKind};
 use super::snapshot::chunk_path;
-use dynemix_engine::consensus::codec::{Nobody, decode, encode};
-use dynemix_engine::consensus::message::{Final, Message};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::chain::block::Final;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::messages::codec::{decode, encode};
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::transaction::compact::Nobody;
 use dynemix_net::mesh::PeerId;
 use std::collections::HashMap;
 use std::fs::{self, File};

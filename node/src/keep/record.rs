@@ -15,14 +15,14 @@
 //!
 //! Records are ours: they are checksummed by the log and only checked for shape here.
 
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::block::{SHARD_BLOCK_BYTES, ShardBlock};
-use dynemix_engine::cell::{Cell, payload_outputs};
-use dynemix_engine::chain::Prefix;
-use dynemix_engine::consensus::codec::{Nobody, put_block, put_final, read_block, read_final};
-use dynemix_engine::consensus::message::{CertifiedBlock, Final};
+use dynemix_engine::base::ids::Prefix;
+use dynemix_engine::chain::block::{CertifiedBlock, Final, SHARD_BLOCK_BYTES, ShardBlock};
+use dynemix_engine::chain::block_codec::{put_block, put_final, read_block, read_final};
 use dynemix_engine::consensus::minter::KeptFinal;
-use dynemix_engine::system::build::transaction_of;
+use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::transaction::cell::{Cell, payload_outputs};
+use dynemix_engine::transaction::compact::Nobody;
+use dynemix_engine::transaction::item::transaction_of;
 use dynemix_storage::{Keys, ReadKeys, Table};
 use std::sync::Arc;
 
@@ -79,10 +79,10 @@ pub fn encode<'a>(
     out: &mut Vec<u8>,
     block: &ShardBlock,
     quilt: &[u8],
-    transactions: impl Iterator<Item = &'a Slot> + Clone,
+    transactions: impl Iterator<Item = &'a Handle> + Clone,
     arena: &Arena,
 ) {
-    let payloads = |slot: &Slot| 2 + arena.payload(slot).len() as u32;
+    let payloads = |slot: &Handle| 2 + arena.payload(slot).len() as u32;
     let payload_bytes: u32 = transactions.clone().map(payloads).sum();
     head(out, SINGLE, [SHARD_BLOCK_BYTES, quilt.len(), transactions.clone().count(), payload_bytes as usize]);
     out.extend_from_slice(&block.encode());

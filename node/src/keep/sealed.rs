@@ -4,7 +4,7 @@
 //!   magic 8 | version u32 | kind u32 | chain 32 | number u64 | bytes u64 | payload | BLAKE3 of all before 32
 //! ```
 
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};

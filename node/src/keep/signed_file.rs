@@ -1,8 +1,8 @@
 //! The signed-once record on disk: two copies, written in turn, so that one is always whole.
 
 use super::sealed::{self, SealedError, SealedKind};
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::hash::Hash;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};

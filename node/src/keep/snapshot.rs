@@ -2,10 +2,12 @@
 //! manifest's node for it, the manifest's nodes against the state's root; so a directory may come from anyone.
 
 use super::mapped::{MappedMemory, regions};
-use dynemix_engine::hash::Hash;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::state::snapshot::{MANIFEST_BYTES_MAX, Manifest, SnapshotError};
-use dynemix_engine::state::{GenesisError, State, StateLayout, StateMemory};
+use dynemix_engine::accounts::columns::StateMemory;
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::accounts::snapshot::{MANIFEST_BYTES_MAX, Manifest, SnapshotError};
+use dynemix_engine::accounts::state::{GenesisError, State};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_storage::{Disk, Store, StoreError, StoreOptions, make_directory};
 use serde::Serialize;
 use std::fs::{self, File};

@@ -3,8 +3,11 @@
 use super::entry::{Entry, Raw};
 use super::inbox::Inbox;
 use crate::peer::frames::{self, CELLS, FrameKind, VOTES};
-use dynemix_engine::consensus::codec::{Nobody, decode};
-use dynemix_engine::consensus::signing::{BlsSigning, Remembering, Signing, VoteKeys};
+use dynemix_engine::messages::codec::decode;
+use dynemix_engine::transaction::compact::Nobody;
+use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
+use dynemix_engine::vote::remembering::Remembering;
+use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{Body, Doorkeeper, Event, MeshHandle, PeerInfo, TransportKey};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;

@@ -1,11 +1,13 @@
 //! What the threads of a node hand to each other: to `prepare`, from it to `duty`, from `duty` to the writer.
 
-use dynemix_engine::consensus::message::{CertifiedBlock, Final, Item, Items, Message};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::block::{CertifiedBlock, Final};
+use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::AccountIndex;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_net::mesh::{Body, PeerInfo, Target};
 use std::sync::Arc;
 

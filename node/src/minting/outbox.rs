@@ -2,9 +2,10 @@
 
 use super::execution::{NodeExecution, StateDirectory};
 use crate::peer::frames::{BODIES, FrameKind, ROUNDS, class_of};
-use dynemix_engine::consensus::codec::{Nobody, encode};
-use dynemix_engine::consensus::message::{Message, ShardMessage};
-use dynemix_engine::consensus::signing::Signing;
+use dynemix_engine::messages::codec::encode;
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::transaction::compact::Nobody;
+use dynemix_engine::vote::signing::Signing;
 use std::sync::Arc;
 
 /// Frames of rounds that are longer travel with the bodies.

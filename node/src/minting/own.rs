@@ -11,13 +11,14 @@
 //! block can take hold up those of others.
 
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
-use dynemix_engine::consensus::committee::shard_of;
-use dynemix_engine::consensus::message::Item;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::{AccountIndex, State, StateMemory};
-use dynemix_engine::system::build::transaction_of;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::accounts::columns::StateMemory;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::transaction::item::{Item, transaction_of};
 use dynemix_net::mesh::{PeerId, To};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;

@@ -1,7 +1,7 @@
 //! Whom a node calls, and what consensus calls them.
 
 use crate::setup::endpoint::target_of;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::chain::tables::System;
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Target, To};
 use std::sync::atomic::Ordering;
 

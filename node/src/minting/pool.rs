@@ -5,15 +5,17 @@
 //! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
 //! the same sequence stays does not depend on which came first.
 
-use dynemix_engine::chain::{Chain, SEQUENCES_AHEAD};
-use dynemix_engine::check::{Cost, check};
-use dynemix_engine::consensus::message::Item;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::state::{AccountIndex, State, StateMemory};
-use dynemix_engine::system::build::{Judged, transaction_of};
-use dynemix_engine::system::record::Record;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::accounts::columns::StateMemory;
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::parameters::{Chain, SEQUENCES_AHEAD};
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::rules::admit::Judged;
+use dynemix_engine::transaction::check::{Cost, check};
+use dynemix_engine::transaction::item::{Item, transaction_of};
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,9 +3,10 @@
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Allowance, Part};
 use crate::peer::frames::{BODIES, FrameKind, OFFERS, Piece, WantPiece};
-use dynemix_engine::consensus::codec::{Nobody, encode};
-use dynemix_engine::consensus::message::Message;
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::messages::codec::encode;
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::transaction::compact::Nobody;
 use dynemix_net::mesh::{MeshHandle, PeerInfo, To};
 use dynemix_storage::Records;
 use std::path::PathBuf;

@@ -3,9 +3,9 @@
 use super::execution::NodeExecution;
 use super::own::Own;
 use super::status::Status;
+use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::minter::Minter;
-use dynemix_engine::consensus::schedule::Schedule;
-use dynemix_engine::consensus::signing::Signing;
+use dynemix_engine::vote::signing::Signing;
 use std::sync::Arc;
 
 /// Slots without a block after which a node that is behind is told what to do.

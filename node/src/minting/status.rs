@@ -2,7 +2,7 @@
 
 use super::tracked::Tracked;
 use crate::pipeline::stage::RefusalBoard;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::chain::tables::System;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
@@ -209,7 +209,7 @@ impl Status {
     }
 
     /// Counts a refusal.
-    pub fn refuse(&self, refusal: dynemix_engine::refusal::Refusal) {
+    pub fn refuse(&self, refusal: dynemix_engine::base::refusal::Refusal) {
         self.refused.add(refusal, 1);
     }
 }

@@ -1,11 +1,10 @@
 //! What became of the transactions that came by the API: checkpoint by checkpoint, for those who ask.
 
-use dynemix_engine::cell::Cell;
-use dynemix_engine::chain::Prefix;
-use dynemix_engine::consensus::message::Item;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::system::build::transaction_of;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Prefix;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::item::{Item, transaction_of};
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;

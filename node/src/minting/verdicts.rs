@@ -1,9 +1,8 @@
 //! Which transactions' signatures have been found good: looked at once, in batches, before anyone asks.
 
-use dynemix_engine::chain::Prefix;
-use dynemix_engine::consensus::message::Item;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::system::build::transaction_of;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Prefix;
+use dynemix_engine::transaction::item::{Item, transaction_of};
 use dynemix_engine::verify::{KeyCache, Signed, Verifier};
 use hashbrown::HashSet;
 use std::sync::{Arc, Mutex};

@@ -7,7 +7,7 @@ use super::prepare::PrepareCounters;
 use super::status::{Status, StatusShown};
 use crate::keep::published;
 use crate::setup::clock::Clock;
-use dynemix_engine::chain::Chain;
+use dynemix_engine::base::parameters::Chain;
 use dynemix_net::mesh::{MeshHandle, TransportKey};
 use dynemix_perf::machine;
 use dynemix_storage::Records;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   kind u8 | body
-//!   0 message   of consensus, see `dynemix_engine::consensus::codec`
+//!   0 message   of consensus, see `dynemix_engine::messages::codec`
 //!   1 cells     told for u64 | first ordinal u64 | each: cell 192, payload length u16, payload
 //!               told for: a height, by a node to its minters; 0 of a user's own transactions
 //!   2 outcome   refusal u8 (0: final) | height u64 | slot u64 | shard u16 | ordinals u64 each
@@ -15,11 +15,12 @@
 
 use crate::keep::published::Offer;
 use crate::setup::endpoint::target_of;
-use dynemix_engine::cell::{CELL_BYTES, Cell, PAYLOAD_BYTES_MAX};
-use dynemix_engine::consensus::message::{Kind, Message, ShardMessage, Signed};
-use dynemix_engine::consensus::signing::Sig;
-use dynemix_engine::hash::{Hash, keyed, purpose_key};
-use dynemix_engine::system::record::Endpoint;
+use dynemix_engine::base::hash::{Hash, keyed, purpose_key};
+use dynemix_engine::base::ids::{Endpoint, Sig};
+use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use dynemix_engine::committee::statement::{Statement, StatementKind};
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_net::mesh::Target;
 use std::sync::LazyLock;
 
@@ -115,7 +116,8 @@ pub fn prologue(genesis: &Hash) -> Vec<u8> {
 fn hello_digest(genesis: &Hash, handshake_hash: &[u8; 32]) -> Hash {
     // A kind of its own would do as well; the key keeps it apart from all that consensus signs.
     let hash = keyed(&HELLO_KEY, handshake_hash);
-    Signed { kind: Kind::Endpoint, height: 0, number: 0, shard: u16::MAX, justified_by: u64::MAX, hash }.digest(genesis)
+    Statement { kind: StatementKind::Endpoint, height: 0, number: 0, shard: u16::MAX, justified_by: u64::MAX, hash }
+        .digest(genesis)
 }
 
 /// A hello; `sign` of a candidate.

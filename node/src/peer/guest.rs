@@ -2,8 +2,8 @@
 //! needs to join.
 
 use super::frames::{hello, prologue, read_hello};
-use dynemix_engine::consensus::signing::Sig;
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Sig;
 use dynemix_net::mesh::{Doorkeeper, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, TransportKey};
 use std::io;
 

@@ -2,12 +2,12 @@
 
 use super::outcome::Outcome;
 use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::chain::Chain;
-use dynemix_engine::check::check;
-use dynemix_engine::in_flight::InFlight;
-use dynemix_engine::refusal::{Refusal, RefusalCounters};
-use dynemix_engine::ring::Consumer;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::pipeline::in_flight::InFlight;
+use dynemix_engine::pipeline::ring::Consumer;
+use dynemix_engine::transaction::check::check;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -21,12 +21,12 @@ pub struct CheckStage {
     pub arena: Arc<Arena>,
     /// What is inside the node.
     pub in_flight: Arc<InFlight>,
-    /// Slot of the newest block.
+    /// Handle of the newest block.
     pub slot: Arc<AtomicU64>,
     /// From the sockets.
-    pub input: Consumer<Slot>,
+    pub input: Consumer<Handle>,
     /// To the verifiers.
-    pub output: Outlet<Slot>,
+    pub output: Outlet<Handle>,
     /// Back to the sockets.
     pub answers: Outlet<Outcome>,
     /// Refusals of all stages together.
@@ -77,7 +77,7 @@ impl CheckStage {
         }
     }
 
-    fn check(&self, slot: &mut Slot, slot_now: u64) -> Result<(), Refusal> {
+    fn check(&self, slot: &mut Handle, slot_now: u64) -> Result<(), Refusal> {
         let cell = self.arena.cell(slot);
         check(cell, self.arena.payload(slot), &self.chain.parameters, slot_now)?;
         let id = cell.id(&self.chain.transaction_prefix);

@@ -6,13 +6,13 @@ use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, Stag
 use crate::keep::mapped::MappedMemory;
 use crate::keep::record;
 use crate::keep::replica::ReplicaHandle;
-use dynemix_engine::arena::Slot;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::ledger::Ledger;
-use dynemix_engine::pool::Refused;
-use dynemix_engine::refusal::{Refusal, RefusalCounters};
-use dynemix_engine::ring::Consumer;
-use dynemix_engine::state::ApplyError;
+use dynemix_engine::accounts::state::ApplyError;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::pipeline::arena::Handle;
+use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::pipeline::pool::Refused;
+use dynemix_engine::pipeline::ring::Consumer;
 use dynemix_storage::{Store, StoreError, StoreOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -131,12 +131,12 @@ pub struct LedgerStage {
     /// When blocks are made.
     pub plan: SlotPlan,
     /// From the verifiers.
-    pub inputs: Vec<Consumer<Slot>>,
+    pub inputs: Vec<Consumer<Handle>>,
     /// Back to the sockets.
     pub answers: Outlet<Outcome>,
     /// Counts refusals; tells, in a counted plan, how many were decided elsewhere.
     pub refusals: Arc<RefusalBoard>,
-    /// Slot of the newest block, for the check stage.
+    /// Handle of the newest block, for the check stage.
     pub slot: Arc<AtomicU64>,
     /// For whoever watches.
     pub progress: Arc<LedgerProgress>,
@@ -201,7 +201,7 @@ impl LedgerStage {
         match self.plan {
             SlotPlan::Timed { slot_ms } => {
                 let elapsed_ms = start.elapsed().as_millis() as u64;
-                // Slot k of this run ends at (k + 1) slot_ms; a slot that has ended and has no block yet is due.
+                // Handle k of this run ends at (k + 1) slot_ms; a slot that has ended and has no block yet is due.
                 let ended = elapsed_ms / slot_ms;
                 let slot = first_slot + ended.saturating_sub(1);
                 if ended > 0 && slot > newest && self.ledger.waiting() > 0 {
@@ -280,10 +280,10 @@ impl LedgerStage {
 }
 
 struct Buffers {
-    verified: Vec<Slot>,
+    verified: Vec<Handle>,
     scratch: Vec<u64>,
     refused: Vec<Refused>,
-    finals: Vec<Slot>,
+    finals: Vec<Handle>,
     answers: Vec<Outcome>,
     record: Vec<u8>,
     /// Bytes of records since the last checkpoint was asked for.

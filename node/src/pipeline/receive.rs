@@ -4,13 +4,13 @@
 use super::outcome::Outcome;
 use super::stage::{Outlet, RefusalBoard, StageAccount, StageTimer, Time, Wake};
 use super::suspicion::Suspicion;
-use dynemix_engine::arena::{Arena, Origin, PAYLOAD_SLOT_BYTES, PayloadSlot, Slot};
-use dynemix_engine::cell::CELL_BYTES;
-use dynemix_engine::chain::Chain;
-use dynemix_engine::in_flight::InFlight;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::ring::Consumer;
-use dynemix_engine::wire::{
+use dynemix_engine::base::limits::CELL_BYTES;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::pipeline::arena::{Arena, Handle, Origin, PAYLOAD_SLOT_BYTES, PayloadSlot};
+use dynemix_engine::pipeline::in_flight::InFlight;
+use dynemix_engine::pipeline::ring::Consumer;
+use dynemix_engine::transaction::client_frames::{
     FrameKind, HELLO_BYTES, Header, Incoming, OUTCOME_BYTES, SUBMIT_CELLS_MAX, Welcome, check_hello, incoming,
     outcome_record, refused,
 };
@@ -41,7 +41,7 @@ pub struct ReceiveStage {
     /// Protocol of the connections.
     pub clients: Clients,
     /// To the check stage.
-    pub output: Outlet<Slot>,
+    pub output: Outlet<Handle>,
     /// From every stage.
     pub answers: Vec<Consumer<Outcome>>,
     /// No more cells are taken once this is set.
@@ -118,7 +118,7 @@ struct Client {
     body: Body,
     hello: [u8; HELLO_BYTES],
     /// Slots of the body in progress.
-    slots: Vec<Slot>,
+    slots: Vec<Handle>,
     ordinal: u32,
     /// Outcome records gathered in this round.
     records: Vec<u8>,
@@ -137,13 +137,13 @@ pub struct Clients {
     /// Places with records.
     touched: Vec<u32>,
     /// Cells ready for the check stage.
-    received: Vec<Slot>,
+    received: Vec<Handle>,
     closed_for_cells: bool,
     /// Slots held by bodies in progress, and how many may be before new ones get theirs piecemeal.
     partial_slots: usize,
     partial_slots_easy: usize,
     sink: Box<[u8; SUBMIT_CELLS_MAX as usize * CELL_BYTES]>,
-    freed: Vec<Slot>,
+    freed: Vec<Handle>,
     numbers: Vec<u32>,
 }
 
@@ -159,7 +159,7 @@ pub struct ClientsShare {
     pub refusals: Arc<RefusalBoard>,
     /// Who is suspected.
     pub suspicion: Arc<Suspicion>,
-    /// Slot of the newest block.
+    /// Handle of the newest block.
     pub slot: Arc<AtomicU64>,
     /// Height of the newest block.
     pub height: Box<dyn Fn() -> u64 + Send>,

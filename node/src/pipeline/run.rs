@@ -13,16 +13,16 @@ use crate::keep::open::{self, OpenError, OpenedState};
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
 use crate::keep::snapshot::{SnapshotFailure, SnapshotInfo};
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::cell::Key;
-use dynemix_engine::chain::{Chain, ChainParameters};
-use dynemix_engine::in_flight::InFlight;
-use dynemix_engine::keyed_hash::HashSeed;
-use dynemix_engine::ledger::Ledger;
-use dynemix_engine::refusal::RefusalCounters;
-use dynemix_engine::ring::{Consumer, Producer, Word, ring};
-use dynemix_engine::state::State;
-use dynemix_engine::topology::{RingSpec, Topology, TopologyError};
+use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::parameters::{Chain, ChainParameters};
+use dynemix_engine::base::refusal::RefusalCounters;
+use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::pipeline::in_flight::InFlight;
+use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::pipeline::ring::{Consumer, Producer, Word, ring};
+use dynemix_engine::pipeline::topology::{RingSpec, Topology, TopologyError};
 use dynemix_engine::verify::{KeyCache, Unavailable, VerifyCounters};
 use dynemix_net::{NetCounters, Server};
 use dynemix_storage::{Disk, Records, Store, StoreError};
@@ -182,7 +182,7 @@ struct Shared {
     suspicion: Arc<Suspicion>,
     refusals: Arc<RefusalBoard>,
     progress: Arc<LedgerProgress>,
-    /// Slot of the newest block.
+    /// Handle of the newest block.
     slot: Arc<AtomicU64>,
 }
 
@@ -259,9 +259,9 @@ fn verify_stages(
     rings: &mut Rings<'_>,
     accounts: &mut Accounts,
     sleepers: Vec<(Sleeper, StageHandle)>,
-    from_check: &Consumer<Slot>,
+    from_check: &Consumer<Handle>,
     ledger: &StageHandle,
-) -> (Vec<(StageHandle, VerifyStage)>, Vec<Consumer<Slot>>) {
+) -> (Vec<(StageHandle, VerifyStage)>, Vec<Consumer<Handle>>) {
     let sizes = &config.sizes;
     let stage = |(number, (sleeper, handle)): (usize, (Sleeper, StageHandle))| {
         let (to_ledger, from_verify) = rings.between("verify", "ledger");

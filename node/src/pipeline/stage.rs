@@ -1,8 +1,8 @@
 //! What all stages share: an account of their time, a way to sleep and be woken, and an orderly end.
 
 use crossbeam_utils::sync::{Parker, Unparker};
-use dynemix_engine::refusal::{Refusal, RefusalCounters};
-use dynemix_engine::ring::{Producer, Word};
+use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
+use dynemix_engine::pipeline::ring::{Producer, Word};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::Mutex;

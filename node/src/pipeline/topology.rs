@@ -1,11 +1,11 @@
 //! The node's pipeline as one value: which threads, which rings, which memory.
 
-use dynemix_engine::arena::Arena;
-use dynemix_engine::cell::Cell;
-use dynemix_engine::in_flight::InFlight;
-use dynemix_engine::ledger::Ledger;
-use dynemix_engine::state::{HeapMemory, StateLayout};
-use dynemix_engine::topology::{PoolSpec, RingSpec, StageSpec, Topology};
+use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
+use dynemix_engine::pipeline::arena::Arena;
+use dynemix_engine::pipeline::in_flight::InFlight;
+use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::pipeline::topology::{PoolSpec, RingSpec, StageSpec, Topology};
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::verify::{KeyCache, Simd};
 use dynemix_net::Limits;
 

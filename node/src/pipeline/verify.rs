@@ -8,10 +8,10 @@
 use super::outcome::Outcome;
 use super::stage::{IDLE_SLEEP, Outlet, RefusalBoard, Sleeper, StageAccount, StageTimer, Time};
 use super::suspicion::Suspicion;
-use dynemix_engine::arena::{Arena, Slot};
-use dynemix_engine::chain::Chain;
-use dynemix_engine::refusal::Refusal;
-use dynemix_engine::ring::Consumer;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::pipeline::ring::Consumer;
 use dynemix_engine::verify::{KeyCache, Signed, Verifier, VerifyCounters};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -37,9 +37,9 @@ pub struct VerifyStage {
     /// Who is suspected, shared with the other verifiers.
     pub suspicion: Arc<Suspicion>,
     /// From the check stage; shared with the other verifiers.
-    pub input: Consumer<Slot>,
+    pub input: Consumer<Handle>,
     /// To the ledger.
-    pub output: Outlet<Slot>,
+    pub output: Outlet<Handle>,
     /// Back to the sockets.
     pub answers: Outlet<Outcome>,
     /// Refusals of all stages together.
@@ -54,7 +54,7 @@ pub struct VerifyStage {
 /// how to divide its batches.
 struct Bench {
     verifier: Verifier,
-    batch: Vec<Slot>,
+    batch: Vec<Handle>,
     verdicts: Vec<bool>,
     time: Duration,
 }
@@ -70,7 +70,7 @@ impl VerifyStage {
             time: Duration::ZERO,
         };
         let (mut honest, mut suspect) = (bench(self.batch_max), bench(SUSPECT_BATCH));
-        let mut waiting: VecDeque<Slot> = VecDeque::with_capacity(self.suspects_max);
+        let mut waiting: VecDeque<Handle> = VecDeque::with_capacity(self.suspects_max);
         let (mut taken, mut scratch) = (Vec::with_capacity(self.batch_max), Vec::with_capacity(self.batch_max));
         let (mut good, mut answers) = (Vec::with_capacity(self.batch_max), Vec::with_capacity(self.batch_max));
         let mut had_honest = true;
@@ -118,7 +118,7 @@ impl VerifyStage {
     }
 
     /// Verifies a batch and sends its transactions on their ways.
-    fn verify(&self, bench: &mut Bench, good: &mut Vec<Slot>, answers: &mut Vec<Outcome>) {
+    fn verify(&self, bench: &mut Bench, good: &mut Vec<Handle>, answers: &mut Vec<Outcome>) {
         let start = Instant::now();
         let (arena, prefix, batch) = (&*self.arena, &self.chain.transaction_prefix, &bench.batch);
         let signed = |i: usize| {

@@ -10,6 +10,7 @@ use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
+use tracing_subscriber::filter::Targets;
 
 /// Prefix of variables of the environment: `DYNEMIX_NETWORK_LISTEN` is `network.listen`.
 pub const ENVIRONMENT: &str = "DYNEMIX_";
@@ -394,7 +395,7 @@ impl Config {
             ));
         }
         for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
-            tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| wrong(key, error.to_string()))?;
+            filter.parse::<Targets>().map_err(|error| wrong(key, error.to_string()))?;
         }
         Ok(())
     }

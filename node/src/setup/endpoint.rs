@@ -1,6 +1,6 @@
 //! Where minters are reached: as the chain has it, and as the network calls it.
 
-use dynemix_engine::system::record::Endpoint;
+use dynemix_engine::base::ids::Endpoint;
 use dynemix_net::mesh::Target;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 

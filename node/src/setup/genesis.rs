@@ -2,12 +2,11 @@
 
 use super::endpoint::endpoint_of;
 use crate::keep::chain_store::Genesis;
-use dynemix_engine::cell::Key;
-use dynemix_engine::chain::{Chain, ChainParameters, SUPPLY_GENESIS};
-use dynemix_engine::check::name_acceptable;
-use dynemix_engine::consensus::signing::VoteKeys;
-use dynemix_engine::system::tables::GenesisMinter;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, GenesisMinter, SUPPLY_GENESIS};
+use dynemix_engine::transaction::check::name_acceptable;
 use dynemix_engine::verify::account_key_acceptable;
+use dynemix_engine::vote::bls::VoteKeys;
 use dynemix_workload::KeyChain;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};

@@ -1,6 +1,6 @@
 //! A block that the operator trusts: with it a node may begin with a snapshot instead of genesis.
 
-use dynemix_engine::hash::Hash;
+use dynemix_engine::base::hash::Hash;
 use hex::FromHex;
 
 /// A block that the operator trusts: `HEIGHT:HASH`.

@@ -4,12 +4,13 @@ use crate::face::light::{LightChain, LightError};
 use crate::minting::tracked::TransactionShown;
 use crate::setup::genesis::{GenesisFile, GenesisFileError};
 use bytemuck::Zeroable;
-use dynemix_engine::cell::{Cell, Key, Kind, payload_hash};
-use dynemix_engine::chain::Chain;
-use dynemix_engine::hash::Hash;
-use dynemix_engine::state::Hot;
-use dynemix_engine::state::proof::AccountProof;
-use dynemix_engine::system::tables::System;
+use dynemix_engine::accounts::columns::Hot;
+use dynemix_engine::accounts::proof::AccountProof;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::transaction::cell::{Cell, TransactionKind, payload_hash};
 use ed25519_dalek::{Signer, SigningKey};
 use hex::FromHex;
 use serde_json::{Value, json};
@@ -254,7 +255,7 @@ impl Client {
     pub fn submit(
         &mut self,
         signer: &SigningKey,
-        kind: Kind,
+        kind: TransactionKind,
         recipient: Key,
         amount: u64,
         payload: &[u8],
@@ -273,7 +274,7 @@ impl Client {
             expires_slot: slot.saturating_add(EXPIRES_SLOTS.min(window / 2)),
             version: 1,
             kind: kind as u8,
-            outputs: u16::from(kind == Kind::Transfer),
+            outputs: u16::from(kind == TransactionKind::Transfer),
             payload_hash: payload_hash(payload),
             ..Cell::zeroed()
         };

@@ -6,11 +6,14 @@
 //! and a share of a batch inversion instead of a scalar multiplication. A wallet must never do that, since one
 //! signature would betray the next; a verifier cannot tell and does exactly the same work.
 
+#![forbid(unsafe_code)]
+
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::EdwardsPoint;
 use curve25519_dalek::scalar::Scalar;
-use dynemix_engine::cell::{Cell, Key};
-use dynemix_engine::chain::{DYNE, Prefix, SUPPLY_GENESIS};
+use dynemix_engine::base::ids::{Key, Prefix};
+use dynemix_engine::base::parameters::{DYNE, SUPPLY_GENESIS};
+use dynemix_engine::transaction::cell::Cell;
 use rayon::prelude::*;
 use sha2::{Digest, Sha512};
 use std::ops::Range;

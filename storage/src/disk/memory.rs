@@ -1,9 +1,9 @@
 //! A disk in memory that remembers every operation: it can say what a power cut at any moment may have left, fail an
 //! operation of choice, and flip bits.
 
-use super::{Disk, DiskFile, Mapping};
-use crate::StoreError;
-use memmap2::MmapMut;
+use super::error::StoreError;
+use super::interface::{Disk, DiskFile};
+use super::mapping::Mapping;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,49 +20,49 @@ const SECTOR_BYTES: usize = 512;
 pub enum DiskOp {
     /// A name got a new, empty file.
     Create {
-        /// The name.
+        /// Under which name it is found.
         name: String,
         /// Number of the file behind it.
         file: usize,
     },
     /// A name moved.
     Rename {
-        /// Old name.
+        /// What it was called.
         from: String,
-        /// New name.
+        /// What it is called now; whatever had the name is gone.
         to: String,
     },
     /// A name went.
     Remove {
-        /// The name.
+        /// Under which name it is found.
         name: String,
     },
     /// Names became durable.
     SyncNames,
     /// A file's length changed.
     Resize {
-        /// The file.
+        /// Number of the file, counted from 0 in the order of creation.
         file: usize,
-        /// New length.
+        /// How long it is now, in bytes.
         bytes: u64,
     },
     /// Bytes were written.
     Write {
-        /// The file.
+        /// Number of the file, counted from 0 in the order of creation.
         file: usize,
-        /// Where.
+        /// Offset of the first of them.
         offset: u64,
-        /// What.
+        /// The bytes themselves.
         bytes: Vec<u8>,
     },
     /// A file became durable.
     Sync {
-        /// The file.
+        /// Number of the file, counted from 0 in the order of creation.
         file: usize,
     },
     /// A sync failed: what was not durable is lost, though reads still show it, until it is written again.
     Lost {
-        /// The file.
+        /// Number of the file, counted from 0 in the order of creation.
         file: usize,
     },
     /// A remark of the test, for example a height that was acknowledged.
@@ -451,8 +451,8 @@ impl DiskFile for MemoryFile {
     }
 
     fn map(&self, bytes: u64) -> io::Result<Mapping> {
-        let mut map = MmapMut::map_anon(bytes as usize)?;
-        self.read(0, &mut map)?;
-        Ok(Mapping { map, of_file: false })
+        let mut mapping = Mapping::anonymous(bytes)?;
+        self.read(0, &mut mapping)?;
+        Ok(mapping)
     }
 }

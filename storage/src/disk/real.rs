@@ -1,8 +1,8 @@
 //! Files of the operating system.
 
-use super::{Disk, DiskFile, Mapping};
-use crate::StoreError;
-use memmap2::MmapOptions;
+use super::error::StoreError;
+use super::interface::{Disk, DiskFile};
+use super::mapping::Mapping;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};
@@ -153,11 +153,6 @@ impl DiskFile for RealFile {
     }
 
     fn map(&self, bytes: u64) -> io::Result<Mapping> {
-        // SAFETY: memmap2 asks that nobody changes or shortens the file below the map. The store's lock keeps other
-        // processes out; the store never shortens an image; and it writes to a mapped image only pages of which every
-        // mapping has its own copy already (docs/storage.md, "Writing below a private mapping"). The space was reserved
-        // and the length checked by the caller, so no access meets SIGBUS.
-        let map = unsafe { MmapOptions::new().len(bytes as usize).map_copy(&self.0) }?;
-        Ok(Mapping { map, of_file: true })
+        Mapping::of_file(&self.0, bytes)
     }
 }

@@ -1,0 +1,375 @@
+//! The system's tables. Small, held whole by every node, bound by one root.
+//!
+//! Invariants, asserted after each block:
+//!  1. The pools sum to what the state's header says is in no balance.
+//!  2. A name has one account, an account at most one name; neither ever changes.
+//!  3. Who is barred has nothing at stake.
+
+use super::block::ShardBlock;
+use super::patch::Patch;
+use crate::base::hash::{Hash, keyed, purpose_key};
+use crate::base::ids::{AccountIndex, Endpoint, VoteKey};
+use crate::base::limits::SEATS_MAX;
+use crate::base::parameters::{Chain, ConsensusParameters, GenesisMinter};
+use crate::committee::draw::{Lots, draw};
+use crate::committee::members::Committee;
+use crate::committee::statement::SeatSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, LazyLock};
+
+static NAME_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix name v1"));
+
+/// Fewer answers than these do not make a committee alone.
+pub const MINTERS_MIN: usize = 4;
+/// So many last blocks are remembered.
+pub const ANCESTORS: usize = 64;
+/// Stake and Unstake may name one of so many; a few more are remembered, for who judges them later.
+const ANCESTORS_NAMED: usize = ANCESTORS - 4;
+/// Heights for which evidence is taken: a week of 10-second slots.
+pub const EVIDENCE_HEIGHTS: u64 = 60_480;
+/// The largest stakes so many are asked to keep the chain's history and to raise the alarm where it is kept back.
+pub const ENTITLED: usize = 200;
+/// Keepers of one shard-block's transactions: any three of them that are honest and not served can raise the alarm.
+pub const CUSTODIANS: usize = 7;
+/// Heights that unstaked funds wait at least.
+pub const UNSTAKE_HEIGHTS: u64 = 2;
+/// After so many heights with too few answers in a row everyone who is drawn is seated.
+pub const THIN_HEIGHTS: u32 = 3;
+/// One, where shares are counted in millionths.
+pub const MILLION: u64 = 1_000_000;
+
+/// Who has a stake, or had one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staker {
+    /// Units.
+    pub stake: u64,
+    /// Voting key: the account's for good.
+    pub key: Box<VoteKey>,
+    /// The last height that it was seated for.
+    pub minted: u64,
+}
+
+/// What was taken from a stake and is not free yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unstaking {
+    /// Whose.
+    pub account: AccountIndex,
+    /// Units.
+    pub amount: u64,
+    /// Height at which it was taken.
+    pub height: u64,
+}
+
+/// Names, both ways. They only ever grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The account of a name.
+    pub accounts: BTreeMap<Vec<u8>, AccountIndex>,
+    /// The name of an account.
+    pub names: BTreeMap<AccountIndex, Vec<u8>>,
+    /// The accounts in the order in which they registered.
+    pub order: Vec<AccountIndex>,
+    /// Hash over all registrations in their order.
+    pub root: Hash,
+}
+
+impl Names {
+    /// Gives an account a name; false if either is taken.
+    pub fn register(&mut self, name: &[u8], account: AccountIndex) -> bool {
+        if self.accounts.contains_key(name) || self.names.contains_key(&account) {
+            return false;
+        }
+        self.accounts.insert(name.to_vec(), account);
+        self.names.insert(account, name.to_vec());
+        self.order.push(account);
+        let mut bytes = self.root.to_vec();
+        bytes.extend_from_slice(&account.to_le_bytes());
+        bytes.extend_from_slice(name);
+        self.root = keyed(&NAME_KEY, &bytes);
+        true
+    }
+}
+
+/// A shard-block whose effects are not mature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImmatureBlock {
+    /// Its shard.
+    pub shard: u16,
+    /// Its hash.
+    pub block: Hash,
+    /// Its header.
+    pub header: ShardBlock,
+    /// What it changes.
+    pub patch: Arc<Patch>,
+    /// Who keeps its transactions.
+    pub custodians: Vec<AccountIndex>,
+    /// Whether it was banned: nothing of it will mature.
+    pub banned: bool,
+}
+
+/// Units for an account, from minting a shard-block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reward {
+    /// Height of the shard-block.
+    pub height: u64,
+    /// Its shard.
+    pub shard: u16,
+    /// To whom.
+    pub account: AccountIndex,
+    /// How much.
+    pub amount: u64,
+}
+
+/// What one height brought and is not mature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Immature {
+    /// The height.
+    pub height: u64,
+    /// Slot of the block before: time, for every rule about its transactions.
+    pub parent_slot: u64,
+    /// Its shard-blocks.
+    pub blocks: Vec<ImmatureBlock>,
+    /// What was earned, for the height before.
+    pub rewards: Vec<Reward>,
+}
+
+/// A shard-block of the last height, for who is to be rewarded for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Minted {
+    /// Its hash.
+    pub block: Hash,
+    /// Slot of its shard round.
+    pub slot: u64,
+    /// Transactions in it.
+    pub transactions: u32,
+    /// Fees that they paid.
+    pub fees: u64,
+}
+
+/// Units in no balance, by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pools {
+    /// Fees that nobody has earned.
+    pub fees: u64,
+    /// At stake.
+    pub stakes: u64,
+    /// Taken from stakes, not free yet.
+    pub unstaking: u64,
+    /// Locked with names.
+    pub reserves: u64,
+    /// Payments, stakes and rewards that are not mature.
+    pub immature: u64,
+    /// Taken from offenders.
+    pub slashed: u64,
+    /// Issued since genesis: not a pool, but the other side of the sum.
+    pub issued: u64,
+}
+
+impl Pools {
+    /// What the state's header must say.
+    ///
+    /// # Panics
+    /// When the sum leaves 64 bits: all of it is part of the supply.
+    pub fn sum(&self) -> u64 {
+        let Pools { fees, stakes, unstaking, reserves, immature, slashed, issued: _ } = *self;
+        [fees, stakes, unstaking, reserves, immature, slashed]
+            .iter()
+            .try_fold(0u64, |sum, &part| sum.checked_add(part))
+            .expect("part of the supply")
+    }
+}
+
+/// The system after one height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// Height of the newest final block.
+    pub height: u64,
+    /// Its slot.
+    pub slot: u64,
+    /// Its hash. Not part of the root, which is part of it.
+    pub hash: Hash,
+    /// The seed after it.
+    pub seed: Hash,
+    /// Stakers by account.
+    pub stakers: BTreeMap<AccountIndex, Staker>,
+    /// Names.
+    pub names: Arc<Names>,
+    /// On its way out of stakes, oldest first.
+    pub unstaking: Vec<Unstaking>,
+    /// Not mature, oldest first.
+    pub immature: VecDeque<Immature>,
+    /// Units in no balance.
+    pub pools: Pools,
+    /// Committee of the next height.
+    pub committee: Arc<Committee>,
+    /// Committees of this height and those before, newest first: as many as evidence may speak of.
+    pub committees: VecDeque<Arc<Committee>>,
+    /// Where those who have answered of late are reached.
+    pub endpoints: Arc<BTreeMap<AccountIndex, Endpoint>>,
+    /// Drawn for the height after the next.
+    pub drawn: Vec<AccountIndex>,
+    /// Share of the drawn who answer, smoothed, in millionths.
+    pub answering: u64,
+    /// Heights in a row with too few answers.
+    pub thin: u32,
+    /// Transactions of a block, smoothed.
+    pub load: u64,
+    /// Who is barred, since which height.
+    pub barred: BTreeMap<AccountIndex, u64>,
+    /// What was punished: each offence, (who, height), once.
+    pub offences: BTreeSet<(AccountIndex, u64)>,
+    /// Hashes of the last blocks before this one, newest first.
+    pub ancestors: VecDeque<Hash>,
+    /// The shard-blocks of this height.
+    pub minted: Vec<Option<Minted>>,
+}
+
+impl System {
+    /// The system of a chain that begins.
+    ///
+    /// # Panics
+    /// When there is no minter, or one account mints twice or two share a name: genesis files are checked where they
+    /// are read.
+    pub fn genesis(chain: &Chain, minters: &[GenesisMinter]) -> System {
+        assert!(!minters.is_empty(), "someone must begin");
+        let mut names = Names::default();
+        let mut stakers = BTreeMap::new();
+        for minter in minters {
+            assert!(
+                names.register(&minter.name, minter.account),
+                "a minter of genesis has an account and a name of its own"
+            );
+            stakers.insert(minter.account, Staker { stake: minter.stake, key: minter.key.clone(), minted: 0 });
+        }
+        let stakes = minters.iter().map(|minter| minter.stake).sum();
+        let pools = Pools { stakes, reserves: 0, ..Pools::default() };
+        let seed = chain.genesis_hash;
+        let parameters = &chain.parameters.consensus;
+        let mut system = System {
+            height: 0,
+            slot: 0,
+            hash: seed,
+            seed,
+            stakers,
+            names: Arc::new(names),
+            unstaking: Vec::new(),
+            immature: VecDeque::new(),
+            pools,
+            committee: Arc::new(Committee { height: 0, members: Vec::new(), shards: Vec::new() }),
+            committees: VecDeque::new(),
+            endpoints: Arc::new(minters.iter().map(|minter| (minter.account, minter.endpoint)).collect()),
+            drawn: Vec::new(),
+            answering: MILLION,
+            thin: 0,
+            load: u64::from(parameters.shards_max) * u64::from(parameters.shard_transactions),
+            barred: BTreeMap::new(),
+            offences: BTreeSet::new(),
+            ancestors: VecDeque::new(),
+            minted: Vec::new(),
+        };
+        let first = system.draw(parameters, 1);
+        system.committee = Arc::new(system.seat(parameters, 1, &first));
+        system.drawn = system.draw(parameters, 2);
+        system
+    }
+
+    /// Draws candidates for a height by this seed: as many more than seats as have not answered of late.
+    pub(crate) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
+        let (accounts, stakes): (Vec<_>, Vec<_>) =
+            self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
+        let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
+        draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count)
+            .into_iter()
+            .map(|place| accounts[place as usize])
+            .collect()
+    }
+
+    /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those
+    /// with the largest stakes.
+    pub(crate) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
+        let mut with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
+        if with_stakes.len() > SEATS_MAX {
+            with_stakes.sort_unstable_by_key(|&(account, stake)| (std::cmp::Reverse(stake), account));
+            with_stakes.truncate(SEATS_MAX);
+        }
+        let wanted = self
+            .load
+            .div_ceil(u64::from(parameters.shard_transactions.max(1)))
+            .clamp(1, u64::from(parameters.shards_max.max(1)));
+        Committee::new(height, &self.seed, &with_stakes, wanted as usize)
+    }
+
+    /// Whether Stake and Unstake may name this block.
+    pub fn names_ancestor(&self, hash: &Hash) -> bool {
+        *hash == self.hash || self.ancestors.iter().take(ANCESTORS_NAMED).any(|ancestor| ancestor == hash)
+    }
+
+    /// What an account has at stake.
+    pub fn stake(&self, account: AccountIndex) -> u64 {
+        self.stakers.get(&account).map_or(0, |staker| staker.stake)
+    }
+
+    /// The voting key of an account; zeros if it has none.
+    pub fn vote_key(&self, account: AccountIndex) -> &VoteKey {
+        const NONE: VoteKey = [0; 96];
+        self.stakers.get(&account).map_or(&NONE, |staker| &*staker.key)
+    }
+
+    /// The committee of a height that is not long past.
+    pub fn committee_of(&self, height: u64) -> Option<&Arc<Committee>> {
+        std::iter::once(&self.committee).chain(&self.committees).find(|committee| committee.height == height)
+    }
+
+    /// The hash of the next committee that the block commits to.
+    pub fn committee_hash(&self) -> Hash {
+        self.committee.hash(|account| self.vote_key(account))
+    }
+
+    /// The largest stakes, at most [`ENTITLED`], ascending by account.
+    pub fn entitled(&self) -> Vec<AccountIndex> {
+        let mut all: Vec<_> = self
+            .stakers
+            .iter()
+            .filter(|entry| entry.1.stake > 0)
+            .map(|(&account, staker)| (std::cmp::Reverse(staker.stake), account))
+            .collect();
+        all.sort_unstable();
+        all.truncate(ENTITLED);
+        let mut entitled: Vec<_> = all.into_iter().map(|entry| entry.1).collect();
+        entitled.sort_unstable();
+        entitled
+    }
+
+    /// Who of the entitled keeps the transactions of this shard's block of the next height: dealt by the seed, so that
+    /// nobody keeps a second block before everyone keeps one.
+    pub fn custodians(&self, shard: u16) -> Vec<AccountIndex> {
+        let mut entitled = self.entitled();
+        Lots::new(&self.seed, b'c', self.height + 1).shuffle(&mut entitled);
+        let count = CUSTODIANS.min(entitled.len());
+        (0..count).map(|place| entitled[(usize::from(shard) * CUSTODIANS + place) % entitled.len()]).collect()
+    }
+
+    /// A shard-block whose effects are not mature and not banned, with its height.
+    pub fn immature_block(&self, block: &Hash) -> Option<(u64, &ImmatureBlock)> {
+        let blocks =
+            self.immature.iter().flat_map(|immature| immature.blocks.iter().map(|block| (immature.height, block)));
+        blocks.filter(|(_, of)| !of.banned).find(|(_, of)| of.block == *block)
+    }
+
+    /// Who is paid what, and not yet: payments that mature at a later height, by account.
+    pub fn immature_of(&self, account: AccountIndex) -> u64 {
+        let of_block = |block: &ImmatureBlock| -> u64 {
+            let credits = &block.patch.delta.credits;
+            credits.accounts.binary_search(&account).map_or(0, |place| credits.amounts[place])
+        };
+        let blocks = self.immature.iter().flat_map(|immature| &immature.blocks).filter(|block| !block.banned);
+        let rewards =
+            self.immature.iter().flat_map(|immature| &immature.rewards).filter(|reward| reward.account == account);
+        blocks.map(of_block).sum::<u64>() + rewards.map(|reward| reward.amount).sum::<u64>()
+    }
+}
+
+/// The candidates of these seats.
+pub(crate) fn candidates(committee: &Committee, seats: &SeatSet) -> Vec<AccountIndex> {
+    seats.iter().filter_map(|seat| committee.members.get(usize::from(seat))).map(|member| member.candidate).collect()
+}

@@ -1,0 +1,620 @@
+//! The rules of the master round. Each arm of [`MasterRound::step`] is a row of the table in `docs/consensus.md`, "The
+//! master round, state by state", where the argument stands too.
+//!
+//! Attempts are counted by the clock, two a slot. Timing matters to progress only: whatever the clocks say, two values
+//! are never final at one height while at most B seats are Byzantine.
+
+use super::held::Held;
+use super::tally::{ATTEMPTS_KEPT, Tallies, Vote};
+use crate::base::hash::Hash;
+use crate::base::ids::{Seat, Sig};
+use crate::base::mutation::{Mutation, planted};
+use crate::chain::block::{CertifiedBlock, Final, Prepared, Value};
+use crate::committee::members::Committee;
+use crate::committee::statement::{Certificate, Evidence, Statement, StatementKind};
+use crate::messages::message::Message;
+use crate::rules::execution::Execution;
+use crate::vote::signing::Signing;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// How far beyond what B + 1 members claim a member may sign: a clock that was led astray must not use up attempts to
+/// come.
+const ATTEMPTS_BEYOND: u64 = 8;
+
+/// What must be durable before anything that rests on it is said.
+#[derive(Clone, Debug, Default)]
+pub struct Locked {
+    /// Value and attempt of the lock.
+    pub lock: Option<(Hash, u64)>,
+    /// Highest certificate of first votes known whose shard-blocks are held.
+    pub high: Option<Arc<Prepared>>,
+    /// The shard-blocks of that value. After an outage of everyone there must be someone who has them: a certificate
+    /// without its data would bind the committee to a block that nobody can vote for.
+    pub blocks: Vec<Arc<CertifiedBlock>>,
+}
+
+/// A proposal: the value, what justifies it, and the signature.
+pub type Proposed = (Arc<Value>, Option<Arc<Prepared>>, Sig);
+
+/// What comes to the round: an instant of the schedule, something heard from a seat, or a lock that is durable now.
+#[derive(Debug)]
+pub enum MasterInput<'a> {
+    /// A slot begins in this attempt.
+    NewSlot(u64),
+    /// It is time to say what is held.
+    Have(u64),
+    /// Try 0 of this attempt.
+    Try0(u64),
+    /// It is time to propose in this attempt.
+    Propose(u64),
+    /// Try 1 of this attempt.
+    Try1(u64),
+    /// A seat says which attempt it is in, what it holds, and its highest certificate.
+    HeardHave(Seat, u64, &'a [Option<Hash>], Option<&'a Arc<Prepared>>),
+    /// A seat proposes in an attempt; the own attempt is the last.
+    HeardProposal(Seat, u64, Proposed, u64),
+    /// A seat's first vote with its value; the own attempt is the last.
+    HeardFirst(Seat, Vote, Arc<Value>, u64),
+    /// The lock of an attempt is durable; the own attempt is the second.
+    Durable(u64, u64),
+    /// A seat's second vote; the own attempt is the last.
+    HeardSecond(Seat, Vote, u64),
+    /// A final certificate.
+    HeardFinal(&'a Arc<Final>),
+}
+
+/// What the round wants done.
+#[derive(Debug)]
+pub enum MasterAction {
+    /// Say it to the whole committee.
+    Say(Message),
+    /// Say it to one.
+    Tell(Seat, Message),
+    /// Make the lock of this attempt durable, then come back with [`MasterInput::Durable`].
+    Lock(u64),
+}
+
+/// How a round stands, for who watches it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MasterStanding {
+    /// Shards of which a block is held.
+    pub shards_held: usize,
+    /// Most first votes for one value in one attempt.
+    pub firsts: usize,
+    /// Different values that had first votes.
+    pub values: usize,
+    /// Most second votes for one value in one attempt.
+    pub seconds: usize,
+}
+
+/// Whether an attempt that another names is near enough to the own one to be kept. It may be any number.
+fn is_timely(now: u64, attempt: u64) -> bool {
+    attempt.abs_diff(now) < ATTEMPTS_KEPT
+}
+
+/// The state of one node at one height; of a member if it has a seat.
+///
+/// Invariants, cited where they are kept:
+///  1. A member signs at most one first vote an attempt, and none below the highest attempt that it has signed.
+///  2. A second vote is said only once its lock is durable, with the certificate and its shard-blocks.
+///  3. The highest certificate adopted has its shard-blocks here, and its attempt never falls.
+pub struct MasterRound {
+    /// Height.
+    pub height: u64,
+    /// The committee.
+    pub committee: Arc<Committee>,
+    /// The own seat, if it votes here.
+    pub seat: Option<Seat>,
+    /// Durable: see [`Locked`].
+    pub durable: Locked,
+    /// The final certificate, once there is one.
+    pub decided: Option<Arc<Final>>,
+    /// Whether the slot is reserved: outside of it nothing is signed, whatever is heard.
+    pub may_sign: bool,
+    chain: Hash,
+    seed: Hash,
+    held: Held,
+    tallies: Tallies,
+    /// The highest certificate whose shard-blocks are not all here yet.
+    without_data: Option<Arc<Prepared>>,
+    /// The highest attempt that each seat has claimed to be in.
+    claimed: BTreeMap<Seat, u64>,
+    proposals: BTreeMap<(u64, Seat), Proposed>,
+    first_signed: u64,
+    second_signed: u64,
+    second_pending: Option<(u64, Hash)>,
+    proposed: u64,
+}
+
+impl MasterRound {
+    /// The round of a height. `durable` is what an earlier process of this node has locked there.
+    pub fn new(
+        chain: Hash,
+        height: u64,
+        committee: Arc<Committee>,
+        seat: Option<Seat>,
+        seed: Hash,
+        durable: Locked,
+    ) -> MasterRound {
+        let held = Held::new(committee.shards.len(), &durable.blocks);
+        let tallies = Tallies::new(height, committee.clone());
+        MasterRound {
+            height,
+            committee,
+            seat,
+            durable,
+            decided: None,
+            may_sign: false,
+            chain,
+            seed,
+            held,
+            tallies,
+            without_data: None,
+            claimed: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            first_signed: 0,
+            second_signed: 0,
+            second_pending: None,
+            proposed: 0,
+        }
+    }
+
+    /// One input, by the rule of its row.
+    pub fn step<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        input: MasterInput<'_>,
+    ) -> Vec<MasterAction> {
+        let mut out = Vec::new();
+        match input {
+            // Row 1.
+            MasterInput::NewSlot(now) => self.new_slot(now),
+            // Row 2.
+            MasterInput::Have(attempt) => self.have(attempt, &mut out),
+            // Row 3.
+            MasterInput::HeardHave(from, attempt, held, high) => {
+                self.hear_have(signing, from, attempt, held, high, &mut out);
+            }
+            // Row 4.
+            MasterInput::Try0(attempt) => self.try_0(execution, signing, attempt, &mut out),
+            // Row 5.
+            MasterInput::Propose(attempt) => self.propose(execution, signing, attempt, &mut out),
+            // Row 6.
+            MasterInput::HeardProposal(from, attempt, proposed, now) => {
+                self.hear_proposal(signing, (from, attempt, now), proposed, &mut out);
+            }
+            // Row 7.
+            MasterInput::Try1(attempt) => self.try_1(execution, signing, attempt, &mut out),
+            // Rows 8 and 9.
+            MasterInput::HeardFirst(from, vote, value, now) => {
+                if self.first_vote_holds(signing, from, now, &vote, &value) {
+                    self.count_first(signing, from, now, vote, value, &mut out);
+                }
+            }
+            // Row 10.
+            MasterInput::Durable(of, now) => self.locked(signing, of, now, &mut out),
+            // Row 11.
+            MasterInput::HeardSecond(from, vote, now) => {
+                if self.second_vote_holds(signing, from, now, &vote) {
+                    self.count_second(signing, from, vote, &mut out);
+                }
+            }
+            // Row 12.
+            MasterInput::HeardFinal(decided) => {
+                if self.decided.is_none() && self.final_holds(signing, decided) {
+                    self.decided = Some(decided.clone());
+                }
+            }
+        }
+        out
+    }
+
+    /// A shard-block: held if its certificate verifies and it passes the state's own check. True if it is new.
+    pub fn take_block<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        block: &Arc<CertifiedBlock>,
+    ) -> bool {
+        if block.height != self.height || self.held.contains(&block.listed_hash()) {
+            return false;
+        }
+        if !block.certificate_holds(&self.chain, &self.committee, signing) || !execution.check(block) {
+            return false;
+        }
+        self.held.insert(block);
+        if let Some(prepared) = self.without_data.take() {
+            self.adopt(prepared);
+        }
+        true
+    }
+
+    /// The blocks that a value lists; none unless all are held, each in its own shard's place.
+    pub fn blocks_of(&self, value: &Value) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
+        self.held.blocks_of(value)
+    }
+
+    /// The shard-blocks of these hashes that are held.
+    pub fn blocks<'a>(&'a self, wanted: &'a [Hash]) -> impl Iterator<Item = &'a Arc<CertifiedBlock>> {
+        self.held.of(wanted)
+    }
+
+    /// The blocks held, once there is one of every shard.
+    pub fn all_held(&self) -> Option<Vec<Option<Arc<CertifiedBlock>>>> {
+        let held = self.held.by_shard();
+        held.iter().all(Option::is_some).then_some(held)
+    }
+
+    /// Seats that say they hold a block of this shard; none for a shard that there is not.
+    pub fn holders(&self, shard: usize) -> usize {
+        self.held.holders(shard)
+    }
+
+    /// Contradictions that were seen since this was asked last.
+    pub fn take_evidence(&mut self) -> Vec<Evidence> {
+        std::mem::take(&mut self.tallies.evidence)
+    }
+
+    /// How the round stands.
+    pub fn standing(&self) -> MasterStanding {
+        let (firsts, values, seconds) = self.tallies.standing();
+        MasterStanding { shards_held: self.held.by_shard().iter().flatten().count(), firsts, values, seconds }
+    }
+
+    /// A new slot: what is too old to count is forgotten.
+    fn new_slot(&mut self, now: u64) {
+        let oldest = now.saturating_sub(ATTEMPTS_KEPT);
+        self.tallies.forget_before(oldest);
+        self.proposals.retain(|key, _| key.0 >= oldest);
+        if planted(Mutation::UnlockByTime) {
+            self.durable = Locked::default();
+        }
+    }
+
+    /// Says what is held.
+    fn have(&mut self, attempt: u64, out: &mut Vec<MasterAction>) {
+        self.claimed.extend(self.seat.map(|seat| (seat, attempt)));
+        self.ask_for_data(out);
+        let listed = |block: &Option<Arc<CertifiedBlock>>| block.as_ref().map(|block| block.listed_hash());
+        let held = self.held.by_shard().iter().map(listed).collect();
+        let (height, high) = (self.height, self.durable.high.clone());
+        out.push(MasterAction::Say(Message::Have { height, attempt, held, high }));
+    }
+
+    /// Hears what another holds, and asks for what is missing here.
+    fn hear_have<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        attempt: u64,
+        held: &[Option<Hash>],
+        high: Option<&Arc<Prepared>>,
+        out: &mut Vec<MasterAction>,
+    ) {
+        if held.len() != self.committee.shards.len() {
+            return;
+        }
+        let claimed = self.claimed.entry(from).or_insert(attempt);
+        *claimed = attempt.max(*claimed);
+        self.held.list(from, held);
+        if let Some(high) = high {
+            self.raise(signing, high);
+        }
+        let missing = self.held.missing(held);
+        if !missing.is_empty() {
+            out.push(MasterAction::Tell(from, Message::WantBlocks(self.height, missing)));
+        }
+    }
+
+    /// Try 0: a first vote for the own candidate, if it is wholly held.
+    fn try_0<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        attempt: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let (value, justified_by, _) = self.candidate(execution);
+        if self.wholly_held(execution, &value) {
+            self.first(signing, attempt, value, justified_by, out);
+        } else {
+            self.ask_for(&value, out);
+        }
+    }
+
+    /// Everyone proposes its candidate.
+    fn propose<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        attempt: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let Some(seat) = self.seat else { return };
+        if self.proposed >= attempt || !self.may_sign {
+            return;
+        }
+        self.proposed = attempt;
+        let (value, justified_by, prepared) = self.candidate(execution);
+        let signature = signing.sign(&self.digest(StatementKind::Proposal, attempt, justified_by, value.hash()));
+        self.proposals.insert((attempt, seat), (value.clone(), prepared.clone(), signature));
+        out.push(MasterAction::Say(Message::Proposal { attempt, value, prepared, signature }));
+    }
+
+    /// Hears a proposal: from whom, in which attempt, heard in which.
+    fn hear_proposal<S: Signing>(
+        &mut self,
+        signing: &S,
+        (from, attempt, now): (Seat, u64, u64),
+        (value, prepared, signature): Proposed,
+        out: &mut Vec<MasterAction>,
+    ) {
+        // Of another time: not kept, or proposals for all attempts to come would fill the memory.
+        if !is_timely(now, attempt) {
+            return;
+        }
+        let kind = StatementKind::Proposal;
+        let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+        let hash = value.hash();
+        if value.height != self.height
+            || !signing.verify(self.candidate_at(from), &self.digest(kind, attempt, justified_by, hash), &signature)
+        {
+            return;
+        }
+        if let Some((first, first_prepared, first_signature)) = self.proposals.get(&(attempt, from)) {
+            let first_justified_by = first_prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+            let statements = [(first.hash(), first_justified_by, *first_signature), (hash, justified_by, signature)];
+            self.tallies.contradiction(from, kind, attempt, statements);
+            return;
+        }
+        if let Some(prepared) = &prepared {
+            self.raise(signing, prepared);
+        }
+        self.ask_for(&value, out);
+        self.proposals.insert((attempt, from), (value, prepared, signature));
+    }
+
+    /// Try 1: a first vote for the proposal of the seat that the seed puts first, if it may be voted for.
+    fn try_1<E: Execution, S: Signing>(
+        &mut self,
+        execution: &mut E,
+        signing: &S,
+        attempt: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let proposers = self.proposals.range((attempt, 0)..=(attempt, Seat::MAX)).map(|(&(_, seat), _)| seat);
+        let Some(seat) = self.committee.lowest(proposers, &self.seed, attempt, 0) else { return };
+        let (value, prepared, _) = self.proposals[&(attempt, seat)].clone();
+        let prepared =
+            prepared.filter(|prepared| prepared.hash == value.hash() && self.prepared_holds(signing, prepared));
+        let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
+        if !self.lock_allows(justified_by) {
+            return;
+        }
+        if justified_by == 0 && self.leaves_out_what_others_hold(&value) && !planted(Mutation::NoHavesRule) {
+            return;
+        }
+        if self.wholly_held(execution, &value) {
+            self.first(signing, attempt, value, justified_by, out);
+        }
+    }
+
+    /// Whether the own lock, if there is one, lets a value pass that a certificate of this attempt justifies.
+    fn lock_allows(&self, justified_by: u64) -> bool {
+        match self.durable.lock {
+            Some((_, locked_at)) if planted(Mutation::ComparesLockWrongly) => justified_by <= locked_at,
+            Some((_, locked_at)) => justified_by >= locked_at || planted(Mutation::NoLock),
+            None => true,
+        }
+    }
+
+    /// Whether a shard is left empty of which B + 1 seats, so at least one honest, say that they hold a block.
+    fn leaves_out_what_others_hold(&self, value: &Value) -> bool {
+        let enough = self.committee.byzantine_max() + 1;
+        value.headers.iter().enumerate().any(|(shard, header)| header.is_none() && self.held.holders(shard) >= enough)
+    }
+
+    /// Signs and says a first vote, unless one was signed in this attempt or a later one: invariant 1.
+    fn first<S: Signing>(
+        &mut self,
+        signing: &S,
+        attempt: u64,
+        value: Arc<Value>,
+        justified_by: u64,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let again = planted(Mutation::VotesTwiceInAnAttempt) && self.first_signed == attempt;
+        let signed = (self.first_signed >= attempt && !again) || self.second_signed > attempt;
+        let Some(seat) = self.seat else { return };
+        if signed || !self.may_sign || !self.is_claimed(attempt) {
+            return;
+        }
+        self.first_signed = attempt;
+        let hash = value.hash();
+        let signature = signing.sign(&self.digest(StatementKind::First, attempt, justified_by, hash));
+        out.push(MasterAction::Say(Message::First { attempt, value: value.clone(), justified_by, signature }));
+        self.count_first(signing, seat, attempt, Vote { attempt, hash, justified_by, signature }, value, out);
+    }
+
+    fn first_vote_holds<S: Signing>(&self, signing: &S, from: Seat, now: u64, vote: &Vote, value: &Value) -> bool {
+        let digest = || self.digest(StatementKind::First, vote.attempt, vote.justified_by, vote.hash);
+        value.height == self.height
+            && is_timely(now, vote.attempt)
+            && signing.verify(self.candidate_at(from), &digest(), &vote.signature)
+    }
+
+    /// Counts a first vote. A quorum is a certificate, which is adopted (row 8) and locked on (row 9).
+    fn count_first<S: Signing>(
+        &mut self,
+        signing: &S,
+        from: Seat,
+        now: u64,
+        vote: Vote,
+        value: Arc<Value>,
+        out: &mut Vec<MasterAction>,
+    ) {
+        let Vote { attempt, hash, justified_by, .. } = vote;
+        let Some(tally) = self.tallies.count_first(from, vote, &value) else { return };
+        let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
+        self.adopt(Arc::new(Prepared { attempt, justified_by, value, hash, certificate }));
+        let held =
+            self.durable.high.as_ref().is_some_and(|high| high.attempt >= attempt) || planted(Mutation::HighNotUpdated);
+        if !held {
+            // Locking is never owed: without the data a lock could outlive it.
+            self.ask_for_data(out);
+            return;
+        }
+        // Only in the attempt that it is now, and only a member: the lock becomes durable, then the second vote is
+        // said.
+        let late = planted(Mutation::LateSecondVote);
+        if self.seat.is_some()
+            && self.may_sign
+            && (attempt == now || late)
+            && self.second_signed < attempt
+            && self.first_signed <= attempt.max(now)
+        {
+            self.durable.lock = Some((hash, attempt));
+            self.second_pending = Some((attempt, hash));
+            out.push(MasterAction::Lock(attempt));
+        }
+    }
+
+    /// The lock of attempt `of` is durable: its second vote may go out, if it is still the attempt that it is for. A
+    /// later lock, under way by now, waits for its own turn: invariant 2.
+    fn locked<S: Signing>(&mut self, signing: &S, of: u64, now: u64, out: &mut Vec<MasterAction>) {
+        let Some((attempt, hash)) = self.second_pending.take_if(|pending| pending.0 == of) else { return };
+        let Some(seat) = self.seat else { return };
+        let timely = attempt == now || planted(Mutation::LateSecondVote);
+        if !timely
+            || !self.may_sign
+            || self.second_signed >= attempt
+            || (self.first_signed > attempt && !planted(Mutation::LateSecondVote))
+        {
+            return;
+        }
+        self.second_signed = attempt;
+        let signature = signing.sign(&self.digest(StatementKind::Second, attempt, 0, hash));
+        out.push(MasterAction::Say(Message::Second { height: self.height, attempt, hash, signature }));
+        self.count_second(signing, seat, Vote { attempt, hash, justified_by: 0, signature }, out);
+    }
+
+    fn second_vote_holds<S: Signing>(&self, signing: &S, from: Seat, now: u64, vote: &Vote) -> bool {
+        let digest = || self.digest(StatementKind::Second, vote.attempt, 0, vote.hash);
+        is_timely(now, vote.attempt) && signing.verify(self.candidate_at(from), &digest(), &vote.signature)
+    }
+
+    /// Counts a second vote. A quorum decides the height.
+    fn count_second<S: Signing>(&mut self, signing: &S, from: Seat, vote: Vote, out: &mut Vec<MasterAction>) {
+        let Some(tally) = self.tallies.count_second(from, vote) else { return };
+        if self.decided.is_some() {
+            return;
+        }
+        let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
+        // Without a first vote heard the value itself is not known: whoever has decided passes it on.
+        if let Some(value) = self.tallies.value(&vote.hash).cloned() {
+            self.ask_for(&value, out);
+            self.decided = Some(Arc::new(Final { attempt: vote.attempt, value, hash: vote.hash, certificate }));
+        }
+    }
+
+    /// Takes a verified certificate for the highest, with its data; without it, remembers to do so: invariant 3. True if
+    /// it was taken.
+    fn adopt(&mut self, prepared: Arc<Prepared>) -> bool {
+        if planted(Mutation::HighNotUpdated)
+            || self.durable.high.as_ref().is_some_and(|high| high.attempt >= prepared.attempt)
+        {
+            return false;
+        }
+        match self.held.blocks_of(&prepared.value) {
+            Some(blocks) => {
+                self.durable.blocks = blocks.into_iter().flatten().collect();
+                self.durable.high = Some(prepared);
+                true
+            }
+            None => {
+                if self.without_data.as_ref().is_none_or(|waiting| waiting.attempt < prepared.attempt) {
+                    self.without_data = Some(prepared);
+                }
+                false
+            }
+        }
+    }
+
+    /// Takes over a higher certificate of first votes.
+    fn raise<S: Signing>(&mut self, signing: &S, prepared: &Arc<Prepared>) -> bool {
+        let higher = self.durable.high.as_ref().is_none_or(|high| high.attempt < prepared.attempt);
+        higher && self.prepared_holds(signing, prepared) && self.adopt(prepared.clone())
+    }
+
+    /// Whether a certificate of first votes is one.
+    fn prepared_holds<S: Signing>(&self, signing: &S, prepared: &Prepared) -> bool {
+        if planted(Mutation::PrepareNotVerified) {
+            return true;
+        }
+        let Prepared { attempt, justified_by, hash, .. } = *prepared;
+        prepared.value.height == self.height
+            && prepared.value.hash() == hash
+            && justified_by < attempt.max(1)
+            && prepared.certificate.verify_master(
+                &self.committee,
+                &self.digest(StatementKind::First, attempt, justified_by, hash),
+                signing,
+            )
+    }
+
+    /// Whether a final certificate is one of this height's committee.
+    fn final_holds<S: Signing>(&self, signing: &S, decided: &Final) -> bool {
+        planted(Mutation::FinalNotVerified)
+            || (decided.value.height == self.height
+                && decided.value.hash() == decided.hash
+                && decided.certificate.verify_master(
+                    &self.committee,
+                    &self.digest(StatementKind::Second, decided.attempt, 0, decided.hash),
+                    signing,
+                ))
+    }
+
+    /// The value of the highest certificate, or the union of all that is held, and what justifies it.
+    fn candidate<E: Execution>(&self, execution: &mut E) -> (Arc<Value>, u64, Option<Arc<Prepared>>) {
+        match &self.durable.high {
+            Some(high) if !planted(Mutation::NoLock) => (high.value.clone(), high.attempt, Some(high.clone())),
+            _ => (Arc::new(execution.value(&self.held.by_shard())), 0, None),
+        }
+    }
+
+    /// Whether this is the very value that follows from the blocks it lists, all of them held here.
+    fn wholly_held<E: Execution>(&self, execution: &mut E, value: &Value) -> bool {
+        planted(Mutation::VoteWithoutData)
+            || self.held.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
+    }
+
+    /// Whether B + 1 members, so at least one honest, claim an attempt that this one is not far beyond.
+    fn is_claimed(&self, attempt: u64) -> bool {
+        let near = self.claimed.values().filter(|&&claimed| claimed.saturating_add(ATTEMPTS_BEYOND) >= attempt).count();
+        near > self.committee.byzantine_max()
+    }
+
+    /// Asks everyone for the data of a certificate that cannot be taken without it.
+    fn ask_for_data(&self, out: &mut Vec<MasterAction>) {
+        if let Some(prepared) = &self.without_data {
+            self.ask_for(&prepared.value, out);
+        }
+    }
+
+    fn ask_for(&self, value: &Value, out: &mut Vec<MasterAction>) {
+        let missing = self.held.missing(&value.headers);
+        if !missing.is_empty() && missing.len() <= self.committee.shards.len() {
+            out.push(MasterAction::Say(Message::WantBlocks(self.height, missing)));
+        }
+    }
+
+    fn candidate_at(&self, seat: Seat) -> u32 {
+        self.committee.members[usize::from(seat)].candidate
+    }
+
+    fn digest(&self, kind: StatementKind, attempt: u64, justified_by: u64, hash: Hash) -> Hash {
+        Statement { kind, height: self.height, number: attempt, shard: 0, justified_by, hash }.digest(&self.chain)
+    }
+}

@@ -1,0 +1,16 @@
+//! Consensus: how a shard agrees on its block and the committee on the master-block. Pure state machines: time and
+//! messages in, actions out. No socket, clock, disk, thread, float or map order inside.
+//!
+//! * [`shard`] is one shard round over [`sets`], [`master`] the agreement of one height, [`custody`] who looks whether
+//!   transactions are there; [`minter`] runs them by the clock, keeps the signed-once record and follows what others
+//!   made final.
+//!
+//! The states, the thresholds and why it is safe: `docs/consensus.md`. What a block does to the state is behind
+//! [`crate::rules::execution::Execution`].
+
+pub mod custody;
+pub mod master;
+pub mod minter;
+pub mod sets;
+pub mod shard;
+pub mod signed_once;

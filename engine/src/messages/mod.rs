@@ -1,0 +1,6 @@
+//! What minters say to each other: the messages themselves ([`message`]), their bytes ([`codec`]), and what of them is
+//! signed, to be verified before they are heard ([`claim`]).
+
+pub mod claim;
+pub mod codec;
+pub mod message;

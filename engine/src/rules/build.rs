@@ -1,0 +1,151 @@
+//! The block of a set of items.
+
+use super::admit::{Valid, View};
+use super::effect::{register, stake, transfer, unstake};
+use super::objects::Objects;
+use crate::accounts::columns::StateMemory;
+use crate::accounts::delta::DeltaBuilder;
+use crate::base::hash::{Hash, keyed};
+use crate::base::ids::AccountIndex;
+use crate::base::limits::{BLOCK_BYTES_MAX, HEAVY_MAX};
+use crate::chain::block::{ShardBlock, transactions_root};
+use crate::chain::patch::Patch;
+use crate::chain::record::Record;
+use crate::rules::effect::transaction::{Building, Transaction};
+use crate::transaction::cell::TransactionKind;
+use crate::transaction::item::{Item, Items, transaction_of};
+use hashbrown::HashSet;
+
+/// A shard-block of our own.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The header.
+    pub block: ShardBlock,
+    /// What is in it, ascending by id.
+    pub items: Items,
+    /// Wire form of the patch.
+    pub patch: Vec<u8>,
+}
+
+/// Items of a set that may stand in the block, by their places in the set.
+struct Standing<'i> {
+    transactions: Vec<(usize, Transaction<'i>)>,
+    records: Vec<(usize, Record)>,
+}
+
+impl<M: StateMemory> View<'_, M> {
+    /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the
+    /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
+    pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
+        let Standing { mut transactions, records } = self.standing(shard, items);
+        self.limit(items, &mut transactions);
+        let (height, parent_root) = (self.system.height + 1, self.state.header().root);
+        let mut patch = Patch { height, slot, shard: shard as u32, parent_root, ..Patch::default() };
+        let mut places: Vec<usize> = records.iter().map(|entry| entry.0).collect();
+        patch.records.extend(records.into_iter().map(|entry| entry.1));
+        let mut building = Building { room: self.room(), delta: DeltaBuilder::default(), patch: &mut patch };
+        let mut recipients = vec![None; transactions.len()];
+        self.state.find_all(transactions.len(), |i| &transactions[i].1.recipient, &mut recipients);
+        for ((place, transaction), recipient) in transactions.iter().zip(recipients) {
+            if self.effect(&items[*place], transaction, recipient, &mut building) {
+                places.push(*place);
+            }
+        }
+        let mut delta = building.delta;
+        delta.finish(&mut patch.delta);
+        patch.records.sort_by_cached_key(Record::to_bytes);
+        places.sort_unstable();
+        let whole = places.len() == items.len();
+        let items: Items =
+            if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
+        let mut bytes = Vec::new();
+        patch.encode(&mut bytes);
+        let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let block = ShardBlock {
+            parent_root: patch.parent_root,
+            slot,
+            shard: shard as u32,
+            transactions: items.len() as u32,
+            transactions_root: transactions_root(&mut ids),
+            patch_hash: Patch::hash(&bytes),
+        };
+        Built { block, items, patch: bytes }
+    }
+
+    /// What of a set may stand: of one sender the lowest id. Those that are known to be valid are taken at that word.
+    fn standing<'i>(&self, shard: usize, items: &'i Items) -> Standing<'i> {
+        let mut senders = HashSet::with_capacity(items.len());
+        let mut objects = Objects::default();
+        let mut standing = Standing { transactions: Vec::with_capacity(items.len()), records: Vec::new() };
+        let mut judged = self.judged.iter().peekable();
+        for (place, item) in items.iter().enumerate() {
+            while judged.next_if(|judged| judged.id < item.id).is_some() {}
+            if let Some(judged) = judged.next_if(|judged| judged.id == item.id)
+                && let Some((cell, payload)) = transaction_of(item)
+            {
+                if senders.insert(judged.account) {
+                    let transaction = Transaction::of(&cell, payload, judged.account, judged.cost);
+                    standing.transactions.extend(transaction.map(|transaction| (place, transaction)));
+                }
+                continue;
+            }
+            match self.valid(shard, item) {
+                Some(Valid::Record(record)) if objects.admit(&record) => standing.records.push((place, record)),
+                Some(Valid::Transaction(transaction))
+                    if !senders.contains(&transaction.account) && (self.genuine)(item) =>
+                {
+                    senders.insert(transaction.account);
+                    standing.transactions.push((place, *transaction));
+                }
+                _ => {}
+            }
+        }
+        standing
+    }
+
+    /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can
+    /// afford.
+    fn limit(&self, items: &Items, transactions: &mut Vec<(usize, Transaction<'_>)>) {
+        let max = self.chain.parameters.block_transactions_max as usize;
+        let heavy = |transaction: &Transaction<'_>| transaction.kind == TransactionKind::Stake;
+        let bytes: usize = transactions.iter().map(|entry| items[entry.0].bytes.len()).sum();
+        let pairings = transactions.iter().filter(|entry| heavy(&entry.1)).count();
+        if transactions.len() <= max && bytes <= BLOCK_BYTES_MAX && pairings <= HEAVY_MAX {
+            return;
+        }
+        let (root, keys) = (self.state.header().root, self.state.columns().key);
+        transactions.sort_by_cached_key(|(_, transaction)| keyed(&root, &keys[transaction.account as usize]));
+        let (mut count, mut bytes, mut pairings) = (0, 0, 0);
+        transactions.retain(|(place, transaction)| {
+            let (more, heavier) = (bytes + items[*place].bytes.len(), pairings + usize::from(heavy(transaction)));
+            let fits = count < max && more <= BLOCK_BYTES_MAX && heavier <= HEAVY_MAX;
+            if fits {
+                (count, bytes, pairings) = (count + 1, more, heavier);
+            }
+            fits
+        });
+        transactions.sort_unstable_by_key(|entry| entry.0);
+    }
+
+    /// Enters a transaction's effect; false if a recipient cannot become an account.
+    fn effect(
+        &self,
+        item: &Item,
+        transaction: &Transaction<'_>,
+        recipient: Option<AccountIndex>,
+        building: &mut Building<'_>,
+    ) -> bool {
+        match transaction.kind {
+            TransactionKind::Transfer | TransactionKind::MultiTransfer => {
+                if !transfer::effect(self.state, transaction, recipient, building) {
+                    return false;
+                }
+            }
+            TransactionKind::Register => register::effect(item, transaction, building),
+            TransactionKind::Stake => stake::effect(transaction, building),
+            TransactionKind::Unstake => unstake::effect(transaction, building),
+        }
+        building.delta.debits.push((transaction.account, transaction.cost.total()));
+        true
+    }
+}

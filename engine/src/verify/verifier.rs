@@ -1,0 +1,133 @@
+//! A thread's verifier: from a batch of signatures to a verdict each.
+
+use super::batch::{Batch, holds};
+use super::coefficients::Coefficients;
+use super::field::Fe;
+use super::key_cache::KeyCache;
+use super::point::Extended;
+use super::signed::Signed;
+use super::simd::Simd;
+use super::single;
+use crate::base::ids::Key;
+use curve25519_dalek::edwards::CompressedEdwardsY;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Runs of up to so many terms get a verdict each: below, sums cost more.
+const EACH_MAX: usize = 16;
+/// The same with one lane only.
+const EACH_MAX_PORTABLE: usize = 4;
+/// Above this share of bad signatures, in 65 536, a verdict for each is cheaper than sums that fail: 0.4 %.
+const EACH_ABOVE: u64 = 65_536 / 256;
+
+/// What a verifier has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VerifyCounters {
+    /// Signatures.
+    pub signatures: u64,
+    /// Of them bad.
+    pub bad: u64,
+    /// Batches asked for.
+    pub batches: u64,
+    /// Equations computed, halves included.
+    pub equations: u64,
+}
+
+impl VerifyCounters {
+    /// Both together.
+    pub fn plus(&self, other: &VerifyCounters) -> VerifyCounters {
+        VerifyCounters {
+            signatures: self.signatures + other.signatures,
+            bad: self.bad + other.bad,
+            batches: self.batches + other.batches,
+            equations: self.equations + other.equations,
+        }
+    }
+}
+
+/// One thread's verifier: buffers, coefficients, and a share in the key cache.
+pub struct Verifier {
+    keys: Arc<KeyCache>,
+    coefficients: Coefficients,
+    batch: Batch,
+    /// Moving average of bad signatures in 65 536.
+    bad_average: u64,
+    counters: VerifyCounters,
+}
+
+impl Verifier {
+    /// A verifier with a share in this cache, of the cache's backend.
+    pub fn new(keys: Arc<KeyCache>) -> Verifier {
+        let batch = Batch::new(keys.kernels());
+        Verifier {
+            keys,
+            coefficients: Coefficients::random(),
+            batch,
+            bad_average: 0,
+            counters: VerifyCounters::default(),
+        }
+    }
+
+    /// What it has done.
+    pub fn counters(&self) -> VerifyCounters {
+        self.counters
+    }
+
+    /// Verifies a batch: `verdicts[i]` becomes whether `signed(i)` is good, for `i` in `0..count`.
+    pub fn verify<'a>(&mut self, count: usize, signed: impl Fn(usize) -> Signed<'a>, verdicts: &mut Vec<bool>) {
+        verdicts.clear();
+        verdicts.resize(count, false);
+        if count == 1 {
+            verdicts[0] = single::verify(&signed(0));
+            self.counters.equations += 1;
+        } else {
+            self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
+            let terms = self.batch.len();
+            if self.bad_average > EACH_ABOVE {
+                self.judge_each(0..terms, verdicts);
+            } else {
+                self.resolve(0..terms, None, verdicts);
+            }
+        }
+        let bad = verdicts.iter().filter(|good| !**good).count() as u64;
+        self.bad_average = (3 * self.bad_average + bad * 65_536 / count.max(1) as u64) / 4;
+        self.counters.signatures += count as u64;
+        self.counters.bad += bad;
+        self.counters.batches += 1;
+    }
+
+    /// Gives each term of a run a verdict of its own.
+    fn judge_each(&mut self, run: Range<usize>, verdicts: &mut [bool]) {
+        self.counters.equations += run.len() as u64;
+        self.batch.each(run, |place, good| verdicts[place as usize] = good);
+    }
+
+    /// Finds the verdicts of a run of terms. `known` is the run's Q, if a subtraction gave it.
+    fn resolve(&mut self, run: Range<usize>, known: Option<Extended<Fe>>, verdicts: &mut [bool]) {
+        if known.as_ref().is_some_and(holds) {
+            self.batch.places(run).iter().for_each(|&place| verdicts[place as usize] = true);
+            return;
+        }
+        let each_max = if self.keys.simd() == Simd::Portable { EACH_MAX_PORTABLE } else { EACH_MAX };
+        if run.len() <= each_max {
+            return self.judge_each(run, verdicts);
+        }
+        let Some(q) = known else {
+            self.counters.equations += 1;
+            let q = self.batch.equation(run.clone());
+            return self.resolve(run, Some(q), verdicts);
+        };
+        // A run that fails: one half is computed, the other half is what is left of the whole.
+        let middle = run.start + run.len() / 2;
+        self.counters.equations += 1;
+        let left = self.batch.equation(run.start..middle);
+        let right = q.add(&left.negated());
+        self.resolve(run.start..middle, Some(left), verdicts);
+        self.resolve(middle..run.end, Some(right), verdicts);
+    }
+}
+
+/// Whether a key may become an account: it decodes and is not of small order.
+pub fn account_key_acceptable(key: &Key) -> bool {
+    CompressedEdwardsY(*key).decompress().is_some_and(|point| !point.is_small_order())
+}

@@ -1,0 +1,74 @@
+//! How votes are signed: one trait, BLS12-381 aggregates on a network, a stub where thousands of slots are simulated.
+
+use crate::base::hash::Hash;
+use crate::base::ids::{Sig, VoteKey};
+use std::sync::Arc;
+
+/// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the
+/// chain.
+pub trait Signing {
+    /// Signs.
+    fn sign(&self, digest: &Hash) -> Sig;
+    /// Whether the candidate signed this.
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
+    /// Verifies many at once, so that who asks for one of them later is answered at once; where nothing is remembered,
+    /// nothing.
+    fn foresee(&self, _: &[Claim]) {}
+    /// Whether all of these hold.
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        claims.iter().all(|claim| self.verify(claim.candidate, &claim.digest, &claim.signature))
+    }
+    /// Combines signatures of one digest; each was verified.
+    fn aggregate(&self, signatures: &[Sig]) -> Sig;
+    /// Whether exactly these candidates, each once, signed this.
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool;
+    /// Whether whoever wrote the proof has the key.
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool;
+    /// Learns a candidate's key, whose possession was proved before it came into the chain's tables.
+    fn learn(&self, candidate: u32, key: &VoteKey);
+}
+
+impl<S: Signing> Signing for Arc<S> {
+    fn sign(&self, digest: &Hash) -> Sig {
+        (**self).sign(digest)
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        (**self).verify(candidate, digest, signature)
+    }
+
+    fn foresee(&self, claims: &[Claim]) {
+        (**self).foresee(claims);
+    }
+
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        (**self).verify_all(claims)
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        (**self).aggregate(signatures)
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        (**self).verify_aggregate(candidates, digest, aggregate)
+    }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        (**self).possession_holds(key, possession)
+    }
+
+    fn learn(&self, candidate: u32, key: &VoteKey) {
+        (**self).learn(candidate, key);
+    }
+}
+
+/// "This candidate has signed this digest."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub candidate: u32,
+    /// What.
+    pub digest: Hash,
+    /// The signature.
+    pub signature: Sig,
+}

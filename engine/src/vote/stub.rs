@@ -1,0 +1,55 @@
+//! Votes that cost nothing, for simulations.
+
+use super::signing::Signing;
+use crate::base::hash::Hash;
+use crate::base::ids::{Sig, VoteKey};
+use crate::base::mutation::{Mutation, planted};
+
+/// Not a signature at all: a hash that anyone could make. Only for simulations, whose liars keep to their own names.
+#[derive(Clone, Copy, Debug)]
+pub struct StubSigning {
+    /// Who signs.
+    pub candidate: u32,
+}
+
+impl StubSigning {
+    /// What a candidate's stub says of a digest.
+    pub fn stub(candidate: u32, digest: &Hash) -> Sig {
+        let mut state = u64::from(candidate).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d;
+        let mut out = [0; 48];
+        for (i, chunk) in out.chunks_exact_mut(8).enumerate() {
+            let word = u64::from_le_bytes(digest[8 * (i % 4)..8 * (i % 4) + 8].try_into().expect("8 bytes"));
+            state = (state ^ word).wrapping_mul(0xd6e8_feb8_6659_fd93);
+            state ^= state >> 32;
+            chunk.copy_from_slice(&state.to_le_bytes());
+        }
+        out
+    }
+}
+
+impl Signing for StubSigning {
+    fn sign(&self, digest: &Hash) -> Sig {
+        StubSigning::stub(self.candidate, digest)
+    }
+
+    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
+        planted(Mutation::SignatureNotVerified) || StubSigning::stub(candidate, digest) == *signature
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        let mut out = [0; 48];
+        signatures.iter().for_each(|signature| out.iter_mut().zip(signature).for_each(|(out, byte)| *out ^= byte));
+        out
+    }
+
+    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
+        let signatures: Vec<_> = candidates.iter().map(|&candidate| StubSigning::stub(candidate, digest)).collect();
+        self.aggregate(&signatures) == *aggregate
+    }
+
+    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+        StubSigning::stub(0, &key[..32].try_into().expect("32 bytes")) == *possession
+    }
+
+    fn learn(&self, _: u32, _: &VoteKey) {}
+}

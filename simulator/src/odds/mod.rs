@@ -1,0 +1,4 @@
+//! How long draws by stake resist whoever holds a share of it, without nodes: by the million.
+
+pub mod censorship;
+pub mod takeover;
