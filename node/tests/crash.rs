@@ -14,6 +14,8 @@ use dynemix_engine::base::parameters::{Chain, ChainParameters};
 use dynemix_engine::chain::block::ShardBlock;
 use dynemix_engine::pipeline::arena::{Arena, Handle};
 use dynemix_storage::{CrashChoice, Disk, DiskFault, MemoryDisk, Scrubber, StoreError, StoreOptions};
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,15 +26,11 @@ const OPTIONS: StoreOptions =
     StoreOptions { segment_bytes: 24 << 10, window_records: 120, limit_bytes: u64::MAX, watermark_bytes: 0 };
 
 /// SplitMix64: every run of a seed is the same.
-struct Dice(u64);
+struct Dice(SplitMix64);
 
 impl Dice {
     fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -95,7 +93,15 @@ impl Bank {
         let now: BTreeMap<_, _> = accounts.iter().map(|&(key, balance)| (key, (balance, 0))).collect();
         let heights = vec![(now.clone(), opened.state.header().root)];
         let model = Model { now, keys: accounts.iter().map(|account| account.0).collect(), heights };
-        Ok((Bank { disk: disk.clone(), opened, quilt: Quilt::default(), dice: Dice(seed) }, model))
+        Ok((
+            Bank {
+                disk: disk.clone(),
+                opened,
+                quilt: Quilt::default(),
+                dice: Dice(SplitMix64::from_seed(u64::to_le_bytes(seed))),
+            },
+            model,
+        ))
     }
 
     /// A block of random transfers, through the log into the state, and into the model.
@@ -240,7 +246,7 @@ fn every_prefix_of_writes_reopens_to_what_was_acknowledged() {
 
 #[test]
 fn torn_and_reordered_sectors_lose_nothing_acknowledged() {
-    let mut dice = Dice(2);
+    let mut dice = Dice(SplitMix64::from_seed(u64::to_le_bytes(2)));
     let (mut sampled, mut unacknowledged_kept) = (0, 0);
     while sampled < images() {
         let disk = MemoryDisk::new();
@@ -275,7 +281,7 @@ fn torn_and_reordered_sectors_lose_nothing_acknowledged() {
 fn a_store_goes_on_after_a_torn_crash() {
     let disk = MemoryDisk::new();
     let (mut bank, mut model) = Bank::found(&disk, 3).unwrap();
-    let mut dice = Dice(33);
+    let mut dice = Dice(SplitMix64::from_seed(u64::to_le_bytes(33)));
     let mut disk = disk;
     let mut start = disk.log_len();
     for round in 0..300 {
@@ -314,7 +320,12 @@ fn session(disk: &MemoryDisk, model: &mut Model) -> Result<(), OpenError> {
         return Err(error.into());
     }
     let height = opened.state.header().height as usize;
-    let mut bank = Bank { disk: disk.clone(), opened, quilt: Quilt::default(), dice: Dice(44) };
+    let mut bank = Bank {
+        disk: disk.clone(),
+        opened,
+        quilt: Quilt::default(),
+        dice: Dice(SplitMix64::from_seed(u64::to_le_bytes(44))),
+    };
     assert_eq!(height + 1, model.heights.len());
     for round in 0..12 {
         bank.block(model)?;
@@ -342,7 +353,7 @@ fn every_failing_operation_halts_with_its_code_and_a_restart_is_right() {
     session(&rehearsal, &mut fork(&grown)).unwrap();
     let operations = rehearsal.operations();
     assert!(operations > 100, "{operations}");
-    let mut dice = Dice(5);
+    let mut dice = Dice(SplitMix64::from_seed(u64::to_le_bytes(5)));
     for operation in 0..operations {
         for errno in [5, 28] {
             let disk = base.copy();
@@ -375,8 +386,12 @@ fn an_interrupted_checkpoint_is_written_again_wholly() {
     drop(bank);
     for prefix in begun..=disk.log_len() {
         let left = disk.crash(prefix, CrashChoice::All);
-        let mut bank =
-            Bank { disk: left.clone(), opened: reopen(&left).unwrap(), quilt: Quilt::default(), dice: Dice(1) };
+        let mut bank = Bank {
+            disk: left.clone(),
+            opened: reopen(&left).unwrap(),
+            quilt: Quilt::default(),
+            dice: Dice(SplitMix64::from_seed(u64::to_le_bytes(1))),
+        };
         // At the same height: every page that the first try has written is already what this one wants to write.
         bank.checkpoint().unwrap();
         drop(bank);
@@ -396,7 +411,7 @@ fn a_start_after_a_failed_sync_does_not_trust_what_only_memory_holds() {
         bank.step(&mut grown).unwrap();
     }
     drop(bank);
-    let mut dice = Dice(13);
+    let mut dice = Dice(SplitMix64::from_seed(u64::to_le_bytes(13)));
     for operation in 0..180 {
         let disk = base.copy();
         disk.mark(9);
@@ -411,7 +426,12 @@ fn a_start_after_a_failed_sync_does_not_trust_what_only_memory_holds() {
         let height = opened.state.header().height;
         model.go_back(height);
         disk.mark(height);
-        let mut bank = Bank { disk: disk.clone(), opened, quilt: Quilt::default(), dice: Dice(dice.roll()) };
+        let mut bank = Bank {
+            disk: disk.clone(),
+            opened,
+            quilt: Quilt::default(),
+            dice: Dice(SplitMix64::from_seed(u64::to_le_bytes(dice.roll()))),
+        };
         for round in 0..6 {
             bank.block(&mut model).unwrap();
             if round % 3 == 1 {
@@ -483,7 +503,7 @@ fn a_flipped_bit_in_any_page_is_found_and_never_served() {
         "{files:?}"
     );
     assert_eq!(Scrubber::everything(dynamic(&disk)).unwrap().run(|_, _| {}).unwrap(), []);
-    let mut dice = Dice(8);
+    let mut dice = Dice(SplitMix64::from_seed(u64::to_le_bytes(8)));
     let mut pages = 0;
     for (name, bytes) in &files {
         for page in (0..bytes.div_ceil(4096)).flat_map(|page| [page; 4]) {
@@ -589,7 +609,12 @@ fn old_blocks_are_pruned_to_the_window_and_the_limit() {
     let used: u64 = disk.files().unwrap().iter().map(|file| file.1).sum();
     let options = StoreOptions { limit_bytes: used + 30_000, window_records: u64::MAX, ..OPTIONS };
     let opened = open(dynamic(&disk), chain().genesis_hash, Some(ACCOUNTS_MAX), options).unwrap();
-    let mut bank = Bank { disk: disk.clone(), opened, quilt: Quilt::default(), dice: Dice(11) };
+    let mut bank = Bank {
+        disk: disk.clone(),
+        opened,
+        quilt: Quilt::default(),
+        dice: Dice(SplitMix64::from_seed(u64::to_le_bytes(11))),
+    };
     for _ in 0..100 {
         bank.step(&mut model).unwrap();
         let used: u64 = disk.files().unwrap().iter().map(|file| file.1).sum();

@@ -3,6 +3,8 @@
 //! What a node sends leaves at a rate, arrives after a delay, and each 1 448 bytes of it may be lost, which on TCP
 //! means that they and all behind them arrive a round trip later.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -70,12 +72,12 @@ pub(crate) struct Line {
     shape: LinkShape,
     /// When the last byte that was given to it has left.
     free_at: Instant,
-    dice: u64,
+    dice: SplitMix64,
 }
 
 impl Line {
     pub(crate) fn new(shape: LinkShape, seed: u64) -> Line {
-        Line { shape, free_at: Instant::now(), dice: seed | 1 }
+        Line { shape, free_at: Instant::now(), dice: SplitMix64::from_seed((seed | 1).to_le_bytes()) }
     }
 
     /// Whether the line does anything at all.
@@ -105,12 +107,8 @@ impl Line {
     }
 
     fn roll(&mut self) -> f64 {
-        // SplitMix64: which segments are lost is of no secrecy.
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) as f64 / u64::MAX as f64
+        // Which segments are lost is of no secrecy.
+        self.dice.next_u64() as f64 / u64::MAX as f64
     }
 }
 

@@ -14,6 +14,8 @@ use curve25519_dalek::scalar::Scalar;
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::base::parameters::{DYNE, SUPPLY_GENESIS};
 use dynemix_engine::transaction::cell::Cell;
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use rayon::prelude::*;
 use sha2::{Digest, Sha512};
 use std::ops::Range;
@@ -25,21 +27,18 @@ const NEW_KEY_EVERY: u64 = 100;
 
 /// A small, fast, seedable generator of numbers (SplitMix64); for choices, not for secrets.
 #[derive(Clone)]
-pub struct Choices(u64);
+pub struct Choices(SplitMix64);
 
 impl Choices {
     /// Choices that follow from these numbers.
     pub fn new(seed: u64, stream: u64) -> Choices {
-        Choices(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03))
+        let state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03);
+        Choices(SplitMix64::from_seed(state.to_le_bytes()))
     }
 
     /// The next 64 bits.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound`, evenly enough for a load.

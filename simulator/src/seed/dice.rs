@@ -1,24 +1,23 @@
 //! Chance from a seed: SplitMix64. The same seed is the same run, everywhere.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
+
 /// Numbers that look random and follow from the seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice(SplitMix64);
 
 impl Dice {
     /// The dice of a seed, for one purpose.
     pub(crate) fn new(seed: u64, purpose: u64) -> Dice {
-        let mut dice = Dice(seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93));
+        let mut dice = Dice(SplitMix64::from_seed((seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93)).to_le_bytes()));
         dice.roll();
         dice
     }
 
     /// 64 random bits.
     pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound`.
