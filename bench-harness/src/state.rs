@@ -127,6 +127,14 @@ pub struct StateReport {
     pub state_root: String,
 }
 
+/// What the rounds took: ours in parts, the databases' as a whole.
+#[derive(Default)]
+struct Rounds {
+    ours: Vec<CommitTimes>,
+    redb_s: Vec<f64>,
+    sqlite_s: Vec<f64>,
+}
+
 /// Measures; `create` makes the state under test, `directory` is for the rivals' files, `progress` hears what is being
 /// done.
 ///
@@ -142,22 +150,39 @@ pub fn run(
     let start = Instant::now();
     let mut state = create()?;
     let create_s = start.elapsed().as_secs_f64();
-    let mut rivals =
-        if options.rivals { Databases::create(directory, options.accounts, BALANCE, &mut progress)? } else { None };
     let mut choices = Choices::new(options.seed, 5);
-    let (mut times, mut redb_s, mut sqlite_s) = (Vec::new(), Vec::new(), Vec::new());
-    let mut wire = Vec::new();
+    let rounds = measure(options, directory, &mut *state, &mut choices, &mut progress)?;
+    progress("writing a checkpoint");
+    let checkpoint = state.checkpoint()?;
+    progress("filling the log, crashing, opening");
+    let opened = state.crash_and_open(&mut |height, slot, root| {
+        random_quilt(&mut choices, options.accounts, options.entries, height, slot, root)
+    })?;
+    Ok(report(options, &rounds, create_s, checkpoint, opened, &state.header().2))
+}
+
+/// The same changes in each, round by round; the same balances in each at the end.
+fn measure(
+    options: &StateOptions,
+    directory: &Path,
+    state: &mut dyn StateUnderTest,
+    choices: &mut Choices,
+    progress: &mut impl FnMut(&str),
+) -> Result<Rounds, Box<dyn Error>> {
+    let mut rivals =
+        if options.rivals { Databases::create(directory, options.accounts, BALANCE, &mut *progress)? } else { None };
+    let (mut rounds, mut wire) = (Rounds::default(), Vec::new());
     for round in 0..options.rounds {
         progress(&format!("round {} of {}", round + 1, options.rounds));
         let (height, slot, root) = state.header();
-        let quilt = random_quilt(&mut choices, options.accounts, options.entries, height + 1, slot + 1, root);
+        let quilt = random_quilt(choices, options.accounts, options.entries, height + 1, slot + 1, root);
         wire.clear();
         quilt.encode(&mut wire);
-        times.push(state.commit(&quilt, &wire)?);
+        rounds.ours.push(state.commit(&quilt, &wire)?);
         if let Some(databases) = &mut rivals {
-            let [redb, sqlite] = databases.commit(&quilt)?;
-            redb_s.push(redb);
-            sqlite_s.push(sqlite);
+            let [redb_s, sqlite_s] = databases.commit(&quilt)?;
+            rounds.redb_s.push(redb_s);
+            rounds.sqlite_s.push(sqlite_s);
         }
     }
     if let Some(databases) = &rivals {
@@ -168,20 +193,25 @@ pub fn run(
             }
         }
     }
-    drop(rivals);
-    progress("writing a checkpoint");
-    let (image_pages, checkpoint_pages_written, checkpoint_s) = state.checkpoint()?;
-    progress("filling the log, crashing, opening");
-    let (replayed, open_after_crash_s) = state.crash_and_open(&mut |height, slot, root| {
-        random_quilt(&mut choices, options.accounts, options.entries, height, slot, root)
-    })?;
-    let part = |part: fn(&CommitTimes) -> f64| median(times.iter().map(|times| 1e3 * part(times)).collect());
-    let durable: Vec<f64> = times.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
+    Ok(rounds)
+}
+
+fn report(
+    options: &StateOptions,
+    rounds: &Rounds,
+    create_s: f64,
+    (image_pages, checkpoint_pages_written, checkpoint_s): (u64, u64, f64),
+    (replayed, open_after_crash_s): (u64, f64),
+    root: &Hash,
+) -> StateReport {
+    let Rounds { ours, redb_s, sqlite_s } = rounds;
+    let part = |part: fn(&CommitTimes) -> f64| median(ours.iter().map(|times| 1e3 * part(times)).collect());
+    let durable: Vec<f64> = ours.iter().map(|times| times.write_s + times.sync_s + times.apply_s).collect();
     let ratio = |rival: &[f64]| {
         (!rival.is_empty()).then(|| median(rival.iter().zip(&durable).map(|(rival, ours)| rival / ours).collect()))
     };
     let rival_ms = |rival: &[f64]| (!rival.is_empty()).then(|| 1e3 * median(rival.to_vec()));
-    Ok(StateReport {
+    StateReport {
         bench: "state",
         cpu: cpu_model(),
         cores: cores(),
@@ -194,10 +224,10 @@ pub fn run(
         apply_ms: part(|times| times.apply_s),
         apply_ns_per_entry: 1e6 * part(|times| times.apply_s) / options.entries as f64,
         root_one_core_ms: part(|times| times.root_s),
-        redb_ms: rival_ms(&redb_s),
-        sqlite_ms: rival_ms(&sqlite_s),
-        ratio_to_redb: ratio(&redb_s),
-        ratio_to_sqlite: ratio(&sqlite_s),
+        redb_ms: rival_ms(redb_s),
+        sqlite_ms: rival_ms(sqlite_s),
+        ratio_to_redb: ratio(redb_s),
+        ratio_to_sqlite: ratio(sqlite_s),
         create_s,
         open_after_crash_s,
         replayed,
@@ -205,8 +235,8 @@ pub fn run(
         checkpoint_pages_written,
         checkpoint_s,
         peak_rss_bytes: peak_rss_bytes(),
-        state_root: hex::encode(state.header().2),
-    })
+        state_root: hex::encode(root),
+    }
 }
 
 impl StateReport {
