@@ -79,10 +79,13 @@ enum Verb {
     Simulate(simulate::SimulateArgs),
     /// Run a bench under a sampling profiler: flame graph, hottest functions, stage times
     #[cfg(feature = "bench")]
-    #[command(subcommand, after_help = "\
+    #[command(
+        subcommand,
+        after_help = "\
 Examples:
   dynemix profile engine --out profile
-  cargo run --profile profiling -- profile engine --out profile    with line tables, for tools that show sources")]
+  cargo run --profile profiling -- profile engine --out profile    with line tables, for tools that show sources"
+    )]
     Profile(profile::ProfileVerb),
 }
 
