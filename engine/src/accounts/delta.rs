@@ -68,11 +68,14 @@ impl Changes {
                 }
             }
         }
+        assert!(self.accounts.is_sorted_by(|a, b| a < b), "accounts of a column ascend, each once");
+        assert_eq!(self.accounts.len(), self.amounts.len(), "each account of a column has its amount");
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
         let mut next = 0;
         for &account in &self.accounts {
+            assert!(u64::from(account) >= next, "accounts of a column ascend, or their differences wrap");
             varint::write(out, u64::from(account) - next);
             next = u64::from(account) + 1;
         }
@@ -281,6 +284,8 @@ pub(crate) fn fill_created(delta: &mut Delta, sorted: &[(Key, u64)]) {
             }
         }
     }
+    assert!(delta.created_keys.is_sorted_by(|a, b| a < b), "new keys ascend, each once");
+    assert_eq!(delta.created_keys.len(), delta.created_amounts.len(), "each new key has its amount");
 }
 
 /// The header that patch and quilt share on the wire.

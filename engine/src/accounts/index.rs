@@ -104,6 +104,7 @@ pub fn insert(entries: &mut [u64], keys: &[Key], seed: &HashSeed, account: Accou
 /// # Errors
 /// The account whose key is there already.
 pub fn rebuild(entries: &mut [u64], keys: &[Key], accounts: usize, seed: &HashSeed) -> Result<(), AccountIndex> {
+    assert!(entries.len() > accounts, "the index has more entries than accounts, so that each look-up ends");
     entries.fill(0);
     const AHEAD: usize = 16;
     for account in 0..accounts {

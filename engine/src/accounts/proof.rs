@@ -118,6 +118,7 @@ impl AccountProof {
             out.extend_from_slice(&number.to_le_bytes());
         }
         out.extend_from_slice(&self.group);
+        assert!(self.levels.len() <= LEVELS_MAX, "a proof has no more levels than whoever reads it takes");
         out.push(self.levels.len() as u8);
         self.levels.iter().for_each(|level| out.extend_from_slice(bytemuck::bytes_of(level)));
         out

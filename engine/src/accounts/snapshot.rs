@@ -85,6 +85,7 @@ fn chunk_depth(accounts: u64) -> usize {
 impl Manifest {
     /// The manifest of a state whose tree is up to date.
     pub fn of<M: StateMemory>(state: &State<M>, chain: Hash) -> Manifest {
+        assert!(state.root_known(), "a snapshot is of a state whose tree is up to date: invariant 4");
         let columns = state.columns();
         let StateHeader { height, slot, accounts, pool, root, .. } = *columns.header;
         let level = levels(columns.hot.len())[chunk_depth(accounts)];

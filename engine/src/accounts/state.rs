@@ -23,6 +23,7 @@ use super::tree::{self, Dirty};
 use crate::base::hash::Hash;
 use crate::base::ids::{AccountIndex, Key};
 use crate::base::keyed_hash::HashSeed;
+use crate::base::mutation::{Mutation, planted};
 use crate::base::prefetch::prefetch;
 use crate::verify::account_key_acceptable;
 use bytemuck::Zeroable;
@@ -321,6 +322,13 @@ impl<M: StateMemory> State<M> {
     /// # Errors
     /// A quilt that does not fit is half applied then: the caller stops, or has called [`Self::validate`] before.
     pub fn apply(&mut self, quilt: &Quilt) -> Result<(), ApplyError> {
+        let before = *self.header();
+        self.change(quilt)?;
+        self.assert_followed(&before, quilt);
+        Ok(())
+    }
+
+    fn change(&mut self, quilt: &Quilt) -> Result<(), ApplyError> {
         let columns = self.memory.columns_mut();
         let header = columns.header;
         if quilt.height != header.height + 1 {
@@ -367,7 +375,7 @@ impl<M: StateMemory> State<M> {
                 return Err(ApplyError::KeyExists { position });
             }
         }
-        header.accounts += created as u64;
+        header.accounts += if planted(Mutation::CreatedNotCounted) { 0 } else { created as u64 };
         header.height = quilt.height;
         header.slot = quilt.slot;
         header.pool = pool_after(header.pool, quilt)?;
@@ -375,6 +383,22 @@ impl<M: StateMemory> State<M> {
         let touched = debits.accounts.iter().chain(&credits.accounts).copied();
         self.dirty.mark(touched.chain(accounts as u32..(accounts + created) as u32));
         Ok(())
+    }
+
+    /// What is true of the state after a quilt that fitted, seen from the state before it.
+    fn assert_followed(&self, before: &StateHeader, quilt: &Quilt) {
+        let (header, created) = (self.header(), &quilt.delta.created_keys);
+        assert_eq!(header.height, before.height + 1, "a state is of the height after the one before it");
+        assert!(header.slot > before.slot, "and of a later slot");
+        let accounts = before.accounts + created.len() as u64;
+        assert_eq!(header.accounts, accounts, "the accounts in use are those before and those created: invariant 1");
+        let newest = created.last().map(|key| self.find(key));
+        let last = (accounts as AccountIndex).wrapping_sub(1);
+        assert!(newest.is_none_or(|found| found == Some(last)), "the index finds the newest account: invariant 2");
+        let out_of_pool = u128::from(header.pool) + u128::from(quilt.released);
+        let into_pool = u128::from(before.pool) + u128::from(quilt.delta.fees) + u128::from(quilt.issued);
+        assert_eq!(out_of_pool, into_pool, "the pool loses what it releases and gains what it takes: invariant 3");
+        assert!(!self.dirty.is_clean(), "a state that has changed has another root: invariant 4");
     }
 
     /// Recomputes the touched paths of the tree and returns the new root.

@@ -135,6 +135,7 @@ fn rehash<const N: usize>(
     ahead: impl Fn(usize) + Sync,
     bytes: impl Fn(usize) -> [u8; N] + Sync,
 ) {
+    assert!(64 * bits.len() >= nodes.len(), "each node has a bit, or it would never be hashed again");
     let stripes = nodes.par_chunks_mut(STRIPE).zip(bits.par_chunks_mut(STRIPE / 64));
     stripes.with_min_len(2).enumerate().for_each(|(stripe, (nodes, bits))| {
         let mut dirty = [0u16; STRIPE];
@@ -229,6 +230,7 @@ pub(super) fn subtree(keys: &[Key], hot: &[Hot], depth: usize) -> Hash {
         rehash(&NODE_KEY, &mut above, &mut bits, |_| {}, |node| node_bytes(&nodes, node));
         nodes = above;
     }
+    assert!(nodes.len() <= 1, "a subtree ends in one node");
     nodes.first().copied().unwrap_or([0; 32])
 }
 

@@ -29,10 +29,14 @@ pub enum Mutation {
     MaturityOffByOne,
     BanKeepsDebits,
     PatchNotChecked,
+    NewAccountsGetMore,
+    SendersPayLess,
+    CreatedNotCounted,
+    FinalNotApplied,
 }
 
 impl Mutation {
-    /// All of them.
+    /// Faults of the protocol: some seed of the simulator finds each.
     pub const ALL: [Mutation; 24] = [
         Mutation::NoLock,
         Mutation::UnlockByTime,
@@ -58,6 +62,15 @@ impl Mutation {
         Mutation::MaturityOffByOne,
         Mutation::BanKeepsDebits,
         Mutation::PatchNotChecked,
+    ];
+
+    /// Slips inside one function, which an assertion of that function finds before anybody else sees anything:
+    /// `tests/asserted.rs` has each.
+    pub const ASSERTED: [Mutation; 4] = [
+        Mutation::NewAccountsGetMore,
+        Mutation::SendersPayLess,
+        Mutation::CreatedNotCounted,
+        Mutation::FinalNotApplied,
     ];
 }
 

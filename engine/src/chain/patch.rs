@@ -50,10 +50,12 @@ impl Patch {
         out.extend_from_slice(&self.parent_root);
         self.delta.encode(out);
         varint::write(out, self.records.len() as u64);
-        let mut record_bytes = Vec::new();
+        let (mut record_bytes, mut last) = (Vec::new(), Vec::new());
         for record in &self.records {
+            std::mem::swap(&mut record_bytes, &mut last);
             record_bytes.clear();
             record.encode(&mut record_bytes);
+            assert!(record_bytes > last, "records of a patch ascend, each once, or nobody reads it");
             varint::write(out, record_bytes.len() as u64);
             out.extend_from_slice(&record_bytes);
         }
@@ -144,11 +146,11 @@ impl Quilt {
             return Err(MergeError::Mismatch { shard: patch.shard });
         }
         // All amounts are bounded together first; after that no partial sum can leave 64 bits.
-        let (debits, credits) = patches
+        let sums = patches
             .iter()
             .map(|patch| patch.delta.sums())
             .fold((0, 0), |sums, (debits, credits)| (sums.0 + debits, sums.1 + credits));
-        if debits.max(credits) > u128::from(u64::MAX) {
+        if sums.0.max(sums.1) > u128::from(u64::MAX) {
             return Err(MergeError::Overflow);
         }
         let mut delta = Delta { fees: patches.iter().map(|patch| patch.delta.fees).sum(), ..Delta::default() };
@@ -169,6 +171,7 @@ impl Quilt {
         let mut created: Vec<_> = created.map(|(key, &amount)| (*key, amount)).collect();
         created.sort_unstable();
         fill_created(&mut delta, &created);
+        assert_eq!(delta.sums(), sums, "merging patches neither makes nor loses money");
         Ok(Quilt { height, slot, parent_root, delta, ..Quilt::default() })
     }
 }

@@ -9,7 +9,7 @@ use super::block::ShardBlock;
 use super::patch::Patch;
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::ids::{AccountIndex, Endpoint, VoteKey};
-use crate::base::limits::SEATS_MAX;
+use crate::base::limits::{DELEGATES_MAX, SEATS_MAX};
 use crate::base::parameters::{Chain, ConsensusParameters, GenesisMinter};
 use crate::committee::draw::{Lots, draw};
 use crate::committee::members::Committee;
@@ -86,6 +86,8 @@ impl Names {
         bytes.extend_from_slice(&account.to_le_bytes());
         bytes.extend_from_slice(name);
         self.root = keyed(&NAME_KEY, &bytes);
+        let counts = (self.accounts.len(), self.names.len());
+        assert_eq!(counts, (self.order.len(), self.order.len()), "names lead both ways, each once: invariant 2");
         true
     }
 }
@@ -278,10 +280,9 @@ impl System {
         let (accounts, stakes): (Vec<_>, Vec<_>) =
             self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
         let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
-        draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count)
-            .into_iter()
-            .map(|place| accounts[place as usize])
-            .collect()
+        let drawn = draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count);
+        assert!(drawn.len() <= count, "no more are drawn than are asked for");
+        drawn.into_iter().map(|place| accounts[place as usize]).collect()
     }
 
     /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those
@@ -296,7 +297,10 @@ impl System {
             .load
             .div_ceil(u64::from(parameters.shard_transactions.max(1)))
             .clamp(1, u64::from(parameters.shards_max.max(1)));
-        Committee::new(height, &self.seed, &with_stakes, wanted as usize)
+        let committee = Committee::new(height, &self.seed, &with_stakes, wanted as usize);
+        assert_eq!(committee.len(), with_stakes.len(), "whoever is seated has a seat");
+        assert!(committee.delegates() <= DELEGATES_MAX, "no more seats vote in the master round than it is made for");
+        committee
     }
 
     /// Whether Stake and Unstake may name this block.

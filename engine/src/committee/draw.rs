@@ -82,6 +82,7 @@ pub fn draw(lots: &mut Lots, stakes: &[u64], count: usize) -> Vec<u32> {
     for node in (1..size).rev() {
         tree[node] = tree[2 * node].checked_add(tree[2 * node + 1]).expect("stakes are part of the supply");
     }
+    let (all, mut taken) = (tree[1], 0);
     let mut drawn = Vec::with_capacity(count);
     while drawn.len() < count && tree[1] > 0 {
         let mut at = lots.below(tree[1]);
@@ -95,11 +96,14 @@ pub fn draw(lots: &mut Lots, stakes: &[u64], count: usize) -> Vec<u32> {
         }
         drawn.push((node - size) as u32);
         let stake = tree[node];
+        assert!(stake > 0, "only who has a stake is drawn, and nobody twice");
+        taken += stake;
         while node > 0 {
             tree[node] -= stake;
             node /= 2;
         }
     }
+    assert_eq!(tree[1] + taken, all, "what was drawn and what is left are all stakes");
     drawn
 }
 

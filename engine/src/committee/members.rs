@@ -66,10 +66,14 @@ impl Committee {
             }
         }
         members.sort_unstable_by_key(|member| member.candidate);
+        assert!(members.is_sorted_by(|a, b| a.candidate < b.candidate), "a minter has one seat");
         let mut shards = vec![Vec::new(); count];
         for (seat, member) in members.iter().enumerate() {
             shards[usize::from(member.shard)].push(seat as Seat);
         }
+        let sizes = || shards.iter().map(Vec::len);
+        let spread = sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0);
+        assert!(spread <= 1, "shards are of one size, or one minter apart");
         if members.len() > DELEGATES_MAX {
             let of_shard = (DELEGATES_MAX / count).max(1);
             for seats in &shards {
@@ -78,7 +82,9 @@ impl Committee {
                 by_stake.iter().skip(of_shard).for_each(|&seat| members[usize::from(seat)].delegate = false);
             }
         }
-        Committee { height, members, shards }
+        let committee = Committee { height, members, shards };
+        assert_eq!(committee.shards.iter().map(Vec::len).sum::<usize>(), committee.len(), "each seat is in one shard");
+        committee
     }
 
     /// How many seats all shards have together.

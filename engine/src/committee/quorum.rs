@@ -5,6 +5,7 @@ use crate::base::mutation::{Mutation, planted};
 /// Seats of the master committee that must agree: floor(2M/3) + 1 below 200 seats, else ceil(3M/5).
 pub fn master_quorum(seats: usize) -> usize {
     let quorum = if seats < 200 { 2 * seats / 3 + 1 } else { (3 * seats).div_ceil(5) };
+    assert!(seats == 0 || (quorum <= seats && 2 * quorum > seats), "any two quorums share a seat, and all are one");
     if planted(Mutation::QuorumMinusOne) { quorum.saturating_sub(1).max(1) } else { quorum }
 }
 
@@ -12,12 +13,16 @@ pub fn master_quorum(seats: usize) -> usize {
 /// honest one.
 pub fn byzantine_max(seats: usize) -> usize {
     let quorum = if seats < 200 { 2 * seats / 3 + 1 } else { (3 * seats).div_ceil(5) };
-    2 * quorum - seats - 1
+    let byzantine = 2 * quorum - seats - 1;
+    assert!(seats == 0 || byzantine < quorum, "those who may be Byzantine are no quorum by themselves");
+    byzantine
 }
 
 /// Minters of a shard whose identical votes approve its block.
 pub fn shard_quorum(minters: usize) -> usize {
-    2 * minters / 3 + 1
+    let quorum = 2 * minters / 3 + 1;
+    assert!(2 * quorum > minters + shard_faults(minters), "any two quorums of a shard share an honest minter");
+    quorum
 }
 
 /// f = (m - 1) / 3.

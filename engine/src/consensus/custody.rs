@@ -269,6 +269,7 @@ impl Custody {
                 signers.insert(seat);
             });
             let signatures: Vec<Sig> = statements.values().copied().collect();
+            assert_eq!(signers.len(), signatures.len(), "each seat's statement counts once");
             let mut alarms = case.alarms.iter().map(|(&candidate, &signature)| (candidate, signature));
             let alarms = std::array::from_fn(|_| alarms.next().expect("counted above"));
             let not_served = Certificate { signers, aggregate: watch.signing.aggregate(&signatures) };

@@ -202,7 +202,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.finals_bytes += body_bytes(&kept);
         self.finals.push_back(kept);
         while self.finals.len() > FINALS_KEPT || (self.finals_bytes > FINALS_BYTES_MAX && self.finals.len() > 1) {
-            self.finals_bytes -= self.finals.pop_front().as_ref().map_or(0, body_bytes);
+            let gone = self.finals.pop_front().as_ref().map_or(0, body_bytes);
+            assert!(gone <= self.finals_bytes, "the bytes of kept finals are those of all of them");
+            self.finals_bytes -= gone;
         }
     }
 
@@ -232,6 +234,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             true => (self.resumed.height, self.resumed.locked.clone()),
             false => (self.master.height, self.master.durable.clone()),
         };
+        assert!(reserved_slot >= self.asked_slot, "no record takes back a slot that was reserved");
+        assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
         let record = SignedOnce { height, reserved_slot, locked };
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, record));
@@ -310,6 +314,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// The own set is closed: the shard's round begins.
     fn begin_round(&mut self, now_ms: u64, slot: u64, seat: Seat) -> Vec<(To, ShardMessage)> {
         let (height, committee) = (self.master.height, self.master.committee.clone());
+        assert!(self.round_begun < height, "a shard's round is begun once a height");
+        assert!(self.reserved_slot == slot && slot > self.silent_slot, "nothing is signed in a slot not reserved");
         self.round_begun = height;
         let shard = committee.members[usize::from(seat)].shard;
         let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
@@ -729,7 +735,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             duties.extend(attest.map(|attest| Record::Attest(Box::new(attest)).item()));
         }
         let committee = self.master.committee.clone();
-        self.execution.apply(&decided.value, blocks);
+        if !planted(Mutation::FinalNotApplied) {
+            self.execution.apply(&decided.value, blocks);
+        }
+        let system = self.execution.system();
+        assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
+        assert!(system.hash == decided.hash, "the state is that of the block that was decided");
         self.learn_keys();
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.shard = None;

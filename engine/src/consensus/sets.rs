@@ -59,7 +59,7 @@ impl Sets {
     /// With the own set, ascending by id.
     pub fn new(mut own: Vec<Arc<Item>>) -> Sets {
         own.truncate(SET_ITEMS_MAX);
-        debug_assert!(own.is_sorted_by(|a, b| a.id < b.id), "ids ascend strictly");
+        assert!(own.is_sorted_by(|a, b| a.id < b.id), "ids of the own set ascend, each once");
         let ids: Vec<Hash> = own.iter().map(|item| item.id).collect();
         let root = set_root(ids.iter().copied());
         Sets {
@@ -161,6 +161,7 @@ impl Sets {
                 self.foreign.push(item);
             }
         }
+        assert_eq!(self.ids.len(), self.own.len() + self.foreign.len(), "each item has one id");
         self.complete();
     }
 
@@ -203,6 +204,8 @@ impl Sets {
         }
         let mut union: Vec<u32> = (0..self.ids.len() as u32).filter(|&place| in_union[place as usize]).collect();
         union.sort_unstable_by_key(|&place| self.ids[place as usize]);
+        let id = |place: u32| self.ids[place as usize];
+        assert!(union.is_sorted_by(|&a, &b| id(a) < id(b)), "what several sets have is in their union once");
         Some(union.into_iter().map(|place| self.item(place).clone()).collect())
     }
 }

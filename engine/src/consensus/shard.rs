@@ -119,6 +119,7 @@ impl ShardRound {
         items: Vec<Arc<Item>>,
         out: &mut Vec<(To, ShardMessage)>,
     ) {
+        assert!(self.sets.is_none(), "a minter closes its set once a round");
         let sets = Sets::new(items);
         let root = sets.root();
         self.sets = Some(sets);
@@ -372,6 +373,8 @@ impl ShardRound {
                 signatures.push(*signature);
             }
         }
+        assert_eq!(signers.len(), signatures.len(), "each minter's vote counts once");
+        assert!(signers.iter().all(|seat| self.seats.contains(&seat)), "only minters of the shard approve its block");
         Certificate { signers, aggregate: signing.aggregate(&signatures) }
     }
 
@@ -382,6 +385,7 @@ impl ShardRound {
             return;
         }
         let certificate = self.certificate(context.signing, hash);
+        assert_eq!(certificate.signers.len(), votes, "a certificate has the votes that made it a quorum");
         let Built { block, items, patch } = &**built;
         let (block, items, patch) = (*block, items.clone(), patch.clone());
         self.certified =

@@ -151,6 +151,7 @@ impl Arena {
     pub fn take_into(&self, out: &mut Vec<Handle>, count_max: usize, numbers: &mut Vec<u32>) -> usize {
         numbers.clear();
         let count = self.free.pop_into(numbers, count_max);
+        assert!(count <= count_max && numbers.len() == count, "no more slots are handed out than were asked for");
         out.extend(numbers.iter().map(|&number| Handle::from_number(number)));
         count
     }

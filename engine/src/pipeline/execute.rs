@@ -69,6 +69,7 @@ impl Executor {
             }
         }
         self.builder.finish(delta);
+        assert_eq!(delta.debits.len(), block.len(), "each transaction debits one sender");
         let (debits, credits) = delta.sums();
         assert_eq!(debits, credits, "a block moves money and makes none");
     }

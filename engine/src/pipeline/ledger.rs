@@ -106,6 +106,7 @@ impl<M: StateMemory> Ledger<M> {
     /// Takes verified transactions into the pool, in this order; whoever has to go is appended to `refused`.
     pub fn admit(&mut self, verified: &mut Vec<Handle>, refused: &mut Vec<Refused>) {
         let arena = &*self.arena;
+        let here = verified.len() + self.pool.len() + refused.len();
         let mut accounts = [None; ADMIT_GROUP];
         let mut drained = verified.drain(..).peekable();
         let mut group: [Option<Handle>; ADMIT_GROUP] = [const { None }; ADMIT_GROUP];
@@ -147,6 +148,7 @@ impl<M: StateMemory> Ledger<M> {
                 refused.extend(self.pool.admit(arena, slot, account, hot.sequence).err());
             }
         }
+        assert_eq!(self.pool.len() + refused.len(), here, "what is verified waits in the pool or is refused");
     }
 
     /// Chooses the transactions of the next block at `slot`: one a sender, valid against the parent state, at most the
@@ -160,6 +162,7 @@ impl<M: StateMemory> Ledger<M> {
         let arena = self.arena.clone();
         let arena = &*arena;
         let state = &self.state;
+        let here = self.pool.len() + refused.len();
         let mut rest = std::mem::take(&mut self.chains);
         self.pool.take_chains(&mut rest);
         const AHEAD: usize = 16;
@@ -202,6 +205,9 @@ impl<M: StateMemory> Ledger<M> {
         };
         self.block.par_sort_unstable_by(by_id);
         self.resolve_recipients(refused);
+        assert!(self.block.is_sorted_by(|a, b| by_id(a, b).is_lt()), "a block ascends by id, each id once");
+        let there = self.block.len() + self.pool.len() + refused.len();
+        assert_eq!(there, here, "what waited is in the block, waits on, or is refused");
         self.block.len()
     }
 
@@ -267,12 +273,14 @@ impl<M: StateMemory> Ledger<M> {
                 self.block.push(item);
             }
         }
+        assert!(acceptable.next().is_none(), "what was asked about recipients is used, each answer once");
     }
 
     /// Executes the selected transactions and returns the shard-block over them.
     pub fn build(&mut self, slot: u64, shard: u32) -> ShardBlock {
         let header = self.state.header();
         let (height, parent_root) = (header.height + 1, header.root);
+        assert!(slot > header.slot, "a block is of a later slot than its parent");
         let mut delta = std::mem::take(&mut self.patch.delta);
         self.executor.execute(&self.block, &self.arena, &self.state, &self.chain.parameters, &mut delta);
         self.patch = Patch { height, slot, shard, parent_root, delta, records: Vec::new() };
@@ -310,6 +318,9 @@ impl<M: StateMemory> Ledger<M> {
         let spare = std::mem::take(&mut self.quilt.delta);
         let patch = std::mem::replace(&mut self.patch, Patch { delta: spare, ..Patch::default() });
         self.quilt = Quilt::from_patch(patch);
+        let header = self.state.header();
+        assert_eq!(self.quilt.height, header.height + 1, "a quilt is of the height after the state's");
+        assert!(self.quilt.parent_root == header.root, "a quilt is made from the state that it changes");
         self.quilt_bytes.clear();
         self.quilt.encode(&mut self.quilt_bytes);
         &self.quilt_bytes
@@ -320,6 +331,8 @@ impl<M: StateMemory> Ledger<M> {
     /// # Errors
     /// A quilt of our own that does not fit its own parent: the caller halts.
     pub fn apply(&mut self, finals: &mut Vec<Handle>) -> Result<(), ApplyError> {
+        let debits = self.quilt.delta.debits.len();
+        assert_eq!(debits, self.block.len(), "each transaction that becomes final has its sender's debit applied");
         self.state.apply(&self.quilt)?;
         finals.extend(self.block.drain(..).map(|item| item.slot));
         Ok(())
@@ -337,6 +350,7 @@ impl<M: StateMemory> Ledger<M> {
 
     /// Empties the pool: every waiting transaction is appended to `out`.
     pub fn drain_pool(&mut self, out: &mut Vec<Handle>) {
+        let here = self.pool.len() + out.len();
         self.pool.take_chains(&mut self.chains);
         for (_, head) in self.chains.drain(..) {
             let mut at = Some(head);
@@ -345,5 +359,6 @@ impl<M: StateMemory> Ledger<M> {
                 out.push(slot);
             }
         }
+        assert_eq!(out.len(), here, "every transaction that waited comes out of the pool");
     }
 }

@@ -74,6 +74,7 @@ impl Pool {
 
     /// Takes out every chain; what is not used must come back by [`Self::put_back`].
     pub fn take_chains(&mut self, out: &mut Vec<(AccountIndex, Handle)>) {
+        assert!(self.waiting >= self.heads.len(), "each chain has a transaction that waits");
         self.waiting = 0;
         out.extend(self.heads.drain());
     }

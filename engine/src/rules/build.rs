@@ -8,6 +8,7 @@ use crate::accounts::delta::DeltaBuilder;
 use crate::base::hash::{Hash, keyed};
 use crate::base::ids::AccountIndex;
 use crate::base::limits::{BLOCK_BYTES_MAX, HEAVY_MAX};
+use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{ShardBlock, transactions_root};
 use crate::chain::patch::Patch;
 use crate::chain::record::Record;
@@ -37,8 +38,12 @@ impl<M: StateMemory> View<'_, M> {
     /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the
     /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
     pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
+        assert!(items.is_sorted_by(|a, b| a.id < b.id), "a block is built of items that ascend by id, each once");
         let Standing { mut transactions, records } = self.standing(shard, items);
         self.limit(items, &mut transactions);
+        let transactions_max = self.chain.parameters.block_transactions_max as usize;
+        assert!(transactions.len() <= transactions_max, "a block keeps to the chain's maximum");
+        assert!(transactions.is_sorted_by(|a, b| a.0 < b.0), "each transaction stands at one place of the set");
         let (height, parent_root) = (self.system.height + 1, self.state.header().root);
         let mut patch = Patch { height, slot, shard: shard as u32, parent_root, ..Patch::default() };
         let mut places: Vec<usize> = records.iter().map(|entry| entry.0).collect();
@@ -53,8 +58,10 @@ impl<M: StateMemory> View<'_, M> {
         }
         let mut delta = building.delta;
         delta.finish(&mut patch.delta);
+        self.assert_sums(&patch);
         patch.records.sort_by_cached_key(Record::to_bytes);
         places.sort_unstable();
+        assert!(places.is_sorted_by(|a, b| a < b), "an item stands in a block once");
         let whole = places.len() == items.len();
         let items: Items =
             if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
@@ -72,11 +79,23 @@ impl<M: StateMemory> View<'_, M> {
         Built { block, items, patch: bytes }
     }
 
+    /// What senders pay arrives somewhere, is locked by a record, or is a fee.
+    fn assert_sums(&self, patch: &Patch) {
+        let locked = patch.records.iter().map(|record| match record {
+            Record::Register { .. } => u128::from(self.chain.parameters.consensus.register_reserve),
+            Record::Stake { amount, .. } => u128::from(*amount),
+            _ => 0,
+        });
+        let (debits, credits) = patch.delta.sums();
+        assert_eq!(debits, credits + locked.sum::<u128>(), "a block moves money and makes none");
+    }
+
     /// What of a set may stand: of one sender the lowest id. Those that are known to be valid are taken at that word.
     fn standing<'i>(&self, shard: usize, items: &'i Items) -> Standing<'i> {
         let mut senders = HashSet::with_capacity(items.len());
         let mut objects = Objects::default();
         let mut standing = Standing { transactions: Vec::with_capacity(items.len()), records: Vec::new() };
+        assert!(self.judged.is_sorted_by(|a, b| a.id <= b.id), "what was judged ascends by id, as the items do");
         let mut judged = self.judged.iter().peekable();
         for (place, item) in items.iter().enumerate() {
             while judged.next_if(|judged| judged.id < item.id).is_some() {}
@@ -145,7 +164,8 @@ impl<M: StateMemory> View<'_, M> {
             TransactionKind::Stake => stake::effect(transaction, building),
             TransactionKind::Unstake => unstake::effect(transaction, building),
         }
-        building.delta.debits.push((transaction.account, transaction.cost.total()));
+        let debit = transaction.cost.total() - u64::from(planted(Mutation::SendersPayLess));
+        building.delta.debits.push((transaction.account, debit));
         true
     }
 }

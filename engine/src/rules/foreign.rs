@@ -77,6 +77,7 @@ impl<M: StateMemory> View<'_, M> {
         self.credits_receivable(&patch)?;
         let locked = self.records_admissible(block.shard as usize, &patch)?;
         let (debits, credits) = patch.delta.sums();
+        assert!(locked <= debits, "each record was found to lock no more than its sender's one debit");
         let credits = credits + locked;
         if debits != credits || debits > u128::from(SUPPLY_GENESIS) {
             return Err(PatchFault::Sum { debits, credits });

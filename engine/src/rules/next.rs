@@ -67,6 +67,8 @@ impl Next {
 
     /// The master-block over these blocks.
     pub fn value(&self, parent: &System, blocks: &Blocks) -> Value {
+        assert_eq!(self.system.height, parent.height + 1, "a value is of the height after its parent's");
+        assert_eq!(self.system.minted.len(), blocks.len(), "a value lists the shard-blocks that it follows from");
         let mut quilt = Vec::new();
         self.quilt.encode(&mut quilt);
         Value {
@@ -109,6 +111,7 @@ impl<'a> Step<'a> {
         let mut system = parent.clone();
         system.height += 1;
         let slot = blocks.iter().flatten().map(|block| block.block.slot).max().unwrap_or(parent.slot + 1);
+        assert!(slot > parent.slot, "a height is of a later slot than the one before");
         system.slot = slot;
         system.ancestors.push_front(parent.hash);
         system.ancestors.truncate(ANCESTORS - 1);
@@ -138,8 +141,14 @@ impl<'a> Step<'a> {
     /// The effects of these blocks wait from now on, even where they wait for nothing.
     fn enter(&mut self, blocks: &Blocks, patches: &[Arc<Patch>]) {
         let fees: u64 = patches.iter().map(|patch| patch.delta.fees).sum();
+        let before = self.system.pools.sum();
         self.system.pools.fees += fees;
         self.system.pools.immature += self.debits - fees;
+        assert_eq!(
+            self.system.pools.sum(),
+            before + self.debits,
+            "what is debited enters the pools, all of it and once"
+        );
         let waits = self.maturity() > 0;
         let entries = blocks.iter().flatten().zip(patches).map(|(block, patch)| ImmatureBlock {
             shard: block.block.shard as u16,
@@ -200,6 +209,7 @@ impl<'a> Step<'a> {
         block.banned = true;
         let patch = block.patch.clone();
         let fees = patch.delta.fees;
+        let before = self.system.pools.sum();
         let mut returned = 0u64;
         for (account, amount) in patch.delta.debits.iter().filter(|entry| entry.1 > 0) {
             returned += amount;
@@ -232,6 +242,8 @@ impl<'a> Step<'a> {
         self.system.pools.fees += promised;
         self.system.pools.fees -= fees;
         self.system.pools.immature -= returned - fees;
+        let given_back = if planted(Mutation::BanKeepsDebits) { 0 } else { returned };
+        assert_eq!(self.system.pools.sum() + given_back, before, "a ban takes out of the pools what it gives back");
         self.bans.push((attest.height, attest.shard));
         true
     }
@@ -243,12 +255,14 @@ impl<'a> Step<'a> {
             return;
         }
         let Some(staker) = system.stakers.get_mut(&offender) else { return };
+        let before = system.pools.sum();
         let stake = std::mem::take(&mut staker.stake);
         let pending: u64 =
             system.unstaking.extract_if(.., |entry| entry.account == offender).map(|entry| entry.amount).sum();
         system.pools.stakes -= stake;
         system.pools.unstaking -= pending;
         system.pools.slashed += stake + pending;
+        assert_eq!(system.pools.sum(), before, "a slash moves units between pools and takes none out");
         system.barred.entry(offender).or_insert(system.height);
     }
 
@@ -258,8 +272,10 @@ impl<'a> Step<'a> {
         // Who was slashed in this very block has nothing left to take.
         let Some(rest) = staker.stake.checked_sub(amount) else { return };
         staker.stake = rest;
+        let before = self.system.pools.sum();
         self.system.pools.stakes -= amount;
         self.system.pools.unstaking += amount;
+        assert_eq!(self.system.pools.sum(), before, "what leaves a stake waits in a pool");
         self.system.unstaking.push(Unstaking { account, amount, height: self.system.height });
     }
 
@@ -274,6 +290,7 @@ impl<'a> Step<'a> {
         }
         let (height, minted) = (self.parent.height, &self.parent.minted);
         let Some(committee) = self.parent.committee_of(height) else { return };
+        let before = self.system.pools.sum();
         let total: u64 = minted.iter().flatten().map(|minted| u64::from(minted.transactions)).sum();
         let count = minted.iter().flatten().count() as u64;
         let mut rewards = Vec::new();
@@ -295,6 +312,13 @@ impl<'a> Step<'a> {
             }
         }
         self.system.pools.issued += self.issued;
+        let emission = self.chain.parameters.consensus.emission;
+        assert!(self.issued.div_ceil(2) <= emission, "no block weighs more than two, so nor does what is issued");
+        assert_eq!(
+            self.system.pools.sum(),
+            before + self.issued,
+            "rewards are fees that were there, and what is issued"
+        );
         self.system.immature.back_mut().expect("entered above").rewards = rewards;
     }
 
@@ -319,6 +343,8 @@ impl<'a> Step<'a> {
                 }
             }
         }
+        let waiting = self.system.immature.len() as u64;
+        assert!(waiting <= self.maturity(), "no more heights wait than a ban can reach");
         // Of two for one name the lower id counts, whichever shard it came by.
         registered.sort_unstable();
         let reserve = self.chain.parameters.consensus.register_reserve;
@@ -330,6 +356,8 @@ impl<'a> Step<'a> {
                 self.release(account, reserve);
             }
         }
+        let held = self.system.pools.immature;
+        assert!(waiting > 0 || held == 0, "nothing waits any more, and {held} units are held for it");
     }
 
     /// From what is not mature to an account.
@@ -344,7 +372,8 @@ impl<'a> Step<'a> {
         }
         for (key, &amount) in delta.created_keys.iter().zip(&delta.created_amounts) {
             // The key may have got its account since, from another block.
-            self.delta.credit(state.find(key), key, amount);
+            let arrives = amount + u64::from(planted(Mutation::NewAccountsGetMore));
+            self.delta.credit(state.find(key), key, arrives);
             self.system.pools.immature -= amount;
         }
     }
@@ -374,6 +403,8 @@ impl<'a> Step<'a> {
             self.delta.credits.push((account, amount));
             self.system.pools.unstaking -= amount;
         }
+        let on_the_way: u64 = self.system.unstaking.iter().map(|entry| entry.amount).sum();
+        assert_eq!(on_the_way, self.system.pools.unstaking, "what is on its way out of stakes is in its pool");
     }
 
     /// Answers become the committee of the height after this one's next, by the new seed; and who minters are after
@@ -397,6 +428,7 @@ impl<'a> Step<'a> {
         if !enough {
             minters = thin_committee(self.parent, &system.barred, &minters, parameters.seats as usize);
         }
+        assert!(minters.is_sorted_by(|a, b| a < b), "minters ascend, each once: they are searched below");
         system.thin = if enough { 0 } else { system.thin + 1 };
         let share = answers.len() as u64 * MILLION / (self.parent.drawn.len() as u64).max(1);
         system.answering = (3 * system.answering + share) / 4;
@@ -413,9 +445,24 @@ impl<'a> Step<'a> {
         endpoints.extend(answers.iter().map(|(&account, answer)| (account, answer.endpoint)));
         system.committee = Arc::new(system.seat(parameters, system.height + 1, &minters));
         system.drawn = system.draw(parameters, system.height + 2);
+        assert!(!system.committee.is_empty(), "somebody mints the next height");
+    }
+
+    /// What the tables say of themselves: the invariants of [`crate::chain::tables`].
+    fn assert_tables(&self) {
+        let (system, parent) = (&self.system, self.parent);
+        let stakes: u64 = system.stakers.values().map(|staker| staker.stake).sum();
+        assert_eq!(stakes, system.pools.stakes, "what stakers have at stake is in its pool: invariant 1");
+        assert_eq!(system.pools.issued, parent.pools.issued + self.issued, "what is issued is counted: invariant 1");
+        let (names, named) = (system.names.accounts.len(), system.names.names.len());
+        assert_eq!(names, named, "each name has one account, and each account one name: invariant 2");
+        assert!(named >= parent.names.names.len(), "no name is ever lost: invariant 2");
+        let at_stake = system.barred.keys().find(|&&account| system.stake(account) > 0);
+        assert_eq!(at_stake, None, "who is barred has nothing at stake: invariant 3");
     }
 
     fn finish<M: StateMemory>(mut self, state: &State<M>) -> Next {
+        self.assert_tables();
         let mut delta = Delta::default();
         self.delta.finish(&mut delta);
         let credits: u128 =
@@ -425,7 +472,7 @@ impl<'a> Step<'a> {
         let released = u64::try_from(credits).expect("credits are part of the supply");
         let header = state.header();
         let pool = u128::from(header.pool) + u128::from(self.debits) + u128::from(self.issued) - u128::from(released);
-        assert_eq!(u128::from(self.system.pools.sum()), pool, "the pools sum to what is in no balance");
+        assert_eq!(u128::from(self.system.pools.sum()), pool, "the pools sum to what is in no balance: invariant 1");
         let (height, slot, parent_root) = (self.system.height, self.slot, header.root);
         Next {
             quilt: Quilt { height, slot, parent_root, released, issued: self.issued, delta },

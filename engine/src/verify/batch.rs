@@ -127,9 +127,13 @@ impl Batch {
             self.decode_full_vectors(signed, keys);
         }
         self.decode_rest(signed, keys);
+        assert!(self.waiting.is_empty(), "every point of a batch was decoded, or found not to decode");
         keys.count(hits, misses);
         self.drop_undecodable();
+        assert_eq!(self.table.len(), FIRST as usize + 2 * self.places.len(), "each term has two points");
+        assert_eq!(self.s.len(), self.places.len(), "each term has its scalar");
         self.hash(signed);
+        assert_eq!(self.hashes.len(), self.places.len(), "each term has its hash");
         self.z.resize(self.places.len(), 0);
         coefficients.fill(self.z.iter_mut());
         self.zh.clear();

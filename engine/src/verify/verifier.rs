@@ -83,6 +83,7 @@ impl Verifier {
         } else {
             self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
             let terms = self.batch.len();
+            assert!(terms <= count, "each signature leaves at most one term");
             if self.bad_average > EACH_ABOVE {
                 self.judge_each(0..terms, verdicts);
             } else {
@@ -90,6 +91,8 @@ impl Verifier {
             }
         }
         let bad = verdicts.iter().filter(|good| !**good).count() as u64;
+        let judged = if count == 1 { 1 } else { self.batch.len() };
+        assert!(count as u64 - bad <= judged as u64, "only a signature that left a term is found good");
         self.bad_average = (3 * self.bad_average + bad * 65_536 / count.max(1) as u64) / 4;
         self.counters.signatures += count as u64;
         self.counters.bad += bad;

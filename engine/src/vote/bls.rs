@@ -117,6 +117,7 @@ impl Signing for BlsSigning {
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {
         let points: Vec<_> = signatures.iter().filter_map(|signature| Signature::from_bytes(signature).ok()).collect();
+        assert_eq!(points.len(), signatures.len(), "what is combined was verified, so it is a point each");
         let all: Vec<_> = points.iter().collect();
         AggregateSignature::aggregate(&all, false).map_or([0; 48], |aggregate| aggregate.to_signature().compress())
     }

@@ -168,6 +168,7 @@ impl MasterRound {
         input: MasterInput<'_>,
     ) -> Vec<MasterAction> {
         let mut out = Vec::new();
+        let before = self.marks();
         match input {
             // Row 1.
             MasterInput::NewSlot(now) => self.new_slot(now),
@@ -208,7 +209,24 @@ impl MasterRound {
                 }
             }
         }
+        self.assert_follows(before);
         out
+    }
+
+    /// Attempts that were signed, that of the highest certificate, and what is final.
+    fn marks(&self) -> (u64, u64, u64, Option<Hash>) {
+        let high = self.durable.high.as_ref().map_or(0, |high| high.attempt);
+        (self.first_signed, self.second_signed, high, self.decided.as_ref().map(|decided| decided.hash))
+    }
+
+    /// What no input takes back.
+    fn assert_follows(&self, (first, second, high, decided): (u64, u64, u64, Option<Hash>)) {
+        let now = self.marks();
+        assert!(now.0 >= first, "the attempt of first votes fell from {first} to {}: invariant 1", now.0);
+        assert!(now.1 >= second, "the attempt of second votes fell from {second} to {}: invariant 2", now.1);
+        let forgotten = planted(Mutation::UnlockByTime);
+        assert!(now.2 >= high || forgotten, "the highest certificate fell from {high} to {}: invariant 3", now.2);
+        assert!(decided.is_none() || now.3 == decided, "a height is decided once");
     }
 
     /// A shard-block: held if its certificate verifies and it passes the state's own check. True if it is new.
@@ -514,6 +532,7 @@ impl MasterRound {
         let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
         // Without a first vote heard the value itself is not known: whoever has decided passes it on.
         if let Some(value) = self.tallies.value(&vote.hash).cloned() {
+            assert!(value.hash() == vote.hash, "the value that is decided is the one that was voted for");
             self.ask_for(&value, out);
             self.decided = Some(Arc::new(Final { attempt: vote.attempt, value, hash: vote.hash, certificate }));
         }
@@ -530,6 +549,8 @@ impl MasterRound {
         match self.held.blocks_of(&prepared.value) {
             Some(blocks) => {
                 self.durable.blocks = blocks.into_iter().flatten().collect();
+                let listed = prepared.value.headers.iter().flatten().count();
+                assert_eq!(self.durable.blocks.len(), listed, "the highest certificate has its blocks: invariant 3");
                 self.durable.high = Some(prepared);
                 true
             }
