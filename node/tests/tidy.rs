@@ -383,7 +383,8 @@ fn files_unsafe_code_and_benches_keep_to_their_rooms() {
         let inside = |rooms: &[&str]| rooms.iter().any(|room| name.starts_with(room));
         for (at, line) in source.code.iter().enumerate() {
             let words: Vec<&str> = line.split(|letter: char| !(letter.is_alphanumeric() || letter == '_')).collect();
-            let opens = line.contains("std::fs") || words.windows(2).any(|pair| pair == ["fs", ""]) || words.contains(&"File");
+            let opens =
+                line.contains("std::fs") || words.windows(2).any(|pair| pair == ["fs", ""]) || words.contains(&"File");
             if opens && !line.contains("rustix::fs") && !inside(FILE_ROOMS) {
                 let _ = writeln!(wrong, "{name}:{} opens files by name", at + 1);
             }
