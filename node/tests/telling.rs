@@ -1,103 +1,18 @@
 //! Whom a node tells its users' transactions, how many, and what the pools of those who are told come to hold.
+// With small limits what is told here fits no window: see `limits.rs`.
+#![cfg(not(feature = "tiny-limits"))]
 
-use bytemuck::Zeroable;
+mod scene;
+
 use dynemix::minting::own::Own;
 use dynemix::minting::pool::Pool;
 use dynemix::peer::frames::read_cells;
-use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
-use dynemix_engine::accounts::quilt::Quilt;
-use dynemix_engine::accounts::state::State;
-use dynemix_engine::base::ids::{Endpoint, Key};
-use dynemix_engine::base::keyed_hash::HashSeed;
-use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::tables::System;
-use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, transaction_item};
 use dynemix_net::mesh::{PeerId, To};
+use scene::{Scene, key};
 use std::sync::Arc;
-
-const ACCOUNTS: u32 = 1_200;
-const MINTERS: u32 = 10;
-
-fn key(number: u32) -> Key {
-    let mut key = [7; 32];
-    key[..4].copy_from_slice(&number.to_le_bytes());
-    key
-}
-
-/// A chain of one shard, and blocks that use up whatever they are told to.
-struct Scene {
-    chain: Chain,
-    state: State<HeapMemory>,
-    system: System,
-}
-
-impl Scene {
-    fn new() -> Scene {
-        let accounts: Vec<_> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
-        let minter = |account: u32| GenesisMinter {
-            account,
-            name: format!("minter{account}").into_bytes(),
-            stake: 500 * DYNE,
-            key: Box::new([account as u8 + 1; 96]),
-            endpoint: Endpoint::default(),
-        };
-        let minters: Vec<_> = (0..MINTERS).map(minter).collect();
-        let consensus = ConsensusParameters { seats: 10, shards_max: 1, ..ConsensusParameters::default() };
-        let chain =
-            Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
-        let system = System::genesis(&chain, &minters);
-        let pool = system.pools.sum();
-        let supply = u64::from(ACCOUNTS) * 1_000 * DYNE + pool;
-        let memory = HeapMemory::new(StateLayout::new(ACCOUNTS));
-        let mut state = State::genesis_with_pool(memory, &accounts, supply, pool, HashSeed::from_number(1)).unwrap();
-        state.update_root();
-        Scene { chain, state, system }
-    }
-
-    fn pay(&self, sender: u32, amount: u64) -> Arc<Item> {
-        let sequence = u64::from(self.state.hot(sender).sequence);
-        let cell = Cell {
-            sender: key(sender),
-            recipient: key(0),
-            amount,
-            sequence,
-            expires_slot: self.system.slot + 50,
-            version: 1,
-            kind: 1,
-            outputs: 1,
-            payload_hash: payload_hash(&[]),
-            ..Cell::zeroed()
-        };
-        transaction_item(&cell, &[])
-    }
-
-    /// The next block steps these accounts' sequences.
-    fn block(&mut self, used: &[u32]) -> System {
-        let parent = self.system.clone();
-        let mut used = used.to_vec();
-        used.sort_unstable();
-        let mut quilt = Quilt {
-            height: parent.height + 1,
-            slot: parent.slot + 1,
-            parent_root: self.state.header().root,
-            ..Quilt::default()
-        };
-        quilt.delta.debits.amounts = vec![0; used.len()];
-        quilt.delta.debits.accounts = used;
-        self.state.apply(&quilt).unwrap();
-        self.state.update_root();
-        (self.system.height, self.system.slot) = (parent.height + 1, parent.slot + 1);
-        parent
-    }
-
-    fn admit(&self, pool: &mut Pool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
-        let (place, _) = pool.check(item, None, Some(told), &self.chain, &self.state, &self.system)?;
-        pool.insert(item, place);
-        Ok(())
-    }
-}
 
 /// The senders that one minter is told, in order.
 fn told_to(frames: &[(To, u8, Arc<[u8]>)], minter: u32, height: u64) -> Vec<Key> {

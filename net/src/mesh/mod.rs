@@ -29,4 +29,4 @@ pub use event_loop::Mesh;
 pub use frames::{CLASSES, FrameError, Outgoing, Reassembly};
 pub use handle::{Body, Event, MeshCounters, MeshHandle, PeerId, PeerInfo, Target, To};
 pub use link::{LinkError, LinkShape};
-pub use options::{MeshLimits, MeshOptions};
+pub use options::{MEMBER_FRAME_MAX, MeshLimits, MeshOptions};

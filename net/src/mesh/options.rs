@@ -5,6 +5,11 @@ use super::link::LinkShape;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+const MIB: usize = 1 << 20;
+
+/// Bytes of a frame from a member, by class, unless limits say otherwise.
+pub const MEMBER_FRAME_MAX: [usize; CLASSES] = [MIB, 16 * MIB, 80 * MIB, 8 * MIB];
+
 /// What may be held at most. Bytes by class are for one peer.
 #[derive(Clone, Copy, Debug)]
 pub struct MeshLimits {
@@ -34,14 +39,13 @@ pub struct MeshLimits {
 
 impl Default for MeshLimits {
     fn default() -> Self {
-        const MIB: usize = 1 << 20;
         MeshLimits {
             shaking_max: 256,
             members_max: 2_048,
             guests_max: 256,
             address_max: 16,
             hello_time: Duration::from_secs(5),
-            member_frame_max: [MIB, 16 * MIB, 80 * MIB, 8 * MIB],
+            member_frame_max: MEMBER_FRAME_MAX,
             guest_frame_max: [4_096, 4_096, 4_096, MIB / 4],
             pending_max: [96 * MIB, 4 * MIB],
             pending_total_max: 512 * MIB,

@@ -84,10 +84,24 @@ fn time(years: f64) -> String {
     }
 }
 
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
 impl Shown for Attack {
     fn text(&self) -> String {
-        let percent = |share: f64| format!("{:.1} %", 100.0 * share);
-        let mut text = String::from("  Stake with which more seats are bad than the committee tolerates\n\n");
+        let mut text = String::new();
+        self.put_shares(&mut text);
+        self.put_captures(&mut text);
+        self.put_control(&mut text);
+        text
+    }
+}
+
+impl Attack {
+    /// Which shares of the stake seat too many, and which capture a shard.
+    fn put_shares(&self, text: &mut String) {
+        text.push_str("  Stake with which more seats are bad than the committee tolerates\n\n");
         let row = |line: &Seats| {
             vec![
                 grouped(line.seats as u64),
@@ -107,6 +121,10 @@ impl Shown for Attack {
             .map(|&(shards, stake)| vec![grouped(shards as u64), percent(stake)])
             .collect();
         text.push_str(&table(&["shards", "stake"], &rows));
+    }
+
+    /// How long it takes to capture a shard, as bars.
+    fn put_captures(&self, text: &mut String) {
         text.push_str(
             "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a \
              factor of ten\n\n",
@@ -126,6 +144,10 @@ impl Shown for Attack {
                 "#".repeat((3.0 * bars).max(1.0) as usize)
             ));
         }
+    }
+
+    /// How the committee falls to who keeps answers out.
+    fn put_control(&self, text: &mut String) {
         let control = |reports: &[CensorshipReport]| {
             reports.iter().find(|report| report.heights_to_control.is_some()).map(|report| report.options.stake)
         };
@@ -161,7 +183,6 @@ impl Shown for Attack {
             text.push_str(&format!("\n  answers admitted by {shards}: control of the committee from {from} on"));
         }
         text.push('\n');
-        text
     }
 }
 

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use dynemix_perf::report::{bar, facts, grouped, table};
 use dynemix_simulator::meter::StepBytes;
 use dynemix_simulator::options::{FaultSet, Mode, SimOptions};
+use dynemix_simulator::outcome::Bytes;
 use dynemix_simulator::run::{SimReport, run_seeds};
 use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverReport, takeover};
 use dynemix_simulator::world::World;
@@ -262,72 +263,14 @@ impl SeedsArgs {
 
 impl Shown for SimReport {
     fn text(&self) -> String {
-        let mut text = facts(&[
-            ("seeds", grouped(self.seeds)),
-            (
-                "simulated",
-                format!(
-                    "{:.1} hours in {:.1} s, {:.0} x real time",
-                    self.simulated_hours, self.wall_seconds, self.times_real_time
-                ),
-            ),
-            (
-                "final",
-                format!(
-                    "{} blocks, {} transfers; {} slots without a block",
-                    grouped(self.heights),
-                    grouped(self.transfers),
-                    grouped(self.slots_lost)
-                ),
-            ),
-            (
-                "shards",
-                format!(
-                    "{} drawn; {} captured ({:.3} %), {} that could be blocked ({:.2} %)",
-                    grouped(self.shards),
-                    grouped(self.captured),
-                    100.0 * self.captured as f64 / self.shards.max(1) as f64,
-                    grouped(self.blocked),
-                    100.0 * self.blocked as f64 / self.shards.max(1) as f64
-                ),
-            ),
-            (
-                "plundered",
-                format!(
-                    "{} blocks of captured shards became final; {} banned in time, {} not",
-                    grouped(self.plundered),
-                    grouped(self.banned),
-                    grouped(self.unbanned)
-                ),
-            ),
-            ("healed", {
-                let seeds = |slots: &u64, count: &u64| format!("{slots} slots: {count}");
-                let parts: Vec<_> = self.healing_slots.iter().map(|(slots, count)| seeds(slots, count)).collect();
-                format!("seeds by slots until all older transactions were final: {}", parts.join(", "))
-            }),
-            ("barred by proof", grouped(self.barred)),
-            ("messages", grouped(self.messages)),
-            ("ended early", format!("{} seeds drew more Byzantine seats than are tolerated", grouped(self.beyond))),
-            ("forks", self.forks.to_string()),
-            ("failures", self.failures.len().to_string()),
-        ]);
+        let mut text = summary(self);
         if !self.faults.is_empty() {
             text.push('\n');
             let rows: Vec<_> = self.faults.iter().map(|(fault, count)| vec![fault.clone(), grouped(*count)]).collect();
             text.push_str(&table(&["injected", "times"], &rows));
         }
         if let Some(bytes) = &self.bytes {
-            text.push_str(&format!(
-                "\n  bytes a transaction: {:.0} sent by all nodes, {:.0} by one; {:.1} in the patch\n\n",
-                bytes.per_transaction, bytes.per_transaction_and_node, bytes.patch_per_transaction
-            ));
-            let row = |step: &StepBytes| {
-                let sums = [step.length_ms, step.sent_max, step.received_max].map(grouped);
-                let [length, sent, received] = sums;
-                vec![step.step.into(), length, sent, received, format!("{:.3}", step.megabytes_per_second)]
-            };
-            let rows: Vec<_> = bytes.steps.iter().map(row).collect();
-            text.push_str(&table(&["from", "ms", "sent, busiest", "received, busiest", "MB/s"], &rows));
+            put_bytes(bytes, &mut text);
         }
         for failed in self.failures.iter().take(20) {
             text.push_str(&format!("\n  seed {}: {}", failed.seed, failed.what));
@@ -337,6 +280,74 @@ impl Shown for SimReport {
         }
         text
     }
+}
+
+/// What the seeds came to.
+fn summary(report: &SimReport) -> String {
+    facts(&[
+        ("seeds", grouped(report.seeds)),
+        (
+            "simulated",
+            format!(
+                "{:.1} hours in {:.1} s, {:.0} x real time",
+                report.simulated_hours, report.wall_seconds, report.times_real_time
+            ),
+        ),
+        (
+            "final",
+            format!(
+                "{} blocks, {} transfers; {} slots without a block",
+                grouped(report.heights),
+                grouped(report.transfers),
+                grouped(report.slots_lost)
+            ),
+        ),
+        (
+            "shards",
+            format!(
+                "{} drawn; {} captured ({:.3} %), {} that could be blocked ({:.2} %)",
+                grouped(report.shards),
+                grouped(report.captured),
+                100.0 * report.captured as f64 / report.shards.max(1) as f64,
+                grouped(report.blocked),
+                100.0 * report.blocked as f64 / report.shards.max(1) as f64
+            ),
+        ),
+        (
+            "plundered",
+            format!(
+                "{} blocks of captured shards became final; {} banned in time, {} not",
+                grouped(report.plundered),
+                grouped(report.banned),
+                grouped(report.unbanned)
+            ),
+        ),
+        ("healed", {
+            let seeds = |slots: &u64, count: &u64| format!("{slots} slots: {count}");
+            let parts: Vec<_> = report.healing_slots.iter().map(|(slots, count)| seeds(slots, count)).collect();
+            format!("seeds by slots until all older transactions were final: {}", parts.join(", "))
+        }),
+        ("barred by proof", grouped(report.barred)),
+        ("messages", grouped(report.messages)),
+        ("ended early", format!("{} seeds drew more Byzantine seats than are tolerated", grouped(report.beyond))),
+        ("forks", report.forks.to_string()),
+        ("failures", report.failures.len().to_string()),
+    ])
+}
+
+/// Bytes of each message, by sub-slot and for a transaction.
+fn put_bytes(bytes: &Bytes, text: &mut String) {
+    text.push_str(&format!(
+        "\n  bytes a transaction: {:.0} sent by all nodes, {:.0} by one; {:.1} in the patch\n\n",
+        bytes.per_transaction, bytes.per_transaction_and_node, bytes.patch_per_transaction
+    ));
+    let row = |step: &StepBytes| {
+        let sums = [step.length_ms, step.sent_max, step.received_max].map(grouped);
+        let [length, sent, received] = sums;
+        vec![step.step.into(), length, sent, received, format!("{:.3}", step.megabytes_per_second)]
+    };
+    let rows: Vec<_> = bytes.steps.iter().map(row).collect();
+    text.push_str(&table(&["from", "ms", "sent, busiest", "received, busiest", "MB/s"], &rows));
 }
 
 /// Several shares of stake, one question.

@@ -19,7 +19,7 @@ use hex::FromHex;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 #[derive(Debug, Subcommand)]
@@ -373,38 +373,55 @@ fn send(
     output.show(&Sent { id: hex::encode(id), transaction, verified_height: client.height() })
 }
 
+/// Makes a key from new words, and shows them once.
+fn make(name: &str, passphrase_fd: Option<i32>) -> Result<(), Box<dyn Error>> {
+    if keys::path(name).exists() {
+        return Err(format!("there is a wallet '{name}' already").into());
+    }
+    let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"))?;
+    let (words, secret) = keys::new_words()?;
+    let public = keys::keep(name, &secret, &secret_phrase)?;
+    println!(
+        "wallet '{name}': {public}\n\nWrite these words down; whoever has them has the account, and \
+         nothing else brings it back:\n"
+    );
+    for (row, line) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
+        println!("  {:>2}  {}", 6 * row + 1, line.join(" "));
+    }
+    Ok(())
+}
+
+/// Takes a key from its words, or from a password that is the only key.
+fn import(name: &str, password: bool, passphrase_fd: Option<i32>) -> Result<(), Box<dyn Error>> {
+    let mut text = Zeroizing::new(String::new());
+    let secret = if password {
+        let password = passphrase(None, "the account itself (its password)")?;
+        keys::of_password(&password)?
+    } else {
+        std::io::stdin().read_line(&mut text)?;
+        keys::of_words(&text)?
+    };
+    let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"))?;
+    println!("wallet '{name}': {}", keys::keep(name, &secret, &secret_phrase)?);
+    Ok(())
+}
+
+/// Puts dynes at stake, with the voting key of a node's key file.
+fn stake(with: &WithArgs, output: &OutputArgs, amount: u64, minting: &Path) -> Result<(), Box<dyn Error>> {
+    let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string())?;
+    let secrets = keystore::open::<64>(minting, SecretKind::Minting, &passphrase)?;
+    let (key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
+    send(with, output, |client| {
+        client.sync()?;
+        Ok((TransactionKind::Stake, client.newest_hash(), amount, [&key[..], &possession[..]].concat()))
+    })
+}
+
 impl WalletVerb {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
-            WalletVerb::New { name, passphrase_fd } => {
-                if keys::path(&name).exists() {
-                    return Err(format!("there is a wallet '{name}' already").into());
-                }
-                let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"))?;
-                let (words, secret) = keys::new_words()?;
-                let public = keys::keep(&name, &secret, &secret_phrase)?;
-                println!(
-                    "wallet '{name}': {public}\n\nWrite these words down; whoever has them has the account, and \
-                     nothing else brings it back:\n"
-                );
-                for (row, line) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
-                    println!("  {:>2}  {}", 6 * row + 1, line.join(" "));
-                }
-                Ok(())
-            }
-            WalletVerb::Import { name, password, passphrase_fd } => {
-                let mut text = Zeroizing::new(String::new());
-                let secret = if password {
-                    let password = passphrase(None, "the account itself (its password)")?;
-                    keys::of_password(&password)?
-                } else {
-                    std::io::stdin().read_line(&mut text)?;
-                    keys::of_words(&text)?
-                };
-                let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"))?;
-                println!("wallet '{name}': {}", keys::keep(&name, &secret, &secret_phrase)?);
-                Ok(())
-            }
+            WalletVerb::New { name, passphrase_fd } => make(&name, passphrase_fd),
+            WalletVerb::Import { name, password, passphrase_fd } => import(&name, password, passphrase_fd),
             WalletVerb::List { output } => {
                 let wallets =
                     keys::list()?.into_iter().map(|(name, key)| json!({ "name": name, "key": key })).collect();
@@ -431,15 +448,7 @@ impl WalletVerb {
                     name.into_bytes(),
                 ))
             }),
-            WalletVerb::Stake { amount, minting, with, output } => {
-                let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string())?;
-                let secrets = keystore::open::<64>(&minting, SecretKind::Minting, &passphrase)?;
-                let (key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
-                send(&with, &output, |client| {
-                    client.sync()?;
-                    Ok((TransactionKind::Stake, client.newest_hash(), amount, [&key[..], &possession[..]].concat()))
-                })
-            }
+            WalletVerb::Stake { amount, minting, with, output } => stake(&with, &output, amount, &minting),
             WalletVerb::Unstake { amount, with, output } => send(&with, &output, |client| {
                 client.sync()?;
                 Ok((TransactionKind::Unstake, client.newest_hash(), amount, Vec::new()))

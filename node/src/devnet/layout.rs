@@ -123,6 +123,8 @@ impl Devnet {
         let peer_port = free_ports(shape.nodes, PORT_FIRST).ok_or(LayoutError::Ports(shape.nodes))?;
         let api_port =
             free_ports(shape.nodes, peer_port + shape.nodes as u16 + 50).ok_or(LayoutError::Ports(shape.nodes))?;
+        let apart = u32::from(api_port) >= u32::from(peer_port) + shape.nodes;
+        assert!(apart, "{} nodes listen from port {peer_port} on, and their APIs from {api_port}", shape.nodes);
         let devnet = Devnet { format: 1, shape, start_ms, peer_port, api_port, pids: Vec::new() };
         fs::create_dir_all(directory).map_err(failed(directory))?;
         write(&directory.join("genesis.toml"), &devnet.genesis().text())?;

@@ -122,6 +122,7 @@ impl LoadClient {
             }
             frames.push((To::Peer(peer), CELLS, frame.into()));
         }
+        assert_eq!(numbers.start, first + cells.len() as u32, "each transaction has a number of its own");
         self.mesh.send_all(frames);
     }
 

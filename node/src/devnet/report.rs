@@ -151,17 +151,12 @@ pub fn live_row(row: &SlotRow, slot_ms: u64) -> String {
     )
 }
 
+/// A row of the table for people.
+type Row = (&'static str, String);
+
 impl DevnetReport {
     /// The table and the verdict, for people.
     pub fn text(&self) -> String {
-        let spread = |percentiles: &Percentiles| {
-            format!(
-                "p50 {:.0}, p90 {:.0}, p99 {:.0}, max {:.0} ms",
-                percentiles.p50, percentiles.p90, percentiles.p99, percentiles.max
-            )
-        };
-        let cpu: f64 = self.cpu_s.iter().sum();
-        let most = self.rss_bytes.iter().max().copied().unwrap_or(0);
         let mut rows = vec![
             (
                 "network",
@@ -177,24 +172,7 @@ impl DevnetReport {
             ("slots", format!("{} final, {} lost", self.slots_final, self.slots_lost)),
         ];
         if self.offered > 0 {
-            rows.extend([
-                ("offered", format!("{} transactions, {:.0} a second", grouped(self.offered), self.tps_offered)),
-                (
-                    "final",
-                    format!(
-                        "{} transactions, {:.0} a second; {:.3} % in their slot or the next",
-                        grouped(self.final_transactions),
-                        self.tps_final,
-                        self.included_next_slot_share * 100.0
-                    ),
-                ),
-                ("to the shard's certificate", spread(&self.finality_ms.shard)),
-                ("to finality", spread(&self.finality_ms.master)),
-                (
-                    "traffic a node and transaction",
-                    format!("sent {:.0}, received {:.0} bytes", self.bytes_per_tx_sent, self.bytes_per_tx_received),
-                ),
-            ]);
+            rows.extend(self.of_load());
         }
         if self.kills > 0 {
             rows.push((
@@ -202,7 +180,46 @@ impl DevnetReport {
                 format!("{} times, {} of them minted again", self.kills, self.minted_again),
             ));
         }
-        rows.extend([
+        rows.extend(self.of_nodes());
+        for (reason, count) in &self.refused {
+            rows.insert(rows.len() - 1, ("refused", format!("{} {reason}", grouped(*count))));
+        }
+        facts(&rows)
+    }
+
+    /// What became of the load.
+    fn of_load(&self) -> [Row; 5] {
+        let spread = |percentiles: &Percentiles| {
+            format!(
+                "p50 {:.0}, p90 {:.0}, p99 {:.0}, max {:.0} ms",
+                percentiles.p50, percentiles.p90, percentiles.p99, percentiles.max
+            )
+        };
+        [
+            ("offered", format!("{} transactions, {:.0} a second", grouped(self.offered), self.tps_offered)),
+            (
+                "final",
+                format!(
+                    "{} transactions, {:.0} a second; {:.3} % in their slot or the next",
+                    grouped(self.final_transactions),
+                    self.tps_final,
+                    self.included_next_slot_share * 100.0
+                ),
+            ),
+            ("to the shard's certificate", spread(&self.finality_ms.shard)),
+            ("to finality", spread(&self.finality_ms.master)),
+            (
+                "traffic a node and transaction",
+                format!("sent {:.0}, received {:.0} bytes", self.bytes_per_tx_sent, self.bytes_per_tx_received),
+            ),
+        ]
+    }
+
+    /// What it cost the nodes, and whether they agree.
+    fn of_nodes(&self) -> [Row; 5] {
+        let cpu: f64 = self.cpu_s.iter().sum();
+        let most = self.rss_bytes.iter().max().copied().unwrap_or(0);
+        [
             (
                 "processor time",
                 format!(
@@ -222,10 +239,6 @@ impl DevnetReport {
             ),
             ("supply", if self.supply_conserved { "conserved".to_owned() } else { "NOT CONSERVED".to_owned() }),
             ("verdict", if self.failures.is_empty() { "good".to_owned() } else { self.failures.join("; ") }),
-        ]);
-        for (reason, count) in &self.refused {
-            rows.insert(rows.len() - 1, ("refused", format!("{} {reason}", grouped(*count))));
-        }
-        facts(&rows)
+        ]
     }
 }

@@ -305,6 +305,7 @@ impl<'a> Session<'a> {
         self.fates.extend((self.sent..due).map(|number| Fate { due_ms: due_ms(number), ended: None }));
         client.send(&workload.cells[self.sent..due], self.sent as u32, &mut self.turn);
         self.sent = due;
+        assert_eq!(self.fates.len(), self.sent, "each transaction that was sent is followed");
     }
 
     fn hear(&mut self) {
@@ -404,6 +405,7 @@ impl<'a> Session<'a> {
     }
 
     fn row(&mut self, slot: u64) {
+        assert_eq!(slot, self.first_slot + self.rows.len() as u64, "slots have their rows one by one");
         let found = self
             .blocks
             .iter()
@@ -490,6 +492,8 @@ impl<'a> Session<'a> {
         let offered = self.fates.len() as u64;
         let finals = self.fates.iter().filter(|fate| fate.ended.is_some()).count() as u64;
         let (shard_ms, master_ms) = self.latencies(|_| true);
+        assert_eq!(master_ms.len(), finals, "each final transaction has its latency");
+        assert!(finals <= offered && shard_ms.len() <= finals, "more is final than was offered");
         let seconds = offered as f64 / self.options.tps.unwrap_or(1).max(1) as f64;
         let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.3)).max().unwrap_or(0);
         let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);

@@ -215,6 +215,8 @@ impl Subscriptions {
             (Some("transaction"), Some(of)) => self.transactions.push((next, of, None)),
             _ => return None,
         }
+        let count = self.blocks.len() + self.transactions.len();
+        assert_eq!(count as u64, next, "each subscription has a number of its own");
         Some(next)
     }
 
@@ -226,6 +228,7 @@ impl Subscriptions {
             let new: Vec<_> =
                 api.view.status.look(|live| live.blocks.iter().filter(|block| block.height > *seen).cloned().collect());
             for block in new {
+                assert!(block.height > *seen, "height {} is told after height {seen}", block.height);
                 *seen = block.height;
                 out.push(notification(json!({ "subscription": number, "block": block })));
             }

@@ -172,6 +172,10 @@ pub fn open(
             finals.pop_front();
         }
     }
+    assert_eq!(system.height, last, "the system stands at another height than the log ends at");
+    let together = last == image_record || state.header().height == system.height;
+    assert!(together, "after {last} records the accounts stand at height {}", state.header().height);
+    assert_eq!(finals.len() as u64, last + 1 - oldest, "the newest final blocks are remembered, each once");
     Ok(OpenedChain { store, state, behind, system, finals, fell_back })
 }
 

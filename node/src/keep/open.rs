@@ -96,7 +96,10 @@ pub fn apply_record(
     if state.root_known() && quilt.parent_root != state.header().root {
         return Err(ReplayError::Root { height: state.header().height });
     }
-    state.apply(quilt).map_err(|source| ReplayError::Apply { number, source })
+    let before = state.header().height;
+    state.apply(quilt).map_err(|source| ReplayError::Apply { number, source })?;
+    assert_eq!(state.header().height, before + 1, "a record leads from one height to the next");
+    Ok(())
 }
 
 /// Makes a store with the genesis accounts.
@@ -144,6 +147,7 @@ fn up_to_date(opened: OpenedStore) -> Result<OpenedState, OpenError> {
     let mut state = State::reopen(memory);
     let records = store.records();
     let last = store.last_record();
+    let before = state.header().height;
     let mut quilt = Quilt::default();
     for number in image_record + 1..=last {
         if number == last {
@@ -152,5 +156,7 @@ fn up_to_date(opened: OpenedStore) -> Result<OpenedState, OpenError> {
         apply_record(&mut state, &mut quilt, number, &records.read(number).map_err(ReplayError::Store)?)?;
     }
     state.update_root();
+    let stepped = state.header().height - before;
+    assert_eq!(stepped, last - image_record, "each record behind the image was applied, and once");
     Ok(OpenedState { store, state, behind, fell_back })
 }

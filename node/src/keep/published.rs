@@ -124,6 +124,8 @@ pub fn write_system(directory: &Path, chain: &Hash, system: &System) -> Result<(
 /// Whatever the disk refuses.
 pub fn finish(data: &Path, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result<(), SealedError> {
     let height = blocks[0].value.height;
+    assert_eq!(blocks[1].value.height, height + 1, "a snapshot is proved by the block after it");
+    assert_eq!(blocks[1].value.parent, blocks[0].hash, "the block that proves a snapshot follows the snapshot's own");
     let mut payload = Vec::new();
     for decided in blocks {
         let mut bytes = Vec::new();
@@ -219,7 +221,9 @@ impl Allowance {
     /// Counts what a peer was given.
     pub fn take(&mut self, peer: PeerId, bytes: usize) {
         self.bytes += bytes as u64;
-        *self.of.entry(peer).or_insert(0) += bytes as u64;
+        let of = self.of.entry(peer).or_insert(0);
+        *of += bytes as u64;
+        assert!(*of <= self.bytes, "one peer was given {of} bytes, all together {}", self.bytes);
     }
 }
 

@@ -52,6 +52,8 @@ enum RecordBody<'a> {
 pub struct NoBlock;
 
 fn head(out: &mut Vec<u8>, version: u8, lengths: [usize; 4]) {
+    let told = lengths.iter().all(|&length| u32::try_from(length).is_ok());
+    assert!(told, "a record has parts of {lengths:?} bytes, more than its head can say");
     out.clear();
     out.extend_from_slice(&[version, 0, 0, 0]);
     lengths.iter().for_each(|&length| out.extend_from_slice(&(length as u32).to_le_bytes()));
@@ -66,12 +68,17 @@ pub fn encode_master(
     blocks: &[Arc<CertifiedBlock>],
     quilt: &[u8],
 ) {
+    let listed = decided.value.headers.iter().flatten();
+    let same = listed.copied().eq(blocks.iter().map(|block| block.listed_hash()));
+    assert!(same, "the record of height {} has other shard-blocks than its master-block lists", decided.value.height);
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     put_final(decided, &mut first);
     first.extend_from_slice(committee);
     blocks.iter().for_each(|block| put_block(block, &Nobody, &mut rest));
     head(out, MASTER, [first.len(), quilt.len(), blocks.len(), rest.len()]);
     [&first, quilt, &rest].iter().for_each(|part| out.extend_from_slice(part));
+    let parts = HEAD_BYTES + first.len() + quilt.len() + rest.len();
+    assert_eq!(out.len(), parts, "a record of many is as long as its parts");
 }
 
 /// Writes the record of a block; `transactions` may be empty where they are not kept.
@@ -84,7 +91,8 @@ pub fn encode<'a>(
 ) {
     let payloads = |slot: &Handle| 2 + arena.payload(slot).len() as u32;
     let payload_bytes: u32 = transactions.clone().map(payloads).sum();
-    head(out, SINGLE, [SHARD_BLOCK_BYTES, quilt.len(), transactions.clone().count(), payload_bytes as usize]);
+    let count = transactions.clone().count();
+    head(out, SINGLE, [SHARD_BLOCK_BYTES, quilt.len(), count, payload_bytes as usize]);
     out.extend_from_slice(&block.encode());
     out.extend_from_slice(quilt);
     transactions.clone().for_each(|slot| out.extend_from_slice(bytemuck::bytes_of(arena.cell(slot))));
@@ -93,6 +101,8 @@ pub fn encode<'a>(
         out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
         out.extend_from_slice(payload);
     }
+    let parts = HEAD_BYTES + SHARD_BLOCK_BYTES + quilt.len() + count * size_of::<Cell>() + payload_bytes as usize;
+    assert_eq!(out.len(), parts, "the record of a node alone is as long as its parts");
 }
 
 impl<'a> BlockRecord<'a> {

@@ -166,6 +166,8 @@ pub struct ReplicaStage {
     scrub_pause: Duration,
     scrubber: Option<Scrubber>,
     quilt: Quilt,
+    /// The record of the last checkpoint that was asked for.
+    checkpointed: Option<u64>,
 }
 
 /// A replica that starts at what the image holds.
@@ -188,6 +190,7 @@ pub fn replica(
         scrub_pause,
         scrubber: None,
         quilt: Quilt::default(),
+        checkpointed: None,
     };
     (stage, ReplicaHandle { requests }, reader)
 }
@@ -252,15 +255,22 @@ impl ReplicaStage {
             apply_record(&mut self.state.write().expect(UNPOISONED), &mut self.quilt, next, &payload)?;
             next += 1;
         }
+        let height = self.state.read().expect(UNPOISONED).header().height;
+        assert_eq!(height + 1, next, "the replica has gone over records in another order than one by one");
         Ok(())
     }
 
     fn checkpoint(&mut self, checkpoint: Checkpoint, root: Hash, beside: Beside) -> Result<(), ReplicaError> {
         self.advance(checkpoint.record())?;
+        let before = self.checkpointed.replace(checkpoint.record());
+        let ascends = before.is_none_or(|before| before <= checkpoint.record());
+        assert!(ascends, "a checkpoint of record {} follows one of {before:?}", checkpoint.record());
         let mut state = self.state.write().expect(UNPOISONED);
         if state.update_root() != root {
             return Err(ReplayError::Root { height: state.header().height }.into());
         }
+        let height = state.header().height;
+        assert!(height >= checkpoint.record(), "a checkpoint of record {} at height {height}", checkpoint.record());
         drop(state);
         beside()?;
         let record = checkpoint.record();

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const MAGIC: [u8; 8] = *b"DYNXSEAL";
 const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 8 + 4 + 4 + 32 + 8 + 8;
+const CHECKSUM_BYTES: usize = 32;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,7 @@ fn head(kind: SealedKind, chain: &Hash, number: u64, bytes: u64) -> Vec<u8> {
     out.extend_from_slice(chain);
     out.extend_from_slice(&number.to_le_bytes());
     out.extend_from_slice(&bytes.to_le_bytes());
+    assert_eq!(out.len(), HEAD_BYTES, "the head of a sealed file has its fields and nothing else");
     out
 }
 
@@ -70,6 +72,8 @@ fn seal(kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Vec<u8> 
     out.extend_from_slice(payload);
     let checksum = *blake3::hash(&out).as_bytes();
     out.extend_from_slice(&checksum);
+    let parts = HEAD_BYTES + payload.len() + CHECKSUM_BYTES;
+    assert_eq!(out.len(), parts, "a sealed file is as long as its head says");
     out
 }
 
@@ -117,7 +121,9 @@ pub fn write_unsynced<'p>(
         out.write_all(&first)?;
         // Hashed by the buffer, not by the part: small parts cost more than their bytes.
         let mut buffer = Vec::with_capacity(1 << 16);
+        let mut come = 0;
         for part in parts {
+            come += part.len() as u64;
             buffer.extend_from_slice(part);
             if buffer.len() >= 1 << 15 {
                 hasher.update(&buffer);
@@ -125,6 +131,7 @@ pub fn write_unsynced<'p>(
                 buffer.clear();
             }
         }
+        assert_eq!(come, bytes, "the parts of a sealed file weigh other than its head says");
         hasher.update(&buffer);
         out.write_all(&buffer)?;
         out.write_all(hasher.finalize().as_bytes())?;

@@ -28,6 +28,8 @@ pub struct SignedFile {
     chain: Hash,
     copies: [(PathBuf, File); 2],
     number: u64,
+    /// Height and reserved slot of the newest record: neither ever falls, or a crash could undo what was promised.
+    newest: (u64, u64),
 }
 
 impl SignedFile {
@@ -61,7 +63,8 @@ impl SignedFile {
         };
         let [first, second] = paths;
         let (number, record) = newest.unwrap_or_default();
-        let mut file = SignedFile { chain, copies: [open(first)?, open(second)?], number };
+        let newest = (record.height, record.reserved_slot);
+        let mut file = SignedFile { chain, copies: [open(first)?, open(second)?], number, newest };
         if number == 0 {
             // Both copies are there before anything is signed.
             file.write(&record)?;
@@ -75,6 +78,10 @@ impl SignedFile {
     /// # Errors
     /// Whatever the disk refuses: nothing that rests on it may be said.
     pub fn write(&mut self, record: &SignedOnce) -> Result<(), SignedFileError> {
+        let (height, slot) = self.newest;
+        assert!(record.height >= height, "height {} is written over height {height}", record.height);
+        assert!(record.reserved_slot >= slot, "slot {} is written over slot {slot}", record.reserved_slot);
+        self.newest = (record.height, record.reserved_slot);
         let mut payload = Vec::new();
         record.encode(&mut payload);
         self.number += 1;

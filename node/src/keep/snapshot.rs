@@ -206,6 +206,7 @@ pub fn create<M: StateMemory>(
         done += manifest.chunk_bytes(chunk) as u64;
         progress(done, manifest.bytes());
     }
+    assert_eq!(done, manifest.bytes(), "the chunks of a snapshot make up all of its accounts");
     File::open(directory).and_then(|names| names.sync_all()).map_err(failed("sync", directory))?;
     Ok(SnapshotInfo::of(&manifest, resumed))
 }
@@ -229,6 +230,7 @@ pub fn verify(
         done += manifest.chunk_bytes(chunk) as u64;
         progress(done, manifest.bytes());
     }
+    assert_eq!(done, manifest.bytes(), "every chunk of a snapshot was checked");
     Ok(SnapshotInfo::of(&manifest, 0))
 }
 
@@ -321,11 +323,14 @@ pub fn restore(
                 let bytes = read_chunk(directory, &manifest, chunk)?;
                 let (keys, hot) =
                     manifest.verify_chunk(chunk, &bytes).map_err(refused(&chunk_path(directory, chunk)))?;
+                let filled = (keys.len(), hot.len());
+                assert_eq!(filled, (accounts.len(), accounts.len()), "a chunk fills its own accounts and no others");
                 memory.write_through(accounts.start, &keys, &hot)?;
             }
             done += manifest.chunk_bytes(chunk) as u64;
             progress(done, manifest.bytes());
         }
+        assert_eq!(done, manifest.bytes(), "every account of a snapshot was restored");
         // The disk writes what has come while the index and the tree are made.
         let written = memory.begin_sync();
         let mut state = State::reopen(memory);

@@ -29,6 +29,7 @@ impl<S: Signing> Duty<S> {
         if told.is_some_and(|height| height != next && height != next + 1) {
             return;
         }
+        let asked = good.len() + refused.len();
         let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
             status.refuse(refusal);
@@ -62,6 +63,8 @@ impl<S: Signing> Duty<S> {
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
             }
         }
+        let refused: usize = outcomes.values().map(Vec::len).sum();
+        assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {

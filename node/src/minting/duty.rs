@@ -82,12 +82,35 @@ pub struct Local {
     parent: Option<Arc<System>>,
     heard: u64,
     outbox: Outbox,
+    /// The newest record of what was signed that was asked to be made durable, and the newest that is.
+    tickets: Tickets,
     records_of: BTreeMap<u32, usize>,
     /// Transactions told for the pending height that came when the own set was closed.
     pub(super) late: usize,
     /// Questions of guests in this slot.
     asked_by: BTreeMap<u64, usize>,
     line: SlotLine,
+}
+
+/// Tickets of records: they ascend on their way to the writer, and come back in that order.
+#[derive(Default)]
+struct Tickets {
+    asked: u64,
+    durable: u64,
+}
+
+impl Tickets {
+    fn ask(&mut self, ticket: u64) {
+        assert!(ticket > self.asked, "ticket {ticket} is asked for after ticket {}", self.asked);
+        self.asked = ticket;
+    }
+
+    fn is_durable(&mut self, ticket: u64) {
+        let Tickets { asked, durable } = *self;
+        assert!(ticket > durable, "ticket {ticket} is durable after ticket {durable}");
+        assert!(ticket <= asked, "ticket {ticket} is durable, and only {asked} were asked for");
+        self.durable = ticket;
+    }
 }
 
 /// Whether an entry takes so little that others are looked at with it: claims, which are verified together.
@@ -191,14 +214,21 @@ impl<S: Signing> Duty<S> {
                 }
             }
             Entry::Durable(ticket) => {
+                self.local.tickets.is_durable(ticket);
                 let actions = self.minter.persisted(now, ticket);
                 self.act(actions);
             }
             Entry::Kept => {
+                assert!(self.local.blocked, "transactions are kept that nothing waits for");
                 self.local.blocked = false;
                 self.carry_out();
             }
-            Entry::Stored(height) => self.status.change(|live| live.stored = height),
+            Entry::Stored(height) => {
+                let (stored, newest) = (self.status.look(|live| live.stored), self.minter.execution.system().height);
+                let next = stored < height && height <= newest;
+                assert!(next, "height {height} is stored after {stored}, and {newest} is the newest that is final");
+                self.status.change(|live| live.stored = height);
+            }
             Entry::Opened(peer) => self.greet(peer),
             Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, self.minter.execution.system()),
             Entry::Stop(_) => {}
@@ -291,6 +321,7 @@ impl<S: Signing> Duty<S> {
                 |block: &Arc<CertifiedBlock>| Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() });
             record.locked.blocks = record.locked.blocks.iter().map(bare).collect();
         }
+        self.local.tickets.ask(ticket);
         // A writer that has stopped has said why; without it nothing is signed.
         let _ = self.writer.send(Job::Persist(ticket, Box::new(record)));
     }
@@ -312,6 +343,8 @@ impl<S: Signing> Duty<S> {
         let applied = &mut self.minter.execution.applied;
         let Some(place) = applied.iter().position(|applied| applied.height == height) else { return };
         let Applied { quilt, root, system, bans, .. } = applied.swap_remove(place);
+        assert!(applied.iter().all(|later| later.height > height), "height {height} is final after a later one");
+        assert_eq!(system.height, height, "the system after a block is of its height");
         for (height, shard) in bans {
             tracing::warn!(height, shard, "a shard-block was banned: nothing of it takes effect");
         }
@@ -326,6 +359,7 @@ impl<S: Signing> Duty<S> {
         let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
         self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
         let parent = self.local.parent.replace(system.clone()).expect("set at the start");
+        assert_eq!(parent.height + 1, height, "heights become final one by one");
         self.peers.mind_name(&self.mesh, self.candidate, &parent, &system);
         self.status.add_block(BlockShown {
             height,

@@ -172,7 +172,7 @@ impl<S: Signing> NodeExecution<S> {
         told: u64,
     ) -> Result<(), Refusal> {
         let next = self.system.height + 1;
-        debug_assert!(told == next || told == next + 1, "the pool is of two heights");
+        assert!(told == next || told == next + 1, "the pool is of two heights, {told} is none after {next}");
         let (place, _) = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
         self.pool.insert(item, place);
         // Judged as it comes: when sets are closed, everyone has something else to do.
@@ -265,13 +265,15 @@ impl<S: Signing> Execution for NodeExecution<S> {
     }
 
     fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
-        debug_assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
+        assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
         while self.judge_some() {}
         let mut sound: Vec<(&Arc<Item>, Judged)> = self.pool.sound(self.system.height + 1).collect();
         sound.sort_unstable_by_key(|(_, judged)| judged.id);
         let records = self.pool.records().filter(|item| self.records.get(&item.id) == Some(&true));
         let mut items: Vec<Arc<Item>> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
         items.sort_by_key(|item| item.id);
+        let once = items.is_sorted_by(|one, next| one.id < next.id);
+        assert!(once, "the set that shard {shard} closes has an item twice");
         self.closed = sound.into_iter().map(|(_, judged)| judged).collect();
         items
     }
@@ -363,11 +365,18 @@ impl<S: Signing> Execution for NodeExecution<S> {
         next.quilt.encode(&mut quilt);
         let root = {
             let mut state = self.state.write().expect(UNPOISONED);
+            let parent_root = state.header().root;
+            assert_eq!(next.quilt.parent_root, parent_root, "a quilt is applied to the accounts that it was made for");
             state.apply(&next.quilt).expect("what follows from checked blocks applies");
             state.update_root()
         };
         let bans = next.bans.clone();
         self.system = Arc::new(next.finalized(value.hash()));
+        let header = *self.state().header();
+        let heights = (header.height, self.system.height);
+        assert_eq!(heights, (value.height, value.height), "accounts and system stand after the block that was applied");
+        // Invariant 1 of the system's tables.
+        assert_eq!(self.system.pools.sum(), header.pool, "the pools sum to what the accounts say is in no balance");
         self.pool.settle(&self.system);
         self.begin_height();
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });

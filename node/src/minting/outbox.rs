@@ -6,10 +6,13 @@ use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::signing::Signing;
+use dynemix_net::mesh::MEMBER_FRAME_MAX;
 use std::sync::Arc;
 
 /// Frames of rounds that are longer travel with the bodies.
 const LONG_BYTES: usize = 1 << 20;
+// What is not long fits the class that it stays in.
+const _: () = assert!(LONG_BYTES <= MEMBER_FRAME_MAX[ROUNDS as usize]);
 
 /// The newest frame that may go to more than one peer.
 #[derive(Default)]

@@ -15,6 +15,7 @@ use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::limits::{FORWARDED_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
@@ -25,12 +26,6 @@ use hashbrown::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Transactions that are followed at most.
-const OWN_MAX: usize = 300_000;
-/// The window at first: more than most nodes' users send in a slot.
-const WINDOW_FIRST: usize = 32_768;
-/// The window at least: a node never falls silent.
-const WINDOW_MIN: usize = 256;
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
@@ -73,6 +68,7 @@ pub struct Own {
     told: usize,
     /// How far each row was gone through.
     looked_at: [usize; 2],
+    /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
     window: usize,
 }
 
@@ -117,7 +113,7 @@ impl Own {
         total: u64,
         client: Option<(PeerId, u64)>,
     ) -> Result<(), Refusal> {
-        if self.len() >= OWN_MAX {
+        if self.len() >= FORWARDED_MAX {
             return Err(Refusal::Busy);
         }
         let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
@@ -141,6 +137,7 @@ impl Own {
             shard: 0,
             tries: 0,
         });
+        assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         Ok(())
     }
 
@@ -165,6 +162,7 @@ impl Own {
         let mut counts = vec![0; shards];
         let mut of_own_shard = Vec::new();
         let Own { followed, tried, looked_at, told, window, .. } = self;
+        let before = *told;
         let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
         for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
             if *told >= *window {
@@ -189,6 +187,11 @@ impl Own {
             *count += 1;
             put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
         }
+        let new = self.told - before;
+        assert_eq!(counts.iter().sum::<usize>(), new, "what is told for height {height} stands in a frame, and once");
+        assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
+        let mine = own_shard.map_or(0, |shard| counts[shard]);
+        assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
         let mut out = Vec::new();
         for (seats, frames) in committee.shards.iter().zip(frames) {
             let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
@@ -247,6 +250,7 @@ impl Own {
         }
         // The row has moved: it is gone through again, and what was told is passed over.
         self.looked_at = [0; 2];
+        assert_eq!(self.ids.len(), self.len(), "what has ended is followed no more, and all else is");
         let frame = |((client, refusal, shard), ordinals): ((PeerId, u8, u16), Vec<u64>)| {
             let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
@@ -256,12 +260,15 @@ impl Own {
     }
 
     fn fit_window(&mut self, told: usize, used: usize) {
+        assert!(used <= told, "{used} of {told} transactions that were told are in the block");
         let taken = used + told / MISSED >= told;
         // A few that are missing say nothing of what minters can work off.
         if !taken && told > WINDOW_MIN {
             self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
         } else if taken && self.told >= self.window / 4 * 3 {
-            self.window = (self.window + self.window / 4 + WINDOW_MIN).min(OWN_MAX);
+            self.window = (self.window + self.window / 4 + WINDOW_MIN).min(FORWARDED_MAX);
         }
+        let bounded = (WINDOW_MIN..=FORWARDED_MAX).contains(&self.window);
+        assert!(bounded, "the window of {} is not between {WINDOW_MIN} and {FORWARDED_MAX}", self.window);
     }
 }

@@ -9,6 +9,7 @@ use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::limits::POOL_TRANSACTIONS_MAX;
 use dynemix_engine::base::parameters::{Chain, SEQUENCES_AHEAD};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::record::Record;
@@ -20,8 +21,6 @@ use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Transactions at most.
-const TRANSACTIONS_MAX: usize = 400_000;
 /// Records at most.
 const RECORDS_MAX: usize = 8_192;
 
@@ -117,14 +116,20 @@ impl Pool {
         match self.transactions.get(&place) {
             Some(known) if known.item.id < item.id => Err(Refusal::SenderConflict),
             Some(known) if known.item.id == item.id => Err(Refusal::Duplicate),
-            None if self.transactions.len() >= TRANSACTIONS_MAX => Err(Refusal::Busy),
+            None if self.transactions.len() >= POOL_TRANSACTIONS_MAX => Err(Refusal::Busy),
             _ => Ok((place, cost.total())),
         }
     }
 
     /// Takes a transaction that [`Self::check`] has let through.
+    ///
+    /// # Panics
+    /// When it was not asked: a pool that is full, or a transaction that nobody was told.
     pub fn insert(&mut self, item: &Arc<Item>, place: Place) {
+        assert!(place.told > 0, "a transaction is put into the pool of no height");
         self.transactions.insert(place, Waiting { item: item.clone(), cost: None });
+        let count = self.transactions.len();
+        assert!(count <= POOL_TRANSACTIONS_MAX, "{count} transactions are in a pool of {POOL_TRANSACTIONS_MAX}");
     }
 
     /// Takes a record; one too many is dropped.
@@ -154,7 +159,11 @@ impl Pool {
 
     /// After a block: what was told for it or earlier goes, and what is no longer true.
     pub fn settle(&mut self, system: &System) {
-        self.transactions.retain(|place, _| place.told > system.height);
+        self.transactions.retain(|place, _| {
+            let next = system.height + 1;
+            assert!(place.told <= next, "a transaction told for height {} waits before height {next}", place.told);
+            place.told == next
+        });
         self.records.retain(|_, item| match Record::of_item(item) {
             Some(Record::Answer(answer)) => answer.height > system.height + 1,
             Some(Record::Attest(attest)) => attest.height >= system.height,

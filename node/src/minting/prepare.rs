@@ -156,6 +156,8 @@ impl Prepare {
         let (begun, before) = (Instant::now(), verifier.counters());
         let bad = self.verdicts.verify(verifier, items);
         let after = verifier.counters();
+        let verified = (after.signatures - before.signatures) as usize;
+        assert!(verified <= items.len(), "{verified} signatures were verified for {} items", items.len());
         self.counters.signatures.fetch_add(after.signatures - before.signatures, Ordering::Relaxed);
         self.counters.batches.fetch_add(after.batches - before.batches, Ordering::Relaxed);
         self.counters.verify_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
@@ -194,6 +196,8 @@ impl Prepare {
             }
             batch.push(Ready { from, told, good, refused, body });
         }
+        assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
+        assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
         self.inbox.push(Entry::Cells(batch));
     }
 

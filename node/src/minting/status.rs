@@ -188,7 +188,13 @@ impl Status {
     }
 
     /// Adds a final block.
+    ///
+    /// # Panics
+    /// When it is not the one after the newest.
     pub fn add_block(&self, block: BlockShown) {
+        let newest = self.look(|live| live.blocks.back().map(|newest| newest.height));
+        let next = newest.is_none_or(|newest| newest + 1 == block.height);
+        assert!(next, "the block of height {} is shown after {newest:?}", block.height);
         self.change(|live| {
             live.height = block.height;
             live.blocks.push_back(block);

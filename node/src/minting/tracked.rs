@@ -79,6 +79,12 @@ impl Tracked {
         while self.order.len() > TRACKED_MAX {
             self.order.pop_front().map(|oldest| self.entries.remove(&oldest));
         }
+        // What the API shows and no more: not worth a minter in release.
+        debug_assert_eq!(
+            self.order.len(),
+            self.entries.len(),
+            "each transaction that is remembered has its turn to go"
+        );
     }
 
     /// A shard-block of this height is certified; `debits` says whether it takes from the sender.

@@ -62,6 +62,7 @@ impl Verdicts {
                 }
             };
             verifier.verify(batch.len(), signed, &mut verdicts);
+            assert_eq!(verdicts.len(), batch.len(), "each signature that was asked about has a verdict");
             let mut good = self.good.lock().expect(UNPOISONED);
             if good.young.len() >= GENERATION_MAX {
                 good.old = std::mem::take(&mut good.young);
@@ -73,6 +74,9 @@ impl Verdicts {
                     bad.push(*place);
                 }
             }
+            let young = good.young.len();
+            drop(good);
+            assert!(young < GENERATION_MAX + BATCH_MAX, "{young} ids are in a generation of {GENERATION_MAX}");
         }
         bad
     }

@@ -105,7 +105,8 @@ impl Writer {
                 Some(Job::Final(job)) => {
                     let job_height = job.decided.value.height;
                     encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt);
-                    self.store.append(&record)?;
+                    let number = self.store.append(&record)?;
+                    assert_eq!(number, job_height, "a final block is the log's record of its height");
                     unsynced = Some(*job);
                     // Of these heights each is needed by itself.
                     if self.publishes(job_height) || self.publishes(job_height - 1) {
@@ -124,6 +125,8 @@ impl Writer {
         let Some(job) = unsynced.take() else { return Ok(()) };
         self.store.sync()?;
         let height = job.decided.value.height;
+        assert_eq!(self.store.last_record(), height, "what is said to be stored is the end of the log");
+        assert_eq!(job.system.height, height, "a block is stored with another system than its own");
         self.replica.applied(height);
         self.publish(&job);
         self.inbox.push(Entry::Stored(height));
@@ -132,6 +135,8 @@ impl Writer {
         let present = keeper.checkpoint_record();
         // One at a time: each needs the system of the one before.
         if present >= self.checkpoint_asked && self.store.bytes_since(present) >= self.checkpoint_bytes {
+            let ascends = self.checkpoint_asked < height && present < height;
+            assert!(ascends, "a checkpoint of {height} follows {present}, and {} asked for", self.checkpoint_asked);
             self.checkpoint_asked = height;
             let (directory, chain, system) = (self.directory.clone(), self.chain, job.system);
             let beside = move || write_system(&directory, &chain, &system, [present, present]).map_err(store_error);

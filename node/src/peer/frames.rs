@@ -17,11 +17,11 @@ use crate::keep::published::Offer;
 use crate::setup::endpoint::target_of;
 use dynemix_engine::base::hash::{Hash, keyed, purpose_key};
 use dynemix_engine::base::ids::{Endpoint, Sig};
-use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use dynemix_engine::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES, PAYLOAD_BYTES_MAX, SET_ITEMS_MAX};
 use dynemix_engine::committee::statement::{Statement, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_net::mesh::Target;
+use dynemix_net::mesh::{MEMBER_FRAME_MAX, Target};
 use std::sync::LazyLock;
 
 /// Version of everything between nodes.
@@ -85,6 +85,20 @@ const PEER_BYTES: usize = 32 + 16 + size_of::<u16>();
 const OFFER_BYTES: usize = size_of::<u64>() + size_of::<Hash>();
 /// An ordinal in a frame of outcomes.
 const ORDINAL_BYTES: usize = size_of::<u64>();
+/// What stands before the cells of a frame: kind, height that they are told for, first ordinal.
+const CELLS_HEAD_BYTES: usize = 1 + 2 * size_of::<u64>();
+/// What stands before the ordinals of a frame of outcomes: kind, refusal, height, slot, shard.
+const OUTCOME_HEAD_BYTES: usize = 2 + 2 * size_of::<u64>() + size_of::<u16>();
+/// A frame that asks for a piece: kind, height, part, offset.
+const WANT_BYTES: usize = 1 + 2 * size_of::<u64>() + size_of::<u32>();
+
+// A frame of half of the cells at most, as nodes tell them, with their payloads fits its class.
+const _: () = assert!(
+    CELLS_HEAD_BYTES + CELLS_MAX / 2 * (CELL_BYTES + 2 + PAYLOAD_BYTES_MAX) <= MEMBER_FRAME_MAX[CELLS as usize]
+);
+// So does a shard-block with its items, and the short ids of a set, each behind the frame's kind.
+const _: () = assert!(1 + 2 * BLOCK_BYTES_MAX + (1 << 20) <= MEMBER_FRAME_MAX[BODIES as usize]);
+const _: () = assert!(1 + 8 * SET_ITEMS_MAX + 1_024 <= MEMBER_FRAME_MAX[ROUNDS as usize]);
 
 /// The next bytes, if there are so many.
 fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -133,6 +147,8 @@ pub fn hello(
         out.extend_from_slice(&candidate.to_le_bytes());
         out.extend_from_slice(&sign(&hello_digest(genesis, handshake_hash)));
     }
+    let of_candidate = if out[1 + genesis.len()] == 1 { CANDIDATE_BYTES } else { 0 };
+    assert_eq!(out.len(), 2 + genesis.len() + of_candidate, "a hello is as long as whoever reads it expects");
     out
 }
 
@@ -202,7 +218,12 @@ pub fn class_of(message: &Message) -> u8 {
 }
 
 /// Appends a cell to a frame of cells.
+///
+/// # Panics
+/// When it is no cell, or its payload is longer than any that is admitted.
 pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8]) {
+    assert_eq!(cell.len(), CELL_BYTES, "a frame of cells is of whole cells");
+    assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a payload of {} bytes goes out", payload.len());
     out.extend_from_slice(cell);
     out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
     out.extend_from_slice(payload);
@@ -213,6 +234,7 @@ pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
     let mut out = vec![FrameKind::Cells as u8];
     out.extend_from_slice(&told.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&first_ordinal.to_le_bytes());
+    assert_eq!(out.len(), CELLS_HEAD_BYTES, "cells begin where whoever reads them looks for them");
     out
 }
 
@@ -262,6 +284,8 @@ impl Outcome {
         out.extend_from_slice(&self.slot.to_le_bytes());
         out.extend_from_slice(&self.shard.to_le_bytes());
         self.ordinals.iter().for_each(|ordinal| out.extend_from_slice(&ordinal.to_le_bytes()));
+        let expected = OUTCOME_HEAD_BYTES + self.ordinals.len() * ORDINAL_BYTES;
+        assert_eq!(out.len(), expected, "a frame of outcomes is as long as its fields");
         out
     }
 
@@ -298,6 +322,7 @@ impl WantPiece {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![FrameKind::Want as u8];
         self.put(&mut out);
+        assert_eq!(out.len(), WANT_BYTES, "a frame that asks for a piece is as long as its fields");
         out
     }
 
@@ -329,7 +354,12 @@ pub struct Piece {
 
 impl Piece {
     /// The whole frame, its kind first: a piece of a part of `total` bytes.
+    ///
+    /// # Panics
+    /// When the bytes run over the part's end.
     pub fn encode(want: WantPiece, total: u64, bytes: &[u8]) -> Vec<u8> {
+        let fits = want.offset.checked_add(bytes.len() as u64).is_some_and(|end| end <= total);
+        assert!(fits, "a piece of {} bytes at {} is of a part of {total}", bytes.len(), want.offset);
         let mut out = vec![FrameKind::Piece as u8];
         want.put(&mut out);
         out.extend_from_slice(&total.to_le_bytes());
@@ -349,6 +379,7 @@ impl Piece {
     pub fn encode_offers(offers: &[Offer]) -> Vec<u8> {
         let entries: Vec<u8> =
             offers.iter().flat_map(|offer| [&offer.height.to_le_bytes()[..], &offer.block].concat()).collect();
+        assert_eq!(entries.len(), offers.len() * OFFER_BYTES, "each snapshot is named by height and block");
         Piece::encode(WantPiece { height: OFFERS, part: 0, offset: 0 }, entries.len() as u64, &entries)
     }
 
@@ -368,6 +399,8 @@ pub fn peers_frame(peers: impl Iterator<Item = Endpoint>) -> Vec<u8> {
         out.extend_from_slice(&endpoint.address);
         out.extend_from_slice(&endpoint.port.to_le_bytes());
     }
+    let peers_bytes = out.len() - 1;
+    assert!(peers_bytes.is_multiple_of(PEER_BYTES), "a frame of peers has {peers_bytes} bytes of them");
     out
 }
 

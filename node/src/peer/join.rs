@@ -248,6 +248,8 @@ impl Peers {
                     break;
                 }
             }
+            let come = out.len() as u64;
+            assert!(come <= piece.total, "{come} bytes were put together of a part of {}", piece.total);
             progress(out.len() as u64);
         }
         Some(out)
@@ -339,6 +341,7 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
         done += expected;
         progress(done, all);
     }
+    assert_eq!(done, all, "every chunk of the snapshot is here");
     drop(peers);
     // The system stands there before the store that needs it.
     sealed::write_whole(&system_path(&options.data, height), SealedKind::System, &options.chain, height, &system)?;

@@ -45,7 +45,8 @@ impl CheckStage {
         let (mut good, mut answers) = (Vec::with_capacity(BATCH_MAX), Vec::with_capacity(BATCH_MAX));
         loop {
             let stopping = self.sleeper.stopping();
-            if self.input.take_into(&mut batch, BATCH_MAX, &mut scratch) == 0 {
+            let taken = self.input.take_into(&mut batch, BATCH_MAX, &mut scratch);
+            if taken == 0 {
                 timer.lap(&self.account, Time::Busy);
                 if stopping {
                     return;
@@ -68,6 +69,8 @@ impl CheckStage {
                     }
                 }
             }
+            let left = good.len() + answers.len();
+            assert_eq!(left, taken, "each cell that was looked at goes on or is answered, and once");
             self.output.push_all(&mut good, &mut timer, &self.account);
             if !answers.is_empty() {
                 self.answers.push_all(&mut answers, &mut timer, &self.account);

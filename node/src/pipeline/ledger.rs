@@ -164,6 +164,7 @@ impl LedgerStage {
             for input in &self.inputs {
                 taken += input.take_into(&mut buffers.verified, BATCH_MAX, &mut buffers.scratch);
             }
+            buffers.taken += taken as u64;
             self.ledger.admit(&mut buffers.verified, &mut buffers.refused);
             self.answer_refused(&mut buffers, &mut timer);
             if taken > 0 {
@@ -183,6 +184,9 @@ impl LedgerStage {
         self.ledger.drain_pool(&mut buffers.verified);
         buffers.refused.extend(buffers.verified.drain(..).map(|slot| (slot, Refusal::Busy)));
         self.answer_refused(&mut buffers, &mut timer);
+        assert_eq!(self.ledger.waiting(), 0, "the pool is empty at the end");
+        let Buffers { taken, answered, .. } = buffers;
+        assert_eq!(answered, taken, "each transaction that the ledger took is answered, and once");
         self.replica.checkpoint(self.store.begin_checkpoint(), self.ledger.state().header().root, Box::new(|| Ok(())));
         let state = self.ledger.state();
         let header = state.header();
@@ -230,6 +234,8 @@ impl LedgerStage {
         let selected = self.ledger.select(slot, &mut buffers.refused) as u64;
         timer.lap(&accounts.set, Time::Busy);
         let block = self.ledger.build(slot, 0);
+        assert_eq!(u64::from(block.transactions), selected, "a block is made of what was selected for it");
+        let parent = self.ledger.state().header().height;
         timer.lap(&accounts.block, Time::Busy);
         self.ledger.quilt();
         timer.lap(&accounts.quilt, Time::Busy);
@@ -241,11 +247,16 @@ impl LedgerStage {
         self.store.sync()?;
         timer.lap(&accounts.journal, Time::Blocked);
         self.ledger.apply(&mut buffers.finals)?;
+        let height = self.ledger.state().header().height;
+        assert_eq!(height, parent + 1, "a block leads from one height to the next");
+        assert_eq!(buffers.finals.len() as u64, selected, "what is in the block is final, and nothing else");
         self.slot.store(slot, Ordering::Relaxed);
         timer.lap(&accounts.state, Time::Busy);
         // Before the answers: whoever hears "final" may send the next wave, and it must be counted after this one.
         self.progress.finals.fetch_add(selected, Ordering::Release);
-        self.progress.height.fetch_add(1, Ordering::Release);
+        let shown = self.progress.height.fetch_add(1, Ordering::Release) + 1;
+        assert_eq!(shown, height, "the height that is shown is not the state's");
+        buffers.answered += selected;
         buffers.answers.extend(buffers.finals.drain(..).map(|slot| Outcome { slot, result: Ok(()) }));
         self.answers.push_all(&mut buffers.answers, timer, &accounts.set);
         self.answer_refused(buffers, timer);
@@ -272,6 +283,7 @@ impl LedgerStage {
         let mut counters = RefusalCounters::default();
         for (slot, refusal) in buffers.refused.drain(..) {
             counters.add(refusal, 1);
+            buffers.answered += 1;
             buffers.answers.push(Outcome { slot, result: Err(refusal) });
         }
         counters.nonzero().for_each(|(refusal, count)| self.refusals.add(refusal, count));
@@ -288,6 +300,9 @@ struct Buffers {
     record: Vec<u8>,
     /// Bytes of records since the last checkpoint was asked for.
     record_bytes: u64,
+    /// Transactions that came in, and those that were answered.
+    taken: u64,
+    answered: u64,
 }
 
 impl Buffers {
@@ -300,6 +315,8 @@ impl Buffers {
             answers: Vec::new(),
             record: Vec::new(),
             record_bytes: 0,
+            taken: 0,
+            answered: 0,
         }
     }
 }

@@ -27,6 +27,8 @@ const CELLS_AT_ONCE: usize = 8;
 /// Records of one OUTCOME frame.
 const RECORDS_MAX: usize = 1 << 12;
 const _: () = assert!(PARTS_MAX > SUBMIT_CELLS_MAX as usize + 1);
+// A frame's head counts its records in 16 bits.
+const _: () = assert!(RECORDS_MAX <= u16::MAX as usize);
 
 impl Wake for LoopWaker {
     fn wake(&self) {
@@ -72,6 +74,9 @@ impl ReceiveStage {
             if answered == 0 && stopping {
                 self.server.flush(&mut self.clients);
                 self.server.close_all(&mut self.clients);
+                let Clients { partial_slots, received, .. } = &self.clients;
+                assert_eq!(*partial_slots, 0, "bodies hold slots, and no connection is open");
+                assert!(received.is_empty(), "{} cells were received and never handed on", received.len());
                 return Ok(self.server.counters());
             }
             self.server.flush(&mut self.clients);
@@ -266,14 +271,14 @@ impl Clients {
         for i in 0..count {
             out.extend_from_slice(&outcome_record(first.wrapping_add(i), Err(Refusal::Busy)));
         }
-        debug_assert!(self.clients[id.place as usize].open);
+        assert!(self.clients[id.place as usize].open, "cells of a connection that is closed are answered");
     }
 }
 
 impl Handler for Clients {
     fn opened(&mut self, connection: ConnectionId) {
         let client = &mut self.clients[connection.place as usize];
-        debug_assert!(client.slots.is_empty() && !client.open);
+        assert!(client.slots.is_empty() && !client.open, "a connection is opened in a place that is in use");
         (client.generation, client.open, client.welcomed, client.ordinal) = (connection.generation, true, false, 0);
         client.body = Body::None;
         client.records.clear();
@@ -288,6 +293,7 @@ impl Handler for Clients {
     ) -> Result<usize, ()> {
         let header = Header::decode(header);
         let client = &mut self.clients[connection.place as usize];
+        assert!(client.slots.is_empty(), "a body begins while the one before holds slots");
         let body = match incoming(&header) {
             Ok(Incoming::Hello) if client.welcomed => Err(Refusal::FrameUnknown),
             Ok(Incoming::Hello) => Ok(Body::Hello),
@@ -398,6 +404,7 @@ impl Handler for Clients {
             },
             Body::Cells { count, .. } => {
                 let (first, kept) = (client.ordinal, client.slots.len());
+                assert!(kept <= count, "a body of {count} cells has {kept} slots");
                 client.ordinal = first.wrapping_add(count as u32);
                 self.partial_slots -= kept;
                 for (i, mut slot) in client.slots.drain(..).enumerate() {

@@ -32,7 +32,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -128,6 +128,8 @@ pub struct Pipeline {
     refusals: Arc<RefusalBoard>,
     accounts: Vec<(String, Arc<StageAccount>)>,
     ledger_accounts: Arc<LedgerAccounts>,
+    /// Before the first stage ran.
+    started: Instant,
     stop_receiving: Arc<AtomicBool>,
     stopped_receiving: Arc<AtomicBool>,
     stop_answers: Arc<AtomicBool>,
@@ -171,6 +173,30 @@ fn halt_cause(
         (Ok(Err(error)), _) => error.into(),
         (Ok(Ok(_)), Ok(Ok(()))) => StopError::Panic("none"),
     }
+}
+
+/// Where the time went, stage by stage and step by step of the ledger; none took longer than the `wall` clock says.
+fn stage_times(accounts: &[(String, Arc<StageAccount>)], steps: &LedgerAccounts, wall: Duration) -> Vec<StageTimes> {
+    let mut stages = Vec::new();
+    for (name, account) in accounts {
+        let booked = account.booked();
+        assert!(booked <= wall, "stage '{name}' has booked {booked:?} of {wall:?}");
+        stages.push(account.times(name));
+    }
+    let mut booked = Duration::ZERO;
+    for (name, account) in [
+        ("set", &steps.set),
+        ("block", &steps.block),
+        ("quilt", &steps.quilt),
+        ("journal", &steps.journal),
+        ("state", &steps.state),
+        ("root", &steps.root),
+    ] {
+        stages.push(account.times(name));
+        booked += account.booked();
+    }
+    assert!(booked <= wall, "the ledger's steps have booked {booked:?} of {wall:?}");
+    stages
 }
 
 /// What the stages share.
@@ -229,6 +255,11 @@ impl Rings<'_> {
     fn between<T: Word>(&self, from: &str, to: &str) -> (Producer<T>, Consumer<T>) {
         let declared = |ring: &&RingSpec| (ring.from, ring.to) == (from, to);
         ring(self.topology.rings.iter().find(declared).expect("a declared ring").depth)
+    }
+
+    /// How many rings lead to a stage, as declared.
+    fn declared_to(&self, to: &str) -> usize {
+        self.topology.rings.iter().filter(|ring| ring.to == to).map(|ring| ring.rings).sum()
     }
 
     /// A stage's way back to the sockets.
@@ -326,6 +357,7 @@ impl Wired {
         };
         let (verify, inputs) =
             verify_stages(shared, config, &mut rings, &mut accounts, verify_sleepers, &from_check, &ledger_handle);
+        assert_eq!(inputs.len(), rings.declared_to("ledger"), "the ledger reads each ring that leads to it");
         let ledger_accounts = Arc::new(LedgerAccounts::default());
         let ledger = LedgerStage {
             ledger: Ledger::new(shared.chain.clone(), shared.arena.clone(), state),
@@ -341,6 +373,7 @@ impl Wired {
             accounts: ledger_accounts.clone(),
             sleeper: ledger_sleeper,
         };
+        assert_eq!(rings.answers.len(), rings.declared_to("receive"), "each ring that leads back is read");
         let [stop_receiving, stopped_receiving, stop] = std::array::from_fn(|_| Arc::default());
         let receive = ReceiveStage {
             clients: shared.clients(sizes.limits.connections_max),
@@ -394,6 +427,7 @@ impl Pipeline {
         let ((check_handle, check_stage), (ledger_handle, ledger_stage)) = (check, ledger);
 
         tracing::debug!(%address, threads = 3 + sizes.verify_threads, bytes = topology.bytes(), "starting");
+        let started = Instant::now();
         let ledger = spawn("ledger".into(), move || {
             ledger_stage.run().inspect_err(|error| {
                 tracing::error!(%error, "the ledger has halted; nothing more becomes final until a restart");
@@ -419,6 +453,7 @@ impl Pipeline {
             topology,
             accounts: accounts.0,
             ledger_accounts,
+            started,
             stop_receiving,
             stopped_receiving,
             stop_answers,
@@ -534,24 +569,15 @@ impl Pipeline {
         };
         self.stop_answers.store(true, Ordering::Release);
         let net = self.receive.join().map_err(|_| StopError::Panic("receive"))??;
-        let mut stages: Vec<_> = self.accounts.iter().map(|(name, account)| account.times(name)).collect();
-        let steps = &self.ledger_accounts;
-        for (name, account) in [
-            ("set", &steps.set),
-            ("block", &steps.block),
-            ("quilt", &steps.quilt),
-            ("journal", &steps.journal),
-            ("state", &steps.state),
-            ("root", &steps.root),
-        ] {
-            stages.push(account.times(name));
-        }
+        let stages = stage_times(&self.accounts, &self.ledger_accounts, self.started.elapsed());
+        let (slots, free) = (u64::from(self.arena.slots()), self.arena.slots_free());
+        assert!(free <= slots, "{free} of {slots} slots are free: one came back twice");
         Ok(PipelineSummary {
             stages,
             refused: self.refusals.counters(),
             verify,
             net,
-            slots_lost: u64::from(self.arena.slots()) - self.arena.slots_free(),
+            slots_lost: slots - free,
             bytes_per_account: self.state_bytes as f64 / ledger.accounts.max(1) as f64,
             ledger,
         })

@@ -48,6 +48,11 @@ impl StageAccount {
         let seconds = |i: usize| self.nanoseconds[i].load(Ordering::Relaxed) as f64 / 1e9;
         StageTimes { name: name.to_owned(), busy_s: seconds(0), blocked_s: seconds(1), idle_s: seconds(2) }
     }
+
+    /// All that was booked.
+    pub fn booked(&self) -> Duration {
+        Duration::from_nanos(self.nanoseconds.iter().map(|part| part.load(Ordering::Relaxed)).sum())
+    }
 }
 
 /// Divides a thread's time among accounts: every nanosecond since its making goes somewhere.

@@ -78,8 +78,9 @@ impl VerifyStage {
             let stopping = self.sleeper.stopping();
             // With nobody but suspects at work they are finished before more is taken.
             let only_suspects = !had_honest && waiting.len() >= self.batch_max.min(self.suspects_max / 2);
+            let mut held = waiting.len();
             if !only_suspects {
-                self.input.take_into(&mut taken, self.batch_max, &mut scratch);
+                held += self.input.take_into(&mut taken, self.batch_max, &mut scratch);
             }
             for slot in taken.drain(..) {
                 if !self.suspicion.is_suspect(self.arena.note(&slot).origin.connection) {
@@ -108,6 +109,9 @@ impl VerifyStage {
                 (honest.time, suspect.time) = (Duration::ZERO, Duration::ZERO);
                 continue;
             }
+            let left = good.len() + answers.len() + waiting.len();
+            assert_eq!(left, held, "each transaction goes on, is answered or waits, and once");
+            assert!(waiting.len() <= self.suspects_max, "{} suspects wait, {} may", waiting.len(), self.suspects_max);
             let bad = answers.len() as u64 - busy;
             self.output.push_all(&mut good, &mut timer, &self.account);
             self.answers.push_all(&mut answers, &mut timer, &self.account);
@@ -126,6 +130,7 @@ impl VerifyStage {
             Signed { key: &cell.sender, signature: &cell.signature, prefix, message: cell.signed_part() }
         };
         bench.verifier.verify(batch.len(), signed, &mut bench.verdicts);
+        assert_eq!(bench.verdicts.len(), bench.batch.len(), "each signature of a batch has a verdict");
         for (slot, &verdict) in bench.batch.drain(..).zip(&bench.verdicts) {
             self.suspicion.book(self.arena.note(&slot).origin.connection, verdict);
             match verdict {

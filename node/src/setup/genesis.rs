@@ -120,6 +120,17 @@ fn field<const N: usize>(of: &str, name: &str, text: &str) -> Result<[u8; N], Ge
     Ok(out)
 }
 
+fn check_times(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
+    if !(200..=3_600_000).contains(&parameters.slot_ms) {
+        return wrong("slot_ms must be between 200 and 3600000");
+    }
+    let steps = parameters.consensus.sub_slots.steps();
+    if !steps.is_sorted_by(|a, b| a < b) || steps[0] == 0 || steps[7] >= 1_000 {
+        return wrong("consensus.sub_slots must ascend between 0 and 1000");
+    }
+    Ok(())
+}
+
 impl GenesisFile {
     /// Reads a file.
     ///
@@ -147,13 +158,7 @@ impl GenesisFile {
             return wrong("there are no minters; someone must begin");
         }
         let parameters = self.parameters;
-        if !(200..=3_600_000).contains(&parameters.slot_ms) {
-            return wrong("slot_ms must be between 200 and 3600000");
-        }
-        let steps = parameters.consensus.sub_slots.steps();
-        if !steps.is_sorted_by(|a, b| a < b) || steps[0] == 0 || steps[7] >= 1_000 {
-            return wrong("consensus.sub_slots must ascend between 0 and 1000");
-        }
+        check_times(&parameters)?;
         let (mut accounts, mut minters): (Vec<(Key, u64)>, _) = (Vec::new(), Vec::new());
         let mut names = BTreeSet::new();
         for (index, entry) in self.minters.iter().enumerate() {
@@ -189,6 +194,9 @@ impl GenesisFile {
             let keys = KeyChain::new(load.seed).keys(0..load.count);
             accounts.extend(keys.into_iter().map(|key| (key, load.balance)));
         }
+        let loads = self.load_accounts.map_or(0, |load| load.count as usize);
+        let named = self.minters.len() + self.accounts.len() + loads;
+        assert_eq!(accounts.len(), named, "each account that the file names is there, and once");
         let mut keys = HashSet::with_capacity(accounts.len());
         if let Some((key, _)) = accounts.iter().find(|account| !keys.insert(account.0)) {
             return wrong(format!("{} is the key of two accounts", hex::encode(key)));

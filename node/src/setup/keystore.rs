@@ -21,6 +21,10 @@ const VERSION: u32 = 1;
 /// Memory that a file may ask for, KiB: a file from elsewhere must not take all there is.
 const MEMORY_MAX_KIB: u32 = 4 << 20;
 const PASSES_MAX: u32 = 100;
+/// Digits of an encrypted secret at most.
+const SECRET_DIGITS_MAX: usize = 1_024;
+/// What encryption adds to a secret.
+const TAG_BYTES: usize = 16;
 
 /// What deriving a key costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +117,7 @@ pub fn stretch(passphrase: &str, salt: &[u8], cost: Cost) -> Option<Zeroizing<[u
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password_into(passphrase.as_bytes(), salt, &mut *key)
         .ok()?;
+    assert!(key.iter().any(|&byte| byte != 0), "a key was derived and not written");
     Some(key)
 }
 
@@ -140,6 +145,8 @@ pub fn create(
     let key = stretch(passphrase, &*salt, cost).ok_or_else(|| KeystoreError::Form(path.to_owned()))?;
     let cipher = XChaCha20Poly1305::new((&*key).into());
     let sealed = cipher.encrypt(&XNonce::from(*nonce), Payload { msg: secret, aad: &aad }).expect("a few bytes");
+    assert_eq!(sealed.len(), secret.len() + TAG_BYTES, "an encrypted secret is as long as the secret and its tag");
+    assert!(2 * sealed.len() <= SECRET_DIGITS_MAX, "a key file is written that nobody can read again");
     let text = serde_json::to_string_pretty(&KeyFile { head, secret: hex::encode(&sealed) }).expect("plain fields");
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -160,7 +167,7 @@ fn read(path: &Path) -> Result<KeyFile, KeystoreError> {
     let bounded = file.head.version == VERSION
         && memory_kib <= MEMORY_MAX_KIB
         && passes <= PASSES_MAX
-        && file.secret.len() <= 1_024;
+        && file.secret.len() <= SECRET_DIGITS_MAX;
     if bounded { Ok(file) } else { Err(KeystoreError::Form(path.to_owned())) }
 }
 

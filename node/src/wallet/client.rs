@@ -148,7 +148,9 @@ impl Client {
         let headers = headers.as_array().cloned().unwrap_or_default();
         for header in &headers {
             let bytes = bytes(&header["bytes"]).ok_or_else(|| WalletError::Lie("a header that is none".into()))?;
+            let before = self.light.height;
             self.light.follow(&bytes)?;
+            assert_eq!(self.light.height, before + 1, "certificates are followed height by height");
         }
         Ok(!headers.is_empty())
     }
@@ -279,7 +281,12 @@ impl Client {
             ..Cell::zeroed()
         };
         let signed = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
-        cell.signature = signer.sign(&signed).to_bytes();
+        let signature = signer.sign(&signed);
+        cell.signature = signature.to_bytes();
+        // As a node will look at it.
+        let seen = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
+        let holds = signer.verifying_key().verify_strict(&seen, &signature).is_ok();
+        assert!(holds, "a transaction goes out that is not what was signed");
         let params = json!({ "cell": hex::encode(bytemuck::bytes_of(&cell)), "payload": hex::encode(payload) });
         let id = self.call("submit", params)?;
         let id: Hash = id.as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("an id that is none".into()))?;

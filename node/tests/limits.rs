@@ -1,0 +1,98 @@
+//! Full pools, full queues and the narrowest window, with the small preset of the limits
+//! (`cargo test -p dynemix --features tiny-limits --test limits`).
+
+mod scene;
+
+use dynemix::minting::own::Own;
+use dynemix::minting::pool::Pool;
+use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX, WINDOW_FIRST, WINDOW_MIN};
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::base::refusal::Refusal;
+use scene::Scene;
+
+/// The first sender that is no minter's account.
+const FIRST: u32 = 100;
+
+#[test]
+fn a_full_pool_refuses_and_takes_again_after_a_block() {
+    let mut scene = Scene::new();
+    let mut pool = Pool::default();
+    let senders = FIRST..FIRST + POOL_TRANSACTIONS_MAX as u32;
+    for sender in senders.clone() {
+        // Of both heights that it holds.
+        scene.admit(&mut pool, &scene.pay(sender, 2 * DYNE), 1 + u64::from(sender % 2)).unwrap();
+    }
+    assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX);
+    let late = scene.pay(senders.end, 2 * DYNE);
+    assert_eq!(scene.admit(&mut pool, &late, 1), Err(Refusal::Busy));
+    assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX, "nobody has made room");
+    // Of two with one sequence the lower id stays, in a full pool too: it takes the place of the other.
+    let (one, other) = (scene.pay(FIRST, 2 * DYNE), scene.pay(FIRST, 3 * DYNE));
+    let expected = if other.id < one.id { Ok(()) } else { Err(Refusal::SenderConflict) };
+    assert_eq!(scene.admit(&mut pool, &other, 1), expected);
+    assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX);
+
+    scene.block(&[]);
+    pool.settle(&scene.system);
+    assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX / 2, "what was told for the block is gone");
+    scene.admit(&mut pool, &late, 2).unwrap();
+}
+
+#[test]
+fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    let senders = FIRST..FIRST + FORWARDED_MAX as u32;
+    for sender in senders.clone() {
+        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+    }
+    let late = scene.pay(senders.end, 2 * DYNE);
+    assert_eq!(own.follow(&late, senders.end, 2 * DYNE, None), Err(Refusal::Busy));
+    assert_eq!(own.len(), FORWARDED_MAX);
+
+    // No more is told than the window has room for.
+    let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
+    assert_eq!((mine.len(), own.window()), (WINDOW_FIRST, WINDOW_FIRST));
+    let parent = scene.block(&(FIRST..FIRST + WINDOW_FIRST as u32).collect::<Vec<_>>());
+    let (finals, _) = own.settle(&scene.state, &parent, &scene.system);
+    assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, FORWARDED_MAX - WINDOW_FIRST));
+    own.follow(&late, senders.end, 2 * DYNE, None).unwrap();
+}
+
+#[test]
+fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    let senders = FIRST..FIRST + FORWARDED_MAX as u32;
+    let follow = |own: &mut Own, scene: &Scene| {
+        for sender in senders.clone() {
+            // Most of them are followed still.
+            let followed = own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None);
+            assert!(matches!(followed, Ok(()) | Err(Refusal::Busy | Refusal::SenderConflict)), "{followed:?}");
+        }
+    };
+    follow(&mut own, &scene);
+    // Nothing goes through: half of what was told is told next, down to the minimum.
+    let mut window = WINDOW_FIRST;
+    for _ in 0..8 {
+        let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
+        assert_eq!(mine.len(), window);
+        let parent = scene.block(&[]);
+        own.settle(&scene.state, &parent, &scene.system);
+        window = (window / 2).max(WINDOW_MIN);
+        assert_eq!(own.window(), window);
+    }
+    assert_eq!(window, WINDOW_MIN);
+    // All goes through: it widens, up to what a node forwards at most.
+    for _ in 0..24 {
+        let before = own.window();
+        let told = own.tell(&scene.state, &scene.system, Some(3)).1;
+        let mut used: Vec<u32> = told.iter().map(|(_, account)| *account).collect();
+        used.sort_unstable();
+        let parent = scene.block(&used);
+        own.settle(&scene.state, &parent, &scene.system);
+        assert_eq!(own.window(), (before + before / 4 + WINDOW_MIN).min(FORWARDED_MAX));
+        follow(&mut own, &scene);
+    }
+    assert_eq!((own.window(), own.len()), (FORWARDED_MAX, FORWARDED_MAX));
+}
