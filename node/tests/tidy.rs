@@ -265,12 +265,12 @@ fn no_file_uses_a_floor_above_its_own_and_none_stand_in_a_circle() {
 }
 
 /// Lines of the longest source file, tests inside it left out.
-const FILE_LINES_MAX: usize = 760;
+const FILE_LINES_MAX: usize = 775;
 /// Functions above [`FUNCTION_LINES`] lines.
-const LONG_FUNCTIONS_MAX: usize = 18;
+const LONG_FUNCTIONS_MAX: usize = 5;
 const FUNCTION_LINES: usize = 70;
 /// Assertions in a thousand lines of product code, in tenths.
-const ASSERTIONS_PER_10_000_MIN: usize = 60;
+const ASSERTIONS_PER_10_000_MIN: usize = 72;
 /// One-line docs of at most two words.
 const FILLER_DOCS_MAX: usize = 0;
 /// Columns of a line, but for one that is a string and cannot be broken.
@@ -307,8 +307,15 @@ const UNSAFE_ROOMS: &[&str] = &[
     "node/src/cli/passphrase.rs",
 ];
 
-fn count(sources: &[Source], what: impl Fn(&str) -> usize) -> usize {
-    sources.iter().flat_map(|source| &source.code).map(|line| what(line)).sum()
+/// The code of a file without what is checked when it is compiled: those assertions are of layouts.
+fn without_const_blocks(source: &Source) -> impl Iterator<Item = &String> {
+    let mut inside = false;
+    source.code.iter().filter(move |line| {
+        inside |= line.starts_with("const _");
+        let skip = inside;
+        inside &= !line.trim_end().ends_with(';') || line.starts_with(' ');
+        !skip
+    })
 }
 
 /// Functions with their lines, body included: where each begins and how long it is.
@@ -321,9 +328,14 @@ fn functions(source: &Source) -> Vec<(String, usize)> {
         if !words[..place].iter().all(|word| word.starts_with("pub") || ["const", "unsafe", "async"].contains(word)) {
             continue;
         }
+        let rest = &source.code[at..];
+        let head = rest.iter().position(|line| line.contains('{') || line.trim_end().ends_with(';')).unwrap_or(0);
+        if !rest[head].contains('{') || rest[head].trim_end().ends_with('}') {
+            // A declaration without a body, or a body on its own line.
+            continue;
+        }
         let end = format!("{}}}", " ".repeat(line.len() - trimmed.len()));
-        let length =
-            source.code[at..].iter().position(|line| line.trim_end() == end || line.trim_end() == format!("{end},"));
+        let length = rest.iter().position(|line| line.trim_end() == end || line.trim_end() == format!("{end},"));
         if let Some(length) = length {
             functions
                 .push((words.get(place + 1).unwrap_or(&"").split('(').next().unwrap_or("").to_string(), length + 1));
@@ -357,19 +369,19 @@ fn what_the_product_has_computed_is_asserted() {
     let product: Vec<Source> = sources().into_iter().filter(|source| PRODUCT.contains(&source.krate)).collect();
     let assertions = |line: &str| {
         ["assert!(", "assert_eq!(", "assert_ne!("].iter().map(|name| line.matches(name).count()).sum::<usize>()
-            * usize::from(!line.trim_start().starts_with("const _"))
     };
     for krate in PRODUCT {
         let of_crate: Vec<&Source> = product.iter().filter(|source| source.krate == *krate).collect();
         let lines: usize = of_crate.iter().map(|source| source.code.len()).sum();
-        let stated: usize = of_crate.iter().flat_map(|source| &source.code).map(|line| assertions(line)).sum();
+        let stated: usize =
+            of_crate.iter().flat_map(|source| without_const_blocks(source)).map(|line| assertions(line)).sum();
         println!(
             "{krate}: {stated} assertions in {lines} lines, {:.1} in a thousand",
             stated as f64 * 1e3 / lines as f64
         );
     }
-    let lines = count(&product, |_| 1);
-    let stated = count(&product, assertions);
+    let lines: usize = product.iter().map(|source| source.code.len()).sum();
+    let stated: usize = product.iter().flat_map(without_const_blocks).map(|line| assertions(line)).sum();
     let rate = stated * 10_000 / lines;
     println!("product: {stated} assertions in {lines} lines, {}.{} in a thousand", rate / 10, rate % 10);
     assert!(rate >= ASSERTIONS_PER_10_000_MIN, "{stated} assertions in {lines} lines of product code");

@@ -9,12 +9,13 @@
 //! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
 use super::custody::{Custody, CustodyOut, Watch};
+use super::early::Early;
+use super::finals::{Finals, KeptFinal};
 use super::master::{Locked, MasterAction, MasterInput, MasterRound, Vote};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
 use crate::base::hash::Hash;
 use crate::base::ids::Seat;
-use crate::base::limits::EARLY_BYTES_MAX;
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{CertifiedBlock, Final};
 use crate::chain::record::{Answer, Record};
@@ -26,12 +27,6 @@ use crate::vote::signing::{Claim, Signing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// Final blocks that are kept for those who catch up.
-const FINALS_KEPT: usize = 128;
-/// Bytes of those at most, but for the newest: older ones are in the store.
-const FINALS_BYTES_MAX: usize = 64 << 20;
-/// Messages of the next height that are kept until this one is final, of one sender.
-const EARLY_MAX: usize = 96;
 /// Messages of one sender that are verified with others' at a time.
 const CLAIMS_MAX: usize = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
@@ -64,9 +59,6 @@ enum Pending {
     Lock(u64, u64),
 }
 
-/// A final block with its shard-blocks, as those who catch up get it.
-pub type KeptFinal = (Arc<Final>, Vec<Arc<CertifiedBlock>>);
-
 /// A node's consensus.
 pub struct Minter<E, S> {
     chain: Hash,
@@ -89,13 +81,10 @@ pub struct Minter<E, S> {
     reserved_slot: u64,
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
-    finals: VecDeque<KeptFinal>,
-    finals_bytes: usize,
+    finals: Finals,
     minting: bool,
     custody: Custody,
-    early: VecDeque<(u32, Message)>,
-    /// By sender: how many of those, and their bytes.
-    early_of: BTreeMap<u32, (usize, usize)>,
+    early: Early,
     /// What an earlier process of this node had locked, at a height that may still be ahead.
     resumed: SignedOnce,
     /// Who was accused at the pending height.
@@ -139,12 +128,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             reserved_slot: 0,
             tickets: 0,
             pending: VecDeque::new(),
-            finals: VecDeque::new(),
-            finals_bytes: 0,
+            finals: Finals::default(),
             minting: true,
             custody: Custody::default(),
-            early: VecDeque::new(),
-            early_of: BTreeMap::new(),
+            early: Early::default(),
             resumed: record.clone(),
             accused: BTreeSet::new(),
             foreseen: 0,
@@ -180,32 +167,19 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Final blocks from before the start, to help those who catch up.
     pub fn remember_finals(&mut self, finals: impl Iterator<Item = KeptFinal>) {
-        // The newest come first.
-        let mut newest: Vec<_> = finals.take(FINALS_KEPT).collect();
-        newest.sort_unstable_by_key(|kept| kept.0.value.height);
-        newest.into_iter().for_each(|kept| self.keep_final(kept));
-        let newest = self.finals.iter().find(|kept| kept.0.value.height == self.execution.system().height);
+        self.finals.remember(finals);
+        let newest = self.finals.of(self.execution.system().height);
         self.begins_slot = newest.map_or(self.execution.system().slot, |kept| kept.0.attempt / 2) + 1;
     }
 
     /// A final block that is still kept.
     pub fn kept_final(&self, height: u64) -> Option<KeptFinal> {
-        self.finals.iter().find(|kept| kept.0.value.height == height).cloned()
+        self.finals.of(height).cloned()
     }
 
     /// When [`Self::tick`] is to be called next.
     pub fn wake_at_ms(&self) -> u64 {
         self.next_step.0 * self.schedule.slot_ms + Step::ALL[self.next_step.1].at(&self.schedule)
-    }
-
-    fn keep_final(&mut self, kept: KeptFinal) {
-        self.finals_bytes += body_bytes(&kept);
-        self.finals.push_back(kept);
-        while self.finals.len() > FINALS_KEPT || (self.finals_bytes > FINALS_BYTES_MAX && self.finals.len() > 1) {
-            let gone = self.finals.pop_front().as_ref().map_or(0, body_bytes);
-            assert!(gone <= self.finals_bytes, "the bytes of kept finals are those of all of them");
-            self.finals_bytes -= gone;
-        }
     }
 
     /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.
@@ -470,8 +444,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Messages that came before their time are heard now.
     fn replay_early(&mut self, now_ms: u64) {
-        self.early_of.clear();
-        for (from, message) in std::mem::take(&mut self.early) {
+        for (from, message) in self.early.take() {
             self.hear(now_ms, from, message);
         }
     }
@@ -482,12 +455,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let near = height == self.master.height + 1 || height == self.master.height;
         let minter = self.master.committee.seat_of(from).is_some() || self.execution.system().drawn.contains(&from);
         if near && minter {
-            let (count, bytes) = self.early_of.entry(from).or_insert((0, 0));
-            let more = *bytes + message.body_bytes();
-            if *count < EARLY_MAX && more <= EARLY_BYTES_MAX {
-                (*count, *bytes) = (*count + 1, more);
-                self.early.push_back((from, message));
-            }
+            self.early.keep(from, message);
         }
         if height > self.master.height && now_ms >= self.asked_ms + self.schedule.slot_ms / 10 {
             self.asked_ms = now_ms;
@@ -651,7 +619,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     fn tell_final(&mut self, to: u32, height: u64) {
-        if let Some((decided, blocks)) = self.finals.iter().find(|kept| kept.0.value.height == height) {
+        if let Some((decided, blocks)) = self.finals.of(height) {
             self.out.push(Action::Send(to, Message::Final(decided.clone(), blocks.clone())));
         }
     }
@@ -728,7 +696,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.out.push(Action::Finalized(decided.clone(), there.clone()));
         // The certificate alone: most have the shard-blocks, and who lacks them asks.
         self.out.push(Action::Gossip(Message::Final(decided.clone(), Vec::new())));
-        self.keep_final((decided.clone(), there));
+        self.finals.keep((decided.clone(), there));
         let mut duties = Vec::new();
         if let Some(round) = &self.shard {
             let attest = round.attest(&self.signing);
@@ -802,8 +770,4 @@ fn master_round<E: Execution>(chain: Hash, execution: &E, candidate: u32, durabl
     let committee = system.committee.clone();
     let seat = committee.seat_of(candidate).filter(|&seat| committee.is_delegate(seat));
     MasterRound::new(chain, system.height + 1, committee, seat, system.seed, durable)
-}
-
-fn body_bytes(kept: &KeptFinal) -> usize {
-    kept.1.iter().map(|block| block.body_bytes()).sum()
 }

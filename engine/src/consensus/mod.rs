@@ -9,6 +9,8 @@
 //! [`crate::rules::execution::Execution`].
 
 pub mod custody;
+mod early;
+pub mod finals;
 pub mod master;
 pub mod minter;
 pub mod sets;

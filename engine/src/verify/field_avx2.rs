@@ -307,10 +307,10 @@ fn words_of(l: [__m256i; 10]) -> [__m256i; 5] {
 #[inline(always)]
 fn limbs_of(words: [__m256i; 5]) -> Fe4 {
     let low = splat64(u64::from(u32::MAX));
-    // SAFETY: see the note at the head.
     Fe4(limbs!(|i| if i.is_multiple_of(2) {
         and(words[i / 2], low)
     } else {
+        // SAFETY: see the note at the head.
         unsafe { _mm256_srli_epi64::<32>(words[i / 2]) }
     }))
 }

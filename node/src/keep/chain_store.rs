@@ -13,7 +13,7 @@ use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, GenesisMinter};
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::consensus::minter::KeptFinal;
+use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::rules::next::Next;
 use dynemix_storage::{Disk, OpenedStore, Store, StoreError, StoreOptions};
 use std::collections::VecDeque;

@@ -18,7 +18,7 @@
 use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::chain::block::{CertifiedBlock, Final, SHARD_BLOCK_BYTES, ShardBlock};
 use dynemix_engine::chain::block_codec::{put_block, put_final, read_block, read_final};
-use dynemix_engine::consensus::minter::KeptFinal;
+use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::pipeline::arena::{Arena, Handle};
 use dynemix_engine::transaction::cell::{Cell, payload_outputs};
 use dynemix_engine::transaction::compact::Nobody;
