@@ -4,7 +4,7 @@
 mod scene;
 
 use dynemix::minting::own::Own;
-use dynemix::minting::pool::Pool;
+use dynemix::minting::pool::HeightPool;
 use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
@@ -16,7 +16,7 @@ const FIRST: u32 = 100;
 #[test]
 fn a_full_pool_refuses_and_takes_again_after_a_block() {
     let mut scene = Scene::new();
-    let mut pool = Pool::default();
+    let mut pool = HeightPool::default();
     let senders = FIRST..FIRST + POOL_TRANSACTIONS_MAX as u32;
     for sender in senders.clone() {
         // Of both heights that it holds.

@@ -5,7 +5,7 @@
 mod scene;
 
 use dynemix::minting::own::Own;
-use dynemix::minting::pool::Pool;
+use dynemix::minting::pool::HeightPool;
 use dynemix::peer::frames::read_cells;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
@@ -108,7 +108,7 @@ fn which_of_two_with_one_sequence_stays_does_not_depend_on_which_came_first() {
     let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
     let lower = if one.id < other.id { &one } else { &other };
     for order in [[&one, &other], [&other, &one]] {
-        let mut pool = Pool::default();
+        let mut pool = HeightPool::default();
         let outcomes = order.map(|item| scene.admit(&mut pool, item, 1));
         assert_eq!(
             outcomes.iter().filter(|outcome| **outcome == Err(Refusal::SenderConflict)).count(),
@@ -123,7 +123,7 @@ fn which_of_two_with_one_sequence_stays_does_not_depend_on_which_came_first() {
 #[test]
 fn a_pool_holds_what_it_was_told_for_a_height_and_no_longer() {
     let mut scene = Scene::new();
-    let mut pool = Pool::default();
+    let mut pool = HeightPool::default();
     let (now, again, next) = (scene.pay(20, 2 * DYNE), scene.pay(21, 2 * DYNE), scene.pay(22, 2 * DYNE));
     [&now, &again].iter().for_each(|item| scene.admit(&mut pool, item, 1).unwrap());
     assert_eq!(scene.admit(&mut pool, &now, 1), Err(Refusal::Duplicate));

@@ -3,7 +3,7 @@
 //! Latency counts from when a transaction was due, not from when it was sent: a network that stalls is not flattered.
 
 use super::layout::Devnet;
-use crate::peer::frames::{CELLS, CELLS_MAX, FrameKind, Outcome, cells_frame, put_cell};
+use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, PeerFrameKind, cells_frame, put_cell};
 use crate::peer::guest;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::transaction::cell::Cell;
@@ -65,8 +65,8 @@ impl LoadClient {
             mesh.run(|event| {
                 let heard = match event {
                     Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
-                    Event::Frame(peer, _, body) => match FrameKind::split(&body) {
-                        Some((FrameKind::Outcome, bytes)) => match Outcome::read(bytes) {
+                    Event::Frame(peer, _, body) => match PeerFrameKind::split(&body) {
+                        Some((PeerFrameKind::Outcome, bytes)) => match Outcome::read(bytes) {
                             Some(outcome) => Heard::Outcome(peer.id, outcome, Instant::now()),
                             None => return,
                         },

@@ -2,7 +2,7 @@
 
 use super::entry::{Entry, Raw};
 use super::inbox::Inbox;
-use crate::peer::frames::{self, CELLS, FrameKind, VOTES};
+use crate::peer::frames::{self, CELLS, PeerFrameKind, VOTES};
 use dynemix_engine::messages::codec::decode;
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
@@ -73,23 +73,23 @@ impl Sorter {
 
     fn frame(&self, peer: PeerInfo, class: u8, body: Body) {
         // A thread that has gone takes nothing any more: the node is about to end.
-        let kind = body.first().and_then(|&number| FrameKind::of_number(number));
+        let kind = body.first().and_then(|&number| PeerFrameKind::of_number(number));
         match (class, kind) {
-            (VOTES, Some(FrameKind::Message)) => match decode(&body[1..], &Nobody) {
+            (VOTES, Some(PeerFrameKind::Message)) => match decode(&body[1..], &Nobody) {
                 Ok(message) if peer.name.is_some() => {
                     self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body))
                 }
                 Ok(message) => self.inbox.push(Entry::Message(peer, Box::new(message), body)),
                 Err(_) => self.mesh.penalise(peer.id, 25),
             },
-            (CELLS, Some(FrameKind::Peers)) if peer.name.is_none() && !peer.called => {}
-            (CELLS, Some(FrameKind::Peers)) => match frames::read_peers(&body[1..]) {
+            (CELLS, Some(PeerFrameKind::Peers)) if peer.name.is_none() && !peer.called => {}
+            (CELLS, Some(PeerFrameKind::Peers)) => match frames::read_peers(&body[1..]) {
                 Some(targets) => self.inbox.push(Entry::Peers(targets)),
                 None => self.mesh.penalise(peer.id, 25),
             },
-            (CELLS, Some(FrameKind::Cells | FrameKind::Want)) => drop(self.cells.send(Raw::Frame(peer, body))),
-            (CELLS, Some(FrameKind::Outcome)) => {}
-            (_, Some(FrameKind::Message)) => drop(self.rounds.send(Raw::Frame(peer, body))),
+            (CELLS, Some(PeerFrameKind::Cells | PeerFrameKind::Want)) => drop(self.cells.send(Raw::Frame(peer, body))),
+            (CELLS, Some(PeerFrameKind::Outcome)) => {}
+            (_, Some(PeerFrameKind::Message)) => drop(self.rounds.send(Raw::Frame(peer, body))),
             _ => self.mesh.penalise(peer.id, 25),
         }
     }

@@ -3,7 +3,7 @@
 //! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
 //! shard-blocks is kept until the height is final, and signatures are judged before they come here.
 
-use super::pool::{Place, Pool};
+use super::pool::{HeightPool, Place};
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
 use dynemix_engine::accounts::state::State;
@@ -70,7 +70,7 @@ pub struct NodeExecution<S> {
     verdicts: Arc<Verdicts>,
     endpoint: Endpoint,
     /// Transactions and records that wait for a block.
-    pub pool: Pool,
+    pub pool: HeightPool,
     candidate: Option<u32>,
     /// The own shard at the next height.
     shard: Option<usize>,
@@ -107,7 +107,7 @@ impl<S: Signing> NodeExecution<S> {
             signing,
             verdicts,
             endpoint,
-            pool: Pool::default(),
+            pool: HeightPool::default(),
             candidate,
             shard: None,
             unjudged: Vec::new(),

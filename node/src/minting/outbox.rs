@@ -1,7 +1,7 @@
 //! Messages on their way out: encoded once, though a block goes to many, and each in the class that it belongs to.
 
 use super::execution::{NodeExecution, StateDirectory};
-use crate::peer::frames::{BODIES, FrameKind, ROUNDS, class_of};
+use crate::peer::frames::{BODIES, PeerFrameKind, ROUNDS, class_of};
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::compact::Nobody;
@@ -52,7 +52,7 @@ impl Outbox {
         {
             return (class_by_length(class, frame.len()), frame.clone());
         }
-        let mut frame = vec![FrameKind::Message as u8];
+        let mut frame = vec![PeerFrameKind::Message as u8];
         match message {
             // Between minters of one height, who know the same accounts.
             Message::Block(_) | Message::Shard { message: ShardMessage::Items(_), .. } => {

@@ -45,12 +45,12 @@ struct Waiting {
 
 /// Transactions that minters were told for the next two heights, and records that wait.
 #[derive(Default)]
-pub struct Pool {
+pub struct HeightPool {
     transactions: HashMap<Place, Waiting>,
     records: BTreeMap<Hash, Arc<Item>>,
 }
 
-impl Pool {
+impl HeightPool {
     /// Transactions that wait.
     pub fn len(&self) -> usize {
         self.transactions.len()

@@ -6,7 +6,7 @@ use super::execution::{SharedState, StateDirectory};
 use super::inbox::Inbox;
 use super::serve::Serve;
 use super::verdicts::{BATCH_MAX, Verdicts};
-use crate::peer::frames::{self, FrameKind, WantPiece};
+use crate::peer::frames::{self, PeerFrameKind, WantPiece};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::read::CodecError;
@@ -90,20 +90,20 @@ impl Prepare {
             let (mut count, gathered) = (0, Instant::now() + self.gather);
             while let Some(raw) = next.take() {
                 match raw {
-                    Raw::Frame(from, body) => match FrameKind::split(&body) {
-                        Some((FrameKind::Cells, bytes)) => match self.cells(from, bytes) {
+                    Raw::Frame(from, body) => match PeerFrameKind::split(&body) {
+                        Some((PeerFrameKind::Cells, bytes)) => match self.cells(from, bytes) {
                             Some(pending) => {
                                 count += pending.items.len();
                                 waiting.push_back(Pending { body: Some(body), ..pending });
                             }
                             None => self.malformed(from),
                         },
-                        Some((FrameKind::Message, _)) => {
+                        Some((PeerFrameKind::Message, _)) => {
                             self.flush(&mut verifier, &mut waiting);
                             count = 0;
                             self.message(&mut verifier, from, body);
                         }
-                        Some((FrameKind::Want, bytes)) => match WantPiece::read(bytes) {
+                        Some((PeerFrameKind::Want, bytes)) => match WantPiece::read(bytes) {
                             Some(want) => self.serve.piece(from, want),
                             None => self.malformed(from),
                         },

@@ -2,7 +2,7 @@
 
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Allowance, Part};
-use crate::peer::frames::{BODIES, FrameKind, OFFERS, Piece, WantPiece};
+use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
@@ -51,7 +51,7 @@ impl Serve {
     pub fn history(&self, to: PeerInfo, height: u64) {
         let Ok(bytes) = self.records.read(height) else { return };
         let Ok((decided, blocks)) = read_final_block(&bytes, height) else { return };
-        let mut frame = vec![FrameKind::Message as u8];
+        let mut frame = vec![PeerFrameKind::Message as u8];
         encode(&Message::Final(decided, blocks), &Nobody, &mut frame);
         self.mesh.send(To::Peer(to.id), BODIES, frame.into());
     }

@@ -38,7 +38,7 @@ pub const CELLS: u8 = 3;
 /// What a frame is: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum FrameKind {
+pub enum PeerFrameKind {
     /// A message of consensus.
     Message = 0,
     /// Transactions: of a user, or told to the minters of a height.
@@ -53,17 +53,17 @@ pub enum FrameKind {
     Piece = 5,
 }
 
-impl FrameKind {
+impl PeerFrameKind {
     /// The kind of this number, if there is one.
-    pub fn of_number(number: u8) -> Option<FrameKind> {
-        use FrameKind::{Cells, Message, Outcome, Peers, Piece, Want};
+    pub fn of_number(number: u8) -> Option<PeerFrameKind> {
+        use PeerFrameKind::{Cells, Message, Outcome, Peers, Piece, Want};
         [Message, Cells, Outcome, Peers, Want, Piece].into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// A frame's kind and its body behind it; none of an empty frame or an unknown kind.
-    pub fn split(frame: &[u8]) -> Option<(FrameKind, &[u8])> {
+    pub fn split(frame: &[u8]) -> Option<(PeerFrameKind, &[u8])> {
         let (&number, body) = frame.split_first()?;
-        Some((FrameKind::of_number(number)?, body))
+        Some((PeerFrameKind::of_number(number)?, body))
     }
 }
 
@@ -231,7 +231,7 @@ pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8]) {
 
 /// Begins a frame of cells: of a user, or told to the minters of a height.
 pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
-    let mut out = vec![FrameKind::Cells as u8];
+    let mut out = vec![PeerFrameKind::Cells as u8];
     out.extend_from_slice(&told.unwrap_or(0).to_le_bytes());
     out.extend_from_slice(&first_ordinal.to_le_bytes());
     assert_eq!(out.len(), CELLS_HEAD_BYTES, "cells begin where whoever reads them looks for them");
@@ -279,7 +279,7 @@ pub struct Outcome {
 impl Outcome {
     /// The whole frame, its kind first.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FrameKind::Outcome as u8, self.refusal];
+        let mut out = vec![PeerFrameKind::Outcome as u8, self.refusal];
         out.extend_from_slice(&self.height.to_le_bytes());
         out.extend_from_slice(&self.slot.to_le_bytes());
         out.extend_from_slice(&self.shard.to_le_bytes());
@@ -320,7 +320,7 @@ impl WantPiece {
 
     /// The whole frame, its kind first.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![FrameKind::Want as u8];
+        let mut out = vec![PeerFrameKind::Want as u8];
         self.put(&mut out);
         assert_eq!(out.len(), WANT_BYTES, "a frame that asks for a piece is as long as its fields");
         out
@@ -360,7 +360,7 @@ impl Piece {
     pub fn encode(want: WantPiece, total: u64, bytes: &[u8]) -> Vec<u8> {
         let fits = want.offset.checked_add(bytes.len() as u64).is_some_and(|end| end <= total);
         assert!(fits, "a piece of {} bytes at {} is of a part of {total}", bytes.len(), want.offset);
-        let mut out = vec![FrameKind::Piece as u8];
+        let mut out = vec![PeerFrameKind::Piece as u8];
         want.put(&mut out);
         out.extend_from_slice(&total.to_le_bytes());
         out.extend_from_slice(bytes);
@@ -393,7 +393,7 @@ impl Piece {
 
 /// The frame of these peers.
 pub fn peers_frame(peers: impl Iterator<Item = Endpoint>) -> Vec<u8> {
-    let mut out = vec![FrameKind::Peers as u8];
+    let mut out = vec![PeerFrameKind::Peers as u8];
     for endpoint in peers.take(PEERS_MAX) {
         out.extend_from_slice(&endpoint.transport_key);
         out.extend_from_slice(&endpoint.address);
@@ -425,7 +425,10 @@ mod tests {
     #[test]
     fn frames_come_back_as_they_were_sent_and_no_byte_more_or_less() {
         for number in 0..=u8::MAX {
-            assert_eq!(FrameKind::of_number(number).map(|kind| kind as u8), Some(number).filter(|&number| number < 6));
+            assert_eq!(
+                PeerFrameKind::of_number(number).map(|kind| kind as u8),
+                Some(number).filter(|&number| number < 6)
+            );
         }
         let outcome = Outcome { refusal: 3, height: 7, slot: 9, shard: 1, ordinals: vec![4, 5] };
         let want = WantPiece { height: 7, part: 2, offset: 1 << 17 };
@@ -434,7 +437,7 @@ mod tests {
         let hash = [1; 32];
         let said = hello(&hash, &[2; 32], Some((6, |_: &Hash| [9; 48])));
         assert_eq!((outcome.encode().len(), want.encode().len(), peers.len(), said.len()), (36, 21, 51, 86));
-        assert_eq!(FrameKind::split(&outcome.encode()), Some((FrameKind::Outcome, &outcome.encode()[1..])));
+        assert_eq!(PeerFrameKind::split(&outcome.encode()), Some((PeerFrameKind::Outcome, &outcome.encode()[1..])));
         assert_eq!(Outcome::read(&outcome.encode()[1..]), Some(outcome.clone()));
         assert_eq!(WantPiece::read(&want.encode()[1..]), Some(want));
         assert_eq!(read_peers(&peers[1..]), Some(vec![Target { key: [8; 32], address }]));

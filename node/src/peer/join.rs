@@ -4,7 +4,7 @@
 //! by the first, the manifest by the second, each chunk by the manifest. A peer can be slow or silent; it cannot lie.
 //! What was fetched before an interruption is not fetched again.
 
-use super::frames::{CELLS, FrameKind, OFFERS, Piece, WantPiece};
+use super::frames::{CELLS, OFFERS, PeerFrameKind, Piece, WantPiece};
 use super::guest;
 use crate::keep::chain_store::system_path;
 use crate::keep::published::{Offer, PIECE_BYTES, Part, blocks_of};
@@ -123,8 +123,8 @@ impl Peers {
             mesh.run(|event| {
                 let heard = match event {
                     Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
-                    Event::Frame(peer, _, body) => match FrameKind::split(&body) {
-                        Some((FrameKind::Piece, bytes)) => match Piece::read(bytes) {
+                    Event::Frame(peer, _, body) => match PeerFrameKind::split(&body) {
+                        Some((PeerFrameKind::Piece, bytes)) => match Piece::read(bytes) {
                             Some(piece) => Heard::Piece(peer.id, piece),
                             None => return,
                         },

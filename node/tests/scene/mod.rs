@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytemuck::Zeroable;
-use dynemix::minting::pool::Pool;
+use dynemix::minting::pool::HeightPool;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
@@ -90,7 +90,7 @@ impl Scene {
         parent
     }
 
-    pub fn admit(&self, pool: &mut Pool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
+    pub fn admit(&self, pool: &mut HeightPool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
         let (place, _) = pool.check(item, None, Some(told), &self.chain, &self.state, &self.system)?;
         pool.insert(item, place);
         Ok(())
