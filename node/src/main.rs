@@ -6,6 +6,7 @@ mod cli;
 
 use clap::Parser;
 use cli::verbs::Cli;
+use dynemix::setup::log_filter::log_filter;
 use std::process::ExitCode;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
@@ -17,7 +18,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     // A node has its own logs, which its configuration describes.
     if !cli.is_node() {
-        let asked = std::env::var("DYNEMIX_LOG").ok().and_then(|filter| filter.parse::<Targets>().ok());
+        let asked = std::env::var("DYNEMIX_LOG").ok().and_then(|filter| log_filter(&filter).ok());
         let filter =
             asked.unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_target("pprof", Level::WARN));
         tracing_subscriber::registry()

@@ -168,8 +168,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Final blocks from before the start, to help those who catch up.
     pub fn remember_finals(&mut self, finals: impl Iterator<Item = KeptFinal>) {
         self.finals.remember(finals);
-        let newest = self.finals.of(self.execution.system().height);
-        self.begins_slot = newest.map_or(self.execution.system().slot, |kept| kept.0.attempt / 2) + 1;
+        let system = self.execution.system();
+        let decided_in = self.finals.of(system.height).map_or(0, |kept| kept.0.attempt / 2);
+        // As after a height that was followed: a block may be of a slot after the one in which it was decided.
+        self.begins_slot = decided_in.max(system.slot) + 1;
     }
 
     /// A final block that is still kept.

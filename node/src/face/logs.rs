@@ -1,10 +1,10 @@
 //! Logs: lines on the screen, and in files that are bounded. What is shown can be changed while the node runs.
 
+use crate::setup::log_filter::log_filter;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry, reload};
@@ -74,18 +74,18 @@ pub type SetFilter = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 /// # Errors
 /// A filter that is none, or a file that cannot be opened.
 pub fn start(screen: &str, file: Option<(&Path, &str, u64, usize)>) -> Result<SetFilter, Box<dyn std::error::Error>> {
-    let (filter, handle) = reload::Layer::new(screen.parse::<Targets>()?);
+    let (filter, handle) = reload::Layer::new(log_filter(screen)?);
     let to_screen = fmt::layer().with_writer(io::stderr).with_target(false).with_filter(filter);
     let to_file = match file {
         Some((path, filter, bytes, files)) => {
             let rotating = Mutex::new(Rotating::open(path, bytes, files)?);
-            Some(fmt::layer().json().with_writer(rotating).with_filter(filter.parse::<Targets>()?))
+            Some(fmt::layer().json().with_writer(rotating).with_filter(log_filter(filter)?))
         }
         None => None,
     };
     registry().with(to_screen).with(to_file).try_init()?;
     Ok(Arc::new(move |text: &str| {
-        let filter = text.parse::<Targets>().map_err(|error| error.to_string())?;
+        let filter = log_filter(text)?;
         handle.reload(filter).map_err(|error| error.to_string())
     }))
 }

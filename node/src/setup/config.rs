@@ -1,6 +1,7 @@
 //! The configuration of a node: TOML, in layers. What the command line says counts more than the environment, that more
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
+use super::log_filter::log_filter;
 use super::trust::Trust;
 use dynemix_net::mesh::{LinkShape, Target};
 use hex::FromHex;
@@ -10,7 +11,6 @@ use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
-use tracing_subscriber::filter::Targets;
 
 /// Prefix of variables of the environment: `DYNEMIX_NETWORK_LISTEN` is `network.listen`.
 pub const ENVIRONMENT: &str = "DYNEMIX_";
@@ -395,7 +395,7 @@ impl Config {
             ));
         }
         for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
-            filter.parse::<Targets>().map_err(|error| wrong(key, error.to_string()))?;
+            log_filter(filter).map_err(|error| wrong(key, error))?;
         }
         Ok(())
     }

@@ -4,11 +4,13 @@
 //! * [`endpoint`] is where a minter is reached, [`trust`] a block that the operator trusts.
 //! * [`keystore`] keeps secrets under a passphrase.
 //! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off.
+//! * [`log_filter`] reads what of the log is shown.
 
 pub mod clock;
 pub mod config;
 pub mod endpoint;
 pub mod genesis;
 pub mod keystore;
+pub mod log_filter;
 pub mod sntp;
 pub mod trust;
