@@ -36,7 +36,7 @@ pub struct StateHeader {
     /// Units that are in no balance: fees, stakes, what is locked with names, payments that are not mature. Whose they
     /// are is for [`crate::chain`] to know.
     pub pool: u64,
-    /// Root after the last [`State::update_root`].
+    /// Root after the last [`update_root`](super::state::State::update_root).
     pub root: Hash,
     /// Secret of this node's key index.
     pub index_seed: HashSeed,
@@ -78,7 +78,7 @@ pub struct ColumnsMut<'a> {
     pub tree: &'a mut [Hash],
 }
 
-/// Whoever holds the columns' memory. All columns have the lengths of one [`StateLayout`].
+/// Whoever holds the columns' memory. All columns have the lengths of one [`StateLayout`](super::memory::StateLayout).
 pub trait StateMemory: Send + Sync {
     /// The columns, to read.
     fn columns(&self) -> Columns<'_>;

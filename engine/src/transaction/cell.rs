@@ -62,7 +62,7 @@ const _: () = {
 pub enum TransactionKind {
     /// One sender, one recipient.
     Transfer = 1,
-    /// One sender, 2 to [`OUTPUTS_MAX`] outputs; each further output costs the chain's fee.
+    /// One sender, 2 to [`OUTPUTS_MAX`](crate::base::limits::OUTPUTS_MAX) outputs; each further output costs the chain's fee.
     MultiTransfer = 2,
     /// Gives the sender's account a name, for good; `amount` is locked with it. The payload is the name.
     Register = 3,

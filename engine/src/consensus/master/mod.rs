@@ -1,5 +1,5 @@
 //! The agreement of one height: which shard-blocks become the master-block. Messages and instants come in as inputs
-//! ([`round`]), votes are counted in [`tally`], shard-blocks stand in [`held`]; what is to be said goes out as actions.
+//! (`round`), votes are counted in `tally`, shard-blocks stand in `held`; what is to be said goes out as actions.
 
 mod held;
 mod round;
