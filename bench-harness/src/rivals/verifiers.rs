@@ -24,7 +24,7 @@ pub struct Verifiers {
     messages: Vec<[u8; SIGNED_BYTES]>,
     signatures: Vec<Signature>,
     keys: Vec<VerifyingKey>,
-    foreign: Vec<Foreign>,
+    foreign: Vec<(Foreign, [u8; SIGNED_BYTES])>,
 }
 
 impl Verifiers {
@@ -42,7 +42,7 @@ impl Verifiers {
         let messages: Vec<_> = cells.iter().map(message).collect();
         let foreign = messages.par_iter().enumerate().map(|(i, message)| {
             let secret = <commonware::SigningKey as Signer>::from_seed(i as u64);
-            Foreign { key: secret.verifying_key(), signature: secret.sign(NAMESPACE, message) }
+            (Foreign { key: secret.verifying_key(), signature: secret.sign(NAMESPACE, message) }, *message)
         });
         let decoded = |cell: &Cell| VerifyingKey::from_bytes(&cell.sender).expect("a key of ours decodes");
         Some(Verifiers {
@@ -82,15 +82,19 @@ impl Verifiers {
     /// When one is refused.
     pub fn commonware_batches(&self, count: usize, size: usize) {
         let mut rng = UnwrapErr(SysRng);
-        let entries: Vec<_> = self.foreign[..count].iter().zip(&self.messages).collect();
-        for batch in entries.chunks(size) {
-            let entry = |_, (foreign, message): &(&'_ Foreign, &'_ [u8; SIGNED_BYTES])| BatchEntry {
-                namespace: NAMESPACE,
-                message: &message[..],
-                public_key: &foreign.key,
-                signature: &foreign.signature,
-            };
-            assert!(commonware::VerifyingKey::verify_batch(&mut rng, batch, entry, &Sequential), "good signatures");
+        for batch in self.foreign[..count].chunks(size) {
+            let good = commonware::VerifyingKey::verify_batch(
+                &mut rng,
+                batch,
+                |_, (foreign, message)| BatchEntry {
+                    namespace: NAMESPACE,
+                    message,
+                    public_key: &foreign.key,
+                    signature: &foreign.signature,
+                },
+                &Sequential,
+            );
+            assert!(good, "good signatures");
         }
     }
 }
