@@ -190,7 +190,7 @@ fn settle() {
     }
     let signing = StubSigning { candidate: 0 };
     let certificate = Certificate { signers, aggregate: signing.aggregate(&signatures) };
-    let mut minter = Minter::new(chain, schedule, 0, scene, signing, SignedOnce::default(), 0);
+    let mut minter = Minter::new(chain, schedule, 0, scene, Arc::new(signing), SignedOnce::default(), 0);
     assert_eq!(minter.pending_height(), 1);
     let decided = Final { attempt, value: Arc::new(value), hash, certificate };
     minter.handle(0, 1, Message::Final(Arc::new(decided), Vec::new()));

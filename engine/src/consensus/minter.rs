@@ -66,7 +66,7 @@ pub struct Minter<E, S> {
     candidate: u32,
     /// State and pool.
     pub execution: E,
-    signing: S,
+    signing: Arc<S>,
     master: MasterRound,
     shard: Option<ShardRound>,
     /// Height of the last shard round that was begun.
@@ -102,7 +102,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         schedule: Schedule,
         candidate: u32,
         execution: E,
-        signing: S,
+        signing: Arc<S>,
         record: SignedOnce,
         now_ms: u64,
     ) -> Minter<E, S> {
@@ -295,7 +295,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.round_begun = height;
         let shard = committee.members[usize::from(seat)].shard;
         let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
-        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
+        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &*self.signing };
         let mut said = Vec::new();
         round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
         self.shard = Some(round);
@@ -308,7 +308,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let mut said = Vec::new();
         let Some(round) = self.shard.as_mut().filter(|round| round.slot == slot) else { return said };
         let committee = self.master.committee.clone();
-        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
+        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &*self.signing };
         match step {
             Step::Lists => round.list(&context, &mut said),
             Step::Decide => round.decide(&context, &mut said),
@@ -474,7 +474,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// A shard-block from elsewhere: one that is ahead of the clock is not held.
     fn take_block(&mut self, now_ms: u64, block: &Arc<CertifiedBlock>) -> bool {
         block.block.slot <= self.schedule.slot(now_ms) + 1
-            && self.master.take_block(&mut self.execution, &self.signing, block)
+            && self.master.take_block(&mut self.execution, &*self.signing, block)
     }
 
     /// Hears a message: one that is ahead of the pending height, or of a round not yet begun, waits.
@@ -536,7 +536,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let Some(round) = self.shard.as_mut().filter(of_round) else { return };
         let mut said = Vec::new();
         let committee = self.master.committee.clone();
-        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &self.signing };
+        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &*self.signing };
         round.handle(&context, seat, message, &mut said);
         self.say_in_shard(said);
     }
@@ -578,7 +578,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.step_master(MasterInput::HeardFinal(decided));
         let Some(decided) = self.master.decided.clone() else { return };
         for block in blocks {
-            self.master.take_block(&mut self.execution, &self.signing, block);
+            self.master.take_block(&mut self.execution, &*self.signing, block);
         }
         if self.master.blocks_of(&decided.value).is_none() {
             self.out.push(Action::Send(from, Message::WantFinal(self.master.height)));
@@ -586,7 +586,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     fn step_master(&mut self, input: MasterInput<'_>) {
-        let actions = self.master.step(&mut self.execution, &self.signing, input);
+        let actions = self.master.step(&mut self.execution, &*self.signing, input);
         self.act(actions);
     }
 
@@ -594,7 +594,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     fn watch(&mut self, with: impl FnOnce(&mut Custody, &Watch<'_, S>, &E, &mut CustodyOut)) {
         let committee = self.master.committee.clone();
         let watch =
-            Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &self.signing };
+            Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &*self.signing };
         let mut out = CustodyOut::default();
         with(&mut self.custody, &watch, &self.execution, &mut out);
         self.act_on_custody(out);
@@ -701,7 +701,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.finals.keep((decided.clone(), there));
         let mut duties = Vec::new();
         if let Some(round) = &self.shard {
-            let attest = round.attest(&self.signing);
+            let attest = round.attest(&*self.signing);
             duties.extend(attest.map(|attest| Record::Attest(Box::new(attest)).item()));
         }
         let committee = self.master.committee.clone();

@@ -2,7 +2,6 @@
 
 use crate::base::hash::Hash;
 use crate::base::ids::{Sig, VoteKey};
-use std::sync::Arc;
 
 /// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the
 /// chain.
@@ -26,40 +25,6 @@ pub trait Signing {
     fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool;
     /// Learns a candidate's key, whose possession was proved before it came into the chain's tables.
     fn learn(&self, candidate: u32, key: &VoteKey);
-}
-
-impl<S: Signing> Signing for Arc<S> {
-    fn sign(&self, digest: &Hash) -> Sig {
-        (**self).sign(digest)
-    }
-
-    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
-        (**self).verify(candidate, digest, signature)
-    }
-
-    fn foresee(&self, claims: &[Claim]) {
-        (**self).foresee(claims);
-    }
-
-    fn verify_all(&self, claims: &[Claim]) -> bool {
-        (**self).verify_all(claims)
-    }
-
-    fn aggregate(&self, signatures: &[Sig]) -> Sig {
-        (**self).aggregate(signatures)
-    }
-
-    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
-        (**self).verify_aggregate(candidates, digest, aggregate)
-    }
-
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        (**self).possession_holds(key, possession)
-    }
-
-    fn learn(&self, candidate: u32, key: &VoteKey) {
-        (**self).learn(candidate, key);
-    }
 }
 
 /// "This candidate has signed this digest."

@@ -45,7 +45,7 @@ const RECORDS_OF_PEER: usize = 64;
 /// What the thread works with.
 pub struct Duty<S: Signing> {
     /// Consensus itself: a machine without threads, which this thread feeds.
-    pub minter: Minter<NodeExecution<S>, Arc<S>>,
+    pub minter: Minter<NodeExecution<S>, S>,
     /// Its candidate, if it has one.
     pub candidate: Option<u32>,
     /// When, within a slot, each step is due.

@@ -232,7 +232,7 @@ impl Shared {
         system: System,
         finals: VecDeque<KeptFinal>,
         record: SignedOnce,
-    ) -> Minter<NodeExecution<NodeSigning>, Arc<NodeSigning>> {
+    ) -> Minter<NodeExecution<NodeSigning>, NodeSigning> {
         let execution = NodeExecution::new(
             self.chain.clone(),
             self.state.clone(),

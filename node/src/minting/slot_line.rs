@@ -6,7 +6,6 @@ use super::status::Status;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::vote::signing::Signing;
-use std::sync::Arc;
 
 /// Slots without a block after which a node that is behind is told what to do.
 const HINT_SLOTS: u64 = 8;
@@ -31,13 +30,7 @@ pub struct Step {
 
 impl Step {
     /// One line a step, for who looks for what a slot was lost by. `late` are transactions told too late for the set.
-    pub fn log<S: Signing>(
-        &self,
-        schedule: &Schedule,
-        minter: &Minter<NodeExecution<S>, Arc<S>>,
-        own: &Own,
-        late: usize,
-    ) {
+    pub fn log<S: Signing>(&self, schedule: &Schedule, minter: &Minter<NodeExecution<S>, S>, own: &Own, late: usize) {
         tracing::debug!(
             step_ms = self.due_ms % schedule.slot_ms,
             late_ms = self.taken_ms - self.due_ms,

@@ -21,7 +21,7 @@ pub struct CheckStage {
     pub arena: Arc<Arena>,
     /// What is inside the node.
     pub in_flight: Arc<InFlight>,
-    /// Handle of the newest block.
+    /// Slot of the newest block.
     pub slot: Arc<AtomicU64>,
     /// From the sockets.
     pub input: Consumer<Handle>,

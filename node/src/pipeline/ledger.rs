@@ -136,7 +136,7 @@ pub struct LedgerStage {
     pub answers: Outlet<Outcome>,
     /// Counts refusals; tells, in a counted plan, how many were decided elsewhere.
     pub refusals: Arc<RefusalBoard>,
-    /// Handle of the newest block, for the check stage.
+    /// Slot of the newest block, for the check stage.
     pub slot: Arc<AtomicU64>,
     /// For whoever watches.
     pub progress: Arc<LedgerProgress>,

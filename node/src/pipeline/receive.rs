@@ -164,7 +164,7 @@ pub struct ClientsShare {
     pub refusals: Arc<RefusalBoard>,
     /// Who is suspected.
     pub suspicion: Arc<Suspicion>,
-    /// Handle of the newest block.
+    /// Slot of the newest block.
     pub slot: Arc<AtomicU64>,
     /// Height of the newest block.
     pub height: Box<dyn Fn() -> u64 + Send>,

@@ -208,7 +208,7 @@ struct Shared {
     suspicion: Arc<Suspicion>,
     refusals: Arc<RefusalBoard>,
     progress: Arc<LedgerProgress>,
-    /// Handle of the newest block.
+    /// Slot of the newest block.
     slot: Arc<AtomicU64>,
 }
 

@@ -170,7 +170,7 @@ impl<'a> Cluster<'a> {
         node.start += 1;
         let execution = SimExecution::new(self.shared.clone(), candidate, node.version.clone());
         let chain = self.shared.chain.genesis_hash;
-        let signing = signing_of(self.keys.as_ref(), candidate);
+        let signing = Arc::new(signing_of(self.keys.as_ref(), candidate));
         let forgets = node.behaviour == Some(Behaviour::Amnesia);
         let record = if forgets { SignedOnce::default() } else { node.record.clone() };
         let mut minter = Minter::new(chain, self.schedule, candidate, execution, signing, record, local);
