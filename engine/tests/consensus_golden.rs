@@ -2,6 +2,7 @@
 
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, GenesisMinter};
+use dynemix_engine::base::trie::Trie;
 use dynemix_engine::chain::block::Value;
 use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::System;
@@ -19,7 +20,8 @@ fn hex(bytes: &[u8]) -> String {
 fn draws_committees_and_digests_are_what_the_vectors_say() {
     let seed = [0x42; 32];
     let stakes: Vec<u64> = (0..50).map(|candidate| 1_000_000_000 / (candidate + 5)).collect();
-    let drawn = draw(&mut Lots::new(&seed, b'd', 7), &stakes, 23);
+    let of_candidates: Trie<u32, u64> = (0..).zip(stakes.iter().copied()).collect();
+    let drawn = draw(&mut Lots::new(&seed, b'd', 7), &of_candidates, 23);
     let minters: Vec<_> = drawn.iter().map(|&candidate| (candidate, stakes[candidate as usize])).collect();
     let committee = Committee::new(7, &seed, &minters, 2);
     let sender = |number: u8| [number; 32];

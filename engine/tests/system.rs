@@ -225,7 +225,7 @@ fn names_are_unique_permanent_and_cost_a_reserve() {
     let two = [scene.register(20, "ada"), scene.register(21, "ada")];
     let first = if two[0].id < two[1].id { 20 } else { 21 };
     scene.mint(&two);
-    assert_eq!(scene.system.names.accounts[&b"ada"[..]], first);
+    assert_eq!(scene.system.names.account_of(b"ada"), Some(first));
     assert_eq!((scene.balance(first), scene.balance(41 - first)), (BALANCE - reserve, BALANCE));
     assert_eq!(scene.system.pools.reserves, reserve);
     // Neither a second name nor a taken one may stand in a block.

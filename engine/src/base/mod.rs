@@ -11,4 +11,5 @@ pub mod parameters;
 pub mod prefetch;
 pub mod read;
 pub mod refusal;
+pub mod trie;
 pub mod varint;

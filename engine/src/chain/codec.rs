@@ -1,17 +1,21 @@
 //! The system as bytes: what stands beside a checkpoint of the accounts, and what a node that joins, or a wallet,
 //! fetches.
 //!
-//! Every table in the order of [`System`]'s fields; numbers are LEB128, hashes and keys as they are. Names travel in
-//! the order in which they were registered, so that their chain of hashes can be computed again. Whoever reads bytes
-//! from elsewhere compares [`System::root`] with what a final block says.
+//! Every table in the order of [`System`]'s fields; numbers are LEB128, hashes and keys as they are. Tables that grow
+//! with the number of users ascend by key, names by their path. Whoever reads bytes from elsewhere compares
+//! [`System::root`] with what a final block says.
 
 use super::block::{SHARD_BLOCK_BYTES, ShardBlock};
+use super::names::Names;
 use super::patch::Patch;
-use super::tables::{Immature, ImmatureBlock, MILLION, Minted, Names, Pools, Reward, Staker, System, Unstaking};
+use super::tables::{
+    Barred, Immature, ImmatureBlock, MILLION, Minted, Pools, Reward, Staker, Stakers, System, Unstaking,
+};
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::ids::{Endpoint, Seat, VoteKey};
 use crate::base::limits::{NAME_BYTES_MAX, SEATS_MAX};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
+use crate::base::trie::{Trie, TrieKey, TrieValue};
 use crate::base::varint;
 use crate::committee::members::{Committee, Member};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,7 +23,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 
 /// Version of the bytes.
-pub const SYSTEM_VERSION: u8 = 2;
+pub const SYSTEM_VERSION: u8 = 3;
 /// Entries of any table at most.
 const ENTRIES_MAX: usize = u32::MAX as usize;
 
@@ -132,6 +136,23 @@ fn read_immature(bytes: &mut &[u8]) -> Read<Immature> {
     Ok(Immature { height, parent_slot, blocks, rewards })
 }
 
+/// Reads a table whose keys ascend.
+fn ascending<K: TrieKey, V: TrieValue>(
+    bytes: &mut &[u8],
+    least: usize,
+    mut entry: impl FnMut(&mut &[u8]) -> Read<(K, V)>,
+) -> Read<Trie<K, V>> {
+    let (mut table, mut last) = (Trie::default(), None);
+    for _ in 0..count(bytes, least, ENTRIES_MAX)? {
+        let (key, value) = entry(bytes)?;
+        if last.replace(key) >= Some(key) {
+            return Err(CodecError::Field);
+        }
+        table.insert(key, value);
+    }
+    Ok(table)
+}
+
 /// What is written of tables that have hashes of their own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -154,16 +175,18 @@ impl System {
         write(out, &[self.height, self.slot]);
         put(out, &self.seed);
         write(out, &[self.stakers.len() as u64]);
-        for (&account, staker) in &self.stakers {
-            write(out, &[u64::from(account), staker.stake, staker.minted]);
-            put(out, &staker.key);
-        }
-        write(out, &[self.names.order.len() as u64]);
         match form {
-            Form::Root => put(out, &self.names.root),
-            Form::Whole => self.names.order.iter().for_each(|account| {
-                let name = &self.names.names[account];
-                write(out, &[u64::from(*account), name.len() as u64]);
+            Form::Root => put(out, &self.stakers.root()),
+            Form::Whole => self.stakers.iter().for_each(|(&account, staker)| {
+                write(out, &[u64::from(account), staker.stake, staker.minted]);
+                put(out, &staker.key);
+            }),
+        }
+        write(out, &[self.names.len() as u64]);
+        match form {
+            Form::Root => put(out, &self.names.root()),
+            Form::Whole => self.names.iter().for_each(|(name, account)| {
+                write(out, &[u64::from(account), name.len() as u64]);
                 out.extend_from_slice(name);
             }),
         }
@@ -185,7 +208,12 @@ impl System {
         write(out, &[self.drawn.len() as u64]);
         self.drawn.iter().for_each(|&account| varint::write(out, u64::from(account)));
         write(out, &[self.answering, u64::from(self.thin), self.load, self.barred.len() as u64]);
-        self.barred.iter().for_each(|(&account, &height)| write(out, &[u64::from(account), height]));
+        match form {
+            Form::Root => put(out, &self.barred.root()),
+            Form::Whole => {
+                self.barred.iter().for_each(|(&account, barred)| write(out, &[u64::from(account), barred.since]));
+            }
+        }
         write(out, &[self.offences.len() as u64]);
         self.offences.iter().for_each(|&(account, height)| write(out, &[u64::from(account), height]));
         write(out, &[self.ancestors.len() as u64]);
@@ -211,15 +239,18 @@ impl System {
             [version] => return Err(CodecError::Tag(version)),
         }
         let (hash, height, slot, seed) = (array(bytes)?, number(bytes)?, number(bytes)?, array(bytes)?);
-        let mut stakers = BTreeMap::new();
-        for _ in 0..count(bytes, 99, ENTRIES_MAX)? {
+        let mut at_stake = 0u64;
+        let stakers: Stakers = ascending(bytes, 99, |bytes| {
             let (account, stake, minted) = (account(bytes)?, number(bytes)?, number(bytes)?);
-            stakers.insert(account, Staker { stake, minted, key: Box::new(array(bytes)?) });
-        }
+            at_stake = at_stake.checked_add(stake).ok_or(CodecError::Field)?;
+            Ok((account, Staker { stake, minted, key: Box::new(array(bytes)?) }))
+        })?;
         let mut names = Names::default();
+        let mut last = None;
         for _ in 0..count(bytes, 3, ENTRIES_MAX)? {
-            let account = account(bytes)?;
-            if !names.register(slice(bytes, NAME_BYTES_MAX)?, account) {
+            let (account, name) = (account(bytes)?, slice(bytes, NAME_BYTES_MAX)?);
+            let path = Names::path(name);
+            if last.replace(path) >= Some(path) || !names.register(name, account) {
                 return Err(CodecError::Field);
             }
         }
@@ -250,8 +281,7 @@ impl System {
         if answering > MILLION {
             return Err(CodecError::Field);
         }
-        let barred =
-            (0..count(bytes, 2, ENTRIES_MAX)?).map(|_| Ok((account(bytes)?, number(bytes)?))).collect::<Read<_>>()?;
+        let barred: Trie<_, _> = ascending(bytes, 2, |bytes| Ok((account(bytes)?, Barred { since: number(bytes)? })))?;
         let offences: BTreeSet<_> =
             (0..count(bytes, 2, ENTRIES_MAX)?).map(|_| Ok((account(bytes)?, number(bytes)?))).collect::<Read<_>>()?;
         let ancestors = (0..count(bytes, 32, 1_024)?).map(|_| array(bytes)).collect::<Read<_>>()?;
@@ -270,7 +300,7 @@ impl System {
         if !bytes.is_empty() {
             return Err(CodecError::Trailing(bytes.len()));
         }
-        let (names, endpoints) = (Arc::new(names), Arc::new(endpoints));
+        let endpoints = Arc::new(endpoints);
         Ok(System {
             height,
             slot,
@@ -299,10 +329,10 @@ impl System {
 static SYSTEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix system v1"));
 
 impl System {
-    /// The root that the block commits to: of every table as it is encoded, but names by their chain of hashes, blocks
-    /// that are not mature by theirs, and without the block's own hash.
+    /// The root that the block commits to: of every table as it is encoded, but names, stakers and who is barred by the
+    /// roots of their tries, blocks that are not mature by their hashes, and without the block's own hash.
     pub fn root(&self) -> Hash {
-        let mut out = Vec::with_capacity(1_024 + 128 * self.stakers.len());
+        let mut out = Vec::with_capacity(4_096);
         out.extend_from_slice(&self.committee_hash());
         self.put_tables(Form::Root, &mut out);
         keyed(&SYSTEM_KEY, &out)

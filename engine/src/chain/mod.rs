@@ -12,6 +12,7 @@
 pub mod block;
 pub mod block_codec;
 pub mod codec;
+pub mod names;
 pub mod patch;
 pub mod record;
 pub mod tables;

@@ -6,18 +6,18 @@
 //!  3. Who is barred has nothing at stake.
 
 use super::block::ShardBlock;
+use super::names::Names;
 use super::patch::Patch;
-use crate::base::hash::{Hash, keyed, purpose_key};
+use crate::base::hash::Hash;
 use crate::base::ids::{AccountIndex, Endpoint, VoteKey};
 use crate::base::limits::{DELEGATES_MAX, SEATS_MAX};
 use crate::base::parameters::{Chain, ConsensusParameters, GenesisMinter};
+use crate::base::trie::{Trie, TrieValue};
 use crate::committee::draw::{Lots, draw};
 use crate::committee::members::Committee;
 use crate::committee::statement::SeatSet;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, LazyLock};
-
-static NAME_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix name v1"));
+use std::sync::Arc;
 
 /// Fewer answers than these do not make a committee alone.
 pub const MINTERS_MIN: usize = 4;
@@ -49,6 +49,39 @@ pub struct Staker {
     pub minted: u64,
 }
 
+impl TrieValue for Staker {
+    /// Draws are by stake.
+    fn weight(&self) -> u64 {
+        self.stake
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.stake.to_le_bytes());
+        out.extend_from_slice(&self.minted.to_le_bytes());
+        out.extend_from_slice(&*self.key);
+    }
+}
+
+/// Who may neither stake nor mint any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Barred {
+    /// The height at which its offence was punished.
+    pub since: u64,
+}
+
+impl TrieValue for Barred {
+    fn weight(&self) -> u64 {
+        0
+    }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.since.to_le_bytes());
+    }
+}
+
+/// Stakers by account; the weight of all is what is at stake.
+pub type Stakers = Trie<AccountIndex, Staker>;
+
 /// What was taken from a stake and is not free yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unstaking {
@@ -58,38 +91,6 @@ pub struct Unstaking {
     pub amount: u64,
     /// Height at which it was taken.
     pub height: u64,
-}
-
-/// Names, both ways. They only ever grow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
-    /// The account of a name.
-    pub accounts: BTreeMap<Vec<u8>, AccountIndex>,
-    /// The name of an account.
-    pub names: BTreeMap<AccountIndex, Vec<u8>>,
-    /// The accounts in the order in which they registered.
-    pub order: Vec<AccountIndex>,
-    /// Hash over all registrations in their order.
-    pub root: Hash,
-}
-
-impl Names {
-    /// Gives an account a name; false if either is taken.
-    pub fn register(&mut self, name: &[u8], account: AccountIndex) -> bool {
-        if self.accounts.contains_key(name) || self.names.contains_key(&account) {
-            return false;
-        }
-        self.accounts.insert(name.to_vec(), account);
-        self.names.insert(account, name.to_vec());
-        self.order.push(account);
-        let mut bytes = self.root.to_vec();
-        bytes.extend_from_slice(&account.to_le_bytes());
-        bytes.extend_from_slice(name);
-        self.root = keyed(&NAME_KEY, &bytes);
-        let counts = (self.accounts.len(), self.names.len());
-        assert_eq!(counts, (self.order.len(), self.order.len()), "names lead both ways, each once: invariant 2");
-        true
-    }
 }
 
 /// A shard-block whose effects are not mature.
@@ -193,9 +194,9 @@ pub struct System {
     /// The seed after it.
     pub seed: Hash,
     /// Stakers by account.
-    pub stakers: BTreeMap<AccountIndex, Staker>,
+    pub stakers: Stakers,
     /// Registered names, those of genesis minters included.
-    pub names: Arc<Names>,
+    pub names: Names,
     /// On its way out of stakes, oldest first.
     pub unstaking: Vec<Unstaking>,
     /// Not mature, oldest first.
@@ -217,7 +218,7 @@ pub struct System {
     /// Transactions of a block, smoothed.
     pub load: u64,
     /// Who is barred, since which height.
-    pub barred: BTreeMap<AccountIndex, u64>,
+    pub barred: Trie<AccountIndex, Barred>,
     /// What was punished: each offence, (who, height), once.
     pub offences: BTreeSet<(AccountIndex, u64)>,
     /// Hashes of the last blocks before this one, newest first.
@@ -235,7 +236,7 @@ impl System {
     pub fn genesis(chain: &Chain, minters: &[GenesisMinter]) -> System {
         assert!(!minters.is_empty(), "someone must begin");
         let mut names = Names::default();
-        let mut stakers = BTreeMap::new();
+        let mut stakers = Stakers::default();
         for minter in minters {
             assert!(
                 names.register(&minter.name, minter.account),
@@ -253,7 +254,7 @@ impl System {
             hash: seed,
             seed,
             stakers,
-            names: Arc::new(names),
+            names,
             unstaking: Vec::new(),
             immature: VecDeque::new(),
             pools,
@@ -264,7 +265,7 @@ impl System {
             answering: MILLION,
             thin: 0,
             load: u64::from(parameters.shards_max) * u64::from(parameters.shard_transactions),
-            barred: BTreeMap::new(),
+            barred: Trie::default(),
             offences: BTreeSet::new(),
             ancestors: VecDeque::new(),
             minted: Vec::new(),
@@ -277,12 +278,10 @@ impl System {
 
     /// Draws candidates for a height by this seed: as many more than seats as have not answered of late.
     pub(crate) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
-        let (accounts, stakes): (Vec<_>, Vec<_>) =
-            self.stakers.iter().map(|(&account, staker)| (account, staker.stake)).unzip();
         let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
-        let drawn = draw(&mut Lots::new(&self.seed, b'd', height), &stakes, count);
+        let drawn = draw(&mut Lots::new(&self.seed, b'd', height), &self.stakers, count);
         assert!(drawn.len() <= count, "no more are drawn than are asked for");
-        drawn.into_iter().map(|place| accounts[place as usize]).collect()
+        drawn
     }
 
     /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those

@@ -3,6 +3,7 @@
 
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::mutation::{Mutation, planted};
+use crate::base::trie::{Trie, TrieValue};
 use std::sync::LazyLock;
 
 static DRAW_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix draw v1"));
@@ -69,41 +70,18 @@ impl Lots {
 
 /// Draws up to `count` different candidates, each next one with a probability in proportion to its stake among those
 /// left; in the order drawn. Candidates without stake are never drawn.
-///
-/// # Panics
-/// When the stakes sum to more than 64 bits: they are part of the supply.
-pub fn draw(lots: &mut Lots, stakes: &[u64], count: usize) -> Vec<u32> {
-    // A binary-indexed tree of stakes: finding and removing a candidate take a logarithm of steps.
-    let size = stakes.len().next_power_of_two();
-    let mut tree = vec![0u64; 2 * size];
-    for (leaf, stake) in tree[size..].iter_mut().zip(stakes) {
-        *leaf = *stake;
-    }
-    for node in (1..size).rev() {
-        tree[node] = tree[2 * node].checked_add(tree[2 * node + 1]).expect("stakes are part of the supply");
-    }
-    let (all, mut taken) = (tree[1], 0);
+pub fn draw<V: TrieValue>(lots: &mut Lots, stakes: &Trie<u32, V>, count: usize) -> Vec<u32> {
+    let (mut left, mut taken) = (stakes.clone(), 0);
     let mut drawn = Vec::with_capacity(count);
-    while drawn.len() < count && tree[1] > 0 {
-        let mut at = lots.below(tree[1]);
-        let mut node = 1;
-        while node < size {
-            node *= 2;
-            if at >= tree[node] {
-                at -= tree[node];
-                node += 1;
-            }
-        }
-        drawn.push((node - size) as u32);
-        let stake = tree[node];
+    while drawn.len() < count && left.weight() > 0 {
+        let (&candidate, of) = left.at_weight(lots.below(left.weight()));
+        let stake = of.weight();
         assert!(stake > 0, "only who has a stake is drawn, and nobody twice");
         taken += stake;
-        while node > 0 {
-            tree[node] -= stake;
-            node /= 2;
-        }
+        left.remove(&candidate);
+        drawn.push(candidate);
     }
-    assert_eq!(tree[1] + taken, all, "what was drawn and what is left are all stakes");
+    assert_eq!(left.weight() + taken, stakes.weight(), "what was drawn and what is left are all stakes");
     drawn
 }
 
@@ -124,10 +102,11 @@ mod tests {
 
     #[test]
     fn draws_follow_the_stakes() {
-        let stakes = [0, 1, 2, 3, 10, 0, 84];
+        let stakes = [0u64, 1, 2, 3, 10, 0, 84];
+        let trie: Trie<u32, u64> = (0..).zip(stakes).collect();
         let mut first = [0u32; 7];
         for height in 0..20_000 {
-            let drawn = draw(&mut Lots::new(&[1; 32], 0, height), &stakes, 3);
+            let drawn = draw(&mut Lots::new(&[1; 32], 0, height), &trie, 3);
             assert_eq!(drawn.len(), 3);
             assert!(drawn[0] != drawn[1] && drawn[1] != drawn[2] && drawn[0] != drawn[2]);
             first[drawn[0] as usize] += 1;
@@ -142,8 +121,8 @@ mod tests {
             .iter()
             .sum();
         assert!(chi < 18.5, "{chi}: {first:?}");
-        assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &stakes, 9).len(), 5, "all that have stake");
-        assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &[], 9), []);
+        assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &trie, 9).len(), 5, "all that have stake");
+        assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &Trie::<u32, u64>::default(), 9), []);
     }
 
     #[test]

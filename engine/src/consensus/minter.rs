@@ -19,6 +19,7 @@ use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{CertifiedBlock, Final};
 use crate::chain::record::{Answer, Record};
+use crate::chain::tables::Stakers;
 use crate::committee::schedule::{Schedule, Step};
 use crate::messages::message::{Message, ShardMessage};
 use crate::rules::execution::Execution;
@@ -705,13 +706,14 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             duties.extend(attest.map(|attest| Record::Attest(Box::new(attest)).item()));
         }
         let committee = self.master.committee.clone();
+        let stakers = self.execution.system().stakers.clone();
         if !planted(Mutation::FinalNotApplied) {
             self.execution.apply(&decided.value, blocks);
         }
         let system = self.execution.system();
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
-        self.learn_keys();
+        self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.shard = None;
         self.accused.clear();
@@ -729,13 +731,14 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// Everyone who may vote or be drawn, by its key.
-    fn learn_keys(&self) {
-        self.execution
-            .system()
-            .stakers
-            .iter()
-            .for_each(|(&candidate, staker)| self.signing.learn(candidate, &staker.key));
+    /// Everyone who may vote or be drawn, by its key: those of whom nothing was known before this height.
+    fn learn_keys(&self, before: &Stakers) {
+        let stakers = &self.execution.system().stakers;
+        stakers.changed_since(before).into_iter().for_each(|(&candidate, staker)| {
+            if !before.contains_key(&candidate) {
+                self.signing.learn(candidate, &staker.key);
+            }
+        });
     }
 
     /// "I am in", if this node was drawn.

@@ -16,11 +16,12 @@ use crate::base::hash::{Hash, keyed};
 use crate::base::ids::AccountIndex;
 use crate::base::mutation::{Mutation, planted};
 use crate::base::parameters::{Chain, MATURITY_HEIGHTS};
+use crate::base::trie::Trie;
 use crate::chain::block::{CertifiedBlock, Value};
 use crate::chain::patch::Patch;
 use crate::chain::record::{Attest, Record};
 use crate::chain::tables::{
-    ANCESTORS, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System,
+    ANCESTORS, Barred, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System,
     THIN_HEIGHTS, UNSTAKE_HEIGHTS, Unstaking, candidates,
 };
 use crate::committee::draw::next_seed;
@@ -118,9 +119,8 @@ impl<'a> Step<'a> {
         system.committees.push_front(parent.committee.clone());
         system.committees.truncate(MATURITY_HEIGHTS as usize + 2);
         for member in &parent.committee.members {
-            if let Some(staker) = system.stakers.get_mut(&member.candidate) {
-                staker.minted = system.height;
-            }
+            let height = system.height;
+            system.stakers.update(&member.candidate, |staker| staker.minted = height);
         }
         let oldest = system.height.saturating_sub(EVIDENCE_HEIGHTS);
         system.offences.retain(|offence| offence.1 >= oldest);
@@ -224,10 +224,9 @@ impl<'a> Step<'a> {
             let Record::Unstake { account, amount } = *record else { continue };
             let taken = |entry: &Unstaking| *entry == Unstaking { account, amount, height: attest.height };
             if let Some(place) = self.system.unstaking.iter().position(taken)
-                && let Some(staker) = self.system.stakers.get_mut(&account)
+                && self.system.stakers.update(&account, |staker| staker.stake += amount)
             {
                 self.system.unstaking.remove(place);
-                staker.stake += amount;
                 self.system.pools.unstaking -= amount;
                 self.system.pools.stakes += amount;
             }
@@ -254,24 +253,29 @@ impl<'a> Step<'a> {
         if !system.offences.insert((offender, height)) {
             return;
         }
-        let Some(staker) = system.stakers.get_mut(&offender) else { return };
+        let stake = system.stake(offender);
+        if !system.stakers.update(&offender, |staker| staker.stake = 0) {
+            return;
+        }
         let before = system.pools.sum();
-        let stake = std::mem::take(&mut staker.stake);
         let pending: u64 =
             system.unstaking.extract_if(.., |entry| entry.account == offender).map(|entry| entry.amount).sum();
         system.pools.stakes -= stake;
         system.pools.unstaking -= pending;
         system.pools.slashed += stake + pending;
         assert_eq!(system.pools.sum(), before, "a slash moves units between pools and takes none out");
-        system.barred.entry(offender).or_insert(system.height);
+        if !system.barred.contains_key(&offender) {
+            system.barred.insert(offender, Barred { since: system.height });
+        }
     }
 
     fn unstake(&mut self, record: &Record) {
         let Record::Unstake { account, amount } = *record else { return };
-        let Some(staker) = self.system.stakers.get_mut(&account) else { return };
         // Who was slashed in this very block has nothing left to take.
-        let Some(rest) = staker.stake.checked_sub(amount) else { return };
-        staker.stake = rest;
+        let Some(rest) = self.system.stake(account).checked_sub(amount) else { return };
+        if !self.system.stakers.update(&account, |staker| staker.stake = rest) {
+            return;
+        }
         let before = self.system.pools.sum();
         self.system.pools.stakes -= amount;
         self.system.pools.unstaking += amount;
@@ -349,7 +353,7 @@ impl<'a> Step<'a> {
         registered.sort_unstable();
         let reserve = self.chain.parameters.consensus.register_reserve;
         for (_, account, name) in registered {
-            if Arc::make_mut(&mut self.system.names).register(&name, account) {
+            if self.system.names.register(&name, account) {
                 self.system.pools.immature -= reserve;
                 self.system.pools.reserves += reserve;
             } else {
@@ -383,9 +387,9 @@ impl<'a> Step<'a> {
         if self.system.barred.contains_key(&account) || known.is_some_and(|staker| *staker.key != *key) {
             return self.release(account, amount);
         }
-        let staker =
-            self.system.stakers.entry(account).or_insert_with(|| Staker { stake: 0, key: Box::new(*key), minted: 0 });
-        staker.stake += amount;
+        if !self.system.stakers.update(&account, |staker| staker.stake += amount) {
+            self.system.stakers.insert(account, Staker { stake: amount, key: Box::new(*key), minted: 0 });
+        }
         self.system.pools.immature -= amount;
         self.system.pools.stakes += amount;
     }
@@ -451,13 +455,18 @@ impl<'a> Step<'a> {
     /// What the tables say of themselves: the invariants of [`crate::chain::tables`].
     fn assert_tables(&self) {
         let (system, parent) = (&self.system, self.parent);
-        let stakes: u64 = system.stakers.values().map(|staker| staker.stake).sum();
-        assert_eq!(stakes, system.pools.stakes, "what stakers have at stake is in its pool: invariant 1");
+        assert_eq!(
+            system.stakers.weight(),
+            system.pools.stakes,
+            "what stakers have at stake is in its pool: invariant 1"
+        );
         assert_eq!(system.pools.issued, parent.pools.issued + self.issued, "what is issued is counted: invariant 1");
-        let (names, named) = (system.names.accounts.len(), system.names.names.len());
-        assert_eq!(names, named, "each name has one account, and each account one name: invariant 2");
-        assert!(named >= parent.names.names.len(), "no name is ever lost: invariant 2");
-        let at_stake = system.barred.keys().find(|&&account| system.stake(account) > 0);
+        assert!(system.names.len() >= parent.names.len(), "no name is ever lost: invariant 2");
+        // Of those barred before, a stake would have to be another than the parent's.
+        let barred = system.barred.changed_since(&parent.barred).into_iter().map(|(account, _)| account);
+        let staked = system.stakers.changed_since(&parent.stakers).into_iter().map(|(account, _)| account);
+        let at_stake =
+            barred.chain(staked).find(|&account| system.barred.contains_key(account) && system.stake(*account) > 0);
         assert_eq!(at_stake, None, "who is barred has nothing at stake: invariant 3");
     }
 
@@ -487,7 +496,7 @@ impl<'a> Step<'a> {
 /// seats. Never more than twice the seats that draws aim at.
 fn thin_committee(
     parent: &System,
-    barred: &BTreeMap<AccountIndex, u64>,
+    barred: &Trie<AccountIndex, Barred>,
     answered: &[AccountIndex],
     seats: usize,
 ) -> Vec<AccountIndex> {

@@ -194,9 +194,9 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
         }
         "resolve" => {
             let name = params["name"].as_str().unwrap_or("");
-            let account = view.status.look(|live| {
-                live.system.as_ref().and_then(|system| system.names.accounts.get(name.as_bytes()).copied())
-            });
+            let account = view
+                .status
+                .look(|live| live.system.as_ref().and_then(|system| system.names.account_of(name.as_bytes())));
             let account = account.ok_or((NOT_FOUND, format!("nobody is called '{name}'")))?;
             let key = view.state.read().expect(UNPOISONED).columns().key[account as usize];
             Ok(json!({ "account": account, "key": hex::encode(key) }))
@@ -247,7 +247,7 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
     Ok(api.view.status.look(|live| {
         let system = live.system.as_ref();
         let name = system
-            .and_then(|system| system.names.names.get(&account))
+            .and_then(|system| system.names.name_of(account))
             .map(|name| String::from_utf8_lossy(name).into_owned());
         json!({
             "account": account,

@@ -196,7 +196,7 @@ impl Client {
             return Ok(key);
         }
         let system = self.system()?;
-        let account = *system.names.accounts.get(text.as_bytes()).ok_or_else(|| WalletError::Name(text.to_owned()))?;
+        let account = system.names.account_of(text.as_bytes()).ok_or_else(|| WalletError::Name(text.to_owned()))?;
         let answer = self.call("resolve", json!({ "name": text }))?;
         let key: Key =
             answer["key"].as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
@@ -240,7 +240,7 @@ impl Client {
             height,
             account,
             name: account
-                .and_then(|account| system.names.names.get(&account))
+                .and_then(|account| system.names.name_of(account))
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
             spendable_units: hot.balance,
             immature_units: of(&|account| system.immature_of(account)),

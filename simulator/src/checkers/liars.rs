@@ -33,7 +33,7 @@ pub(crate) fn spoil_little(cluster: &Cluster<'_>, decided: &Final, verdict: &mut
 /// Whoever is barred has lied.
 pub(crate) fn alone_are_barred(cluster: &Cluster<'_>, version: &Version, verdict: &mut Verdict) {
     let height = version.system.height;
-    for &barred in version.system.barred.keys() {
+    for (&barred, _) in version.system.barred.iter() {
         if !cluster.lies(barred) {
             verdict.fail(format!("at height {height} node {barred} is barred, and honest"));
         }

@@ -3,6 +3,7 @@
 
 use crate::seed::dice::Dice;
 use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::trie::Trie;
 use dynemix_engine::committee::draw::{Lots, draw};
 use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::quorum::{master_quorum, shard_quorum};
@@ -63,6 +64,7 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
     // Equal stakes: the draw is then the hardest to predict, and the share exact.
     let bad_candidates = (stake * f64::from(candidates)).round() as u32;
     let stakes = vec![1_000_000u64; candidates as usize];
+    let of_candidates: Trie<u32, u64> = (0..).zip(stakes.iter().copied()).collect();
     let (mut captured_draws, mut captured, mut blocked, mut beyond_draws, mut quorum_draws) =
         (0u64, 0u64, 0u64, 0u64, 0u64);
     let mut censored = 0f64;
@@ -76,7 +78,7 @@ pub fn takeover(options: &TakeoverOptions, mut progress: impl FnMut(u64)) -> Tak
     let bad = |candidate: u32| is_bad[candidate as usize];
     for number in 0..draws {
         let hash = seed_of(seed, number);
-        let mut drawn = draw(&mut Lots::new(&hash, b'd', number), &stakes, seats);
+        let mut drawn = draw(&mut Lots::new(&hash, b'd', number), &of_candidates, seats);
         let divided = if bin_sort {
             dealt_by_stake(number, &hash, &drawn, &stakes, shards)
         } else {

@@ -39,7 +39,7 @@ impl Offered {
     fn is_lost(&self, version: &Version, now_slot: u64) -> bool {
         let Some(name) = &self.service else { return false };
         let (system, sender) = (&version.system, self.sender as u32);
-        let taken = system.names.names.contains_key(&sender) || system.names.accounts.contains_key(name);
+        let taken = system.names.name_of(sender).is_some() || system.names.account_of(name).is_some();
         (!name.is_empty() && taken) || self.slot + ANCESTORS < now_slot || system.barred.contains_key(&sender)
     }
 }
@@ -168,7 +168,7 @@ impl Clients {
             } else {
                 cluster.dice.below(candidates)
             };
-            let named = now.system.names.names.contains_key(&(sender as u32));
+            let named = now.system.names.name_of(sender as u32).is_some();
             let barred = now.system.barred.contains_key(&(sender as u32))
                 || cluster.nodes.get(sender as usize).is_some_and(|node| node.behaviour.is_some());
             if (kind == CellKind::Register) == named || barred || !self.busy.insert(sender) {
@@ -186,7 +186,7 @@ impl Clients {
                 }
                 _ => (DYNE * cluster.dice.between(1, 1_000), Vec::new()),
             };
-            if kind == CellKind::Register && now.system.names.accounts.contains_key(&payload) {
+            if kind == CellKind::Register && now.system.names.account_of(&payload).is_some() {
                 self.busy.remove(&sender);
                 continue;
             }

@@ -10,7 +10,7 @@ use crate::transaction::item::Item;
 
 /// Whether neither the account nor the name is taken.
 pub(in crate::rules) fn fits(system: &System, name: &[u8], account: AccountIndex) -> bool {
-    !system.names.names.contains_key(&account) && !system.names.accounts.contains_key(name)
+    system.names.name_of(account).is_none() && system.names.account_of(name).is_none()
 }
 
 /// Enters the record.
@@ -27,7 +27,7 @@ pub(in crate::rules) fn explain(account: AccountIndex, item: &Item, name: &[u8],
 
 /// Whether its record may stand in a patch: who has a name takes no second one.
 pub(in crate::rules) fn admissible(system: &System, account: AccountIndex) -> bool {
-    !system.names.names.contains_key(&account)
+    system.names.name_of(account).is_none()
 }
 
 fn record(account: AccountIndex, item: &Item, name: &[u8]) -> Record {

@@ -43,7 +43,7 @@ pub(in crate::rules) fn admissible(
 }
 
 fn may(system: &System, account: AccountIndex, key: &VoteKey) -> bool {
-    let registered = system.names.names.contains_key(&account) && !system.barred.contains_key(&account);
+    let registered = system.names.name_of(account).is_some() && !system.barred.contains_key(&account);
     registered && system.stakers.get(&account).is_none_or(|staker| *staker.key == *key)
 }
 
