@@ -26,7 +26,15 @@ impl Net {
     fn new(nodes: u32, quilt: bool) -> Net {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let directory = tempfile::tempdir().unwrap();
-        let shape = DevnetShape { nodes, shards: 1, slot_ms: SLOT_MS, quilt, load_accounts: 0, link: String::new() };
+        let shape = DevnetShape {
+            nodes,
+            shards: 1,
+            slot_ms: SLOT_MS,
+            quilt,
+            load_accounts: 0,
+            link: String::new(),
+            liar: false,
+        };
         let devnet = Devnet::create(directory.path(), shape, unix_ms() + 1_000 + 150 * u64::from(nodes)).unwrap();
         let processes = Processes::new(directory.path(), devnet).unwrap().with_program(Path::new(PROGRAM));
         Net { processes, directory, _alone: alone }

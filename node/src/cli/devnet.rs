@@ -3,7 +3,9 @@
 use super::args::DirArgs;
 use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand, ValueEnum};
+use dynemix::devnet::flood::FloodOptions;
 use dynemix::devnet::layout::{Devnet, DevnetShape, USERS, user_secret};
+use dynemix::devnet::lies::LieKind;
 use dynemix::devnet::processes::down;
 use dynemix::devnet::report::{DevnetReport, SlotRow, live_head, live_row};
 use dynemix::devnet::run::{RunOptions, Watcher, run};
@@ -28,6 +30,7 @@ Examples:
   dynemix devnet up --nodes 20 --shards 2 --slot-ms 10000 --tps 10000 --duration 100s --json devnet.json
   dynemix devnet up --nodes 10 --slot-ms 2000 --tps 200 --duration 80s --kill-every 5
   dynemix devnet up --nodes 10 --slot-ms 10000 --tps 300 --duration 60s --link rate=10mbit,delay=150ms
+  dynemix devnet up --nodes 4 --tps 200 --duration 40s --flood finals
 
 Without --tps the network is kept: the same command goes on with it, `devnet reset` removes it. A load gets a chain of \
 its own
@@ -75,10 +78,24 @@ pub(crate) struct UpArgs {
     /// Every so many slots kill a node as a power cut would, and start it again a slot later
     #[arg(long, value_name = "SLOTS")]
     kill_every: Option<u64>,
+    /// One more minter has a stake and lies to all nodes: what it says
+    #[arg(long, value_name = "KIND", value_parser = parse_lie, requires = "duration")]
+    flood: Option<LieKind>,
+    /// Bytes a second that it says to each node
+    #[arg(long, value_name = "BYTES", default_value_t = 1_000_000, requires = "flood")]
+    flood_rate: u64,
     #[command(flatten)]
     dir: DirArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+fn parse_lie(text: &str) -> Result<LieKind, String> {
+    let names = || LieKind::ALL.map(LieKind::name).join(", ");
+    LieKind::ALL
+        .into_iter()
+        .find(|kind| kind.name() == text)
+        .ok_or_else(|| format!("'{text}' is no kind of lie; there are {}", names()))
 }
 
 pub(crate) fn parse_duration_ms(text: &str) -> Result<u64, String> {
@@ -183,16 +200,18 @@ impl Watcher for Screen {
 }
 
 fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
-    let UpArgs { nodes, shards, slot_ms, tps, duration, kill_every, .. } = *args;
+    let UpArgs { nodes, shards, slot_ms, tps, duration, kill_every, flood, flood_rate, .. } = *args;
     if !(1..=400).contains(&nodes)
         || shards == 0
         || !(200..=600_000).contains(&slot_ms)
         || tps == Some(0)
         || kill_every == Some(0)
+        || flood_rate < 1_000
     {
         return Err(
             "--nodes must be between 1 and 400, --shards, --tps and --kill-every at least 1, --slot-ms between 200 and \
-             600000".into()
+             600000, --flood-rate at least 1000"
+                .into()
         );
     }
     let link = args.link.clone().unwrap_or_default();
@@ -200,8 +219,9 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     let quilt = matches!(args.mode, ModeArg::Quilt);
     // Each sender has its turn every other slot, and a little later.
     let load_accounts = tps.map_or(0, |tps| (tps * slot_ms * 22 / 10_000).max(1_000));
-    let shape = DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, link };
-    let options = RunOptions { shape, tps, duration_ms: duration, kill_every };
+    let shape = DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, link, liar: flood.is_some() };
+    let flood = flood.map(|kind| FloodOptions { kind, bytes_per_s: flood_rate });
+    let options = RunOptions { shape, tps, duration_ms: duration, kill_every, flood };
     let temporary = if tps.is_some() && args.dir.dir.is_none() {
         Some(tempfile::Builder::new().prefix("dynemix-devnet").tempdir()?)
     } else {

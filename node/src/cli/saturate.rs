@@ -115,6 +115,7 @@ impl SaturateArgs {
     fn holds(&self, quilt: bool, tps: u64) -> Result<bool, Box<dyn Error>> {
         let load_accounts = (tps * self.slot_ms * 22 / 10_000).max(1_000);
         let shape = DevnetShape {
+            liar: false,
             nodes: self.nodes,
             shards: 1,
             slot_ms: self.slot_ms,
@@ -122,8 +123,13 @@ impl SaturateArgs {
             load_accounts,
             link: self.link.clone(),
         };
-        let options =
-            RunOptions { shape, tps: Some(tps), duration_ms: Some(self.slots * self.slot_ms), kill_every: None };
+        let options = RunOptions {
+            shape,
+            tps: Some(tps),
+            duration_ms: Some(self.slots * self.slot_ms),
+            kill_every: None,
+            flood: None,
+        };
         let directory = tempfile::Builder::new().prefix("dynemix-saturate").tempdir()?;
         let stop = AtomicBool::new(false);
         let screen = Screen::new(self.slot_ms, true, directory.path(), false);

@@ -42,6 +42,9 @@ pub struct DevnetShape {
     pub load_accounts: u64,
     /// The line between nodes.
     pub link: String,
+    /// One more minter has a stake, and no node.
+    #[serde(default)]
+    pub liar: bool,
 }
 
 /// A devnet on disk.
@@ -205,14 +208,15 @@ impl Devnet {
 
     /// The genesis file.
     pub fn genesis(&self) -> GenesisFile {
-        let DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, .. } = self.shape;
+        let DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, liar, .. } = self.shape;
+        let minters = nodes + u32::from(liar);
         let consensus = ConsensusParameters {
-            seats: nodes,
+            seats: minters,
             shards_max: shards,
             // TOML has no larger number.
             quilt_from_height: if quilt { 0 } else { i64::MAX as u64 },
             // Room for as many new accounts as there are, and some.
-            accounts_max: 2 * (load_accounts + u64::from(nodes)) + 100_000,
+            accounts_max: 2 * (load_accounts + u64::from(minters)) + 100_000,
             sub_slots: if self.shape.link.is_empty() { SubSlots::LOCAL } else { SubSlots::HOME },
             ..ConsensusParameters::default()
         };
@@ -226,7 +230,7 @@ impl Devnet {
                 vote_key: hex::encode(vote_key),
                 possession: hex::encode(possession),
                 transport_key: hex::encode(public_key(&secret("transport", node.into()))),
-                address: Some(self.peer_address(node)),
+                address: Some(self.peer_address(node)).filter(|_| node < nodes),
             }
         };
         let user = |name: &&str| {
@@ -236,7 +240,7 @@ impl Devnet {
         GenesisFile {
             format: GENESIS_VERSION,
             parameters: ChainParameters { start_ms: self.start_ms, slot_ms, consensus, ..ChainParameters::default() },
-            minters: (0..nodes).map(minter).collect(),
+            minters: (0..minters).map(minter).collect(),
             accounts: USERS.iter().map(user).collect(),
             load_accounts: (load_accounts > 0).then_some(LoadAccounts {
                 seed: LOAD_SEED,

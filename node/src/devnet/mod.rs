@@ -3,9 +3,12 @@
 //! * [`layout`] writes genesis, keys and configurations; every secret follows from a number and is worth nothing.
 //! * [`processes`] starts the nodes, asks them, stops them.
 //! * [`load`] offers transactions over the peers' protocol and hears what became of them.
+//! * [`flood`] is a minter that lies, [`lies`] what it says.
 //! * [`run`] brings them together, slot by slot; [`report`] is the table, the JSON and the verdict.
 
+pub mod flood;
 pub mod layout;
+pub mod lies;
 pub mod load;
 pub mod processes;
 pub mod report;

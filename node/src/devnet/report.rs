@@ -1,5 +1,6 @@
 //! What a devnet's run came to, and whether that is good.
 
+use super::flood::FloodShown;
 use dynemix_perf::report::{bytes, facts, grouped};
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -115,6 +116,8 @@ pub struct DevnetReport {
     pub kills: u64,
     /// Of them: those that minted again before the end.
     pub minted_again: u64,
+    /// What became of the liar, if there was one.
+    pub flood: Option<FloodShown>,
     /// How late the load itself was at most, milliseconds: a generator that cannot keep up measures itself.
     pub generator_late_ms: u64,
     /// Slot by slot.
@@ -179,6 +182,14 @@ impl DevnetReport {
                 "killed and restarted",
                 format!("{} times, {} of them minted again", self.kills, self.minted_again),
             ));
+        }
+        if let Some(FloodShown { kind, frames, closed, gone_after_ms }) = &self.flood {
+            let gone = match gone_after_ms {
+                Some(ms) => format!("no node heard it any more after {ms} ms"),
+                None => "nodes hear it still".to_owned(),
+            };
+            let frames = grouped(*frames);
+            rows.push(("liar", format!("{frames} frames of {kind}; {closed} connections ended; {gone}")));
         }
         rows.extend(self.of_nodes());
         for (reason, count) in &self.refused {

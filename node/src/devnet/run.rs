@@ -1,5 +1,6 @@
 //! A devnet from its first process to its verdict.
 
+use super::flood::{Flood, FloodOptions, FloodShown};
 use super::layout::{Devnet, DevnetShape, LayoutError};
 use super::load::{Ended, LoadClient, sign};
 use super::processes::{ProcessError, Processes};
@@ -33,6 +34,9 @@ pub struct RunOptions {
     pub duration_ms: Option<u64>,
     /// Every so many slots a node is killed and started again.
     pub kill_every: Option<u64>,
+    /// What the minter without a node says, if the network is made with one: for all slots but the first and the last
+    /// third.
+    pub flood: Option<FloodOptions>,
 }
 
 /// Why a run ended without a verdict.
@@ -164,6 +168,8 @@ struct Session<'a> {
     minted_again: u64,
     /// Processor time of processes that were killed.
     cpu_gone: Vec<f64>,
+    flood: Option<Flood>,
+    flooded: Option<FloodShown>,
 }
 
 #[derive(Default, Clone)]
@@ -210,6 +216,8 @@ impl<'a> Session<'a> {
             kills: 0,
             minted_again: 0,
             cpu_gone: vec![0.0; nodes],
+            flood: None,
+            flooded: None,
         }
     }
 
@@ -274,6 +282,7 @@ impl<'a> Session<'a> {
                 self.row(next_row);
                 next_row += 1;
                 self.trouble(next_row);
+                self.lie(next_row, load_slots)?;
                 let all = self.workload.as_ref().is_some_and(|workload| self.sent == workload.cells.len());
                 let ended = all && self.fates.iter().all(|fate| fate.ended.is_some());
                 if next_row >= end_slot
@@ -442,6 +451,19 @@ impl<'a> Session<'a> {
         self.rows.push(row);
     }
 
+    /// Lets the liar begin after one slot, and ends it when a third of the slots are left to become normal in.
+    fn lie(&mut self, slot: u64, slots: u64) -> Result<(), RunError> {
+        let (Some(options), passed) = (self.options.flood, slot - self.first_slot) else { return Ok(()) };
+        if passed == 1 {
+            self.flood = Some(Flood::start(self.processes.devnet(), options)?);
+        } else if passed > slots - slots / 3
+            && let Some(flood) = self.flood.take()
+        {
+            self.flooded = Some(flood.stop());
+        }
+        Ok(())
+    }
+
     /// Kills a node now and then, and starts it again a moment later.
     fn trouble(&mut self, slot: u64) {
         for (node, duties) in std::mem::take(&mut self.killed) {
@@ -533,6 +555,7 @@ impl<'a> Session<'a> {
             kills: self.kills,
             minted_again: self.minted_again,
             generator_late_ms: self.late_ms,
+            flood: self.flooded.take(),
             slots: self.rows.clone(),
             failures,
         };
