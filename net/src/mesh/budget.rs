@@ -6,7 +6,8 @@
 //!   held + pending <= the share's ceiling; ceilings and what is left for the mesh itself are the budget
 //! ```
 //!
-//! Whoever is of a share that is full is not read. What the mesh holds itself is made less by ending connections: first
+//! Three quarters of a share are for what comes, so that what goes has room when nothing more is read. Whoever is of a
+//! share that is full is not read. What the mesh holds itself is made less by ending connections: first
 //! of who holds more than its part and has moved least for it.
 
 use super::standing::Standing;
@@ -28,14 +29,16 @@ pub const SHARES: usize = 10;
 /// Parts that a budget is divided into.
 const PARTS: usize = 64;
 
-/// Parts of the budget by share. What is left of the 64 is for what belongs to no connection: commands on their way, and
-/// the step by which a buffer grows before it is counted.
+/// Parts of the budget by share. What is left of the 64 is in none: commands on their way, the step by which a buffer
+/// grows before it is counted, and what an allocator holds beyond what it has given, up to a fifth of it.
 pub type Parts = [usize; SHARES];
 
 /// The parts of a node that mints.
-pub const NODE_PARTS: Parts = [4, 2, 8, 4, 2, 6, 6, 20, 2, 8];
+pub const NODE_PARTS: Parts = [3, 2, 6, 3, 2, 5, 5, 16, 2, 8];
 /// The parts of a program that only calls.
-pub const CALLER_PARTS: Parts = [0, 0, 0, 0, 40, 0, 0, 0, 2, 20];
+pub const CALLER_PARTS: Parts = [0, 0, 0, 0, 34, 0, 0, 0, 2, 16];
+/// Parts that commands on their way may be.
+const COMMAND_PARTS: usize = 2;
 
 const fn sum(parts: &Parts) -> usize {
     let (mut sum, mut at) = (0, 0);
@@ -46,7 +49,7 @@ const fn sum(parts: &Parts) -> usize {
     sum
 }
 
-const _: () = assert!(sum(&NODE_PARTS) == PARTS - 2 && sum(&CALLER_PARTS) == PARTS - 2);
+const _: () = assert!(sum(&NODE_PARTS) == 52 && sum(&CALLER_PARTS) == 52 && 52 + COMMAND_PARTS < PARTS);
 
 impl Share {
     /// All of them, by their place in [`Parts`].
@@ -85,6 +88,7 @@ impl Share {
 #[derive(Debug)]
 pub struct Ledger {
     ceilings: [usize; SHARES],
+    ceiling_of_commands: usize,
     held: [AtomicUsize; SHARES],
     pending: [AtomicUsize; SHARES],
     most: AtomicUsize,
@@ -93,13 +97,19 @@ pub struct Ledger {
 impl Ledger {
     /// Nothing is held yet, of so many bytes.
     pub fn new(budget_bytes: usize, parts: &Parts) -> Ledger {
-        assert!(sum(parts) <= PARTS, "shares are more than the whole");
+        assert!(sum(parts) + COMMAND_PARTS <= PARTS, "shares are more than the whole");
         Ledger {
             ceilings: parts.map(|part| budget_bytes / PARTS * part),
+            ceiling_of_commands: budget_bytes / PARTS * COMMAND_PARTS,
             held: Default::default(),
             pending: Default::default(),
             most: AtomicUsize::new(0),
         }
+    }
+
+    /// Bytes that commands may be until they are obeyed.
+    pub(super) fn ceiling_of_commands(&self) -> usize {
+        self.ceiling_of_commands
     }
 
     /// Bytes that a share may be.
@@ -146,9 +156,20 @@ impl Ledger {
         self.used(share).saturating_add(bytes) <= self.ceiling(share)
     }
 
-    /// Whether what the mesh itself holds leaves no room for so much more: only ending connections makes some.
+    /// Bytes that a share may be when more of it is read.
+    fn ceiling_of_reads(&self, share: Share) -> usize {
+        self.ceiling(share) / 4 * 3
+    }
+
+    /// Whether there is room to read so much more.
+    pub(super) fn may_read(&self, share: Share, bytes: usize) -> bool {
+        self.used(share).saturating_add(bytes) <= self.ceiling_of_reads(share)
+    }
+
+    /// Whether what the mesh itself holds leaves no room to read so much more: then only ending connections makes some,
+    /// and waiting for the caller does not.
     pub(super) fn is_stuck(&self, share: Share, bytes: usize) -> bool {
-        self.held(share).saturating_add(bytes) > self.ceiling(share)
+        self.held(share).saturating_add(bytes) > self.ceiling_of_reads(share)
     }
 
     pub(super) fn hold(&self, share: Share, bytes: usize) {
@@ -211,14 +232,16 @@ mod tests {
         let ledger = Ledger::new(1 << 30, &NODE_PARTS);
         for (place, share) in Share::ALL.into_iter().enumerate() {
             assert_eq!(share.place(), place);
-            assert!(ledger.ceiling(share) >= 16 << 20);
+            assert!(ledger.ceiling(share) >= 32 << 20);
         }
         let sum: usize = Share::ALL.iter().map(|&share| ledger.ceiling(share)).sum();
-        assert_eq!(sum, (1 << 30) / 64 * 62);
+        assert_eq!(sum, (1 << 30) / 64 * 52);
         ledger.hold(Share::Answers, 7);
         ledger.begin_pending(Share::Answers, 5);
         let room = ledger.ceiling(Share::Answers) - 12;
         assert!(ledger.has_room(Share::Answers, room) && !ledger.has_room(Share::Answers, room + 1));
+        let room = ledger.ceiling(Share::Answers) / 4 * 3 - 12;
+        assert!(ledger.may_read(Share::Answers, room) && !ledger.may_read(Share::Answers, room + 1));
         assert!(!ledger.is_stuck(Share::Answers, room + 5) && ledger.is_stuck(Share::Answers, room + 6));
         ledger.let_go(Share::Answers, 7);
         ledger.end_pending(Share::Answers, 5);

@@ -275,25 +275,35 @@ impl<D: Doorkeeper> Mesh<D> {
             }
         };
         for id in &ids {
-            let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.phase == Phase::Open) else { continue };
-            peer.queue(class, body, &mut self.sending, &self.shared);
+            let Some(peer) = self.peers.get(id).filter(|peer| peer.phase == Phase::Open) else { continue };
             let share = peer.share();
-            self.make_room(share, 0, now, on);
+            let bytes = self.sending.more(share, body);
+            self.make_room(share, now, on, |ledger| ledger.has_room(share, bytes));
+            if !self.shared.ledger.has_room(share, bytes) {
+                self.shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
+            } else if let Some(peer) = self.peers.get_mut(id) {
+                peer.queue(class, body, &mut self.sending, &self.shared);
+            }
         }
         ids
     }
 
-    /// Ends connections of a share until what the mesh holds of it leaves room for so much more.
-    fn make_room(&mut self, share: Share, bytes: usize, now: Instant, on: &mut impl FnMut(Event)) {
-        while self.shared.ledger.is_stuck(share, bytes) {
+    /// Ends connections of a share until there is room, or nobody who may go is left.
+    fn make_room(
+        &mut self,
+        share: Share,
+        now: Instant,
+        on: &mut impl FnMut(Event),
+        has_room: impl Fn(&Ledger) -> bool,
+    ) {
+        while !has_room(&self.shared.ledger) {
             let of_share = self.peers.values().filter(|peer| peer.share() == share);
             let holding = |peer: &Peer| {
                 let (held, moved) = peer.holding();
                 Holding { id: peer.id, held, moved }
             };
             let holdings: Vec<Holding> = of_share.map(holding).collect();
-            let room = self.shared.ledger.ceiling(share).saturating_sub(bytes);
-            let Some(least) = least_useful(&holdings, room) else { return };
+            let Some(least) = least_useful(&holdings, self.shared.ledger.ceiling(share)) else { return };
             self.shared.counters.overfull.fetch_add(1, Ordering::Relaxed);
             self.close(least, "its share of the memory is full", now, on);
         }
@@ -304,7 +314,7 @@ impl<D: Doorkeeper> Mesh<D> {
         for _ in 0..self.readable.len() {
             let Some(id) = self.readable.pop_front() else { return };
             if let Some(share) = self.peers.get(&id).map(Peer::share) {
-                self.make_room(share, READ_BYTES, now, on);
+                self.make_room(share, now, on, |ledger| !ledger.is_stuck(share, READ_BYTES));
             }
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let alike = self.roster.alike(peer.standing);
@@ -528,7 +538,7 @@ impl<D: Doorkeeper> Mesh<D> {
 /// way for the others.
 fn held_back(peer: &mut Peer, ledger: &Ledger, alike: usize, now: Instant) -> bool {
     let share = peer.share();
-    if peer.has_enough(now) || !ledger.has_room(share, READ_BYTES) {
+    if peer.has_enough(now) || !ledger.may_read(share, READ_BYTES) {
         return true;
     }
     let ceiling = ledger.ceiling(share);

@@ -49,8 +49,6 @@ pub enum To {
 
 /// What the smallest frame takes in queues, beside its bytes.
 const BODY_BYTES: usize = 512;
-/// Bytes of commands that may wait for the mesh's thread; a frame that goes to many counts once.
-const COMMANDS_BYTES_MAX: usize = 64 << 20;
 /// What a command takes beside a frame's bytes.
 const COMMAND_BYTES: usize = 64;
 
@@ -199,13 +197,14 @@ struct Commands {
 }
 
 impl Commands {
-    /// Adds a command; false if it is a frame that there is no room for.
-    fn add(&mut self, command: Command) -> bool {
+    /// Adds a command; false if it is a frame that there is no room for: of what belongs to no connection a frame that
+    /// goes to many counts once.
+    fn add(&mut self, command: Command, bytes_max: usize) -> bool {
         if let Command::Send(_, _, body) | Command::Ask(_, _, body, _) = &command {
             let place = Arc::as_ptr(body).cast::<u8>() as usize;
             let bytes = if place == self.newest { COMMAND_BYTES } else { COMMAND_BYTES + body.len() };
             // A frame that is alone always fits: a block may be longer than what else waits.
-            if self.bytes > 0 && self.bytes + bytes > COMMANDS_BYTES_MAX {
+            if self.bytes > 0 && self.bytes + bytes > bytes_max {
                 return false;
             }
             (self.bytes, self.newest) = (self.bytes + bytes, place);
@@ -266,7 +265,7 @@ impl MeshHandle {
                     Command::Send(_, _, body) | Command::Ask(_, _, body, _) => body.len(),
                     _ => 0,
                 };
-                if !waiting.add(command) {
+                if !waiting.add(command, self.shared.ledger.ceiling_of_commands()) {
                     self.shared.counters.dropped.fetch_add(bytes as u64, Ordering::Relaxed);
                 }
             }

@@ -98,8 +98,8 @@ mod tests {
             assert_eq!(full.of(standing).places, fitted.of(standing).places, "{standing:?}");
         }
         let small = MeshLimits { budget_bytes: 64 << 20, ..full }.fitted();
-        // 8 of 64 parts of 64 MiB, of 64 KiB each.
-        assert_eq!((small.of(Standing::Named).places, small.shaking_max), (128, 32));
+        // 6 of 64 parts of 64 MiB, of 64 KiB each.
+        assert_eq!((small.of(Standing::Named).places, small.shaking_max), (96, 32));
         assert_eq!(full.of_caller().fitted().of(Standing::Guest).places, 0);
     }
 }

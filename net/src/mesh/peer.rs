@@ -362,7 +362,7 @@ impl Peer {
     /// oldest frames go.
     pub(super) fn queue(&mut self, class: u8, body: &Arc<[u8]>, sending: &mut Sending, shared: &Shared) {
         let (share, max) = (self.share, self.bounds.outgoing_max[usize::from(class)]);
-        if body.len() > shared.ledger.ceiling(share) / 2 && !sending.has(share, body) {
+        if sending.more(share, body) > shared.ledger.ceiling(share) / 2 {
             shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
             return;
         }

@@ -40,9 +40,9 @@ impl Sending {
         }
     }
 
-    /// Whether it counts already in this share.
-    pub(super) fn has(&self, share: Share, frame: &Arc<[u8]>) -> bool {
-        self.frames.contains_key(&(share, place(frame)))
+    /// What a frame would count for in this share, beyond what it counts already.
+    pub(super) fn more(&self, share: Share, frame: &Arc<[u8]>) -> usize {
+        if self.frames.contains_key(&(share, place(frame))) { 0 } else { frame.len() + FRAME_BYTES }
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
         sending.begin(named, &block, &ledger);
         assert_eq!((ledger.held(seated), ledger.held(named)), (1_000 + FRAME_BYTES, 1_000 + FRAME_BYTES));
         let same: Arc<[u8]> = vec![1; 1_000].into();
-        assert!(sending.has(seated, &block.clone()) && !sending.has(seated, &same));
+        assert_eq!((sending.more(seated, &block.clone()), sending.more(seated, &same)), (0, 1_000 + FRAME_BYTES));
         sending.begin(seated, &same, &ledger);
         assert_eq!(ledger.held(seated), 2 * (1_000 + FRAME_BYTES));
         (0..20).for_each(|_| sending.end(seated, &block, &ledger));

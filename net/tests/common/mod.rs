@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub(crate) mod flood;
+
 use dynemix_net::mesh::{
     Channel, Claim, Doorkeeper, Event, HANDSHAKE_BYTES_MAX, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerInfo, Read,
     Target, TransportKey, public_key,
