@@ -3,10 +3,10 @@
 //! memory than came.
 #![no_main]
 
-use dynemix::peer::frames::{Outcome, Piece, WantPiece, read_cells, read_hello, read_peers};
+use dynemix::peer::frames::{Outcome, Piece, WantPiece, hello_is_signed, read_cells, read_hello, read_peers};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_net::mesh::{CLASSES, Channel, Read, Reassembly};
+use dynemix_net::mesh::{Channel, Read, Reassembly, Verdict};
 use libfuzzer_sys::fuzz_target;
 use std::time::Instant;
 
@@ -24,12 +24,19 @@ fuzz_target!(|bytes: &[u8]| {
     let (mut streams, mut whole) = (Reassembly::default(), 0);
     for piece in bytes.chunks(37) {
         let (class, piece) = piece.split_first().expect("not empty");
-        if streams.take(class % 5, piece, &[1 << 16; CLASSES], Instant::now(), |_, body| whole += body.len()).is_err() {
+        let judge = |_, length| match length % 7 {
+            0 => Verdict::PassOver,
+            1 if length < 1 << 16 => Verdict::Answer,
+            _ if length < 1 << 16 => Verdict::Take,
+            _ => Verdict::Refuse,
+        };
+        if streams.take(class % 5, piece, Instant::now(), judge, |_, body, _| whole += body.len()).is_err() {
             break;
         }
-        assert!(streams.held() + whole <= bytes.len());
+        // Memory grows by half of what has come, and by a page at least in each class.
+        assert!(streams.held() + whole <= bytes.len() * 3 / 2 + (4 << 12));
     }
-    let _ = read_hello(&[1; 32], &[2; 32], bytes, |_, _, _| false);
+    let _ = (read_hello(&[1; 32], bytes), hello_is_signed(&[1; 32], &[2; 32], bytes, |_, _, _| true));
     let _ = (read_cells(bytes), read_peers(bytes));
     if let Some(want) = WantPiece::read(bytes) {
         assert_eq!(want.encode()[1..], *bytes);

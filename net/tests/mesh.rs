@@ -2,15 +2,18 @@
 
 mod common;
 
-use common::{Door, Seen, start, start_with};
-use dynemix_net::mesh::{Mesh, MeshLimits, MeshOptions, Target, To, public_key};
-use std::sync::Arc;
+use common::{ByHand, Door, Seen, run_with, start, start_with};
+use dynemix_net::mesh::{Event, Mesh, MeshLimits, MeshOptions, Share, Standing, Target, To, public_key};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 #[test]
 fn frames_of_every_class_arrive_and_the_urgent_overtake() {
     let (a, b) = (start(1, Some(1)), start(2, Some(2)));
+    b.handle.set_standings([(1, Standing::Seated)].into());
+    a.handle.set_standings([(2, Standing::Seated)].into());
     // Each calls the other: one connection stays.
     a.handle.set_targets(vec![b.target()]);
     b.handle.set_targets(vec![a.target()]);
@@ -46,6 +49,7 @@ fn a_line_of_ten_megabits_takes_its_time_and_delay() {
         start_with(1, Some(1), b"c", limits, "rate=10mbit,delay=100ms"),
         start_with(2, Some(2), b"c", limits, "rate=10mbit,delay=100ms"),
     );
+    b.handle.set_standings([(1, Standing::Seated)].into());
     a.handle.set_targets(vec![b.target()]);
     a.wait(|seen| matches!(seen, Seen::Opened(_)));
     let begun = Instant::now();
@@ -71,7 +75,7 @@ fn whoever_comes_back_is_called_again_and_guests_may_come() {
         limits: MeshLimits::default(),
         link: Default::default(),
     };
-    let (mesh, handle) = Mesh::new(options, Door { name: Some(1) }).unwrap();
+    let (mesh, handle) = Mesh::new(options, Door { name: Some(1), ..Door::default() }).unwrap();
     let thread = std::thread::spawn(move || mesh.run(|_| ()).unwrap());
     assert_eq!(public_key(&[1; 32]), key);
     b.wait(|seen| matches!(seen, Seen::Opened(peer) if peer.name == Some(1)));
@@ -119,30 +123,151 @@ fn another_chain_another_key_and_an_impostor_stay_outside() {
     // Someone else answers where a key was expected.
     let deceived = start(3, Some(3));
     deceived.handle.set_targets(vec![Target { key: [77; 32], address: a.address() }]);
-    // A name that the door does not know.
-    let impostor = start(4, Some(200));
-    impostor.handle.set_targets(vec![a.target()]);
-    a.wait(|seen| *seen == Seen::TurnedAway);
+    // Someone who repeats what another has said on another connection.
+    let before = a.signed.load(Ordering::Relaxed);
+    for tried in 1..=3 {
+        let mut impostor = ByHand::connect(a.address(), &[4; 32]).unwrap();
+        impostor.say(255, &[&[9; 32][..], &2u32.to_le_bytes()].concat());
+        a.wait(|seen| *seen == Seen::TurnedAway);
+        assert!(impostor.is_closed(Duration::from_secs(5)), "hello {tried}");
+    }
+    // Three lies are a ban of its key, and the fourth hello is not even looked at. Nothing was signed for it.
+    let proofs = a.handle.counters().proofs.load(Ordering::Relaxed);
+    let mut impostor = ByHand::connect(a.address(), &[4; 32]).unwrap();
+    impostor.say(255, &[&[9; 32][..], &2u32.to_le_bytes()].concat());
+    assert!(impostor.is_closed(Duration::from_secs(5)));
+    assert_eq!((proofs, a.handle.counters().proofs.load(Ordering::Relaxed)), (3, 3));
+    assert_eq!(a.signed.load(Ordering::Relaxed), before);
     let end = Instant::now() + Duration::from_secs(10);
     while other.handle.counters().handshakes_failed.load(Ordering::Relaxed) == 0 {
         assert!(Instant::now() < end, "the other chain's handshake fails");
         std::thread::sleep(Duration::from_millis(20));
     }
     std::thread::sleep(Duration::from_millis(300));
-    for outside in [&other, &deceived, &impostor] {
+    for outside in [&other, &deceived] {
         assert_eq!(outside.handle.counters().members.load(Ordering::Relaxed), 0);
     }
     assert_eq!(a.handle.counters().members.load(Ordering::Relaxed), 0);
 }
 
 #[test]
-fn what_nobody_works_off_is_not_read() {
-    let limits = MeshLimits { pending_max: [1 << 20, 1 << 16], ..MeshLimits::default() };
-    let (a, b) = (start_with(1, Some(1), b"chain", limits, ""), start(2, Some(2)));
+fn who_has_not_introduced_itself_costs_no_signature() {
+    let a = start(1, Some(1));
+    let _silent: Vec<ByHand> = (0..20).map(|_| ByHand::connect(a.address(), &[9; 32]).unwrap()).collect();
+    let mut garbled = ByHand::connect(a.address(), &[8; 32]).unwrap();
+    garbled.say(255, b"no hello at all");
+    a.wait(|seen| *seen == Seen::TurnedAway);
+    assert_eq!(a.signed.load(Ordering::Relaxed), 0);
+    ByHand::introduced(a.address(), &[7; 32], None).unwrap();
+    assert_eq!((a.signed.load(Ordering::Relaxed), a.handle.counters().proofs.load(Ordering::Relaxed)), (1, 0));
+}
+
+#[test]
+fn handshakes_cost_no_more_than_they_may_and_who_is_delayed_comes_all_the_same() {
+    let mut limits = MeshLimits::default();
+    // Of named callers two come at once, and then one in a second.
+    limits.handshake_work.total_micros = 2_200;
+    let a = start_with(1, Some(1), b"chain", limits, "");
+    let address = a.address();
+    let begun = Instant::now();
+    let callers: Vec<_> = (0..4u8)
+        .map(|caller| {
+            std::thread::spawn(move || ByHand::introduced(address, &[20 + caller; 32], Some(u32::from(caller) + 10)))
+        })
+        .collect();
+    assert!(callers.into_iter().all(|caller| caller.join().unwrap().is_ok()));
+    let took = begun.elapsed();
+    assert!((Duration::from_millis(1_500)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!(a.handle.counters().delayed.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn megabytes_come_from_who_has_a_duty_or_was_asked_and_from_nobody_else() {
+    let (a, b) = (start(1, Some(1)), start(2, Some(2)));
     b.handle.set_targets(vec![a.target()]);
     b.wait(|seen| matches!(seen, Seen::Opened(_)));
-    for _ in 0..20 {
-        b.handle.send(To::Name(1), 2, vec![0; 4 << 20].into());
+    let Seen::Opened(peer) = a.wait(|seen| matches!(seen, Seen::Opened(_))) else { unreachable!("waited for") };
+    assert_eq!(peer.standing, Standing::Named);
+    let long: Arc<[u8]> = vec![5; 3 << 20].into();
+    let passed = |bytes: u64| {
+        a.until("it is thrown away", |handle| handle.counters().passed_over.load(Ordering::Relaxed) == bytes);
+    };
+    let next = || match a.wait(|seen| matches!(seen, Seen::Frame(..) | Seen::Closed(..))) {
+        Seen::Frame(peer, 2, body) => (peer.standing, body.len()),
+        other => panic!("{other:?}"),
+    };
+    // A name alone: it is passed over, and the connection goes on, for it may be honest, and we behind.
+    b.handle.send(To::Name(1), 2, long.clone());
+    passed(3 << 20);
+    // Asked: one answer, and no second one.
+    a.handle.ask(To::Name(2), 2, vec![1].into(), 1);
+    b.wait(|seen| matches!(seen, Seen::Frame(..)));
+    b.handle.send(To::Name(1), 2, long.clone());
+    assert_eq!(next(), (Standing::Named, 3 << 20));
+    b.handle.send(To::Name(1), 2, vec![6; 3 << 20].into());
+    passed(6 << 20);
+    // Seated, and no more.
+    a.handle.set_standings([(2, Standing::Seated)].into());
+    b.handle.send(To::Name(1), 2, long.clone());
+    assert_eq!(next(), (Standing::Seated, 3 << 20));
+    a.handle.set_standings(BTreeMap::new());
+    a.until("its seat is over", |handle| handle.counters().standings[2].load(Ordering::Relaxed) == 1);
+    b.handle.send(To::Name(1), 2, vec![6; 3 << 20].into());
+    passed(9 << 20);
+    // What nobody may send ends the connection.
+    b.handle.send(To::Name(1), 1, vec![6; (16 << 20) + 1].into());
+    a.wait(|seen| matches!(seen, Seen::Closed(_, "a frame that cannot be")));
+}
+
+#[test]
+fn what_a_frame_becomes_is_charged_to_its_sender_or_refused() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let a = run_with(
+        1,
+        Some(1),
+        (b"chain", ""),
+        MeshLimits::default(),
+        || (),
+        move |event| match event {
+            Event::Frame(_, _, body) => {
+                keep.lock().unwrap().push(body);
+                None
+            }
+            Event::Opened(peer, ..) => Some(Seen::Opened(peer)),
+            _ => None,
+        },
+    );
+    let b = start(2, Some(2));
+    b.handle.set_targets(vec![a.target()]);
+    b.wait(|seen| matches!(seen, Seen::Opened(_)));
+    b.handle.send(To::Name(1), 3, vec![1; 1_000].into());
+    a.until("it has come", |_| kept.lock().unwrap().len() == 1);
+    let named = Share::Of(Standing::Named);
+    let before = a.handle.ledger().pending(named);
+    assert!((1_000..2_000).contains(&before));
+    let mut body = kept.lock().unwrap().pop().unwrap();
+    assert_eq!(body.weight(), before);
+    body.charge(1 << 20).unwrap();
+    assert_eq!((body.weight(), a.handle.pending()), (before + (1 << 20), before + (1 << 20)));
+    let ceiling = a.handle.ledger().ceiling(named);
+    assert_eq!(body.charge(ceiling).unwrap_err().share, named);
+    assert_eq!(a.handle.counters().over_budget.load(Ordering::Relaxed), 1);
+    drop(body);
+    assert_eq!(a.handle.pending(), 0);
+}
+
+#[test]
+fn what_nobody_works_off_is_not_read() {
+    let mut limits = MeshLimits::default();
+    limits.of_mut(Standing::Seated).pending_max = 1 << 20;
+    let (a, b) = (start_with(1, Some(1), b"chain", limits, ""), start(2, Some(2)));
+    a.handle.set_standings([(2, Standing::Seated)].into());
+    b.handle.set_standings([(1, Standing::Seated)].into());
+    b.handle.set_targets(vec![a.target()]);
+    b.wait(|seen| matches!(seen, Seen::Opened(_)));
+    for byte in 0..20 {
+        b.handle.send(To::Name(1), 2, vec![byte; 4 << 20].into());
     }
     let mut arrived = 0;
     while arrived < 20 {

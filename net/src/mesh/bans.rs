@@ -1,6 +1,12 @@
-//! Who has talked garbage: points by address and by key, which fade, and bans, which end.
+//! Who has talked garbage: points by key and by address, which fade, bans of keys, and suspicion of addresses, which end.
+//!
+//! A key is banned: whoever has it has proved so, and nobody else can speak under it. An address is only suspected, for
+//! honest peers may stand behind the same one (a carrier's NAT has thousands, loopback all of a computer): whoever calls
+//! from there is shaken hands with at a tenth of the rate and makes room before others, and is not turned away. What a
+//! liar with ever new keys wins by that is bounded by the rate of handshakes of its network, a tenth of it from then on.
 
 use super::channel::TransportKey;
+use super::nets::holder;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +16,7 @@ const POINTS_MAX: f64 = 100.0;
 /// Points that fade in a second.
 const FADE: f64 = 1.0;
 const BAN: Duration = Duration::from_secs(600);
-/// Entries of each table; beyond, the oldest knowledge goes.
+/// Entries of each table; beyond, the one goes that would end first.
 const ENTRIES_MAX: usize = 4_096;
 
 struct Entry {
@@ -26,10 +32,19 @@ pub struct Bans {
     keys: HashMap<TransportKey, Entry>,
 }
 
+impl Entry {
+    /// When nothing of it is left.
+    fn ends(&self) -> Instant {
+        let faded = self.at + Duration::from_secs_f64(self.points / FADE);
+        self.banned_until.map_or(faded, |until| until.max(faded))
+    }
+}
+
 fn add<K: std::hash::Hash + Eq + Copy>(table: &mut HashMap<K, Entry>, of: K, points: u32, now: Instant) -> bool {
     if table.len() >= ENTRIES_MAX && !table.contains_key(&of) {
-        let oldest = table.iter().min_by_key(|entry| entry.1.at).map(|entry| *entry.0);
-        oldest.map(|oldest| table.remove(&oldest));
+        // What would end first: a ban is not washed away by a few points for each of many new keys.
+        let first = table.iter().min_by_key(|entry| entry.1.ends()).map(|entry| *entry.0);
+        first.map(|first| table.remove(&first));
     }
     let entry = table.entry(of).or_insert(Entry { points: 0.0, at: now, banned_until: None });
     entry.points = (entry.points - FADE * (now - entry.at).as_secs_f64()).max(0.0) + f64::from(points);
@@ -41,18 +56,17 @@ fn add<K: std::hash::Hash + Eq + Copy>(table: &mut HashMap<K, Entry>, of: K, poi
 }
 
 impl Bans {
-    /// Books points; true if the key is banned now. Loopback addresses are not banned: everything on this machine would
-    /// be.
+    /// Books points; true if the key is banned now. Loopback is not suspected: everything on this machine would be.
     pub fn penalise(&mut self, address: &IpAddr, key: &TransportKey, points: u32, now: Instant) -> bool {
-        if !address.is_loopback() {
-            add(&mut self.addresses, *address, points, now);
+        if !holder(*address).is_loopback() {
+            add(&mut self.addresses, holder(*address), points, now);
         }
         add(&mut self.keys, *key, points, now)
     }
 
-    /// Whether calls from the address are refused.
-    pub fn address_banned(&self, address: &IpAddr, now: Instant) -> bool {
-        self.addresses.get(address).and_then(|entry| entry.banned_until).is_some_and(|until| until > now)
+    /// Whether garbage has come from the address, or its /64, of late.
+    pub fn suspects(&self, address: &IpAddr, now: Instant) -> bool {
+        self.addresses.get(&holder(*address)).and_then(|entry| entry.banned_until).is_some_and(|until| until > now)
     }
 
     /// Whether the key is.
@@ -82,14 +96,28 @@ mod tests {
         assert!(!bans.penalise(&address, &key, 60, now + Duration::from_secs(30)));
         assert!(bans.penalise(&address, &key, 60, now + Duration::from_secs(30)));
         let later = now + Duration::from_secs(31);
-        assert!(
-            bans.address_banned(&address, later) && bans.key_banned(&key, later) && !bans.key_banned(&[2; 32], later)
-        );
+        assert!(bans.suspects(&address, later) && bans.key_banned(&key, later) && !bans.key_banned(&[2; 32], later));
         let much_later = later + BAN;
         assert!(!bans.key_banned(&key, much_later));
         bans.forget(much_later);
         assert!(bans.keys.is_empty());
         bans.penalise(&"127.0.0.1".parse().unwrap(), &key, 1_000, now);
         assert!(bans.addresses.is_empty());
+    }
+
+    #[test]
+    fn a_ban_is_not_washed_away_by_points_of_new_keys() {
+        let (mut bans, now) = (Bans::default(), Instant::now());
+        let address = "2001:db8::1".parse().unwrap();
+        assert!(bans.penalise(&address, &[255; 32], 100, now));
+        for new in 0..2 * ENTRIES_MAX {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&new.to_le_bytes());
+            bans.penalise(&address, &key, 5, now + Duration::from_secs(1));
+        }
+        assert!(bans.key_banned(&[255; 32], now + Duration::from_secs(2)) && bans.keys.len() == ENTRIES_MAX);
+        // The whole /64 is one holder's.
+        assert!(bans.suspects(&"2001:db8::ffff:1".parse().unwrap(), now + Duration::from_secs(2)));
+        assert!(!bans.suspects(&"2001:db8:0:1::1".parse().unwrap(), now + Duration::from_secs(2)));
     }
 }

@@ -203,6 +203,14 @@ impl Channel {
     }
 }
 
+/// Whether a whole message stands at the front of these bytes, or one that cannot be: then reading it costs work.
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.split_first_chunk::<2>().is_some_and(|(length, rest)| {
+        let length = usize::from(u16::from_be_bytes(*length));
+        length > HANDSHAKE_BYTES_MAX || rest.len() >= length
+    })
+}
+
 /// Bytes that a piece of `plain` bytes takes on the wire.
 pub(crate) fn wire_bytes(plain: usize) -> usize {
     2 + 1 + plain + TAG_BYTES

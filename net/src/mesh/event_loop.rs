@@ -1,13 +1,18 @@
 //! The event loop of the mesh: sockets in, events out, commands obeyed. Who may stay is decided by the roster; here it
 //! is carried out. The clock is read once a turn.
 
+use super::answers::Answers;
+use super::budget::{Holding, Ledger, Share, least_useful};
 use super::channel::{Channel, TransportKey, public_key};
-use super::door::Doorkeeper;
+use super::door::{Claim, Doorkeeper};
 use super::handle::{Command, Event, MeshHandle, Shared, Target, To};
 use super::link::Line;
 use super::options::MeshOptions;
-use super::peer::{House, Peer, Phase};
+use super::peer::{FALSE_HELLO, House, Introduction, Peer, Phase};
+use super::rates::{CHECK_MICROS, HandshakeRates, SIGN_MICROS};
 use super::roster::{Arrival, Roster, Welcome};
+use super::sending::Sending;
+use super::standing::Standing;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
@@ -19,10 +24,16 @@ use std::time::{Duration, Instant};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
+/// Bytes of one read, and of one before the handshake is done: whoever has not said who it is says little.
 const READ_BYTES: usize = 1 << 16;
+const READ_BYTES_SHAKING: usize = 1 << 12;
+/// What can be left of a read: a message that is not whole, or what a handshake has brought too early.
+const LEFT_BYTES: usize = 1 << 15;
 /// Reads of one connection before the others have their turn.
 const READS_IN_A_ROW: usize = 4;
 const HOUSEKEEPING: Duration = Duration::from_millis(25);
+/// Points of a hello that is false: a third one within minutes is a ban.
+const FALSE_HELLO_POINTS: u32 = 34;
 
 /// The loop and its peers.
 pub struct Mesh<D> {
@@ -33,9 +44,14 @@ pub struct Mesh<D> {
     options: MeshOptions,
     door: D,
     roster: Roster,
+    rates: HandshakeRates,
+    answers: Answers,
+    sending: Sending,
     /// A socket for each entry of the roster.
     peers: HashMap<u64, Peer>,
     readable: VecDeque<u64>,
+    /// Whose hello waits for its place.
+    introduced: VecDeque<u64>,
     /// One of those was not held back when it was read last.
     read_more: bool,
     up: Line,
@@ -58,10 +74,12 @@ impl<D: Doorkeeper> Mesh<D> {
             poll.registry().register(listener, LISTENER, Interest::READABLE)?;
         }
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
-        let shared = Arc::new(Shared::new(mio::Waker::new(poll.registry(), WAKER)?, address));
+        let ledger = Ledger::new(options.limits.budget_bytes, &options.limits.parts);
+        let shared = Arc::new(Shared::new(mio::Waker::new(poll.registry(), WAKER)?, address, ledger));
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
         let seed = u64::from_le_bytes(seed);
+        let now = Instant::now();
         let mesh = Mesh {
             poll,
             events: Events::with_capacity(1024),
@@ -69,13 +87,17 @@ impl<D: Doorkeeper> Mesh<D> {
             shared: shared.clone(),
             door,
             roster: Roster::new(public_key(&options.secret), options.limits, seed.rotate_left(32)),
+            rates: HandshakeRates::new(options.limits.handshake_work, now),
+            answers: Answers::default(),
+            sending: Sending::default(),
             peers: HashMap::new(),
             readable: VecDeque::new(),
+            introduced: VecDeque::new(),
             read_more: false,
             up: Line::new(options.link, seed),
             down: Line::new(options.link, !seed),
-            housekeeping_at: Instant::now(),
-            scratch: vec![0; READ_BYTES].into(),
+            housekeeping_at: now,
+            scratch: vec![0; LEFT_BYTES + READ_BYTES].into(),
             turn: seed,
             options,
         };
@@ -97,14 +119,16 @@ impl<D: Doorkeeper> Mesh<D> {
             }
             self.shared.sleeping.store(false, Ordering::SeqCst);
             let now = Instant::now();
-            self.take_events(now);
+            self.take_events(now, &mut on);
             for command in self.shared.take_commands() {
                 if !self.obey(command, now, &mut on) {
                     return Ok(());
                 }
             }
             self.read_all(now, &mut on);
+            self.introduce_all(now, &mut on);
             self.write_all(now, &mut on);
+            self.shared.ledger.look();
             if now >= self.housekeeping_at {
                 self.housekeeping_at = now + HOUSEKEEPING;
                 self.keep_house(now, &mut on);
@@ -117,10 +141,11 @@ impl<D: Doorkeeper> Mesh<D> {
         if self.read_more && !self.down.shapes() {
             return Duration::ZERO;
         }
-        if self.up.shapes() || !self.readable.is_empty() { Duration::from_millis(2) } else { HOUSEKEEPING }
+        let waits = !self.readable.is_empty() || !self.introduced.is_empty();
+        if self.up.shapes() || waits { Duration::from_millis(2) } else { HOUSEKEEPING }
     }
 
-    fn take_events(&mut self, now: Instant) {
+    fn take_events(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
         let mut accept = false;
         for event in &self.events {
             match event.token() {
@@ -139,25 +164,33 @@ impl<D: Doorkeeper> Mesh<D> {
                 }
             }
         }
-        while accept {
+        if accept {
+            self.accept_all(now, on);
+        }
+    }
+
+    fn accept_all(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
+        loop {
             match self.listener.as_ref().map(TcpListener::accept) {
-                Some(Ok((stream, address))) => self.accept(stream, address, now),
+                Some(Ok((stream, address))) => self.accept(stream, address, now, on),
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                _ => accept = false,
+                _ => return,
             }
         }
     }
 
-    fn accept(&mut self, stream: TcpStream, address: SocketAddr, now: Instant) {
-        let counters = &self.shared.counters;
-        match self.roster.arrive(&address, now) {
+    fn accept(&mut self, stream: TcpStream, address: SocketAddr, now: Instant, on: &mut impl FnMut(Event)) {
+        match self.roster.arrive(&address) {
             Arrival::Refused => {
-                counters.refused.fetch_add(1, Ordering::Relaxed);
+                self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
                 return;
             }
-            Arrival::Instead(oldest) => {
-                counters.evicted.fetch_add(1, Ordering::Relaxed);
-                self.peers.remove(&oldest);
+            Arrival::Instead(least) => {
+                let placed = self.peers.get(&least).is_some_and(|peer| peer.phase == Phase::Open);
+                let counters = &self.shared.counters;
+                let counter = if placed { &counters.displaced } else { &counters.evicted };
+                counter.fetch_add(1, Ordering::Relaxed);
+                self.close(least, "made room for another", now, on);
             }
             Arrival::Taken => {}
         }
@@ -166,7 +199,7 @@ impl<D: Doorkeeper> Mesh<D> {
 
     /// A connection begins: called by us if `target` is whom we called.
     fn begin(&mut self, mut stream: TcpStream, address: SocketAddr, target: Option<TransportKey>, now: Instant) {
-        let id = self.roster.begin(&address, target);
+        let id = self.roster.begin(&address, target, now);
         let _ = stream.set_nodelay(true);
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self.poll.registry().register(&mut stream, Token(id as usize), interest).is_err() {
@@ -174,13 +207,33 @@ impl<D: Doorkeeper> Mesh<D> {
         }
         let channel = Channel::new(&self.options.secret, &self.options.prologue, target.is_some());
         let deadline = now + self.options.limits.hello_time;
-        self.peers.insert(id, Peer::new(id, stream, address, channel, target, deadline, now));
+        let caller = self.roster.caller(id);
+        let mut peer = Peer::new(id, (stream, address), channel, (target, caller), deadline, now);
+        peer.charge(&self.shared);
+        self.peers.insert(id, peer);
     }
 
     fn obey(&mut self, command: Command, now: Instant, on: &mut impl FnMut(Event)) -> bool {
         match command {
             Command::Stop => return false,
-            Command::Send(to, class, body) => self.send(&to, class, &body),
+            Command::Send(to, class, body) => drop(self.send(&to, class, &body, now, on)),
+            Command::Ask(to, class, body, answers) => {
+                for id in self.send(&to, class, &body, now, on) {
+                    if let Some(peer) = self.peers.get_mut(&id) {
+                        peer.owed.ask(answers, now);
+                    }
+                }
+            }
+            Command::Standings(standings) => {
+                let (changed, go) = self.roster.set_standings(standings);
+                for (id, standing) in changed {
+                    self.stand(id, standing);
+                }
+                for id in go {
+                    self.shared.counters.displaced.fetch_add(1, Ordering::Relaxed);
+                    self.close(id, "made room for another", now, on);
+                }
+            }
             Command::Targets(targets) => {
                 self.roster.set_targets(targets, now);
                 self.housekeeping_at = now;
@@ -199,137 +252,236 @@ impl<D: Doorkeeper> Mesh<D> {
         true
     }
 
-    fn send(&mut self, to: &To, class: u8, body: &Arc<[u8]>) {
-        match to {
-            To::Name(name) => match self.roster.named(*name) {
-                Some(id) => self.queue(id, class, body),
-                None => drop(self.shared.counters.unsent.fetch_add(1, Ordering::Relaxed)),
-            },
-            To::Peer(peer) => self.queue(peer.0, class, body),
-            To::Some(count) => {
-                let open = self.roster.placed();
-                let turn = self.turn as usize;
-                self.turn = self.turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                for i in 0..(*count).min(open.len()) {
-                    let id = open[(turn >> 8).wrapping_add(i) % open.len()];
-                    self.queue(id, class, body);
-                }
-            }
+    fn stand(&mut self, id: u64, standing: Standing) {
+        let bounds = self.options.limits.of(standing);
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.stand(standing, bounds, &mut self.sending, &self.shared);
         }
     }
 
-    fn queue(&mut self, id: u64, class: u8, body: &Arc<[u8]>) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| matches!(peer.phase, Phase::Open)) else { return };
-        let max = self.options.limits.outgoing_max[usize::from(class)];
-        let max =
-            if peer.name.is_some() || peer.outgoing { max } else { max.min(self.options.limits.guest_outgoing_max) };
-        let dropped = peer.waiting.push(class, body.clone(), max);
-        self.shared.counters.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
+    /// Queues a frame; returns for whom.
+    fn send(&mut self, to: &To, class: u8, body: &Arc<[u8]>, now: Instant, on: &mut impl FnMut(Event)) -> Vec<u64> {
+        let ids = match to {
+            To::Name(name) => {
+                let id = self.roster.named(*name);
+                self.shared.counters.unsent.fetch_add(u64::from(id.is_none()), Ordering::Relaxed);
+                id.into_iter().collect()
+            }
+            To::Peer(peer) => vec![peer.0],
+            To::Some(count) => {
+                let turn = self.turn as usize;
+                self.turn = self.turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                self.roster.some(*count, turn >> 8)
+            }
+        };
+        for id in &ids {
+            let Some(peer) = self.peers.get(id).filter(|peer| peer.phase == Phase::Open) else { continue };
+            let share = peer.share();
+            let bytes = self.sending.more(share, body);
+            self.make_room(share, now, on, |ledger| ledger.has_room(share, bytes));
+            if !self.shared.ledger.has_room(share, bytes) {
+                self.shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
+            } else if let Some(peer) = self.peers.get_mut(id) {
+                peer.queue(class, body, &mut self.sending, &self.shared);
+            }
+        }
+        ids
+    }
+
+    /// Ends connections of a share until there is room, or nobody who may go is left.
+    fn make_room(
+        &mut self,
+        share: Share,
+        now: Instant,
+        on: &mut impl FnMut(Event),
+        has_room: impl Fn(&Ledger) -> bool,
+    ) {
+        while !has_room(&self.shared.ledger) {
+            let of_share = self.peers.values().filter(|peer| peer.share() == share);
+            let holding = |peer: &Peer| {
+                let (held, moved) = peer.holding();
+                Holding { id: peer.id, held, moved }
+            };
+            let holdings: Vec<Holding> = of_share.map(holding).collect();
+            let Some(least) = least_useful(&holdings, self.shared.ledger.ceiling(share)) else { return };
+            self.shared.counters.overfull.fetch_add(1, Ordering::Relaxed);
+            self.close(least, "its share of the memory is full", now, on);
+        }
     }
 
     fn read_all(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
         self.read_more = false;
         for _ in 0..self.readable.len() {
             let Some(id) = self.readable.pop_front() else { return };
-            let Some(peer) = self.peers.get(&id) else { continue };
-            if self.held_back(peer, now) {
+            if let Some(share) = self.peers.get(&id).map(Peer::share) {
+                self.make_room(share, now, on, |ledger| !ledger.is_stuck(share, READ_BYTES));
+            }
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let alike = self.roster.alike(peer.standing);
+            if held_back(peer, &self.shared.ledger, alike, now) || !self.down.takes(now) {
                 // Its turn comes again; until then the socket's own window holds it back.
+                peer.excuse(now);
                 self.readable.push_back(id);
                 continue;
             }
             let worked = self.read_one(id, now, on);
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            if matches!(peer.phase, Phase::Shaking) && peer.channel.is_open() {
+            if peer.phase == Phase::Shaking && peer.channel.is_open() {
                 self.roster.shaken(id, *peer.channel.remote());
             }
-            let introduced = std::mem::take(&mut peer.introduced);
-            match worked {
-                Err(why) => self.close(id, why, now, on),
-                Ok(()) if introduced => self.welcome(id, now, on),
-                Ok(()) => {}
+            if peer.introduction.is_some() && worked.is_ok() {
+                self.introduced.push_back(id);
+            }
+            if let Err(why) = worked {
+                if why == FALSE_HELLO {
+                    self.roster.penalise(id, FALSE_HELLO_POINTS, now);
+                }
+                self.close(id, why, now, on);
+            }
+            for id in std::mem::take(&mut self.answers.gave_way) {
+                self.shared.counters.overfull.fetch_add(1, Ordering::Relaxed);
+                self.close(id, "its answer made room for shorter ones", now, on);
             }
         }
-    }
-
-    /// Whether a peer is not read now: it has too much that nobody has worked off, or the line is full.
-    fn held_back(&self, peer: &Peer, now: Instant) -> bool {
-        let limit = self.options.limits.pending_max[usize::from(peer.name.is_none())];
-        let total = self.shared.pending.load(Ordering::Relaxed);
-        // Guests together must not keep members from being heard.
-        let full = peer.name.is_none() && total > self.options.limits.pending_total_max;
-        peer.pending() > limit || full || !self.down.takes(now)
     }
 
     /// Reads a peer's socket for a while and works off what has come; an error when its connection must end.
     fn read_one(&mut self, id: u64, now: Instant, on: &mut impl FnMut(Event)) -> Result<(), &'static str> {
-        let Some(peer) = self.peers.get_mut(&id) else { return Ok(()) };
-        let house = House { door: &self.door, limits: &self.options.limits, shared: &self.shared };
-        let mut read = Ok(());
+        let Mesh { peers, door, shared, rates, answers, scratch, roster, down, .. } = self;
+        let Some(peer) = peers.get_mut(&id) else { return Ok(()) };
+        let mut house = House { door, shared, rates, answers };
+        let others = roster.alike(peer.standing);
         let mut more = true;
         for _ in 0..READS_IN_A_ROW {
-            match peer.stream.read(&mut self.scratch) {
-                Ok(0) => read = Err("closed by the other side"),
-                Ok(bytes) => {
-                    peer.heard_at = now;
-                    if self.down.shapes() {
-                        self.down.give(bytes, now, None);
-                    }
-                    self.shared.counters.received.fetch_add(bytes as u64, Ordering::Relaxed);
-                    peer.incoming.extend_from_slice(&self.scratch[..bytes]);
-                    more = bytes == READ_BYTES;
-                    if more {
-                        // Worked off before more is taken.
-                        read = peer.work(&house, now, on);
-                    }
+            let left = peer.incoming.len();
+            assert!(left <= LEFT_BYTES, "{left} bytes are left of a read, more than one message has");
+            scratch[..left].copy_from_slice(&peer.incoming);
+            let room = if peer.phase == Phase::Open { READ_BYTES } else { READ_BYTES_SHAKING };
+            // What was delayed is worked off before more is read.
+            let delayed = peer.delayed;
+            let read = if delayed { Ok(0) } else { peer.stream.read(&mut scratch[left..left + room]) };
+            let bytes = match read {
+                Ok(0) if !delayed => return Err("closed by the other side"),
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    more = false;
+                    break;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => more = false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => read = Err("the connection broke"),
+                Err(_) => return Err("the connection broke"),
+            };
+            if bytes > 0 {
+                peer.hears(bytes, now);
+                roster.spoke(id, now);
+                if down.shapes() {
+                    down.give(bytes, now, None);
+                }
+                shared.counters.received.fetch_add(bytes as u64, Ordering::Relaxed);
             }
-            if read.is_err() || !more || peer.introduced {
+            let consumed = peer.work(&scratch[..left + bytes], &mut house, now, on)?;
+            peer.keep(&scratch[consumed..left + bytes]);
+            peer.charge(shared);
+            let waits = peer.delayed || peer.introduction.is_some();
+            more = delayed || waits || bytes == room;
+            if !more || waits || held_back(peer, &shared.ledger, others, now) {
                 break;
             }
         }
-        peer.queued = more && read.is_ok();
-        if peer.queued {
+        peer.queued = more;
+        if more {
             self.readable.push_back(id);
-            self.read_more = true;
+            self.read_more |= !peer.delayed && peer.introduction.is_none();
         }
-        // What came with the end is heard as well.
-        let worked = peer.work(&house, now, on);
-        read.and(worked)
+        Ok(())
+    }
+
+    /// Gives those their places whose hello has come, as far as there is time to look at their proofs.
+    fn introduce_all(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
+        for _ in 0..self.introduced.len() {
+            let Some(id) = self.introduced.pop_front() else { return };
+            if self.peers.get(&id).is_some_and(|peer| peer.introduction.is_some()) {
+                self.introduce(id, now, on);
+            }
+        }
+    }
+
+    /// What is cheap comes first: whether it is wanted at all, and whether its network has time left; then its proof;
+    /// then our own hello, if it has called.
+    fn introduce(&mut self, id: u64, now: Instant, on: &mut impl FnMut(Event)) {
+        let Mesh { peers, door, shared, rates, answers, roster, .. } = self;
+        let Some(peer) = peers.get_mut(&id) else { return };
+        let Some(Introduction { claim, hello }) = peer.introduction.take() else { return };
+        if let Err(why) = roster.wants(id, claim, now) {
+            return self.close(id, why, now, on);
+        }
+        let mut house = House { door, shared, rates, answers };
+        let proof = if matches!(claim, Claim::Named(_)) { CHECK_MICROS } else { 0 };
+        if !peer.may_cost(SIGN_MICROS + proof, &mut house, now) {
+            peer.introduction = Some(Introduction { claim, hello });
+            peer.delayed = true;
+            return self.introduced.push_back(id);
+        }
+        peer.delayed = false;
+        if let Claim::Named(name) = claim {
+            shared.counters.proofs.fetch_add(1, Ordering::Relaxed);
+            if !door.prove(&hello, name, peer.channel.remote(), peer.channel.handshake_hash()) {
+                shared.counters.turned_away.fetch_add(1, Ordering::Relaxed);
+                on(Event::TurnedAway(peer.address, format!("name {name} is not proved")));
+                roster.penalise(id, FALSE_HELLO_POINTS, now);
+                return self.close(id, FALSE_HELLO, now, on);
+            }
+        }
+        if peer.target.is_none() {
+            peer.say_hello(door);
+        }
+        self.welcome(id, claim, now, on);
     }
 
     /// A peer whose hello was admitted gets its place, or has to go.
-    fn welcome(&mut self, id: u64, now: Instant, on: &mut impl FnMut(Event)) {
-        let Some(peer) = self.peers.get(&id) else { return };
-        match self.roster.welcome(id, peer.name, now) {
+    fn welcome(&mut self, id: u64, claim: Claim, now: Instant, on: &mut impl FnMut(Event)) {
+        let standing = match self.roster.welcome(id, claim, now) {
             Welcome::Refused(why) => return self.close(id, why, now, on),
-            Welcome::InsteadOf(earlier) => self.close(earlier, "called again", now, on),
-            Welcome::Placed => {}
-        }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
+            Welcome::Placed { standing, earlier, displaced } => {
+                if let Some(earlier) = earlier {
+                    self.close(earlier, "called again", now, on);
+                }
+                if let Some(displaced) = displaced {
+                    self.shared.counters.displaced.fetch_add(1, Ordering::Relaxed);
+                    self.close(displaced, "made room for another", now, on);
+                }
+                standing
+            }
+        };
+        self.stand(id, standing);
+        let Mesh { peers, door, shared, rates, answers, .. } = self;
+        let Some(peer) = peers.get_mut(&id) else { return };
         peer.phase = Phase::Open;
+        peer.name = if let Claim::Named(name) = claim { Some(name) } else { None };
         on(Event::Opened(peer.info(), *peer.channel.remote(), peer.address));
         // What followed its hello is read now.
-        let house = House { door: &self.door, limits: &self.options.limits, shared: &self.shared };
-        if let Err(why) = peer.work(&house, now, on) {
-            self.close(id, why, now, on);
+        let followed = std::mem::take(&mut peer.incoming);
+        let mut house = House { door, shared, rates, answers };
+        match peer.work(&followed, &mut house, now, on) {
+            Ok(consumed) => peer.keep(&followed[consumed..]),
+            Err(why) => return self.close(id, why, now, on),
         }
+        peer.charge(shared);
     }
 
     fn close(&mut self, id: u64, why: &'static str, now: Instant, on: &mut impl FnMut(Event)) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
         let _ = self.poll.registry().deregister(&mut peer.stream);
+        peer.let_go(&mut self.sending, &self.shared);
+        self.shared.ledger.let_go(Share::Answers, self.answers.end(id));
         self.roster.leave(id, now);
-        if matches!(peer.phase, Phase::Open) {
+        if peer.phase == Phase::Open {
             on(Event::Closed(peer.info(), why));
         }
     }
 
     fn write_all(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
         let mut broken = Vec::new();
-        let Mesh { peers, up, shared, .. } = self;
+        let Mesh { peers, up, shared, sending, .. } = self;
         if up.shapes() {
             // The line is one for all: a piece of each in turn, as long as it takes any.
             let mut ids: Vec<u64> = peers.values().filter(|peer| peer.wants_to_send()).map(|peer| peer.id).collect();
@@ -342,19 +494,22 @@ impl<D: Doorkeeper> Mesh<D> {
             while up.takes(now) && !ids.is_empty() {
                 ids.retain(|id| {
                     let peer = peers.get_mut(id).expect("listed above");
-                    up.takes(now) && peer.encrypt_one(up, now)
+                    up.takes(now) && peer.encrypt_one(up, sending, shared, now)
                 });
             }
         }
         for peer in peers.values_mut() {
-            if peer.flush(up.shapes(), now, &shared.counters).is_err() {
+            if peer.flush(up.shapes(), now, sending, shared).is_err() {
                 broken.push(peer.id);
             }
+            peer.charge(shared);
         }
         broken.into_iter().for_each(|id| self.close(id, "the connection broke", now, on));
     }
 
     fn keep_house(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
+        // An accept that failed for want of a descriptor brings no event when one is free again.
+        self.accept_all(now, on);
         let mut late = Vec::new();
         for peer in self.peers.values_mut() {
             if let Some(why) = peer.overdue(now) {
@@ -369,8 +524,23 @@ impl<D: Doorkeeper> Mesh<D> {
             }
         }
         self.roster.forget(now);
-        let (members, guests) = self.roster.counts();
-        self.shared.counters.members.store(members as u64, Ordering::Relaxed);
-        self.shared.counters.guests.store(guests as u64, Ordering::Relaxed);
+        self.rates.forget(now);
+        let (counters, counts) = (&self.shared.counters, self.roster.counts());
+        counters.standings.iter().zip(counts).for_each(|(shown, count)| shown.store(count as u64, Ordering::Relaxed));
+        let (members, guests) = self.roster.members_and_guests();
+        counters.members.store(members as u64, Ordering::Relaxed);
+        counters.guests.store(guests as u64, Ordering::Relaxed);
     }
+}
+
+/// Whether a peer is not read now: it has too much that nobody has worked off, it comes faster than it may, or its share
+/// of the memory is full. Where half of the share is used, whoever has more than its part waiting to be worked off makes
+/// way for the others.
+fn held_back(peer: &mut Peer, ledger: &Ledger, alike: usize, now: Instant) -> bool {
+    let share = peer.share();
+    if peer.has_enough(now) || !ledger.may_read(share, READ_BYTES) {
+        return true;
+    }
+    let ceiling = ledger.ceiling(share);
+    ledger.used(share) > ceiling / 2 && peer.pending() > ceiling / alike.max(1)
 }

@@ -1,7 +1,10 @@
 //! What crosses between the mesh's thread and others: commands in, events out, counters.
 
+use super::budget::{Ledger, Share};
 use super::channel::TransportKey;
 use super::frames::CLASSES;
+use super::standing::{STANDINGS, Standing};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,6 +23,8 @@ pub struct PeerInfo {
     pub name: Option<u32>,
     /// Whether we have called it, and so know its key.
     pub called: bool,
+    /// What it was to us when it said so.
+    pub standing: Standing,
 }
 
 /// Whom to keep a connection to.
@@ -44,20 +49,59 @@ pub enum To {
 
 /// What the smallest frame takes in queues, beside its bytes.
 const BODY_BYTES: usize = 512;
+/// What a command takes beside a frame's bytes.
+const COMMAND_BYTES: usize = 64;
 
-/// A frame's body. While it is held, its bytes count against its sender's budget.
+/// What a frame becomes would not fit the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{bytes} bytes more do not fit what is for {}", share.word())]
+pub struct OverBudget {
+    /// What was to be charged.
+    pub bytes: usize,
+    /// The share that is full.
+    pub share: Share,
+}
+
+/// A frame's body. While it is held, its bytes count against its sender and its sender's share of the budget.
 pub struct Body {
     bytes: Vec<u8>,
+    weight: usize,
+    share: Share,
     pending: Arc<AtomicUsize>,
     shared: Arc<Shared>,
 }
 
 impl Body {
-    pub(super) fn new(bytes: Vec<u8>, pending: &Arc<AtomicUsize>, shared: &Arc<Shared>) -> Body {
-        let weight = bytes.len() + BODY_BYTES;
-        pending.fetch_add(weight, Ordering::Relaxed);
-        shared.pending.fetch_add(weight, Ordering::Relaxed);
-        Body { bytes, pending: pending.clone(), shared: shared.clone() }
+    pub(super) fn new(bytes: Vec<u8>, share: Share, pending: &Arc<AtomicUsize>, shared: &Arc<Shared>) -> Body {
+        let weight = bytes.capacity() + BODY_BYTES;
+        let body = Body { bytes, weight, share, pending: pending.clone(), shared: shared.clone() };
+        body.add(weight);
+        body
+    }
+
+    fn add(&self, bytes: usize) {
+        self.pending.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.ledger.begin_pending(self.share, bytes);
+    }
+
+    /// Charges what it is about to become: a message can be many times as long once it is decoded. Say so before, and
+    /// hold the body as long as what it became.
+    ///
+    /// # Errors
+    /// When it does not fit: then it should not be decoded.
+    pub fn charge(&mut self, bytes: usize) -> Result<(), OverBudget> {
+        if !self.shared.ledger.has_room(self.share, bytes) {
+            self.shared.counters.over_budget.fetch_add(1, Ordering::Relaxed);
+            return Err(OverBudget { bytes, share: self.share });
+        }
+        self.add(bytes);
+        self.weight += bytes;
+        Ok(())
+    }
+
+    /// What it counts for.
+    pub fn weight(&self) -> usize {
+        self.weight
     }
 }
 
@@ -71,10 +115,9 @@ impl Deref for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let weight = self.bytes.len() + BODY_BYTES;
-        let of_peer = self.pending.fetch_sub(weight, Ordering::Relaxed);
-        let of_all = self.shared.pending.fetch_sub(weight, Ordering::Relaxed);
-        assert!(weight <= of_peer && weight <= of_all, "more is worked off of a peer than it has been charged for");
+        let of_peer = self.pending.fetch_sub(self.weight, Ordering::Relaxed);
+        assert!(self.weight <= of_peer, "more is worked off of a peer than it has been charged for");
+        self.shared.ledger.end_pending(self.share, self.weight);
     }
 }
 
@@ -105,57 +148,101 @@ pub struct MeshCounters {
     pub unsent: AtomicU64,
     /// Bytes dropped since too much waited.
     pub dropped: AtomicU64,
-    /// Calls refused: banned, or too many from there.
+    /// Calls refused: too many from there.
     pub refused: AtomicU64,
-    /// Unfinished handshakes that made room.
+    /// Unfinished handshakes that made room for another.
     pub evicted: AtomicU64,
+    /// Peers that made room for another's place.
+    pub displaced: AtomicU64,
+    /// Connections that ended since their share of the budget was full.
+    pub overfull: AtomicU64,
+    /// Frames that were not decoded since what they become did not fit the budget.
+    pub over_budget: AtomicU64,
+    /// Bytes of frames that nobody had asked for, thrown away as they came.
+    pub passed_over: AtomicU64,
+    /// Times that work of a handshake had to wait for the rate of its network or of all.
+    pub delayed: AtomicU64,
     /// Handshakes that failed.
     pub handshakes_failed: AtomicU64,
     /// Hellos that the door refused.
     pub turned_away: AtomicU64,
+    /// Signatures in hellos that were looked at.
+    pub proofs: AtomicU64,
     /// Peers with a name, now.
     pub members: AtomicU64,
     /// Peers without a name, now.
     pub guests: AtomicU64,
+    /// Peers by standing, now.
+    pub standings: [AtomicU64; STANDINGS],
 }
 
 pub(super) enum Command {
     Send(To, u8, Arc<[u8]>),
+    /// The same of a question, which so many answers are awaited to.
+    Ask(To, u8, Arc<[u8]>, u32),
+    Standings(BTreeMap<u32, Standing>),
     Targets(Vec<Target>),
     Penalise(PeerId, u32),
     CallAgain,
     Stop,
 }
 
+/// Commands that wait, and what their frames weigh.
+#[derive(Default)]
+struct Commands {
+    waiting: Vec<Command>,
+    bytes: usize,
+    /// Where the newest frame is.
+    newest: usize,
+}
+
+impl Commands {
+    /// Adds a command; false if it is a frame that there is no room for: of what belongs to no connection a frame that
+    /// goes to many counts once.
+    fn add(&mut self, command: Command, bytes_max: usize) -> bool {
+        if let Command::Send(_, _, body) | Command::Ask(_, _, body, _) = &command {
+            let place = Arc::as_ptr(body).cast::<u8>() as usize;
+            let bytes = if place == self.newest { COMMAND_BYTES } else { COMMAND_BYTES + body.len() };
+            // A frame that is alone always fits: a block may be longer than what else waits.
+            if self.bytes > 0 && self.bytes + bytes > bytes_max {
+                return false;
+            }
+            (self.bytes, self.newest) = (self.bytes + bytes, place);
+        }
+        self.waiting.push(command);
+        true
+    }
+}
+
 pub(super) struct Shared {
-    commands: Mutex<Vec<Command>>,
+    commands: Mutex<Commands>,
     waker: mio::Waker,
     address: Option<SocketAddr>,
     pub(super) sleeping: AtomicBool,
-    pub(super) pending: AtomicUsize,
+    pub(super) ledger: Ledger,
     pub(super) counters: MeshCounters,
 }
 
 const UNPOISONED: &str = "nothing panics while it holds the commands";
 
 impl Shared {
-    pub(super) fn new(waker: mio::Waker, address: Option<SocketAddr>) -> Shared {
+    pub(super) fn new(waker: mio::Waker, address: Option<SocketAddr>, ledger: Ledger) -> Shared {
         Shared {
             commands: Mutex::default(),
             waker,
             address,
             sleeping: AtomicBool::new(false),
-            pending: AtomicUsize::new(0),
+            ledger,
             counters: MeshCounters::default(),
         }
     }
 
     pub(super) fn has_commands(&self) -> bool {
-        !self.commands.lock().expect(UNPOISONED).is_empty()
+        !self.commands.lock().expect(UNPOISONED).waiting.is_empty()
     }
 
     pub(super) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut *self.commands.lock().expect(UNPOISONED))
+        std::mem::take(&mut *self.commands.lock().expect(UNPOISONED)).waiting
     }
 }
 
@@ -171,7 +258,18 @@ impl MeshHandle {
     }
 
     fn tell(&self, commands: impl IntoIterator<Item = Command>) {
-        self.shared.commands.lock().expect(UNPOISONED).extend(commands);
+        {
+            let mut waiting = self.shared.commands.lock().expect(UNPOISONED);
+            for command in commands {
+                let bytes = match &command {
+                    Command::Send(_, _, body) | Command::Ask(_, _, body, _) => body.len(),
+                    _ => 0,
+                };
+                if !waiting.add(command, self.shared.ledger.ceiling_of_commands()) {
+                    self.shared.counters.dropped.fetch_add(bytes as u64, Ordering::Relaxed);
+                }
+            }
+        }
         // Pairs with the loop's look at the commands after it has said that it sleeps.
         if self.shared.sleeping.swap(false, Ordering::SeqCst) {
             // A failed wake only delays: the loop looks by itself every few milliseconds.
@@ -187,6 +285,18 @@ impl MeshHandle {
     /// Sends one frame.
     pub fn send(&self, to: To, class: u8, body: Arc<[u8]>) {
         self.tell([Command::Send(to, class, body)]);
+    }
+
+    /// Sends a question. So many answers, each perhaps longer than who is asked may say unasked, are awaited for a
+    /// minute; of all answers together only as much comes as their share of the budget has room for.
+    pub fn ask(&self, to: To, class: u8, body: Arc<[u8]>, answers: u32) {
+        self.tell([Command::Ask(to, class, body, answers)]);
+    }
+
+    /// What each name is to us from now on, to be said at every height; a name that is not here is
+    /// [`Standing::Named`].
+    pub fn set_standings(&self, standings: BTreeMap<u32, Standing>) {
+        self.tell([Command::Standings(standings)]);
     }
 
     /// Whom to keep connections to from now on. Others stay while they last.
@@ -221,6 +331,11 @@ impl MeshHandle {
 
     /// Bytes of frames that nobody has worked off.
     pub fn pending(&self) -> usize {
-        self.shared.pending.load(Ordering::Relaxed)
+        self.shared.ledger.pending_total()
+    }
+
+    /// What is held of the budget.
+    pub fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
     }
 }

@@ -6,27 +6,41 @@
 //! ```
 //!
 //! It knows no protocol: who a peer is, the caller's [`Doorkeeper`] reads from its hello; what a frame means is for
-//! whoever gets it. Everything is bounded: connections in all, of guests, of one address and in handshake; time until a
-//! hello; bytes of a frame by class, of frames that wait here or with the caller, of what waits to be sent. A peer that
-//! is too slow, too fast or talks garbage loses its connection, and nobody else anything.
+//! whoever gets it. What a peer may say and hold follows from its [`Standing`], the duty that the caller says it has, and
+//! from what it was asked for. Everything is bounded: memory of all connections by one budget in [`Share`]s, places by
+//! standing, address and network, the work of handshakes by network and in all, time until a hello and of a frame. A
+//! peer that is too slow, too fast or talks garbage loses its connection, and nobody else anything.
 
+mod answers;
 mod bans;
+mod budget;
 mod channel;
 mod door;
 mod event_loop;
 mod frames;
 mod handle;
 mod link;
+mod mutation;
+mod nets;
 mod options;
 mod peer;
 mod primitives;
+mod rates;
 mod roster;
+mod sending;
+mod standing;
 
 pub use bans::Bans;
+pub use budget::{CALLER_PARTS, Ledger, NODE_PARTS, Parts, SHARES, Share};
 pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, Read, TransportKey, public_key};
-pub use door::Doorkeeper;
+pub use door::{Claim, Doorkeeper};
 pub use event_loop::Mesh;
-pub use frames::{CLASSES, FrameError, Outgoing, Reassembly};
-pub use handle::{Body, Event, MeshCounters, MeshHandle, PeerId, PeerInfo, Target, To};
+pub use frames::{CLASSES, FrameError, Outgoing, Reassembly, Verdict};
+pub use handle::{Body, Event, MeshCounters, MeshHandle, OverBudget, PeerId, PeerInfo, Target, To};
 pub use link::{LinkError, LinkShape};
-pub use options::{MEMBER_FRAME_MAX, MeshLimits, MeshOptions};
+pub use mutation::Mutation;
+#[cfg(feature = "mutations")]
+pub use mutation::plant;
+pub use options::{MeshLimits, MeshOptions};
+pub use rates::HandshakeWork;
+pub use standing::{Bounds, MEMBER_FRAME_MAX, STANDINGS, Standing};

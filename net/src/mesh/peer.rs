@@ -1,11 +1,16 @@
 //! One connection of the mesh, from its first byte to its last.
 
-use super::channel::{Channel, PIECE_BYTES_MAX, Read, TransportKey, wire_bytes};
-use super::door::{CLASS_ALIVE, CLASS_HELLO, Doorkeeper, SILENCE, SLOWEST};
-use super::frames::{Outgoing, Reassembly};
-use super::handle::{Body, Event, MeshCounters, PeerId, PeerInfo, Shared};
+use super::answers::{Answers, Owed};
+use super::budget::Share;
+use super::channel::{Channel, PIECE_BYTES_MAX, Read, TransportKey, is_whole, wire_bytes};
+use super::door::{CLASS_ALIVE, CLASS_HELLO, Claim, Doorkeeper, SILENCE};
+use super::frames::{CLASSES, Outgoing, Reassembly, Verdict, WINDOW};
+use super::handle::{Body, Event, PeerId, PeerInfo, Shared};
 use super::link::Line;
-use super::options::MeshLimits;
+use super::mutation::{Mutation, planted};
+use super::rates::{Bucket, Caller, HandshakeRates, SHAKE_MICROS};
+use super::sending::Sending;
+use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,10 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Encrypted bytes that are made ahead of the socket: what is urgent waits behind no more.
-const AHEAD_BYTES: usize = 1 << 17;
+/// Encrypted bytes that are made ahead of the socket: what is urgent waits behind no more. Of who has no duty less, since
+/// there are many of them and each may be slow.
+const AHEAD_BYTES: [usize; 2] = [1 << 14, 1 << 17];
+/// What a connection takes by itself: the state of its encryption with a buffer, its entries in tables.
+const CONNECTION_BYTES: usize = 20 << 10;
 
 /// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// Until its hello is admitted.
     Shaking,
@@ -28,8 +37,15 @@ pub(super) enum Phase {
 /// What a connection needs of the mesh that it belongs to.
 pub(super) struct House<'a, D> {
     pub(super) door: &'a D,
-    pub(super) limits: &'a MeshLimits,
     pub(super) shared: &'a Arc<Shared>,
+    pub(super) rates: &'a mut HandshakeRates,
+    pub(super) answers: &'a mut Answers,
+}
+
+/// What is made of a peer's hello: a claim, and the bytes that may prove it.
+pub(super) struct Introduction {
+    pub(super) claim: Claim,
+    pub(super) hello: Vec<u8>,
 }
 
 pub(super) struct Peer {
@@ -37,23 +53,36 @@ pub(super) struct Peer {
     pub(super) stream: TcpStream,
     pub(super) address: SocketAddr,
     pub(super) channel: Channel,
-    pub(super) outgoing: bool,
-    /// The key that was called.
+    /// The key that was called, if we have called.
     pub(super) target: Option<TransportKey>,
+    /// Who makes us work, if it has called us.
+    caller: Option<Caller>,
     pub(super) phase: Phase,
-    /// Its hello was admitted, and it has no place yet.
-    pub(super) introduced: bool,
+    /// Its hello has come, and it has no place yet.
+    pub(super) introduction: Option<Introduction>,
+    /// A message of its handshake waits until there is time for it.
+    pub(super) delayed: bool,
     pub(super) name: Option<u32>,
+    pub(super) standing: Standing,
+    bounds: Bounds,
+    pub(super) owed: Owed,
     pub(super) incoming: Vec<u8>,
-    pub(super) streams: Reassembly,
-    pub(super) waiting: Outgoing,
-    pub(super) pending: Arc<AtomicUsize>,
+    streams: Reassembly,
+    waiting: Outgoing,
+    pending: Arc<AtomicUsize>,
+    /// Where its memory is charged, and how much of what it holds is.
+    share: Share,
+    charged: usize,
+    read_rate: Bucket,
+    /// Bytes moved in this window, and in the one before.
+    moved: [usize; 2],
+    moved_since: Instant,
     pub(super) write_blocked: bool,
     /// The call has been answered.
     pub(super) connected: bool,
     /// In the queue of those that may have more to read.
     pub(super) queued: bool,
-    pub(super) heard_at: Instant,
+    heard_at: Instant,
     said_at: Instant,
     /// Something waits that the socket has not taken since.
     stuck_since: Option<Instant>,
@@ -68,27 +97,36 @@ pub(super) struct Peer {
 impl Peer {
     pub(super) fn new(
         id: u64,
-        stream: TcpStream,
-        address: SocketAddr,
+        (stream, address): (TcpStream, SocketAddr),
         channel: Channel,
-        target: Option<TransportKey>,
+        (target, caller): (Option<TransportKey>, Option<Caller>),
         deadline: Instant,
         now: Instant,
     ) -> Peer {
+        let bounds = Standing::Guest.bounds();
         Peer {
             id,
             stream,
             address,
             channel,
-            outgoing: target.is_some(),
             target,
+            caller,
             phase: Phase::Shaking,
-            introduced: false,
+            introduction: None,
+            delayed: false,
             name: None,
+            standing: Standing::Guest,
+            bounds,
+            owed: Owed::default(),
             incoming: Vec::new(),
             streams: Reassembly::default(),
             waiting: Outgoing::default(),
             pending: Arc::default(),
+            share: Share::Handshakes,
+            charged: 0,
+            read_rate: Bucket::full(bounds.read_rate.unwrap_or(0), now),
+            moved: [0; 2],
+            moved_since: now,
             write_blocked: false,
             connected: target.is_none(),
             queued: false,
@@ -104,81 +142,186 @@ impl Peer {
     }
 
     pub(super) fn info(&self) -> PeerInfo {
-        PeerInfo { id: PeerId(self.id), name: self.name, called: self.outgoing }
+        PeerInfo { id: PeerId(self.id), name: self.name, called: self.target.is_some(), standing: self.standing }
     }
 
-    /// Bytes of frames that the caller has not worked off, and of those under way.
+    /// Bytes of frames that the caller has not worked off.
     pub(super) fn pending(&self) -> usize {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// The next message of the handshake, and once it is done, our hello.
-    pub(super) fn shake(&mut self, door: &impl Doorkeeper) -> Result<(), &'static str> {
-        self.channel.shake(&mut self.encrypted).map_err(|_| "the handshake failed")?;
-        if self.channel.is_open() {
-            let hello = door.hello(self.channel.handshake_hash());
-            self.channel.write(CLASS_HELLO, &[&hello], &mut self.encrypted);
+    /// It has this standing from now on, and what it holds is charged there.
+    pub(super) fn stand(&mut self, standing: Standing, bounds: &Bounds, sending: &mut Sending, shared: &Shared) {
+        let (before, after) = (self.share, Share::Of(standing));
+        if before != after {
+            for frame in self.waiting.frames() {
+                sending.begin(after, frame, &shared.ledger);
+                sending.end(before, frame, &shared.ledger);
+            }
+            shared.ledger.let_go(before, std::mem::take(&mut self.charged));
+            self.share = after;
         }
+        (self.standing, self.bounds) = (standing, *bounds);
+        self.charge(shared);
+    }
+
+    pub(super) fn share(&self) -> Share {
+        self.share
+    }
+
+    /// Charges what it holds now, what waits to be sent apart.
+    pub(super) fn charge(&mut self, shared: &Shared) {
+        let unfinished = if planted(Mutation::BudgetSkipsUnfinished) { 0 } else { self.streams.held() };
+        let on_line: usize = self.on_line.iter().map(|piece| piece.1.capacity()).sum();
+        let holds = CONNECTION_BYTES + self.incoming.capacity() + unfinished + self.encrypted.capacity() + on_line;
+        if holds >= self.charged {
+            shared.ledger.hold(self.share, holds - self.charged);
+        } else {
+            shared.ledger.let_go(self.share, self.charged - holds);
+        }
+        self.charged = holds;
+    }
+
+    /// It ends: nothing of it is held any more.
+    pub(super) fn let_go(&mut self, sending: &mut Sending, shared: &Shared) {
+        self.waiting.frames().for_each(|frame| sending.end(self.share, frame, &shared.ledger));
+        shared.ledger.let_go(self.share, std::mem::take(&mut self.charged));
+    }
+
+    /// Bytes that come free when it ends, as far as nobody else has them, and what it has moved of late.
+    pub(super) fn holding(&self) -> (usize, usize) {
+        (self.charged + self.waiting.bytes(), self.moved[0] + self.moved[1])
+    }
+
+    fn moves(&mut self, bytes: usize, now: Instant) {
+        if now >= self.moved_since + WINDOW {
+            let fresh = now < self.moved_since + 2 * WINDOW;
+            self.moved = [0, if fresh { self.moved[0] } else { 0 }];
+            self.moved_since = now;
+        }
+        self.moved[0] = self.moved[0].saturating_add(bytes);
+    }
+
+    /// Whether it has been read enough for now, whatever others do.
+    pub(super) fn has_enough(&mut self, now: Instant) -> bool {
+        let slow_down = match self.bounds.read_rate {
+            // What we have asked for may come as fast as it can.
+            Some(rate) if matches!(self.phase, Phase::Open) && !self.owed.any(now) => !self.read_rate.has(1, rate, now),
+            _ => false,
+        };
+        slow_down || self.introduction.is_some() || self.pending() > self.bounds.pending_max
+    }
+
+    /// It is not read now, and is not slow for that.
+    pub(super) fn excuse(&mut self, now: Instant) {
+        self.streams.excuse(now);
+    }
+
+    /// Bytes have come.
+    pub(super) fn hears(&mut self, bytes: usize, now: Instant) {
+        self.heard_at = now;
+        self.moves(bytes, now);
+        if self.bounds.read_rate.is_some() && matches!(self.phase, Phase::Open) {
+            self.read_rate.take(bytes as u64);
+        }
+    }
+
+    /// The next message of the handshake; once it is done whoever has called says its hello, if it has reached whom it
+    /// has called.
+    fn shake(&mut self, door: &impl Doorkeeper) -> Result<(), &'static str> {
+        self.channel.shake(&mut self.encrypted).map_err(|_| "the handshake failed")?;
+        let Some(target) = self.target.filter(|_| self.channel.is_open()) else { return Ok(()) };
+        if target != *self.channel.remote() {
+            return Err("another key than the one called");
+        }
+        self.say_hello(door);
         Ok(())
     }
 
-    /// Works off the bytes that have come; an error when the connection must end.
+    pub(super) fn say_hello(&mut self, door: &impl Doorkeeper) {
+        let hello = door.hello(self.channel.handshake_hash());
+        self.channel.write(CLASS_HELLO, &[&hello], &mut self.encrypted);
+    }
+
+    /// Works off bytes that have come, as far as it can; returns how many. An error when the connection must end.
     pub(super) fn work(
         &mut self,
-        house: &House<'_, impl Doorkeeper>,
+        bytes: &[u8],
+        house: &mut House<'_, impl Doorkeeper>,
         now: Instant,
         on: &mut impl FnMut(Event),
-    ) -> Result<(), &'static str> {
+    ) -> Result<usize, &'static str> {
+        let mut rest = bytes;
         // What follows a hello waits until its peer has a place.
-        if self.introduced {
-            return Ok(());
+        while self.introduction.is_none() && self.work_one(&mut rest, house, now, on)? {}
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Keeps what could not be worked off.
+    pub(super) fn keep(&mut self, rest: &[u8]) {
+        if rest.is_empty() {
+            self.incoming = Vec::new();
+        } else {
+            self.incoming = rest.to_vec();
         }
-        let incoming = std::mem::take(&mut self.incoming);
-        let mut bytes = &incoming[..];
-        while self.work_one(&mut bytes, house, now, on)? {}
-        let consumed = incoming.len() - bytes.len();
-        self.incoming = incoming;
-        self.incoming.drain(..consumed);
-        Ok(())
     }
 
     /// Works off the first message of `bytes`, which moves past it; false when there is nothing more to do for now.
     fn work_one(
         &mut self,
         bytes: &mut &[u8],
-        house: &House<'_, impl Doorkeeper>,
+        house: &mut House<'_, impl Doorkeeper>,
         now: Instant,
         on: &mut impl FnMut(Event),
     ) -> Result<bool, &'static str> {
-        let (info, shared) = (self.info(), house.shared);
-        // Whom we have called we know by its key, and have asked for something.
-        let known = self.name.is_some() || self.outgoing;
-        let maxima = if known { &house.limits.member_frame_max } else { &house.limits.guest_frame_max };
+        if !self.channel.is_open() && is_whole(bytes) {
+            self.delayed = !self.may_cost(SHAKE_MICROS, house, now);
+            if self.delayed {
+                return Ok(false);
+            }
+        }
         match self.channel.read(bytes) {
             Ok(Read::More) => return Ok(false),
             Ok(Read::Shaken) => self.shake(house.door)?,
-            Ok(Read::Piece(CLASS_HELLO, hello)) if matches!(self.phase, Phase::Shaking) => {
+            Ok(Read::Piece(CLASS_HELLO, hello)) if self.phase == Phase::Shaking => {
                 let hello = hello.to_vec();
-                self.hear_hello(&hello, house, on)?;
-                // The rest is read once its place is found: it may have none.
-                return Ok(false);
+                self.hear_hello(hello, house, on)?;
             }
             Ok(Read::Piece(CLASS_ALIVE, _)) => {}
             Ok(Read::Piece(class, piece)) => {
-                if !matches!(self.phase, Phase::Open) {
+                if self.phase != Phase::Open {
                     return Err("spoke before its hello");
                 }
-                let pending = &self.pending;
-                let taken = self.streams.take(class, piece, maxima, now, |class, body| {
-                    shared.counters.frames[usize::from(class)].fetch_add(1, Ordering::Relaxed);
-                    shared.counters.frame_bytes[usize::from(class)].fetch_add(body.len() as u64, Ordering::Relaxed);
-                    on(Event::Frame(info, class, Body::new(body, pending, shared)));
-                });
+                let (streams, rights) =
+                    (&mut self.streams, Rights { id: self.id, bounds: &self.bounds, share: self.share });
+                let info = PeerInfo {
+                    id: PeerId(self.id),
+                    name: self.name,
+                    called: self.target.is_some(),
+                    standing: self.standing,
+                };
+                let (owed, pending, shared) = (&mut self.owed, &self.pending, house.shared);
+                let answers = std::cell::RefCell::new(&mut *house.answers);
+                let taken = streams.take(
+                    class,
+                    piece,
+                    now,
+                    |class, length| rights.judge(class, length, owed, &mut answers.borrow_mut(), shared, now),
+                    |class, body, is_answer| {
+                        shared.counters.frames[usize::from(class)].fetch_add(1, Ordering::Relaxed);
+                        shared.counters.frame_bytes[usize::from(class)].fetch_add(body.len() as u64, Ordering::Relaxed);
+                        if is_answer {
+                            shared.ledger.let_go(Share::Answers, answers.borrow_mut().end(rights.id));
+                        }
+                        let share = if is_answer { Share::Answers } else { rights.share };
+                        on(Event::Frame(info, class, Body::new(body, share, pending, shared)));
+                    },
+                );
                 taken.map_err(|_| "a frame that cannot be")?;
             }
             Err(_) => {
                 if !self.channel.is_open() {
-                    shared.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
+                    house.shared.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
                 }
                 return Err("the channel broke");
             }
@@ -186,40 +329,67 @@ impl Peer {
         Ok(true)
     }
 
-    /// Who is it? If the door lets it in, it waits for its place.
+    /// Whether work of this cost is done for it now; our own calls are never delayed.
+    pub(super) fn may_cost(&self, micros: u64, house: &mut House<'_, impl Doorkeeper>, now: Instant) -> bool {
+        let may = self.caller.as_ref().is_none_or(|caller| house.rates.allow(caller, micros, now));
+        if !may && !self.delayed {
+            house.shared.counters.delayed.fetch_add(1, Ordering::Relaxed);
+        }
+        may
+    }
+
+    /// Who does it say that it is? It waits for its place, and what it claims for its proof.
     fn hear_hello(
         &mut self,
-        hello: &[u8],
+        hello: Vec<u8>,
         house: &House<'_, impl Doorkeeper>,
         on: &mut impl FnMut(Event),
     ) -> Result<(), &'static str> {
-        let remote = *self.channel.remote();
-        if self.target.is_some_and(|target| target != remote) {
-            return Err("another key than the one called");
-        }
-        match house.door.admit(hello, &remote, self.channel.handshake_hash()) {
-            Ok(name) => {
-                (self.name, self.introduced) = (name, true);
+        match house.door.read(&hello) {
+            Ok(claim) => {
+                self.introduction = Some(Introduction { claim, hello });
                 Ok(())
             }
             Err(why) => {
                 house.shared.counters.turned_away.fetch_add(1, Ordering::Relaxed);
                 on(Event::TurnedAway(self.address, why));
-                Err("not let in")
+                Err(FALSE_HELLO)
             }
         }
     }
 
+    /// Queues a frame, unless it would take half of what is for all like this peer. Of a class that holds too much the
+    /// oldest frames go.
+    pub(super) fn queue(&mut self, class: u8, body: &Arc<[u8]>, sending: &mut Sending, shared: &Shared) {
+        let (share, max) = (self.share, self.bounds.outgoing_max[usize::from(class)]);
+        if sending.more(share, body) > shared.ledger.ceiling(share) / 2 {
+            shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
+            return;
+        }
+        sending.begin(share, body, &shared.ledger);
+        self.waiting.push(class, body.clone(), max, |dropped| {
+            shared.counters.dropped.fetch_add(dropped.len() as u64, Ordering::Relaxed);
+            sending.end(share, &dropped, &shared.ledger);
+        });
+    }
+
     pub(super) fn wants_to_send(&self) -> bool {
-        matches!(self.phase, Phase::Open) && !self.waiting.is_empty() && !self.write_blocked
+        self.phase == Phase::Open && !self.waiting.is_empty() && !self.write_blocked
     }
 
     /// Gives one piece to a shaped line; false when nothing more waits.
-    pub(super) fn encrypt_one(&mut self, line: &mut Line, now: Instant) -> bool {
-        let (waiting, channel) = (&mut self.waiting, &mut self.channel);
+    pub(super) fn encrypt_one(
+        &mut self,
+        line: &mut Line,
+        sending: &mut Sending,
+        shared: &Shared,
+        now: Instant,
+    ) -> bool {
+        let (waiting, channel, share) = (&mut self.waiting, &mut self.channel, self.share);
         let mut piece = Vec::with_capacity(wire_bytes(4_096));
+        let done = |frame: Arc<[u8]>| sending.end(share, &frame, &shared.ledger);
         // Small pieces: on a slow line a large one would hold up the others.
-        if waiting.next(4_096, |class, parts| channel.write(class, parts, &mut piece)).is_none() {
+        if waiting.next(4_096, |class, parts| channel.write(class, parts, &mut piece), done).is_none() {
             return false;
         }
         let before = self.on_line.back().map(|last| last.0);
@@ -230,34 +400,50 @@ impl Peer {
     }
 
     /// Sends what there is to send, as far as the socket takes it.
-    pub(super) fn flush(&mut self, shaped: bool, now: Instant, counters: &MeshCounters) -> io::Result<()> {
+    pub(super) fn flush(
+        &mut self,
+        shaped: bool,
+        now: Instant,
+        sending: &mut Sending,
+        shared: &Shared,
+    ) -> io::Result<()> {
         if !self.connected || self.write_blocked {
             return Ok(());
         }
-        if !self.called && self.outgoing {
+        if !self.called && self.target.is_some() {
             self.called = true;
             if let Some(error) = self.stream.take_error()? {
                 return Err(error);
             }
             self.channel.shake(&mut self.encrypted).map_err(io::Error::other)?;
         }
+        let flushed = self.write(shaped, now, sending, shared);
+        if self.encrypted_sent == self.encrypted.len() {
+            // A buffer that is not used is given back: there are thousands.
+            (self.encrypted, self.encrypted_sent, self.stuck_since) = (Vec::new(), 0, None);
+        }
+        flushed
+    }
+
+    fn write(&mut self, shaped: bool, now: Instant, sending: &mut Sending, shared: &Shared) -> io::Result<()> {
+        let ahead = AHEAD_BYTES[usize::from(self.standing.has_duty())];
         loop {
             if shaped {
                 while self.on_line.front().is_some_and(|piece| piece.0 <= now) {
                     let (_, piece) = self.on_line.pop_front().expect("seen above");
                     self.encrypted.extend_from_slice(&piece);
                 }
-            } else if matches!(self.phase, Phase::Open) {
-                let (waiting, channel, out) = (&mut self.waiting, &mut self.channel, &mut self.encrypted);
-                while out.len() - self.encrypted_sent < AHEAD_BYTES
-                    && waiting.next(PIECE_BYTES_MAX - 1, |class, parts| channel.write(class, parts, out)).is_some()
-                {
-                }
+            } else if self.phase == Phase::Open {
+                let (waiting, channel, out, share) =
+                    (&mut self.waiting, &mut self.channel, &mut self.encrypted, self.share);
+                let mut done = |frame: Arc<[u8]>| sending.end(share, &frame, &shared.ledger);
+                while out.len() - self.encrypted_sent < ahead
+                    && waiting
+                        .next(PIECE_BYTES_MAX - 1, |class, parts| channel.write(class, parts, out), &mut done)
+                        .is_some()
+                {}
             }
             if self.encrypted_sent == self.encrypted.len() {
-                self.encrypted.clear();
-                self.encrypted_sent = 0;
-                self.stuck_since = None;
                 return Ok(());
             }
             match self.stream.write(&self.encrypted[self.encrypted_sent..]) {
@@ -265,7 +451,8 @@ impl Peer {
                 Ok(sent) => {
                     self.encrypted_sent += sent;
                     (self.said_at, self.stuck_since) = (now, None);
-                    counters.sent.fetch_add(sent as u64, Ordering::Relaxed);
+                    self.moves(sent, now);
+                    shared.counters.sent.fetch_add(sent as u64, Ordering::Relaxed);
                     if self.encrypted_sent > self.encrypted.len() / 2 {
                         self.encrypted.drain(..self.encrypted_sent);
                         self.encrypted_sent = 0;
@@ -286,7 +473,7 @@ impl Peer {
 
     /// Why the connection must end now, if it must. Says "here I am" after a silence of ours.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<&'static str> {
-        if !matches!(self.phase, Phase::Open) {
+        if self.phase != Phase::Open {
             return (now > self.deadline).then_some("no hello in time");
         }
         if now > self.heard_at + SILENCE.1 {
@@ -295,18 +482,61 @@ impl Peer {
         if self.stuck_since.is_some_and(|since| now > since + SILENCE.1) {
             return Some("reads too slowly");
         }
-        if let Some((since, bytes)) = self.streams.begun() {
-            let seconds = (now - since).as_secs_f64();
-            let least = seconds / SLOWEST.1.as_secs_f64() * SLOWEST.0 as f64;
-            // Whoever is held back by us is not slow by itself.
-            if now > since + SLOWEST.1 && (bytes as f64) < least && self.pending() == 0 {
-                return Some("sends too slowly");
-            }
+        if self.streams.is_slow(now) {
+            return Some("sends too slowly");
         }
         if now > self.said_at + SILENCE.0 && self.waiting.is_empty() {
             self.channel.write(CLASS_ALIVE, &[], &mut self.encrypted);
             self.said_at = now;
         }
         None
+    }
+}
+
+/// Why a connection ends whose hello is a lie or none.
+pub(super) const FALSE_HELLO: &str = "a false hello";
+
+/// What a peer may send.
+struct Rights<'a> {
+    id: u64,
+    bounds: &'a Bounds,
+    share: Share,
+}
+
+impl Rights<'_> {
+    /// What becomes of a frame of this length.
+    fn judge(
+        &self,
+        class: u8,
+        length: usize,
+        owed: &mut Owed,
+        answers: &mut Answers,
+        shared: &Shared,
+        now: Instant,
+    ) -> Verdict {
+        let class = usize::from(class);
+        assert!(class < CLASSES, "a stream of class {class} has a frame, and there is none");
+        if length > MEMBER_FRAME_MAX[class] {
+            return Verdict::Refuse;
+        }
+        // What is longer than half of its share would keep all others of it from being read.
+        if length <= self.bounds.frame_max[class] && length <= shared.ledger.ceiling(self.share) / 2 {
+            return Verdict::Take;
+        }
+        let free = shared.ledger.ceiling(Share::Answers).saturating_sub(shared.ledger.used(Share::Answers));
+        let (before, gave_way) = (answers.sum(), answers.gave_way.len());
+        if answers.begin(self.id, owed, length, free, now) {
+            let after = answers.sum();
+            shared.ledger.hold(Share::Answers, after.saturating_sub(before));
+            shared.ledger.let_go(Share::Answers, before.saturating_sub(after));
+            assert!(answers.gave_way.len() <= gave_way + 1, "one answer makes room at most");
+            return Verdict::Answer;
+        }
+        // Whoever has no name has nothing to tell that is so long; others may be right, and we behind.
+        if self.share == Share::Of(Standing::Guest) || self.share == Share::Of(Standing::Joining) {
+            return Verdict::Refuse;
+        }
+        shared.counters.passed_over.fetch_add(length as u64, Ordering::Relaxed);
+        Verdict::PassOver
     }
 }

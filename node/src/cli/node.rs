@@ -15,9 +15,10 @@ use dynemix::setup::clock::Clock;
 use dynemix::setup::config::{Config, Layered};
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
+use dynemix::setup::memory;
 use dynemix::setup::sntp;
 use dynemix::setup::trust::Trust;
-use dynemix_net::mesh::MeshLimits;
+use dynemix_net::mesh::{MeshLimits, Standing};
 use dynemix_perf::report::{bytes, facts, grouped};
 use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
 use hex::FromHex;
@@ -239,6 +240,12 @@ fn options(
     (minting, transport): Keys,
 ) -> Result<NodeOptions, Box<dyn Error>> {
     let Config { network, storage, .. } = &layered.config;
+    let mut limits = MeshLimits {
+        budget_bytes: memory::budget(network.memory_bytes),
+        address_max: network.address_max,
+        ..MeshLimits::default()
+    };
+    limits.of_mut(Standing::Guest).places = network.guests_max;
     Ok(NodeOptions {
         directory: directory.to_owned(),
         genesis,
@@ -248,11 +255,7 @@ fn options(
         public: layered.config.public()?,
         bootstrap: layered.config.peers()?,
         link: layered.config.link()?,
-        limits: MeshLimits {
-            guests_max: network.guests_max,
-            address_max: network.address_max,
-            ..MeshLimits::default()
-        },
+        limits,
         store: StoreOptions {
             segment_bytes: storage.segment_bytes,
             window_records: storage.window_blocks,

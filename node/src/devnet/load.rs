@@ -7,7 +7,7 @@ use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, PeerFrameKind, cells_frame,
 use crate::peer::guest;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, To, TransportKey};
+use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Standing, To, TransportKey};
 use dynemix_workload::{Workload, WorkloadSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -58,8 +58,9 @@ impl LoadClient {
     /// # Errors
     /// When the system refuses, or a node does not let us in for ten seconds.
     pub fn connect(devnet: &Devnet, chain: &Chain, nodes: &[u32]) -> io::Result<LoadClient> {
-        let limits = MeshLimits { outgoing_max: [1 << 20, 1 << 20, 1 << 20, 256 << 20], ..MeshLimits::default() };
-        let (mesh, handle) = guest::mesh(chain.genesis_hash, limits, LinkShape::default())?;
+        let mut limits = MeshLimits::default();
+        limits.of_mut(Standing::Called).outgoing_max[usize::from(CELLS)] = 256 << 20;
+        let (mesh, handle) = guest::mesh(chain.genesis_hash, false, limits, LinkShape::default())?;
         let (tell, heard) = channel();
         let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
             mesh.run(|event| {

@@ -3,6 +3,7 @@
 use crate::minting::status::StatusShown;
 use crate::minting::view::NodeView;
 use dynemix_engine::base::refusal::Refusal;
+use dynemix_net::mesh::{Share, Standing};
 use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -16,6 +17,10 @@ fn plain(value: f64) -> Vec<(String, f64)> {
 fn classes(of: impl Fn(usize) -> u64) -> Vec<(String, f64)> {
     let names = ["votes", "rounds", "bodies", "cells"];
     (0..names.len()).map(|class| (format!("{{class=\"{}\"}}", names[class]), of(class) as f64)).collect()
+}
+
+fn shares(of: impl Fn(Share) -> usize) -> Vec<(String, f64)> {
+    Share::ALL.iter().map(|&share| (format!("{{share=\"{}\"}}", share.word()), of(share) as f64)).collect()
 }
 
 /// The metrics, as the page and docs/metrics.md list them.
@@ -75,6 +80,43 @@ pub const METRICS: &[Metric] = &[
     }),
     ("dynemix_peers", "gauge", "peers, by kind", |_, shown| {
         vec![("{kind=\"member\"}".into(), shown.members as f64), ("{kind=\"guest\"}".into(), shown.guests as f64)]
+    }),
+    ("dynemix_peers_standing", "gauge", "peers, by what they are to this node at this height", |view, _| {
+        let shown = &view.mesh.counters().standings;
+        Standing::ALL
+            .iter()
+            .map(|&standing| {
+                (format!("{{standing=\"{}\"}}", standing.word()), shown[standing as usize].load(Relaxed) as f64)
+            })
+            .collect()
+    }),
+    ("dynemix_peer_memory_bytes", "gauge", "memory of connections with peers, by share of the budget", |view, _| {
+        shares(|share| view.mesh.ledger().used(share))
+    }),
+    ("dynemix_peer_memory_limit_bytes", "gauge", "what each share may be at most", |view, _| {
+        shares(|share| view.mesh.ledger().ceiling(share))
+    }),
+    ("dynemix_peer_memory_most_bytes", "gauge", "the most that all shares have been together", |view, _| {
+        plain(view.mesh.ledger().most() as f64)
+    }),
+    ("dynemix_peer_ended_total", "counter", "peers that had to go for others, by what was short", |view, _| {
+        let counters = view.mesh.counters();
+        vec![
+            ("{short=\"places\"}".into(), counters.displaced.load(Relaxed) as f64),
+            ("{short=\"memory\"}".into(), counters.overfull.load(Relaxed) as f64),
+        ]
+    }),
+    ("dynemix_peer_passed_over_bytes_total", "counter", "bytes of long frames that nobody had asked for", |view, _| {
+        plain(view.mesh.counters().passed_over.load(Relaxed) as f64)
+    }),
+    ("dynemix_peer_over_budget_total", "counter", "frames whose decoded form did not fit the budget", |view, _| {
+        plain(view.mesh.counters().over_budget.load(Relaxed) as f64)
+    }),
+    ("dynemix_handshake_delays_total", "counter", "times that a handshake waited for its network's rate", |view, _| {
+        plain(view.mesh.counters().delayed.load(Relaxed) as f64)
+    }),
+    ("dynemix_hello_proofs_total", "counter", "signatures in hellos that were looked at", |view, _| {
+        plain(view.mesh.counters().proofs.load(Relaxed) as f64)
     }),
     ("dynemix_peer_bytes_total", "counter", "bytes on the wire, by direction", |_, shown| {
         vec![

@@ -8,7 +8,7 @@ use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_engine::vote::signing::Signing;
-use dynemix_net::mesh::{Body, Doorkeeper, Event, MeshHandle, PeerInfo, TransportKey};
+use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, MeshHandle, PeerInfo, TransportKey};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -33,15 +33,17 @@ impl Doorkeeper for Door {
         frames::hello(&self.chain, handshake_hash, self.candidate.map(|candidate| (candidate, sign)))
     }
 
-    fn admit(&self, hello: &[u8], _: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String> {
-        let known = |candidate| self.keys.knows(candidate);
-        let verify = |candidate, digest: &_, signature: &_| {
-            !known(candidate) || self.signing.verify(candidate, digest, signature)
-        };
-        // A candidate of a later height than ours is a guest until we have caught up.
-        frames::read_hello(&self.chain, handshake_hash, hello, verify)
-            .map(|candidate| candidate.filter(|&candidate| known(candidate)))
-            .map_err(|error| error.to_string())
+    fn read(&self, hello: &[u8]) -> Result<Claim, String> {
+        match frames::read_hello(&self.chain, hello).map_err(|error| error.to_string())? {
+            // A candidate of a later height than ours is a guest until we have caught up.
+            Claim::Named(candidate) if !self.keys.knows(candidate) => Ok(Claim::Guest),
+            claim => Ok(claim),
+        }
+    }
+
+    fn prove(&self, hello: &[u8], _: u32, _: &TransportKey, handshake_hash: &[u8; 32]) -> bool {
+        let verify = |candidate, digest: &_, signature: &_| self.signing.verify(candidate, digest, signature);
+        frames::hello_is_signed(&self.chain, handshake_hash, hello, verify)
     }
 }
 

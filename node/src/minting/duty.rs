@@ -6,7 +6,7 @@ use super::execution::{Applied, NodeExecution};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::own::Own;
-use super::peers::{Peers, name_of, to_of};
+use super::peers::{Peers, answers_to, name_of, to_of};
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
 use crate::peer::frames::{CELLS, peers_frame};
@@ -328,7 +328,10 @@ impl<S: Signing> Duty<S> {
 
     fn send(&mut self, to: To, message: &Message) {
         let (class, frame) = self.local.outbox.frame(message, &self.minter.execution);
-        self.mesh.send(to, class, frame);
+        match answers_to(message) {
+            0 => self.mesh.send(to, class, frame),
+            answers => self.mesh.ask(to, class, frame, answers),
+        }
     }
 
     fn certified(&mut self, block: &CertifiedBlock) {
@@ -425,7 +428,9 @@ impl<S: Signing> Duty<S> {
         let system = self.minter.execution.system();
         let known: Vec<Endpoint> = system.endpoints.values().filter(|endpoint| endpoint.port != 0).copied().collect();
         self.mesh.send(To::Peer(peer.id), CELLS, peers_frame(known.into_iter()).into());
-        // Whoever comes may be ahead.
-        self.send(To::Peer(peer.id), &Message::WantFinal(self.minter.pending_height()));
+        // Whoever comes may be ahead. It is told, not asked: room for long answers is for who has shown that it has one.
+        let question = Message::WantFinal(self.minter.pending_height());
+        let (class, frame) = self.local.outbox.frame(&question, &self.minter.execution);
+        self.mesh.send(To::Peer(peer.id), class, frame);
     }
 }

@@ -15,17 +15,19 @@ use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
-use dynemix_engine::base::limits::{FORWARDED_MAX, WINDOW_FIRST, WINDOW_MIN};
+use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::transaction::item::{Item, transaction_of};
-use dynemix_net::mesh::{PeerId, To};
+use dynemix_net::mesh::{PeerId, Standing, To};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+/// Bytes of a frame of cells at most: a node without a seat is only a name to whom it tells them.
+const TOLD_BYTES_MAX: usize = Standing::Named.bounds().frame_max[CELLS as usize];
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
@@ -181,7 +183,8 @@ impl Own {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
             let (of_shard, count) = (&mut frames[shard], &mut counts[shard]);
-            if *count % (CELLS_MAX / 2) == 0 {
+            let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
+            if *count % (CELLS_MAX / 2) == 0 || of_shard.last().is_some_and(is_long) {
                 of_shard.push(cells_frame(Some(height), 0));
             }
             *count += 1;

@@ -2,7 +2,9 @@
 
 use crate::setup::endpoint::target_of;
 use dynemix_engine::chain::tables::System;
-use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Target, To};
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, Target, To};
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 /// Candidates are accounts, below this; from it on stand connections of those who are none.
@@ -20,6 +22,31 @@ pub fn name_of(from: PeerInfo) -> u32 {
 /// Where what is meant for that name goes.
 pub fn to_of(name: u32) -> To {
     if name < GUEST { To::Name(name) } else { To::Peer(PeerId(u64::from(name & !GUEST))) }
+}
+
+/// Committees before that of the next height whose minters may still have something to say.
+const SEATED_BEFORE: usize = 2;
+
+/// What each candidate is to the network at this height: who keeps what is not mature, who was drawn, who has a seat or
+/// had one a moment ago. Nobody else with a stake is more than a name.
+pub fn standings(system: &System) -> BTreeMap<u32, Standing> {
+    let blocks = system.immature.iter().flat_map(|immature| &immature.blocks);
+    let custodians = blocks.flat_map(|block| &block.custodians).map(|&candidate| (candidate, Standing::Custodian));
+    let drawn = system.drawn.iter().map(|&candidate| (candidate, Standing::Drawn));
+    let committees = std::iter::once(&system.committee).chain(system.committees.iter().take(SEATED_BEFORE));
+    let seated = committees.flat_map(|committee| &committee.members).map(|member| (member.candidate, Standing::Seated));
+    // Whoever is several things is the last of them.
+    custodians.chain(drawn).chain(seated).collect()
+}
+
+/// How many answers a question has, each perhaps longer than who is asked may say unasked; 0 of what is no question.
+pub fn answers_to(message: &Message) -> u32 {
+    match message {
+        Message::WantFinal(_) | Message::WantBodies(_) => 1,
+        Message::Shard { message: ShardMessage::WantItems(..), .. } => 1,
+        Message::WantBlocks(_, wanted) => wanted.len() as u32,
+        _ => 0,
+    }
 }
 
 /// Peers by address.
@@ -57,6 +84,7 @@ impl Peers {
     /// Calls those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and
     /// bootstrap peers.
     pub fn call(&self, mesh: &MeshHandle, system: &System) {
+        mesh.set_standings(standings(system));
         let mut targets = self.bootstrap.clone();
         targets.extend(system.endpoints.values().filter_map(target_of));
         let few = are_few(mesh);

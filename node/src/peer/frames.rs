@@ -10,7 +10,8 @@
 //!   4 want      height u64 | part u32 | offset u64                    of a snapshot; height 0: which ones there are
 //!   5 piece     height u64 | part u32 | offset u64 | of u64 | bytes   of height 0: each height u64, block 32
 //!
-//!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash
+//!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash, or 2
+//!               0 of a guest, 1 of a candidate, 2 of who fetches what it needs to join; whoever has called says it first
 //! ```
 
 use crate::keep::published::Offer;
@@ -21,11 +22,11 @@ use dynemix_engine::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES, PAYLOAD_BYTES_MA
 use dynemix_engine::committee::statement::{Statement, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_net::mesh::{MEMBER_FRAME_MAX, Target};
+use dynemix_net::mesh::{Claim, MEMBER_FRAME_MAX, Target};
 use std::sync::LazyLock;
 
 /// Version of everything between nodes.
-pub const PEER_VERSION: u8 = 1;
+pub const PEER_VERSION: u8 = 2;
 /// The classes of the mesh, most urgent first: votes and what else is small and decides.
 pub const VOTES: u8 = 0;
 /// What a shard round needs at once.
@@ -119,7 +120,7 @@ fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
     array(bytes).map(u64::from_le_bytes)
 }
 
-static HELLO_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix node hello v1"));
+static HELLO_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix node hello v2"));
 
 /// What nodes of one chain agree on before they shake hands.
 pub fn prologue(genesis: &Hash) -> Vec<u8> {
@@ -152,6 +153,11 @@ pub fn hello(
     out
 }
 
+/// The hello of who fetches what it needs to join.
+pub fn joining_hello(genesis: &Hash) -> Vec<u8> {
+    [&[PEER_VERSION], &genesis[..], &[2]].concat()
+}
+
 /// Why a hello is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HelloError {
@@ -167,40 +173,46 @@ pub enum HelloError {
     /// Its bytes are no hello.
     #[error("a malformed hello")]
     Malformed,
-    /// Whoever says it does not have the candidate's voting key.
-    #[error("the hello of candidate {0} is not signed by its voting key")]
-    NotSigned(u32),
 }
 
-/// Who says a hello: a candidate, or none; `verify` judges a candidate's signature.
-///
-/// # Errors
-/// Why it is refused.
-pub fn read_hello(
-    genesis: &Hash,
-    handshake_hash: &[u8; 32],
-    hello: &[u8],
-    verify: impl FnOnce(u32, &Hash, &Sig) -> bool,
-) -> Result<Option<u32>, HelloError> {
+/// Who a hello claims to be from, and the signature that may prove it.
+fn parse_hello(genesis: &Hash, hello: &[u8]) -> Result<(Claim, Option<Sig>), HelloError> {
     let (&version, rest) = hello.split_first().ok_or(HelloError::Empty)?;
     if version != PEER_VERSION {
         return Err(HelloError::Version(version));
     }
     let rest = rest.strip_prefix(genesis).ok_or(HelloError::OtherChain)?;
     match rest {
-        [0] => Ok(None),
+        [0] => Ok((Claim::Guest, None)),
+        [2] => Ok((Claim::Joining, None)),
         [1, rest @ ..] if rest.len() == CANDIDATE_BYTES => {
             let mut rest = rest;
             let candidate = u32_of(&mut rest).ok_or(HelloError::Malformed)?;
             let signature = array(&mut rest).ok_or(HelloError::Malformed)?;
-            if verify(candidate, &hello_digest(genesis, handshake_hash), &signature) {
-                Ok(Some(candidate))
-            } else {
-                Err(HelloError::NotSigned(candidate))
-            }
+            Ok((Claim::Named(candidate), Some(signature)))
         }
         _ => Err(HelloError::Malformed),
     }
+}
+
+/// Who a hello claims to be from. Nothing of it is verified: that costs as much as a thousand hellos that are read.
+///
+/// # Errors
+/// Why it is no hello.
+pub fn read_hello(genesis: &Hash, hello: &[u8]) -> Result<Claim, HelloError> {
+    parse_hello(genesis, hello).map(|parsed| parsed.0)
+}
+
+/// Whether a hello is signed by the voting key of the candidate that it names, for this handshake; `verify` judges the
+/// signature.
+pub fn hello_is_signed(
+    genesis: &Hash,
+    handshake_hash: &[u8; 32],
+    hello: &[u8],
+    verify: impl FnOnce(u32, &Hash, &Sig) -> bool,
+) -> bool {
+    let Ok((Claim::Named(candidate), Some(signature))) = parse_hello(genesis, hello) else { return false };
+    verify(candidate, &hello_digest(genesis, handshake_hash), &signature)
 }
 
 /// The class that a message travels in.
@@ -441,12 +453,17 @@ mod tests {
         assert_eq!(Outcome::read(&outcome.encode()[1..]), Some(outcome.clone()));
         assert_eq!(WantPiece::read(&want.encode()[1..]), Some(want));
         assert_eq!(read_peers(&peers[1..]), Some(vec![Target { key: [8; 32], address }]));
-        assert_eq!(read_hello(&hash, &[2; 32], &said, |_, _, signature| *signature == [9; 48]), Ok(Some(6)));
+        assert_eq!(read_hello(&hash, &said), Ok(Claim::Named(6)));
+        assert!(hello_is_signed(&hash, &[2; 32], &said, |candidate, _, signature| {
+            candidate == 6 && *signature == [9; 48]
+        }));
+        assert_eq!(read_hello(&hash, &joining_hello(&hash)), Ok(Claim::Joining));
+        assert!(!hello_is_signed(&hash, &[2; 32], &joining_hello(&hash), |_, _, _| true));
         let piece = Piece::encode_offers(&[Offer { height: 8, block: hash }]);
         assert_eq!(Piece::read(&piece[1..]).unwrap().offers(), [Offer { height: 8, block: hash }]);
         assert!(Outcome::read(&outcome.encode()[1..35]).is_none() && WantPiece::read(&want.encode()[1..20]).is_none());
         assert!(read_peers(&peers[1..50]).is_none());
-        assert_eq!(read_hello(&hash, &[2; 32], &said[..85], |_, _, _| true), Err(HelloError::Malformed));
-        assert_eq!(read_hello(&[0; 32], &[2; 32], &said, |_, _, _| true), Err(HelloError::OtherChain));
+        assert_eq!(read_hello(&hash, &said[..85]), Err(HelloError::Malformed));
+        assert_eq!(read_hello(&[0; 32], &said), Err(HelloError::OtherChain));
     }
 }

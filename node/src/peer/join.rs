@@ -117,7 +117,7 @@ impl Drop for Peers {
 
 impl Peers {
     fn call(options: &JoinOptions) -> Result<Peers, JoinError> {
-        let (mesh, handle) = guest::mesh(options.chain, options.limits, options.link)?;
+        let (mesh, handle) = guest::mesh(options.chain, true, options.limits, options.link)?;
         let (tell, heard) = channel();
         let thread = std::thread::Builder::new().name("join".into()).spawn(move || {
             mesh.run(|event| {

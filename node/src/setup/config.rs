@@ -2,6 +2,7 @@
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
 use super::log_filter::log_filter;
+use super::memory::BUDGET_MIN;
 use super::trust::Trust;
 use dynemix_net::mesh::{LinkShape, Target};
 use hex::FromHex;
@@ -49,8 +50,10 @@ pub struct NetworkConfig {
     pub peers: Vec<String>,
     /// Peers without a name at most.
     pub guests_max: usize,
-    /// Connections from one address at most.
+    /// Connections from one address at most; an IPv6 /64 is one address.
     pub address_max: usize,
+    /// Bytes of memory for all connections with peers; 0: a quarter of the computer's, 1 GiB at most.
+    pub memory_bytes: usize,
     /// A line that is worse than the real one, for tests: `rate=10mbit,delay=150ms,loss=0.1%`.
     pub link: String,
     /// For a node that has no chain yet: `HEIGHT:HASH` of a block that you trust. It then begins with the snapshot that
@@ -165,6 +168,7 @@ impl Default for NetworkConfig {
             peers: Vec::new(),
             guests_max: 256,
             address_max: 16,
+            memory_bytes: 0,
             link: String::new(),
             trust: String::new(),
         }
@@ -384,6 +388,9 @@ impl Config {
         }
         if self.clock.source == "sntp" && self.clock.servers.len() < 3 {
             return Err(wrong("clock.servers", "three servers at least: of two nobody knows which one lies"));
+        }
+        if (1..BUDGET_MIN).contains(&self.network.memory_bytes) {
+            return Err(wrong("network.memory_bytes", format!("0, or {BUDGET_MIN} and more: a committee needs room")));
         }
         if !(10..=10_000).contains(&self.clock.bound_ms) {
             return Err(wrong("clock.bound_ms", "between 10 and 10000"));

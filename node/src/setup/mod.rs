@@ -4,7 +4,7 @@
 //! * [`endpoint`] is where a minter is reached, [`trust`] a block that the operator trusts.
 //! * [`keystore`] keeps secrets under a passphrase.
 //! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off.
-//! * [`log_filter`] reads what of the log is shown.
+//! * [`log_filter`] reads what of the log is shown; [`memory`] says how much of it the network may have.
 
 pub mod clock;
 pub mod config;
@@ -12,5 +12,6 @@ pub mod endpoint;
 pub mod genesis;
 pub mod keystore;
 pub mod log_filter;
+pub mod memory;
 pub mod sntp;
 pub mod trust;

@@ -1,0 +1,193 @@
+//! How much work handshakes may cost, by where they come from and in all; and how fast one peer is read. Token buckets,
+//! without a clock: who, what it costs, now -> whether it is done now or later.
+
+use super::nets::Net;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Networks whose handshakes are counted at a time. What is beyond shares one bucket.
+const NETS_MAX: usize = 4_096;
+/// How much more a handshake counts that comes from where garbage has come from.
+const SUSPECTED_TIMES: u64 = 10;
+
+/// Microseconds of the mesh's thread that a message of a handshake takes: key agreements, one of them for a key that is
+/// used once.
+pub(super) const SHAKE_MICROS: u64 = 200;
+/// The same of the signature in our hello.
+pub(super) const SIGN_MICROS: u64 = 250;
+/// The same of the signature in a hello of theirs.
+pub(super) const CHECK_MICROS: u64 = 1_500;
+
+/// Microseconds of work that handshakes of others may cost in a second; twice as many at once.
+#[derive(Clone, Copy, Debug)]
+pub struct HandshakeWork {
+    /// Of all strangers together, and again of all who call from where we would call.
+    pub total_micros: u64,
+    /// Of one network.
+    pub net_micros: u64,
+}
+
+/// Something that fills by itself and is taken from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bucket {
+    /// What is there; below nothing when more was taken.
+    level: i64,
+    at: Instant,
+}
+
+impl Bucket {
+    pub(super) fn full(rate: u64, now: Instant) -> Bucket {
+        Bucket { level: capacity(rate), at: now }
+    }
+
+    fn fill(&mut self, rate: u64, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.at).min(Duration::from_secs(3_600));
+        let more = elapsed.as_micros() as u64 * rate / 1_000_000;
+        if more > 0 {
+            self.level = self.level.saturating_add(more as i64).min(capacity(rate));
+            // What is less than one stays for the next time.
+            self.at = if self.level == capacity(rate) {
+                now
+            } else {
+                self.at + Duration::from_micros(more * 1_000_000 / rate)
+            };
+        }
+    }
+
+    /// Whether so much is there.
+    pub(super) fn has(&mut self, cost: u64, rate: u64, now: Instant) -> bool {
+        self.fill(rate, now);
+        // What costs more than there ever is waits for all there is.
+        self.level >= (cost as i64).min(capacity(rate))
+    }
+
+    /// Takes so much, also more than there is.
+    pub(super) fn take(&mut self, cost: u64) {
+        self.level = self.level.saturating_sub(cost as i64);
+    }
+}
+
+fn capacity(rate: u64) -> i64 {
+    2 * rate as i64
+}
+
+/// Who makes us work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) net: Net,
+    /// It calls from an address where someone is whom we would call.
+    pub(super) expected: bool,
+    /// Garbage has come from its address.
+    pub(super) suspected: bool,
+}
+
+/// The work of handshakes under way.
+pub(super) struct HandshakeRates {
+    work: HandshakeWork,
+    strangers: Bucket,
+    expected: Bucket,
+    nets: HashMap<Net, Bucket>,
+    other_nets: Bucket,
+}
+
+impl HandshakeRates {
+    pub(super) fn new(work: HandshakeWork, now: Instant) -> HandshakeRates {
+        let total = Bucket::full(work.total_micros, now);
+        let other_nets = Bucket::full(work.net_micros, now);
+        HandshakeRates { work, strangers: total, expected: total, nets: HashMap::new(), other_nets }
+    }
+
+    /// Whether work of this cost is done now; if not it can be asked for again later. Strangers use up what is for
+    /// strangers, each network what is its own; who is expected waits for neither.
+    pub(super) fn allow(&mut self, caller: &Caller, cost: u64, now: Instant) -> bool {
+        let HandshakeWork { total_micros, net_micros } = self.work;
+        if caller.expected {
+            let has = self.expected.has(cost, total_micros, now);
+            self.expected.take(if has { cost } else { 0 });
+            return has;
+        }
+        if !self.strangers.has(cost, total_micros, now) {
+            return false;
+        }
+        if caller.net != Net::Loopback {
+            let known = self.nets.len() < NETS_MAX || self.nets.contains_key(&caller.net);
+            let of_net = match known {
+                true => self.nets.entry(caller.net).or_insert_with(|| Bucket::full(net_micros, now)),
+                false => &mut self.other_nets,
+            };
+            let cost = if caller.suspected { cost * SUSPECTED_TIMES } else { cost };
+            if !of_net.has(cost, net_micros, now) {
+                return false;
+            }
+            of_net.take(cost);
+        }
+        self.strangers.take(cost);
+        true
+    }
+
+    /// Forgets networks that have used up nothing.
+    pub(super) fn forget(&mut self, now: Instant) {
+        let rate = self.work.net_micros;
+        self.nets.retain(|_, bucket| {
+            bucket.fill(rate, now);
+            bucket.level < capacity(rate)
+        });
+        assert!(self.nets.len() <= NETS_MAX, "more networks are counted than there is room for");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WORK: HandshakeWork = HandshakeWork { total_micros: 100_000, net_micros: 10_000 };
+
+    fn from(third: u8) -> Caller {
+        Caller { net: Net::V4([10, 0, third]), expected: false, suspected: false }
+    }
+
+    fn allowed(rates: &mut HandshakeRates, caller: Caller, cost: u64, now: Instant) -> usize {
+        (0..100_000).take_while(|_| rates.allow(&caller, cost, now)).count()
+    }
+
+    #[test]
+    fn one_network_uses_up_its_own_and_all_together_leave_those_who_are_expected_theirs() {
+        let now = Instant::now();
+        let mut rates = HandshakeRates::new(WORK, now);
+        assert_eq!(allowed(&mut rates, from(1), 1_000, now), 20, "two seconds' worth at once");
+        assert_eq!(allowed(&mut rates, from(1), 1_000, now + Duration::from_millis(500)), 5);
+        assert_eq!(allowed(&mut rates, from(2), 1_000, now), 20, "another network has its own");
+        let rest: usize = (3..=255).map(|third| allowed(&mut rates, from(third), 1_000, now)).sum();
+        assert!((170..=180).contains(&rest), "{rest} of what is for all strangers");
+        let expected = Caller { expected: true, ..from(1) };
+        assert_eq!(allowed(&mut rates, expected, 1_000, now), 200);
+        let loopback = Caller { net: Net::Loopback, ..from(0) };
+        assert_eq!(allowed(&mut rates, loopback, 1_000, now + Duration::from_secs(9)), 200, "it is no network");
+    }
+
+    #[test]
+    fn where_garbage_came_from_is_served_at_a_tenth_and_never_barred() {
+        let now = Instant::now();
+        let mut rates = HandshakeRates::new(WORK, now);
+        let suspected = Caller { suspected: true, ..from(1) };
+        assert_eq!(allowed(&mut rates, suspected, 1_000, now), 2);
+        assert!(rates.allow(&suspected, 1_000, now + Duration::from_secs(1)));
+        // What costs more than ever is there is done with all there is.
+        assert!(rates.allow(&suspected, 9_000, now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn more_networks_than_there_is_room_for_share_one() {
+        let now = Instant::now();
+        let work = HandshakeWork { total_micros: 1 << 40, net_micros: 10_000 };
+        let mut rates = HandshakeRates::new(work, now);
+        for third in 0..=u16::MAX {
+            let caller = Caller { net: Net::V4([9, (third >> 8) as u8, third as u8]), ..from(0) };
+            rates.allow(&caller, 1_000, now);
+        }
+        assert_eq!(rates.nets.len(), NETS_MAX);
+        assert_eq!(allowed(&mut rates, Caller { net: Net::V6([1; 8]), ..from(0) }, 1_000, now), 0);
+        rates.forget(now + Duration::from_secs(2));
+        assert!(rates.nets.is_empty());
+    }
+}
