@@ -243,7 +243,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let seat = committee.seat_of(from).filter(|&seat| committee.is_delegate(seat));
         let Some(seat) = seat else {
             // Minters that are no delegates say what they hold as well.
-            return if committee.seat_of(from).is_none() { self.useless(from) };
+            return if committee.seat_of(from).is_none() {
+                self.useless(from)
+            };
         };
         let (work, timely) = match &message {
             Message::Proposal { attempt, .. } | Message::First { attempt, .. } | Message::Second { attempt, .. } => {
@@ -260,8 +262,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         match message {
             Message::Have { attempt, held, high, .. } => {
                 let high = high.filter(|high| {
-                    self.master.wants_prepared(high)
-                        && self.allowance.may(from, Work::Prepared, committee.shards.len())
+                    self.master.wants_prepared(high) && self.allowance.may(from, Work::Prepared, committee.shards.len())
                 });
                 self.step_master(MasterInput::HeardHave(seat, attempt, &held, high.as_ref()));
             }

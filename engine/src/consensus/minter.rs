@@ -216,6 +216,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if self.early.is_due() { step.min(self.replay_at_ms) } else { step }
     }
 
+    /// Whether messages that waited for their time are to be heard before the next step.
+    pub fn replays(&self) -> bool {
+        self.early.is_due()
+    }
+
     /// When the next step is due.
     fn step_at_ms(&self) -> u64 {
         self.next_step.0.saturating_mul(self.schedule.slot_ms) + Step::ALL[self.next_step.1].at(&self.schedule)

@@ -18,9 +18,9 @@ use crate::vote::signing::Signing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How far beyond what B + 1 others claim a member may sign, or reserve a slot: a clock that was led astray must not use
-/// up attempts to come.
-const ATTEMPTS_BEYOND: u64 = 8;
+/// How far from what B + 1 others say a member may sign, or reserve a slot: a clock that was led astray must not use up
+/// attempts to come.
+const ATTEMPTS_NEAR: u64 = 8;
 
 /// What must be durable before anything that rests on it is said.
 #[derive(Clone, Debug, Default)]
@@ -133,7 +133,7 @@ pub struct MasterRound {
     tallies: Tallies,
     /// The highest certificate whose shard-blocks are not all here yet.
     without_data: Option<Arc<Prepared>>,
-    /// The highest attempt that each seat has claimed to be in.
+    /// The attempt that each other seat has said last that it is in.
     claimed: BTreeMap<Seat, u64>,
     proposals: BTreeMap<(u64, Seat), Proposed>,
     first_signed: u64,
@@ -378,8 +378,7 @@ impl MasterRound {
         if held.len() != self.committee.shards.len() {
             return;
         }
-        let claimed = self.claimed.entry(from).or_insert(attempt);
-        *claimed = attempt.max(*claimed);
+        self.claimed.insert(from, attempt);
         self.held.list(from, held);
         if let Some(high) = high
             && !self.raise(signing, high)
@@ -687,10 +686,11 @@ impl MasterRound {
             || self.held.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
     }
 
-    /// Whether B + 1 others, so at least one honest, claim an attempt that this one is not far beyond. The own clock
-    /// speaks for nothing here: it is what is doubted. A committee so small that it has no B + 1 others asks all.
+    /// Whether B + 1 others, so at least one honest, say that it is about this attempt. The own clock speaks for nothing
+    /// here: it is what is doubted. Nor do those who are further ahead: where many clocks are wrong at once, each is
+    /// wrong by something else. A committee so small that it has no B + 1 others asks all.
     pub fn is_claimed(&self, attempt: u64) -> bool {
-        let near = |claimed: u64| claimed.saturating_add(ATTEMPTS_BEYOND) >= attempt;
+        let near = |claimed: u64| claimed.abs_diff(attempt) <= ATTEMPTS_NEAR;
         let others = self.claimed.iter().filter(|&(&seat, &claimed)| Some(seat) != self.seat && near(claimed)).count();
         others >= others_needed(&self.committee)
     }
