@@ -29,6 +29,9 @@ pub enum Mutation {
     MaturityOffByOne,
     BanKeepsDebits,
     PatchNotChecked,
+    PenaltyForgotten,
+    ReserveImplausible,
+    VotesTwiceInARound,
     NewAccountsGetMore,
     SendersPayLess,
     CreatedNotCounted,
@@ -37,7 +40,7 @@ pub enum Mutation {
 
 impl Mutation {
     /// Faults of the protocol: some seed of the simulator finds each.
-    pub const ALL: [Mutation; 24] = [
+    pub const ALL: [Mutation; 27] = [
         Mutation::NoLock,
         Mutation::UnlockByTime,
         Mutation::QuorumMinusOne,
@@ -62,6 +65,9 @@ impl Mutation {
         Mutation::MaturityOffByOne,
         Mutation::BanKeepsDebits,
         Mutation::PatchNotChecked,
+        Mutation::PenaltyForgotten,
+        Mutation::ReserveImplausible,
+        Mutation::VotesTwiceInARound,
     ];
 
     /// Slips inside one function, which an assertion of that function finds before anybody else sees anything:

@@ -12,9 +12,12 @@
 //!                  still lacking: "not served", signed; q of them make an Alert     Try 0
 //! ```
 
+use super::allowance::Offence;
 use crate::base::hash::Hash;
 use crate::base::ids::Sig;
-use crate::chain::block::{CertifiedBlock, transaction_path};
+use crate::base::limits::BLOCK_BYTES_MAX;
+use crate::base::parameters::MATURITY_HEIGHTS;
+use crate::chain::block::{CertifiedBlock, transaction_path, transactions_root};
 use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;
 use crate::committee::schedule::Step;
@@ -22,13 +25,23 @@ use crate::committee::statement::{Certificate, SeatSet};
 use crate::messages::message::Message;
 use crate::rules::bodies::Bodies;
 use crate::rules::execution::Execution;
-use crate::transaction::item::{Item, Items};
+use crate::transaction::item::{Item, Items, items_bytes};
 use crate::vote::signing::Signing;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Heights for which items are kept here; those who keep history have them in their store.
-const HEIGHTS_KEPT: u64 = 8;
+/// Heights for which items are kept here: as long as anyone may ask for them, and one more for who is behind. Those who
+/// keep history have them in their store.
+const HEIGHTS_KEPT: u64 = MATURITY_HEIGHTS + 2;
+/// Bytes of items that came before their block was final, of all shards together.
+const EARLY_BODIES_BYTES_MAX: usize = 64 << 20;
+// One of the largest blocks fits.
+const _: () = assert!(BLOCK_BYTES_MAX <= EARLY_BODIES_BYTES_MAX);
+/// A custodian whose alarms of so many blocks were not confirmed is not heard for a while. More than one, since a line
+/// may be bad, and who keeps a block back may serve it late on purpose.
+const UNCONFIRMED_MAX: usize = 3;
+/// Heights for which an alarm that was not confirmed counts.
+const UNCONFIRMED_HEIGHTS: u64 = 64;
 /// How many are asked for items at a time.
 const ASKED_AT_ONCE: usize = 2;
 /// A member of the committee has asked so many, and waited, before it says that it was not served.
@@ -40,6 +53,8 @@ struct Case {
     /// Who may have the items: signers, then custodians.
     holders: Vec<u32>,
     custodians: Vec<u32>,
+    /// Who may bring the items: signers once by themselves, and whoever was asked, as often.
+    owing: BTreeSet<u32>,
     /// Whom was asked so far.
     asked: usize,
     /// Of those, in the slot that goes on, since the alarm was known to this member of the committee.
@@ -56,9 +71,14 @@ struct Case {
 #[derive(Default)]
 pub struct Custody {
     bodies: BTreeMap<Hash, (u64, Items)>,
-    /// Items that came before their block was final: the last of each sender.
-    early: BTreeMap<u32, (Hash, Items)>,
+    /// Items that came before their block was final: of each shard that this node keeps, from the one minter that is to
+    /// send them.
+    early: BTreeMap<u16, (u32, Hash, Items)>,
+    /// Custodians of the pending height's blocks, by shard, as far as somebody has asked.
+    custodians: BTreeMap<u16, Vec<u32>>,
     cases: BTreeMap<Hash, Case>,
+    /// Heights of blocks about which a custodian has raised an alarm that the committee has not confirmed.
+    unconfirmed: BTreeMap<u32, Vec<u64>>,
     /// Proofs that are not in a block yet: told again to every new committee.
     proofs: Vec<(u64, Arc<Item>)>,
 }
@@ -86,6 +106,10 @@ pub struct CustodyOut {
     pub proofs: Vec<Arc<Item>>,
     /// Shard-blocks whose transactions were found to make their patches, with their heights.
     pub checked: Vec<(u64, Hash)>,
+    /// Who has done what no honest node does.
+    pub offences: Vec<(u32, Offence)>,
+    /// Who has said what it has no right to.
+    pub useless: Vec<u32>,
 }
 
 impl Custody {
@@ -94,9 +118,13 @@ impl Custody {
         self.bodies.insert(block, (height, items));
     }
 
-    /// The items of a block, if they are kept.
-    pub fn kept(&self, block: &Hash) -> Option<&Items> {
-        self.bodies.get(block).map(|kept| &kept.1)
+    /// The items of a block for who asks, if they are kept: for its custodians, and the committee that may have to look
+    /// whether they are there. Nobody else needs them, and ten bytes are not to cost a stranger's victim megabytes.
+    pub fn for_asker<E: Execution>(&self, execution: &E, asker: u32, block: &Hash) -> Option<&Items> {
+        let system = execution.system();
+        let (_, immature) = system.immature_block(block)?;
+        let entitled = immature.custodians.contains(&asker) || system.committee.seat_of(asker).is_some();
+        self.bodies.get(block).filter(|_| entitled).map(|kept| &kept.1)
     }
 
     /// The minters of a certified block send its items to the custodians, each to some.
@@ -131,6 +159,7 @@ impl Custody {
             let seats = &committee.shards[block.block.shard as usize];
             let mut holders: Vec<u32> =
                 seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
+            let owing: BTreeSet<u32> = holders.iter().copied().collect();
             holders.extend(custodians);
             // Everyone begins with another one.
             let first = candidate as usize % holders.len();
@@ -150,6 +179,7 @@ impl Custody {
                 attest,
                 holders,
                 custodians,
+                owing,
                 asked,
                 asked_for_committee,
                 looks,
@@ -160,6 +190,9 @@ impl Custody {
             };
             self.cases.insert(block.hash, case);
         }
+        self.custodians.clear();
+        self.count_unconfirmed(execution, candidate);
+        let system = execution.system();
         self.cases.retain(|block, _| system.immature_block(block).is_some());
         // A look is that of one committee: the next one begins anew, perhaps without this node.
         self.cases.values_mut().for_each(|case| case.looks = false);
@@ -167,11 +200,39 @@ impl Custody {
         let cases = &self.cases;
         self.proofs.retain(|(of, _)| cases.values().any(|case| case.attest.height == *of));
         out.says.extend(self.proofs.iter().map(|(_, item)| Message::Item(item.clone())));
-        for (from, (block, items)) in std::mem::take(&mut self.early) {
+        for (from, block, items) in std::mem::take(&mut self.early).into_values() {
             if self.cases.contains_key(&block) {
-                self.hear_bodies(execution, from, block, items, out);
+                self.hear_bodies(execution, candidate, (from, block, items), out);
             }
         }
+    }
+
+    /// Blocks that are over: who has raised the alarm about one that the committee has not confirmed is noted. There is
+    /// no proof in it that others would have to take, so nobody's stake is touched: a custodian that really was not
+    /// served looks the same as one that lies.
+    fn count_unconfirmed<E: Execution>(&mut self, execution: &E, candidate: u32) {
+        let system = execution.system();
+        let banned = |of: &Hash| {
+            let mut blocks = system.immature.iter().flat_map(|immature| &immature.blocks);
+            blocks.any(|block| block.banned && block.block == *of)
+        };
+        for (block, case) in &self.cases {
+            if system.immature_block(block).is_some() || case.proved || banned(block) {
+                continue;
+            }
+            for &alarmed in case.alarms.keys().filter(|&&alarmed| alarmed != candidate) {
+                self.unconfirmed.entry(alarmed).or_default().push(case.attest.height);
+            }
+        }
+        self.unconfirmed.retain(|_, heights| {
+            heights.retain(|height| height + UNCONFIRMED_HEIGHTS > system.height);
+            !heights.is_empty()
+        });
+    }
+
+    /// Whether a custodian has cried wolf so often that nobody looks any more.
+    fn is_discredited(&self, candidate: u32) -> bool {
+        self.unconfirmed.get(&candidate).is_some_and(|heights| heights.len() >= UNCONFIRMED_MAX)
     }
 
     /// Time has passed.
@@ -221,18 +282,28 @@ impl Custody {
         self.prove(watch, pending, out);
     }
 
-    /// Hears an alarm about a block.
-    pub fn hear_alarm<S: Signing>(&mut self, watch: &Watch<'_, S>, (from, attest, signature): (u32, &Attest, Sig)) {
+    /// Hears an alarm about a block. Each custodian raises its own, and nobody passes on another's.
+    pub fn hear_alarm<S: Signing>(
+        &mut self,
+        watch: &Watch<'_, S>,
+        from: u32,
+        (candidate, attest, signature): (u32, &Attest, Sig),
+        out: &mut CustodyOut,
+    ) {
+        let discredited = self.is_discredited(from);
         let Some(case) = self.cases.get_mut(&attest.block) else { return };
-        let digest = Alert::alarm_digest(watch.chain, &case.attest);
         // Those who were chosen when the block was made: nobody can step in or out since.
-        if case.alarms.contains_key(&from)
-            || !case.custodians.contains(&from)
-            || !watch.signing.verify(from, &digest, &signature)
-        {
+        if candidate != from || !case.custodians.contains(&from) {
+            return out.useless.push(from);
+        }
+        if discredited || case.alarms.contains_key(&from) {
             return;
         }
-        case.alarms.insert(from, signature);
+        if watch.signing.verify(from, &Alert::alarm_digest(watch.chain, &case.attest), &signature) {
+            case.alarms.insert(from, signature);
+        } else {
+            out.offences.push((from, Offence::Signature));
+        }
     }
 
     /// Hears that a member of the committee was not served.
@@ -243,16 +314,22 @@ impl Custody {
         (height, block, signature): (u64, Hash, Sig),
         out: &mut CustodyOut,
     ) {
-        let (Some(case), Some(seat)) = (
-            self.cases.get_mut(&block),
-            watch.committee.seat_of(from).filter(|&seat| watch.committee.is_delegate(seat)),
-        ) else {
+        if height != watch.committee.height {
             return;
+        }
+        let Some(seat) = watch.committee.seat_of(from).filter(|&seat| watch.committee.is_delegate(seat)) else {
+            return out.useless.push(from);
         };
-        let digest = Alert::not_served_digest(watch.chain, height, &case.attest);
-        if height == watch.committee.height && watch.signing.verify(from, &digest, &signature) {
-            case.not_served.entry(height).or_default().insert(seat, signature);
+        let Some(case) = self.cases.get_mut(&block) else { return };
+        let statements = case.not_served.entry(height).or_default();
+        if statements.contains_key(&seat) {
+            return;
+        }
+        if watch.signing.verify(from, &Alert::not_served_digest(watch.chain, height, &case.attest), &signature) {
+            statements.insert(seat, signature);
             self.prove(watch, height, out);
+        } else {
+            out.offences.push((from, Offence::Signature));
         }
     }
 
@@ -280,24 +357,31 @@ impl Custody {
         }
     }
 
-    /// Hears what is said to be the items of a block.
+    /// Hears what is said to be the items of a block: of a signer once, and of whoever was asked.
     pub fn hear_bodies<E: Execution>(
         &mut self,
         execution: &mut E,
-        from: u32,
-        block: Hash,
-        items: Items,
+        candidate: u32,
+        (from, block, items): (u32, Hash, Items),
         out: &mut CustodyOut,
     ) {
         if self.bodies.contains_key(&block) {
             return;
         }
         let Some(case) = self.cases.get_mut(&block).filter(|case| !case.proved) else {
-            if execution.system().committee.seat_of(from).is_some() {
-                self.early.insert(from, (block, items));
-            }
-            return;
+            return self.keep_early(execution, candidate, (from, block, items));
         };
+        if !case.owing.remove(&from) {
+            return;
+        }
+        let Some((_, found)) = execution.system().immature_block(&block) else { return };
+        // Who keeps items of a block has them from its own round, or has judged them: whoever brings others lies. That
+        // they explain what the block changes is another matter.
+        let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let ascend = ids.len() == found.header.transactions as usize && ids.is_sorted_by(|a, b| a < b);
+        if !ascend || transactions_root(&mut ids) != found.header.transactions_root {
+            return out.offences.push((from, Offence::Bodies));
+        }
         match execution.bodies(&block, &items) {
             Some(Bodies::Whole) => {
                 out.checked.push((case.attest.height, block));
@@ -316,12 +400,31 @@ impl Custody {
             Some(Bodies::Other) | None => {}
         }
     }
+
+    /// Keeps items whose block is not final yet: of a shard that this node is to keep, from the one minter of it that is
+    /// to send them, the first that come. In blockchain mode nobody looks for anything, and nothing is kept.
+    fn keep_early<E: Execution>(&mut self, execution: &E, candidate: u32, (from, block, items): (u32, Hash, Items)) {
+        let system = execution.system();
+        let committee = &system.committee;
+        let Some(seat) = committee.seat_of(from).filter(|_| execution.quilt_mode()) else { return };
+        let shard = committee.members[usize::from(seat)].shard;
+        let custodians = self.custodians.entry(shard).or_insert_with(|| system.custodians(shard));
+        let seats = &committee.shards[usize::from(shard)];
+        let sends = |place: usize| seats[place % seats.len()] == seat;
+        let mine = custodians.iter().position(|&custodian| custodian == candidate).is_some_and(sends);
+        let kept: usize = self.early.values().map(|early| items_bytes(&early.2)).sum();
+        if mine && kept + items_bytes(&items) <= EARLY_BODIES_BYTES_MAX {
+            self.early.entry(shard).or_insert((from, block, items));
+        }
+    }
 }
 
 impl Case {
     fn ask(&mut self, block: Hash, out: &mut CustodyOut) {
         for _ in 0..ASKED_AT_ONCE.min(self.holders.len()) {
-            out.sends.push((self.holders[self.asked % self.holders.len()], Message::WantBodies(block)));
+            let holder = self.holders[self.asked % self.holders.len()];
+            out.sends.push((holder, Message::WantBodies(block)));
+            self.owing.insert(holder);
             self.asked += 1;
         }
     }

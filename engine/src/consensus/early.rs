@@ -1,35 +1,174 @@
-//! Messages that came before their time. Of each sender so many are kept, and so many bytes.
+//! Messages that came before their time. Each sender has one place for each thing that an honest one says ahead, and a
+//! share of the bytes; all of them together have a budget. What does not fit is dropped: it is asked for or said again
+//! when it is due.
+//!
+//! Once their time has come they are handed out a few at a time, so that no sender decides when many pairings are made
+//! at once.
 
 use crate::base::limits::EARLY_BYTES_MAX;
-use crate::messages::message::Message;
-use std::collections::{BTreeMap, VecDeque};
+use crate::messages::message::{Message, ShardMessage};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Messages of one sender at most.
-const EARLY_MAX: usize = 96;
+/// Places of one sender: root, list, decision and vote of its round, what it holds, two attempts' votes, what it asks.
+const PLACES_MAX: usize = 24;
+/// Bytes of all that is no shard-block.
+const LIGHT_BYTES_MAX: usize = 32 << 20;
+/// Bytes of one sender of that at most; less where more senders share it.
+const LIGHT_BYTES_OF_ONE: usize = 64 << 10;
+/// Bytes of shard-blocks: who lacks one asks for it.
+const HEAVY_BYTES_MAX: usize = 64 << 20;
+// At least a few of the largest fit.
+const _: () = assert!(4 * EARLY_BYTES_MAX <= HEAVY_BYTES_MAX);
+
+/// What a message is, for its place: kind, and attempt, shard or the like.
+type Place = (u8, u64);
+
+/// The place of a message; none if it is not kept: answers to what nobody has asked.
+fn place_of(message: &Message) -> Option<Place> {
+    let of_hash = |hash: &[u8; 32]| u64::from_le_bytes(hash[..8].try_into().expect("8 bytes"));
+    Some(match message {
+        Message::Shard { message, .. } => match message {
+            ShardMessage::SetRoot(..) => (0, 0),
+            ShardMessage::List(..) => (1, 0),
+            ShardMessage::Decision(..) => (2, 0),
+            ShardMessage::Vote(..) => (3, 0),
+            ShardMessage::WantSet(root, _) => (4, of_hash(root)),
+            ShardMessage::WantItems(root, ..) => (5, of_hash(root)),
+            ShardMessage::Set(..) | ShardMessage::Items(_) => return None,
+        },
+        Message::Have { attempt, .. } => (6, attempt % 2),
+        Message::Proposal { attempt, .. } => (7, *attempt),
+        Message::First { attempt, .. } => (8, *attempt),
+        Message::Second { attempt, .. } => (9, *attempt),
+        Message::Final(..) => (10, 0),
+        Message::Block(_) => (11, 0),
+        _ => return None,
+    })
+}
+
+fn is_heavy(message: &Message) -> bool {
+    matches!(message, Message::Block(_))
+}
 
 #[derive(Default)]
 pub(super) struct Early {
-    messages: VecDeque<(u32, Message)>,
-    /// By sender: how many of those, and their bytes.
-    of: BTreeMap<u32, (usize, usize)>,
+    kept: VecDeque<(u32, Message)>,
+    /// By sender: the places that are taken, and bytes of what is light.
+    of: BTreeMap<u32, (BTreeSet<Place>, usize)>,
+    /// Their time has come.
+    due: VecDeque<(u32, Message)>,
+    /// Bytes of all: light, heavy.
+    bytes: [usize; 2],
 }
 
 impl Early {
-    /// Keeps a message, if its sender has room left.
-    pub(super) fn keep(&mut self, from: u32, message: Message) {
-        let (count, bytes) = self.of.entry(from).or_insert((0, 0));
-        let more = *bytes + message.body_bytes();
-        if *count < EARLY_MAX && more <= EARLY_BYTES_MAX {
-            (*count, *bytes) = (*count + 1, more);
-            self.messages.push_back((from, message));
+    /// Keeps a message of one of so many who have the right to speak, if its place is free and its bytes fit.
+    pub(super) fn keep(&mut self, from: u32, message: Message, speakers: usize) {
+        // The certificate is enough: blocks are asked for.
+        let message = match message {
+            Message::Final(decided, _) => Message::Final(decided, Vec::new()),
+            message => message,
+        };
+        let Some(place) = place_of(&message) else { return };
+        let (heavy, bytes) = (is_heavy(&message), message.body_bytes());
+        let (places, light) = self.of.entry(from).or_default();
+        let fits = if heavy {
+            bytes <= EARLY_BYTES_MAX && self.bytes[1] + bytes <= HEAVY_BYTES_MAX
+        } else {
+            let of_one = LIGHT_BYTES_OF_ONE.min(LIGHT_BYTES_MAX / speakers.max(1));
+            *light + bytes <= of_one && self.bytes[0] + bytes <= LIGHT_BYTES_MAX
+        };
+        if fits && places.len() < PLACES_MAX && places.insert(place) {
+            *light += if heavy { 0 } else { bytes };
+            self.bytes[usize::from(heavy)] += bytes;
+            self.kept.push_back((from, message));
         }
     }
 
-    /// Gives all back, in the order in which they came.
-    pub(super) fn take(&mut self) -> VecDeque<(u32, Message)> {
-        let counted: usize = self.of.values().map(|of| of.0).sum();
-        assert_eq!(counted, self.messages.len(), "each early message is counted for its sender");
+    /// The time of all that is kept has come, perhaps: whoever hears one too early keeps it again.
+    pub(super) fn release(&mut self) {
         self.of.clear();
-        std::mem::take(&mut self.messages)
+        self.due.append(&mut self.kept);
+    }
+
+    /// The next of those, in the order in which they came.
+    pub(super) fn next_due(&mut self) -> Option<(u32, Message)> {
+        let (from, message) = self.due.pop_front()?;
+        let (of_kind, bytes) = (&mut self.bytes[usize::from(is_heavy(&message))], message.body_bytes());
+        assert!(*of_kind >= bytes, "the bytes of early messages are those of all of them");
+        *of_kind -= bytes;
+        Some((from, message))
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hash::Hash;
+    use crate::chain::block::{CertifiedBlock, ShardBlock};
+    use crate::committee::statement::{Certificate, SeatSet};
+    use crate::transaction::item::Items;
+    use std::sync::Arc;
+
+    fn have(attempt: u64) -> Message {
+        Message::Have { height: 8, attempt, held: Vec::new(), high: None }
+    }
+
+    fn second(attempt: u64, hash: Hash) -> Message {
+        Message::Second { height: 8, attempt, hash, signature: [0; 48] }
+    }
+
+    fn block(bytes: usize) -> Message {
+        let header = ShardBlock {
+            parent_root: [0; 32],
+            slot: 1,
+            shard: 0,
+            transactions: 0,
+            transactions_root: [0; 32],
+            patch_hash: [0; 32],
+        };
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+        let (hash, items, patch) = (header.hash(), Items::default(), vec![0; bytes]);
+        Message::Block(Arc::new(CertifiedBlock { height: 8, block: header, hash, certificate, items, patch }))
+    }
+
+    #[test]
+    fn one_sender_has_one_place_for_each_thing_and_no_more() {
+        let mut early = Early::default();
+        for attempt in 0..1_000 {
+            early.keep(1, have(attempt), 20);
+            early.keep(1, second(4, [attempt as u8; 32]), 20);
+            early.keep(1, block(1 << 20), 20);
+        }
+        assert_eq!(early.kept.len(), 4);
+        (0..1_000).for_each(|attempt| early.keep(1, second(attempt, [0; 32]), 20));
+        assert_eq!(early.kept.len(), PLACES_MAX);
+        early.keep(2, have(2), 20);
+        assert_eq!(early.kept.len(), PLACES_MAX + 1, "what one fills is not another's place");
+        assert!(!early.is_due());
+        early.release();
+        assert_eq!(std::iter::from_fn(|| early.next_due()).count(), PLACES_MAX + 1);
+        assert_eq!(early.bytes, [0, 0]);
+    }
+
+    #[test]
+    fn all_together_keep_within_the_budget() {
+        let mut early = Early::default();
+        for from in 0..4_000 {
+            early.keep(from, block(EARLY_BYTES_MAX - 2_000), 4_000);
+            early.keep(from, have(2), 4_000);
+        }
+        assert!(early.bytes[0] <= LIGHT_BYTES_MAX && early.bytes[1] <= HEAVY_BYTES_MAX);
+        assert_eq!(early.kept.iter().filter(|(_, message)| is_heavy(message)).count(), 4);
+        assert_eq!(early.kept.len(), 4_004, "blocks do not crowd out what is small");
+        // Over two rounds of keeping the budget is the same.
+        early.release();
+        (0..4_000).for_each(|from| early.keep(from, block(EARLY_BYTES_MAX - 2_000), 4_000));
+        assert!(early.bytes[1] <= HEAVY_BYTES_MAX);
     }
 }

@@ -8,10 +8,12 @@
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
 //! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
 
-use super::custody::{Custody, CustodyOut, Watch};
+use super::allowance::{Allowance, Offence};
+use super::claims::Claims;
+use super::custody::{Custody, CustodyOut};
 use super::early::Early;
 use super::finals::{Finals, KeptFinal};
-use super::master::{Locked, MasterAction, MasterInput, MasterRound, Vote};
+use super::master::{Locked, MasterAction, MasterInput, MasterRound, Taken};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
 use crate::base::hash::Hash;
@@ -24,12 +26,14 @@ use crate::committee::schedule::{Schedule, Step};
 use crate::messages::message::{Message, ShardMessage};
 use crate::rules::execution::Execution;
 use crate::transaction::item::{Item, Items};
-use crate::vote::signing::{Claim, Signing};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::vote::signing::Signing;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// Messages of one sender that are verified with others' at a time.
-const CLAIMS_MAX: usize = 4;
+/// Slots beyond the last that brought a block that the own clock alone may reserve. Whoever is further from it waits
+/// until others say that it is that late: a clock that is wrong by more silences its node for so long at most.
+const SLOTS_BEYOND_FINAL: u64 = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
 
@@ -45,6 +49,11 @@ pub enum Action {
     Keep(Hash, u64, Items),
     /// Make the record durable, then call [`Minter::persisted`] with the ticket.
     Persist(u64, SignedOnce),
+    /// Whoever is connected by this name has done what no honest node does: it is to pay, and loses its connection.
+    Penalise(u32, Offence),
+    /// A quorum has made final what does not follow from its blocks. More seats have lied than are tolerated, or this
+    /// node's state is not that of the others: it goes no further, and signs nothing at this height. People have to look.
+    Refused(Arc<Final>),
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
     /// The transactions of a final shard-block are here and make its patch: the third, in quilt mode.
@@ -55,45 +64,52 @@ pub enum Action {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pending {
-    Reserve(u64),
+    /// Of a height and slot.
+    Reserve(u64, u64),
     /// Of a height and attempt.
     Lock(u64, u64),
 }
 
 /// A node's consensus.
 pub struct Minter<E, S> {
-    chain: Hash,
-    schedule: Schedule,
-    candidate: u32,
+    pub(super) chain: Hash,
+    pub(super) schedule: Schedule,
+    pub(super) candidate: u32,
     /// State and pool.
     pub execution: E,
-    signing: Arc<S>,
-    master: MasterRound,
-    shard: Option<ShardRound>,
+    pub(super) signing: Arc<S>,
+    pub(super) master: MasterRound,
+    pub(super) shard: Option<ShardRound>,
     /// Height of the last shard round that was begun.
-    round_begun: u64,
+    pub(super) round_begun: u64,
     /// The pending height has its first slot after the one in which the height before became final.
     begins_slot: u64,
-    /// The slot that was last asked to be reserved.
-    asked_slot: u64,
+    /// Height and slot that were last asked to be reserved: they ascend.
+    asked: (u64, u64),
     next_step: (u64, usize),
-    /// Slots up to this one are silent: an earlier process may have signed in them.
-    silent_slot: u64,
-    reserved_slot: u64,
+    /// Height and slot whose reservation is durable.
+    reserved: (u64, u64),
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
-    finals: Finals,
+    pub(super) finals: Finals,
     minting: bool,
-    custody: Custody,
-    early: Early,
-    /// What an earlier process of this node had locked, at a height that may still be ahead.
+    pub(super) custody: Custody,
+    pub(super) early: Early,
+    pub(super) allowance: Allowance,
+    pub(super) claims: Claims,
+    /// When messages that waited for their time are heard.
+    pub(super) replay_at_ms: u64,
+    /// What an earlier process of this node left: where it may have signed, and what it had locked, at a height that may
+    /// still be ahead.
     resumed: SignedOnce,
+    /// Slots that were promised by all records asked for so far.
+    promised: SignedOnce,
     /// Who was accused at the pending height.
     accused: BTreeSet<u32>,
     /// The last height of which the value was computed before it was asked for.
     foreseen: u64,
-    asked_ms: u64,
-    out: Vec<Action>,
+    pub(super) asked_ms: u64,
+    pub(super) out: Vec<Action>,
 }
 
 impl<E: Execution, S: Signing> Minter<E, S> {
@@ -112,7 +128,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let durable = if kept { record.locked.clone() } else { Locked::default() };
         let master = master_round(chain, &execution, candidate, durable);
         execution.system().stakers.iter().for_each(|(&candidate, staker)| signing.learn(candidate, &staker.key));
-        let silent_slot = if planted(Mutation::ReserveNotDurable) { 0 } else { record.reserved_slot };
+        let promised = SignedOnce { locked: Locked::default(), ..record.clone() };
         Minter {
             chain,
             schedule,
@@ -123,17 +139,20 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             shard: None,
             round_begun: 0,
             begins_slot: 0,
-            asked_slot: 0,
+            asked: (0, 0),
             next_step: (schedule.slot(now_ms) + 1, 0),
-            silent_slot,
-            reserved_slot: 0,
+            reserved: (0, 0),
             tickets: 0,
             pending: VecDeque::new(),
             finals: Finals::default(),
             minting: true,
             custody: Custody::default(),
             early: Early::default(),
-            resumed: record.clone(),
+            allowance: Allowance::default(),
+            claims: Claims::default(),
+            replay_at_ms: 0,
+            resumed: record,
+            promised,
             accused: BTreeSet::new(),
             foreseen: 0,
             asked_ms: 0,
@@ -144,6 +163,18 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Height that is being agreed on.
     pub fn pending_height(&self) -> u64 {
         self.master.height
+    }
+
+    /// The highest height that others have plausibly reached: what is final here, what B + 1 members of the committee
+    /// speak of, or who has a third of the stake. One who lies moves it nowhere.
+    pub fn height_heard(&self) -> u64 {
+        self.claims.height().max(self.execution.system().height)
+    }
+
+    /// How many slots the clocks of others are ahead of this node's, an honest one's among them; none while too few
+    /// have said it.
+    pub fn slots_ahead(&self) -> Option<RangeInclusive<i64>> {
+        self.claims.slots_ahead(&self.master.committee)
     }
 
     /// The agreement of the pending height, to look at.
@@ -157,8 +188,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// The own seat at the pending height, delegate or not.
-    fn seat(&self) -> Option<Seat> {
-        self.master.committee.seat_of(self.candidate).filter(|_| self.minting)
+    pub(super) fn seat(&self) -> Option<Seat> {
+        self.master.committee.seat_of(self.candidate).filter(|_| self.minting && !self.master.has_refused())
     }
 
     /// The own shard's round at the pending height, once its set is closed.
@@ -182,7 +213,18 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// When [`Self::tick`] is to be called next.
     pub fn wake_at_ms(&self) -> u64 {
-        self.next_step.0 * self.schedule.slot_ms + Step::ALL[self.next_step.1].at(&self.schedule)
+        let step = self.step_at_ms();
+        if self.early.is_due() { step.min(self.replay_at_ms) } else { step }
+    }
+
+    /// Whether messages that waited for their time are to be heard before the next step.
+    pub fn replays(&self) -> bool {
+        self.early.is_due()
+    }
+
+    /// When the next step is due.
+    fn step_at_ms(&self) -> u64 {
+        self.next_step.0.saturating_mul(self.schedule.slot_ms) + Step::ALL[self.next_step.1].at(&self.schedule)
     }
 
     /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.
@@ -193,41 +235,37 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    fn take(&mut self) -> Vec<Action> {
+    pub(super) fn take(&mut self) -> Vec<Action> {
         std::mem::take(&mut self.out)
     }
 
     fn persist(&mut self, pending: Pending) {
         self.tickets += 1;
-        let reserved_slot = match pending {
-            Pending::Reserve(slot) => slot,
-            // The reservation that is under way is not undone by a lock that overtakes it.
-            Pending::Lock(..) => self.asked_slot.max(self.silent_slot),
-        };
         // While the node is behind where it was locked, that lock stays the one to remember: what is behind it is
-        // final.
+        // final. A lock that overtakes a reservation under way does not undo it.
         let ahead = self.resumed.height > self.master.height;
         let (height, locked) = match ahead {
             true => (self.resumed.height, self.resumed.locked.clone()),
             false => (self.master.height, self.master.durable.clone()),
         };
-        assert!(reserved_slot >= self.asked_slot, "no record takes back a slot that was reserved");
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
-        let record = SignedOnce { height, reserved_slot, locked };
+        self.promised = self.promised.reserving(height, self.asked.1);
         self.pending.push_back((self.tickets, pending));
-        self.out.push(Action::Persist(self.tickets, record));
+        self.out.push(Action::Persist(self.tickets, SignedOnce { locked, ..self.promised.clone() }));
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
-        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see
-        // `asked_slot`.
-        let next_slot = self.schedule.slot(now_ms) + 1;
-        if self.next_step.0 > next_slot {
-            self.next_step = (next_slot, 0);
+        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see `asked`.
+        // One that was behind: the steps of slots long past are not even looked at, be they of a year.
+        let now_slot = self.schedule.slot(now_ms);
+        if self.next_step.0 > now_slot + 1 {
+            self.next_step = (now_slot + 1, 0);
+        } else if self.next_step.0 + 1 < now_slot {
+            self.next_step = (now_slot - 1, 0);
         }
-        while self.wake_at_ms() <= now_ms {
-            let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
+        while self.step_at_ms() <= now_ms {
+            let (due_ms, slot, step) = (self.step_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step =
                 if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
             // A slot can be begun until something is to be said in it: who is late once does not miss it whole.
@@ -240,12 +278,14 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 self.step(now_ms, slot, step);
             }
         }
+        self.replay(now_ms);
         self.take()
     }
 
     fn step(&mut self, now_ms: u64, slot: u64, step: Step) {
         let attempt = self.schedule.attempt(now_ms);
         if step == Step::Begin {
+            self.claims.weigh(self.execution.system());
             self.step_master(MasterInput::NewSlot(attempt));
             if !self.seated() || self.master.decided.is_some() {
                 // Who does not mint follows; one who hears nothing asks.
@@ -254,14 +294,15 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
         self.look(step, now_ms);
         let Some(seat) = self.seat() else { return };
-        if slot < self.begins_slot || slot <= self.silent_slot || self.master.decided.is_some() {
+        if slot < self.begins_slot || self.master.decided.is_some() {
             return;
         }
-        if self.asked_slot < slot {
-            self.asked_slot = slot;
-            self.persist(Pending::Reserve(slot));
-        }
-        if self.reserved_slot != slot {
+        if !self.reserves(slot) {
+            // What is held, and what time it is here, is said without a signature: by that others know which slots are
+            // plausible, and this node by theirs.
+            if matches!(step, Step::Have | Step::Propose) {
+                self.step_master(MasterInput::Have(attempt));
+            }
             return;
         }
         self.mind_slot(now_ms);
@@ -288,11 +329,43 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.settle(now_ms);
     }
 
+    /// Whether this slot is reserved for the pending height. Asks for it, if the network makes it plausible.
+    fn reserves(&mut self, slot: u64) -> bool {
+        let wanted = (self.master.height, slot);
+        if self.is_silent(slot) {
+            return false;
+        }
+        if self.asked < wanted && self.is_plausible(slot) {
+            self.asked = wanted;
+            self.persist(Pending::Reserve(wanted.0, wanted.1));
+        }
+        self.is_reserved(slot)
+    }
+
+    /// Whether the newest reservation asked for is of this slot and the pending height, and durable.
+    fn is_reserved(&self, slot: u64) -> bool {
+        let wanted = (self.master.height, slot);
+        self.asked == wanted && self.reserved == wanted
+    }
+
+    /// Whether an earlier process may have signed here, or later: nothing is signed again.
+    fn is_silent(&self, slot: u64) -> bool {
+        self.resumed.may_have_signed(self.master.height, slot) && !planted(Mutation::ReserveNotDurable)
+    }
+
+    /// Whether it may be this slot, whatever the own clock says: the last block is near, or B + 1 others say so.
+    fn is_plausible(&self, slot: u64) -> bool {
+        let last = self.begins_slot.saturating_sub(1).max(self.execution.system().slot);
+        slot <= last.saturating_add(SLOTS_BEYOND_FINAL)
+            || self.master.is_claimed(slot.saturating_mul(2))
+            || planted(Mutation::ReserveImplausible)
+    }
+
     /// The own set is closed: the shard's round begins.
     fn begin_round(&mut self, now_ms: u64, slot: u64, seat: Seat) -> Vec<(To, ShardMessage)> {
         let (height, committee) = (self.master.height, self.master.committee.clone());
         assert!(self.round_begun < height, "a shard's round is begun once a height");
-        assert!(self.reserved_slot == slot && slot > self.silent_slot, "nothing is signed in a slot not reserved");
+        assert!(self.is_reserved(slot), "nothing is signed in a slot that is not reserved for this height");
         self.round_begun = height;
         let shard = committee.members[usize::from(seat)].shard;
         let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
@@ -300,7 +373,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let mut said = Vec::new();
         round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
         self.shard = Some(round);
-        self.replay_early(now_ms);
+        self.release_early(now_ms);
         said
     }
 
@@ -313,13 +386,18 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         match step {
             Step::Lists => round.list(&context, &mut said),
             Step::Decide => round.decide(&context, &mut said),
+            // A clock that was set back brings an instant again.
+            Step::Vote if round.has_voted() && !planted(Mutation::VotesTwiceInARound) => {}
             Step::Vote => {
                 let shard = usize::from(round.shard);
                 if let Some(items) = round.union(|item| self.execution.sound(shard, item)) {
                     let built = self.execution.build(shard, slot, &items);
                     let hash = round.vote(&context, &built, &mut said);
-                    self.custody.keep(hash, self.master.height, built.items.clone());
-                    self.out.push(Action::Keep(hash, self.master.height, built.items.clone()));
+                    // In blockchain mode blocks travel whole, and nobody asks for their items.
+                    if self.execution.quilt_mode() {
+                        self.custody.keep(hash, self.master.height, built.items.clone());
+                        self.out.push(Action::Keep(hash, self.master.height, built.items.clone()));
+                    }
                 }
             }
             _ => {}
@@ -340,7 +418,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         true
     }
 
-    fn say_in_shard(&mut self, said: Vec<(To, ShardMessage)>) {
+    pub(super) fn say_in_shard(&mut self, said: Vec<(To, ShardMessage)>) {
         let Some(round) = &self.shard else { return };
         let (height, slot, shard) = (round.height, round.slot, round.shard);
         let members = &self.master.committee.members;
@@ -359,19 +437,27 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
+    /// Carries out what the master round wants. Final certificates that are none are for who has heard them.
     fn act(&mut self, actions: Vec<MasterAction>) {
+        let candidate_at = |master: &MasterRound, seat: Seat| master.committee.members[usize::from(seat)].candidate;
         for action in actions {
             match action {
                 MasterAction::Say(message) => self.tell_committee(&message),
                 MasterAction::Tell(seat, message) => {
-                    self.out.push(Action::Send(self.master.committee.members[usize::from(seat)].candidate, message));
+                    self.out.push(Action::Send(candidate_at(&self.master, seat), message));
                 }
                 MasterAction::Lock(attempt) => self.persist(Pending::Lock(self.master.height, attempt)),
+                MasterAction::FalseSignature(seat) => {
+                    self.offends(candidate_at(&self.master, seat), Offence::Signature);
+                }
+                MasterAction::FalseCertificate(seat) => {
+                    self.offends(candidate_at(&self.master, seat), Offence::Certificate);
+                }
             }
         }
     }
 
-    fn tell_committee(&mut self, message: &Message) {
+    pub(super) fn tell_committee(&mut self, message: &Message) {
         let others = self
             .master
             .committee
@@ -386,7 +472,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn persisted(&mut self, now_ms: u64, ticket: u64) -> Vec<Action> {
         if let Some(at) = self.pending.iter().position(|pending| pending.0 == ticket) {
             match self.pending.remove(at).expect("found above").1 {
-                Pending::Reserve(slot) => self.reserved_slot = self.reserved_slot.max(slot),
+                Pending::Reserve(height, slot) => self.reserved = self.reserved.max((height, slot)),
                 // Of an earlier height nothing rests on it any more.
                 Pending::Lock(height, _) if height != self.master.height => {}
                 Pending::Lock(_, attempt) => {
@@ -404,201 +490,15 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.execution.admit(item);
     }
 
-    /// Verifies what these messages of candidates' nodes claim, all at once, before each is handled by itself.
-    pub fn verify_ahead<'m>(&self, messages: impl Iterator<Item = (u32, &'m Message)>) {
-        let (height, committee, system) = (self.master.height, &self.master.committee, self.execution.system());
-        let own_shard = self.seat().map(|seat| committee.members[usize::from(seat)].shard);
-        let mut claims = Vec::new();
-        let mut claims_of: BTreeMap<u32, usize> = BTreeMap::new();
-        for (from, message) in messages {
-            let seat = committee.seat_of(from);
-            let of_shard = |shard: u16| seat.is_some_and(|seat| committee.members[usize::from(seat)].shard == shard);
-            let delegate = seat.is_some_and(|seat| committee.is_delegate(seat));
-            // Nothing that would not be heard, and of each so many as an honest one says at once.
-            let asked = match message {
-                Message::Shard { height: of, shard, .. } => {
-                    *of == height && Some(*shard) == own_shard && of_shard(*shard)
-                }
-                Message::First { value, .. } => value.height == height && delegate,
-                Message::Second { height: of, .. } => *of == height && delegate,
-                Message::Item(item) => match Record::of_item(item) {
-                    Some(Record::Answer(answer)) => {
-                        answer.candidate == from && answer.height == system.height + 2 && system.drawn.contains(&from)
-                    }
-                    _ => false,
-                },
-                _ => false,
-            };
-            let count = claims_of.entry(from).or_insert(0);
-            *count += usize::from(asked);
-            if asked && *count <= CLAIMS_MAX {
-                Claim::of_message(&self.chain, from, message, &mut claims);
-            }
-        }
-        self.signing.foresee(&claims);
-    }
-
-    /// A message has come from a candidate's node.
-    pub fn handle(&mut self, now_ms: u64, from: u32, message: Message) -> Vec<Action> {
-        self.hear(now_ms, from, message);
-        self.settle(now_ms);
-        self.take()
-    }
-
-    /// Messages that came before their time are heard now.
-    fn replay_early(&mut self, now_ms: u64) {
-        for (from, message) in self.early.take() {
-            self.hear(now_ms, from, message);
-        }
-    }
-
-    /// Keeps a message for later if it is of the height after this one or of a round not yet begun, and of someone who
-    /// may mint it; asks who is ahead.
-    fn keep_early(&mut self, now_ms: u64, from: u32, height: u64, message: Message) {
-        let near = height == self.master.height + 1 || height == self.master.height;
-        let minter = self.master.committee.seat_of(from).is_some() || self.execution.system().drawn.contains(&from);
-        if near && minter {
-            self.early.keep(from, message);
-        }
-        if height > self.master.height && now_ms >= self.asked_ms + self.schedule.slot_ms / 10 {
-            self.asked_ms = now_ms;
-            self.out.push(Action::Send(from, Message::WantFinal(self.master.height)));
-        }
-    }
-
     /// Nothing is signed outside of a slot that is reserved.
-    fn mind_slot(&mut self, now_ms: u64) {
+    pub(super) fn mind_slot(&mut self, now_ms: u64) {
         let slot = self.schedule.slot(now_ms);
-        self.master.may_sign = self.reserved_slot == slot && slot > self.silent_slot;
+        self.master.may_sign = self.is_reserved(slot) && !self.master.has_refused();
     }
 
-    /// A shard-block from elsewhere: one that is ahead of the clock is not held.
-    fn take_block(&mut self, now_ms: u64, block: &Arc<CertifiedBlock>) -> bool {
-        block.block.slot <= self.schedule.slot(now_ms) + 1
-            && self.master.take_block(&mut self.execution, &*self.signing, block)
-    }
-
-    /// Hears a message: one that is ahead of the pending height, or of a round not yet begun, waits.
-    fn hear(&mut self, now_ms: u64, from: u32, message: Message) {
-        self.mind_slot(now_ms);
-        let pending = self.master.height;
-        if let Some(height) = message.height() {
-            let begun = height < pending || self.round_begun >= height || !matches!(message, Message::Shard { .. });
-            if height > pending || !begun {
-                return self.keep_early(now_ms, from, height, message);
-            }
-        }
-        match message {
-            Message::Item(item) => self.execution.admit(&item),
-            Message::Shard { height, slot, shard, message } => self.hear_in_shard(from, (height, slot, shard), message),
-            Message::Block(block) => {
-                self.take_block(now_ms, &block);
-            }
-            Message::WantBlocks(height, wanted) => {
-                if height == pending {
-                    let blocks: Vec<_> = self.master.blocks(&wanted).cloned().collect();
-                    self.out.extend(blocks.into_iter().map(|block| Action::Send(from, Message::Block(block))));
-                } else if height < pending {
-                    self.tell_final(from, height);
-                }
-            }
-            Message::Have { .. } | Message::Proposal { .. } | Message::First { .. } | Message::Second { .. } => {
-                self.hear_in_committee(now_ms, from, message);
-            }
-            Message::Final(decided, blocks) => {
-                if decided.value.height == pending {
-                    self.hear_final(from, &decided, &blocks);
-                }
-            }
-            Message::WantFinal(height) => self.tell_final(from, height),
-            Message::WantBodies(block) => {
-                if let Some(items) = self.custody.kept(&block) {
-                    self.out.push(Action::Send(from, Message::Bodies(block, items.clone())));
-                }
-            }
-            Message::Bodies(block, items) => {
-                let mut out = CustodyOut::default();
-                self.custody.hear_bodies(&mut self.execution, from, block, items, &mut out);
-                self.act_on_custody(out);
-            }
-            Message::Alarm(candidate, attest, signature) => {
-                self.watch(|custody, watch, _, _| custody.hear_alarm(watch, (candidate, &attest, signature)));
-            }
-            Message::NotServed(height, block, signature) => self.watch(|custody, watch, _, out| {
-                custody.hear_not_served(watch, from, (height, block, signature), out);
-            }),
-        }
-    }
-
-    /// Of the own shard's round, if it is that round and the speaker has a seat.
-    fn hear_in_shard(&mut self, from: u32, (height, slot, shard): (u64, u64, u16), message: ShardMessage) {
-        let Some(seat) = self.master.committee.seat_of(from) else { return };
-        let of_round = |round: &&mut ShardRound| (round.height, round.slot, round.shard) == (height, slot, shard);
-        let Some(round) = self.shard.as_mut().filter(of_round) else { return };
-        let mut said = Vec::new();
-        let committee = self.master.committee.clone();
-        let context = RoundContext { chain: &self.chain, committee: &committee, signing: &*self.signing };
-        round.handle(&context, seat, message, &mut said);
-        self.say_in_shard(said);
-    }
-
-    /// Of the master round: only delegates are heard.
-    fn hear_in_committee(&mut self, now_ms: u64, from: u32, message: Message) {
-        let pending = self.master.height;
-        let now = self.schedule.attempt(now_ms);
-        let member = self.master.committee.seat_of(from);
-        let Some(seat) = member.filter(|&seat| self.master.committee.is_delegate(seat)) else {
-            if let Message::Have { height, .. } = message {
-                self.tell_final(from, height);
-            }
-            return;
-        };
-        match message {
-            Message::Have { height, attempt, held, high } if height == pending => {
-                self.step_master(MasterInput::HeardHave(seat, attempt, &held, high.as_ref()));
-            }
-            // Who still asks about an old height has missed its end.
-            Message::Have { height, .. } => self.tell_final(from, height),
-            Message::Proposal { attempt, value, prepared, signature } => {
-                self.step_master(MasterInput::HeardProposal(seat, attempt, (value, prepared, signature), now));
-            }
-            Message::First { attempt, value, justified_by, signature } => {
-                let vote = Vote { attempt, hash: value.hash(), justified_by, signature };
-                self.step_master(MasterInput::HeardFirst(seat, vote, value, now));
-            }
-            Message::Second { height, attempt, hash, signature } if height == pending => {
-                let vote = Vote { attempt, hash, justified_by: 0, signature };
-                self.step_master(MasterInput::HeardSecond(seat, vote, now));
-            }
-            _ => {}
-        }
-    }
-
-    /// A final certificate of the pending height, perhaps with its shard-blocks.
-    fn hear_final(&mut self, from: u32, decided: &Arc<Final>, blocks: &[Arc<CertifiedBlock>]) {
-        self.step_master(MasterInput::HeardFinal(decided));
-        let Some(decided) = self.master.decided.clone() else { return };
-        for block in blocks {
-            self.master.take_block(&mut self.execution, &*self.signing, block);
-        }
-        if self.master.blocks_of(&decided.value).is_none() {
-            self.out.push(Action::Send(from, Message::WantFinal(self.master.height)));
-        }
-    }
-
-    fn step_master(&mut self, input: MasterInput<'_>) {
+    pub(super) fn step_master(&mut self, input: MasterInput<'_>) {
         let actions = self.master.step(&mut self.execution, &*self.signing, input);
         self.act(actions);
-    }
-
-    /// Lets the custody see and do.
-    fn watch(&mut self, with: impl FnOnce(&mut Custody, &Watch<'_, S>, &E, &mut CustodyOut)) {
-        let committee = self.master.committee.clone();
-        let watch =
-            Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &*self.signing };
-        let mut out = CustodyOut::default();
-        with(&mut self.custody, &watch, &self.execution, &mut out);
-        self.act_on_custody(out);
     }
 
     fn look(&mut self, step: Step, now_ms: u64) {
@@ -606,30 +506,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.settle(now_ms);
     }
 
-    fn act_on_custody(&mut self, out: CustodyOut) {
-        self.out.extend(
-            out.sends
-                .into_iter()
-                .filter(|send| send.0 != self.candidate)
-                .map(|(to, message)| Action::Send(to, message)),
-        );
-        out.says.iter().for_each(|message| self.tell_committee(message));
-        self.out.extend(out.checked.into_iter().map(|(height, block)| Action::Checked(height, block)));
-        for item in out.proofs {
-            self.execution.admit(&item);
-            self.tell_committee(&Message::Item(item));
-        }
-    }
-
-    fn tell_final(&mut self, to: u32, height: u64) {
-        if let Some((decided, blocks)) = self.finals.of(height) {
-            self.out.push(Action::Send(to, Message::Final(decided.clone(), blocks.clone())));
-        }
-    }
-
     /// What follows from what was just heard: a certified shard-block is passed on, evidence becomes an item, a decided
     /// height whose blocks are all here is applied.
-    fn settle(&mut self, now_ms: u64) {
+    pub(super) fn settle(&mut self, now_ms: u64) {
         let mut evidence = self.master.take_evidence();
         let mut certified = None;
         if let Some(round) = &mut self.shard {
@@ -637,7 +516,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             certified = round.certified.clone().filter(|_| round.height == self.master.height);
         }
         if let Some(block) = certified
-            && self.take_block(now_ms, &block)
+            && self.take_block(now_ms, &block) == Taken::New
         {
             self.out.push(Action::Certified(block.clone()));
             self.spread(&block);
@@ -650,11 +529,18 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));
         }
-        while let Some(decided) = self.master.decided.clone()
+        if let Some(decided) = self.master.decided.clone()
             && let Some(blocks) = self.master.blocks_of(&decided.value)
         {
-            self.finish(&decided, &blocks);
-            self.replay_early(now_ms);
+            // What others certify is refused where it does not follow, never asserted on: a node that ended here would
+            // end again at each start.
+            if self.execution.value(&blocks) == *decided.value {
+                self.finish(&decided, &blocks);
+                self.release_early(now_ms);
+            } else {
+                self.master.refuse();
+                self.out.push(Action::Refused(decided));
+            }
         }
     }
 
@@ -672,7 +558,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    fn as_it_travels(&self, block: &Arc<CertifiedBlock>) -> Arc<CertifiedBlock> {
+    pub(super) fn as_it_travels(&self, block: &Arc<CertifiedBlock>) -> Arc<CertifiedBlock> {
         if self.execution.quilt_mode() {
             Arc::new(CertifiedBlock { items: Items::default(), ..(**block).clone() })
         } else {
@@ -715,6 +601,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
         self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
+        self.claims.reached(self.master.height, &self.execution.system().committee);
         self.shard = None;
         self.accused.clear();
         let ahead = self.resumed.height == self.execution.system().height + 1;
@@ -766,7 +653,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Items of shard-blocks that an earlier process of this node kept.
     pub fn remember_items(&mut self, block: Hash, height: u64, items: Items) {
-        self.custody.keep(block, height, items);
+        if self.execution.quilt_mode() {
+            self.custody.keep(block, height, items);
+        }
     }
 }
 

@@ -3,14 +3,17 @@
 //!
 //! * [`shard`] is one shard round over [`sets`], [`master`] the agreement of one height, [`custody`] who looks whether
 //!   transactions are there; [`minter`] runs them by the clock, keeps the signed-once record and follows what others
-//!   made final.
+//!   made final; what it hears stands in `hear`, what others may cost, and what a lie costs them, in [`allowance`].
 //!
 //! The states, the thresholds and why it is safe: `docs/consensus.md`. What a block does to the state is behind
 //! [`crate::rules::execution::Execution`].
 
+pub mod allowance;
+mod claims;
 pub mod custody;
 mod early;
 pub mod finals;
+mod hear;
 pub mod master;
 pub mod minter;
 pub mod sets;

@@ -4,6 +4,7 @@
 //! block of the union → votes. A set counts that 2f + 1 lists name; one that no list names does not; between, all
 //! follow the tie-breaker, whom the seed chooses, and who takes what f + 1 lists name.
 
+use super::allowance::Offence;
 use super::sets::Sets;
 use crate::base::hash::Hash;
 use crate::base::ids::{Seat, Sig};
@@ -55,6 +56,9 @@ pub struct Standing {
 }
 
 /// The state of one minter in one round.
+///
+/// Invariant 1: a minter signs one root, one list, one decision and one vote a round, whatever its clock does: an
+/// instant that comes again says nothing.
 pub struct ShardRound {
     /// Height of the block that the round makes.
     pub height: u64,
@@ -77,6 +81,8 @@ pub struct ShardRound {
     built: Option<(Hash, Arc<Built>)>,
     /// The round's outcome, once there is one.
     pub certified: Option<Arc<CertifiedBlock>>,
+    /// Who has contradicted itself: one proof of each is enough.
+    contradicted: BTreeSet<Seat>,
     /// Contradictions that were seen.
     pub evidence: Vec<Evidence>,
 }
@@ -99,6 +105,7 @@ impl ShardRound {
             votes: BTreeMap::new(),
             built: None,
             certified: None,
+            contradicted: BTreeSet::new(),
             evidence: Vec::new(),
         }
     }
@@ -138,110 +145,170 @@ impl ShardRound {
         }
     }
 
-    /// Takes a message of a minter of the shard.
+    /// Takes a message of a minter of the shard. What does not hold is that minter's offence.
     pub fn handle<S: Signing>(
         &mut self,
         context: &RoundContext<'_, S>,
         from: Seat,
         message: ShardMessage,
         out: &mut Vec<(To, ShardMessage)>,
-    ) {
+    ) -> Option<Offence> {
         if !self.seats.contains(&from) || from == self.seat {
-            return;
+            return None;
         }
-        let candidate = self.candidate(context, from);
-        let signed = |kind, hash, signature: &Sig| {
-            context.signing.verify(candidate, &self.digest(context, kind, hash), signature)
-        };
         match message {
-            ShardMessage::SetRoot(root, signature) => {
-                if !signed(StatementKind::SetRoot, root, &signature) {
-                    return;
-                }
-                match self.roots.get(&from) {
-                    None => {
-                        self.roots.insert(from, (root, signature));
-                        self.want(from, root, out);
-                    }
-                    Some(&first) => self.contradiction(context, from, StatementKind::SetRoot, first, (root, signature)),
-                }
-            }
+            ShardMessage::SetRoot(root, signature) => self.hear_root(context, from, (root, signature), out),
             ShardMessage::WantSet(root, salt) => {
-                if !self.may_want(from) {
-                    return;
+                if self.may_want(from) {
+                    let short = self.sets.as_ref().and_then(|sets| sets.tell(&root, &salt));
+                    out.extend(short.map(|short| (To::Seat(from), ShardMessage::Set(root, short))));
                 }
-                let short = self.sets.as_ref().and_then(|sets| sets.tell(&root, &salt));
-                out.extend(short.map(|short| (To::Seat(from), ShardMessage::Set(root, short))));
+                None
             }
             ShardMessage::Set(root, short) => {
                 let asks_max = shard_faults(self.seats.len()) + 1;
                 let said = self.is_said(&root, from);
-                let Some(sets) = self.sets.as_mut().filter(|_| said) else { return };
+                let sets = self.sets.as_mut().filter(|_| said)?;
                 let ask = sets.take_told(root, from, short, asks_max);
                 if !ask.is_empty() {
                     out.push((To::Seat(from), ShardMessage::WantItems(root, sets.root(), ask)));
                 }
+                None
             }
             ShardMessage::WantItems(root, salt, short) => {
-                if !self.may_want(from) {
-                    return;
+                if self.may_want(from) {
+                    let items = self.sets.as_ref().and_then(|sets| sets.bodies(&root, &salt, short));
+                    out.extend(items.map(|items| (To::Seat(from), ShardMessage::Items(items))));
                 }
-                let items = self.sets.as_ref().and_then(|sets| sets.bodies(&root, &salt, short));
-                out.extend(items.map(|items| (To::Seat(from), ShardMessage::Items(items))));
+                None
             }
             ShardMessage::Items(items) => {
-                if let Some(sets) = &mut self.sets {
-                    sets.take_bodies(items);
-                }
+                self.sets.as_mut()?.take_bodies(items);
+                None
             }
-            ShardMessage::List(list, roots, signature) => {
-                if list.len() <= self.seats.len() && signed(StatementKind::List, list_hash(&list), &signature) {
-                    self.compare_roots(context, &list, &roots);
-                    // Whoever lists a set has it: what its own minter withholds is asked for here.
-                    if let Some(sets) = &self.sets {
-                        let missing: BTreeSet<Hash> =
-                            list.iter().map(|pair| pair.1).filter(|root| !sets.holds(root)).collect();
-                        out.extend(
-                            missing.into_iter().map(|root| (To::Seat(from), ShardMessage::WantSet(root, sets.root()))),
-                        );
-                    }
-                    self.lists.entry(from).or_insert((list, signature));
-                }
-            }
+            ShardMessage::List(list, roots, signature) => self.hear_list(context, from, (list, roots, signature), out),
             ShardMessage::Decision(list, signature) => {
-                let tie_breaker = self.tie_breaker(context.committee);
-                if tie_breaker == Some(from) && signed(StatementKind::Decision, list_hash(&list), &signature) {
-                    self.decision.get_or_insert(list);
+                let wanted = self.tie_breaker(context.committee) == Some(from) && self.decision.is_none();
+                if wanted && !self.signed(context, from, StatementKind::Decision, list_hash(&list), &signature) {
+                    return Some(Offence::Signature);
                 }
+                if wanted {
+                    self.decision = Some(list);
+                }
+                None
             }
-            ShardMessage::Vote(hash, signature) => {
-                if !signed(StatementKind::ShardVote, hash, &signature) {
-                    return;
-                }
-                match self.votes.get(&from) {
-                    None => {
-                        self.votes.insert(from, (hash, signature));
-                        self.count(context);
-                    }
-                    Some(&first) => {
-                        self.contradiction(context, from, StatementKind::ShardVote, first, (hash, signature))
-                    }
-                }
-            }
+            ShardMessage::Vote(hash, signature) => self.hear_vote(context, from, (hash, signature)),
         }
     }
 
+    /// Whether another minter has signed this in this round.
+    fn signed<S: Signing>(
+        &self,
+        context: &RoundContext<'_, S>,
+        from: Seat,
+        kind: StatementKind,
+        hash: Hash,
+        signature: &Sig,
+    ) -> bool {
+        context.signing.verify(self.candidate(context, from), &self.digest(context, kind, hash), signature)
+    }
+
+    /// Whether a root or vote can change nothing, so that it is not worth its signature: it is known, or its minter has
+    /// said one and contradicted itself already.
+    fn is_idle(&self, from: Seat, known: Option<&(Hash, Sig)>, hash: &Hash) -> bool {
+        known.is_some_and(|known| known.0 == *hash || self.contradicted.contains(&from))
+    }
+
+    fn hear_root<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        from: Seat,
+        (root, signature): (Hash, Sig),
+        out: &mut Vec<(To, ShardMessage)>,
+    ) -> Option<Offence> {
+        let known = self.roots.get(&from).copied();
+        if self.is_idle(from, known.as_ref(), &root) {
+            return None;
+        }
+        if !self.signed(context, from, StatementKind::SetRoot, root, &signature) {
+            return Some(Offence::Signature);
+        }
+        match known {
+            None => {
+                self.roots.insert(from, (root, signature));
+                self.want(from, root, out);
+            }
+            Some(first) => self.contradiction(context, from, StatementKind::SetRoot, first, (root, signature)),
+        }
+        None
+    }
+
+    /// Of each minter the first list counts.
+    fn hear_list<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        from: Seat,
+        (list, roots, signature): (Vec<(Seat, Hash)>, Vec<Sig>, Sig),
+        out: &mut Vec<(To, ShardMessage)>,
+    ) -> Option<Offence> {
+        if list.len() > self.seats.len() || self.lists.contains_key(&from) {
+            return None;
+        }
+        if !self.signed(context, from, StatementKind::List, list_hash(&list), &signature) {
+            return Some(Offence::Signature);
+        }
+        let offence = self.compare_roots(context, &list, &roots);
+        // Whoever lists a set has it: what its own minter withholds is asked for here.
+        if let Some(sets) = &self.sets {
+            let missing: BTreeSet<Hash> = list.iter().map(|pair| pair.1).filter(|root| !sets.holds(root)).collect();
+            out.extend(missing.into_iter().map(|root| (To::Seat(from), ShardMessage::WantSet(root, sets.root()))));
+        }
+        self.lists.insert(from, (list, signature));
+        offence
+    }
+
+    fn hear_vote<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        from: Seat,
+        (hash, signature): (Hash, Sig),
+    ) -> Option<Offence> {
+        let known = self.votes.get(&from).copied();
+        if self.is_idle(from, known.as_ref(), &hash) {
+            return None;
+        }
+        if !self.signed(context, from, StatementKind::ShardVote, hash, &signature) {
+            return Some(Offence::Signature);
+        }
+        match known {
+            None => {
+                self.votes.insert(from, (hash, signature));
+                self.count(context);
+            }
+            Some(first) => self.contradiction(context, from, StatementKind::ShardVote, first, (hash, signature)),
+        }
+        None
+    }
+
     /// A list brings the signatures of the roots that it names: whoever told two minters different roots is found out.
-    fn compare_roots<S: Signing>(&mut self, context: &RoundContext<'_, S>, list: &[(Seat, Hash)], signatures: &[Sig]) {
+    /// Who lists has verified them: one that does not hold is the lister's offence, and the last that is looked at.
+    fn compare_roots<S: Signing>(
+        &mut self,
+        context: &RoundContext<'_, S>,
+        list: &[(Seat, Hash)],
+        signatures: &[Sig],
+    ) -> Option<Offence> {
         for (&(seat, root), &signature) in list.iter().zip(signatures) {
             let Some(&first) = self.roots.get(&seat) else { continue };
-            let candidate = self.candidate(context, seat);
-            if first.0 != root
-                && context.signing.verify(candidate, &self.digest(context, StatementKind::SetRoot, root), &signature)
-            {
-                self.contradiction(context, seat, StatementKind::SetRoot, first, (root, signature));
+            if self.is_idle(seat, Some(&first), &root) {
+                continue;
             }
+            if !self.signed(context, seat, StatementKind::SetRoot, root, &signature) {
+                return Some(Offence::List);
+            }
+            self.contradiction(context, seat, StatementKind::SetRoot, first, (root, signature));
         }
+        None
     }
 
     fn contradiction<S>(
@@ -252,7 +319,7 @@ impl ShardRound {
         first: (Hash, Sig),
         second: (Hash, Sig),
     ) {
-        if first.0 == second.0 {
+        if first.0 == second.0 || !self.contradicted.insert(seat) {
             return;
         }
         let statements = [first, second].map(|(hash, signature)| (hash, 0, signature));
@@ -285,9 +352,9 @@ impl ShardRound {
         Standing { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
-    /// Says which minters' sets are held.
+    /// Says which minters' sets are held, once: invariant 1.
     pub fn list<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
-        let Some(sets) = &self.sets else { return };
+        let Some(sets) = self.sets.as_ref().filter(|_| !self.lists.contains_key(&self.seat)) else { return };
         let held = self.roots.iter().filter(|(_, (root, _))| sets.holds(root));
         let (list, roots): (Vec<_>, Vec<_>) = held.map(|(&seat, &(root, signature))| ((seat, root), signature)).unzip();
         let signature = context.signing.sign(&self.digest(context, StatementKind::List, list_hash(&list)));
@@ -309,9 +376,9 @@ impl ShardRound {
         counts
     }
 
-    /// The tie-breaker says which disputed sets count: those that f + 1 lists name.
+    /// The tie-breaker says, once, which disputed sets count: those that f + 1 lists name. Invariant 1.
     pub fn decide<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
-        if self.tie_breaker(context.committee) != Some(self.seat) {
+        if self.tie_breaker(context.committee) != Some(self.seat) || self.decision.is_some() {
             return;
         }
         let faults = shard_faults(self.seats.len());
@@ -347,13 +414,19 @@ impl ShardRound {
         sets.union(&roots, sound)
     }
 
-    /// Votes for the block that was built over the union.
+    /// Whether the own vote has been said: then there is nothing to build for.
+    pub fn has_voted(&self) -> bool {
+        self.votes.contains_key(&self.seat)
+    }
+
+    /// Votes for the block that was built over the union. One vote a round: invariant 1.
     pub fn vote<S: Signing>(
         &mut self,
         context: &RoundContext<'_, S>,
         built: &Arc<Built>,
         out: &mut Vec<(To, ShardMessage)>,
     ) -> Hash {
+        assert!(!self.has_voted() || planted(Mutation::VotesTwiceInARound), "a minter votes once a round: invariant 1");
         let hash = built.block.hash();
         let signature = context.signing.sign(&self.digest(context, StatementKind::ShardVote, hash));
         self.built = Some((hash, built.clone()));

@@ -1,8 +1,12 @@
 //! What a minter must remember across a crash, and its durable bytes.
 //!
 //! ```text
-//!   version 1 | height v | reserved slot v | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
+//!   version 2 | height v | reserved slot v | earlier slot v | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
+//!
+//! A slot is reserved for one height. So whoever left this record has signed at its height in slots up to the reserved
+//! one, at lower heights in slots up to the later of both, and at higher ones nothing: a slot far ahead, reserved by a
+//! clock that was wrong, silences nobody beyond the height that was pending then.
 
 use super::master::Locked;
 use crate::base::limits::SEATS_MAX;
@@ -11,26 +15,48 @@ use crate::base::varint;
 use crate::chain::block::SHARD_BLOCK_BYTES;
 use crate::chain::block_codec::{put_block, put_maybe_prepared, read_block, read_maybe_prepared};
 use crate::transaction::compact::Nobody;
+use std::cmp::Ordering;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a restart must know, whatever else it forgets.
 #[derive(Clone, Debug, Default)]
 pub struct SignedOnce {
     /// The height that it speaks of.
     pub height: u64,
-    /// The last slot in which anything may have been signed.
+    /// The last slot in which anything may have been signed at that height.
     pub reserved_slot: u64,
+    /// The last slot that was reserved for any lower height.
+    pub earlier_slot: u64,
     /// The lock at that height.
     pub locked: Locked,
 }
 
 impl SignedOnce {
+    /// Whether who left this record may have signed at this height in this slot, or in a later one: then nothing is
+    /// signed there again.
+    pub fn may_have_signed(&self, height: u64, slot: u64) -> bool {
+        match height.cmp(&self.height) {
+            Ordering::Less => slot <= self.reserved_slot.max(self.earlier_slot),
+            Ordering::Equal => slot <= self.reserved_slot,
+            Ordering::Greater => false,
+        }
+    }
+
+    /// The record once a slot is reserved for a height as well: neither ever falls.
+    pub fn reserving(&self, height: u64, slot: u64) -> SignedOnce {
+        assert!((height, slot) >= (self.height, self.reserved_slot), "no record takes back what was reserved");
+        let passed = if height > self.height { self.reserved_slot } else { 0 };
+        let earlier_slot = self.earlier_slot.max(passed);
+        SignedOnce { height, reserved_slot: slot, earlier_slot, locked: Locked::default() }
+    }
+
     /// The bytes. In quilt mode the caller has taken the items out of the blocks: they are kept elsewhere.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         varint::write(out, self.height);
         varint::write(out, self.reserved_slot);
+        varint::write(out, self.earlier_slot);
         out.push(u8::from(self.locked.lock.is_some()));
         if let Some((hash, attempt)) = &self.locked.lock {
             put(out, hash);
@@ -51,7 +77,7 @@ impl SignedOnce {
             [VERSION] => {}
             [version] => return Err(CodecError::Tag(version)),
         }
-        let (height, reserved_slot) = (number(bytes)?, number(bytes)?);
+        let (height, reserved_slot, earlier_slot) = (number(bytes)?, number(bytes)?, number(bytes)?);
         let lock = match array(bytes)? {
             [0] => None,
             [1] => Some((array(bytes)?, number(bytes)?)),
@@ -64,6 +90,27 @@ impl SignedOnce {
         if !bytes.is_empty() {
             return Err(CodecError::Trailing(bytes.len()));
         }
-        Ok(SignedOnce { height, reserved_slot, locked: Locked { lock, high, blocks } })
+        Ok(SignedOnce { height, reserved_slot, earlier_slot, locked: Locked { lock, high, blocks } })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_speaks_of_its_height_and_those_before() {
+        let far = SignedOnce { height: 7, reserved_slot: 3_000_000, earlier_slot: 40, locked: Locked::default() };
+        assert!(far.may_have_signed(7, 43) && far.may_have_signed(7, 3_000_000) && !far.may_have_signed(7, 3_000_001));
+        assert!(far.may_have_signed(6, 43) && !far.may_have_signed(8, 43));
+        // The height is over: an ordinary slot is reserved for the next, and what was promised before stays said.
+        let next = far.reserving(8, 43);
+        assert!(next.may_have_signed(8, 43) && !next.may_have_signed(8, 44) && !next.may_have_signed(9, 1));
+        assert!(next.may_have_signed(7, 3_000_000) && !next.may_have_signed(7, 3_000_001));
+        assert_eq!(next.reserving(8, 45).earlier_slot, 3_000_000);
+        let mut bytes = Vec::new();
+        next.encode(&mut bytes);
+        let read = SignedOnce::decode(&bytes).unwrap();
+        assert_eq!((read.height, read.reserved_slot, read.earlier_slot), (8, 43, 3_000_000));
     }
 }

@@ -13,6 +13,7 @@ use dynemix::minting::status::StatusShown;
 use dynemix::peer::join::{self, JoinOptions};
 use dynemix::setup::clock::Clock;
 use dynemix::setup::config::{Config, Layered};
+use dynemix::setup::discipline::Discipline;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
 use dynemix::setup::memory;
@@ -205,7 +206,8 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let node = Node::start(options)?;
     if clock.source == "sntp" {
-        sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), clock.bound_ms)?;
+        let discipline = Discipline { slot_ms, bound_ms: clock.bound_ms };
+        sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), discipline)?;
     }
     let (stop, stops) = channel();
     Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;

@@ -11,7 +11,7 @@ use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{
-    Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerId, To, TransportKey,
+    Claim, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerId, Standing, To, TransportKey,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -62,8 +62,12 @@ impl Doorkeeper for FloodDoor {
         hello(&self.chain, handshake_hash, Some((self.candidate, sign)))
     }
 
-    fn admit(&self, hello: &[u8], _: &TransportKey, handshake_hash: &[u8; 32]) -> Result<Option<u32>, String> {
-        read_hello(&self.chain, handshake_hash, hello, |_, _, _| true).map_err(|error| error.to_string())
+    fn read(&self, hello: &[u8]) -> Result<Claim, String> {
+        read_hello(&self.chain, hello).map(|_| Claim::Guest).map_err(|error| error.to_string())
+    }
+
+    fn prove(&self, _: &[u8], _: u32, _: &TransportKey, _: &[u8; 32]) -> bool {
+        false
     }
 }
 
@@ -98,7 +102,8 @@ impl Flood {
         let chain = genesis.chain.genesis_hash;
         let door = FloodDoor { chain, candidate, signing: signing.clone() };
         let nodes = u64::from(devnet.shape.nodes);
-        let limits = MeshLimits { outgoing_max: [WAITING_BYTES; 4], ..MeshLimits::default() };
+        let mut limits = MeshLimits::default().of_caller();
+        limits.of_mut(Standing::Called).outgoing_max = [WAITING_BYTES; 4];
         // The line is one for all connections.
         let link = LinkShape { rate_bytes: Some(options.bytes_per_s * nodes), ..LinkShape::default() };
         let secret = secret("transport", number);

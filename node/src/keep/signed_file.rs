@@ -28,7 +28,8 @@ pub struct SignedFile {
     chain: Hash,
     copies: [(PathBuf, File); 2],
     number: u64,
-    /// Height and reserved slot of the newest record: neither ever falls, or a crash could undo what was promised.
+    /// Height and reserved slot of the newest record: they ascend, or a crash could undo what was promised. At a later
+    /// height the slot may be an earlier one: that of a clock that was set right.
     newest: (u64, u64),
 }
 
@@ -78,10 +79,9 @@ impl SignedFile {
     /// # Errors
     /// Whatever the disk refuses: nothing that rests on it may be said.
     pub fn write(&mut self, record: &SignedOnce) -> Result<(), SignedFileError> {
-        let (height, slot) = self.newest;
-        assert!(record.height >= height, "height {} is written over height {height}", record.height);
-        assert!(record.reserved_slot >= slot, "slot {} is written over slot {slot}", record.reserved_slot);
-        self.newest = (record.height, record.reserved_slot);
+        let (newest, next) = (self.newest, (record.height, record.reserved_slot));
+        assert!(next >= newest, "height and slot {next:?} are written over {newest:?}");
+        self.newest = next;
         let mut payload = Vec::new();
         record.encode(&mut payload);
         self.number += 1;

@@ -16,13 +16,14 @@ use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::codec::put_committee_with_keys;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::schedule::Schedule;
+use dynemix_engine::consensus::allowance::Offence;
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::transaction::item::Items;
 use dynemix_engine::vote::signing::Signing;
-use dynemix_net::mesh::{MeshHandle, PeerInfo, To};
+use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, To};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -80,8 +81,9 @@ pub struct Local {
     /// Actions wait until own transactions are durable.
     blocked: bool,
     parent: Option<Arc<System>>,
-    heard: u64,
     outbox: Outbox,
+    /// The connection that each name has spoken by last: what it says may be heard later.
+    connections: BTreeMap<u32, PeerId>,
     /// The newest record of what was signed that was asked to be made durable, and the newest that is.
     tickets: Tickets,
     records_of: BTreeMap<u32, usize>,
@@ -122,17 +124,6 @@ fn is_light(entry: &Entry) -> bool {
             _ => false,
         },
         _ => false,
-    }
-}
-
-/// The height that a message is about.
-fn height_of(message: &Message) -> u64 {
-    match message {
-        Message::Shard { height, .. } | Message::Have { height, .. } | Message::Second { height, .. } => *height,
-        Message::First { value, .. } | Message::Proposal { value, .. } => value.height,
-        Message::Final(decided, _) => decided.value.height,
-        Message::Block(block) => block.height,
-        _ => 0,
     }
 }
 
@@ -261,9 +252,7 @@ impl<S: Signing> Duty<S> {
             let _ = self.prepare.send(Raw::History(from, *height));
             return;
         }
-        if from.name.is_some() || from.called {
-            self.local.heard = self.local.heard.max(height_of(&message));
-        }
+        self.local.connections.extend(from.name.map(|name| (name, from.id)));
         if let Message::Block(block) = &message
             && block.height == self.minter.pending_height()
             && from.name.is_some()
@@ -275,7 +264,7 @@ impl<S: Signing> Duty<S> {
         let actions = self.minter.handle(now, name_of(from), message);
         self.act(actions);
         let next = self.minter.pending_height();
-        if whole && next > pending && self.local.heard > next {
+        if whole && next > pending && self.minter.height_heard() > next {
             // Whoever has served one height is asked for the next at once.
             self.send(to_of(name_of(from)), &Message::WantFinal(next));
         }
@@ -287,7 +276,7 @@ impl<S: Signing> Duty<S> {
         self.status.change(|live| {
             live.pool = self.minter.execution.pool.len();
             live.own = self.local.own.len();
-            live.heard = self.local.heard;
+            live.heard = self.minter.height_heard();
         });
     }
 
@@ -305,6 +294,14 @@ impl<S: Signing> Duty<S> {
                     self.local.blocked = self.writer.send(Job::Keep(block, height, items)).is_ok();
                 }
                 Action::Persist(ticket, record) => self.persist(ticket, record),
+                Action::Penalise(name, offence) => self.penalise(name, offence),
+                Action::Refused(decided) => tracing::error!(
+                    height = decided.value.height,
+                    block = hex::encode(decided.hash),
+                    "a quorum has made final what does not follow from its blocks: either more of the committee has lied \
+                     than is tolerated, or this node's state is damaged. It goes no further and signs nothing at this \
+                     height; compare with other nodes"
+                ),
                 Action::Certified(block) => self.certified(&block),
                 Action::Checked(height, block) => {
                     tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch")
@@ -324,6 +321,16 @@ impl<S: Signing> Duty<S> {
         self.local.tickets.ask(ticket);
         // A writer that has stopped has said why; without it nothing is signed.
         let _ = self.writer.send(Job::Persist(ticket, Box::new(record)));
+    }
+
+    /// Whoever lies loses its connection.
+    fn penalise(&mut self, name: u32, offence: Offence) {
+        let connection = match to_of(name) {
+            To::Peer(peer) => Some(peer),
+            _ => self.local.connections.get(&name).copied(),
+        };
+        tracing::warn!(name, ?offence, "a peer has lied");
+        connection.into_iter().for_each(|peer| self.mesh.penalise(peer, offence.points()));
     }
 
     fn send(&mut self, to: To, message: &Message) {
@@ -402,9 +409,10 @@ impl<S: Signing> Duty<S> {
             return;
         }
         self.local.asked_by.clear();
+        self.clock.network_says(self.minter.slots_ahead());
         let around = Surroundings {
             pending: self.minter.pending_height(),
-            heard: self.local.heard,
+            heard: self.minter.height_heard(),
             pool: self.minter.execution.pool.len(),
             peers: self.mesh.counters().members.load(Ordering::Relaxed),
         };

@@ -1,8 +1,10 @@
 //! The node's time: milliseconds since the chain's start. Durations come from the monotonic clock; how far it is off is
 //! measured by SNTP, or taken as nothing on a devnet, whose nodes share one clock.
 
-use std::sync::Arc;
+use super::discipline::{Discipline, Followed, is_with_the_network};
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, as this computer has it.
@@ -18,7 +20,13 @@ pub struct Clock {
     base: (u64, Instant),
     offset_ms: Arc<AtomicI64>,
     trusted: Arc<AtomicBool>,
+    /// Whether it was good once since the process began.
+    confirmed: Arc<AtomicBool>,
+    /// How many slots others are ahead, as they say.
+    ahead: Arc<Mutex<Option<RangeInclusive<i64>>>>,
 }
+
+const UNPOISONED: &str = "nothing panics while it holds a range of two numbers";
 
 impl Clock {
     /// A clock for a chain that starts at `start_ms`. It is trusted from the start, or only once it has been measured.
@@ -28,6 +36,8 @@ impl Clock {
             base: (unix_ms(), Instant::now()),
             offset_ms: Arc::default(),
             trusted: Arc::new(AtomicBool::new(trusted)),
+            confirmed: Arc::new(AtomicBool::new(trusted)),
+            ahead: Arc::default(),
         }
     }
 
@@ -50,26 +60,42 @@ impl Clock {
         self.offset_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
-    /// Whether the node may mint by this clock.
+    /// Whether the node may mint by this clock: it was measured, and it is about the slot that others say it is.
     pub fn is_trusted(&self) -> bool {
-        self.trusted.load(Ordering::Relaxed)
+        self.trusted.load(Ordering::Relaxed) && is_with_the_network(self.network().as_ref())
     }
 
-    /// What the servers say that this clock is off by, against the system's time; none if too few agree.
-    pub fn measured(&self, offset_ms: Option<i64>, bound_ms: i64) {
-        let now = unix_ms() as i64;
-        match offset_ms {
-            // A system clock that was stepped meanwhile differs from ours by as much.
-            Some(offset) => {
-                let right = now + offset - self.local_ms() as i64;
-                // Small errors are followed a part at a time, so that time never jumps in the middle of a slot.
-                let behind = right - self.offset_ms();
-                let step = if self.is_trusted() { behind.clamp(-20, 20) } else { behind };
+    fn network(&self) -> Option<RangeInclusive<i64>> {
+        self.ahead.lock().expect(UNPOISONED).clone()
+    }
+
+    /// Hears how many slots others are ahead; none while too few have said it.
+    pub fn network_says(&self, ahead: Option<RangeInclusive<i64>>) {
+        *self.ahead.lock().expect(UNPOISONED) = ahead;
+    }
+
+    /// What the servers say that this clock is off by, against the system's time; none if too few agree. Says what was
+    /// made of it.
+    pub fn measured(&self, offset_ms: Option<i64>, discipline: &Discipline) -> Option<Followed> {
+        let Some(offset) = offset_ms else {
+            self.trusted.store(false, Ordering::Relaxed);
+            return None;
+        };
+        // A system clock that was stepped meanwhile differs from ours by as much.
+        let right = (unix_ms() as i64).saturating_add(offset).saturating_sub(self.local_ms() as i64);
+        let standing = (self.trusted.load(Ordering::Relaxed), self.confirmed.load(Ordering::Relaxed));
+        let behind = right.saturating_sub(self.offset_ms());
+        let followed = discipline.judge(behind, standing, self.network().as_ref());
+        let good = match followed {
+            Followed::Step(step, good) => {
                 self.offset_ms.fetch_add(step, Ordering::Relaxed);
-                self.trusted.store((behind - step).abs() <= bound_ms, Ordering::Relaxed);
+                good
             }
-            None => self.trusted.store(false, Ordering::Relaxed),
-        }
+            Followed::TooFar | Followed::AgainstTheNetwork => false,
+        };
+        self.trusted.store(good, Ordering::Relaxed);
+        self.confirmed.fetch_or(good, Ordering::Relaxed);
+        Some(followed)
     }
 
     /// How long until a time.
@@ -80,39 +106,47 @@ impl Clock {
     }
 }
 
-/// The median of what servers say, if so many of them that most agree within `bound_ms` of it.
-pub fn agreed(offsets_ms: &mut [i64], asked: usize, bound_ms: i64) -> Option<i64> {
-    offsets_ms.sort_unstable();
-    let median = *offsets_ms.get(offsets_ms.len() / 2)?;
-    let near = offsets_ms.iter().filter(|offset| (*offset - median).abs() <= bound_ms).count();
-    (2 * near > asked).then_some(median)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn one_liar_among_servers_changes_nothing_and_two_of_three_are_noticed() {
-        assert_eq!(agreed(&mut [5, 7, 40_000], 3, 100), Some(7));
-        assert_eq!(agreed(&mut [-30_000, 5, 7], 3, 100), Some(5));
-        assert_eq!(agreed(&mut [-30_000, 7, 40_000], 3, 100), None);
-        assert_eq!(agreed(&mut [3], 4, 100), None);
-        assert_eq!(agreed(&mut [], 3, 100), None);
-    }
+    const DISCIPLINE: Discipline = Discipline { slot_ms: 10_000, bound_ms: 500 };
 
     #[test]
     fn a_clock_follows_small_errors_slowly_and_large_ones_stop_minting() {
         let clock = Clock::new(0, false);
         assert!(!clock.is_trusted());
-        clock.measured(Some(3_000), 500);
+        clock.measured(Some(3_000), &DISCIPLINE);
         assert!(clock.is_trusted() && (2_990..=3_010).contains(&clock.offset_ms()));
-        clock.measured(Some(3_100), 500);
+        clock.measured(Some(3_100), &DISCIPLINE);
         assert!(clock.is_trusted() && (3_005..=3_035).contains(&clock.offset_ms()));
-        clock.measured(Some(9_000), 500);
+        clock.measured(Some(9_000), &DISCIPLINE);
         assert!(!clock.is_trusted());
-        clock.measured(None, 500);
+        clock.measured(None, &DISCIPLINE);
         assert!(!clock.is_trusted());
+    }
+
+    #[test]
+    fn servers_that_are_a_year_ahead_move_a_good_clock_by_nothing() {
+        let clock = Clock::new(0, false);
+        clock.measured(Some(0), &DISCIPLINE);
+        assert!(clock.is_trusted());
+        // However often they say it, and though the clock is distrusted from the first time on.
+        for _ in 0..10 {
+            clock.measured(Some(365 * 24 * 3_600_000), &DISCIPLINE);
+            assert!(!clock.is_trusted() && clock.offset_ms().abs() <= 20, "{}", clock.offset_ms());
+        }
+        clock.measured(Some(0), &DISCIPLINE);
+        assert!(clock.is_trusted());
+    }
+
+    #[test]
+    fn a_clock_that_others_contradict_is_not_minted_by() {
+        let clock = Clock::new(0, true);
+        clock.network_says(Some(-30..=-29));
+        assert!(!clock.is_trusted());
+        clock.network_says(Some(-1..=1));
+        assert!(clock.is_trusted());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How far the clock is off, from several time servers: each is asked, the median counts if most agree.
 
-use super::clock::{Clock, agreed};
+use super::clock::Clock;
+use super::discipline::{Discipline, Followed, agreed};
 use rsntp::{Config, SntpClient};
 use std::io;
 use std::thread;
@@ -32,13 +33,13 @@ pub fn ask_all(servers: &[String]) -> Vec<(String, Option<i64>)> {
 ///
 /// # Errors
 /// When there can be no thread.
-pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, bound_ms: i64) -> io::Result<()> {
+pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: Discipline) -> io::Result<()> {
     thread::Builder::new().name("sntp".into()).spawn(move || {
         let mut failures = 0;
         loop {
             let answers = ask_all(&servers);
             let mut offsets: Vec<i64> = answers.iter().filter_map(|answer| answer.1).collect();
-            let offset = agreed(&mut offsets, servers.len(), bound_ms);
+            let offset = agreed(&mut offsets, servers.len(), discipline.bound_ms);
             tracing::debug!(?answers, ?offset, "time servers");
             match offset {
                 Some(_) => failures = 0,
@@ -47,7 +48,17 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, bound_ms: i64
             // A network that is down for a moment is no reason to stop; a clock that nobody has confirmed for long is.
             if offset.is_some() || failures >= 3 || !clock.is_trusted() {
                 let before = clock.is_trusted();
-                clock.measured(offset, bound_ms);
+                match clock.measured(offset, &discipline) {
+                    Some(Followed::TooFar) => tracing::error!(
+                        "most time servers say that this clock, which was good, is off by more than two slots: it is left, \
+                         and this node follows. If they are right, restart it"
+                    ),
+                    Some(Followed::AgainstTheNetwork) => tracing::error!(
+                        "most time servers say that it is another slot than the committee says: the clock is left, and \
+                         this node follows"
+                    ),
+                    Some(Followed::Step(..)) | None => {}
+                }
                 match (before, clock.is_trusted()) {
                     (true, false) => {
                         tracing::error!("the clock is not good enough to mint by: this node follows until it is")

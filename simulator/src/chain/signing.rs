@@ -5,9 +5,23 @@ use dynemix_engine::base::ids::{Sig, VoteKey};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
+
+thread_local! {
+    static FAILED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Signatures and certificates that this thread has verified for nodes and that did not hold.
+pub(crate) fn failed_checks() -> u64 {
+    FAILED.get()
+}
+
+fn counted(holds: bool) -> bool {
+    FAILED.set(FAILED.get() + u64::from(!holds));
+    holds
+}
 
 /// Stub or BLS.
 pub(crate) enum AnySigning {
@@ -26,12 +40,12 @@ impl Signing for AnySigning {
     }
 
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
-        match self {
+        counted(match self {
             AnySigning::Stub(signing) => signing.verify(candidate, digest, signature),
             AnySigning::Bls(signing) => {
                 remembered((vec![candidate], *digest, *signature), || signing.verify(candidate, digest, signature))
             }
-        }
+        })
     }
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {
@@ -42,12 +56,12 @@ impl Signing for AnySigning {
     }
 
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
-        match self {
+        counted(match self {
             AnySigning::Stub(signing) => signing.verify_aggregate(candidates, digest, aggregate),
             AnySigning::Bls(signing) => remembered((candidates.to_vec(), *digest, *aggregate), || {
                 signing.verify_aggregate(candidates, digest, aggregate)
             }),
-        }
+        })
     }
 
     fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {

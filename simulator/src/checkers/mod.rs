@@ -4,6 +4,7 @@
 pub(crate) mod finals;
 pub(crate) mod liars;
 pub(crate) mod liveness;
+pub(crate) mod penalties;
 pub(crate) mod supply;
 pub(crate) mod verdict;
 pub(crate) mod votes;

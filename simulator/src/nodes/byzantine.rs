@@ -4,13 +4,14 @@
 use crate::chain::signing::AnySigning;
 use crate::seed::dice::Dice;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::chain::block::{Final, Prepared, Value};
+use dynemix_engine::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::quorum::master_quorum;
 use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::messages::message::{Message, ShardMessage, list_hash};
+use dynemix_engine::transaction::item::Items;
 use dynemix_engine::vote::signing::Signing;
 use serde::Serialize;
 use std::sync::Arc;
@@ -33,6 +34,8 @@ pub(crate) enum Behaviour {
     Censor,
     /// Sends certificates that nobody signed.
     Forge,
+    /// Sends dozens of falsehoods of one kind at once, with a seat and without.
+    Flood,
     /// Forgets what it signed, several times a run, and signs again.
     Amnesia,
     /// Does as it should until its shard has fallen; then it takes what it can.
@@ -41,7 +44,7 @@ pub(crate) enum Behaviour {
 
 impl Behaviour {
     /// All of them.
-    pub(crate) const ALL: [Behaviour; 9] = [
+    pub(crate) const ALL: [Behaviour; 10] = [
         Behaviour::Silent,
         Behaviour::Equivocate,
         Behaviour::Withhold,
@@ -49,10 +52,14 @@ impl Behaviour {
         Behaviour::LieAboutSets,
         Behaviour::Censor,
         Behaviour::Forge,
+        Behaviour::Flood,
         Behaviour::Amnesia,
         Behaviour::Plunder,
     ];
 }
+
+/// Falsehoods that one who floods sends at once.
+const FLOOD: usize = 24;
 
 /// What a liar works with.
 pub(crate) struct Liar<'a> {
@@ -64,6 +71,8 @@ pub(crate) struct Liar<'a> {
     pub(crate) signing: &'a AnySigning,
     /// The committee of its pending height.
     pub(crate) committee: &'a Committee,
+    /// The slot by its clock.
+    pub(crate) slot: u64,
     /// The run's own dice.
     pub(crate) dice: &'a mut Dice,
 }
@@ -112,6 +121,16 @@ impl Liar<'_> {
         let mut out = Vec::with_capacity(actions.len());
         for action in actions {
             let Action::Send(to, message) = action else {
+                // Who has no seat asks each slot what is final: it floods the committee instead.
+                if behaviour == Behaviour::Flood
+                    && let Action::Gossip(Message::WantFinal(height)) = &action
+                {
+                    for member in &self.committee.members {
+                        if member.candidate != self.candidate {
+                            self.flood(member.candidate, *height, 2 * self.slot, &mut out);
+                        }
+                    }
+                }
                 if behaviour != Behaviour::Silent || !matches!(action, Action::Gossip(_)) {
                     out.push((action, 0));
                 }
@@ -151,6 +170,12 @@ impl Liar<'_> {
                         && !to.is_multiple_of(4) => {}
                 Behaviour::LieAboutSets => out.push((Action::Send(to, self.lie_about_sets(to, message)), 0)),
                 Behaviour::Censor => out.push((Action::Send(to, self.censor(message)), 0)),
+                Behaviour::Flood => {
+                    if let Message::Have { height, attempt, .. } = &message {
+                        self.flood(to, *height, *attempt, &mut out);
+                    }
+                    out.push((Action::Send(to, message), 0));
+                }
                 Behaviour::Forge => {
                     if let Some(forged) = self.forge(&message) {
                         out.push((Action::Send(to, forged), 0));
@@ -161,6 +186,73 @@ impl Liar<'_> {
             }
         }
         out
+    }
+
+    /// Many falsehoods of one kind, each another.
+    fn flood(&mut self, to: u32, height: u64, attempt: u64, out: &mut Vec<(Action, u64)>) {
+        let kind = self.dice.below(8);
+        let mut signers = SeatSet::default();
+        (0..master_quorum(self.committee.len())).for_each(|seat| {
+            signers.insert(seat as u16);
+        });
+        let shard =
+            self.committee.seat_of(self.candidate).map_or(0, |seat| self.committee.members[usize::from(seat)].shard);
+        for _ in 0..FLOOD {
+            let hash: Hash = std::array::from_fn(|_| self.dice.roll() as u8);
+            let signature = [hash[0]; 48];
+            let certificate = Certificate { signers, aggregate: signature };
+            let value = Arc::new(Value {
+                height,
+                parent: hash,
+                slot: attempt / 2,
+                headers: vec![None; self.committee.shards.len()],
+                quilt: hash,
+                parent_root: hash,
+                system: hash,
+                seed: hash,
+                committee_next: hash,
+            });
+            let of_value = value.hash();
+            let message = match kind {
+                0 => Message::First { attempt, value, justified_by: 0, signature },
+                1 => Message::Second { height, attempt, hash, signature },
+                2 => Message::Proposal { attempt, value, prepared: None, signature },
+                3 => Message::Final(Arc::new(Final { attempt, value, hash: of_value, certificate }), Vec::new()),
+                4 => {
+                    let (attempt, justified_by) = (attempt + 1, 0);
+                    let high = Arc::new(Prepared { attempt, justified_by, value, hash: of_value, certificate });
+                    let held = vec![None; self.committee.shards.len()];
+                    Message::Have { height, attempt, held, high: Some(high) }
+                }
+                5 => Message::Shard { height, slot: attempt / 2, shard, message: ShardMessage::Vote(hash, signature) },
+                6 => Message::Block(Arc::new(self.false_block(height, attempt / 2, hash, certificate))),
+                _ => Message::Shard {
+                    height,
+                    slot: attempt / 2,
+                    shard,
+                    message: ShardMessage::List(Vec::new(), Vec::new(), signature),
+                },
+            };
+            out.push((Action::Send(to, message), 0));
+        }
+    }
+
+    /// A shard-block that nobody has certified.
+    fn false_block(&self, height: u64, slot: u64, hash: Hash, certificate: Certificate) -> CertifiedBlock {
+        let block = ShardBlock {
+            parent_root: hash,
+            slot,
+            shard: 0,
+            transactions: 0,
+            transactions_root: hash,
+            patch_hash: hash,
+        };
+        let mut signers = SeatSet::default();
+        self.committee.shards[0].iter().for_each(|&seat| {
+            signers.insert(seat);
+        });
+        let certificate = Certificate { signers, ..certificate };
+        CertifiedBlock { height, block, hash: block.hash(), certificate, items: Items::default(), patch: Vec::new() }
     }
 
     fn contradict(&mut self, message: Message) -> Message {

@@ -4,7 +4,7 @@ use super::byzantine::{Behaviour, Liar};
 use super::meter::Meter;
 use super::queue::{Event, Queue};
 use crate::chain::signing::{AnySigning, signing_of, vote_key};
-use crate::chain::state::{Scale, Shared, SimExecution, Version};
+use crate::chain::state::{FOUNDED_SLOT, Scale, Shared, SimExecution, Version};
 use crate::seed::dice::Dice;
 use crate::seed::options::{FaultSet, SimOptions, Troubles};
 use dynemix_engine::base::hash::Hash;
@@ -20,6 +20,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+/// As far as a clock goes wrong.
+const YEAR_MS: u64 = 365 * 24 * 3_600_000;
 /// Final blocks that any node can restart from.
 const ARCHIVE_MAX: usize = 256;
 
@@ -150,12 +152,35 @@ impl<'a> Cluster<'a> {
 
     /// What a node's clock shows.
     pub(crate) fn local_ms(&self, candidate: u32) -> u64 {
-        // A day is added, so that no clock stands before the beginning of time.
-        (self.now as i64 + self.nodes[candidate as usize].offset_ms + 100 * self.options.slot_ms as i64) as u64
+        let founded_ms = (FOUNDED_SLOT * self.options.slot_ms) as i64;
+        // A clock that is behind by more stands at the beginning of time.
+        (self.now as i64 + self.nodes[candidate as usize].offset_ms + founded_ms).max(0) as u64
     }
 
     pub(crate) fn signing(&self, candidate: u32) -> AnySigning {
         signing_of(self.keys.as_ref(), candidate)
+    }
+
+    /// Sets a node's clock to something else while it runs, or sets it right.
+    pub(crate) fn set_clock(&mut self, candidate: u32, offset_ms: i64) {
+        self.nodes[candidate as usize].offset_ms = offset_ms;
+        let start = self.nodes[candidate as usize].start;
+        self.wake(candidate, start);
+    }
+
+    /// A clock goes wrong, by up to a year either way or by a few slots back, until it is set right again.
+    pub(crate) fn spoil_clock(&mut self, candidate: u32) {
+        let few = 3 * self.options.slot_ms;
+        let offset_ms = match self.dice.below(4) {
+            0 => -(self.dice.between(few / 3, few) as i64),
+            1 => -(self.dice.below(YEAR_MS) as i64),
+            _ => self.dice.below(YEAR_MS) as i64,
+        };
+        self.count("clocks spoilt");
+        self.say(|| format!("the clock of node {candidate} is off by {offset_ms} ms"));
+        self.set_clock(candidate, offset_ms);
+        let wrong = self.dice.between(self.options.slot_ms / 4, 3 * self.options.slot_ms);
+        self.after(wrong, Event::ClockRight(candidate));
     }
 
     /// Whether a node is Byzantine.
@@ -189,6 +214,12 @@ impl<'a> Cluster<'a> {
         let Some(minter) = &self.nodes[candidate as usize].minter else { return };
         let delay = minter.wake_at_ms().saturating_sub(local);
         self.after(delay, Event::Wake(candidate, start));
+    }
+
+    /// Whether a node's minter wants to be asked again before its next step.
+    pub(crate) fn is_due_soon(&self, candidate: u32) -> bool {
+        let minter = self.nodes[candidate as usize].minter.as_ref();
+        minter.is_some_and(|minter| minter.replays())
     }
 
     /// Ends a node, to be started again later.
@@ -272,11 +303,13 @@ impl<'a> Cluster<'a> {
         };
         let committee = self.nodes[candidate as usize].version.system.committee.clone();
         let signing = signing_of(self.keys.as_ref(), candidate);
+        let slot = self.schedule.slot(self.local_ms(candidate));
         let mut liar = Liar {
             chain: &self.shared.chain.genesis_hash,
             candidate,
             signing: &signing,
             committee: &committee,
+            slot,
             dice: &mut self.dice,
         };
         liar.bend(behaviour, actions)

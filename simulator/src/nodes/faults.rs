@@ -53,6 +53,15 @@ impl Cluster<'_> {
                 self.count("pauses");
             }
         }
+        if self.troubles.clock_jump > 0 {
+            // Now and then all at once, each by something else.
+            let all = self.dice.chance(self.troubles.clock_jump);
+            for candidate in 0..self.options.candidates {
+                if all || self.dice.chance(self.troubles.clock_jump) {
+                    self.spoil_clock(candidate);
+                }
+            }
+        }
         if self.troubles.blackout > 0 && self.dice.chance(self.troubles.blackout) {
             // Where it hurts: while votes are under way.
             let moment = self.dice.between(self.schedule.try_0_ms, self.options.slot_ms - 1);

@@ -15,6 +15,8 @@ pub(crate) enum Event {
     Durable(u32, u32, u64, Box<SignedOnce>),
     /// A node that has crashed starts again.
     Restart(u32),
+    /// A node's clock that went wrong is set right.
+    ClockRight(u32),
     /// Nearly everyone crashes.
     Blackout,
     /// Attackers certify what they like.

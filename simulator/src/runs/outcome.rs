@@ -49,6 +49,8 @@ pub struct Outcome {
     pub unbanned: u64,
     /// Times that a custodian or member found a final block's transactions to make its patch.
     pub checked: u64,
+    /// Penalties that nodes have given each other.
+    pub penalties: u64,
     /// Messages sent by all nodes, lost ones included.
     pub messages: u64,
     /// Slots after healing until every older transaction that honest minters knew was final.

@@ -133,8 +133,13 @@ impl Plunder {
             cluster.transmit(from, node, Message::Block(block.clone()), 0);
         }
         if shown {
-            for custodian in version.system.custodians(shard as u16) {
-                cluster.transmit(from, custodian, Message::Bodies(block.hash, items.clone().into()), 0);
+            // Each custodian hears of the minter that is to send them, and so of those that the attacker has.
+            let seats = &committee.shards[shard];
+            for (place, custodian) in version.system.custodians(shard as u16).into_iter().enumerate() {
+                let sends = committee.members[usize::from(seats[place % seats.len()])].candidate;
+                if cluster.lies(sends) {
+                    cluster.transmit(sends, custodian, Message::Bodies(block.hash, items.clone().into()), 0);
+                }
             }
         }
         let (shard, block) = (shard as u16, block.hash);

@@ -66,6 +66,8 @@ pub struct SimReport {
     pub unbanned: u64,
     /// Seeds, by how many slots after healing every older transaction was final.
     pub healing_slots: BTreeMap<u64, u64>,
+    /// Penalties that nodes have given to liars, in all seeds.
+    pub penalties: u64,
     /// Messages sent by all nodes, lost ones included.
     pub messages: u64,
     /// Bytes on the wire in the last seed, if they were measured.
@@ -119,6 +121,7 @@ impl SimReport {
         self.plundered += outcome.plundered;
         self.banned += outcome.banned;
         self.unbanned += outcome.unbanned;
+        self.penalties += outcome.penalties;
         self.messages += outcome.messages;
         if let Some(slots) = outcome.healing_slots {
             *self.healing_slots.entry(slots).or_insert(0) += 1;

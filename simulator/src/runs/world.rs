@@ -4,9 +4,11 @@
 use super::clients::Clients;
 use super::outcome::{Bytes, Outcome};
 use super::plunder::Plunder;
+use crate::chain::signing::failed_checks;
 use crate::chain::state::Version;
 use crate::checkers::finals::Finals;
 use crate::checkers::liveness::{HEALING_SLOTS, Liveness};
+use crate::checkers::penalties::Penalties;
 use crate::checkers::verdict::Verdict;
 use crate::checkers::votes::Votes;
 use crate::checkers::{liars, supply};
@@ -29,6 +31,7 @@ pub struct World<'a> {
     votes: Votes,
     finals: Finals,
     liveness: Liveness,
+    penalties: Penalties,
     verdict: Verdict,
     outcome: Outcome,
 }
@@ -43,6 +46,7 @@ impl<'a> World<'a> {
             votes: Votes::default(),
             finals: Finals::default(),
             liveness: Liveness::default(),
+            penalties: Penalties::default(),
             verdict: Verdict::default(),
             outcome: Outcome { seats: vec![0; options.candidates as usize], ..Outcome::default() },
         };
@@ -109,6 +113,11 @@ impl<'a> World<'a> {
                     self.finals.on_certified(block);
                 }
             }
+            Event::ClockRight(candidate) => {
+                if !self.cluster.healed {
+                    self.cluster.set_clock(candidate, 0);
+                }
+            }
             Event::Blackout => self.cluster.black_out(),
             Event::Restart(candidate) => {
                 if self.cluster.nodes[candidate as usize].minter.is_none() {
@@ -154,8 +163,19 @@ impl<'a> World<'a> {
             return self.cluster.after(wait, Event::Deliver(candidate, from, message));
         }
         let Some(minter) = &mut node.minter else { return };
-        let actions = minter.handle(local, from, *message);
+        let failed = failed_checks();
+        let mut actions = minter.handle(local, from, *message);
+        let cost = failed_checks() - failed;
+        // What waited for this is heard soon, and not only with the next step.
+        if minter.wake_at_ms() <= local {
+            actions.extend(minter.tick(local));
+        }
+        let start = node.start;
+        self.penalties.on_cost(&self.cluster, candidate, from, cost, &mut self.verdict);
         self.act(candidate, actions);
+        if self.cluster.is_due_soon(candidate) {
+            self.cluster.wake(candidate, start);
+        }
     }
 
     fn durable(&mut self, candidate: u32, start: u32, ticket: u64, record: SignedOnce) {
@@ -236,6 +256,11 @@ impl<'a> World<'a> {
                 Action::Persist(ticket, record) => self.cluster.persist(candidate, ticket, record),
                 Action::Checked(..) => self.outcome.checked += 1,
                 Action::Keep(block, height, items) => self.cluster.keep(candidate, block, height, items),
+                Action::Penalise(whom, offence) => {
+                    self.outcome.penalties += 1;
+                    self.penalties.on_penalty(&self.cluster, candidate, whom, offence, &mut self.verdict);
+                }
+                Action::Refused(decided) => self.refused(candidate, &decided),
                 Action::Certified(block) => self.certified(&block),
                 Action::Finalized(decided, _) => self.finalized(candidate, &decided),
             }
@@ -248,6 +273,14 @@ impl<'a> World<'a> {
         let crash = self.cluster.troubles.crash_after_vote;
         if voted && crash > 0 && self.cluster.dice.chance(crash) {
             self.cluster.crash(candidate);
+        }
+    }
+
+    /// A node goes no further than what a quorum has made final.
+    fn refused(&mut self, candidate: u32, decided: &Final) {
+        if !self.cluster.lies(candidate) && self.cluster.options.faults != FaultSet::Beyond {
+            let height = decided.value.height;
+            self.verdict.fail(format!("node {candidate} refuses what is final at height {height}"));
         }
     }
 

@@ -95,6 +95,9 @@ pub struct Troubles {
     pub clock_ms: u64,
     /// Nodes whose clock is off, of a thousand.
     pub clock_off: u64,
+    /// Clocks of running nodes that go wrong by up to a year for a while, of a thousand nodes and slots; and all at once,
+    /// of a thousand slots.
+    pub clock_jump: u64,
     /// Share of Byzantine stake, of a thousand.
     pub byzantine: u64,
     /// Crashes right after a second vote, of a thousand votes.
@@ -144,6 +147,7 @@ impl Troubles {
             pause: 0,
             clock_ms: 0,
             clock_off: 0,
+            clock_jump: 0,
             byzantine: 0,
             crash_after_vote: 0,
             blackout: 0,
@@ -184,6 +188,7 @@ impl Troubles {
             crash_after_vote,
             blackout,
             disk_ms: 10 + sometimes(200),
+            clock_jump: sometimes(30),
         }
     }
 }

@@ -18,9 +18,9 @@ use crate::vote::signing::Signing;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How far beyond what B + 1 members claim a member may sign: a clock that was led astray must not use up attempts to
-/// come.
-const ATTEMPTS_BEYOND: u64 = 8;
+/// How far from what B + 1 others say a member may sign, or reserve a slot: a clock that was led astray must not use up
+/// attempts to come.
+const ATTEMPTS_NEAR: u64 = 8;
 
 /// What must be durable before anything that rests on it is said.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +73,21 @@ pub enum MasterAction {
     Tell(Seat, Message),
     /// Make the lock of this attempt durable, then come back with [`MasterInput::Durable`].
     Lock(u64),
+    /// This seat's statement does not bear its signature.
+    FalseSignature(Seat),
+    /// This seat has sent a certificate that is none: an honest one has made or verified what it sends.
+    FalseCertificate(Seat),
+}
+
+/// What a shard-block is that has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is held from now on.
+    New,
+    /// It is held already, or of another height: nothing was looked at.
+    Idle,
+    /// Its certificate is none, or it breaks a rule: no honest node holds it, and so none has sent it.
+    False,
 }
 
 /// How a round stands, for who watches it.
@@ -118,13 +133,20 @@ pub struct MasterRound {
     tallies: Tallies,
     /// The highest certificate whose shard-blocks are not all here yet.
     without_data: Option<Arc<Prepared>>,
-    /// The highest attempt that each seat has claimed to be in.
+    /// The attempt that each other seat has said last that it is in.
     claimed: BTreeMap<Seat, u64>,
     proposals: BTreeMap<(u64, Seat), Proposed>,
     first_signed: u64,
     second_signed: u64,
     second_pending: Option<(u64, Hash)>,
     proposed: u64,
+    /// A value that a quorum has made final and that does not follow from its blocks.
+    refused: Option<Hash>,
+}
+
+/// How many others must say a thing for one of them to be honest, as far as a committee has so many.
+pub fn others_needed(committee: &Committee) -> usize {
+    (committee.byzantine_max() + 1).min(committee.delegates().saturating_sub(1))
 }
 
 impl MasterRound {
@@ -135,9 +157,11 @@ impl MasterRound {
         committee: Arc<Committee>,
         seat: Option<Seat>,
         seed: Hash,
-        durable: Locked,
+        mut durable: Locked,
     ) -> MasterRound {
         let held = Held::new(committee.shards.len(), &durable.blocks);
+        // Invariant 3 of what was recorded, too: a certificate whose blocks were left waits for them, the lock stays.
+        let without_data = durable.high.take_if(|high| held.blocks_of(&high.value).is_none());
         let tallies = Tallies::new(height, committee.clone());
         MasterRound {
             height,
@@ -150,13 +174,14 @@ impl MasterRound {
             seed,
             held,
             tallies,
-            without_data: None,
+            without_data,
             claimed: BTreeMap::new(),
             proposals: BTreeMap::new(),
             first_signed: 0,
             second_signed: 0,
             second_pending: None,
             proposed: 0,
+            refused: None,
         }
     }
 
@@ -190,21 +215,29 @@ impl MasterRound {
             MasterInput::Try1(attempt) => self.try_1(execution, signing, attempt, &mut out),
             // Rows 8 and 9.
             MasterInput::HeardFirst(from, vote, value, now) => {
-                if self.first_vote_holds(signing, from, now, &vote, &value) {
-                    self.count_first(signing, from, now, vote, value, &mut out);
+                if self.may_count_first(from, now, &vote, &value) {
+                    if self.signed(signing, StatementKind::First, from, &vote) {
+                        self.count_first(signing, from, now, vote, value, &mut out);
+                    } else {
+                        out.push(MasterAction::FalseSignature(from));
+                    }
                 }
             }
             // Row 10.
             MasterInput::Durable(of, now) => self.locked(signing, of, now, &mut out),
             // Row 11.
             MasterInput::HeardSecond(from, vote, now) => {
-                if self.second_vote_holds(signing, from, now, &vote) {
-                    self.count_second(signing, from, vote, &mut out);
+                if is_timely(now, vote.attempt) && !self.tallies.second_is_idle(from, &vote) {
+                    if self.signed(signing, StatementKind::Second, from, &vote) {
+                        self.count_second(signing, from, vote, &mut out);
+                    } else {
+                        out.push(MasterAction::FalseSignature(from));
+                    }
                 }
             }
             // Row 12.
             MasterInput::HeardFinal(decided) => {
-                if self.decided.is_none() && self.final_holds(signing, decided) {
+                if self.wants_final(decided) && self.final_holds(signing, decided) {
                     self.decided = Some(decided.clone());
                 }
             }
@@ -229,24 +262,56 @@ impl MasterRound {
         assert!(decided.is_none() || now.3 == decided, "a height is decided once");
     }
 
-    /// A shard-block: held if its certificate verifies and it passes the state's own check. True if it is new.
+    /// Whether votes of an attempt are near enough to the own one to be counted.
+    pub fn is_timely(&self, now: u64, attempt: u64) -> bool {
+        is_timely(now, attempt)
+    }
+
+    /// Whether a final certificate would change anything.
+    pub fn wants_final(&self, decided: &Final) -> bool {
+        self.decided.is_none() && self.refused != Some(decided.hash)
+    }
+
+    /// What a quorum has made final does not follow from its blocks: more than B seats have lied, or this node computes
+    /// otherwise than the others. Either way it must not go on from there, nor vote beside it.
+    pub fn refuse(&mut self) {
+        self.refused = self.decided.take().map(|decided| decided.hash);
+    }
+
+    /// Whether a final value was refused.
+    pub fn has_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// Whether a shard-block of this hash is held.
+    pub fn holds(&self, hash: &Hash) -> bool {
+        self.held.contains(hash)
+    }
+
+    /// Whether a certificate of first votes is one to look at: higher than what is known.
+    pub fn wants_prepared(&self, prepared: &Prepared) -> bool {
+        let known = |of: &Option<Arc<Prepared>>| of.as_ref().map_or(0, |known| known.attempt);
+        prepared.attempt > known(&self.durable.high) && prepared.attempt != known(&self.without_data)
+    }
+
+    /// A shard-block: held if its certificate verifies and it passes the state's own check.
     pub fn take_block<E: Execution, S: Signing>(
         &mut self,
         execution: &mut E,
         signing: &S,
         block: &Arc<CertifiedBlock>,
-    ) -> bool {
+    ) -> Taken {
         if block.height != self.height || self.held.contains(&block.listed_hash()) {
-            return false;
+            return Taken::Idle;
         }
         if !block.certificate_holds(&self.chain, &self.committee, signing) || !execution.check(block) {
-            return false;
+            return Taken::False;
         }
         self.held.insert(block);
         if let Some(prepared) = self.without_data.take() {
             self.adopt(prepared);
         }
-        true
+        Taken::New
     }
 
     /// The blocks that a value lists; none unless all are held, each in its own shard's place.
@@ -293,7 +358,6 @@ impl MasterRound {
 
     /// Says what is held.
     fn have(&mut self, attempt: u64, out: &mut Vec<MasterAction>) {
-        self.claimed.extend(self.seat.map(|seat| (seat, attempt)));
         self.ask_for_data(out);
         let listed = |block: &Option<Arc<CertifiedBlock>>| block.as_ref().map(|block| block.listed_hash());
         let held = self.held.by_shard().iter().map(listed).collect();
@@ -314,11 +378,12 @@ impl MasterRound {
         if held.len() != self.committee.shards.len() {
             return;
         }
-        let claimed = self.claimed.entry(from).or_insert(attempt);
-        *claimed = attempt.max(*claimed);
+        self.claimed.insert(from, attempt);
         self.held.list(from, held);
-        if let Some(high) = high {
-            self.raise(signing, high);
+        if let Some(high) = high
+            && !self.raise(signing, high)
+        {
+            return out.push(MasterAction::FalseCertificate(from));
         }
         let missing = self.held.missing(held);
         if !missing.is_empty() {
@@ -374,21 +439,25 @@ impl MasterRound {
             return;
         }
         let kind = StatementKind::Proposal;
-        let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
-        let hash = value.hash();
-        if value.height != self.height
-            || !signing.verify(self.candidate_at(from), &self.digest(kind, attempt, justified_by, hash), &signature)
+        let said = |of: &Proposed| (of.0.hash(), of.1.as_ref().map_or(0, |prepared| prepared.attempt), of.2);
+        let first = self.proposals.get(&(attempt, from)).map(said);
+        let proposed = (value, prepared, signature);
+        let (hash, justified_by, _) = said(&proposed);
+        let idle = first.is_some_and(|first| first == said(&proposed) || self.tallies.is_contradicted(from));
+        if proposed.0.height != self.height || idle {
+            return;
+        }
+        if !signing.verify(self.candidate_at(from), &self.digest(kind, attempt, justified_by, hash), &signature) {
+            return out.push(MasterAction::FalseSignature(from));
+        }
+        if let Some(first) = first {
+            return self.tallies.contradiction(from, kind, attempt, [first, said(&proposed)]);
+        }
+        let (value, prepared, signature) = proposed;
+        if let Some(prepared) = &prepared
+            && !self.raise(signing, prepared)
         {
-            return;
-        }
-        if let Some((first, first_prepared, first_signature)) = self.proposals.get(&(attempt, from)) {
-            let first_justified_by = first_prepared.as_ref().map_or(0, |prepared| prepared.attempt);
-            let statements = [(first.hash(), first_justified_by, *first_signature), (hash, justified_by, signature)];
-            self.tallies.contradiction(from, kind, attempt, statements);
-            return;
-        }
-        if let Some(prepared) = &prepared {
-            self.raise(signing, prepared);
+            return out.push(MasterAction::FalseCertificate(from));
         }
         self.ask_for(&value, out);
         self.proposals.insert((attempt, from), (value, prepared, signature));
@@ -405,8 +474,11 @@ impl MasterRound {
         let proposers = self.proposals.range((attempt, 0)..=(attempt, Seat::MAX)).map(|(&(_, seat), _)| seat);
         let Some(seat) = self.committee.lowest(proposers, &self.seed, attempt, 0) else { return };
         let (value, prepared, _) = self.proposals[&(attempt, seat)].clone();
-        let prepared =
-            prepared.filter(|prepared| prepared.hash == value.hash() && self.prepared_holds(signing, prepared));
+        let prepared = prepared.filter(|prepared| prepared.hash == value.hash());
+        if prepared.as_ref().is_some_and(|prepared| !self.prepared_holds(signing, prepared)) {
+            out.push(MasterAction::FalseCertificate(seat));
+            return;
+        }
         let justified_by = prepared.as_ref().map_or(0, |prepared| prepared.attempt);
         if !self.lock_allows(justified_by) {
             return;
@@ -456,11 +528,13 @@ impl MasterRound {
         self.count_first(signing, seat, attempt, Vote { attempt, hash, justified_by, signature }, value, out);
     }
 
-    fn first_vote_holds<S: Signing>(&self, signing: &S, from: Seat, now: u64, vote: &Vote, value: &Value) -> bool {
-        let digest = || self.digest(StatementKind::First, vote.attempt, vote.justified_by, vote.hash);
-        value.height == self.height
-            && is_timely(now, vote.attempt)
-            && signing.verify(self.candidate_at(from), &digest(), &vote.signature)
+    fn may_count_first(&self, from: Seat, now: u64, vote: &Vote, value: &Value) -> bool {
+        value.height == self.height && is_timely(now, vote.attempt) && !self.tallies.first_is_idle(from, vote)
+    }
+
+    fn signed<S: Signing>(&self, signing: &S, kind: StatementKind, from: Seat, vote: &Vote) -> bool {
+        let digest = self.digest(kind, vote.attempt, vote.justified_by, vote.hash);
+        signing.verify(self.candidate_at(from), &digest, &vote.signature)
     }
 
     /// Counts a first vote. A quorum is a certificate, which is adopted (row 8) and locked on (row 9).
@@ -518,15 +592,10 @@ impl MasterRound {
         self.count_second(signing, seat, Vote { attempt, hash, justified_by: 0, signature }, out);
     }
 
-    fn second_vote_holds<S: Signing>(&self, signing: &S, from: Seat, now: u64, vote: &Vote) -> bool {
-        let digest = || self.digest(StatementKind::Second, vote.attempt, 0, vote.hash);
-        is_timely(now, vote.attempt) && signing.verify(self.candidate_at(from), &digest(), &vote.signature)
-    }
-
     /// Counts a second vote. A quorum decides the height.
     fn count_second<S: Signing>(&mut self, signing: &S, from: Seat, vote: Vote, out: &mut Vec<MasterAction>) {
         let Some(tally) = self.tallies.count_second(from, vote) else { return };
-        if self.decided.is_some() {
+        if self.decided.is_some() || self.refused == Some(vote.hash) {
             return;
         }
         let certificate = Certificate { signers: tally.signers, aggregate: signing.aggregate(&tally.signatures) };
@@ -563,10 +632,16 @@ impl MasterRound {
         }
     }
 
-    /// Takes over a higher certificate of first votes.
+    /// Takes over a higher certificate of first votes; false if it is none.
     fn raise<S: Signing>(&mut self, signing: &S, prepared: &Arc<Prepared>) -> bool {
-        let higher = self.durable.high.as_ref().is_none_or(|high| high.attempt < prepared.attempt);
-        higher && self.prepared_holds(signing, prepared) && self.adopt(prepared.clone())
+        if !self.wants_prepared(prepared) {
+            return true;
+        }
+        let holds = self.prepared_holds(signing, prepared);
+        if holds {
+            self.adopt(prepared.clone());
+        }
+        holds
     }
 
     /// Whether a certificate of first votes is one.
@@ -611,10 +686,13 @@ impl MasterRound {
             || self.held.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
     }
 
-    /// Whether B + 1 members, so at least one honest, claim an attempt that this one is not far beyond.
-    fn is_claimed(&self, attempt: u64) -> bool {
-        let near = self.claimed.values().filter(|&&claimed| claimed.saturating_add(ATTEMPTS_BEYOND) >= attempt).count();
-        near > self.committee.byzantine_max()
+    /// Whether B + 1 others, so at least one honest, say that it is about this attempt. The own clock speaks for nothing
+    /// here: it is what is doubted. Nor do those who are further ahead: where many clocks are wrong at once, each is
+    /// wrong by something else. A committee so small that it has no B + 1 others asks all.
+    pub fn is_claimed(&self, attempt: u64) -> bool {
+        let near = |claimed: u64| claimed.abs_diff(attempt) <= ATTEMPTS_NEAR;
+        let others = self.claimed.iter().filter(|&(&seat, &claimed)| Some(seat) != self.seat && near(claimed)).count();
+        others >= others_needed(&self.committee)
     }
 
     /// Asks everyone for the data of a certificate that cannot be taken without it.

@@ -58,6 +58,8 @@ pub(super) struct Tallies {
     first_tallies: BTreeMap<(u64, Hash, u64), Tally>,
     second_tallies: BTreeMap<(u64, Hash), Tally>,
     values: BTreeMap<Hash, Arc<Value>>,
+    /// Who has contradicted itself: one proof of each is enough.
+    contradicted: BTreeSet<Seat>,
     /// Contradictions that were seen.
     pub evidence: Vec<Evidence>,
 }
@@ -72,8 +74,29 @@ impl Tallies {
             first_tallies: BTreeMap::new(),
             second_tallies: BTreeMap::new(),
             values: BTreeMap::new(),
+            contradicted: BTreeSet::new(),
             evidence: Vec::new(),
         }
+    }
+
+    /// Whether a first vote can change nothing, so that it is not worth its signature: it is counted, or its seat has
+    /// voted and contradicted itself already.
+    pub(super) fn first_is_idle(&self, from: Seat, vote: &Vote) -> bool {
+        self.is_idle(from, self.firsts.get(&(vote.attempt, from)), vote)
+    }
+
+    /// The same of a second vote.
+    pub(super) fn second_is_idle(&self, from: Seat, vote: &Vote) -> bool {
+        self.is_idle(from, self.seconds.get(&(vote.attempt, from)), vote)
+    }
+
+    fn is_idle(&self, from: Seat, counted: Option<&Vote>, vote: &Vote) -> bool {
+        counted.is_some_and(|counted| counted.statement() == vote.statement() || self.is_contradicted(from))
+    }
+
+    /// Whether there is a proof against this seat.
+    pub(super) fn is_contradicted(&self, seat: Seat) -> bool {
+        self.contradicted.contains(&seat)
     }
 
     /// Counts a first vote whose signature holds; the tally, when this vote makes it a quorum.
@@ -119,6 +142,9 @@ impl Tallies {
         statements: [(Hash, u64, Sig); 2],
     ) {
         if (statements[0].0, statements[0].1) != (statements[1].0, statements[1].1) {
+            if !self.contradicted.insert(seat) {
+                return;
+            }
             let candidate = self.committee.members[usize::from(seat)].candidate;
             self.evidence.push(Evidence::of_two(candidate, kind, self.height, attempt, 0, statements));
         }

@@ -1,0 +1,258 @@
+//! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever is
+//! verified is counted; on a network each is a pairing of a millisecond and more.
+
+mod scene;
+
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
+use dynemix_engine::chain::record::Attest;
+use dynemix_engine::committee::statement::{Certificate, SeatSet, StatementKind};
+use dynemix_engine::consensus::allowance::Offence;
+use dynemix_engine::messages::message::{Message, ShardMessage, list_hash};
+use dynemix_engine::transaction::item::Items;
+use scene::{Desk, SEATS};
+use std::sync::Arc;
+
+/// Messages of a flood.
+const FLOOD: u32 = 300;
+/// The slot that all of this happens in.
+const SLOT: u64 = 1;
+const ATTEMPT: u64 = 2 * SLOT;
+
+const KINDS: [&str; 12] = [
+    "first vote",
+    "second vote",
+    "proposal",
+    "proposal with a certificate",
+    "final",
+    "have with a certificate",
+    "block",
+    "set root",
+    "list",
+    "shard vote",
+    "alarm",
+    "not served",
+];
+
+fn value(hash: Hash) -> Arc<Value> {
+    let (parent, quilt, parent_root, system, seed, committee_next) = (hash, hash, hash, hash, hash, hash);
+    Arc::new(Value {
+        height: 1,
+        parent,
+        slot: SLOT,
+        headers: vec![None],
+        quilt,
+        parent_root,
+        system,
+        seed,
+        committee_next,
+    })
+}
+
+/// The `number`th falsehood of a kind; no two are alike.
+fn falsehood(desk: &Desk, from: u32, kind: &str, number: u32) -> Message {
+    let hash = *blake3::hash(&number.to_le_bytes()).as_bytes();
+    let signature = [hash[1]; 48];
+    let mut signers = SeatSet::default();
+    (0..SEATS as u16).for_each(|seat| {
+        signers.insert(seat);
+    });
+    let certificate = Certificate { signers, aggregate: signature };
+    let (height, slot, shard, value) = (1, SLOT, 0, value(hash));
+    let of_value = value.hash();
+    let prepared = |attempt| {
+        let value = value.clone();
+        Some(Arc::new(Prepared { attempt, justified_by: 0, value, hash: of_value, certificate }))
+    };
+    let in_shard = |message| Message::Shard { height, slot, shard, message };
+    match kind {
+        "first vote" => Message::First { attempt: ATTEMPT, value, justified_by: 0, signature },
+        "second vote" => Message::Second { height, attempt: ATTEMPT, hash, signature },
+        "proposal" => Message::Proposal { attempt: ATTEMPT, value, prepared: None, signature },
+        "proposal with a certificate" => {
+            let signature = desk.signed(from, StatementKind::Proposal, ATTEMPT, of_value);
+            Message::Proposal { attempt: ATTEMPT, value, prepared: prepared(0), signature }
+        }
+        "final" => Message::Final(Arc::new(Final { attempt: ATTEMPT, value, hash: of_value, certificate }), Vec::new()),
+        "have with a certificate" => {
+            Message::Have { height, attempt: ATTEMPT, held: vec![None], high: prepared(1 + u64::from(number)) }
+        }
+        "block" => {
+            let block = ShardBlock {
+                parent_root: hash,
+                slot,
+                shard: 0,
+                transactions: 0,
+                transactions_root: hash,
+                patch_hash: hash,
+            };
+            let (hash, items, patch) = (block.hash(), Items::default(), Vec::new());
+            Message::Block(Arc::new(CertifiedBlock { height, block, hash, certificate, items, patch }))
+        }
+        "set root" => in_shard(ShardMessage::SetRoot(hash, signature)),
+        // Signed by its sender, and with a root of ours that we have not signed.
+        "list" => {
+            let list = vec![(0, hash)];
+            let signed = desk.signed(from, StatementKind::List, SLOT, list_hash(&list));
+            in_shard(ShardMessage::List(list, vec![signature], signed))
+        }
+        "shard vote" => in_shard(ShardMessage::Vote(hash, signature)),
+        "alarm" => {
+            let attest = Attest { height, slot, shard, block: hash, certificate };
+            Message::Alarm(from, Box::new(attest), signature)
+        }
+        _ => Message::NotServed(height, hash, signature),
+    }
+}
+
+/// What a flood of one kind has made the minter verify, and whether its sender has paid.
+fn flood(kind: &str, from: impl Fn(&Desk) -> u32) -> (u64, Vec<Offence>) {
+    let mut desk = Desk::in_round();
+    let from = from(&desk);
+    let before = desk.checks();
+    for number in 0..FLOOD {
+        let message = falsehood(&desk, from, kind, number);
+        desk.hear(from, message);
+    }
+    let penalties = desk.penalties();
+    assert!(penalties.iter().all(|penalty| penalty.0 == from), "{kind}: {penalties:?}");
+    (desk.checks() - before, penalties.into_iter().map(|penalty| penalty.1).collect())
+}
+
+#[test]
+fn a_peer_without_a_seat_costs_one_check_a_slot_at_most_and_pays() {
+    for kind in KINDS {
+        let (checks, paid) = flood(kind, Desk::stranger);
+        let of_custody = matches!(kind, "alarm");
+        match kind {
+            "final" => assert_eq!((checks, &paid[..]), (1, &[Offence::Certificate][..])),
+            // About a block that nobody looks for: it may be one of a height that is past here.
+            _ if of_custody => assert_eq!((checks, paid.len()), (0, 0), "{kind}"),
+            _ => assert_eq!((checks, &paid[..]), (0, &[Offence::Flood][..]), "{kind}"),
+        }
+    }
+}
+
+#[test]
+fn a_member_costs_two_checks_a_slot_at_most_and_pays() {
+    for kind in KINDS {
+        let (checks, paid) = flood(kind, |desk| desk.others()[0].1);
+        match kind {
+            "alarm" | "not served" => assert_eq!((checks, paid.len()), (0, 0), "{kind}"),
+            "list" => assert_eq!((checks, &paid[..]), (2, &[Offence::List][..])),
+            "block" => assert_eq!((checks, &paid[..]), (1, &[Offence::Block][..])),
+            "final" | "have with a certificate" => {
+                assert_eq!((checks, &paid[..]), (1, &[Offence::Certificate][..]), "{kind}")
+            }
+            // A certificate that claims less than what is known is not even looked at, until it would be voted for.
+            "proposal with a certificate" => assert!(checks <= 16 && paid.len() <= 1, "{checks} {paid:?}"),
+            _ => assert_eq!((checks, &paid[..]), (1, &[Offence::Signature][..]), "{kind}"),
+        }
+    }
+}
+
+#[test]
+fn true_signatures_by_hundreds_cost_two_checks_and_are_one_proof() {
+    for kind in [StatementKind::First, StatementKind::Second, StatementKind::SetRoot, StatementKind::ShardVote] {
+        let mut desk = Desk::in_round();
+        let from = desk.others()[0].1;
+        let before = desk.checks();
+        for number in 0..FLOOD {
+            let hash = *blake3::hash(&number.to_le_bytes()).as_bytes();
+            let value = value(hash);
+            let signed = |number, hash| desk.signed(from, kind, number, hash);
+            let (height, slot, shard) = (1, SLOT, 0);
+            let message = match kind {
+                StatementKind::First => {
+                    let signature = signed(ATTEMPT, value.hash());
+                    Message::First { attempt: ATTEMPT, value, justified_by: 0, signature }
+                }
+                StatementKind::Second => {
+                    Message::Second { height, attempt: ATTEMPT, hash, signature: signed(ATTEMPT, hash) }
+                }
+                StatementKind::SetRoot => {
+                    let message = ShardMessage::SetRoot(hash, signed(SLOT, hash));
+                    Message::Shard { height, slot, shard, message }
+                }
+                _ => {
+                    let message = ShardMessage::Vote(hash, signed(SLOT, hash));
+                    Message::Shard { height, slot, shard, message }
+                }
+            };
+            desk.hear(from, message);
+        }
+        assert_eq!(desk.checks() - before, 2, "{kind:?}");
+        let told = desk.said.iter().filter(|action| format!("{action:?}").contains("Item(")).count();
+        assert!(told > 0, "{kind:?} twice is evidence");
+    }
+}
+
+#[test]
+fn a_thousand_strangers_together_cost_what_is_kept_for_strangers() {
+    let mut desk = Desk::in_round();
+    let before = desk.checks();
+    for from in 1_000..2_000 {
+        let message = falsehood(&desk, from, "final", from);
+        desk.hear(from, message);
+    }
+    assert_eq!(desk.checks() - before, 16);
+    assert_eq!(desk.penalties().len(), 16);
+    // And a member is heard all the same.
+    let from = desk.others()[0].1;
+    let message = falsehood(&desk, from, "final", 7);
+    desk.hear(from, message);
+    assert_eq!(desk.checks() - before, 17);
+}
+
+#[test]
+fn what_is_told_before_its_time_is_verified_a_few_at_a_time() {
+    let mut desk = Desk::in_round();
+    let next = desk.minter.execution.system.clone();
+    // True votes of height 2, by everyone who may mint it, while height 1 is pending.
+    for &from in &next.drawn {
+        for attempt in 4..12 {
+            let hash = [attempt as u8; 32];
+            let message = Message::Second { height: 2, attempt, hash, signature: [3; 48] };
+            desk.hear(from, message);
+        }
+    }
+    assert_eq!(desk.checks(), 0, "nothing of a height to come is verified");
+    let value = {
+        use dynemix_engine::rules::execution::Execution;
+        desk.minter.execution.value(&[None])
+    };
+    let decided = desk.certified(value, ATTEMPT);
+    let from = desk.others()[0].1;
+    let before = desk.checks();
+    desk.hear(from, Message::Final(decided, Vec::new()));
+    assert_eq!(desk.minter.pending_height(), 2);
+    assert_eq!(desk.checks() - before, 1, "the certificate alone");
+    assert!(desk.minter.replays() && desk.minter.wake_at_ms() <= desk.now_ms, "and the rest when it is asked again");
+    let before = desk.checks();
+    desk.tick(desk.now_ms);
+    assert!(desk.checks() - before <= 16, "{}", desk.checks() - before);
+}
+
+#[test]
+fn an_honest_minter_ahead_behind_or_without_the_blocks_pays_nothing() {
+    let mut desk = Desk::in_round();
+    let others = desk.others();
+    for height in [0, 1, 2, 3, 1 << 60] {
+        for &(_, from) in &others {
+            for number in 0..3 {
+                desk.hear(
+                    from,
+                    Message::Have { height, attempt: ATTEMPT + number, held: vec![Some([9; 32])], high: None },
+                );
+                desk.hear(from, Message::WantFinal(height));
+                desk.hear(from, Message::WantBlocks(height, vec![[9; 32]]));
+                let hash = [height as u8; 32];
+                let signature = desk.signed(from, StatementKind::Second, ATTEMPT + 40 * number, hash);
+                if height != 1 || number == 0 {
+                    desk.hear(from, Message::Second { height, attempt: ATTEMPT + 40 * number, hash, signature });
+                }
+            }
+        }
+    }
+    assert_eq!(desk.penalties(), []);
+}
