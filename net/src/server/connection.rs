@@ -2,10 +2,13 @@
 
 use mio::net::TcpStream;
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::Instant;
 
 /// Bytes of a frame's header.
 pub const HEADER_BYTES: usize = 8;
+/// Bytes that a buffer for answers keeps when it is empty: there are thousands of them.
+const OUT_BYTES_KEPT: usize = 1 << 14;
 /// Pieces of memory that one body may be received into.
 pub const PARTS_MAX: usize = 66;
 
@@ -30,6 +33,9 @@ pub(super) enum Phase {
 
 pub(super) struct Connection {
     pub(super) stream: TcpStream,
+    pub(super) ip: IpAddr,
+    /// When it has said something, or its place was given to it.
+    pub(super) heard_at: Instant,
     pub(super) generation: u32,
     pub(super) phase: Phase,
     pub(super) header: [u8; HEADER_BYTES],
@@ -48,9 +54,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, generation: u32) -> Connection {
+    pub(super) fn new(stream: TcpStream, ip: IpAddr, generation: u32) -> Connection {
         Connection {
             stream,
+            ip,
+            heard_at: Instant::now(),
             generation,
             phase: Phase::Open,
             header: [0; HEADER_BYTES],
@@ -63,6 +71,17 @@ impl Connection {
             write_blocked: false,
             queued: false,
         }
+    }
+
+    /// Bytes that wait to be sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.out.len() - self.out_sent
+    }
+
+    /// Since when it is silent; none while something is under way.
+    pub(super) fn silent_since(&self) -> Option<Instant> {
+        let rests = self.body.is_none() && self.header_bytes == 0 && self.waiting() == 0;
+        (rests && matches!(self.phase, Phase::Open)).then_some(self.heard_at)
     }
 
     /// Sends what the socket takes; true when nothing is left.
@@ -85,6 +104,7 @@ impl Connection {
             }
         }
         self.out.clear();
+        self.out.shrink_to(OUT_BYTES_KEPT);
         self.out_sent = 0;
         Ok(true)
     }

@@ -2,6 +2,7 @@
 
 use super::connection::{Connection, ConnectionId, HEADER_BYTES, PARTS_MAX, Phase};
 use super::handler::{Closing, Handler};
+use super::places::{Occupant, who_makes_room};
 use super::waker::LoopWaker;
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -61,6 +62,8 @@ pub struct Server {
     dirty: Vec<u32>,
     out_bytes_total: usize,
     housekeeping_at: Instant,
+    /// The table was full, and nobody idle, at this time.
+    full_at: Option<Instant>,
     counters: NetCounters,
 }
 
@@ -88,6 +91,7 @@ impl Server {
             dirty: Vec::new(),
             out_bytes_total: 0,
             housekeeping_at: Instant::now(),
+            full_at: None,
             counters: NetCounters::default(),
         })
     }
@@ -192,19 +196,59 @@ impl Server {
 
     /// After bytes were appended: queues the connection for sending, or closes it when too many wait.
     fn settle(&mut self, place: u32, before: usize, handler: &mut impl Handler) {
-        let over_total = self.out_bytes_total > self.limits.out_bytes_total_max;
         let Some(connection) = self.connections[place as usize].as_mut() else { return };
         if !connection.dirty && connection.out.len() > before {
             connection.dirty = true;
             self.dirty.push(place);
         }
-        let waiting = connection.out.len() - connection.out_sent;
-        let fair_share = self.limits.out_bytes_total_max / self.limits.connections_max.max(1);
         if connection.write_blocked
             && matches!(connection.phase, Phase::Open)
-            && (waiting > self.limits.out_bytes_max || (over_total && waiting > fair_share))
+            && connection.waiting() > self.limits.out_bytes_max
         {
             self.close_with(place, Closing::SlowReader, handler);
+        }
+        while self.out_bytes_total > self.limits.out_bytes_total_max && self.drop_slowest(handler) {}
+    }
+
+    /// Drops the connection that leaves most unread, with all that waits for it; false if everyone reads.
+    fn drop_slowest(&mut self, handler: &mut impl Handler) -> bool {
+        let slow = |(place, connection): (u32, &Option<Connection>)| {
+            let connection = connection.as_ref().filter(|connection| connection.write_blocked)?;
+            Some((connection.out.len(), place))
+        };
+        let Some((_, place)) = (0..).zip(&self.connections).filter_map(slow).max() else { return false };
+        self.drop_now(place, Closing::SlowReader, handler);
+        true
+    }
+
+    /// Ends a connection without waiting for it to read our last words, which go out as far as its socket takes them.
+    fn drop_now(&mut self, place: u32, why: Closing, handler: &mut impl Handler) {
+        let id = self.id(place);
+        let Some(connection) = self.connections[place as usize].as_mut() else { return };
+        let mut words = Vec::new();
+        handler.closing(Some(id), why, &mut words);
+        // Behind half an answer they would mean something else.
+        if connection.waiting() == 0 {
+            let _ = io::Write::write(&mut connection.stream, &words);
+        }
+        self.drop_connection(place, handler);
+    }
+
+    /// Gives the place of who is idle to a newcomer, if someone is.
+    fn make_room(&mut self, handler: &mut impl Handler) {
+        let now = Instant::now();
+        // A crowd that knocks does not make us look at everyone each time.
+        if self.full_at.is_some_and(|full_at| now < full_at + HOUSEKEEPING) {
+            return;
+        }
+        let occupant = |(place, connection): (u32, &Option<Connection>)| {
+            let connection = connection.as_ref()?;
+            Some(Occupant { place, ip: connection.ip, silent_since: connection.silent_since() })
+        };
+        let all: Vec<Occupant> = (0..).zip(&self.connections).filter_map(occupant).collect();
+        match who_makes_room(&all, now) {
+            Some(place) => self.drop_now(place, Closing::ConnectionLimit, handler),
+            None => self.full_at = Some(now),
         }
     }
 
@@ -214,12 +258,15 @@ impl Server {
 
     fn accept(&mut self, handler: &mut impl Handler) {
         loop {
-            let mut stream = match self.listener.accept() {
-                Ok((stream, _)) => stream,
+            let (mut stream, address) = match self.listener.accept() {
+                Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // A peer that left again, or no file descriptors: the next event tries again.
                 Err(_) => return,
             };
+            if self.vacant.is_empty() {
+                self.make_room(handler);
+            }
             let Some(place) = self.vacant.pop() else {
                 self.counters.refused += 1;
                 let mut words = Vec::new();
@@ -240,7 +287,8 @@ impl Server {
             assert!(self.connections[place as usize].is_none(), "place {place} is vacant and has a connection");
             self.counters.accepted += 1;
             self.generations[place as usize] = self.generations[place as usize].wrapping_add(1);
-            self.connections[place as usize] = Some(Connection::new(stream, self.generations[place as usize]));
+            let ip = address.ip().to_canonical();
+            self.connections[place as usize] = Some(Connection::new(stream, ip, self.generations[place as usize]));
             handler.opened(self.id(place));
         }
     }
@@ -277,6 +325,7 @@ impl Server {
             };
             self.counters.bytes_received += received as u64;
             self.counters.reads += 1;
+            connection.heard_at = Instant::now();
             let before = connection.out.len();
             let going_on = advance(connection, received, id, handler);
             self.out_bytes_total += connection.out.len() - before;

@@ -9,6 +9,7 @@
 mod connection;
 mod event_loop;
 mod handler;
+mod places;
 mod waker;
 
 pub use connection::{ConnectionId, HEADER_BYTES, PARTS_MAX};

@@ -63,6 +63,9 @@ impl<S: Signing> Duty<S> {
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
             }
         }
+        if let Some(name) = from.filter(|_| told.is_some() && admitted > 0).and_then(|from| from.name) {
+            self.peers.forwarders.note(name, next);
+        }
         let refused: usize = outcomes.values().map(Vec::len).sum();
         assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);

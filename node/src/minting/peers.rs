@@ -24,19 +24,23 @@ pub fn to_of(name: u32) -> To {
     if name < GUEST { To::Name(name) } else { To::Peer(PeerId(u64::from(name & !GUEST))) }
 }
 
+/// Forwarders that are remembered, and for how many heights.
+const FORWARDERS_MAX: usize = Standing::Forwarder.bounds().places;
+const FORWARDER_HEIGHTS: u64 = 64;
 /// Committees before that of the next height whose minters may still have something to say.
 const SEATED_BEFORE: usize = 2;
 
-/// What each candidate is to the network at this height: who keeps what is not mature, who was drawn, who has a seat or
+/// What each candidate is to the network at this height: who forwards cells of its users, who keeps what is not mature, who was drawn, who has a seat or
 /// had one a moment ago. Nobody else with a stake is more than a name.
-pub fn standings(system: &System) -> BTreeMap<u32, Standing> {
+pub fn standings(system: &System, forwarders: &Forwarders) -> BTreeMap<u32, Standing> {
+    let forwarders = forwarders.at(system.height);
     let blocks = system.immature.iter().flat_map(|immature| &immature.blocks);
     let custodians = blocks.flat_map(|block| &block.custodians).map(|&candidate| (candidate, Standing::Custodian));
     let drawn = system.drawn.iter().map(|&candidate| (candidate, Standing::Drawn));
     let committees = std::iter::once(&system.committee).chain(system.committees.iter().take(SEATED_BEFORE));
     let seated = committees.flat_map(|committee| &committee.members).map(|member| (member.candidate, Standing::Seated));
     // Whoever is several things is the last of them.
-    custodians.chain(drawn).chain(seated).collect()
+    forwarders.chain(custodians).chain(drawn).chain(seated).collect()
 }
 
 /// How many answers a question has, each perhaps longer than who is asked may say unasked; 0 of what is no question.
@@ -49,6 +53,31 @@ pub fn answers_to(message: &Message) -> u32 {
     }
 }
 
+/// Who has brought cells of its users lately, and which height it was: as many as there are places for.
+#[derive(Default)]
+pub struct Forwarders {
+    by_name: BTreeMap<u32, u64>,
+}
+
+impl Forwarders {
+    /// A candidate has told the minters of a height transactions that were taken. Where there are too many already it
+    /// takes the place of whoever has done so longest ago, but of nobody at this height.
+    pub fn note(&mut self, name: u32, height: u64) {
+        if self.by_name.len() >= FORWARDERS_MAX && !self.by_name.contains_key(&name) {
+            let oldest = self.by_name.iter().min_by_key(|forwarder| forwarder.1).map(|oldest| (*oldest.0, *oldest.1));
+            let Some((oldest, _)) = oldest.filter(|oldest| oldest.1 < height) else { return };
+            self.by_name.remove(&oldest);
+        }
+        self.by_name.insert(name, height);
+        assert!(self.by_name.len() <= FORWARDERS_MAX, "more forwarders are remembered than have places");
+    }
+
+    fn at(&self, height: u64) -> impl Iterator<Item = (u32, Standing)> {
+        let lately = move |forwarder: &(&u32, &u64)| *forwarder.1 + FORWARDER_HEIGHTS > height;
+        self.by_name.iter().filter(lately).map(|forwarder| (*forwarder.0, Standing::Forwarder))
+    }
+}
+
 /// Peers by address.
 pub struct Peers {
     /// Of the configuration and of genesis, always called.
@@ -57,6 +86,8 @@ pub struct Peers {
     learned: Vec<Target>,
     /// The own stake took effect with the newest block.
     named_anew: bool,
+    /// Who has brought cells.
+    pub forwarders: Forwarders,
 }
 
 fn are_few(mesh: &MeshHandle) -> bool {
@@ -66,7 +97,7 @@ fn are_few(mesh: &MeshHandle) -> bool {
 impl Peers {
     /// Those that are always called; nothing is learned yet.
     pub fn new(bootstrap: Vec<Target>) -> Peers {
-        Peers { bootstrap, learned: Vec::new(), named_anew: false }
+        Peers { bootstrap, learned: Vec::new(), named_anew: false, forwarders: Forwarders::default() }
     }
 
     /// Remembers addresses that a peer has told; calls them if there are few peers.
@@ -84,7 +115,7 @@ impl Peers {
     /// Calls those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and
     /// bootstrap peers.
     pub fn call(&self, mesh: &MeshHandle, system: &System) {
-        mesh.set_standings(standings(system));
+        mesh.set_standings(standings(system, &self.forwarders));
         let mut targets = self.bootstrap.clone();
         targets.extend(system.endpoints.values().filter_map(target_of));
         let few = are_few(mesh);
@@ -100,5 +131,21 @@ impl Peers {
         }
         let Some(candidate) = candidate else { return };
         self.named_anew = system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forwarders_are_as_many_as_have_places_and_the_longest_silent_makes_room() {
+        let mut forwarders = Forwarders::default();
+        (0..FORWARDERS_MAX as u32).for_each(|name| forwarders.note(name, 10 + u64::from(name == 5)));
+        forwarders.note(9_000, 10);
+        assert!(!forwarders.by_name.contains_key(&9_000), "all of the others have forwarded at this height");
+        forwarders.note(9_001, 12);
+        assert!(!forwarders.by_name.contains_key(&0) && forwarders.by_name.contains_key(&9_001));
+        assert_eq!(forwarders.at(10 + FORWARDER_HEIGHTS).count(), 2, "the others have done so too long ago");
     }
 }
