@@ -67,44 +67,78 @@ impl Lots {
     }
 }
 
-/// Draws up to `count` different candidates, each next one with a probability in proportion to its stake among those
-/// left; in the order drawn. Candidates without stake are never drawn.
-///
-/// # Panics
-/// When the stakes sum to more than 64 bits: they are part of the supply.
-pub fn draw(lots: &mut Lots, stakes: &[u64], count: usize) -> Vec<u32> {
-    // A binary-indexed tree of stakes: finding and removing a candidate take a logarithm of steps.
-    let size = stakes.len().next_power_of_two();
-    let mut tree = vec![0u64; 2 * size];
-    for (leaf, stake) in tree[size..].iter_mut().zip(stakes) {
-        *leaf = *stake;
+/// Stakes that are drawn from, as a binary-indexed tree of sums: finding and taking out a candidate take a logarithm of
+/// steps.
+pub struct Urn {
+    tree: Vec<u64>,
+    size: usize,
+}
+
+impl Urn {
+    /// The stakes of candidates, by their places.
+    ///
+    /// # Panics
+    /// When they sum to more than 64 bits: they are part of the supply.
+    pub fn new(stakes: &[u64]) -> Urn {
+        let size = stakes.len().next_power_of_two();
+        let mut tree = vec![0u64; 2 * size];
+        for (leaf, stake) in tree[size..].iter_mut().zip(stakes) {
+            *leaf = *stake;
+        }
+        for node in (1..size).rev() {
+            tree[node] = tree[2 * node].checked_add(tree[2 * node + 1]).expect("stakes are part of the supply");
+        }
+        Urn { tree, size }
     }
-    for node in (1..size).rev() {
-        tree[node] = tree[2 * node].checked_add(tree[2 * node + 1]).expect("stakes are part of the supply");
+
+    /// Draws up to `count` different candidates, each next one with a probability in proportion to its stake among
+    /// those left; in the order drawn, so that who asks for more gets the same and then others. Candidates without
+    /// stake are never drawn. Afterwards all are in the urn again.
+    pub fn draw(&mut self, lots: &mut Lots, count: usize) -> Vec<u32> {
+        let all = self.tree[1];
+        let mut taken: Vec<(usize, u64)> = Vec::with_capacity(count);
+        while taken.len() < count && self.tree[1] > 0 {
+            let leaf = self.find(lots.below(self.tree[1]));
+            let stake = self.tree[leaf];
+            assert!(stake > 0, "only who has a stake is drawn, and nobody twice");
+            taken.push((leaf, stake));
+            self.along(leaf, |sum| *sum -= stake);
+        }
+        for &(leaf, stake) in &taken {
+            self.along(leaf, |sum| *sum += stake);
+        }
+        assert_eq!(self.tree[1], all, "what was drawn is in the urn again");
+        taken.into_iter().map(|(leaf, _)| (leaf - self.size) as u32).collect()
     }
-    let (all, mut taken) = (tree[1], 0);
-    let mut drawn = Vec::with_capacity(count);
-    while drawn.len() < count && tree[1] > 0 {
-        let mut at = lots.below(tree[1]);
+
+    /// The leaf that this unit of all belongs to.
+    fn find(&self, mut unit: u64) -> usize {
         let mut node = 1;
-        while node < size {
+        while node < self.size {
             node *= 2;
-            if at >= tree[node] {
-                at -= tree[node];
+            if unit >= self.tree[node] {
+                unit -= self.tree[node];
                 node += 1;
             }
         }
-        drawn.push((node - size) as u32);
-        let stake = tree[node];
-        assert!(stake > 0, "only who has a stake is drawn, and nobody twice");
-        taken += stake;
+        node
+    }
+
+    fn along(&mut self, leaf: usize, change: impl Fn(&mut u64)) {
+        let mut node = leaf;
         while node > 0 {
-            tree[node] -= stake;
+            change(&mut self.tree[node]);
             node /= 2;
         }
     }
-    assert_eq!(tree[1] + taken, all, "what was drawn and what is left are all stakes");
-    drawn
+}
+
+/// One draw from these stakes: see [`Urn::draw`].
+///
+/// # Panics
+/// When the stakes sum to more than 64 bits.
+pub fn draw(lots: &mut Lots, stakes: &[u64], count: usize) -> Vec<u32> {
+    Urn::new(stakes).draw(lots, count)
 }
 
 /// The next seed: of the last one and the answers' signatures recorded in the block, in order. Each signature is the
@@ -144,6 +178,16 @@ mod tests {
         assert!(chi < 18.5, "{chi}: {first:?}");
         assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &stakes, 9).len(), 5, "all that have stake");
         assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &[], 9), []);
+    }
+
+    #[test]
+    fn more_of_a_draw_begins_with_the_same_and_an_urn_is_full_again() {
+        let stakes: Vec<u64> = (0..60).map(|candidate| 1 + candidate * candidate).collect();
+        let mut urn = Urn::new(&stakes);
+        let long = urn.draw(&mut Lots::new(&[3; 32], b'd', 1), 40);
+        for count in 0..40 {
+            assert_eq!(urn.draw(&mut Lots::new(&[3; 32], b'd', 1), count), long[..count]);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Who looks whether a shard-block's transactions are there. In quilt mode only patches travel, so a shard whose
-//! minters are all bad could change its accounts with no transaction behind it. Custodians, drawn by the block's hash
-//! among the largest stakes, fetch the transactions of each final block; three that are not served raise the alarm, the
+//! minters are all bad could change its accounts with no transaction behind it. Custodians, drawn by stake when the
+//! height before became final, fetch the transactions of each final block; three that are not served raise the alarm, the
 //! committee of the day looks for itself, and a quorum of it that is not served either is what a ban stands on. No
 //! opinion of one or two counts.
 //!
@@ -108,7 +108,7 @@ impl Custody {
         parts: usize,
         out: &mut CustodyOut,
     ) {
-        let custodians = execution.system().custodians(block.block.shard as u16);
+        let custodians = execution.system().custodians_of(block.block.shard as u16);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
         out.sends.extend(mine.map(|(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()))));
     }

@@ -133,7 +133,7 @@ impl Plunder {
             cluster.transmit(from, node, Message::Block(block.clone()), 0);
         }
         if shown {
-            for custodian in version.system.custodians(shard as u16) {
+            for &custodian in version.system.custodians_of(shard as u16) {
                 cluster.transmit(from, custodian, Message::Bodies(block.hash, items.clone().into()), 0);
             }
         }
