@@ -1,15 +1,22 @@
 //! The grinder against a draw that reads the stakes of now: it must win there, or it is no grinder.
 //! `cargo test -p dynemix-simulator --features mutations --test grinder`
+//!
+//! In large, as documented: `DYNEMIX_HEIGHTS=200 DYNEMIX_TRIES=100000`, with `--release` and `--nocapture`.
 
 use dynemix_engine::base::mutation::{Mutation, plant};
 use dynemix_simulator::grind::{GrindOptions, GrindReport, Moves, grind};
 
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |number| number.parse().expect("a number"))
+}
+
 fn found(fault: Option<Mutation>) -> GrindReport {
     plant(fault);
-    let (moves, tries) = (Moves::Stake, 4_000);
-    let options = GrindOptions { stake: 0.1, candidates: 200, seats: 20, heights: 8, tries, moves, seed: 1 };
+    let (heights, tries) = (number("DYNEMIX_HEIGHTS", 8), number("DYNEMIX_TRIES", 4_000));
+    let options = GrindOptions { stake: 0.1, candidates: 200, seats: 20, heights, tries, moves: Moves::Stake, seed: 1 };
     let report = grind(&options, |_| ());
     plant(None);
+    println!("{fault:?}: {report:?}");
     report
 }
 
