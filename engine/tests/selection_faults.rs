@@ -23,7 +23,7 @@ fn a_draw_by_the_stakes_of_now_is_moved_by_who_moves_them() {
     let draws = || {
         let mut scene = Scene::of(false, (20, 1), &[2_000 * DYNE; 60]);
         scene.advance(&[]);
-        let drawn = |units: u64| scene.follow(&[scene.unstake(3, units)]).1.system.drawn;
+        let drawn = |units: u64| scene.follow(&[scene.unstake(3, units * DYNE)]).1.system.drawn;
         (1..30).map(drawn).collect::<std::collections::BTreeSet<_>>().len()
     };
     assert_eq!(with(None, draws), 1);

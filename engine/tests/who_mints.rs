@@ -48,8 +48,8 @@ fn nothing_that_a_block_moves_enters_what_its_own_seed_decides() {
         let still = scene.follow(&[]).1.system;
         assert_eq!((still.committee.len(), still.committee.shards.len(), still.drawn.len()), (20, 2, 20));
         assert_eq!(still.custodians.len(), if quilt { 2 } else { 0 });
-        let unstakes = (1..40).map(|units| vec![scene.unstake(units as u32, units * 7)]);
-        let stakes = (1..40).map(|units| vec![scene.stake(units as u32, DYNE + units)]);
+        let unstakes = (1..40).map(|units| vec![scene.unstake(units as u32, units * DYNE)]);
+        let stakes = (1..40).map(|units| vec![scene.stake(units as u32, units * DYNE)]);
         let loads = (1..30).map(|count| (60..60 + count).map(|user| scene.pay(user, key(3), DYNE)).collect());
         for items in unstakes.chain(stakes).chain(loads) {
             let moved = scene.follow(&items).1.system;

@@ -28,6 +28,9 @@ use std::sync::Arc;
 
 /// What each candidate has at stake, and in its account.
 const UNITS: u64 = 1_000_000 * DYNE;
+/// Stake that he moves in a block at most, but for leaving: a hundredth of an account's, enough to have every lot fall
+/// anywhere.
+const AMOUNT_MAX: u64 = UNITS / 100;
 /// Own transfers in a block at most, to move its load.
 const TRANSFERS_MAX: u64 = 8;
 /// Slots by which a block is delayed at most.
@@ -222,9 +225,9 @@ impl Field {
                 0 if number == 0 => Try::Nothing,
                 0 => Try::Pay(dice.between(1, TRANSFERS_MAX)),
                 1 => Try::Delay(dice.between(1, DELAY_MAX)),
-                2..=8 => Try::Stake(account, DYNE + dice.below(DYNE)),
+                2..=8 => Try::Stake(account, DYNE + dice.below(AMOUNT_MAX)),
                 9 if has > 0 => Try::Unstake(account, has),
-                _ if has > 2 * DYNE => Try::Unstake(account, dice.between(1, DYNE)),
+                _ if has > AMOUNT_MAX => Try::Unstake(account, dice.between(1, AMOUNT_MAX)),
                 _ => Try::Nothing,
             };
             self.imagine(&mut now, what);
