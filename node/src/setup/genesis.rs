@@ -268,3 +268,63 @@ impl GenesisFile {
         Ok(Genesis { chain, accounts, minters, accounts_max: accounts_max as u32 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynemix_engine::base::parameters::DYNE;
+    use dynemix_engine::vote::bls::BlsSigning;
+
+    fn file() -> GenesisFile {
+        let owner = KeyChain::new(1).keys(0..1)[0];
+        let (vote_key, possession) = BlsSigning::key_and_possession(&[7; 32], &owner);
+        let minter = MinterEntry {
+            name: "ada".into(),
+            account: hex::encode(owner),
+            balance: 0,
+            stake: 1_000 * DYNE,
+            vote_key: hex::encode(vote_key),
+            possession: hex::encode(possession),
+            transport_key: hex::encode([3; 32]),
+            address: None,
+        };
+        let parameters = ChainParameters::default();
+        GenesisFile {
+            format: GENESIS_VERSION,
+            parameters,
+            minters: vec![minter],
+            accounts: Vec::new(),
+            load_accounts: None,
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_chain_are_refused() {
+        assert!(file().genesis().is_ok());
+        let changes: [(&str, fn(&mut GenesisFile)); 17] = [
+            ("slot_ms", |file| file.parameters.slot_ms = 0),
+            ("amount_min", |file| file.parameters.amount_min = 0),
+            ("output_fee", |file| file.parameters.output_fee = u64::MAX),
+            ("expires_window_slots", |file| file.parameters.expires_window_slots = 0),
+            ("block_transactions_max", |file| file.parameters.block_transactions_max = 0),
+            ("seats", |file| file.parameters.consensus.seats = 0),
+            ("seats", |file| file.parameters.consensus.seats = 1_985),
+            ("shards_max", |file| file.parameters.consensus.shards_max = 0),
+            ("shards_max", |file| file.parameters.consensus.shards_max = u32::MAX),
+            ("shard_transactions", |file| file.parameters.consensus.shard_transactions = u32::MAX),
+            ("register_reserve", |file| file.parameters.consensus.register_reserve = 0),
+            ("stake_min", |file| file.parameters.consensus.stake_min = 0),
+            ("emission", |file| file.parameters.consensus.emission = u64::MAX),
+            ("evidence_heights", |file| file.parameters.consensus.evidence_heights = 2),
+            ("custody_stake_min", |file| file.parameters.consensus.custody_stake_min = 0),
+            ("at stake", |file| file.minters[0].stake = 0),
+            ("possession", |file| file.minters[0].account = hex::encode(KeyChain::new(1).keys(1..2)[0])),
+        ];
+        for (named, change) in changes {
+            let mut file = file();
+            change(&mut file);
+            let error = file.genesis().err().map_or(String::new(), |error| error.to_string());
+            assert!(error.contains(named), "{named}: '{error}'");
+        }
+    }
+}
