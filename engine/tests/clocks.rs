@@ -1,8 +1,9 @@
 //! Clocks that are wrong, and what others say: nothing is signed twice, nothing is reserved for a time that is not
 //! plausible, and nobody is silenced for longer than it must be.
 
-mod scene;
+mod desk;
 
+use desk::Desk;
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
 use dynemix_engine::committee::schedule::Step;
 use dynemix_engine::committee::statement::{Certificate, SeatSet};
@@ -12,7 +13,6 @@ use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::transaction::item::Items;
-use scene::Desk;
 use std::sync::Arc;
 
 /// A slot of a clock that is a year ahead.

@@ -1,7 +1,7 @@
 //! Golden vectors of what all nodes must draw, divide and hash alike: `docs/vectors/consensus.json`.
 
 use dynemix_engine::base::ids::Endpoint;
-use dynemix_engine::base::parameters::{Chain, ChainParameters, GenesisMinter};
+use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, GenesisMinter};
 use dynemix_engine::base::trie::Trie;
 use dynemix_engine::chain::block::Value;
 use dynemix_engine::chain::record::{Answer, Attest, Record};
@@ -9,7 +9,7 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::draw::{Lots, draw, next_seed};
 use dynemix_engine::committee::members::{Committee, record_shards, shard_of};
 use dynemix_engine::committee::quorum::{byzantine_max, master_quorum, shard_quorum};
-use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
+use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use serde_json::json;
 
 fn hex(bytes: &[u8]) -> String {
@@ -72,6 +72,11 @@ fn with_records(mut found: serde_json::Value) -> serde_json::Value {
     [0, 3, 9].into_iter().for_each(|seat| assert!(signers.insert(seat)));
     let certificate = Certificate { signers, aggregate: [5; 48] };
     let attest = Attest { height: 7, slot: 8, shard: 1, block: [9; 32], certificate };
+    let signed = |hash: u8| {
+        let (kind, hash) = (StatementKind::Second, [hash; 32]);
+        (Statement { kind, height: 7, number: 15, shard: 0, justified_by: 0, hash }, certificate)
+    };
+    let conflict = Conflict::of_certificates([signed(1), signed(2)]).expect("they contradict each other");
     let endpoint = Endpoint { address: [1; 16], port: 4_747, transport_key: [2; 32] };
     let records = [
         Record::Register { account: 5, id: [6; 32], name: b"ada".to_vec() },
@@ -94,6 +99,7 @@ fn with_records(mut found: serde_json::Value) -> serde_json::Value {
             [([1; 32], 0, [2; 48]), ([3; 32], 0, [4; 48])],
         ))),
         Record::Attest(Box::new(attest)),
+        Record::Conflict(Box::new(conflict)),
     ];
     let minter = |account: u32| GenesisMinter {
         account,
@@ -109,6 +115,8 @@ fn with_records(mut found: serde_json::Value) -> serde_json::Value {
     found["records"] = json!(records.iter().map(|record| hex(&record.to_bytes())).collect::<Vec<_>>());
     found["genesis_hash_with_minters"] = json!(hex(&chain.genesis_hash));
     found["system_root_at_genesis"] = json!(hex(&system.root()));
-    found["custodians_of_shard_0"] = json!(system.custodians(0));
+    let quilt = ConsensusParameters { quilt_from_height: 0, ..ConsensusParameters::default() };
+    found["custodians_of_two_shards"] = json!(system.draw_custodians(&quilt, &[9; 32], 8, 2));
+    found["drawn_at_genesis"] = json!(system.draw(&[9; 32], 8, 3));
     found
 }

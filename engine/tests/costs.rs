@@ -1,8 +1,9 @@
 //! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever is
 //! verified is counted; on a network each is a pairing of a millisecond and more.
 
-mod scene;
+mod desk;
 
+use desk::{Desk, SEATS};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
 use dynemix_engine::chain::record::Attest;
@@ -10,7 +11,6 @@ use dynemix_engine::committee::statement::{Certificate, SeatSet, StatementKind};
 use dynemix_engine::consensus::allowance::Offence;
 use dynemix_engine::messages::message::{Message, ShardMessage, list_hash};
 use dynemix_engine::transaction::item::Items;
-use scene::{Desk, SEATS};
 use std::sync::Arc;
 
 /// Messages of a flood.

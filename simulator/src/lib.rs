@@ -5,7 +5,8 @@
 //!   what the checkers saw; [`meter`] counts bytes.
 //! * [`run`] runs many seeds and reports.
 //! * [`takeover`] asks how long a shard or the committee resists a share of stake, and [`censorship`] how long if
-//!   answers are kept out.
+//!   answers are kept out; [`grind`] tries what an owner of stake could put into each block, by the engine's own choice
+//!   of who mints.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,6 @@ mod seed;
 
 pub use checkers::verdict::Failure;
 pub use nodes::meter;
-pub use odds::{censorship, takeover};
+pub use odds::{censorship, grind, takeover};
 pub use runs::{outcome, run, world};
 pub use seed::options;

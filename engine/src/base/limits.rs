@@ -35,6 +35,9 @@ pub const SHARDS_MAX: usize = SEATS_MAX;
 
 /// Transactions of a shard-block that cost a pairing at most.
 pub const HEAVY_MAX: usize = 64;
+/// Accounts that a shard-block opens at most: each key costs every node a square root, some 6 us, so a block's keys less
+/// than half a second.
+pub const CREATED_MAX: u64 = 1 << 16;
 /// Bytes of a shard-block's items at most.
 pub const BLOCK_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a message at most: final blocks in blockchain mode travel whole.
@@ -100,6 +103,11 @@ const _: () = {
     let attest = 8 + 8 + 2 + 32 + certificate;
     let invalid = 1 + attest + 112 + 4 + 1 + 6 * 16 * 32 + TRANSACTION_BYTES_MAX;
     assert!(invalid <= ITEM_BYTES_MAX);
+};
+// Two certificates that contradict each other fit an item.
+const _: () = {
+    let certificate = 1 + SEATS_MAX / 8 + 48;
+    assert!(1 + 2 + 8 + 16 + 2 + 2 * (32 + 8 + certificate) <= ITEM_BYTES_MAX);
 };
 // A shard-block with its items travels in one message: a patch of two changes a transaction is smaller than its cells.
 const _: () = assert!(2 * BLOCK_BYTES_MAX + (1 << 20) <= MESSAGE_BYTES_MAX);

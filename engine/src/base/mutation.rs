@@ -36,6 +36,9 @@ pub enum Mutation {
     SendersPayLess,
     CreatedNotCounted,
     FinalNotApplied,
+    DrawByStakesOfNow,
+    CustodyByHeads,
+    EvidenceOutlivesStake,
 }
 
 impl Mutation {
@@ -78,6 +81,11 @@ impl Mutation {
         Mutation::CreatedNotCounted,
         Mutation::FinalNotApplied,
     ];
+
+    /// Faults of who mints and who keeps, which only somebody finds who arranges his stakes: the engine's
+    /// `tests/selection_faults.rs` and the simulator's `tests/grinder.rs` have each.
+    pub const SELECTION: [Mutation; 3] =
+        [Mutation::DrawByStakesOfNow, Mutation::CustodyByHeads, Mutation::EvidenceOutlivesStake];
 }
 
 #[cfg(feature = "mutations")]

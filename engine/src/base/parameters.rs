@@ -54,6 +54,12 @@ pub struct ConsensusParameters {
     pub stake_min: u64,
     /// Accounts that there may be.
     pub accounts_max: u64,
+    /// E: heights for which evidence is taken, and for which a stake is held after its owner's seat. As long as one, so
+    /// long the other: whoever may still be punished has something to lose.
+    pub evidence_heights: u64,
+    /// Units that an account has at stake at least if it is to keep transactions of other shards: below it a name and
+    /// a dyne would buy a say in every alarm.
+    pub custody_stake_min: u64,
     /// When in a slot each step is due.
     pub sub_slots: SubSlots,
 }
@@ -91,6 +97,11 @@ impl SubSlots {
 /// W: heights after which what was received in quilt mode can be spent.
 pub const MATURITY_HEIGHTS: u64 = 2;
 
+/// E at least: a ban may reach back W heights, and what its signers had at stake must be there still.
+pub const EVIDENCE_HEIGHTS_MIN: u64 = MATURITY_HEIGHTS + 1;
+/// E at most: the committees of so many heights are part of the system.
+pub const EVIDENCE_HEIGHTS_MAX: u64 = 1_000;
+
 impl ConsensusParameters {
     /// W at a height: 0 in blockchain mode.
     pub fn maturity(&self, height: u64) -> u64 {
@@ -109,6 +120,8 @@ impl Default for ConsensusParameters {
             register_reserve: 10 * DYNE,
             stake_min: DYNE,
             accounts_max: 1 << 31,
+            evidence_heights: 12,
+            custody_stake_min: 1_000 * DYNE,
             sub_slots: SubSlots::HOME,
         }
     }
@@ -170,6 +183,8 @@ impl Chain {
             register_reserve,
             stake_min,
             accounts_max,
+            evidence_heights,
+            custody_stake_min,
             sub_slots,
         } = consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
@@ -181,7 +196,15 @@ impl Chain {
         for number in [seats, shards_max, shard_transactions] {
             hasher.update(&number.to_le_bytes());
         }
-        for number in [quilt_from_height, emission, register_reserve, stake_min, accounts_max] {
+        for number in [
+            quilt_from_height,
+            emission,
+            register_reserve,
+            stake_min,
+            accounts_max,
+            evidence_heights,
+            custody_stake_min,
+        ] {
             hasher.update(&number.to_le_bytes());
         }
         for number in sub_slots.steps() {

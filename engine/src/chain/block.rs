@@ -120,15 +120,19 @@ impl CertifiedBlock {
         self.patch.len() + items_bytes(&self.items)
     }
 
+    /// What its minters have signed, and who they are.
+    pub fn certified(&self) -> (Statement, Certificate) {
+        let (kind, shard) = (StatementKind::ShardVote, self.block.shard as u16);
+        let (height, number, hash) = (self.height, self.block.slot, self.hash);
+        (Statement { kind, height, number, shard, justified_by: 0, hash }, self.certificate)
+    }
+
     /// Whether its certificate is one of this committee. What the block says is for [`crate::rules::execution`] to check.
     pub fn certificate_holds(&self, chain: &Hash, committee: &Committee, signing: &(impl Signing + ?Sized)) -> bool {
         let Some(seats) = committee.shards.get(self.block.shard as usize) else { return false };
-        let (kind, shard) = (StatementKind::ShardVote, self.block.shard as u16);
-        let (height, number, hash) = (self.height, self.block.slot, self.hash);
-        let digest = Statement { kind, height, number, shard, justified_by: 0, hash }.digest(chain);
         self.hash == self.block.hash()
             && self.certificate.signers.iter().all(|seat| seats.contains(&seat))
-            && self.certificate.verify(committee, shard_quorum(seats.len()), &digest, signing)
+            && self.certificate.verify(committee, shard_quorum(seats.len()), &self.certified().0.digest(chain), signing)
     }
 
     /// The hash that a master-block lists.
@@ -199,6 +203,15 @@ pub struct Prepared {
     pub certificate: Certificate,
 }
 
+impl Prepared {
+    /// What its seats have signed, and who they are.
+    pub fn certified(&self) -> (Statement, Certificate) {
+        let (kind, height, hash) = (StatementKind::First, self.value.height, self.hash);
+        let (number, justified_by) = (self.attempt, self.justified_by);
+        (Statement { kind, height, number, shard: 0, justified_by, hash }, self.certificate)
+    }
+}
+
 /// q second votes: the value is final.
 #[derive(Clone, Debug)]
 pub struct Final {
@@ -210,4 +223,12 @@ pub struct Final {
     pub hash: Hash,
     /// Seats that voted, with their signatures combined.
     pub certificate: Certificate,
+}
+
+impl Final {
+    /// What its seats have signed, and who they are.
+    pub fn certified(&self) -> (Statement, Certificate) {
+        let (kind, height, hash) = (StatementKind::Second, self.value.height, self.hash);
+        (Statement { kind, height, number: self.attempt, shard: 0, justified_by: 0, hash }, self.certificate)
+    }
 }

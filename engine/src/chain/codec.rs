@@ -9,10 +9,10 @@ use super::block::{SHARD_BLOCK_BYTES, ShardBlock};
 use super::names::Names;
 use super::patch::Patch;
 use super::tables::{
-    Barred, Immature, ImmatureBlock, MILLION, Minted, Pools, Reward, Staker, Stakers, System, Unstaking,
+    Barred, CUSTODIANS, Immature, ImmatureBlock, MILLION, Minted, Pools, Reward, Staker, Stakers, System, Unstaking,
 };
 use crate::base::hash::{Hash, keyed, purpose_key};
-use crate::base::ids::{Endpoint, Seat, VoteKey};
+use crate::base::ids::{AccountIndex, Endpoint, Seat, VoteKey};
 use crate::base::limits::{NAME_BYTES_MAX, SEATS_MAX};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
 use crate::base::trie::{Trie, TrieKey, TrieValue};
@@ -33,6 +33,15 @@ fn write(out: &mut Vec<u8>, numbers: &[u64]) {
 
 fn account(bytes: &mut &[u8]) -> Read<u32> {
     u32::try_from(number(bytes)?).map_err(|_| CodecError::Field)
+}
+
+fn put_accounts(accounts: &[AccountIndex], out: &mut Vec<u8>) {
+    write(out, &[accounts.len() as u64]);
+    accounts.iter().for_each(|&account| varint::write(out, u64::from(account)));
+}
+
+fn accounts(bytes: &mut &[u8], max: usize) -> Read<Vec<AccountIndex>> {
+    (0..count(bytes, 1, max)?).map(|_| account(bytes)).collect()
 }
 
 fn flag(bytes: &mut &[u8]) -> Read<bool> {
@@ -102,8 +111,7 @@ fn put_immature(immature: &Immature, form: Form, out: &mut Vec<u8>) {
             write(out, &[patch.len() as u64]);
             out.extend_from_slice(&patch);
         }
-        write(out, &[block.custodians.len() as u64]);
-        block.custodians.iter().for_each(|&custodian| varint::write(out, u64::from(custodian)));
+        put_accounts(&block.custodians, out);
         out.push(u8::from(block.banned));
     }
     write(out, &[immature.rewards.len() as u64]);
@@ -124,7 +132,7 @@ fn read_immature(bytes: &mut &[u8]) -> Read<Immature> {
                 return Err(CodecError::Field);
             }
             let patch = Patch::decode(patch, ENTRIES_MAX).map_err(|_| CodecError::Field)?;
-            let custodians = (0..count(bytes, 1, SEATS_MAX)?).map(|_| account(bytes)).collect::<Read<_>>()?;
+            let custodians = accounts(bytes, CUSTODIANS)?;
             let shard = u16::try_from(header.shard).map_err(|_| CodecError::Field)?;
             Ok(ImmatureBlock { shard, block, header, patch: Arc::new(patch), custodians, banned: flag(bytes)? })
         })
@@ -207,6 +215,8 @@ impl System {
         }
         write(out, &[self.drawn.len() as u64]);
         self.drawn.iter().for_each(|&account| varint::write(out, u64::from(account)));
+        write(out, &[self.custodians.len() as u64]);
+        self.custodians.iter().for_each(|custodians| put_accounts(custodians, out));
         write(out, &[self.answering, u64::from(self.thin), self.load, self.barred.len() as u64]);
         match form {
             Form::Root => put(out, &self.barred.root()),
@@ -276,7 +286,9 @@ impl System {
             let (account, port) = (account(bytes)?, small(bytes)?);
             endpoints.insert(account, Endpoint { address: array(bytes)?, port, transport_key: array(bytes)? });
         }
-        let drawn = (0..count(bytes, 1, ENTRIES_MAX)?).map(|_| account(bytes)).collect::<Read<_>>()?;
+        let drawn = accounts(bytes, ENTRIES_MAX)?;
+        let custodians =
+            (0..count(bytes, 1, SEATS_MAX)?).map(|_| accounts(bytes, CUSTODIANS)).collect::<Read<Vec<_>>>()?;
         let (answering, thin, load) = (number(bytes)?, account(bytes)?, number(bytes)?);
         if answering > MILLION {
             return Err(CodecError::Field);
@@ -315,6 +327,7 @@ impl System {
             committees,
             endpoints,
             drawn,
+            custodians,
             answering,
             thin,
             load,

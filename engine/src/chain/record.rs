@@ -13,6 +13,7 @@
 //!   invalid 18 | attest | header 112 | place 4 | levels 1, each 16 x 32 | item
 //!   alert   19 | attest | three of: candidate 4, signature 48 | height 8 | seats | aggregate 48
 //!   attest  20 | height 8 | slot 8 | shard 2 | block 32 | seats | aggregate 48           seats: length 1, bitmap
+//!   conflict 21 | kinds 2 | height 8 | numbers 16 | shard 2 | two of: hash 32, justified by 8, seats, aggregate 48
 //! ```
 
 use super::block::{SHARD_BLOCK_BYTES, ShardBlock};
@@ -21,8 +22,8 @@ use crate::base::ids::{AccountIndex, Endpoint, Sig, VoteKey};
 use crate::base::limits::NAME_BYTES_MAX;
 use crate::base::read::{CodecError, Read, array, le_u16, le_u32, le_u64};
 use crate::committee::statement::{
-    Certificate, Evidence, Statement, StatementKind, decode_certificate, decode_evidence, encode_certificate,
-    encode_evidence,
+    Certificate, Conflict, Evidence, Statement, StatementKind, decode_certificate, decode_conflict, decode_evidence,
+    encode_certificate, encode_conflict, encode_evidence,
 };
 use crate::transaction::check::name_acceptable;
 use crate::transaction::item::Item;
@@ -165,7 +166,7 @@ pub enum Record {
         amount: u64,
         /// Its voting key.
         key: Box<VoteKey>,
-        /// Proof that it has the key.
+        /// Proof that this account's owner has the key.
         possession: Box<Sig>,
     },
     /// An account takes something from its stake.
@@ -185,6 +186,8 @@ pub enum Record {
     Alert(Box<Alert>),
     /// Who approved a shard-block.
     Attest(Box<Attest>),
+    /// Two certificates that contradict each other.
+    Conflict(Box<Conflict>),
 }
 
 impl Record {
@@ -246,6 +249,10 @@ impl Record {
             Record::Attest(attest) => {
                 out.push(20);
                 encode_attest(attest, out);
+            }
+            Record::Conflict(conflict) => {
+                out.push(21);
+                encode_conflict(conflict, out);
             }
         }
     }
@@ -320,6 +327,7 @@ impl Record {
                 }))
             }
             20 => Record::Attest(Box::new(decode_attest(bytes)?)),
+            21 => Record::Conflict(Box::new(decode_conflict(bytes)?)),
             _ => return Err(CodecError::Tag(tag)),
         };
         if bytes.is_empty() { Ok(record) } else { Err(CodecError::Trailing(bytes.len())) }
@@ -416,7 +424,21 @@ mod tests {
                 not_served: attest(3).certificate,
             })),
             Record::Attest(Box::new(attest(4))),
+            conflict(),
         ]
+    }
+
+    fn conflict() -> Record {
+        let certified = |hash: u8| {
+            let kind = StatementKind::First;
+            let statement =
+                Statement { kind, height: 7, number: 15, shard: 0, justified_by: u64::from(hash), hash: [hash; 32] };
+            (statement, attest(hash).certificate)
+        };
+        let conflict = Conflict::of_certificates([certified(9), certified(2)]).expect("they contradict each other");
+        assert_eq!(conflict, Conflict::of_certificates([certified(2), certified(9)]).unwrap(), "in one order");
+        assert_eq!(Conflict::of_certificates([certified(9), certified(9)]), None, "the same twice is none");
+        Record::Conflict(Box::new(conflict))
     }
 
     #[test]

@@ -4,18 +4,21 @@
 //!  1. The pools sum to what the state's header says is in no balance.
 //!  2. A name has one account, an account at most one name; neither ever changes.
 //!  3. Who is barred has nothing at stake.
+//!  4. What a seat was given for is at stake, or on its way out of it, as long as evidence about that seat is taken.
 
 use super::block::ShardBlock;
 use super::names::Names;
 use super::patch::Patch;
-use crate::base::hash::Hash;
+use super::record::ALERTS;
+use crate::base::hash::{Hash, keyed};
 use crate::base::ids::{AccountIndex, Endpoint, VoteKey};
 use crate::base::limits::{DELEGATES_MAX, SEATS_MAX};
+use crate::base::mutation::{Mutation, planted};
 use crate::base::parameters::{Chain, ConsensusParameters, GenesisMinter};
 use crate::base::trie::{Trie, TrieValue};
 use crate::committee::draw::{Lots, draw};
 use crate::committee::members::Committee;
-use crate::committee::statement::SeatSet;
+use crate::committee::statement::{Conflict, SeatSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -25,13 +28,11 @@ pub const MINTERS_MIN: usize = 4;
 pub const ANCESTORS: usize = 64;
 /// Stake and Unstake may name one of so many; a few more are remembered, for who judges them later.
 const ANCESTORS_NAMED: usize = ANCESTORS - 4;
-/// Heights for which evidence is taken: a week of 10-second slots.
-pub const EVIDENCE_HEIGHTS: u64 = 60_480;
-/// The largest stakes so many are asked to keep the chain's history and to raise the alarm where it is kept back.
-pub const ENTITLED: usize = 200;
 /// Keepers of one shard-block's transactions: any three of them that are honest and not served can raise the alarm.
 pub const CUSTODIANS: usize = 7;
-/// Heights that unstaked funds wait at least.
+/// Candidates that are drawn for custody of a shard at most, those passed over for too small a stake among them.
+const CUSTODIANS_LOOKED_AT: usize = 64;
+/// Heights that unstaked funds wait at least: so long a draw that the stake still counted for may seat its owner.
 pub const UNSTAKE_HEIGHTS: u64 = 2;
 /// After so many heights with too few answers in a row everyone who is drawn is seated.
 pub const THIN_HEIGHTS: u32 = 3;
@@ -205,12 +206,14 @@ pub struct System {
     pub pools: Pools,
     /// Committee of the next height.
     pub committee: Arc<Committee>,
-    /// Committees of this height and those before, newest first: as many as evidence may speak of.
+    /// Committees of this height and those before, newest first: of all heights that evidence may speak of.
     pub committees: VecDeque<Arc<Committee>>,
     /// Where those who have answered of late are reached.
     pub endpoints: Arc<BTreeMap<AccountIndex, Endpoint>>,
     /// Drawn for the height after the next.
     pub drawn: Vec<AccountIndex>,
+    /// Who keeps the transactions of the next height's shard-blocks, shard by shard; nobody in blockchain mode.
+    pub custodians: Vec<Vec<AccountIndex>>,
     /// Share of the drawn who answer, smoothed, in millionths.
     pub answering: u64,
     /// Heights in a row with too few answers.
@@ -262,6 +265,7 @@ impl System {
             committees: VecDeque::new(),
             endpoints: Arc::new(minters.iter().map(|minter| (minter.account, minter.endpoint)).collect()),
             drawn: Vec::new(),
+            custodians: Vec::new(),
             answering: MILLION,
             thin: 0,
             load: u64::from(parameters.shards_max) * u64::from(parameters.shard_transactions),
@@ -270,36 +274,86 @@ impl System {
             ancestors: VecDeque::new(),
             minted: Vec::new(),
         };
-        let first = system.draw(parameters, 1);
-        system.committee = Arc::new(system.seat(parameters, 1, &first));
-        system.drawn = system.draw(parameters, 2);
+        let count = candidates_wanted(parameters, system.answering);
+        let first = system.draw(&seed, 1, count);
+        system.committee = Arc::new(system.seat(parameters, &seed, 1, &first));
+        system.drawn = system.draw(&seed, 2, count);
+        system.custodians = system.draw_custodians(parameters, &seed, 1, system.committee.shards.len());
         system
     }
 
-    /// Draws candidates for a height by this seed: as many more than seats as have not answered of late.
-    pub(crate) fn draw(&self, parameters: &ConsensusParameters, height: u64) -> Vec<AccountIndex> {
-        let count = (u64::from(parameters.seats) * MILLION).div_ceil(self.answering.max(MILLION / 4)) as usize;
-        let drawn = draw(&mut Lots::new(&self.seed, b'd', height), &self.stakers, count);
+    /// Draws so many candidates for a height by this seed, from what is at stake here; in the order drawn.
+    pub fn draw(&self, seed: &Hash, height: u64, count: usize) -> Vec<AccountIndex> {
+        let drawn = draw(&mut Lots::new(seed, b'd', height), &self.stakers, count);
         assert!(drawn.len() <= count, "no more are drawn than are asked for");
         drawn
     }
 
-    /// The committee of these minters: in as many shards as the load asks for. Of more than a committee can have, those
-    /// with the largest stakes.
-    pub(crate) fn seat(&self, parameters: &ConsensusParameters, height: u64, minters: &[AccountIndex]) -> Committee {
-        let mut with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
-        if with_stakes.len() > SEATS_MAX {
-            with_stakes.sort_unstable_by_key(|&(account, stake)| (std::cmp::Reverse(stake), account));
-            with_stakes.truncate(SEATS_MAX);
-        }
+    /// The committee of these minters, by what they have at stake here: in as many shards as the load asks for.
+    ///
+    /// # Panics
+    /// When they are more than a committee can have.
+    pub fn seat(
+        &self,
+        parameters: &ConsensusParameters,
+        seed: &Hash,
+        height: u64,
+        minters: &[AccountIndex],
+    ) -> Committee {
+        assert!(minters.len() <= SEATS_MAX, "no more have a seat than a bitmap has places for");
+        let with_stakes: Vec<_> = minters.iter().map(|&account| (account, self.stake(account))).collect();
         let wanted = self
             .load
             .div_ceil(u64::from(parameters.shard_transactions.max(1)))
             .clamp(1, u64::from(parameters.shards_max.max(1)));
-        let committee = Committee::new(height, &self.seed, &with_stakes, wanted as usize);
+        let committee = Committee::new(height, seed, &with_stakes, wanted as usize);
         assert_eq!(committee.len(), with_stakes.len(), "whoever is seated has a seat");
         assert!(committee.delegates() <= DELEGATES_MAX, "no more seats vote in the master round than it is made for");
         committee
+    }
+
+    /// Draws who keeps the transactions of each shard's block of a height: by stake, for each shard from all who have
+    /// at stake what the chain asks for. Where fewer have it than an alarm needs, whoever has any stake is drawn from.
+    pub fn draw_custodians(
+        &self,
+        parameters: &ConsensusParameters,
+        seed: &Hash,
+        height: u64,
+        shards: usize,
+    ) -> Vec<Vec<AccountIndex>> {
+        if parameters.maturity(height) == 0 {
+            return Vec::new();
+        }
+        let heads: Option<Trie<AccountIndex, u64>> = planted(Mutation::CustodyByHeads)
+            .then(|| self.stakers.iter().filter(|entry| entry.1.stake > 0).map(|(&account, _)| (account, 1)).collect());
+        let of_shard = |shard: usize| {
+            let mut lots = Lots::new(&keyed(seed, &(shard as u64).to_le_bytes()), b'c', height);
+            if let Some(heads) = &heads {
+                return draw(&mut lots, heads, CUSTODIANS);
+            }
+            // Who has too little is passed over: the others are drawn as if among themselves.
+            let mut any = draw(&mut lots, &self.stakers, CUSTODIANS_LOOKED_AT);
+            let enough = |account: &&AccountIndex| self.stake(**account) >= parameters.custody_stake_min;
+            let mut custodians: Vec<_> = any.iter().filter(enough).copied().take(CUSTODIANS).collect();
+            if custodians.len() < ALERTS {
+                any.truncate(CUSTODIANS);
+                custodians = any;
+            }
+            custodians
+        };
+        (0..shards).map(of_shard).collect()
+    }
+
+    /// Whether the block after this one may hold evidence about that height.
+    pub fn takes_evidence(&self, parameters: &ConsensusParameters, height: u64) -> bool {
+        let block = self.height + 1;
+        height <= block && block <= height.saturating_add(parameters.evidence_heights)
+    }
+
+    /// Whom two certificates convict who is not barred already.
+    pub fn convicts(&self, conflict: &Conflict) -> Vec<AccountIndex> {
+        let Some(committee) = self.committee_of(conflict.height()) else { return Vec::new() };
+        candidates(committee, &conflict.seats()).into_iter().filter(|who| !self.barred.contains_key(who)).collect()
     }
 
     /// Whether Stake and Unstake may name this block.
@@ -328,28 +382,9 @@ impl System {
         self.committee.hash(|account| self.vote_key(account))
     }
 
-    /// The largest stakes, at most [`ENTITLED`], ascending by account.
-    pub fn entitled(&self) -> Vec<AccountIndex> {
-        let mut all: Vec<_> = self
-            .stakers
-            .iter()
-            .filter(|entry| entry.1.stake > 0)
-            .map(|(&account, staker)| (std::cmp::Reverse(staker.stake), account))
-            .collect();
-        all.sort_unstable();
-        all.truncate(ENTITLED);
-        let mut entitled: Vec<_> = all.into_iter().map(|entry| entry.1).collect();
-        entitled.sort_unstable();
-        entitled
-    }
-
-    /// Who of the entitled keeps the transactions of this shard's block of the next height: dealt by the seed, so that
-    /// nobody keeps a second block before everyone keeps one.
-    pub fn custodians(&self, shard: u16) -> Vec<AccountIndex> {
-        let mut entitled = self.entitled();
-        Lots::new(&self.seed, b'c', self.height + 1).shuffle(&mut entitled);
-        let count = CUSTODIANS.min(entitled.len());
-        (0..count).map(|place| entitled[(usize::from(shard) * CUSTODIANS + place) % entitled.len()]).collect()
+    /// Who keeps the transactions of this shard's block of the next height.
+    pub fn custodians_of(&self, shard: u16) -> &[AccountIndex] {
+        self.custodians.get(usize::from(shard)).map_or(&[], |custodians| &custodians[..])
     }
 
     /// A shard-block whose effects are not mature and not banned, with its height.
@@ -370,6 +405,11 @@ impl System {
             self.immature.iter().flat_map(|immature| &immature.rewards).filter(|reward| reward.account == account);
         blocks.map(of_block).sum::<u64>() + rewards.map(|reward| reward.amount).sum::<u64>()
     }
+}
+
+/// How many candidates are drawn: as many more than seats as have not answered of late.
+pub fn candidates_wanted(parameters: &ConsensusParameters, answering: u64) -> usize {
+    (u64::from(parameters.seats) * MILLION).div_ceil(answering.max(MILLION / 4)) as usize
 }
 
 /// The candidates of these seats.

@@ -69,7 +69,8 @@ impl Lots {
 }
 
 /// Draws up to `count` different candidates, each next one with a probability in proportion to its stake among those
-/// left; in the order drawn. Candidates without stake are never drawn.
+/// left; in the order drawn, so that who asks for more gets the same and then others. Candidates without stake are never
+/// drawn.
 pub fn draw<V: TrieValue>(lots: &mut Lots, stakes: &Trie<u32, V>, count: usize) -> Vec<u32> {
     let (mut left, mut taken) = (stakes.clone(), 0);
     let mut drawn = Vec::with_capacity(count);
@@ -123,6 +124,15 @@ mod tests {
         assert!(chi < 18.5, "{chi}: {first:?}");
         assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &trie, 9).len(), 5, "all that have stake");
         assert_eq!(draw(&mut Lots::new(&[1; 32], 0, 1), &Trie::<u32, u64>::default(), 9), []);
+    }
+
+    #[test]
+    fn more_of_a_draw_begins_with_the_same() {
+        let stakes: Trie<u32, u64> = (0..60).map(|candidate| (candidate, 1 + u64::from(candidate).pow(2))).collect();
+        let long = draw(&mut Lots::new(&[3; 32], b'd', 1), &stakes, 40);
+        for count in 0..40 {
+            assert_eq!(draw(&mut Lots::new(&[3; 32], b'd', 1), &stakes, count), long[..count]);
+        }
     }
 
     #[test]

@@ -44,47 +44,57 @@ pub fn shard_count(minters: usize, wanted: usize) -> usize {
 }
 
 impl Committee {
-    /// Divides minters, (candidate, stake) each once, into shards: by stake in rows of as many as there are shards,
-    /// each row dealt by the seed; of the last, short row each goes to the shard that is poorest then.
+    /// Divides minters, (candidate, stake) each once, into shards: by stake in rows of as many as there are shards, each
+    /// row dealt by the seed, the last and short one too. Stakes say in which row a minter stands, and nothing else:
+    /// whoever arranges his can only make his shares of the shards more even than chance would. So delegates are
+    /// dealt as well; by stake a few accounts a little larger than the others' would be most of the master round.
     pub fn new(height: u64, seed: &Hash, minters: &[(u32, u64)], shards_wanted: usize) -> Committee {
         let count = shard_count(minters.len(), shards_wanted);
         let mut by_stake = minters.to_vec();
         by_stake.sort_unstable_by_key(|&(candidate, stake)| (std::cmp::Reverse(stake), candidate));
         let mut lots = Lots::new(seed, b's', height);
         let mut members = Vec::with_capacity(minters.len());
-        let mut sums = vec![0u128; count];
         for row in by_stake.chunks(count) {
             let mut order: Vec<usize> = (0..count).collect();
             lots.shuffle(&mut order);
-            if row.len() < count {
-                // Stable: shards of one sum stay in the order dealt.
-                order.sort_by_key(|&shard| sums[shard]);
-            }
             for (&(candidate, stake), &shard) in row.iter().zip(&order) {
-                sums[shard] += u128::from(stake);
                 members.push(Member { candidate, stake, shard: shard as u16, delegate: true });
             }
         }
         members.sort_unstable_by_key(|member| member.candidate);
+        let mut committee = Committee::of(height, members, count);
+        let sizes = || committee.shards.iter().map(Vec::len);
+        let spread = sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0);
+        assert!(spread <= 1, "shards are of one size, or one minter apart");
+        if committee.len() > DELEGATES_MAX {
+            let of_shard = (DELEGATES_MAX / count).max(1);
+            for seats in &committee.shards {
+                let mut dealt = seats.clone();
+                lots.shuffle(&mut dealt);
+                dealt.iter().skip(of_shard).for_each(|&seat| committee.members[usize::from(seat)].delegate = false);
+            }
+        }
+        committee
+    }
+
+    /// The committee of these members, ascending by candidate.
+    fn of(height: u64, members: Vec<Member>, count: usize) -> Committee {
         assert!(members.is_sorted_by(|a, b| a.candidate < b.candidate), "a minter has one seat");
         let mut shards = vec![Vec::new(); count];
         for (seat, member) in members.iter().enumerate() {
             shards[usize::from(member.shard)].push(seat as Seat);
         }
-        let sizes = || shards.iter().map(Vec::len);
-        let spread = sizes().max().unwrap_or(0) - sizes().min().unwrap_or(0);
-        assert!(spread <= 1, "shards are of one size, or one minter apart");
-        if members.len() > DELEGATES_MAX {
-            let of_shard = (DELEGATES_MAX / count).max(1);
-            for seats in &shards {
-                let mut by_stake: Vec<Seat> = seats.clone();
-                by_stake.sort_by_key(|&seat| std::cmp::Reverse(members[usize::from(seat)].stake));
-                by_stake.iter().skip(of_shard).for_each(|&seat| members[usize::from(seat)].delegate = false);
-            }
-        }
         let committee = Committee { height, members, shards };
         assert_eq!(committee.shards.iter().map(Vec::len).sum::<usize>(), committee.len(), "each seat is in one shard");
         committee
+    }
+
+    /// The same without some of its members: everyone else keeps shard and vote, so that nobody has the others dealt
+    /// anew by losing a seat. None if a shard would be empty, or nobody would vote in the master round.
+    pub fn without(&self, gone: impl Fn(u32) -> bool) -> Option<Committee> {
+        let members = self.members.iter().filter(|member| !gone(member.candidate)).copied().collect();
+        let left = Committee::of(self.height, members, self.shards.len());
+        (left.shards.iter().all(|seats| !seats.is_empty()) && left.delegates() > 0).then_some(left)
     }
 
     /// How many seats all shards have together.
@@ -199,20 +209,34 @@ mod tests {
     }
 
     #[test]
-    fn large_committees_send_the_largest_stakes_of_each_shard() {
-        let minters: Vec<_> = (0..600).map(|candidate| (candidate, 1_000 + u64::from(candidate))).collect();
-        let committee = Committee::new(5, &[3; 32], &minters, 60);
-        assert_eq!((committee.len(), committee.delegates(), committee.quorum()), (600, 360, 216));
-        for seats in &committee.shards {
-            let stakes = |delegate: bool| {
-                let members = seats.iter().map(|&seat| committee.members[usize::from(seat)]);
-                members.filter(move |member| member.delegate == delegate).map(|member| member.stake)
-            };
-            assert_eq!(stakes(true).count(), 6);
-            assert!(stakes(true).min().unwrap() > stakes(false).max().unwrap());
+    fn large_committees_send_as_many_of_each_shard_and_larger_stakes_no_more_than_their_seats() {
+        let minters: Vec<_> = (0..600).map(|candidate| (candidate, 1_000 + u64::from(candidate % 10 == 0))).collect();
+        let mut of_larger = 0;
+        for height in 0..50 {
+            let committee = Committee::new(height, &[3; 32], &minters, 60);
+            assert_eq!((committee.len(), committee.delegates(), committee.quorum()), (600, 360, 216));
+            for seats in &committee.shards {
+                assert_eq!(seats.iter().filter(|&&seat| committee.is_delegate(seat)).count(), 6);
+            }
+            of_larger += committee.members.iter().filter(|member| member.delegate && member.stake > 1_000).count();
         }
+        // A tenth of the seats, each by a hair larger than the others: a tenth of 18 000 votes, give or take.
+        assert!((1_600..2_000).contains(&of_larger), "{of_larger}");
         let all = Committee::new(5, &[3; 32], &minters[..400], 60);
         assert_eq!(all.delegates(), 400);
+    }
+
+    #[test]
+    fn who_loses_a_seat_leaves_the_others_where_they_are() {
+        let minters: Vec<_> = (0..60).map(|candidate| (candidate, 1_000 + u64::from(candidate))).collect();
+        let committee = Committee::new(5, &[3; 32], &minters, 4);
+        let left = committee.without(|candidate| candidate % 7 == 3).unwrap();
+        assert_eq!(left.len(), 51);
+        let stayed = committee.members.iter().filter(|member| member.candidate % 7 != 3);
+        assert!(left.members.iter().eq(stayed));
+        let first = committee.shards[0].clone();
+        let of_first = |candidate: u32| first.contains(&committee.seat_of(candidate).unwrap());
+        assert!(committee.without(of_first).is_none(), "a shard without minters is none");
     }
 
     #[test]

@@ -39,7 +39,7 @@ impl StatementKind {
 }
 
 /// What is signed. Numbers that a kind does not have are 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement {
     /// What the signature is for; two kinds never share a digest.
     pub kind: StatementKind,
@@ -111,6 +111,11 @@ impl SeatSet {
     /// Adds all seats of another set.
     pub fn extend(&mut self, other: &SeatSet) {
         self.0.iter_mut().zip(&other.0).for_each(|(word, other)| *word |= other);
+    }
+
+    /// The seats that are in both sets.
+    pub fn shared(&self, other: &SeatSet) -> SeatSet {
+        SeatSet(std::array::from_fn(|word| self.0[word] & other.0[word]))
     }
 
     /// The seats, ascending.
@@ -193,31 +198,76 @@ impl Evidence {
         if planted(Mutation::SlashesWithoutProof) {
             return true;
         }
-        let [first, second] = &self.statements;
-        let contradict = match self.kinds {
-            [
-                StatementKind::SetRoot
-                | StatementKind::ShardVote
-                | StatementKind::Proposal
-                | StatementKind::First
-                | StatementKind::Second,
-                _,
-            ] if self.kinds[0] == self.kinds[1] => {
-                self.numbers[0] == self.numbers[1] && (first.0, first.1) < (second.0, second.1)
+        let said = |place: usize| {
+            let (hash, justified_by, signature) = self.statements[place];
+            let (kind, height, shard, number) = (self.kinds[place], self.height, self.shard, self.numbers[place]);
+            (Statement { kind, height, number, shard, justified_by, hash }, signature)
+        };
+        let said = [said(0), said(1)];
+        contradict(&said[0].0, &said[1].0)
+            && said
+                .iter()
+                .all(|(statement, signature)| signing.verify(self.candidate, &statement.digest(chain), signature))
+    }
+}
+
+/// Whether no honest minter says both of these, in this order: one of two orders counts, so that two statements are one
+/// proof.
+fn contradict(one: &Statement, other: &Statement) -> bool {
+    use StatementKind::{First, Proposal, Second, SetRoot, ShardVote};
+    let of_one = (one.height, one.shard) == (other.height, other.shard);
+    of_one
+        && match (one.kind, other.kind) {
+            (SetRoot | ShardVote | Proposal | First | Second, kind) if one.kind == kind => {
+                one.number == other.number && (one.hash, one.justified_by) < (other.hash, other.justified_by)
             }
             // Whoever voted second for one value is locked on it until a later certificate frees him.
-            [StatementKind::First, StatementKind::Second] => {
-                first.0 != second.0 && first.1 < self.numbers[1] && self.numbers[1] < self.numbers[0]
-            }
+            (First, Second) => one.hash != other.hash && one.justified_by < other.number && other.number < one.number,
             _ => false,
-        };
-        let holds = |place: usize| {
-            let (hash, justified_by, signature) = &self.statements[place];
-            let (kind, height, shard, number) = (self.kinds[place], self.height, self.shard, self.numbers[place]);
-            let signed = Statement { kind, height, number, shard, justified_by: *justified_by, hash: *hash };
-            signing.verify(self.candidate, &signed.digest(chain), signature)
-        };
-        contradict && holds(0) && holds(1)
+        }
+}
+
+/// Two aggregates that contradict each other: proof against every seat whose signature is in both. Who forks a chain
+/// and shows certificates only, never a vote, is found out by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// What was signed, and by whom: of one height and shard.
+    pub certified: [(Statement, Certificate); 2],
+}
+
+impl Conflict {
+    /// The proof that two certificates make, if they make one; in one order, whoever saw which first. Whether their
+    /// signatures hold is for [`Self::verify`] to say.
+    pub fn of_certificates(mut certified: [(Statement, Certificate); 2]) -> Option<Conflict> {
+        if !contradict(&certified[0].0, &certified[1].0) {
+            certified.reverse();
+        }
+        let conflict = Conflict { certified };
+        (contradict(&conflict.certified[0].0, &conflict.certified[1].0) && !conflict.seats().is_empty())
+            .then_some(conflict)
+    }
+
+    /// The height that it is about.
+    pub fn height(&self) -> u64 {
+        self.certified[0].0.height
+    }
+
+    /// Who signed both.
+    pub fn seats(&self) -> SeatSet {
+        self.certified[0].1.signers.shared(&self.certified[1].1.signers)
+    }
+
+    /// Whether these seats of the committee signed each, and some of them what contradicts itself. How many is not
+    /// asked: a signature is its seat's in an aggregate of any size.
+    pub fn verify(&self, committee: &Committee, chain: &Hash, signing: &(impl Signing + ?Sized)) -> bool {
+        let [one, other] = &self.certified;
+        committee.height == self.height()
+            && contradict(&one.0, &other.0)
+            && !self.seats().is_empty()
+            && self
+                .certified
+                .iter()
+                .all(|(statement, certificate)| certificate.verify(committee, 1, &statement.digest(chain), signing))
     }
 }
 
@@ -267,4 +317,31 @@ pub(crate) fn decode_evidence(bytes: &mut &[u8]) -> Read<Evidence> {
     let shard = le_u16(bytes)?;
     let statements = [(array(bytes)?, le_u64(bytes)?, array(bytes)?), (array(bytes)?, le_u64(bytes)?, array(bytes)?)];
     Ok(Evidence { candidate, kinds, height, numbers, shard, statements })
+}
+
+pub(crate) fn encode_conflict(conflict: &Conflict, out: &mut Vec<u8>) {
+    let Conflict { certified } = conflict;
+    certified.iter().for_each(|(statement, _)| out.push(statement.kind as u8));
+    out.extend_from_slice(&conflict.height().to_le_bytes());
+    certified.iter().for_each(|(statement, _)| out.extend_from_slice(&statement.number.to_le_bytes()));
+    out.extend_from_slice(&certified[0].0.shard.to_le_bytes());
+    for (statement, certificate) in certified {
+        out.extend_from_slice(&statement.hash);
+        out.extend_from_slice(&statement.justified_by.to_le_bytes());
+        encode_certificate(certificate, out);
+    }
+}
+
+pub(crate) fn decode_conflict(bytes: &mut &[u8]) -> Read<Conflict> {
+    let kinds: [u8; 2] = array(bytes)?;
+    let kinds = [read_kind(kinds[0])?, read_kind(kinds[1])?];
+    let height = le_u64(bytes)?;
+    let numbers = [le_u64(bytes)?, le_u64(bytes)?];
+    let shard = le_u16(bytes)?;
+    let mut certified = |place: usize| -> Read<(Statement, Certificate)> {
+        let (hash, justified_by) = (array(bytes)?, le_u64(bytes)?);
+        let statement = Statement { kind: kinds[place], height, number: numbers[place], shard, justified_by, hash };
+        Ok((statement, decode_certificate(bytes)?))
+    };
+    Ok(Conflict { certified: [certified(0)?, certified(1)?] })
 }

@@ -1,6 +1,6 @@
 //! Who looks whether a shard-block's transactions are there. In quilt mode only patches travel, so a shard whose
-//! minters are all bad could change its accounts with no transaction behind it. Custodians, drawn by the block's hash
-//! among the largest stakes, fetch the transactions of each final block; three that are not served raise the alarm, the
+//! minters are all bad could change its accounts with no transaction behind it. Custodians, drawn by stake when the
+//! height before became final, fetch the transactions of each final block; three that are not served raise the alarm, the
 //! committee of the day looks for itself, and a quorum of it that is not served either is what a ban stands on. No
 //! opinion of one or two counts.
 //!
@@ -74,8 +74,6 @@ pub struct Custody {
     /// Items that came before their block was final: of each shard that this node keeps, from the one minter that is to
     /// send them.
     early: BTreeMap<u16, (u32, Hash, Items)>,
-    /// Custodians of the pending height's blocks, by shard, as far as somebody has asked.
-    custodians: BTreeMap<u16, Vec<u32>>,
     cases: BTreeMap<Hash, Case>,
     /// Heights of blocks about which a custodian has raised an alarm that the committee has not confirmed.
     unconfirmed: BTreeMap<u32, Vec<u64>>,
@@ -136,7 +134,7 @@ impl Custody {
         parts: usize,
         out: &mut CustodyOut,
     ) {
-        let custodians = execution.system().custodians(block.block.shard as u16);
+        let custodians = execution.system().custodians_of(block.block.shard as u16);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
         out.sends.extend(mine.map(|(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()))));
     }
@@ -190,7 +188,6 @@ impl Custody {
             };
             self.cases.insert(block.hash, case);
         }
-        self.custodians.clear();
         self.count_unconfirmed(execution, candidate);
         let system = execution.system();
         self.cases.retain(|block, _| system.immature_block(block).is_some());
@@ -408,8 +405,7 @@ impl Custody {
         let committee = &system.committee;
         let Some(seat) = committee.seat_of(from).filter(|_| execution.quilt_mode()) else { return };
         let shard = committee.members[usize::from(seat)].shard;
-        let custodians = self.custodians.entry(shard).or_insert_with(|| system.custodians(shard));
-        let seats = &committee.shards[usize::from(shard)];
+        let (custodians, seats) = (system.custodians_of(shard), &committee.shards[usize::from(shard)]);
         let sends = |place: usize| seats[place % seats.len()] == seat;
         let mine = custodians.iter().position(|&custodian| custodian == candidate).is_some_and(sends);
         let kept: usize = self.early.values().map(|early| items_bytes(&early.2)).sum();

@@ -521,11 +521,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             self.out.push(Action::Certified(block.clone()));
             self.spread(&block);
         }
-        for evidence in evidence {
-            if !self.accused.insert(evidence.candidate) {
-                continue;
-            }
-            let item = Record::Fraud(Box::new(evidence)).item();
+        let conflicts = self.master.take_conflicts().into_iter().map(|conflict| Record::Conflict(Box::new(conflict)));
+        let accused = evidence.into_iter().filter(|evidence| self.accused.insert(evidence.candidate));
+        let proofs = accused.map(|evidence| Record::Fraud(Box::new(evidence))).chain(conflicts);
+        let proofs: Vec<_> = proofs.map(|record| record.item()).collect();
+        for item in proofs {
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));
         }

@@ -8,13 +8,14 @@ use super::effect::{register, stake, transfer, unstake};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::state::State;
 use crate::base::hash::Hash;
-use crate::base::ids::AccountIndex;
+use crate::base::ids::{AccountIndex, Key};
+use crate::base::limits::CREATED_MAX;
 use crate::base::parameters::Chain;
 use crate::chain::record::{Alert, Answer, Attest, Invalid, Record};
-use crate::chain::tables::{EVIDENCE_HEIGHTS, System};
+use crate::chain::tables::System;
 use crate::committee::members::{record_shards, shard_of};
 use crate::committee::quorum::shard_quorum;
-use crate::committee::statement::{Certificate, Evidence};
+use crate::committee::statement::{Certificate, Conflict, Evidence};
 use crate::rules::effect::transaction::Transaction;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{Cost, check, check_form};
@@ -123,7 +124,7 @@ impl<M: StateMemory> View<'_, M> {
         }
         let kind = TransactionKind::from_number(cell.kind)?;
         let right = self.tables_fit(kind, &cell, payload, account)
-            && (kind != TransactionKind::Stake || stake::possession_holds(self.signing, payload));
+            && (kind != TransactionKind::Stake || stake::possession_holds(self.signing, &cell.sender, payload));
         if right { Transaction::of(&cell, payload, account, cost) } else { None }
     }
 
@@ -152,6 +153,7 @@ impl<M: StateMemory> View<'_, M> {
             Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. } => false,
             Record::Answer(answer) => self.answer_holds(answer),
             Record::Fraud(evidence) => self.fraud_holds(evidence),
+            Record::Conflict(conflict) => self.conflict_holds(conflict),
             Record::Invalid(invalid) => self.invalid_holds(invalid),
             Record::Alert(alert) => self.alert_holds(alert),
             Record::Attest(attest) => {
@@ -174,11 +176,18 @@ impl<M: StateMemory> View<'_, M> {
 
     fn fraud_holds(&self, evidence: &Evidence) -> bool {
         let system = self.system;
-        let timely = evidence.height <= system.height + 1 && evidence.height + EVIDENCE_HEIGHTS > system.height;
-        timely
+        system.takes_evidence(&self.chain.parameters.consensus, evidence.height)
             && system.stakers.contains_key(&evidence.candidate)
             && !system.barred.contains_key(&evidence.candidate)
             && evidence.verify(&self.chain.genesis_hash, self.signing)
+    }
+
+    fn conflict_holds(&self, conflict: &Conflict) -> bool {
+        let system = self.system;
+        let Some(committee) = system.committee_of(conflict.height()) else { return false };
+        system.takes_evidence(&self.chain.parameters.consensus, conflict.height())
+            && !system.convicts(conflict).is_empty()
+            && conflict.verify(committee, &self.chain.genesis_hash, self.signing)
     }
 
     fn invalid_holds(&self, invalid: &Invalid) -> bool {
@@ -208,13 +217,20 @@ impl<M: StateMemory> View<'_, M> {
             && self.certified(attest)
     }
 
-    /// Accounts that one shard may open in a block: its part of the room that is left, with what is not mature counted.
+    /// Accounts that one shard may open in a block: its part of the room that is left, with what is not mature counted,
+    /// and no more than every node can afford to look at.
     pub(super) fn room(&self) -> u64 {
         let blocks = self.system.immature.iter().flat_map(|immature| &immature.blocks);
         let coming: usize = blocks.map(|block| block.patch.delta.created_keys.len()).sum();
         let room =
             self.chain.parameters.consensus.accounts_max.saturating_sub(self.state.header().accounts + coming as u64);
-        room / self.system.committee.shards.len().max(1) as u64
+        (room / self.system.committee.shards.len().max(1) as u64).min(CREATED_MAX)
+    }
+
+    /// The key of an account, if there is one of this index.
+    pub(super) fn key_of(&self, account: AccountIndex) -> Option<&Key> {
+        let known = u64::from(account) < self.state.header().accounts;
+        known.then(|| &self.state.columns().key[account as usize])
     }
 
     /// Whether an item is one that no state makes valid.

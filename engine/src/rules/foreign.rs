@@ -30,10 +30,10 @@ pub enum PatchFault {
     /// A debit that the account does not cover, of an account that there is not, or of another shard's.
     #[error("account {0} cannot be debited so")]
     Debit(AccountIndex),
-    /// A credit to an account that there is not.
-    #[error("account {0} does not exist")]
+    /// A credit to an account that there is not, or of less than the smallest output.
+    #[error("account {0} cannot be credited so")]
     Credit(AccountIndex),
-    /// A new key that has an account or cannot be one's, or too many of them.
+    /// A new key that has an account or cannot be one's, is given less than the smallest output, or too many of them.
     #[error("new key {0} cannot become an account")]
     Created(usize),
     /// It makes money, or loses it.
@@ -102,11 +102,15 @@ impl<M: StateMemory> View<'_, M> {
         Ok(())
     }
 
-    /// Whether each credit is of an account, and each new key may become one.
+    /// Whether each credit is of an account, each new key may become one, and each gets what an output has at least.
     fn credits_receivable(&self, patch: &Patch) -> Result<(), PatchFault> {
-        let accounts = self.state.header().accounts;
-        if let Some((account, _)) = patch.delta.credits.iter().find(|entry| u64::from(entry.0) >= accounts) {
+        let (accounts, least) = (self.state.header().accounts, self.chain.parameters.amount_min);
+        let mut credits = patch.delta.credits.iter();
+        if let Some((account, _)) = credits.find(|entry| u64::from(entry.0) >= accounts || entry.1 < least) {
             return Err(PatchFault::Credit(account));
+        }
+        if let Some(place) = patch.delta.created_amounts.iter().position(|&amount| amount < least) {
+            return Err(PatchFault::Created(place));
         }
         let created = &patch.delta.created_keys;
         if created.len() as u64 > self.room() {
@@ -172,8 +176,9 @@ impl<M: StateMemory> View<'_, M> {
             }
             Record::Stake { account, amount, key, possession } => {
                 *pairings += 1;
-                let right = *pairings <= HEAVY_MAX
-                    && stake::admissible(self.system, self.signing, *account, *amount, (key, possession));
+                let may = *pairings <= HEAVY_MAX && stake::admissible(self.system, *account, *amount, key);
+                let right = may
+                    && self.key_of(*account).is_some_and(|owner| self.signing.possession_holds(owner, key, possession));
                 Some((*account, *amount, right))
             }
             Record::Unstake { account, amount } => {

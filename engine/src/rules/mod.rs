@@ -16,3 +16,4 @@ pub mod execution;
 pub mod foreign;
 pub mod next;
 mod objects;
+pub mod selection;

@@ -1,34 +1,36 @@
 //! From a parent and the shard-blocks of one height to the next system and the quilt for the accounts.
 //!
 //! ```text
-//!   at once      debits and sequence steps; stakes taken out; bans, slashes, bars; answers, seed, committee, draw
+//!   at once      debits and sequence steps; stakes taken out; bans, slashes, bars; answers, seed, committee, draws
 //!   W later      credits, new accounts, names, stakes, rewards      (W = 0 in blockchain mode, 2 in quilt mode)
 //! ```
 //!
 //! Nothing gained in the last W heights can be spent, staked or drawn, so a ban has nothing to chase: it drops what is
-//! not mature and gives the debits back.
+//! not mature and gives the debits back. Who mints and keeps is chosen by the parent's stakes: [`super::selection`].
 
+use super::selection::{Answers, Selection};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::{Delta, DeltaBuilder};
 use crate::accounts::quilt::Quilt;
 use crate::accounts::state::State;
-use crate::base::hash::{Hash, keyed};
+use crate::base::hash::Hash;
 use crate::base::ids::AccountIndex;
 use crate::base::mutation::{Mutation, planted};
 use crate::base::parameters::{Chain, MATURITY_HEIGHTS};
-use crate::base::trie::Trie;
 use crate::chain::block::{CertifiedBlock, Value};
 use crate::chain::patch::Patch;
 use crate::chain::record::{Attest, Record};
 use crate::chain::tables::{
-    ANCESTORS, Barred, EVIDENCE_HEIGHTS, Immature, ImmatureBlock, MILLION, MINTERS_MIN, Minted, Reward, Staker, System,
-    THIN_HEIGHTS, UNSTAKE_HEIGHTS, Unstaking, candidates,
+    ANCESTORS, Barred, Immature, ImmatureBlock, MILLION, Minted, Reward, Staker, System, UNSTAKE_HEIGHTS, Unstaking,
+    candidates,
 };
-use crate::committee::draw::next_seed;
 use crate::committee::members::Committee;
 use crate::committee::statement::SeatSet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Heights whose minters are still called for what they made.
+const RECENT_HEIGHTS: u64 = MATURITY_HEIGHTS + 2;
 
 /// What follows from the blocks of one height.
 #[derive(Clone, Debug)]
@@ -116,13 +118,14 @@ impl<'a> Step<'a> {
         system.slot = slot;
         system.ancestors.push_front(parent.hash);
         system.ancestors.truncate(ANCESTORS - 1);
+        let evidence_heights = chain.parameters.consensus.evidence_heights;
         system.committees.push_front(parent.committee.clone());
-        system.committees.truncate(MATURITY_HEIGHTS as usize + 2);
+        system.committees.truncate(evidence_heights.max(RECENT_HEIGHTS) as usize);
         for member in &parent.committee.members {
             let height = system.height;
             system.stakers.update(&member.candidate, |staker| staker.minted = height);
         }
-        let oldest = system.height.saturating_sub(EVIDENCE_HEIGHTS);
+        let oldest = system.height.saturating_sub(evidence_heights);
         system.offences.retain(|offence| offence.1 >= oldest);
         Step { chain, parent, system, delta: DeltaBuilder::default(), debits: 0, issued: 0, slot, bans: Vec::new() }
     }
@@ -155,7 +158,7 @@ impl<'a> Step<'a> {
             block: block.hash,
             header: block.block,
             patch: patch.clone(),
-            custodians: if waits { self.parent.custodians(block.block.shard as u16) } else { Vec::new() },
+            custodians: if waits { self.parent.custodians_of(block.block.shard as u16).to_vec() } else { Vec::new() },
             banned: false,
         });
         let blocks_in = entries.collect();
@@ -168,7 +171,7 @@ impl<'a> Step<'a> {
         let minted = |block: &Arc<CertifiedBlock>, patch: &Patch| Minted {
             block: block.hash,
             slot: block.block.slot,
-            transactions: block.block.transactions,
+            transactions: payers(patch),
             fees: patch.delta.fees,
         };
         let mut patches = patches.iter();
@@ -181,7 +184,8 @@ impl<'a> Step<'a> {
     /// Carries out what a proof asks for: each offence is punished once.
     fn punish(&mut self, record: &Record) {
         let (attest, signers) = match record {
-            Record::Fraud(evidence) => return self.slash(evidence.candidate, evidence.height),
+            Record::Fraud(evidence) => return self.convict(&[evidence.candidate], evidence.height),
+            Record::Conflict(conflict) => return self.convict(&self.parent.convicts(conflict), conflict.height()),
             Record::Invalid(invalid) => (&invalid.attest, &invalid.attest.certificate.signers),
             Record::Alert(alert) => (&alert.attest, &alert.attest.certificate.signers),
             _ => return,
@@ -189,6 +193,13 @@ impl<'a> Step<'a> {
         let Some(committee) = self.parent.committee_of(attest.height).cloned() else { return };
         if self.ban(attest) {
             candidates(&committee, signers).into_iter().for_each(|candidate| self.slash(candidate, attest.height));
+        }
+    }
+
+    /// Punishes whom evidence proves to have contradicted themselves at a height, if it still counts.
+    fn convict(&mut self, offenders: &[AccountIndex], height: u64) {
+        if self.parent.takes_evidence(&self.chain.parameters.consensus, height) {
+            offenders.iter().for_each(|&offender| self.slash(offender, height));
         }
     }
 
@@ -260,6 +271,15 @@ impl<'a> Step<'a> {
         let before = system.pools.sum();
         let pending: u64 =
             system.unstaking.extract_if(.., |entry| entry.account == offender).map(|entry| entry.amount).sum();
+        let seat = self.parent.committee_of(height).and_then(|committee| {
+            let seat = committee.seat_of(offender)?;
+            Some(committee.members[usize::from(seat)].stake)
+        });
+        let at_stake = stake + pending;
+        assert!(
+            seat.is_none_or(|seat| at_stake >= seat || system.barred.contains_key(&offender)),
+            "what a seat was given for is there as long as evidence about it is taken: invariant 4"
+        );
         system.pools.stakes -= stake;
         system.pools.unstaking -= pending;
         system.pools.slashed += stake + pending;
@@ -394,13 +414,19 @@ impl<'a> Step<'a> {
         self.system.pools.stakes += amount;
     }
 
-    /// Unstaked funds are free two heights later, and not while a ban could still find that their owner was at fault.
+    /// Unstaked funds are free E heights after the last seat that they were at stake for, when no evidence about it is
+    /// taken any more; two heights later if there was none. They still count in the draw of the block that takes them
+    /// out, for the height two later: a seat after that one rests on what was left, if anything was.
     fn free_unstaked(&mut self) {
-        let (height, maturity) = (self.system.height, self.maturity());
+        let height = self.system.height;
+        let evidence_heights = self.chain.parameters.consensus.evidence_heights;
+        let held = if planted(Mutation::EvidenceOutlivesStake) { 0 } else { evidence_heights };
         let stakers = &self.system.stakers;
         let free = |entry: &mut Unstaking| {
-            let minted = stakers.get(&entry.account).map_or(0, |staker| staker.minted);
-            height >= entry.height + UNSTAKE_HEIGHTS && height > minted + maturity
+            let (stake, minted) = stakers.get(&entry.account).map_or((0, 0), |staker| (staker.stake, staker.minted));
+            let last_drawn = entry.height + UNSTAKE_HEIGHTS;
+            let last_seat = if stake == 0 { minted } else { minted.min(last_drawn) };
+            height >= last_drawn && (minted == 0 || height >= last_seat + held)
         };
         let freed: Vec<Unstaking> = self.system.unstaking.extract_if(.., free).collect();
         for Unstaking { account, amount, .. } in freed {
@@ -411,45 +437,34 @@ impl<'a> Step<'a> {
         assert_eq!(on_the_way, self.system.pools.unstaking, "what is on its way out of stakes is in its pool");
     }
 
-    /// Answers become the committee of the height after this one's next, by the new seed; and who minters are after
-    /// that is drawn.
+    /// Answers become the committee of the height after this one, by the new seed; and who minters are after that is
+    /// drawn.
     fn seat_minters(&mut self, records: &[Record], blocks: &Blocks) {
-        let parameters = &self.chain.parameters.consensus;
-        let answers: BTreeMap<AccountIndex, _> = records
+        let answers: Answers<'_> = records
             .iter()
             .filter_map(|record| match record {
-                Record::Answer(answer) => Some((answer.candidate, answer)),
+                Record::Answer(answer) => Some((answer.candidate, &**answer)),
                 _ => None,
             })
             .collect();
-        let system = &mut self.system;
-        system.seed = next_seed(&self.parent.seed, answers.values().map(|answer| &answer.answer[..]));
         let transactions: u64 = blocks.iter().flatten().map(|block| u64::from(block.block.transactions)).sum();
-        system.load = (3 * system.load + transactions) / 4;
-        let mut minters: Vec<_> =
-            answers.keys().copied().filter(|account| !system.barred.contains_key(account)).collect();
-        let enough = minters.len() >= MINTERS_MIN;
-        if !enough {
-            minters = thin_committee(self.parent, &system.barred, &minters, parameters.seats as usize);
-        }
-        assert!(minters.is_sorted_by(|a, b| a < b), "minters ascend, each once: they are searched below");
-        system.thin = if enough { 0 } else { system.thin + 1 };
-        let share = answers.len() as u64 * MILLION / (self.parent.drawn.len() as u64).max(1);
-        system.answering = (3 * system.answering + share) / 4;
+        self.system.load = (3 * self.system.load + transactions) / 4;
+        let Selection { seed, committee, drawn, custodians, answering, thin } =
+            Selection::new(&self.chain.parameters.consensus, self.parent, &self.system, &answers);
+        let system = &mut self.system;
+        (system.seed, system.answering, system.thin) = (seed, answering, thin);
+        (system.drawn, system.custodians) = (drawn, custodians);
         // Endpoints of who minted of late stay: they still serve what they made.
-        let recent: BTreeSet<_> = system
-            .committees
-            .iter()
-            .chain([&self.parent.committee])
+        let recent = system.committees.iter().take(RECENT_HEIGHTS as usize).map(|committee| &**committee);
+        let stay: BTreeSet<_> = recent
+            .chain([&committee])
             .flat_map(|committee| &committee.members)
             .map(|member| member.candidate)
             .collect();
         let endpoints = Arc::make_mut(&mut system.endpoints);
-        endpoints.retain(|account, _| recent.contains(account) || minters.binary_search(account).is_ok());
+        endpoints.retain(|account, _| stay.contains(account));
         endpoints.extend(answers.iter().map(|(&account, answer)| (account, answer.endpoint)));
-        system.committee = Arc::new(system.seat(parameters, system.height + 1, &minters));
-        system.drawn = system.draw(parameters, system.height + 2);
-        assert!(!system.committee.is_empty(), "somebody mints the next height");
+        system.committee = Arc::new(committee);
     }
 
     /// What the tables say of themselves: the invariants of [`crate::chain::tables`].
@@ -491,40 +506,26 @@ impl<'a> Step<'a> {
     }
 }
 
-/// Who mints when too few have answered: those, and the committee before. After some such heights in a row those who
-/// were drawn are seated as well, unasked, before the old ones: a committee that keeps answers out cannot keep its
-/// seats. Never more than twice the seats that draws aim at.
-fn thin_committee(
-    parent: &System,
-    barred: &Trie<AccountIndex, Barred>,
-    answered: &[AccountIndex],
-    seats: usize,
-) -> Vec<AccountIndex> {
-    let mut minters = answered.to_vec();
-    let mut old: Vec<_> = parent.committee.members.iter().map(|member| member.candidate).collect();
-    old.sort_by_cached_key(|candidate| keyed(&parent.seed, &candidate.to_le_bytes()));
-    if parent.thin + 1 >= THIN_HEIGHTS {
-        minters.extend(parent.drawn.iter().take(seats));
-    }
-    minters.extend(&old);
-    let mut seen = BTreeSet::new();
-    minters.retain(|account| !barred.contains_key(account) && seen.insert(*account));
-    minters.truncate((2 * seats).max(MINTERS_MIN));
-    if minters.is_empty() {
-        // Everyone is barred: someone must end it, and nobody else is known.
-        minters = old;
-    }
-    minters.sort_unstable();
-    minters
+/// Senders of a block's patch that pay more than they receive in it: what a transfer to oneself, or around a circle,
+/// adds to a block is nothing, and so is what it adds to the block's weight.
+fn payers(patch: &Patch) -> u32 {
+    let credits = &patch.delta.credits;
+    let received =
+        |account: AccountIndex| credits.accounts.binary_search(&account).map_or(0, |place| credits.amounts[place]);
+    patch.delta.debits.iter().filter(|&(account, amount)| amount > received(account)).count() as u32
 }
 
 fn minted_shards(committee: &Committee) -> u64 {
     committee.shards.len().max(1) as u64
 }
 
-/// The square root of a block's transactions over the average, in millionths, at least a half and at most two.
+/// The square root of a block's transactions over the average, in millionths, at least a half and at most two; one
+/// where nobody has any.
 fn weight(transactions: u64, blocks: u64, total: u64) -> u64 {
-    let square = u128::from(transactions) * u128::from(blocks) * u128::from(MILLION) * u128::from(MILLION)
-        / u128::from(total.max(1));
+    if total == 0 {
+        return MILLION;
+    }
+    let square =
+        u128::from(transactions) * u128::from(blocks) * u128::from(MILLION) * u128::from(MILLION) / u128::from(total);
     (square.isqrt() as u64).clamp(MILLION / 2, 2 * MILLION)
 }

@@ -3,7 +3,7 @@
 use super::bls_batch::all_hold;
 use super::signing::{Claim, Signing};
 use crate::base::hash::{Hash, keyed, purpose_key};
-use crate::base::ids::{Sig, VoteKey};
+use crate::base::ids::{Key, Sig, VoteKey};
 use blst::BLST_ERROR;
 use blst::min_sig::{AggregatePublicKey, AggregateSignature, PublicKey, SecretKey, Signature};
 use std::collections::HashMap;
@@ -29,19 +29,21 @@ pub enum VoteKeyError {
     #[error("the voting key is not a point of the group")]
     Key,
     /// The proof of possession is not of this key.
-    #[error("the voting key's proof of possession does not hold")]
+    #[error("the voting key's proof of possession does not hold for this account")]
     Possession,
 }
 
 impl VoteKeys {
-    /// Checks a key with its proof of possession: without it a late key could be chosen to cancel others.
+    /// Checks a key with its proof of possession: without it a late key could be chosen to cancel others. The proof is
+    /// of one account: with another's key and proof nobody could sign, but everything that its owner signs would count
+    /// for two.
     ///
     /// # Errors
     /// A key or proof that does not hold.
-    pub fn check(key: &VoteKey, possession: &Sig) -> Result<(), VoteKeyError> {
+    pub fn check(owner: &Key, key: &VoteKey, possession: &Sig) -> Result<(), VoteKeyError> {
         let key = PublicKey::key_validate(key).map_err(|_| VoteKeyError::Key)?;
         let proof = Signature::sig_validate(possession, true).map_err(|_| VoteKeyError::Possession)?;
-        match proof.verify(false, &key.compress(), POSSESSION_DOMAIN, &[], &key, false) {
+        match proof.verify(false, &proved(owner, &key.compress()), POSSESSION_DOMAIN, &[], &key, false) {
             BLST_ERROR::BLST_SUCCESS => Ok(()),
             _ => Err(VoteKeyError::Possession),
         }
@@ -86,15 +88,23 @@ impl BlsSigning {
         BlsSigning { secret, batch_secret, keys }
     }
 
-    /// The voting key and its proof of possession.
+    /// The voting key and its proof of possession for this account.
     ///
     /// # Panics
     /// When there are fewer than 32 bytes.
-    pub fn key_and_possession(randomness: &[u8]) -> (VoteKey, Sig) {
+    pub fn key_and_possession(randomness: &[u8], owner: &Key) -> (VoteKey, Sig) {
         let secret = SecretKey::key_gen(randomness, &[]).expect("32 bytes or more");
         let key = secret.sk_to_pk().compress();
-        (key, secret.sign(&key, POSSESSION_DOMAIN, &[]).compress())
+        (key, secret.sign(&proved(owner, &key), POSSESSION_DOMAIN, &[]).compress())
     }
+}
+
+/// What a proof of possession signs: the voting key, then the account's.
+fn proved(owner: &Key, key: &VoteKey) -> [u8; 128] {
+    let mut bytes = [0; 128];
+    bytes[..96].copy_from_slice(key);
+    bytes[96..].copy_from_slice(owner);
+    bytes
 }
 
 impl Signing for BlsSigning {
@@ -131,8 +141,8 @@ impl Signing for BlsSigning {
         })
     }
 
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        VoteKeys::check(key, possession).is_ok()
+    fn possession_holds(&self, owner: &Key, key: &VoteKey, possession: &Sig) -> bool {
+        VoteKeys::check(owner, key, possession).is_ok()
     }
 
     fn learn(&self, candidate: u32, key: &VoteKey) {

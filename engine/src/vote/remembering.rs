@@ -2,7 +2,7 @@
 
 use super::signing::{Claim, Signing};
 use crate::base::hash::Hash;
-use crate::base::ids::{Sig, VoteKey};
+use crate::base::ids::{Key, Sig, VoteKey};
 use std::collections::HashSet;
 use std::sync::Mutex;
 
@@ -92,8 +92,8 @@ impl<S: Signing> Signing for Remembering<S> {
         })
     }
 
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        self.look(Self::name(&[b"p", key, possession]), || self.inner.possession_holds(key, possession))
+    fn possession_holds(&self, owner: &Key, key: &VoteKey, possession: &Sig) -> bool {
+        self.look(Self::name(&[b"p", owner, key, possession]), || self.inner.possession_holds(owner, key, possession))
     }
 
     fn learn(&self, candidate: u32, key: &VoteKey) {

@@ -1,7 +1,7 @@
 //! How votes are signed: one trait, BLS12-381 aggregates on a network, a stub where thousands of slots are simulated.
 
 use crate::base::hash::Hash;
-use crate::base::ids::{Sig, VoteKey};
+use crate::base::ids::{Key, Sig, VoteKey};
 
 /// Signs by the own key, and checks what candidates have signed. Messages are 32-byte digests that are bound to the
 /// chain.
@@ -21,8 +21,8 @@ pub trait Signing {
     fn aggregate(&self, signatures: &[Sig]) -> Sig;
     /// Whether exactly these candidates, each once, signed this.
     fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool;
-    /// Whether whoever wrote the proof has the key.
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool;
+    /// Whether whoever wrote the proof has the voting key, and wrote it for this account.
+    fn possession_holds(&self, owner: &Key, key: &VoteKey, possession: &Sig) -> bool;
     /// Learns a candidate's key, whose possession was proved before it came into the chain's tables.
     fn learn(&self, candidate: u32, key: &VoteKey);
 }

@@ -2,7 +2,7 @@
 
 use super::signing::Signing;
 use crate::base::hash::Hash;
-use crate::base::ids::{Sig, VoteKey};
+use crate::base::ids::{Key, Sig, VoteKey};
 use crate::base::mutation::{Mutation, planted};
 
 /// Not a signature at all: a hash that anyone could make. Only for simulations, whose liars keep to their own names.
@@ -27,6 +27,13 @@ impl StubSigning {
     }
 }
 
+impl StubSigning {
+    /// The proof that an account's owner has a voting key.
+    pub fn possession(owner: &Key, key: &VoteKey) -> Sig {
+        StubSigning::stub(0, blake3::hash(&[&key[..], owner].concat()).as_bytes())
+    }
+}
+
 impl Signing for StubSigning {
     fn sign(&self, digest: &Hash) -> Sig {
         StubSigning::stub(self.candidate, digest)
@@ -47,8 +54,8 @@ impl Signing for StubSigning {
         self.aggregate(&signatures) == *aggregate
     }
 
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        StubSigning::stub(0, &key[..32].try_into().expect("32 bytes")) == *possession
+    fn possession_holds(&self, owner: &Key, key: &VoteKey, possession: &Sig) -> bool {
+        StubSigning::possession(owner, key) == *possession
     }
 
     fn learn(&self, _: u32, _: &VoteKey) {}

@@ -9,8 +9,8 @@ use std::sync::Arc;
 fn keys(count: u8) -> (Vec<BlsSigning>, Arc<VoteKeys>) {
     let keys = VoteKeys::default();
     for number in 0..count {
-        let (key, possession) = BlsSigning::key_and_possession(&[number + 1; 32]);
-        assert_eq!(VoteKeys::check(&key, &possession), Ok(()));
+        let (key, possession) = BlsSigning::key_and_possession(&[number + 1; 32], &[number; 32]);
+        assert_eq!(VoteKeys::check(&[number; 32], &key, &possession), Ok(()));
         assert!(keys.learn(u32::from(number), &key));
     }
     let keys = Arc::new(keys);
@@ -90,9 +90,12 @@ fn a_batch_holds_if_and_only_if_each_does() {
 
 #[test]
 fn a_key_without_its_own_proof_of_possession_is_refused() {
-    let (key, possession) = BlsSigning::key_and_possession(&[1; 32]);
-    let (other, other_possession) = BlsSigning::key_and_possession(&[2; 32]);
-    assert_eq!(VoteKeys::check(&key, &other_possession), Err(VoteKeyError::Possession));
+    let owner = [7; 32];
+    let (key, possession) = BlsSigning::key_and_possession(&[1; 32], &owner);
+    let (other, other_possession) = BlsSigning::key_and_possession(&[2; 32], &owner);
+    // Whoever has seen them stakes from another account.
+    assert_eq!(VoteKeys::check(&[8; 32], &key, &possession), Err(VoteKeyError::Possession));
+    assert_eq!(VoteKeys::check(&owner, &key, &other_possession), Err(VoteKeyError::Possession));
     // A rogue key: the own one minus another's. Whoever made it cannot sign for it.
     let difference = {
         let mut point = blst::blst_p2::default();
@@ -110,10 +113,10 @@ fn a_key_without_its_own_proof_of_possession_is_refused() {
         }
         bytes
     };
-    assert_eq!(VoteKeys::check(&difference, &possession), Err(VoteKeyError::Possession));
-    assert_eq!(VoteKeys::check(&[0; 96], &possession), Err(VoteKeyError::Key));
+    assert_eq!(VoteKeys::check(&owner, &difference, &possession), Err(VoteKeyError::Possession));
+    assert_eq!(VoteKeys::check(&owner, &[0; 96], &possession), Err(VoteKeyError::Key));
     let mut identity = [0; 96];
     identity[0] = 0xc0;
-    assert_eq!(VoteKeys::check(&identity, &possession), Err(VoteKeyError::Key));
-    assert_eq!(VoteKeys::check(&key, &possession), Ok(()));
+    assert_eq!(VoteKeys::check(&owner, &identity, &possession), Err(VoteKeyError::Key));
+    assert_eq!(VoteKeys::check(&owner, &key, &possession), Ok(()));
 }

@@ -1,280 +1,237 @@
-//! A chain of one shard, and one of its minters on a desk: whoever tests it is its network, its disk and its clock.
+//! A chain that tests mint height by height, with stub signatures: every block is built, checked and applied by the
+//! engine's own rules.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
+use bytemuck::Zeroable;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::{Endpoint, Key, Seat, Sig, VoteKey};
+use dynemix_engine::base::ids::{Endpoint, Key};
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
-use dynemix_engine::chain::block::{CertifiedBlock, Final, Value};
+use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
+use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::Committee;
-use dynemix_engine::committee::schedule::{Schedule, Step};
-use dynemix_engine::committee::statement::{Certificate, SeatSet, Statement, StatementKind};
-use dynemix_engine::consensus::allowance::Offence;
-use dynemix_engine::consensus::minter::{Action, Minter};
-use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::messages::message::Message;
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
 use dynemix_engine::rules::admit::View;
-use dynemix_engine::rules::bodies::Bodies;
-use dynemix_engine::rules::build::Built;
-use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::rules::next::Next;
-use dynemix_engine::transaction::item::{Item, Items};
-use dynemix_engine::verify::account_key_acceptable;
-use dynemix_engine::vote::remembering::Remembering;
+use dynemix_engine::transaction::cell::{Cell, payload_hash};
+use dynemix_engine::transaction::item::{Item, Items, transaction_item};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
+use ed25519_dalek::SigningKey;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Candidates, of whom [`SEATS`] have a seat.
-pub(crate) const CANDIDATES: u32 = 14;
-pub(crate) const SEATS: u32 = 10;
-const BALANCE: u64 = 1_000 * DYNE;
+pub(crate) const MINTERS: u32 = 10;
+pub(crate) const BALANCE: u64 = 1_000 * DYNE;
 
-fn key(number: u32) -> Key {
-    (0u32..)
-        .map(|offset| *blake3::hash(&[number.to_le_bytes(), offset.to_le_bytes()].concat()).as_bytes())
-        .find(account_key_acceptable)
-        .expect("every second key will do")
+pub(crate) fn key(number: u32) -> Key {
+    let mut secret = [7; 32];
+    secret[..4].copy_from_slice(&number.to_le_bytes());
+    SigningKey::from_bytes(&secret).verifying_key().to_bytes()
 }
 
-/// What consensus stands on: an empty pool, and what is final is applied.
-pub(crate) struct Ground {
+pub(crate) fn vote_key(number: u32) -> [u8; 96] {
+    let mut key = [3; 96];
+    key[..4].copy_from_slice(&number.to_le_bytes());
+    key
+}
+
+/// A chain: minters, who are its first accounts, and thirty users.
+pub(crate) struct Scene {
     pub(crate) chain: Chain,
-    state: State<HeapMemory>,
+    pub(crate) state: State<HeapMemory>,
     pub(crate) system: System,
+    /// Who does not answer when drawn.
+    pub(crate) silent: BTreeSet<u32>,
+    minters: u32,
 }
 
-impl Ground {
-    pub(crate) fn new() -> Ground {
-        let consensus = ConsensusParameters {
-            seats: SEATS,
-            shards_max: 1,
-            quilt_from_height: u64::MAX,
-            ..ConsensusParameters::default()
-        };
-        let accounts: Vec<_> = (0..CANDIDATES).map(|number| (key(number), BALANCE)).collect();
-        let minter = |account: u32| GenesisMinter {
+/// The mark of a transaction that its sender did not sign.
+pub(crate) const UNSIGNED: u8 = 99;
+
+pub(crate) fn genuine(item: &Item) -> bool {
+    item.bytes[1 + 128] != UNSIGNED
+}
+
+impl Scene {
+    /// Ten minters of equal stakes, all of whom have a seat at each height.
+    pub(crate) fn new(quilt: bool) -> Scene {
+        Scene::of(quilt, (10, 1), &[500 * DYNE; MINTERS as usize])
+    }
+
+    /// A chain of so many seats and shards whose first accounts have these stakes.
+    pub(crate) fn of(quilt: bool, (seats, shards_max): (u32, u32), stakes: &[u64]) -> Scene {
+        let quilt_from_height = if quilt { 0 } else { u64::MAX };
+        let consensus = ConsensusParameters { seats, shards_max, quilt_from_height, ..ConsensusParameters::default() };
+        let count = stakes.len() as u32 + 30;
+        let accounts: Vec<_> = (0..count).map(|number| (key(number), BALANCE)).collect();
+        let minter = |(account, &stake): (u32, &u64)| GenesisMinter {
             account,
             name: format!("minter{account}").into_bytes(),
-            stake: 500 * DYNE,
-            key: Box::new([account as u8 + 1; 96]),
+            stake,
+            key: Box::new(vote_key(account)),
             endpoint: Endpoint::default(),
         };
-        let minters: Vec<_> = (0..CANDIDATES).map(minter).collect();
-        let parameters = ChainParameters { consensus, ..ChainParameters::default() };
-        let chain = Chain::with_minters(parameters, &accounts, &minters);
+        let minters: Vec<_> = (0..).zip(stakes).map(minter).collect();
+        let chain =
+            Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
         let system = System::genesis(&chain, &minters);
         let pool = system.pools.sum();
-        let supply = u64::from(CANDIDATES) * BALANCE + pool;
-        let memory = HeapMemory::new(StateLayout::new(100));
+        let memory = HeapMemory::new(StateLayout::new(2 * count + 100));
+        let supply = u64::from(count) * BALANCE + pool;
         let state = State::genesis_with_pool(memory, &accounts, supply, pool, HashSeed::from_number(1)).unwrap();
-        Ground { chain, state, system }
-    }
-}
-
-impl Execution for Ground {
-    fn system(&self) -> &System {
-        &self.system
+        Scene { chain, state, system, silent: BTreeSet::new(), minters: stakes.len() as u32 }
     }
 
-    fn quilt_mode(&self) -> bool {
-        false
+    pub(crate) fn view(&self) -> View<'_, HeapMemory> {
+        View {
+            chain: &self.chain,
+            state: &self.state,
+            system: &self.system,
+            signing: &StubSigning { candidate: 0 },
+            genuine: &genuine,
+            judged: &[],
+        }
     }
 
-    fn endpoint(&self) -> Endpoint {
-        Endpoint::default()
+    pub(crate) fn cell(&self, sender: u32, kind: u8, amount: u64, recipient: Key, payload: &[u8]) -> Arc<Item> {
+        let sequence = u64::from(self.state.hot(sender).sequence);
+        let cell = Cell {
+            sender: key(sender),
+            recipient,
+            amount,
+            sequence,
+            expires_slot: self.system.slot + 50,
+            version: 1,
+            kind,
+            outputs: u16::from(kind == 1),
+            payload_hash: payload_hash(payload),
+            ..Cell::zeroed()
+        };
+        transaction_item(&cell, payload)
     }
 
-    fn waiting(&mut self, _: usize) -> Vec<Arc<Item>> {
-        Vec::new()
+    pub(crate) fn pay(&self, from: u32, to: Key, amount: u64) -> Arc<Item> {
+        self.cell(from, 1, amount, to, &[])
     }
 
-    fn sound(&mut self, _: usize, _: &Arc<Item>) -> bool {
-        false
+    pub(crate) fn register(&self, account: u32, name: &str) -> Arc<Item> {
+        self.cell(account, 3, self.chain.parameters.consensus.register_reserve, [0; 32], name.as_bytes())
     }
 
-    fn admit(&mut self, _: &Arc<Item>) {}
-
-    fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
-        let signing = StubSigning { candidate: 0 };
-        let (chain, state, system) = (&self.chain, &self.state, &self.system);
-        let view = View { chain, state, system, signing: &signing, genuine: &|_| true, judged: &[] };
-        Arc::new(view.build(shard, slot, items))
+    pub(crate) fn stake(&self, account: u32, amount: u64) -> Arc<Item> {
+        let vote_key = vote_key(account);
+        let possession = StubSigning::possession(&key(account), &vote_key);
+        self.cell(account, 6, amount, self.system.hash, &[&vote_key[..], &possession[..]].concat())
     }
 
-    fn check(&mut self, _: &CertifiedBlock) -> bool {
-        true
+    pub(crate) fn unstake(&self, account: u32, amount: u64) -> Arc<Item> {
+        self.cell(account, 7, amount, self.system.hash, &[])
     }
 
-    fn bodies(&mut self, _: &Hash, _: &[Arc<Item>]) -> Option<Bodies> {
-        None
+    pub(crate) fn certify(&self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+        self.certify_in(0, items)
     }
 
-    fn value(&mut self, blocks: &[Option<Arc<CertifiedBlock>>]) -> Value {
-        Next::new(&self.chain, &self.state, &self.system, blocks).value(&self.system, blocks)
+    pub(crate) fn certify_in(&self, shard: usize, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+        let mut items = items.to_vec();
+        items.sort_by_key(|item| item.id);
+        let built = self.view().build(shard, self.system.slot + 1, &items.into());
+        self.certified(built.block, built.items, built.patch)
     }
 
-    fn apply(&mut self, value: &Value, blocks: &[Option<Arc<CertifiedBlock>>]) {
-        let next = Next::new(&self.chain, &self.state, &self.system, blocks);
+    pub(crate) fn certified(&self, block: ShardBlock, items: Items, patch: Vec<u8>) -> Arc<CertifiedBlock> {
+        let (hash, height) = (block.hash(), self.system.height + 1);
+        let (slot, shard) = (block.slot, block.shard as u16);
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+        let digest = Attest { height, slot, shard, block: hash, certificate }.digest(&self.chain.genesis_hash);
+        let certificate =
+            self.aggregate(&self.system.committee, &self.system.committee.shards[block.shard as usize], &digest);
+        Arc::new(CertifiedBlock { height, block, hash, certificate, items, patch })
+    }
+
+    /// These seats' signatures of a digest, combined.
+    pub(crate) fn aggregate(&self, committee: &Committee, seats: &[u16], digest: &Hash) -> Certificate {
+        let mut signers = SeatSet::default();
+        seats.iter().for_each(|&seat| assert!(signers.insert(seat)));
+        let sign = |&seat: &u16| StubSigning::stub(committee.members[usize::from(seat)].candidate, digest);
+        let signatures: Vec<_> = seats.iter().map(sign).collect();
+        Certificate { signers, aggregate: StubSigning { candidate: 0 }.aggregate(&signatures) }
+    }
+
+    pub(crate) fn attest_of(block: &CertifiedBlock) -> Attest {
+        let (height, slot, hash) = (block.height, block.block.slot, block.hash);
+        Attest { height, slot, shard: 0, block: hash, certificate: block.certificate }
+    }
+
+    /// One height with a block of these items. Whatever is applied was held: checks passed, supply unchanged.
+    pub(crate) fn mint(&mut self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+        let items: Vec<_> = items.iter().cloned().chain(self.answers()).collect();
+        let block = self.certify(&items);
+        assert_eq!(block.items.len(), items.len(), "all of it is valid");
+        assert!(self.view().patch_holds(&block.block, &block.patch).is_ok());
+        self.apply(&block);
+        block
+    }
+
+    /// Whoever is drawn answers, but for users and the silent.
+    pub(crate) fn answers(&self) -> Vec<Arc<Item>> {
+        let chain = &self.chain.genesis_hash;
+        let answer = |&candidate: &u32| {
+            let (height, drawn_by) = (self.system.height + 2, self.system.hash);
+            let signature = StubSigning::stub(candidate, &Answer::seed_digest(chain, height));
+            let endpoint = Endpoint::default();
+            let mut answer = Answer { height, candidate, drawn_by, endpoint, answer: signature, signature };
+            answer.signature = StubSigning::stub(candidate, &answer.digest(chain));
+            Record::Answer(Box::new(answer)).item()
+        };
+        let drawn = self.system.drawn.iter();
+        drawn.filter(|&candidate| *candidate < self.minters && !self.silent.contains(candidate)).map(answer).collect()
+    }
+
+    /// The blocks of all shards over these items and the answers, and what follows: nothing is applied.
+    pub(crate) fn follow(&self, items: &[Arc<Item>]) -> (Vec<Option<Arc<CertifiedBlock>>>, Next) {
+        let items: Vec<_> = items.iter().cloned().chain(self.answers()).collect();
+        let shards = 0..self.system.committee.shards.len();
+        let blocks: Vec<_> = shards.map(|shard| Some(self.certify_in(shard, &items))).collect();
+        for block in blocks.iter().flatten() {
+            assert!(self.view().patch_holds(&block.block, &block.patch).is_ok());
+        }
+        let next = Next::new(&self.chain, &self.state, &self.system, &blocks);
+        (blocks, next)
+    }
+
+    /// One height with blocks of these items, as far as they may stand, and the answers.
+    pub(crate) fn advance(&mut self, items: &[Arc<Item>]) {
+        let (blocks, next) = self.follow(items);
+        self.settle(&blocks, next);
+    }
+
+    pub(crate) fn apply(&mut self, block: &Arc<CertifiedBlock>) {
+        let blocks = [Some(block.clone())];
+        let next = Next::new(&self.chain, &self.state, &self.system, &blocks);
+        self.settle(&blocks, next);
+    }
+
+    fn settle(&mut self, blocks: &[Option<Arc<CertifiedBlock>>], next: Next) {
+        let before = self.state.supply() - u128::from(self.system.pools.issued);
+        let hash = next.value(&self.system, blocks).hash();
         self.state.apply(&next.quilt).unwrap();
         self.state.update_root();
-        self.system = next.finalized(value.hash());
-    }
-}
-
-/// A stub that counts what it is asked to verify: on a network each of these is a pairing.
-pub(crate) struct Counting {
-    stub: StubSigning,
-    checks: Arc<AtomicU64>,
-}
-
-impl Signing for Counting {
-    fn sign(&self, digest: &Hash) -> Sig {
-        self.stub.sign(digest)
+        self.system = next.finalized(hash);
+        // What stands beside a checkpoint is all of it, and reads back as it was; every cut of it is refused.
+        let mut bytes = Vec::new();
+        self.system.encode(&mut bytes);
+        assert_eq!(System::decode(&bytes), Ok(self.system.clone()));
+        (0..bytes.len()).step_by(97).for_each(|length| assert!(System::decode(&bytes[..length]).is_err()));
+        assert_eq!(self.state.supply() - u128::from(self.system.pools.issued), before);
+        assert_eq!(self.state.header().pool, self.system.pools.sum());
     }
 
-    fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
-        self.checks.fetch_add(1, Ordering::Relaxed);
-        self.stub.verify(candidate, digest, signature)
-    }
-
-    fn aggregate(&self, signatures: &[Sig]) -> Sig {
-        self.stub.aggregate(signatures)
-    }
-
-    fn verify_aggregate(&self, candidates: &[u32], digest: &Hash, aggregate: &Sig) -> bool {
-        self.checks.fetch_add(1, Ordering::Relaxed);
-        self.stub.verify_aggregate(candidates, digest, aggregate)
-    }
-
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
-        self.stub.possession_holds(key, possession)
-    }
-
-    fn learn(&self, _: u32, _: &VoteKey) {}
-}
-
-/// One minter, and what it has said so far.
-pub(crate) struct Desk {
-    pub(crate) minter: Minter<Ground, Remembering<Counting>>,
-    pub(crate) schedule: Schedule,
-    pub(crate) chain: Hash,
-    pub(crate) me: u32,
-    pub(crate) committee: Arc<Committee>,
-    checks: Arc<AtomicU64>,
-    /// All actions; records become durable at once.
-    pub(crate) said: Vec<Action>,
-    pub(crate) now_ms: u64,
-}
-
-impl Desk {
-    /// A member of the first committee at its start, with this record, at a time.
-    pub(crate) fn new(record: SignedOnce, now_ms: u64) -> Desk {
-        let ground = Ground::new();
-        let (chain, schedule) = (ground.chain.genesis_hash, Schedule::of(&ground.chain.parameters));
-        let committee = ground.system.committee.clone();
-        let me = committee.members[0].candidate;
-        let checks = Arc::<AtomicU64>::default();
-        let signing = Remembering::new(Counting { stub: StubSigning { candidate: me }, checks: checks.clone() });
-        let minter = Minter::new(chain, schedule, me, ground, Arc::new(signing), record, now_ms);
-        Desk { minter, schedule, chain, me, committee, checks, said: Vec::new(), now_ms }
-    }
-
-    /// One whose round of slot 1 has begun.
-    pub(crate) fn in_round() -> Desk {
-        let mut desk = Desk::new(SignedOnce::default(), 0);
-        desk.until(1, Step::Sets);
-        assert!(desk.minter.round().is_some());
-        desk
-    }
-
-    pub(crate) fn checks(&self) -> u64 {
-        self.checks.load(Ordering::Relaxed)
-    }
-
-    fn carry_out(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            if let Action::Persist(ticket, _) = &action {
-                let more = self.minter.persisted(self.now_ms, *ticket);
-                self.said.push(action);
-                self.carry_out(more);
-            } else {
-                self.said.push(action);
-            }
-        }
-    }
-
-    /// Time becomes that, in one step.
-    pub(crate) fn tick(&mut self, now_ms: u64) {
-        self.now_ms = now_ms;
-        let actions = self.minter.tick(now_ms);
-        self.carry_out(actions);
-    }
-
-    /// Time passes, step by step, up to a step of a slot, which is taken.
-    pub(crate) fn until(&mut self, slot: u64, step: Step) {
-        let end = slot * self.schedule.slot_ms + step.at(&self.schedule);
-        while self.minter.wake_at_ms() <= end {
-            let due = self.minter.wake_at_ms().max(self.now_ms);
-            self.tick(due);
-        }
-        self.tick(end);
-    }
-
-    pub(crate) fn hear(&mut self, from: u32, message: Message) {
-        let actions = self.minter.handle(self.now_ms, from, message);
-        self.carry_out(actions);
-    }
-
-    /// Somebody who has a stake and no seat.
-    pub(crate) fn stranger(&self) -> u32 {
-        (0..CANDIDATES).find(|&candidate| self.committee.seat_of(candidate).is_none()).expect("fewer seats than these")
-    }
-
-    /// The other members, with their seats.
-    pub(crate) fn others(&self) -> Vec<(Seat, u32)> {
-        (0..).zip(&self.committee.members).map(|(seat, member)| (seat, member.candidate)).skip(1).collect()
-    }
-
-    /// What a member of the committee signs.
-    pub(crate) fn signed(&self, candidate: u32, kind: StatementKind, number: u64, hash: Hash) -> Sig {
-        let height = self.minter.pending_height();
-        let statement = Statement { kind, height, number, shard: 0, justified_by: 0, hash };
-        StubSigning::stub(candidate, &statement.digest(&self.chain))
-    }
-
-    /// A final certificate of all members for a value.
-    pub(crate) fn certified(&self, value: Value, attempt: u64) -> Arc<Final> {
-        let hash = value.hash();
-        let (mut signers, mut signatures) = (SeatSet::default(), Vec::new());
-        for (seat, member) in (0..).zip(&self.committee.members) {
-            signers.insert(seat);
-            signatures.push(self.signed(member.candidate, StatementKind::Second, attempt, hash));
-        }
-        let certificate = Certificate { signers, aggregate: StubSigning { candidate: 0 }.aggregate(&signatures) };
-        Arc::new(Final { attempt, value: Arc::new(value), hash, certificate })
-    }
-
-    /// Who was made to pay so far, and for what.
-    pub(crate) fn penalties(&self) -> Vec<(u32, Offence)> {
-        let penalty = |action: &Action| match action {
-            Action::Penalise(whom, offence) => Some((*whom, *offence)),
-            _ => None,
-        };
-        self.said.iter().filter_map(penalty).collect()
-    }
-
-    /// Slots that were asked to be reserved.
-    pub(crate) fn reserved(&self) -> Vec<u64> {
-        let slot = |action: &Action| match action {
-            Action::Persist(_, record) => Some(record.reserved_slot),
-            _ => None,
-        };
-        self.said.iter().filter_map(slot).collect()
+    pub(crate) fn balance(&self, number: u32) -> u64 {
+        self.state.find(&key(number)).map_or(0, |account| self.state.hot(account).balance)
     }
 }

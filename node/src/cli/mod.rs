@@ -3,7 +3,7 @@
 //! * [`verbs`] lists the families; [`args`], [`output`] and [`passphrase`] are what they share.
 //! * [`allocator`] is the allocator of the process.
 //! * [`node`], [`setup`], [`wallet`], [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
-//!   [`simulate`] and [`attack`] ask the simulator.
+//!   [`simulate`], [`attack`] and [`grind`] ask the simulator.
 //! * With the feature `bench`: `bench` and `profile`, `benched` and `durable` (what they measure), `saturate`.
 
 pub(crate) mod allocator;
@@ -17,6 +17,7 @@ pub(crate) mod block;
 pub(crate) mod devnet;
 #[cfg(feature = "bench")]
 pub(crate) mod durable;
+pub(crate) mod grind;
 pub(crate) mod node;
 pub(crate) mod output;
 #[allow(unsafe_code, reason = "a descriptor is given as a number")]

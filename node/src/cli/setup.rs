@@ -63,10 +63,10 @@ impl KeysVerb {
     pub(crate) fn run(self) -> Done {
         match self {
             KeysVerb::New { out, name, account, address, stake, passphrase_fd } => {
-                parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits")?;
+                let owner = parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits")?;
                 let passphrase = passphrase(passphrase_fd, &out.display().to_string())?;
                 let secrets = keystore::random::<64>()?;
-                let (vote_key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
+                let (vote_key, possession) = BlsSigning::key_and_possession(&secrets[..32], &owner);
                 let transport_key = hex::encode(public_key(secrets[32..].try_into().expect("32 bytes")));
                 if let Some(parent) = out.parent() {
                     fs::create_dir_all(parent)?;

@@ -1,6 +1,7 @@
 //! `dynemix simulate`: the consensus under every fault, by seed.
 
 use super::attack;
+use super::grind::GrindArgs;
 use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand};
 use dynemix_perf::report::{bar, facts, grouped, table};
@@ -25,6 +26,7 @@ Examples:
   dynemix simulate --faults none --mode quilt --nodes 100 --seats 100 --shards 10 --transfers 100000 --slots 2 --seeds \
 1 --bytes
   dynemix simulate attack --svg attack.svg       what shares of the stake can do
+  dynemix simulate grind --tries 100000          who sees the seed, and moves stake
   dynemix simulate takeover --stake 0.02,0.1,0.2 how long shares of the stake are resisted
   dynemix simulate --seed 7 --replay             one seed's history, line by line
 
@@ -125,6 +127,13 @@ Examples:
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// What an owner of stake can choose who sees the seed before a block is closed
+    #[command(after_help = "\
+Examples:
+  dynemix simulate grind --tries 100000
+  dynemix simulate grind --stake 0.2 --candidates 10000 --seats 100 --moves withhold --heights 20
+  dynemix simulate grind --moves withhold --json -")]
+    Grind(GrindArgs),
     /// How long a shard and the committee resist a share of the stake, by drawing
     #[command(after_help = "\
 Examples:
@@ -163,6 +172,7 @@ Examples:
 impl SimulateQuestion {
     fn run(self) -> Result<(), Box<dyn Error>> {
         let (stakes, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output) = match self {
+            SimulateQuestion::Grind(grind) => return grind.run(),
             SimulateQuestion::Attack { draws, heights, seed, svg, output } => {
                 let attack = attack::attack(draws.max(1), heights.max(1), seed);
                 if let Some(svg) = svg {

@@ -410,8 +410,8 @@ fn import(name: &str, password: bool, passphrase_fd: Option<i32>) -> Result<(), 
 fn stake(with: &WithArgs, output: &OutputArgs, amount: u64, minting: &Path) -> Result<(), Box<dyn Error>> {
     let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string())?;
     let secrets = keystore::open::<64>(minting, SecretKind::Minting, &passphrase)?;
-    let (key, possession) = BlsSigning::key_and_possession(&secrets[..32]);
     send(with, output, |client| {
+        let (key, possession) = BlsSigning::key_and_possession(&secrets[..32], &with.key(client, None)?);
         client.sync()?;
         Ok((TransactionKind::Stake, client.newest_hash(), amount, [&key[..], &possession[..]].concat()))
     })

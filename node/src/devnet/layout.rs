@@ -221,10 +221,11 @@ impl Devnet {
             ..ConsensusParameters::default()
         };
         let minter = |node: u32| {
-            let (vote_key, possession) = BlsSigning::key_and_possession(&secret("vote", node.into()));
+            let owner = SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().to_bytes();
+            let (vote_key, possession) = BlsSigning::key_and_possession(&secret("vote", node.into()), &owner);
             MinterEntry {
                 name: format!("minter{node}"),
-                account: hex::encode(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes()),
+                account: hex::encode(owner),
                 balance: USER_BALANCE,
                 stake: STAKE,
                 vote_key: hex::encode(vote_key),

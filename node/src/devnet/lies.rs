@@ -249,7 +249,7 @@ impl Liar {
     fn stake(&mut self) -> Vec<u8> {
         if self.stakes.is_empty() {
             let mut payload = [0; 96 + 48];
-            payload[..96].copy_from_slice(&BlsSigning::key_and_possession(&self.hash()).0);
+            payload[..96].copy_from_slice(&BlsSigning::key_and_possession(&self.hash(), &self.hash()).0);
             payload[96..].copy_from_slice(&self.signature());
             let signed = |number: u64| {
                 let mut cell = self.cell(number);

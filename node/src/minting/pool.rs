@@ -139,6 +139,7 @@ impl HeightPool {
             Some(Record::Answer(answer)) => (height + 2..=height + 4).contains(&answer.height),
             Some(Record::Attest(attest)) => (height..=height + 2).contains(&attest.height),
             Some(Record::Fraud(evidence)) => evidence.height <= height + 2,
+            Some(Record::Conflict(conflict)) => conflict.height() <= height + 1,
             Some(Record::Invalid(_) | Record::Alert(_)) => true,
             _ => false,
         };
@@ -168,6 +169,7 @@ impl HeightPool {
             Some(Record::Answer(answer)) => answer.height > system.height + 1,
             Some(Record::Attest(attest)) => attest.height >= system.height,
             Some(Record::Fraud(evidence)) => !system.barred.contains_key(&evidence.candidate),
+            Some(Record::Conflict(conflict)) => !system.convicts(&conflict).is_empty(),
             Some(Record::Alert(alert)) => system.immature_block(&alert.attest.block).is_some(),
             Some(Record::Invalid(invalid)) => system.immature_block(&invalid.attest.block).is_some(),
             _ => false,

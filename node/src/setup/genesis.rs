@@ -3,7 +3,10 @@
 use super::endpoint::endpoint_of;
 use crate::keep::chain_store::Genesis;
 use dynemix_engine::base::ids::Key;
-use dynemix_engine::base::parameters::{Chain, ChainParameters, GenesisMinter, SUPPLY_GENESIS};
+use dynemix_engine::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES, OUTPUTS_MAX, SEATS_MAX, SHARDS_MAX};
+use dynemix_engine::base::parameters::{
+    Chain, ChainParameters, EVIDENCE_HEIGHTS_MAX, EVIDENCE_HEIGHTS_MIN, GenesisMinter, SUPPLY_GENESIS,
+};
 use dynemix_engine::transaction::check::name_acceptable;
 use dynemix_engine::verify::account_key_acceptable;
 use dynemix_engine::vote::bls::VoteKeys;
@@ -131,6 +134,41 @@ fn check_times(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
     Ok(())
 }
 
+/// Refuses a number outside of what it may be.
+fn within<N: PartialOrd + std::fmt::Display>(name: &str, number: N, least: N, most: N) -> Result<(), GenesisFileError> {
+    if number < least || number > most {
+        return wrong(format!("{name} is {number}; it must be between {least} and {most}"));
+    }
+    Ok(())
+}
+
+/// Amounts of nothing make blocks that others refuse, or stakes that nobody can lose; those above the supply sums that
+/// leave 64 bits.
+fn check_amounts(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
+    let consensus = &parameters.consensus;
+    within("amount_min", parameters.amount_min, 1, SUPPLY_GENESIS)?;
+    within("output_fee", parameters.output_fee, 0, SUPPLY_GENESIS / u64::from(OUTPUTS_MAX))?;
+    within("consensus.register_reserve", consensus.register_reserve, 1, SUPPLY_GENESIS)?;
+    within("consensus.stake_min", consensus.stake_min, 1, SUPPLY_GENESIS)?;
+    within("consensus.custody_stake_min", consensus.custody_stake_min, 1, SUPPLY_GENESIS)?;
+    // Twice the emission is never exceeded, and there are fewer heights than slots, of which there are 2^32.
+    let emission_max = (u64::MAX - SUPPLY_GENESIS) >> 33;
+    within("consensus.emission", consensus.emission, 0, emission_max)
+}
+
+/// Counts of nothing are no chain, and large ones are more than messages, slots of 32 bits and sums can hold.
+fn check_bounds(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
+    let consensus = &parameters.consensus;
+    let items_max = (BLOCK_BYTES_MAX / CELL_BYTES) as u32 + 1;
+    let transactions_max = items_max.next_power_of_two().max(ChainParameters::default().block_transactions_max);
+    within("expires_window_slots", parameters.expires_window_slots, 1, u64::from(u32::MAX))?;
+    within("block_transactions_max", parameters.block_transactions_max, 1, transactions_max)?;
+    within("consensus.seats", consensus.seats, 1, SEATS_MAX as u32)?;
+    within("consensus.shards_max", consensus.shards_max, 1, SHARDS_MAX as u32)?;
+    within("consensus.shard_transactions", consensus.shard_transactions, 1, transactions_max)?;
+    within("consensus.evidence_heights", consensus.evidence_heights, EVIDENCE_HEIGHTS_MIN, EVIDENCE_HEIGHTS_MAX)
+}
+
 impl GenesisFile {
     /// Reads a file.
     ///
@@ -159,6 +197,8 @@ impl GenesisFile {
         }
         let parameters = self.parameters;
         check_times(&parameters)?;
+        check_amounts(&parameters)?;
+        check_bounds(&parameters)?;
         let (mut accounts, mut minters): (Vec<(Key, u64)>, _) = (Vec::new(), Vec::new());
         let mut names = BTreeSet::new();
         for (index, entry) in self.minters.iter().enumerate() {
@@ -166,13 +206,21 @@ impl GenesisFile {
             if !name_acceptable(entry.name.as_bytes()) || !names.insert(entry.name.clone()) {
                 return wrong(format!("{of}: not a name of 1 to 32 letters a-z, digits, or taken twice"));
             }
+            if entry.stake < parameters.consensus.stake_min {
+                let least = parameters.consensus.stake_min;
+                return wrong(format!(
+                    "{of}: {} units at stake, of the {least} that a stake has at least",
+                    entry.stake
+                ));
+            }
+            let owner = field(&of, "account", &entry.account)?;
             let (key, possession) =
                 (field(&of, "vote_key", &entry.vote_key)?, field(&of, "possession", &entry.possession)?);
-            if let Err(error) = VoteKeys::check(&key, &possession) {
+            if let Err(error) = VoteKeys::check(&owner, &key, &possession) {
                 return wrong(format!("{of}: {error}"));
             }
             let endpoint = endpoint_of(entry.address, field(&of, "transport_key", &entry.transport_key)?);
-            accounts.push((field(&of, "account", &entry.account)?, entry.balance));
+            accounts.push((owner, entry.balance));
             minters.push(GenesisMinter {
                 account: index as u32,
                 name: entry.name.clone().into_bytes(),
@@ -218,5 +266,65 @@ impl GenesisFile {
         }
         let chain = Chain::with_minters(parameters, &accounts, &minters);
         Ok(Genesis { chain, accounts, minters, accounts_max: accounts_max as u32 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynemix_engine::base::parameters::DYNE;
+    use dynemix_engine::vote::bls::BlsSigning;
+
+    fn file() -> GenesisFile {
+        let owner = KeyChain::new(1).keys(0..1)[0];
+        let (vote_key, possession) = BlsSigning::key_and_possession(&[7; 32], &owner);
+        let minter = MinterEntry {
+            name: "ada".into(),
+            account: hex::encode(owner),
+            balance: 0,
+            stake: 1_000 * DYNE,
+            vote_key: hex::encode(vote_key),
+            possession: hex::encode(possession),
+            transport_key: hex::encode([3; 32]),
+            address: None,
+        };
+        let parameters = ChainParameters::default();
+        GenesisFile {
+            format: GENESIS_VERSION,
+            parameters,
+            minters: vec![minter],
+            accounts: Vec::new(),
+            load_accounts: None,
+        }
+    }
+
+    #[test]
+    fn numbers_that_make_no_chain_are_refused() {
+        assert!(file().genesis().is_ok());
+        let changes: [(&str, fn(&mut GenesisFile)); 17] = [
+            ("slot_ms", |file| file.parameters.slot_ms = 0),
+            ("amount_min", |file| file.parameters.amount_min = 0),
+            ("output_fee", |file| file.parameters.output_fee = u64::MAX),
+            ("expires_window_slots", |file| file.parameters.expires_window_slots = 0),
+            ("block_transactions_max", |file| file.parameters.block_transactions_max = 0),
+            ("seats", |file| file.parameters.consensus.seats = 0),
+            ("seats", |file| file.parameters.consensus.seats = 1_985),
+            ("shards_max", |file| file.parameters.consensus.shards_max = 0),
+            ("shards_max", |file| file.parameters.consensus.shards_max = u32::MAX),
+            ("shard_transactions", |file| file.parameters.consensus.shard_transactions = u32::MAX),
+            ("register_reserve", |file| file.parameters.consensus.register_reserve = 0),
+            ("stake_min", |file| file.parameters.consensus.stake_min = 0),
+            ("emission", |file| file.parameters.consensus.emission = u64::MAX),
+            ("evidence_heights", |file| file.parameters.consensus.evidence_heights = 2),
+            ("custody_stake_min", |file| file.parameters.consensus.custody_stake_min = 0),
+            ("at stake", |file| file.minters[0].stake = 0),
+            ("possession", |file| file.minters[0].account = hex::encode(KeyChain::new(1).keys(1..2)[0])),
+        ];
+        for (named, change) in changes {
+            let mut file = file();
+            change(&mut file);
+            let error = file.genesis().err().map_or(String::new(), |error| error.to_string());
+            assert!(error.contains(named), "{named}: '{error}'");
+        }
     }
 }

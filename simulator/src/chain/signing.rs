@@ -1,7 +1,7 @@
 //! How simulated nodes sign: by a stub in most runs, by BLS in some.
 
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::{Sig, VoteKey};
+use dynemix_engine::base::ids::{Key, Sig, VoteKey};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
@@ -64,10 +64,10 @@ impl Signing for AnySigning {
         })
     }
 
-    fn possession_holds(&self, key: &VoteKey, possession: &Sig) -> bool {
+    fn possession_holds(&self, owner: &Key, key: &VoteKey, possession: &Sig) -> bool {
         match self {
-            AnySigning::Stub(signing) => signing.possession_holds(key, possession),
-            AnySigning::Bls(signing) => signing.possession_holds(key, possession),
+            AnySigning::Stub(signing) => signing.possession_holds(owner, key, possession),
+            AnySigning::Bls(signing) => signing.possession_holds(owner, key, possession),
         }
     }
 
@@ -100,14 +100,14 @@ fn remembered(key: Verdict, verify: impl FnOnce() -> bool) -> bool {
     verdict
 }
 
-/// A candidate's voting key and its proof of possession.
-pub(crate) fn vote_key(candidate: u32, real: bool) -> (VoteKey, Sig) {
+/// A candidate's voting key and its proof of possession for its account.
+pub(crate) fn vote_key(candidate: u32, owner: &Key, real: bool) -> (VoteKey, Sig) {
     if real {
-        return BlsSigning::key_and_possession(&randomness(candidate));
+        return BlsSigning::key_and_possession(&randomness(candidate), owner);
     }
     let mut key = [5; 96];
     key[..4].copy_from_slice(&candidate.to_le_bytes());
-    (key, StubSigning::stub(0, &key[..32].try_into().expect("32 bytes")))
+    (key, StubSigning::possession(owner, &key))
 }
 
 fn randomness(candidate: u32) -> [u8; 32] {

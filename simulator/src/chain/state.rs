@@ -362,6 +362,7 @@ impl Execution for SimExecution {
             (None, Some(Record::Answer(answer))) => answer.height > system.height + 1,
             (None, Some(Record::Attest(attest))) => attest.height >= system.height,
             (None, Some(Record::Fraud(evidence))) => !system.barred.contains_key(&evidence.candidate),
+            (None, Some(Record::Conflict(conflict))) => !system.convicts(&conflict).is_empty(),
             (None, Some(Record::Alert(alert))) => system.immature_block(&alert.attest.block).is_some(),
             (None, Some(Record::Invalid(invalid))) => system.immature_block(&invalid.attest.block).is_some(),
             _ => false,

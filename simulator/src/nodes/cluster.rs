@@ -4,7 +4,7 @@ use super::byzantine::{Behaviour, Liar};
 use super::meter::Meter;
 use super::queue::{Event, Queue};
 use crate::chain::signing::{AnySigning, signing_of, vote_key};
-use crate::chain::state::{FOUNDED_SLOT, Scale, Shared, SimExecution, Version};
+use crate::chain::state::{FOUNDED_SLOT, Scale, Shared, SimExecution, Version, account_key};
 use crate::seed::dice::Dice;
 use crate::seed::options::{FaultSet, SimOptions, Troubles};
 use dynemix_engine::base::hash::Hash;
@@ -81,7 +81,8 @@ impl<'a> Cluster<'a> {
             seed: options.seed,
         };
         let real = options.real_signatures;
-        let shared = Shared::new(&scale, |candidate| vote_key(candidate, real).0, Box::new(checking));
+        let key = |candidate: u32| vote_key(candidate, &account_key(u64::from(candidate)), real).0;
+        let shared = Shared::new(&scale, key, Box::new(checking));
         let genesis = shared.genesis();
         let mut cluster = Cluster {
             troubles: Troubles::draw(options),

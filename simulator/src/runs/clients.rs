@@ -181,7 +181,8 @@ impl Clients {
                     (parameters.register_reserve, format!("name{}", cluster.dice.below(200)).into_bytes())
                 }
                 CellKind::Stake => {
-                    let (key, possession) = vote_key(sender as u32, cluster.options.real_signatures);
+                    let (key, possession) =
+                        vote_key(sender as u32, &account_key(sender), cluster.options.real_signatures);
                     (DYNE * cluster.dice.between(1, 2_000), [&key[..], &possession[..]].concat())
                 }
                 _ => (DYNE * cluster.dice.between(1, 1_000), Vec::new()),

@@ -135,7 +135,7 @@ impl Plunder {
         if shown {
             // Each custodian hears of the minter that is to send them, and so of those that the attacker has.
             let seats = &committee.shards[shard];
-            for (place, custodian) in version.system.custodians(shard as u16).into_iter().enumerate() {
+            for (place, &custodian) in version.system.custodians_of(shard as u16).iter().enumerate() {
                 let sends = committee.members[usize::from(seats[place % seats.len()])].candidate;
                 if cluster.lies(sends) {
                     cluster.transmit(sends, custodian, Message::Bodies(block.hash, items.clone().into()), 0);

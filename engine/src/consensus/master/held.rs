@@ -32,6 +32,11 @@ impl Held {
         self.blocks.insert(block.listed_hash(), block.clone());
     }
 
+    /// Another block of its shard that is held.
+    pub(super) fn rival(&self, block: &CertifiedBlock) -> Option<&Arc<CertifiedBlock>> {
+        self.blocks.values().find(|held| held.block.shard == block.block.shard && held.hash != block.hash)
+    }
+
     /// Shard by shard; of two of one shard the one with the lower hash.
     pub(super) fn by_shard(&self) -> Vec<Option<Arc<CertifiedBlock>>> {
         let mut held: Vec<Option<Arc<CertifiedBlock>>> = vec![None; self.shards];

@@ -11,7 +11,7 @@ use crate::base::ids::{Seat, Sig};
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{CertifiedBlock, Final, Prepared, Value};
 use crate::committee::members::Committee;
-use crate::committee::statement::{Certificate, Evidence, Statement, StatementKind};
+use crate::committee::statement::{Certificate, Conflict, Evidence, Statement, StatementKind};
 use crate::messages::message::Message;
 use crate::rules::execution::Execution;
 use crate::vote::signing::Signing;
@@ -21,6 +21,9 @@ use std::sync::Arc;
 /// How far from what B + 1 others say a member may sign, or reserve a slot: a clock that was led astray must not use up
 /// attempts to come.
 const ATTEMPTS_NEAR: u64 = 8;
+
+/// Pairs of certificates of one height that are told of: a few convict all who made them.
+const CONFLICTS_MAX: usize = 8;
 
 /// What must be durable before anything that rests on it is said.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +134,8 @@ pub struct MasterRound {
     seed: Hash,
     held: Held,
     tallies: Tallies,
+    conflicts: Vec<Conflict>,
+    conflicts_taken: usize,
     /// The highest certificate whose shard-blocks are not all here yet.
     without_data: Option<Arc<Prepared>>,
     /// The attempt that each other seat has said last that it is in.
@@ -174,6 +179,8 @@ impl MasterRound {
             seed,
             held,
             tallies,
+            conflicts: Vec::new(),
+            conflicts_taken: 0,
             without_data,
             claimed: BTreeMap::new(),
             proposals: BTreeMap::new(),
@@ -238,6 +245,8 @@ impl MasterRound {
             // Row 12.
             MasterInput::HeardFinal(decided) => {
                 if self.wants_final(decided) && self.final_holds(signing, decided) {
+                    let high = self.durable.high.as_ref().map(|high| high.certified());
+                    self.compare(high, decided.certified());
                     self.decided = Some(decided.clone());
                 }
             }
@@ -307,6 +316,8 @@ impl MasterRound {
         if !block.certificate_holds(&self.chain, &self.committee, signing) || !execution.check(block) {
             return Taken::False;
         }
+        let rival = self.held.rival(block).map(|rival| rival.certified());
+        self.compare(rival, block.certified());
         self.held.insert(block);
         if let Some(prepared) = self.without_data.take() {
             self.adopt(prepared);
@@ -338,6 +349,13 @@ impl MasterRound {
     /// Contradictions that were seen since this was asked last.
     pub fn take_evidence(&mut self) -> Vec<Evidence> {
         std::mem::take(&mut self.tallies.evidence)
+    }
+
+    /// Certificates that contradict each other, seen since this was asked last.
+    pub fn take_conflicts(&mut self) -> Vec<Conflict> {
+        let new = self.conflicts[self.conflicts_taken..].to_vec();
+        self.conflicts_taken = self.conflicts.len();
+        new
     }
 
     /// How the round stands.
@@ -632,16 +650,29 @@ impl MasterRound {
         }
     }
 
-    /// Takes over a higher certificate of first votes; false if it is none.
+    /// Takes over a higher certificate of first votes; false if it is none. Another one of the same attempt is proof
+    /// against whoever signed both.
     fn raise<S: Signing>(&mut self, signing: &S, prepared: &Arc<Prepared>) -> bool {
-        if !self.wants_prepared(prepared) {
+        let high = self.durable.high.as_ref().filter(|_| self.conflicts.is_empty());
+        let rival = high.filter(|high| high.attempt == prepared.attempt && high.hash != prepared.hash);
+        let rival = rival.map(|rival| rival.certified());
+        if rival.is_none() && !self.wants_prepared(prepared) {
             return true;
         }
         let holds = self.prepared_holds(signing, prepared);
-        if holds {
+        if holds && rival.is_some() {
+            self.compare(rival, prepared.certified());
+        } else if holds {
             self.adopt(prepared.clone());
         }
         holds
+    }
+
+    /// Keeps the proof that two certificates make which hold both, if they make one.
+    fn compare(&mut self, one: Option<(Statement, Certificate)>, other: (Statement, Certificate)) {
+        if self.conflicts.len() < CONFLICTS_MAX {
+            self.conflicts.extend(one.and_then(|one| Conflict::of_certificates([one, other])));
+        }
     }
 
     /// Whether a certificate of first votes is one.

@@ -2,7 +2,7 @@
 
 use super::explained::Explained;
 use super::transaction::{Building, Transaction};
-use crate::base::ids::{AccountIndex, Sig, VoteKey};
+use crate::base::ids::{AccountIndex, Key, Sig, VoteKey};
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::transaction::cell::Cell;
@@ -13,9 +13,10 @@ pub(in crate::rules) fn fits(system: &System, cell: &Cell, payload: &[u8], accou
     parts(payload).is_some_and(|(key, _)| may(system, account, key) && system.names_ancestor(&cell.recipient))
 }
 
-/// Whether the payload proves that its sender has the voting key: a pairing.
-pub(in crate::rules) fn possession_holds(signing: &dyn Signing, payload: &[u8]) -> bool {
-    parts(payload).is_some_and(|(key, possession)| signing.possession_holds(key, possession))
+/// Whether the payload proves that its sender has the voting key: a pairing. The proof names the sender's account, so
+/// nobody stakes by a key and proof that another has shown.
+pub(in crate::rules) fn possession_holds(signing: &dyn Signing, sender: &Key, payload: &[u8]) -> bool {
+    parts(payload).is_some_and(|(key, possession)| signing.possession_holds(sender, key, possession))
 }
 
 /// Enters the record.
@@ -31,15 +32,9 @@ pub(in crate::rules) fn explain(account: AccountIndex, cell: &Cell, payload: &[u
     true
 }
 
-/// Whether its record may stand in a patch.
-pub(in crate::rules) fn admissible(
-    system: &System,
-    signing: &dyn Signing,
-    account: AccountIndex,
-    amount: u64,
-    (key, possession): (&VoteKey, &Sig),
-) -> bool {
-    may(system, account, key) && amount > 0 && signing.possession_holds(key, possession)
+/// Whether its record may stand in a patch, if its proof of possession holds: what can be said without a pairing.
+pub(in crate::rules) fn admissible(system: &System, account: AccountIndex, amount: u64, key: &VoteKey) -> bool {
+    may(system, account, key) && amount > 0
 }
 
 fn may(system: &System, account: AccountIndex, key: &VoteKey) -> bool {
