@@ -266,11 +266,11 @@ fn what_nobody_works_off_is_not_read() {
     b.handle.set_standings([(1, Standing::Seated)].into());
     b.handle.set_targets(vec![a.target()]);
     b.wait(|seen| matches!(seen, Seen::Opened(_)));
-    for byte in 0..20 {
+    for byte in 0..12 {
         b.handle.send(To::Name(1), 2, vec![byte; 4 << 20].into());
     }
     let mut arrived = 0;
-    while arrived < 20 {
+    while arrived < 12 {
         a.wait(|seen| matches!(seen, Seen::Frame(..)));
         arrived += 1;
         assert!(a.handle.pending() <= 8 << 20);

@@ -61,12 +61,14 @@ impl Answers {
         owed.answered();
         self.begun.insert(id, length);
         self.sum += length;
+        assert_eq!(self.sum, self.begun.values().sum::<usize>(), "answers have room for other than was counted");
         true
     }
 
     /// The answer of a connection is finished, or will not be: the bytes that it had room for.
     pub(super) fn end(&mut self, id: u64) -> usize {
         let length = self.begun.remove(&id).unwrap_or(0);
+        assert!(length <= self.sum, "an answer of {length} bytes ends, and all have room for {}", self.sum);
         self.sum -= length;
         length
     }

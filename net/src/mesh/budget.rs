@@ -30,7 +30,7 @@ pub const SHARES: usize = 10;
 const PARTS: usize = 64;
 
 /// Parts of the budget by share. What is left of the 64 is in none: commands on their way, the step by which a buffer
-/// grows before it is counted, and what an allocator holds beyond what it has given, up to a fifth of it.
+/// grows before it is counted, and what an allocator holds beyond what it has given, an eighth of it.
 pub type Parts = [usize; SHARES];
 
 /// The parts of a node that mints.
@@ -38,7 +38,7 @@ pub const NODE_PARTS: Parts = [3, 2, 6, 3, 2, 5, 5, 16, 2, 8];
 /// The parts of a program that only calls.
 pub const CALLER_PARTS: Parts = [0, 0, 0, 0, 34, 0, 0, 0, 2, 16];
 /// Parts that commands on their way may be.
-const COMMAND_PARTS: usize = 2;
+const COMMAND_PARTS: usize = 4;
 
 const fn sum(parts: &Parts) -> usize {
     let (mut sum, mut at) = (0, 0);

@@ -525,6 +525,8 @@ impl<D: Doorkeeper> Mesh<D> {
         }
         self.roster.forget(now);
         self.rates.forget(now);
+        let held: usize = Share::ALL.iter().map(|&share| self.shared.ledger.held(share)).sum();
+        assert!(!self.peers.is_empty() || held == 0, "{held} bytes are held for connections that are gone");
         let (counters, counts) = (&self.shared.counters, self.roster.counts());
         counters.standings.iter().zip(counts).for_each(|(shown, count)| shown.store(count as u64, Ordering::Relaxed));
         let (members, guests) = self.roster.members_and_guests();

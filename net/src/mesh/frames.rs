@@ -217,6 +217,7 @@ impl Outgoing {
             self.bytes[class] -= body.len();
             dropped(body);
         }
+        assert!(self.queues[class].len() > begun || self.bytes[class] == 0, "the new frame itself was dropped");
     }
 
     /// The next piece of the most urgent class, of `room` bytes at most: the parts to send, in order. A frame that is

@@ -67,6 +67,7 @@ impl MeshLimits {
         let room = |part: usize| self.budget_bytes / 64 * part / PLACE_BYTES;
         for (bounds, part) in self.bounds.iter_mut().zip(self.parts) {
             bounds.places = bounds.places.min(room(part));
+            assert!(bounds.places * PLACE_BYTES <= self.budget_bytes, "places have no room in the budget");
         }
         self.shaking_max = self.shaking_max.min(room(self.parts[8])).max(1);
         self

@@ -332,6 +332,11 @@ impl Roster {
             (entry.stage, entry.spoke_at) = (Stage::Placed(standing, name), now);
         }
         self.counts[standing as usize] += 1;
+        let has_room = taken - usize::from(leaves) < places;
+        assert!(
+            has_room || displaced.is_some(),
+            "{taken} of {places} places are taken, and nobody goes for a newcomer"
+        );
         Welcome::Placed { standing, earlier, displaced: displaced.filter(|&displaced| Some(displaced) != earlier) }
     }
 
@@ -359,6 +364,7 @@ impl Roster {
                 go.extend(next);
             }
         }
+        assert!(go.len() <= self.entries.len(), "more have to go than are here");
         changed.sort_unstable();
         (changed, go.into_iter().collect())
     }
@@ -403,6 +409,7 @@ impl Roster {
             let calling = kept.remove(&key).filter(|calling| calling.address == address);
             self.targets.insert(key, calling.unwrap_or(Calling { address, failures: 0, next: now, under_way: false }));
         }
+        assert!(!self.targets.contains_key(&own), "we would call ourselves");
         self.expected = self.targets.values().map(|calling| holder(calling.address.ip())).collect();
     }
 
@@ -435,6 +442,7 @@ impl Roster {
                 due.push(Target { key: *key, address: calling.address });
             }
         }
+        assert!(due.len() <= CALLS_MAX.0, "{} calls begin at once", due.len());
         due
     }
 

@@ -217,7 +217,9 @@ impl Server {
             Some((connection.out.len(), place))
         };
         let Some((_, place)) = (0..).zip(&self.connections).filter_map(slow).max() else { return false };
+        let before = self.out_bytes_total;
         self.drop_now(place, Closing::SlowReader, handler);
+        assert!(self.out_bytes_total <= before, "more waits to be sent after a connection has ended");
         true
     }
 
