@@ -60,8 +60,9 @@ fn falsehood(desk: &Desk, from: u32, kind: &str, number: u32) -> Message {
     let certificate = Certificate { signers, aggregate: signature };
     let (height, slot, shard, value) = (1, SLOT, 0, value(hash));
     let of_value = value.hash();
+    let prepared_value = value.clone();
     let prepared = |attempt| {
-        let value = value.clone();
+        let value = prepared_value.clone();
         Some(Arc::new(Prepared { attempt, justified_by: 0, value, hash: of_value, certificate }))
     };
     let in_shard = |message| Message::Shard { height, slot, shard, message };

@@ -1,6 +1,6 @@
 //! A chain of one shard, and one of its minters on a desk: whoever tests it is its network, its disk and its clock.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::state::State;

@@ -138,6 +138,7 @@ impl<S: Signing> Duty<S> {
         let mut leaving_at = None;
         loop {
             let now = self.clock.now_ms();
+            self.minter.mind_clock(now);
             self.minter.set_minting(self.candidate.is_some() && self.clock.is_trusted());
             if self.minter.wake_at_ms() <= now {
                 let due = self.minter.wake_at_ms();
