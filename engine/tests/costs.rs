@@ -1,5 +1,5 @@
-//! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever is
-//! verified is counted; on a network each is a pairing of a millisecond and more.
+//! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever
+//! is verified is counted; on a network each is a pairing of a millisecond and more.
 
 mod scene;
 

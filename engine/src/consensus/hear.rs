@@ -2,8 +2,8 @@
 //! cost in this slot third; only then is anything verified, and what does not hold costs its sender the connection.
 //!
 //! ```text
-//!   message ──► is its sender heard ──► is it the time ──► has he the right ──► is it new ──► allowance ──► verified
-//!                 liars are not          else kept, early     else useless        else idle    else useless    else an offence
+//!   message ──► sender heard? ──► its time? ──► his right? ──► new? ──► allowance left? ──► verified
+//!                liars are not     else kept     else useless   else idle   else useless      else an offence
 //! ```
 
 use super::allowance::{Offence, Work, question_of_hash, question_of_height};

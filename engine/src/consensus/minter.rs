@@ -53,7 +53,8 @@ pub enum Action {
     /// Whoever is connected by this name has done what no honest node does: it is to pay, and loses its connection.
     Penalise(u32, Offence),
     /// A quorum has made final what does not follow from its blocks. More seats have lied than are tolerated, or this
-    /// node's state is not that of the others: it goes no further, and signs nothing at this height. People have to look.
+    /// node's state is not that of the others: it goes no further, and signs nothing at this height. People have to
+    /// look.
     Refused(Arc<Final>),
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
@@ -100,8 +101,8 @@ pub struct Minter<E, S> {
     pub(super) claims: Claims,
     /// When messages that waited for their time are heard.
     pub(super) replay_at_ms: u64,
-    /// What an earlier process of this node left: where it may have signed, and what it had locked, at a height that may
-    /// still be ahead.
+    /// What an earlier process of this node left: where it may have signed, and what it had locked, at a height that
+    /// may still be ahead.
     resumed: SignedOnce,
     /// Slots that were promised by all records asked for so far.
     promised: SignedOnce,
@@ -255,9 +256,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.out.push(Action::Persist(self.tickets, SignedOnce { locked, ..self.promised.clone() }));
     }
 
-    /// Takes note of the time before [`Self::wake_at_ms`] is asked: a clock may have jumped. If it was ahead and was set
-    /// right, steps are due sooner than it was said; what was signed in slots to come is not signed again, see `asked`.
-    /// If it was behind, the steps of slots long past are not even looked at, be they of a year.
+    /// Takes note of the time before [`Self::wake_at_ms`] is asked: a clock may have jumped. If it was ahead and was
+    /// set right, steps are due sooner than it was said; what was signed in slots to come is not signed again, see
+    /// `asked`. If it was behind, the steps of slots long past are not even looked at, be they of a year.
     pub fn mind_clock(&mut self, now_ms: u64) {
         let now_slot = self.schedule.slot(now_ms);
         if self.next_step.0 > now_slot + 1 {
