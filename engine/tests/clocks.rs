@@ -65,7 +65,9 @@ fn a_slot_is_reserved_only_if_the_network_makes_it_plausible() {
     desk.until(FAR + 4, Step::Try1);
     assert_eq!(desk.reserved(), []);
     assert!(!desk.said.iter().any(|action| matches!(action, Action::Send(_, Message::Shard { .. }))), "nothing signed");
-    // The clock is set right: no slot is lost.
+    // The clock is set right: the next step is due in the next slot and not in a year, and no slot is lost.
+    desk.minter.mind_clock(15_000);
+    assert_eq!(desk.minter.wake_at_ms(), 20_000);
     desk.tick(15_000);
     desk.until(2, Step::Try1);
     assert_eq!(desk.reserved(), [2]);

@@ -1,5 +1,5 @@
-//! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever is
-//! verified is counted; on a network each is a pairing of a millisecond and more.
+//! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever
+//! is verified is counted; on a network each is a pairing of a millisecond and more.
 
 mod desk;
 
@@ -60,8 +60,9 @@ fn falsehood(desk: &Desk, from: u32, kind: &str, number: u32) -> Message {
     let certificate = Certificate { signers, aggregate: signature };
     let (height, slot, shard, value) = (1, SLOT, 0, value(hash));
     let of_value = value.hash();
+    let prepared_value = value.clone();
     let prepared = |attempt| {
-        let value = value.clone();
+        let value = prepared_value.clone();
         Some(Arc::new(Prepared { attempt, justified_by: 0, value, hash: of_value, certificate }))
     };
     let in_shard = |message| Message::Shard { height, slot, shard, message };

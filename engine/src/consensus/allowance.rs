@@ -35,8 +35,8 @@ impl Offence {
     }
 }
 
-/// What costs a pairing or more. What minters of a shard say of its round, and custodians of a block, has no number here:
-/// each of them says each thing once, and once more what contradicts it.
+/// What costs a pairing or more. What minters of a shard say of its round, and custodians of a block, has no number
+/// here: each of them says each thing once, and once more what contradicts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Work {
     /// A vote or proposal of a delegate. An honest one says five a slot; votes of three slots around are timely.

@@ -398,8 +398,8 @@ impl Custody {
         }
     }
 
-    /// Keeps items whose block is not final yet: of a shard that this node is to keep, from the one minter of it that is
-    /// to send them, the first that come. In blockchain mode nobody looks for anything, and nothing is kept.
+    /// Keeps items whose block is not final yet: of a shard that this node is to keep, from the one minter of it that
+    /// is to send them, the first that come. In blockchain mode nobody looks for anything, and nothing is kept.
     fn keep_early<E: Execution>(&mut self, execution: &E, candidate: u32, (from, block, items): (u32, Hash, Items)) {
         let system = execution.system();
         let committee = &system.committee;

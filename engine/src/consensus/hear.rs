@@ -2,14 +2,14 @@
 //! cost in this slot third; only then is anything verified, and what does not hold costs its sender the connection.
 //!
 //! ```text
-//!   message ──► is its sender heard ──► is it the time ──► has he the right ──► is it new ──► allowance ──► verified
-//!                 liars are not          else kept, early     else useless        else idle    else useless    else an offence
+//!   message ──► sender heard? ──► its time? ──► his right? ──► new? ──► allowance left? ──► verified
+//!                liars are not     else kept     else useless   else idle   else useless      else an offence
 //! ```
 
 use super::allowance::{Offence, Work, question_of_hash, question_of_height};
 use super::custody::{Custody, CustodyOut, Watch};
 use super::master::{MasterInput, Taken, Vote};
-use super::minter::{Action, Minter};
+use super::minter::{Action, Minter, REPLAY_EACH_MS};
 use super::shard::{RoundContext, ShardRound};
 use crate::base::hash::Hash;
 use crate::chain::block::{CertifiedBlock, Final};
@@ -25,8 +25,6 @@ use std::sync::Arc;
 const CLAIMS_MAX: usize = 4;
 /// Messages that waited for their time and are heard at a time; what comes now is heard between.
 const REPLAYED_AT_ONCE: usize = 16;
-/// Milliseconds until the next of those.
-const REPLAY_EACH_MS: u64 = 5;
 
 impl<E: Execution, S: Signing> Minter<E, S> {
     /// Verifies what these messages of candidates' nodes claim, all at once, before each is handled by itself.
@@ -65,6 +63,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// A message has come from a candidate's node.
     pub fn handle(&mut self, now_ms: u64, from: u32, message: Message) -> Vec<Action> {
+        self.mind_clock(now_ms);
         let slot = self.schedule.slot(now_ms);
         self.allowance.mind_slot(slot);
         if !self.allowance.hears(from) {
@@ -137,9 +136,6 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if height > pending && now_ms >= self.asked_ms.saturating_add(self.schedule.slot_ms / 10) {
             self.asked_ms = now_ms;
             self.ask_final(from);
-        } else if now_ms < self.asked_ms {
-            // A clock that was ahead.
-            self.asked_ms = now_ms;
         }
     }
 

@@ -34,6 +34,8 @@ use std::sync::Arc;
 /// Slots beyond the last that brought a block that the own clock alone may reserve. Whoever is further from it waits
 /// until others say that it is that late: a clock that is wrong by more silences its node for so long at most.
 const SLOTS_BEYOND_FINAL: u64 = 4;
+/// Milliseconds between messages that waited for their time, some at a time.
+pub(super) const REPLAY_EACH_MS: u64 = 5;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
 
@@ -52,7 +54,8 @@ pub enum Action {
     /// Whoever is connected by this name has done what no honest node does: it is to pay, and loses its connection.
     Penalise(u32, Offence),
     /// A quorum has made final what does not follow from its blocks. More seats have lied than are tolerated, or this
-    /// node's state is not that of the others: it goes no further, and signs nothing at this height. People have to look.
+    /// node's state is not that of the others: it goes no further, and signs nothing at this height. People have to
+    /// look.
     Refused(Arc<Final>),
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
@@ -99,8 +102,8 @@ pub struct Minter<E, S> {
     pub(super) claims: Claims,
     /// When messages that waited for their time are heard.
     pub(super) replay_at_ms: u64,
-    /// What an earlier process of this node left: where it may have signed, and what it had locked, at a height that may
-    /// still be ahead.
+    /// What an earlier process of this node left: where it may have signed, and what it had locked, at a height that
+    /// may still be ahead.
     resumed: SignedOnce,
     /// Slots that were promised by all records asked for so far.
     promised: SignedOnce,
@@ -254,16 +257,23 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.out.push(Action::Persist(self.tickets, SignedOnce { locked, ..self.promised.clone() }));
     }
 
-    /// Time has passed.
-    pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
-        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see `asked`.
-        // One that was behind: the steps of slots long past are not even looked at, be they of a year.
+    /// Takes note of the time before [`Self::wake_at_ms`] is asked: a clock may have jumped. If it was ahead and was
+    /// set right, steps are due sooner than it was said; what was signed in slots to come is not signed again, see
+    /// `asked`. If it was behind, the steps of slots long past are not even looked at, be they of a year.
+    pub fn mind_clock(&mut self, now_ms: u64) {
         let now_slot = self.schedule.slot(now_ms);
         if self.next_step.0 > now_slot + 1 {
             self.next_step = (now_slot + 1, 0);
         } else if self.next_step.0 + 1 < now_slot {
             self.next_step = (now_slot - 1, 0);
         }
+        self.replay_at_ms = self.replay_at_ms.min(now_ms + REPLAY_EACH_MS);
+        self.asked_ms = self.asked_ms.min(now_ms);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
+        self.mind_clock(now_ms);
         while self.step_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.step_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step =

@@ -1,7 +1,8 @@
 //! What a minter must remember across a crash, and its durable bytes.
 //!
 //! ```text
-//!   version 2 | height v | reserved slot v | earlier slot v | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
+//!   version 2 | height v | reserved slot v | earlier slot v
+//!   lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
 //!
 //! A slot is reserved for one height. So whoever left this record has signed at its height in slots up to the reserved

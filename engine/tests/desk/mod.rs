@@ -1,6 +1,6 @@
 //! A chain of one shard, and one of its minters on a desk: whoever tests it is its network, its disk and its clock.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::state::State;
@@ -31,8 +31,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Candidates, of whom [`SEATS`] have a seat.
-pub(crate) const CANDIDATES: u32 = 14;
-pub(crate) const SEATS: u32 = 10;
+pub const CANDIDATES: u32 = 14;
+pub const SEATS: u32 = 10;
 const BALANCE: u64 = 1_000 * DYNE;
 
 fn key(number: u32) -> Key {
@@ -43,14 +43,14 @@ fn key(number: u32) -> Key {
 }
 
 /// What consensus stands on: an empty pool, and what is final is applied.
-pub(crate) struct Ground {
-    pub(crate) chain: Chain,
+pub struct Ground {
+    pub chain: Chain,
     state: State<HeapMemory>,
-    pub(crate) system: System,
+    pub system: System,
 }
 
 impl Ground {
-    pub(crate) fn new() -> Ground {
+    pub fn new() -> Ground {
         let consensus = ConsensusParameters {
             seats: SEATS,
             shards_max: 1,
@@ -128,7 +128,7 @@ impl Execution for Ground {
 }
 
 /// A stub that counts what it is asked to verify: on a network each of these is a pairing.
-pub(crate) struct Counting {
+pub struct Counting {
     stub: StubSigning,
     checks: Arc<AtomicU64>,
 }
@@ -160,21 +160,21 @@ impl Signing for Counting {
 }
 
 /// One minter, and what it has said so far.
-pub(crate) struct Desk {
-    pub(crate) minter: Minter<Ground, Remembering<Counting>>,
-    pub(crate) schedule: Schedule,
-    pub(crate) chain: Hash,
-    pub(crate) me: u32,
-    pub(crate) committee: Arc<Committee>,
+pub struct Desk {
+    pub minter: Minter<Ground, Remembering<Counting>>,
+    pub schedule: Schedule,
+    pub chain: Hash,
+    pub me: u32,
+    pub committee: Arc<Committee>,
     checks: Arc<AtomicU64>,
     /// All actions; records become durable at once.
-    pub(crate) said: Vec<Action>,
-    pub(crate) now_ms: u64,
+    pub said: Vec<Action>,
+    pub now_ms: u64,
 }
 
 impl Desk {
     /// A member of the first committee at its start, with this record, at a time.
-    pub(crate) fn new(record: SignedOnce, now_ms: u64) -> Desk {
+    pub fn new(record: SignedOnce, now_ms: u64) -> Desk {
         let ground = Ground::new();
         let (chain, schedule) = (ground.chain.genesis_hash, Schedule::of(&ground.chain.parameters));
         let committee = ground.system.committee.clone();
@@ -186,14 +186,14 @@ impl Desk {
     }
 
     /// One whose round of slot 1 has begun.
-    pub(crate) fn in_round() -> Desk {
+    pub fn in_round() -> Desk {
         let mut desk = Desk::new(SignedOnce::default(), 0);
         desk.until(1, Step::Sets);
         assert!(desk.minter.round().is_some());
         desk
     }
 
-    pub(crate) fn checks(&self) -> u64 {
+    pub fn checks(&self) -> u64 {
         self.checks.load(Ordering::Relaxed)
     }
 
@@ -210,14 +210,14 @@ impl Desk {
     }
 
     /// Time becomes that, in one step.
-    pub(crate) fn tick(&mut self, now_ms: u64) {
+    pub fn tick(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         let actions = self.minter.tick(now_ms);
         self.carry_out(actions);
     }
 
     /// Time passes, step by step, up to a step of a slot, which is taken.
-    pub(crate) fn until(&mut self, slot: u64, step: Step) {
+    pub fn until(&mut self, slot: u64, step: Step) {
         let end = slot * self.schedule.slot_ms + step.at(&self.schedule);
         while self.minter.wake_at_ms() <= end {
             let due = self.minter.wake_at_ms().max(self.now_ms);
@@ -226,30 +226,30 @@ impl Desk {
         self.tick(end);
     }
 
-    pub(crate) fn hear(&mut self, from: u32, message: Message) {
+    pub fn hear(&mut self, from: u32, message: Message) {
         let actions = self.minter.handle(self.now_ms, from, message);
         self.carry_out(actions);
     }
 
     /// Somebody who has a stake and no seat.
-    pub(crate) fn stranger(&self) -> u32 {
+    pub fn stranger(&self) -> u32 {
         (0..CANDIDATES).find(|&candidate| self.committee.seat_of(candidate).is_none()).expect("fewer seats than these")
     }
 
     /// The other members, with their seats.
-    pub(crate) fn others(&self) -> Vec<(Seat, u32)> {
+    pub fn others(&self) -> Vec<(Seat, u32)> {
         (0..).zip(&self.committee.members).map(|(seat, member)| (seat, member.candidate)).skip(1).collect()
     }
 
     /// What a member of the committee signs.
-    pub(crate) fn signed(&self, candidate: u32, kind: StatementKind, number: u64, hash: Hash) -> Sig {
+    pub fn signed(&self, candidate: u32, kind: StatementKind, number: u64, hash: Hash) -> Sig {
         let height = self.minter.pending_height();
         let statement = Statement { kind, height, number, shard: 0, justified_by: 0, hash };
         StubSigning::stub(candidate, &statement.digest(&self.chain))
     }
 
     /// A final certificate of all members for a value.
-    pub(crate) fn certified(&self, value: Value, attempt: u64) -> Arc<Final> {
+    pub fn certified(&self, value: Value, attempt: u64) -> Arc<Final> {
         let hash = value.hash();
         let (mut signers, mut signatures) = (SeatSet::default(), Vec::new());
         for (seat, member) in (0..).zip(&self.committee.members) {
@@ -261,7 +261,7 @@ impl Desk {
     }
 
     /// Who was made to pay so far, and for what.
-    pub(crate) fn penalties(&self) -> Vec<(u32, Offence)> {
+    pub fn penalties(&self) -> Vec<(u32, Offence)> {
         let penalty = |action: &Action| match action {
             Action::Penalise(whom, offence) => Some((*whom, *offence)),
             _ => None,
@@ -270,7 +270,7 @@ impl Desk {
     }
 
     /// Slots that were asked to be reserved.
-    pub(crate) fn reserved(&self) -> Vec<u64> {
+    pub fn reserved(&self) -> Vec<u64> {
         let slot = |action: &Action| match action {
             Action::Persist(_, record) => Some(record.reserved_slot),
             _ => None,

@@ -138,6 +138,7 @@ impl<S: Signing> Duty<S> {
         let mut leaving_at = None;
         loop {
             let now = self.clock.now_ms();
+            self.minter.mind_clock(now);
             self.minter.set_minting(self.candidate.is_some() && self.clock.is_trusted());
             if self.minter.wake_at_ms() <= now {
                 let due = self.minter.wake_at_ms();
@@ -298,9 +299,9 @@ impl<S: Signing> Duty<S> {
                 Action::Refused(decided) => tracing::error!(
                     height = decided.value.height,
                     block = hex::encode(decided.hash),
-                    "a quorum has made final what does not follow from its blocks: either more of the committee has lied \
-                     than is tolerated, or this node's state is damaged. It goes no further and signs nothing at this \
-                     height; compare with other nodes"
+                    "a quorum has made final what does not follow from its blocks: either more of the committee has \
+                     lied than is tolerated, or this node's state is damaged. It goes no further and signs nothing at \
+                     this height; compare with other nodes"
                 ),
                 Action::Certified(block) => self.certified(&block),
                 Action::Checked(height, block) => {

@@ -40,8 +40,8 @@ pub fn is_with_the_network(ahead: Option<&RangeInclusive<i64>>) -> bool {
 }
 
 impl Discipline {
-    /// Judges a measurement: the clock is behind by so much, says a majority. `trusted`: it is good now; `confirmed`: it
-    /// was good once.
+    /// Judges a measurement: the clock is behind by so much, says a majority. `trusted`: it is good now; `confirmed`:
+    /// it was good once.
     pub fn judge(
         &self,
         behind_ms: i64,

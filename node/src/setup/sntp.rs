@@ -50,8 +50,8 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: D
                 let before = clock.is_trusted();
                 match clock.measured(offset, &discipline) {
                     Some(Followed::TooFar) => tracing::error!(
-                        "most time servers say that this clock, which was good, is off by more than two slots: it is left, \
-                         and this node follows. If they are right, restart it"
+                        "most time servers say that this clock, which was good, is off by more than two slots: it is \
+                         left, and this node follows. If they are right, restart it"
                     ),
                     Some(Followed::AgainstTheNetwork) => tracing::error!(
                         "most time servers say that it is another slot than the committee says: the clock is left, and \

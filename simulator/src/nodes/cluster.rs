@@ -212,7 +212,8 @@ impl<'a> Cluster<'a> {
     /// Queues the moment at which a node's minter wants to be asked again.
     pub(crate) fn wake(&mut self, candidate: u32, start: u32) {
         let local = self.local_ms(candidate);
-        let Some(minter) = &self.nodes[candidate as usize].minter else { return };
+        let Some(minter) = &mut self.nodes[candidate as usize].minter else { return };
+        minter.mind_clock(local);
         let delay = minter.wake_at_ms().saturating_sub(local);
         self.after(delay, Event::Wake(candidate, start));
     }

@@ -95,8 +95,8 @@ pub struct Troubles {
     pub clock_ms: u64,
     /// Nodes whose clock is off, of a thousand.
     pub clock_off: u64,
-    /// Clocks of running nodes that go wrong by up to a year for a while, of a thousand nodes and slots; and all at once,
-    /// of a thousand slots.
+    /// Clocks of running nodes that go wrong by up to a year for a while, of a thousand nodes and slots; and all at
+    /// once, of a thousand slots.
     pub clock_jump: u64,
     /// Share of Byzantine stake, of a thousand.
     pub byzantine: u64,

@@ -14,8 +14,8 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// With what an earlier process has kept. A record that is not of this committee, or was changed, may have blocks of
-    /// shards that there are not: those are left.
+    /// With what an earlier process has kept. A record that is not of this committee, or was changed, may have blocks
+    /// of shards that there are not: those are left.
     pub(super) fn new(shards: usize, blocks: &[Arc<CertifiedBlock>]) -> Held {
         let there = blocks.iter().filter(|block| (block.block.shard as usize) < shards);
         let blocks = there.map(|block| (block.listed_hash(), block.clone())).collect();

@@ -625,8 +625,8 @@ impl MasterRound {
         }
     }
 
-    /// Takes a verified certificate for the highest, with its data; without it, remembers to do so: invariant 3. True if
-    /// it was taken.
+    /// Takes a verified certificate for the highest, with its data; without it, remembers to do so: invariant 3. True
+    /// if it was taken.
     fn adopt(&mut self, prepared: Arc<Prepared>) -> bool {
         if planted(Mutation::HighNotUpdated)
             || self.durable.high.as_ref().is_some_and(|high| high.attempt >= prepared.attempt)
@@ -717,9 +717,9 @@ impl MasterRound {
             || self.held.blocks_of(value).is_some_and(|blocks| execution.value(&blocks) == *value)
     }
 
-    /// Whether B + 1 others, so at least one honest, say that it is about this attempt. The own clock speaks for nothing
-    /// here: it is what is doubted. Nor do those who are further ahead: where many clocks are wrong at once, each is
-    /// wrong by something else. A committee so small that it has no B + 1 others asks all.
+    /// Whether B + 1 others, so at least one honest, say that it is about this attempt. The own clock speaks for
+    /// nothing here: it is what is doubted. Nor do those who are further ahead: where many clocks are wrong at once,
+    /// each is wrong by something else. A committee so small that it has no B + 1 others asks all.
     pub fn is_claimed(&self, attempt: u64) -> bool {
         let near = |claimed: u64| claimed.abs_diff(attempt) <= ATTEMPTS_NEAR;
         let others = self.claimed.iter().filter(|&(&seat, &claimed)| Some(seat) != self.seat && near(claimed)).count();
