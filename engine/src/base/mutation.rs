@@ -33,6 +33,7 @@ pub enum Mutation {
     SendersPayLess,
     CreatedNotCounted,
     FinalNotApplied,
+    RecordsFirstCome,
 }
 
 impl Mutation {

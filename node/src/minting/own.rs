@@ -9,7 +9,11 @@
 //! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
 //! block can take hold up those of others.
+//!
+//! Room is divided among clients: none holds more than is left free, so that whoever comes later finds some.
 
+use crate::intake::shares::Shares;
+use crate::intake::standing::told_share;
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
@@ -19,6 +23,7 @@ use dynemix_engine::base::limits::{FORWARDED_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use dynemix_net::mesh::{PeerId, To};
 use hashbrown::HashMap;
@@ -28,6 +33,8 @@ use std::sync::Arc;
 
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
+/// Users of the API are many, and one client here.
+const API_WEIGHT: usize = 8;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
 
@@ -63,9 +70,13 @@ pub struct Own {
     tried: VecDeque<Followed>,
     /// By account and sequence: one can take effect.
     ids: HashMap<(AccountIndex, u32), Hash>,
+    /// How many each client has here; none: users of the API.
+    shares: Shares<Option<PeerId>>,
     /// The height that transactions are told for, and how many were.
     height: u64,
     told: usize,
+    /// The same shard by shard.
+    told_shards: Vec<usize>,
     /// How far each row was gone through.
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
@@ -78,6 +89,8 @@ impl Default for Own {
             followed: VecDeque::new(),
             tried: VecDeque::new(),
             ids: HashMap::new(),
+            shares: Shares::default(),
+            told_shards: Vec::new(),
             height: 0,
             told: 0,
             looked_at: [0; 2],
@@ -105,7 +118,7 @@ impl Own {
     /// Follows a transaction that the pool would take, of this account, which pays `total`.
     ///
     /// # Errors
-    /// When too many wait already, or another one of this account with the same sequence.
+    /// When too many of this client wait already, or another one of this account with the same sequence.
     pub fn follow(
         &mut self,
         item: &Arc<Item>,
@@ -113,7 +126,15 @@ impl Own {
         total: u64,
         client: Option<(PeerId, u64)>,
     ) -> Result<(), Refusal> {
-        if self.len() >= FORWARDED_MAX {
+        let of = client.map(|client| client.0);
+        let weight = if of.is_none() { API_WEIGHT } else { 1 };
+        let known = |cell: &Cell| {
+            let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
+            place.is_ok_and(|place| self.ids.contains_key(&place))
+        };
+        if !transaction_of(item).is_some_and(|(cell, _)| known(&cell))
+            && !self.shares.may_take(of, FORWARDED_MAX, weight)
+        {
             return Err(Refusal::Busy);
         }
         let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
@@ -125,6 +146,7 @@ impl Own {
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id)),
         }
+        self.shares.take(of);
         let item = item.clone();
         self.followed.push_back(Followed {
             item,
@@ -138,6 +160,7 @@ impl Own {
             tries: 0,
         });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
+        assert_eq!(self.shares.total(), self.len(), "each transaction that is followed counts for one client");
         Ok(())
     }
 
@@ -153,15 +176,18 @@ impl Own {
         let height = system.height + 1;
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
+            self.told_shards = vec![0; system.committee.shards.len()];
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
+        // What minters take of who has no seat: who tells more tells each of them something else.
+        let share = me.and_then(|me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
         let mut counts = vec![0; shards];
         let mut of_own_shard = Vec::new();
-        let Own { followed, tried, looked_at, told, window, .. } = self;
+        let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
         let before = *told;
         let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
         for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
@@ -175,8 +201,12 @@ impl Own {
             }
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
+            if share.is_some_and(|share| told_shards[shard] >= share) {
+                continue;
+            }
             (followed.told, followed.shard) = (height, shard);
             *told += 1;
+            told_shards[shard] += 1;
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
@@ -216,7 +246,7 @@ impl Own {
             *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
         }
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
-        let ids = &mut self.ids;
+        let (ids, shares) = (&mut self.ids, &mut self.shares);
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
@@ -228,6 +258,7 @@ impl Own {
                 () => return true,
             };
             ids.remove(&(followed.account, followed.sequence));
+            shares.give_back(followed.client.map(|client| client.0));
             finals += u64::from(used);
             if let Some((client, ordinal)) = followed.client {
                 let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
