@@ -243,15 +243,24 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     assert!(alone + others <= TOLD_ANYHOW_ALL, "{alone} and {others}: all names together");
     // Who has a seat is not bounded by it.
     assert_eq!(scene.admit(&mut pool, &scene.pay(50, 2 * DYNE), 1), Ok(()));
-    // A node without a seat tells no more than is taken of it, and so all minters the same.
+    // A node without a seat tells no more than is taken of it, and so all minters the same; the rest it hands in to one
+    // minter each, as users do.
     let mut own = Own::default();
     for sender in 100..1_100 {
         own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
     }
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
-    assert_eq!(frames.len(), 10);
-    let cells = dynemix::peer::frames::read_cells(&frames[0].2[1..]).unwrap().2.len();
-    assert_eq!(Some(cells), told_share(&scene.system, 650));
+    let read =
+        |frame: &Arc<[u8]>| dynemix::peer::frames::read_cells(&frame[1..]).map(|(told, _, cells)| (told, cells.len()));
+    let read: Vec<(Option<u64>, usize)> = frames.iter().map(|(_, _, frame)| read(frame).unwrap()).collect();
+    let told: Vec<usize> = read.iter().filter(|frame| frame.0 == Some(1)).map(|frame| frame.1).collect();
+    let handed: usize = read.iter().filter(|frame| frame.0.is_none()).map(|frame| frame.1).sum();
+    let share = told_share(&scene.system, 650).unwrap();
+    assert_eq!((told, handed), (vec![share; 10], 1_000 - share));
+    // One without a name tells nobody.
+    let mut own = Own::default();
+    own.follow(&scene.pay(100, 2 * DYNE), 100, 2 * DYNE, None).unwrap();
+    assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
 }
 
 #[test]

@@ -242,6 +242,28 @@ fn rand_number() -> u64 {
 }
 
 #[test]
+fn honest_nodes_charge_each_other_nothing() {
+    for quilt in [true, false] {
+        // One of them has a name and no seat: it follows.
+        let town = Town::of(MINTERS + 1, quilt);
+        town.wait("at height 2", Duration::from_secs(30), |town| town.height(0) >= 2);
+        let guest = Named::connect(&town, None, POOR);
+        for sequence in 0..4 {
+            let mut frame = cells_frame(None, sequence);
+            let cell = Cell { expires_slot: 500, ..payment(sequence, DYNE) };
+            put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &[]);
+            guest.send(CELLS, frame);
+        }
+        town.wait("paid", Duration::from_secs(30), |town| {
+            town.nodes[POOR as usize].view().status.own_final.load(Ordering::Relaxed) == 4
+        });
+        let charged: Vec<u64> = town.nodes.iter().map(|node| node.view().gate.charged()).collect();
+        assert_eq!(charged, vec![0; town.nodes.len()], "quilt mode: {quilt}");
+        town.stop();
+    }
+}
+
+#[test]
 fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
     let town = Town::of(MINTERS, true);
     town.wait("at height 3", Duration::from_secs(30), |town| town.height(0) >= 3);

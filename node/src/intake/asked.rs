@@ -70,14 +70,19 @@ pub struct Sifted {
     pub own: bool,
 }
 
+/// Sets of a height: what was asked of whom, and what each calls its own.
+#[derive(Default)]
+struct OfHeight {
+    items: BTreeMap<AccountIndex, Owed>,
+    roots: BTreeMap<AccountIndex, Hash>,
+}
+
 /// Questions that wait for an answer.
 #[derive(Default)]
 pub struct Asked {
     things: BTreeMap<Thing, Question>,
-    /// Height that sets are of.
-    height: u64,
-    items: BTreeMap<AccountIndex, Owed>,
-    roots: BTreeMap<AccountIndex, Hash>,
+    /// Of the pending height, and of the next one, of which some speak already.
+    sets: BTreeMap<u64, OfHeight>,
 }
 
 impl Asked {
@@ -91,11 +96,12 @@ impl Asked {
             }
             Message::Shard { height, message: ShardMessage::WantItems(root, salt, shorts), .. } => {
                 let Whom::Name(name) = to else { return };
-                self.of_height(*height);
                 let mut shorts = shorts.clone();
                 shorts.sort_unstable();
                 let wanted = Wanted { root: *root, salt: HashSeed::from_key(salt), shorts };
-                let owed = self.items.entry(name).or_default();
+                // Those of earlier heights are nobody's any more.
+                self.sets = self.sets.split_off(height);
+                let owed = self.sets.entry(*height).or_default().items.entry(name).or_default();
                 owed.answers += 1;
                 owed.wanted.push(wanted);
             }
@@ -116,15 +122,6 @@ impl Asked {
         let whom = if question.answers.len() >= NAMES_MAX { Whom::Anyone } else { to };
         let answers = question.answers.entry(whom).or_insert(0);
         *answers = answers.saturating_add(1);
-    }
-
-    /// Sets of earlier heights are nobody's any more.
-    fn of_height(&mut self, height: u64) {
-        if self.height != height {
-            self.height = height;
-            self.items.clear();
-            self.roots.clear();
-        }
     }
 
     /// Whether whoever is one of these was asked for this.
@@ -154,18 +151,17 @@ impl Asked {
         true
     }
 
-    /// A minter calls a set of this root its own.
+    /// A minter calls a set of this root, of the pending height or the next one, its own.
     pub fn said_root(&mut self, name: AccountIndex, height: u64, root: Hash) {
-        if height >= self.height {
-            self.of_height(height);
-            // The first counts: who says two is found out elsewhere.
-            self.roots.entry(name).or_insert(root);
-        }
+        self.sets = self.sets.split_off(&height.saturating_sub(1));
+        // The first counts: who says two is found out elsewhere.
+        self.sets.entry(height).or_default().roots.entry(name).or_insert(root);
     }
 
     /// Whether this minter was asked for items of a set of this height, and has not answered.
     pub fn wants_items(&self, name: AccountIndex, height: u64) -> bool {
-        self.height == height && self.items.get(&name).is_some_and(|owed| owed.answers > 0)
+        let owed = self.sets.get(&height).and_then(|sets| sets.items.get(&name));
+        owed.is_some_and(|owed| owed.answers > 0)
     }
 
     /// Takes what this minter was asked for out of what it has sent; it owes one answer less.
@@ -173,8 +169,9 @@ impl Asked {
         if !self.wants_items(name, height) {
             return Sifted { unwanted: items.len(), ..Sifted::default() };
         }
-        let root = self.roots.get(&name).copied();
-        let owed = self.items.get_mut(&name).expect("looked at above");
+        let sets = self.sets.get_mut(&height).expect("looked at above");
+        let root = sets.roots.get(&name).copied();
+        let owed = sets.items.get_mut(&name).expect("looked at above");
         owed.answers -= 1;
         let mut sifted = Sifted { own: true, ..Sifted::default() };
         for item in items {
@@ -246,7 +243,11 @@ mod tests {
         let sifted = asked.sift(3, 7, items);
         assert_eq!((sifted.wanted.len(), sifted.unwanted), (0, 20), "once");
         assert!(!asked.wants_items(3, 7));
+        // Who is a height ahead takes nothing away of this one.
+        asked.note(Whom::Name(3), &want, 0);
         asked.said_root(3, 8, [1; 32]);
-        assert!(asked.items.is_empty());
+        assert!(asked.wants_items(3, 7));
+        asked.said_root(3, 9, [1; 32]);
+        assert!(!asked.wants_items(3, 7) && asked.sets.len() == 2);
     }
 }

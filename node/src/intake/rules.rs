@@ -20,10 +20,13 @@ use super::glance::Glance;
 use super::price::Failure;
 use super::standing::{Rank, Standing, Standings};
 use dynemix_engine::base::ids::AccountIndex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a message that is small talk: of who may mint, of anybody else.
 const TALK_BYTES: [usize; 2] = [1 << 20, 64 << 10];
+
+/// Shard-blocks of the height after this one that somebody may send.
+const AHEAD_MAX: usize = 2;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +72,10 @@ enum When {
 pub struct Rules {
     /// What this node has asked for.
     pub asked: Asked,
-    /// The last pending height at which somebody sent transactions of a shard-block unasked.
-    spread: BTreeMap<AccountIndex, u64>,
+    /// The pending height, and who has sent transactions of a shard-block unasked at it.
+    spread: (u64, BTreeSet<AccountIndex>),
+    /// The same of shard-blocks of the height after, whose certificates cannot be judged: how many.
+    ahead: (u64, BTreeMap<AccountIndex, usize>),
 }
 
 impl Rules {
@@ -126,7 +131,7 @@ impl Rules {
                 When::Past | When::Ahead => Verdict::Pass,
                 When::Pending if who.seat.is_some_and(|shard| u32::from(shard) == block.block.shard) => Verdict::Take,
                 When::Pending if self.answers(Thing::Block(block.hash), from, now_ms) => Verdict::Take,
-                When::Next if who.may_mint() => Verdict::Take,
+                When::Next if who.may_mint() => self.ahead(standings, from, unwanted),
                 When::Pending | When::Next => unwanted,
             },
             Glance::Final(ref decided, blocks) => match when(decided.value.height) {
@@ -174,7 +179,20 @@ impl Rules {
         // The minters of a block send its transactions to those who keep them, before anybody asks.
         let name = from.name.filter(|_| who.seat.is_some() || who.left.is_some())?;
         let pending = standings.pending();
-        self.spread.retain(|_, height| *height == pending);
-        (self.spread.insert(name, pending) != Some(pending)).then_some(Verdict::Take)
+        if self.spread.0 != pending {
+            self.spread = (pending, BTreeSet::new());
+        }
+        self.spread.1.insert(name).then_some(Verdict::Take)
+    }
+
+    /// A shard-block of the height after this one: so many of each as one who is a height ahead may have to tell.
+    fn ahead(&mut self, standings: &Standings, from: Speaker, unwanted: Verdict) -> Verdict {
+        let Some(name) = from.name else { return unwanted };
+        if self.ahead.0 != standings.pending() {
+            self.ahead = (standings.pending(), BTreeMap::new());
+        }
+        let told = self.ahead.1.entry(name).or_insert(0);
+        *told += 1;
+        if *told <= AHEAD_MAX { Verdict::Take } else { unwanted }
     }
 }

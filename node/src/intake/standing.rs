@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Transactions that all tellers without a seat may tell one minter for a height by their stakes, together.
-const TOLD_BY_STAKE: u64 = 8_192;
+const TOLD_BY_STAKE: u64 = 4_096;
 /// What one of them may tell beside, whatever its stake.
 const TOLD_ANYHOW: u64 = 128;
 
@@ -137,7 +137,7 @@ pub fn told_share(system: &System, teller: AccountIndex) -> Option<usize> {
 
 /// What all tellers without a seat may tell a minter beyond their stakes' parts, together: so many sets can differ by,
 /// whoever pays for how many names.
-pub const TOLD_ANYHOW_ALL: usize = 8 * TOLD_ANYHOW as usize;
+pub const TOLD_ANYHOW_ALL: usize = 4 * TOLD_ANYHOW as usize;
 
 /// How much of what a teller without a seat tells goes by its stake.
 pub fn told_by_stake(share: usize) -> usize {

@@ -145,16 +145,24 @@ impl Checks {
             || decided.certificate.verify_master(&standings.system.committee, &digest, &*self.signing)
     }
 
-    /// Whether a certified shard-block brings the items that its header is of, or none, as in quilt mode. Then their
-    /// signatures are looked at, for whoever asks later: what its minters have certified is nobody else's fault.
-    pub fn block_items_hold(&mut self, block: &CertifiedBlock) -> bool {
+    /// Looks at the signatures of the items that a certified shard-block brings, for whoever asks later. In quilt mode
+    /// there are none.
+    ///
+    /// # Errors
+    /// When they are not those that its header is of. When they do not hold, of a block whose certificate cannot be
+    /// judged yet: else its minters have certified them, and nobody else is at fault.
+    pub fn block_items(&mut self, standings: &Standings, block: &CertifiedBlock) -> Result<(), Failure> {
         if block.items.is_empty() {
-            return true;
+            return Ok(());
         }
-        are_items_of(&block.block, &block.items) && {
-            self.verify(&block.items);
-            true
+        if !are_items_of(&block.block, &block.items) {
+            return Err(Failure::OtherItems(block.body_bytes()));
         }
+        let broken = self.verify(&block.items).len();
+        if broken > 0 && block.height != standings.pending() {
+            return Err(Failure::Signatures(broken));
+        }
+        Ok(())
     }
 
     /// The same of what is said to be the transactions of a final block whose effects are not mature: none if there is

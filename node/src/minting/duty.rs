@@ -116,11 +116,13 @@ impl Tickets {
     }
 }
 
-/// Whether an entry takes so little that others are looked at with it: claims, which are verified together.
+/// Whether an entry takes so little that others are looked at with it: claims, which are verified together, and what was
+/// verified.
 fn is_light(entry: &Entry) -> bool {
     match entry {
+        Entry::Record(..) => true,
         Entry::Message(_, message, _) => match &**message {
-            Message::Item(_) | Message::First { .. } | Message::Second { .. } => true,
+            Message::First { .. } | Message::Second { .. } => true,
             Message::Shard { message, .. } => !matches!(message, ShardMessage::Items(_) | ShardMessage::Set(..)),
             _ => false,
         },

@@ -94,7 +94,8 @@ impl Gate {
 
     /// A minter calls a set of this root its own.
     pub fn said_root(&self, peer: PeerInfo, height: u64, root: Hash) {
-        if let Some(name) = peer.name {
+        let pending = self.standings().pending();
+        if let Some(name) = peer.name.filter(|_| (pending..=pending + 1).contains(&height)) {
             self.rules.lock().expect(UNPOISONED).asked.said_root(name, height, root);
         }
     }

@@ -112,3 +112,39 @@ impl<T> Inbox<T> {
         taken.pop_front()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::standing::Rank;
+
+    #[test]
+    fn own_work_comes_first_then_the_urgent_and_what_waits_is_bounded() {
+        let inbox = Inbox::new(1_000, 1_000);
+        let (seated, guest) = (Source(Rank::Seated, 1), Source(Rank::Guest, 2));
+        assert!(inbox.push(guest, 400, "cells"));
+        inbox.push_urgent(seated, 400, "vote");
+        inbox.push_own("durable");
+        assert!(inbox.push(guest, 400, "cells") && !inbox.push(guest, 400, "cells"), "too much");
+        for _ in 0..1_000 {
+            inbox.push_urgent(seated, 400, "vote");
+        }
+        let mut taken = VecDeque::new();
+        inbox.take_some(Duration::ZERO, 10, |_| true, &mut taken);
+        assert_eq!(taken, ["durable", "vote", "vote", "cells", "cells"]);
+        assert_eq!(inbox.dropped(), 1 + 999);
+    }
+
+    #[test]
+    fn what_takes_long_is_taken_alone() {
+        let inbox = Inbox::new(1_000, 1_000);
+        let seated = Source(Rank::Seated, 1);
+        ["vote", "block", "vote"].iter().for_each(|entry| inbox.push_urgent(seated, 1, *entry));
+        let mut take = || {
+            let mut taken = VecDeque::new();
+            inbox.take_some(Duration::ZERO, 10, |entry| *entry == "vote", &mut taken);
+            taken
+        };
+        assert_eq!([take(), take(), take()], [["vote"], ["block"], ["vote"]]);
+    }
+}

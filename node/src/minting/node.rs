@@ -331,6 +331,7 @@ impl Shared {
             status: self.status.clone(),
             mesh: self.mesh.clone(),
             clock: options.clock.clone(),
+            gate: self.gate.clone(),
             records: self.records.clone(),
             data: options.directory.clone(),
             submit,

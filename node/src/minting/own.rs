@@ -18,11 +18,12 @@ use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::ids::{AccountIndex, Key};
+use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::members::{Committee, shard_of};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use dynemix_net::mesh::{PeerId, To};
@@ -57,6 +58,13 @@ impl Followed {
     fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
         state.hot(self.account).sequence > self.sequence
     }
+}
+
+/// One of a shard's minters, another one for each sender and height: whoever hands in what it may not tell all.
+fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32 {
+    let seats = &committee.shards[shard];
+    let seat = seats[place(HashSeed::from_key(seed).hash(sender), seats.len())];
+    committee.members[usize::from(seat)].candidate
 }
 
 /// A frame for the mesh.
@@ -180,12 +188,14 @@ impl Own {
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
-        // What minters take of who has no seat: who tells more tells each of them something else.
-        let share = me.and_then(|me| told_share(system, me));
+        // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
+        // others. Who has no name tells nobody.
+        let share = me.map_or(Some(0), |me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
         let mut counts = vec![0; shards];
+        let (mut handed, mut beyond) = (BTreeMap::<u32, (Vec<u8>, usize)>::new(), 0);
         let mut of_own_shard = Vec::new();
         let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
         let before = *told;
@@ -201,11 +211,18 @@ impl Own {
             }
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
+            *told += 1;
             if share.is_some_and(|share| told_shards[shard] >= share) {
+                let minter = one_of(committee, shard, &system.seed, &cell.sender);
+                let (frame, count) = handed.entry(minter).or_insert_with(|| (cells_frame(None, 0), 0));
+                if *count < CELLS_MAX / 2 {
+                    *count += 1;
+                    put_cell(frame, bytemuck::bytes_of(&cell), payload);
+                }
+                beyond += 1;
                 continue;
             }
             (followed.told, followed.shard) = (height, shard);
-            *told += 1;
             told_shards[shard] += 1;
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
@@ -217,12 +234,13 @@ impl Own {
             *count += 1;
             put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
         }
-        let new = self.told - before;
+        let new = self.told - before - beyond;
         assert_eq!(counts.iter().sum::<usize>(), new, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
         let mine = own_shard.map_or(0, |shard| counts[shard]);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out = Vec::new();
+        let mut out: Vec<Frame> =
+            handed.into_iter().map(|(minter, (frame, _))| (To::Name(minter), CELLS, frame.into())).collect();
         for (seats, frames) in committee.shards.iter().zip(frames) {
             let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
             let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);

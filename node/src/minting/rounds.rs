@@ -136,17 +136,23 @@ impl Rounds {
                 Message::Shard { height, slot, shard, message: ShardMessage::Items(items) }
             }
             Message::Block(ref block) => {
-                if !self.checks.block_items_hold(block) {
-                    return self.checks.gate.charge(from, Failure::OtherItems(bytes));
+                if let Err(failure) = self.checks.block_items(&self.checks.gate.standings(), block) {
+                    return self.checks.gate.charge(from, failure);
                 }
                 message
             }
             Message::Final(ref decided, ref blocks) => {
-                let listed = |hash: &[u8; 32]| decided.value.headers.iter().flatten().any(|header| header == hash);
-                let all_hold =
-                    blocks.iter().all(|block| listed(&block.listed_hash()) && self.checks.block_items_hold(block));
-                if !all_hold {
-                    return self.checks.gate.charge(from, Failure::OtherItems(bytes));
+                let standings = self.checks.gate.standings();
+                for block in blocks {
+                    let listed = decided.value.headers.iter().flatten().any(|header| *header == block.listed_hash());
+                    let judged = if listed {
+                        self.checks.block_items(&standings, block)
+                    } else {
+                        Err(Failure::OtherItems(bytes))
+                    };
+                    if let Err(failure) = judged {
+                        return self.checks.gate.charge(from, failure);
+                    }
                 }
                 message
             }

@@ -164,3 +164,34 @@ impl Serve {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intake::standing::Rank;
+
+    #[test]
+    fn one_question_for_a_block_waits_for_each_and_nobody_has_to_wait_behind_a_flood() {
+        let questions = Questions::default();
+        let ask = |peer: u64, height: u64| {
+            let from = PeerInfo { id: PeerId(peer), name: None, called: false };
+            questions.ask(Source(Rank::Guest, peer), Question::Final(from, height, None));
+        };
+        (0..10_000).for_each(|height| ask(1, height));
+        (2..50).for_each(|peer| ask(peer, 7));
+        let mut answered = Vec::new();
+        while let Some(Question::Final(from, height, _)) = questions.take() {
+            answered.push((from.id.0, height));
+            if answered.len() == 49 {
+                break;
+            }
+        }
+        assert_eq!(answered.iter().filter(|answer| answer.0 == 1).collect::<Vec<_>>(), [&(1, 0)]);
+        assert!(questions.inbox.take(Duration::ZERO).is_none(), "nothing else waits");
+        ask(1, 9);
+        assert!(matches!(questions.take(), Some(Question::Final(_, 9, _))), "answered, it may ask again");
+        // Whatever waits is bounded, and whose question had to go may ask again.
+        (0..10_000).for_each(|peer| ask(1_000 + peer, 7));
+        assert_eq!(questions.inbox.dropped(), 10_000 - QUESTIONS_MAX as u64);
+    }
+}

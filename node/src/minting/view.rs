@@ -4,6 +4,7 @@ use super::checks::PrepareCounters;
 use super::door::NodeSigning;
 use super::entry::{Raw, cost_of_transactions};
 use super::execution::SharedState;
+use super::gate::Gate;
 use super::inbox::Inbox;
 use super::status::{Status, StatusShown};
 use crate::intake::queue::Source;
@@ -60,6 +61,8 @@ pub struct NodeView {
     pub mesh: MeshHandle,
     /// Milliseconds since the chain's start, and whether they are good enough to mint by.
     pub clock: Clock,
+    /// Who may send this node what, and who was charged.
+    pub gate: Arc<Gate>,
     /// The log: blocks that are kept, read without asking anyone.
     pub records: Records,
     /// The data directory.
