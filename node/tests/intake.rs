@@ -163,6 +163,7 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
     assert!(gate.ripe(&now).is_empty());
     scene.block(&[]);
     (scene.system.hash, scene.system.drawn) = ([8; 32], vec![5]);
+    Arc::make_mut(&mut scene.system.committee).height = 2;
     let ripe = gate.ripe(&standings(&scene));
     assert_eq!(ripe.iter().map(|(from, item)| (from.name, item.id)).collect::<Vec<_>>(), [(Some(5), early.id)]);
 }

@@ -32,7 +32,7 @@ pub enum Whom {
 pub enum Thing {
     /// What became final at a height.
     Final(u64),
-    /// A shard-block.
+    /// A shard-block, by its hash.
     Block(Hash),
     /// A shard-block's transactions.
     Bodies(Hash),
@@ -48,7 +48,7 @@ struct Question {
 struct Wanted {
     root: Hash,
     salt: HashSeed,
-    /// Ascending.
+    /// Short ids by that salt, ascending.
     shorts: Vec<u64>,
 }
 
@@ -117,6 +117,7 @@ impl Asked {
                 oldest.map(|oldest| self.things.remove(&oldest));
             }
         }
+        assert!(self.things.len() <= THINGS_MAX, "{} things are asked for at a time", self.things.len());
         let question = self.things.entry(thing).or_insert(Question { until_ms: 0, answers: BTreeMap::new() });
         question.until_ms = now_ms + AWAITED_MS;
         let whom = if question.answers.len() >= NAMES_MAX { Whom::Anyone } else { to };
@@ -155,6 +156,7 @@ impl Asked {
     pub fn said_root(&mut self, name: AccountIndex, height: u64, root: Hash) {
         self.sets = self.sets.split_off(&height.saturating_sub(1));
         // The first counts: who says two is found out elsewhere.
+        assert!(self.sets.len() <= 4, "sets of {} heights are spoken of, two are near", self.sets.len());
         self.sets.entry(height).or_default().roots.entry(name).or_insert(root);
     }
 
@@ -173,6 +175,7 @@ impl Asked {
         let root = sets.roots.get(&name).copied();
         let owed = sets.items.get_mut(&name).expect("looked at above");
         owed.answers -= 1;
+        let brought = items.len();
         let mut sifted = Sifted { own: true, ..Sifted::default() };
         for item in items {
             let asked = |wanted: &&Wanted| wanted.shorts.binary_search(&wanted.salt.hash(&item.id)).is_ok();
@@ -184,6 +187,7 @@ impl Asked {
             sifted.own &= of.all(|wanted| root == Some(wanted.root));
             sifted.wanted.push(item);
         }
+        assert_eq!(sifted.wanted.len() + sifted.unwanted, brought, "each item was asked for or not");
         sifted
     }
 }

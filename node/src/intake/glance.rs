@@ -46,11 +46,11 @@ pub enum Glance {
     Committee(u64),
     /// A statement about a block whose transactions are kept back.
     Custody,
-    /// A question.
+    /// A question of any kind.
     Question,
 }
 
-/// The hash of a block, and of what it is the block.
+/// The next bytes, if there are so many.
 fn array<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N], CodecError> {
     let (array, rest) = bytes.split_first_chunk::<N>().ok_or(CodecError::Truncated)?;
     *bytes = rest;

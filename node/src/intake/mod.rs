@@ -3,7 +3,7 @@
 //! Whoever hands something in is judged by four things: who it is at this height ([`standing`]), what it brings
 //! ([`glance`]), what that costs, and when. [`rules`] say whether a frame is looked at at all; [`asked`] remembers what
 //! this node has asked for, and of whom; [`records`] gives each record a place of its own by key and right; [`shares`]
-//! divides room among those who want it; [`queue`] bounds by cost what waits, and [`price`] says what a false statement
+//! divides room among those who want it, and [`quota`] questions; [`queue`] bounds by cost what waits, and [`price`] says what a false statement
 //! costs whoever made it.
 //!
 //! The passage in `docs/node.md` has the tables.
@@ -12,6 +12,7 @@ pub mod asked;
 pub mod glance;
 pub mod price;
 pub mod queue;
+pub mod quota;
 pub mod records;
 pub mod rules;
 pub mod shares;

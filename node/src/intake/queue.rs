@@ -82,6 +82,8 @@ impl<T> Queue<T> {
             gone.push(self.drop_one());
         }
         self.dropped += gone.len() as u64;
+        let entries = || self.rows.values().map(|row| row.waiting.len()).sum::<usize>();
+        assert!(self.cost <= self.cost_max || entries() == 1, "{} wait that cost {}", entries(), self.cost);
         gone
     }
 

@@ -188,6 +188,7 @@ impl RecordGate {
 
     fn of_height(&mut self, standings: &Standings) {
         if self.height != standings.system.height {
+            assert!(self.height < standings.system.height, "heights become final one by one");
             self.height = standings.system.height;
             // A fraud that no block has taken yet is brought again to each new committee.
             self.taken.clear();
@@ -203,6 +204,7 @@ impl RecordGate {
             let Some((least, _)) = least.filter(|(_, kept)| stake(kept) < stake(&from)) else { return };
             self.early.remove(&least);
         }
+        assert!(self.early.len() <= EARLY_MAX, "{} records are kept for their height", self.early.len());
         self.early.entry(place).or_insert_with(|| (from, item.clone()));
     }
 }

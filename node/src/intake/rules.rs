@@ -28,12 +28,12 @@ const TALK_BYTES: [usize; 2] = [1 << 20, 64 << 10];
 /// Shard-blocks of the height after this one that somebody may send.
 const AHEAD_MAX: usize = 2;
 
-/// Who speaks.
+/// Whoever speaks, as the mesh knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speaker {
     /// The name that it has proved.
     pub name: Option<AccountIndex>,
-    /// Its connection.
+    /// Which connection it speaks on.
     pub connection: u64,
     /// Whether we have called it, and so know its key.
     pub called: bool,
@@ -109,14 +109,8 @@ impl Rules {
         match *glance {
             Glance::Item if from.name.is_some() => Verdict::Take,
             Glance::Item => unwanted,
-            Glance::ShardTalk { height, shard } => match when(height) {
-                When::Past => Verdict::Pass,
-                When::Ahead => shows,
-                When::Pending if of_round(shard) => Verdict::Take,
-                When::Next if who.may_mint() => Verdict::Take,
-                When::Pending | When::Next => unwanted,
-            },
-            Glance::ShardShorts { height, shard } => match when(height) {
+            Glance::ShardTalk { height, .. } if when(height) == When::Ahead => shows,
+            Glance::ShardTalk { height, shard } | Glance::ShardShorts { height, shard } => match when(height) {
                 When::Past | When::Ahead => Verdict::Pass,
                 When::Pending if of_round(shard) => Verdict::Take,
                 When::Next if who.may_mint() => Verdict::Take,

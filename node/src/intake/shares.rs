@@ -38,8 +38,10 @@ impl<K: Hash + Eq + Copy> Shares<K> {
 
     /// One more is held.
     pub fn take(&mut self, who: K) {
-        *self.held.entry(who).or_insert(0) += 1;
+        let held = self.held.entry(who).or_insert(0);
+        *held += 1;
         self.total += 1;
+        assert!(*held <= self.total, "one holds {held} of {}", self.total);
     }
 
     /// One less is.
@@ -52,6 +54,7 @@ impl<K: Hash + Eq + Copy> Shares<K> {
         if *held == 0 {
             self.held.remove(&who);
         }
+        assert!(self.total > 0, "what one holds is in the sum");
         self.total -= 1;
     }
 }

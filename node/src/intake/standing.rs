@@ -22,7 +22,7 @@ pub enum Rank {
     Called,
     /// Has a stake: brings its users' transactions, and asks.
     Named,
-    /// Anybody else.
+    /// Anybody else: has proved nothing.
     Guest,
 }
 
@@ -74,6 +74,8 @@ pub struct Standings {
 impl Standings {
     /// As of this system: work in proportion to seats and drawn, not to stakers.
     pub fn of(system: Arc<System>, quilt: bool, me: Option<AccountIndex>) -> Standings {
+        let (height, next) = (system.height, system.committee.height);
+        assert_eq!(next, height + 1, "the committee that follows height {height} is of height {next}");
         let mut called: BTreeMap<AccountIndex, Standing> = BTreeMap::new();
         for member in &system.committee.members {
             called.entry(member.candidate).or_default().seat = Some(member.shard);

@@ -63,7 +63,7 @@ pub struct Checks {
     pub inbox: Arc<Inbox<Entry>>,
     /// What was done.
     pub counters: Arc<PrepareCounters>,
-    /// Verifies transactions.
+    /// What verifies transactions, with buffers of its own.
     pub verifier: Verifier,
     /// Proofs of possession that did not hold.
     pub false_proofs: BTreeSet<Hash>,

@@ -62,7 +62,10 @@ impl Gate {
 
     /// A height is final: from now on these stand as they do.
     pub fn begin_height(&self, standings: Standings) {
-        *self.standings.write().expect(UNPOISONED) = Arc::new(standings);
+        let mut now = self.standings.write().expect(UNPOISONED);
+        let (before, after) = (now.pending(), standings.pending());
+        assert!(before <= after, "the standings of height {after} follow those of {before}");
+        *now = Arc::new(standings);
     }
 
     /// The standing of a peer.

@@ -140,7 +140,7 @@ mod tests {
         let inbox = Inbox::new(1_000, 1_000);
         let seated = Source(Rank::Seated, 1);
         ["vote", "block", "vote"].iter().for_each(|entry| inbox.push_urgent(seated, 1, *entry));
-        let mut take = || {
+        let take = || {
             let mut taken = VecDeque::new();
             inbox.take_some(Duration::ZERO, 10, |entry| *entry == "vote", &mut taken);
             taken

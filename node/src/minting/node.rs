@@ -3,7 +3,7 @@
 use super::checks::{Checks, PrepareCounters};
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
-use super::entry::{Entry, Raw};
+use super::entry::{Entry, Job, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::gate::Gate;
 use super::inbox::Inbox;
@@ -39,7 +39,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -218,6 +218,21 @@ impl Signer {
     }
 }
 
+/// What waits for the threads beside consensus.
+struct Waiting {
+    cells: Arc<Inbox<Raw>>,
+    rounds: Arc<Inbox<Raw>>,
+    questions: Arc<Questions>,
+}
+
+impl Waiting {
+    fn new() -> Waiting {
+        // Nothing of it is urgent.
+        let of = |max: usize| Arc::new(Inbox::new(0, max));
+        Waiting { cells: of(CELLS_IN), rounds: of(ROUNDS_IN), questions: Arc::default() }
+    }
+}
+
 /// What the threads of a node share.
 struct Shared {
     chain: Arc<Chain>,
@@ -324,6 +339,41 @@ impl Shared {
         }
     }
 
+    fn duty(
+        &self,
+        options: &NodeOptions,
+        minter: Minter<NodeExecution<NodeSigning>, Arc<NodeSigning>>,
+        writer: Sender<Job>,
+        waiting: &Waiting,
+    ) -> Duty<NodeSigning> {
+        Duty {
+            minter,
+            candidate: self.candidate,
+            schedule: Schedule::of(&self.chain.parameters),
+            prefix: self.chain.transaction_prefix,
+            clock: options.clock.clone(),
+            inbox: self.inbox.clone(),
+            mesh: self.mesh.clone(),
+            writer,
+            gate: self.gate.clone(),
+            rounds: waiting.rounds.clone(),
+            questions: waiting.questions.clone(),
+            status: self.status.clone(),
+            peers: Peers::new(options.targets()),
+            local: Local::default(),
+        }
+    }
+
+    fn sorter(&self, waiting: &Waiting) -> Sorter {
+        Sorter {
+            inbox: self.inbox.clone(),
+            cells: waiting.cells.clone(),
+            rounds: waiting.rounds.clone(),
+            questions: waiting.questions.clone(),
+            gate: self.gate.clone(),
+        }
+    }
+
     fn view(&self, options: &NodeOptions, submit: Submit) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
@@ -394,35 +444,14 @@ impl Node {
         shared.status.change(|live| live.stored = store.last_record());
 
         let (jobs, jobs_in) = channel();
-        // What is urgent in those two comes by no other way.
-        let (cells, rounds) = (Arc::new(Inbox::new(1, CELLS_IN)), Arc::new(Inbox::new(1, ROUNDS_IN)));
-        let questions = Arc::<Questions>::default();
-        let (of_cells, of_rounds, serve) = (shared.prepare(), shared.rounds(cells.clone()), shared.serve(&options));
+        let waiting = Waiting::new();
+        let (of_cells, of_rounds) = (shared.prepare(), shared.rounds(waiting.cells.clone()));
+        let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = Duty {
-            minter,
-            candidate: shared.candidate,
-            schedule: Schedule::of(&shared.chain.parameters),
-            prefix,
-            clock: options.clock.clone(),
-            inbox: shared.inbox.clone(),
-            mesh: shared.mesh.clone(),
-            writer: jobs,
-            gate: shared.gate.clone(),
-            rounds: rounds.clone(),
-            questions: questions.clone(),
-            status: shared.status.clone(),
-            peers: Peers::new(options.targets()),
-            local: Local::default(),
-        };
-        let view = shared.view(&options, Submit::new(cells.clone()));
-        let sorter = Sorter {
-            inbox: shared.inbox.clone(),
-            cells: cells.clone(),
-            rounds: rounds.clone(),
-            questions: questions.clone(),
-            gate: shared.gate.clone(),
-        };
+        let duty = shared.duty(&options, minter, jobs, &waiting);
+        let view = shared.view(&options, Submit::new(waiting.cells.clone()));
+        let sorter = shared.sorter(&waiting);
+        let Waiting { cells, rounds, questions } = waiting;
         let (cells_in, rounds_in, questions_in) = (cells.clone(), rounds.clone(), questions.clone());
         let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
         Ok(Node {

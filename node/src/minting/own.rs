@@ -67,6 +67,15 @@ fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32
     committee.members[usize::from(seat)].candidate
 }
 
+/// Puts a cell into the frame that this minter is handed, if it has room.
+fn hand_in(handed: &mut BTreeMap<u32, (Vec<u8>, usize)>, minter: u32, cell: &Cell, payload: &[u8]) {
+    let (frame, count) = handed.entry(minter).or_insert_with(|| (cells_frame(None, 0), 0));
+    if *count < CELLS_MAX / 2 {
+        *count += 1;
+        put_cell(frame, bytemuck::bytes_of(cell), payload);
+    }
+}
+
 /// A frame for the mesh.
 pub type Frame = (To, u8, Arc<[u8]>);
 
@@ -213,12 +222,7 @@ impl Own {
             let shard = shard_of(&system.seed, &cell.sender, shards);
             *told += 1;
             if share.is_some_and(|share| told_shards[shard] >= share) {
-                let minter = one_of(committee, shard, &system.seed, &cell.sender);
-                let (frame, count) = handed.entry(minter).or_insert_with(|| (cells_frame(None, 0), 0));
-                if *count < CELLS_MAX / 2 {
-                    *count += 1;
-                    put_cell(frame, bytemuck::bytes_of(&cell), payload);
-                }
+                hand_in(&mut handed, one_of(committee, shard, &system.seed, &cell.sender), &cell, payload);
                 beyond += 1;
                 continue;
             }

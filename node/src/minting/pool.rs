@@ -49,9 +49,9 @@ pub struct Place {
 /// [`crate::intake::standing::told_share`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller {
-    /// Its candidate.
+    /// The candidate that it is.
     pub name: AccountIndex,
-    /// How many.
+    /// How many it may tell.
     pub share: Option<usize>,
 }
 
@@ -94,7 +94,7 @@ pub struct HeightPool {
     transactions: HashMap<Place, Waiting>,
     /// How many each teller has here.
     shares: Shares<AccountIndex>,
-    /// By height.
+    /// What those without a seat have told, by height.
     of_others: BTreeMap<u64, OfOthers>,
     records: BTreeMap<Key, Vec<Arc<Item>>>,
     /// Records that were not looked at on the present parent.
@@ -209,6 +209,7 @@ impl HeightPool {
             return;
         }
         let of_key = self.records.entry(key).or_default();
+        assert!(of_key.len() <= FIRST_COME_MAX, "{} records have one key", of_key.len());
         if of_key.len() < max && !of_key.iter().any(|known| known.id == item.id) {
             of_key.push(item.clone());
             self.unjudged.push_back(item.clone());
@@ -253,6 +254,7 @@ impl HeightPool {
         }
         self.records.retain(|_, of_key| !of_key.is_empty());
         self.unjudged = self.records.values().flatten().cloned().collect();
+        assert!(self.of_others.keys().all(|&told| told >= next), "what was told for a height goes with it");
     }
 }
 

@@ -29,7 +29,7 @@ const HEAVY_OF_GUEST: usize = 8;
 
 /// What the thread works with.
 pub struct Prepare {
-    /// Verifies.
+    /// What it verifies with.
     pub checks: Checks,
     /// How long what has come waits for more: a large batch costs a third of many small ones.
     pub gather: Duration,
@@ -191,6 +191,7 @@ impl Prepare {
         let mut accounts = accounts.into_iter();
         let (shards, own) = (system.committee.shards.len(), standings.own().seat.map(usize::from));
         for pending in waiting {
+            assert!(pending.found.is_empty(), "a frame of cells is looked up once");
             let here = pending.told == Some(standings.pending());
             for (ordinal, item) in pending.items.drain(..) {
                 let account: Option<AccountIndex> = accounts.next().expect("one for each item");

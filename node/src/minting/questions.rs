@@ -3,44 +3,9 @@
 
 use super::duty::Duty;
 use super::entry::Question;
-use crate::intake::standing::Rank;
-use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::PeerInfo;
-use std::collections::BTreeMap;
-
-/// Questions of one peer in a slot: of who has something to do, of anybody else.
-const QUESTIONS: [usize; 2] = [1_024, 64];
-/// How often one peer gets the transactions of one block in a slot.
-const BODIES: usize = 2;
-
-/// What was asked in a slot, by connection.
-#[derive(Default)]
-pub struct AskedBy {
-    questions: BTreeMap<u64, usize>,
-    bodies: BTreeMap<(u64, Hash), usize>,
-}
-
-impl AskedBy {
-    /// A new slot.
-    pub fn clear(&mut self) {
-        self.questions.clear();
-        self.bodies.clear();
-    }
-
-    fn may_ask(&mut self, from: PeerInfo, rank: Rank) -> bool {
-        let asked = self.questions.entry(from.id.0).or_insert(0);
-        *asked += 1;
-        *asked <= QUESTIONS[usize::from(rank > Rank::Called)]
-    }
-
-    fn may_get(&mut self, from: PeerInfo, block: &Hash) -> bool {
-        let got = self.bodies.entry((from.id.0, *block)).or_insert(0);
-        *got += 1;
-        *got <= BODIES
-    }
-}
 
 impl<S: Signing> Duty<S> {
     /// Whether a message needs no more than it has got here: a question that another thread answers, or one that is not
@@ -63,7 +28,7 @@ impl<S: Signing> Duty<S> {
         }
         if let Some(height) = old {
             // Who has a name and catches up asks for one block after another: one at a time, within what is handed out.
-            if from.name.is_some() || self.local.asked_by.may_ask(from, who.rank()) {
+            if from.name.is_some() || self.local.asked_by.may_ask(from.id.0, who.rank()) {
                 let kept = self.minter.kept_final(height);
                 self.questions.ask(self.gate.source(from), Question::Final(from, height, kept));
             }
@@ -73,11 +38,11 @@ impl<S: Signing> Duty<S> {
             Message::WantBlocks(..) => who.seat.is_some(),
             Message::WantBodies(block) => {
                 let keeps = from.name.is_some_and(|name| standings.keeps(block, name));
-                (keeps || who.seat.is_some()) && self.local.asked_by.may_get(from, block)
+                (keeps || who.seat.is_some()) && self.local.asked_by.may_get(from.id.0, block)
             }
             // Of a height that is not final nothing can be told.
             _ => false,
         };
-        !entitled || !self.local.asked_by.may_ask(from, who.rank())
+        !entitled || !self.local.asked_by.may_ask(from.id.0, who.rank())
     }
 }

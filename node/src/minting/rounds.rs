@@ -37,7 +37,7 @@ type Brought = (PeerInfo, Arc<Item>);
 
 /// What the thread works with.
 pub struct Rounds {
-    /// Verifies.
+    /// What it verifies with.
     pub checks: Checks,
     /// Who takes transactions of final blocks: a thread that nothing urgent waits for.
     pub bodies: Arc<Inbox<Raw>>,
@@ -188,6 +188,7 @@ impl Rounds {
             burden.broken += broken.len();
             burden.heavy += self.prove(&standings, &sifted.wanted, HEAVY_MAX.saturating_sub(burden.heavy));
         }
+        assert!(burden.heavy <= HEAVY_MAX, "{} stakes of one peer were proved at height {height}", burden.heavy);
         self.brought.1.insert(from.name?, burden);
         Some(sifted.wanted)
     }
