@@ -8,8 +8,8 @@ use dynemix::peer::frames::{BODIES, CELLS, Outcome, PeerFrameKind, ROUNDS, VOTES
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Final, ShardBlock, Value};
-use dynemix_engine::chain::record::{Answer, Record};
-use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
 use dynemix_engine::transaction::item::{Item, transaction_item};
@@ -268,24 +268,20 @@ fn honest_nodes_charge_each_other_nothing() {
 fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
     let town = Town::of(MINTERS, true);
     town.wait("at height 3", Duration::from_secs(30), |town| town.height(0) >= 3);
-    let system = |town: &Town| town.nodes[0].view().status.look(|live| live.system.clone()).expect("published");
-    // An answer of who was drawn, with signatures that do not hold.
-    let answer = |town: &Town| {
-        let system = system(town);
-        let junk = BlsSigning::key_and_possession(&secret("other", rand_number())).1;
-        Record::Answer(Box::new(Answer {
-            height: system.height + 2,
-            candidate: system.drawn[0],
-            drawn_by: system.hash,
-            endpoint: Default::default(),
-            answer: junk,
-            signature: junk,
-        }))
-        .item()
+    // A fraud of an honest minter, with signatures that do not hold.
+    let fraud = |town: &Town| {
+        let junk = |number: u64| BlsSigning::key_and_possession(&secret("other", number)).1;
+        let statements = [([1; 32], 0, junk(rand_number())), ([2; 32], 0, junk(1))];
+        let (kinds, height) = ([StatementKind::First; 2], town.height(0));
+        let evidence = Evidence { candidate: town.candidate(2), kinds, height, numbers: [1; 2], shard: 0, statements };
+        Record::Fraud(Box::new(evidence)).item()
     };
     let liar = Named::connect(&town, Some(POOR), 0);
-    let sent = until_thrown_out(&liar, 20, |liar| liar.say(ROUNDS, &Message::Item(answer(&town))));
+    let sent = until_thrown_out(&liar, 20, |liar| liar.say(ROUNDS, &Message::Item(fraud(&town))));
     assert!(sent <= 6, "{sent} false records");
+    assert!(
+        !town.nodes[0].view().status.look(|live| live.system.clone()).unwrap().barred.contains_key(&town.candidate(2))
+    );
 
     // Kinds that cost nothing to make, one after the other, by who comes again under another key when it is thrown out.
     let begun = town.height(0);
@@ -306,7 +302,7 @@ fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
             (BODIES, Message::Bodies([9; 32], items.clone().into())),
             (VOTES, Message::WantFinal(1)),
             (VOTES, Message::WantBodies([9; 32])),
-            (ROUNDS, Message::Item(answer(&town))),
+            (ROUNDS, Message::Item(fraud(&town))),
             (VOTES, Message::Final(Arc::new(decided), Vec::new())),
         ];
         for (class, message) in messages {

@@ -67,6 +67,14 @@ enum When {
     Ahead,
 }
 
+/// Whether a message is small talk, as long as it is honest.
+fn is_talk(glance: &Glance) -> bool {
+    matches!(
+        glance,
+        Glance::ShardTalk { .. } | Glance::Committee(_) | Glance::Custody | Glance::Question | Glance::Final(_, 0)
+    )
+}
+
 /// What the rules remember.
 #[derive(Default)]
 pub struct Rules {
@@ -90,11 +98,7 @@ impl Rules {
     ) -> Verdict {
         let who = standings.of_name(from.name);
         let unwanted = Verdict::Charge(Failure::Unwanted(bytes));
-        let is_talk = matches!(
-            glance,
-            Glance::ShardTalk { .. } | Glance::Committee(_) | Glance::Custody | Glance::Question | Glance::Final(_, 0)
-        );
-        if is_talk && bytes > TALK_BYTES[usize::from(!who.may_mint())] {
+        if is_talk(glance) && bytes > TALK_BYTES[usize::from(!who.may_mint())] {
             return unwanted;
         }
         let when = |height: u64| match height {
