@@ -91,7 +91,10 @@ impl Asked {
         match message {
             Message::WantFinal(height) => self.ask(Thing::Final(*height), to, now_ms),
             Message::WantBodies(block) => self.ask(Thing::Bodies(*block), to, now_ms),
-            Message::WantBlocks(_, blocks) => {
+            // Whoever is ahead answers these with the end of that height.
+            Message::Have { height, .. } => self.ask(Thing::Final(*height), to, now_ms),
+            Message::WantBlocks(height, blocks) => {
+                self.ask(Thing::Final(*height), to, now_ms);
                 blocks.iter().for_each(|block| self.ask(Thing::Block(*block), to, now_ms));
             }
             Message::Shard { height, message: ShardMessage::WantItems(root, salt, shorts), .. } => {
@@ -211,6 +214,18 @@ mod tests {
         for name in 0..100 {
             assert!(asked.answer(thing, &[Whom::Name(name), Whom::Anyone], 1), "a liar uses up nobody's answer");
         }
+    }
+
+    #[test]
+    fn who_says_what_it_holds_is_told_the_end_of_a_height_that_it_has_missed() {
+        let mut asked = Asked::default();
+        let have = Message::Have { height: 9, attempt: 1, held: vec![None], high: None };
+        (0..1_984).for_each(|name| asked.note(Whom::Name(name), &have, 0));
+        asked.note(Whom::Name(7), &Message::WantBlocks(8, vec![[1; 32]]), 0);
+        assert!(asked.is_wanted(Thing::Final(9), &[Whom::Name(1_983), Whom::Anyone], 1));
+        assert!(asked.is_wanted(Thing::Final(8), &[Whom::Name(7)], 1));
+        assert!(asked.is_wanted(Thing::Block([1; 32]), &[Whom::Name(7)], 1));
+        assert!(!asked.is_wanted(Thing::Final(7), &[Whom::Name(7), Whom::Anyone], 1));
     }
 
     #[test]
