@@ -6,6 +6,7 @@
 //! * [`pipeline`] is one node's path from client sockets to durable state, which `bench engine` measures.
 //! * [`setup`] is what a node is given: configuration, genesis, keys, time.
 //! * [`peer`] is what nodes say to each other.
+//! * [`intake`] says who may cost the node what, before it costs it.
 //! * [`minting`] is the node of a network.
 //! * [`face`] is what people and programs see of it.
 //! * [`wallet`] is the light client of owners.
@@ -17,6 +18,7 @@
 pub mod devnet;
 pub mod exit;
 pub mod face;
+pub mod intake;
 pub mod keep;
 pub mod minting;
 pub mod peer;

@@ -4,14 +4,20 @@
 mod scene;
 
 use dynemix::minting::own::Own;
-use dynemix::minting::pool::HeightPool;
+use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
+use dynemix_net::mesh::PeerId;
 use scene::Scene;
 
 /// The first sender that is no minter's account.
 const FIRST: u32 = 100;
+
+/// Each sender by a connection of its own: one client alone does not get all the room.
+fn client(sender: u32) -> Option<(PeerId, u64)> {
+    Some((PeerId(u64::from(sender)), 0))
+}
 
 #[test]
 fn a_full_pool_refuses_and_takes_again_after_a_block() {
@@ -19,8 +25,9 @@ fn a_full_pool_refuses_and_takes_again_after_a_block() {
     let mut pool = HeightPool::default();
     let senders = FIRST..FIRST + POOL_TRANSACTIONS_MAX as u32;
     for sender in senders.clone() {
-        // Of both heights that it holds.
-        scene.admit(&mut pool, &scene.pay(sender, 2 * DYNE), 1 + u64::from(sender % 2)).unwrap();
+        // Of both heights that it holds, each told by another: one alone does not get all of it.
+        let teller = Teller { name: sender, share: None };
+        scene.admit_from(&mut pool, &scene.pay(sender, 2 * DYNE), 1 + u64::from(sender % 2), &teller).unwrap();
     }
     assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX);
     let late = scene.pay(senders.end, 2 * DYNE);
@@ -44,10 +51,10 @@ fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let mut own = Own::default();
     let senders = FIRST..FIRST + FORWARDED_MAX as u32;
     for sender in senders.clone() {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, client(sender)).unwrap();
     }
     let late = scene.pay(senders.end, 2 * DYNE);
-    assert_eq!(own.follow(&late, senders.end, 2 * DYNE, None), Err(Refusal::Busy));
+    assert_eq!(own.follow(&late, senders.end, 2 * DYNE, client(senders.end)), Err(Refusal::Busy));
     assert_eq!(own.len(), FORWARDED_MAX);
 
     // No more is told than the window has room for.
@@ -56,7 +63,7 @@ fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let parent = scene.block(&(FIRST..FIRST + WINDOW_FIRST as u32).collect::<Vec<_>>());
     let (finals, _) = own.settle(&scene.state, &parent, &scene.system);
     assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, FORWARDED_MAX - WINDOW_FIRST));
-    own.follow(&late, senders.end, 2 * DYNE, None).unwrap();
+    own.follow(&late, senders.end, 2 * DYNE, client(senders.end)).unwrap();
 }
 
 #[test]
@@ -67,7 +74,7 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
     let follow = |own: &mut Own, scene: &Scene| {
         for sender in senders.clone() {
             // Most of them are followed still.
-            let followed = own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None);
+            let followed = own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, client(sender));
             assert!(matches!(followed, Ok(()) | Err(Refusal::Busy | Refusal::SenderConflict)), "{followed:?}");
         }
     };
@@ -95,4 +102,25 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
         follow(&mut own, &scene);
     }
     assert_eq!((own.window(), own.len()), (FORWARDED_MAX, FORWARDED_MAX));
+}
+
+#[test]
+fn who_wants_all_the_room_leaves_some_to_whoever_comes_later() {
+    let scene = Scene::new();
+    let (mut own, mut pool) = (Own::default(), HeightPool::default());
+    let greedy = FIRST..FIRST + FORWARDED_MAX as u32;
+    let (mut followed, mut told) = (0, 0);
+    for sender in greedy.clone() {
+        let item = scene.pay(sender, 2 * DYNE);
+        followed += usize::from(own.follow(&item, sender, 2 * DYNE, client(7)).is_ok());
+        told += usize::from(scene.admit(&mut pool, &item, 1).is_ok());
+    }
+    assert_eq!((followed, told), (FORWARDED_MAX / 2, POOL_TRANSACTIONS_MAX / 2));
+    let mut later = 0;
+    for sender in greedy.end..greedy.end + 50 {
+        let item = scene.pay(sender, 2 * DYNE);
+        later += usize::from(own.follow(&item, sender, 2 * DYNE, client(8)).is_ok());
+        scene.admit_from(&mut pool, &item, 1, &Teller { name: 9, share: None }).unwrap();
+    }
+    assert_eq!(later, 50, "users of another connection");
 }

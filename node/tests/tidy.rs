@@ -34,7 +34,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("perf", &[]),
     ("node/workload", &[]),
     ("bench-harness", &["rivals"]),
-    ("node", &["keep", "pipeline", "setup", "peer", "minting", "face", "wallet", "devnet", "cli"]),
+    ("node", &["keep", "pipeline", "setup", "peer", "intake", "minting", "face", "wallet", "devnet", "cli"]),
 ];
 
 fn root() -> PathBuf {

@@ -39,6 +39,7 @@ pub enum Mutation {
     DrawByStakesOfNow,
     CustodyByHeads,
     EvidenceOutlivesStake,
+    RecordsFirstCome,
 }
 
 impl Mutation {

@@ -2,7 +2,9 @@
 
 use super::duty::Duty;
 use super::entry::Ready;
+use super::pool::Teller;
 use super::status::Status;
+use crate::intake::standing::told_share;
 use crate::peer::frames::{CELLS, Outcome};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;
@@ -42,12 +44,13 @@ impl<S: Signing> Duty<S> {
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
+        let teller = self.teller(from.and_then(|from| from.name));
         if told == Some(next) && self.minter.round().is_some() {
             self.local.late += good.len();
         }
         for (ordinal, item, account) in good {
             let outcome = match told {
-                Some(height) => self.minter.execution.admit_transaction(&item, account, height),
+                Some(height) => self.minter.execution.admit_transaction(&item, account, height, &teller),
                 None => {
                     let place = self.minter.execution.check_transaction(&item, account);
                     let client = from.map(|from| (from.id, ordinal));
@@ -76,6 +79,12 @@ impl<S: Signing> Duty<S> {
             };
             self.mesh.send_all(outcomes.into_iter().map(frame));
         }
+    }
+
+    /// Who tells, and how much it may tell for the next height; this node, of what its own users sent.
+    fn teller(&self, name: Option<u32>) -> Teller {
+        let name = name.or(self.candidate).unwrap_or(u32::MAX);
+        Teller { name, share: told_share(self.minter.execution.system(), name) }
     }
 
     /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
@@ -127,10 +136,10 @@ impl<S: Signing> Duty<S> {
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
         self.mesh.send_all(frames);
-        let height = self.minter.pending_height();
+        let (height, teller) = (self.minter.pending_height(), self.teller(None));
         for (item, account) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_transaction(&item, Some(account), height);
+            let _ = self.minter.execution.admit_transaction(&item, Some(account), height, &teller);
         }
     }
 }

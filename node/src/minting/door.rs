@@ -1,16 +1,23 @@
 //! The node's door: who is let in, and where what they bring belongs.
 
-use super::entry::{Entry, Raw};
+use super::entry::{Entry, Question, Raw, cost_of_frame};
+use super::gate::Gate;
 use super::inbox::Inbox;
-use crate::peer::frames::{self, CELLS, PeerFrameKind, VOTES};
+use super::serve::Questions;
+use crate::intake::glance::Glance;
+use crate::intake::price::Failure;
+use crate::peer::frames::{self, CELLS, PeerFrameKind, VOTES, WantPiece};
 use dynemix_engine::messages::codec::decode;
+use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_engine::vote::signing::Signing;
-use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, MeshHandle, PeerInfo, TransportKey};
+use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, PeerInfo, TransportKey};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+
+/// What a peer that has come costs in the inbox.
+const PEER_COST: usize = 4_096;
 
 /// Signs and remembers.
 pub type NodeSigning = Remembering<BlsSigning>;
@@ -52,11 +59,13 @@ pub struct Sorter {
     /// Of the consensus thread.
     pub inbox: Arc<Inbox<Entry>>,
     /// Of the thread that verifies users' cells.
-    pub cells: Sender<Raw>,
+    pub cells: Arc<Inbox<Raw>>,
     /// Of the thread that verifies what shard rounds need.
-    pub rounds: Sender<Raw>,
-    /// To book points of who sends what is no frame.
-    pub mesh: MeshHandle,
+    pub rounds: Arc<Inbox<Raw>>,
+    /// Of the thread that answers who asks for the past.
+    pub questions: Arc<Questions>,
+    /// Who may send what, and who pays.
+    pub gate: Arc<Gate>,
 }
 
 impl Sorter {
@@ -65,7 +74,7 @@ impl Sorter {
         match event {
             Event::Opened(peer, _, address) => {
                 tracing::debug!(name = peer.name, %address, "a peer has come");
-                self.inbox.push(Entry::Opened(peer));
+                self.inbox.push(self.gate.source(peer), PEER_COST, Entry::Opened(peer));
             }
             Event::Closed(peer, why) => tracing::debug!(name = peer.name, why, "a peer has gone"),
             Event::TurnedAway(address, why) => tracing::debug!(%address, why, "a peer was turned away"),
@@ -74,25 +83,60 @@ impl Sorter {
     }
 
     fn frame(&self, peer: PeerInfo, class: u8, body: Body) {
-        // A thread that has gone takes nothing any more: the node is about to end.
-        let kind = body.first().and_then(|&number| PeerFrameKind::of_number(number));
+        let Some((kind, bytes)) = PeerFrameKind::split(&body) else {
+            return self.gate.charge(peer, Failure::Malformed(body.len()));
+        };
         match (class, kind) {
-            (VOTES, Some(PeerFrameKind::Message)) => match decode(&body[1..], &Nobody) {
-                Ok(message) if peer.name.is_some() => {
-                    self.inbox.push_urgent(Entry::Message(peer, Box::new(message), body))
+            (_, PeerFrameKind::Message) => self.message(peer, class, body),
+            (CELLS, PeerFrameKind::Peers) if peer.name.is_none() && !peer.called => {}
+            (CELLS, PeerFrameKind::Peers) => match frames::read_peers(bytes) {
+                Some(targets) => {
+                    self.inbox.push(self.gate.source(peer), cost_of_frame(&body), Entry::Peers(targets));
                 }
-                Ok(message) => self.inbox.push(Entry::Message(peer, Box::new(message), body)),
-                Err(_) => self.mesh.penalise(peer.id, 25),
+                None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
-            (CELLS, Some(PeerFrameKind::Peers)) if peer.name.is_none() && !peer.called => {}
-            (CELLS, Some(PeerFrameKind::Peers)) => match frames::read_peers(&body[1..]) {
-                Some(targets) => self.inbox.push(Entry::Peers(targets)),
-                None => self.mesh.penalise(peer.id, 25),
+            (CELLS, PeerFrameKind::Cells) => {
+                self.cells.push(self.gate.source(peer), cost_of_frame(&body), Raw::Frame(peer, body));
+            }
+            (CELLS, PeerFrameKind::Want) => match WantPiece::read(bytes) {
+                Some(want) => self.questions.ask(self.gate.source(peer), Question::Piece(peer, want, body)),
+                None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
-            (CELLS, Some(PeerFrameKind::Cells | PeerFrameKind::Want)) => drop(self.cells.send(Raw::Frame(peer, body))),
-            (CELLS, Some(PeerFrameKind::Outcome)) => {}
-            (_, Some(PeerFrameKind::Message)) => drop(self.rounds.send(Raw::Frame(peer, body))),
-            _ => self.mesh.penalise(peer.id, 25),
+            (CELLS, PeerFrameKind::Outcome) => {}
+            _ => self.gate.charge(peer, Failure::Malformed(body.len())),
+        }
+    }
+
+    /// A message: in its class, wanted, and then to whoever verifies it first, or to consensus.
+    fn message(&self, peer: PeerInfo, class: u8, body: Body) {
+        let Ok(glance) = Glance::of(&body[1..]) else {
+            return self.gate.charge(peer, Failure::Malformed(body.len()));
+        };
+        if !glance.travels_in(class) {
+            return self.gate.charge(peer, Failure::OtherClass);
+        }
+        if !self.gate.hears(peer, &glance, body.len()) {
+            return;
+        }
+        let (source, cost) = (self.gate.source(peer), cost_of_frame(&body));
+        let may_mint = self.gate.standing(peer).may_mint();
+        // A certificate of who has no seat is verified before consensus hears of it.
+        let first_verified = class != VOTES || (matches!(glance, Glance::Final(..)) && !may_mint);
+        if first_verified {
+            self.rounds.push(source, cost, Raw::Frame(peer, body));
+            return;
+        }
+        let Ok(message) = decode(&body[1..], &Nobody) else {
+            return self.gate.charge(peer, Failure::Malformed(body.len()));
+        };
+        if let Message::Shard { height, message: ShardMessage::SetRoot(root, _), .. } = &message {
+            self.gate.said_root(peer, *height, *root);
+        }
+        let entry = Entry::Message(peer, Box::new(message), body);
+        if may_mint {
+            self.inbox.push_urgent(source, cost, entry);
+        } else {
+            self.inbox.push(source, cost, entry);
         }
     }
 }

@@ -3,12 +3,16 @@
 
 use super::entry::{Entry, FinalJob, Job, Raw};
 use super::execution::{Applied, NodeExecution};
+use super::gate::Gate;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
 use super::own::Own;
 use super::peers::{Peers, answers_to, name_of, to_of};
+use super::serve::Questions;
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
+use crate::intake::quota::AskedBy;
+use crate::intake::standing::Standings;
 use crate::peer::frames::{CELLS, peers_frame};
 use crate::setup::clock::Clock;
 use dynemix_engine::base::ids::{Endpoint, Prefix};
@@ -36,12 +40,8 @@ const TAKEN_AT_ONCE: usize = 64;
 const JUDGING: Duration = Duration::from_millis(10);
 /// Peers that gossip goes to.
 const GOSSIP: usize = 4;
-/// Questions that a guest may ask in a slot.
-const ASKED_BY_GUEST: usize = 64;
 /// What will follow is computed if no step is due for this part of a slot.
 const FORESEEING: u64 = 20;
-/// Records that one peer may bring for a height.
-const RECORDS_OF_PEER: usize = 64;
 
 /// What the thread works with.
 pub struct Duty<S: Signing> {
@@ -61,8 +61,12 @@ pub struct Duty<S: Signing> {
     pub mesh: MeshHandle,
     /// To the thread that makes things durable.
     pub writer: Sender<Job>,
-    /// To the thread that answers who asks for old blocks.
-    pub prepare: Sender<Raw>,
+    /// Who may send what: told of each height, and of what is asked.
+    pub gate: Arc<Gate>,
+    /// To the thread that verifies what rounds need.
+    pub rounds: Arc<Inbox<Raw>>,
+    /// To the thread that answers who asks for what has been.
+    pub questions: Arc<Questions>,
     /// What others see.
     pub status: Arc<Status>,
     /// Whom it calls.
@@ -86,11 +90,10 @@ pub struct Local {
     connections: BTreeMap<u32, PeerId>,
     /// The newest record of what was signed that was asked to be made durable, and the newest that is.
     tickets: Tickets,
-    records_of: BTreeMap<u32, usize>,
     /// Transactions told for the pending height that came when the own set was closed.
     pub(super) late: usize,
-    /// Questions of guests in this slot.
-    asked_by: BTreeMap<u64, usize>,
+    /// Questions of this slot.
+    pub(super) asked_by: AskedBy,
     line: SlotLine,
 }
 
@@ -115,11 +118,13 @@ impl Tickets {
     }
 }
 
-/// Whether an entry takes so little that others are looked at with it: claims, which are verified together.
+/// Whether an entry takes so little that others are looked at with it: claims, which are verified together, and what was
+/// verified.
 fn is_light(entry: &Entry) -> bool {
     match entry {
+        Entry::Record(..) => true,
         Entry::Message(_, message, _) => match &**message {
-            Message::Item(_) | Message::First { .. } | Message::Second { .. } => true,
+            Message::First { .. } | Message::Second { .. } => true,
             Message::Shard { message, .. } => !matches!(message, ShardMessage::Items(_) | ShardMessage::Set(..)),
             _ => false,
         },
@@ -195,6 +200,7 @@ impl<S: Signing> Duty<S> {
     fn take(&mut self, now: u64, entry: Entry) {
         match entry {
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
+            Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
             Entry::Cells(batch) => {
                 let mut of_users = false;
                 for ready in batch {
@@ -228,29 +234,7 @@ impl<S: Signing> Duty<S> {
     }
 
     fn hear(&mut self, now: u64, from: PeerInfo, message: Message) {
-        // Guests ask, a little, and bring transactions; they have no part in consensus. Whom we have called may answer.
-        let asks = matches!(message, Message::WantFinal(_) | Message::WantBodies(_) | Message::WantBlocks(..));
-        if from.name.is_none() {
-            let answers = from.called && matches!(message, Message::Final(..));
-            let asked = self.local.asked_by.entry(from.id.0).or_insert(0);
-            *asked += 1;
-            if !(answers || asks && *asked <= ASKED_BY_GUEST) {
-                return;
-            }
-        }
-        if let Message::Item(_) = &message {
-            let count = self.local.records_of.entry(name_of(from)).or_insert(0);
-            *count += 1;
-            if *count > RECORDS_OF_PEER {
-                return;
-            }
-        }
-        if let Message::WantFinal(height) = &message
-            && *height <= self.minter.execution.system().height
-            && self.minter.kept_final(*height).is_none()
-        {
-            // A thread that has gone takes no part any more.
-            let _ = self.prepare.send(Raw::History(from, *height));
+        if self.is_answered(from, &message) {
             return;
         }
         self.local.connections.extend(from.name.map(|name| (name, from.id)));
@@ -335,6 +319,7 @@ impl<S: Signing> Duty<S> {
     }
 
     fn send(&mut self, to: To, message: &Message) {
+        self.gate.asks(to, message);
         let (class, frame) = self.local.outbox.frame(message, &self.minter.execution);
         match answers_to(message) {
             0 => self.mesh.send(to, class, frame),
@@ -394,7 +379,6 @@ impl<S: Signing> Duty<S> {
         put_committee_with_keys(&parent, &parent.committee, &mut committee);
         // A writer that has stopped has said why.
         let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
-        self.local.records_of.clear();
         self.local.late = 0;
         self.publish();
         if self.minter.execution.system().height == height {
@@ -423,6 +407,9 @@ impl<S: Signing> Duty<S> {
     /// Shows the system and the own seat to others.
     fn publish(&self) {
         let system = self.minter.execution.shared_system().clone();
+        self.gate.begin_height(Standings::of(system.clone(), self.minter.execution.quilt_mode(), self.candidate));
+        // What came before its time is looked at.
+        self.rounds.push_own(Raw::Height);
         let (seated, pool) = (self.minter.seated(), self.minter.execution.pool.len());
         let seat = self.candidate.and_then(|candidate| system.committee.seat_of(candidate));
         let shard = seat.map(|seat| system.committee.members[usize::from(seat)].shard);

@@ -1,10 +1,13 @@
-//! What the threads of a node hand to each other: to `prepare`, from it to `duty`, from `duty` to the writer.
+//! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to the writer
+//! and to whoever answers questions.
 
+use crate::peer::frames::WantPiece;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::tables::System;
+use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::{Item, Items};
@@ -13,8 +16,11 @@ use std::sync::Arc;
 
 /// What waits for the consensus thread.
 pub enum Entry {
-    /// A message of consensus. Its frame counts against its sender until it is heard.
+    /// A message of consensus: one that needs verifying was verified. Its frame counts against its sender until it is
+    /// heard.
     Message(PeerInfo, Box<Message>, Body),
+    /// A record that holds, and who brought it.
+    Record(PeerInfo, Arc<Item>),
     /// Verified transactions, frame by frame.
     Cells(Vec<Ready>),
     /// A record of what was signed is durable.
@@ -33,14 +39,24 @@ pub enum Entry {
 
 /// What is to be prepared.
 pub enum Raw {
-    /// A frame of cells, of a message that needs verifying, or a question for a piece of a snapshot.
+    /// A frame of cells, or of a message that needs verifying.
     Frame(PeerInfo, Body),
     /// Transactions of this node's own users, by the API.
     Own(Vec<Arc<Item>>),
     /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
     Bodies(PeerInfo, Box<Message>, Body),
-    /// A peer wants a final block of a height that is not in memory any more.
-    History(PeerInfo, u64),
+    /// A new height: what came before its time is looked at.
+    Height,
+    /// The node ends.
+    Stop,
+}
+
+/// What others ask of the past.
+pub enum Question {
+    /// A piece of a snapshot.
+    Piece(PeerInfo, WantPiece, Body),
+    /// The final block of a height, and the block if it is in memory.
+    Final(PeerInfo, u64, Option<KeptFinal>),
     /// The node ends.
     Stop,
 }
@@ -83,4 +99,19 @@ pub struct FinalJob {
     pub root: Hash,
     /// The system after it.
     pub system: Arc<System>,
+}
+
+/// What an entry costs in a queue of the node's own, beside its bytes.
+const ENTRY_COST: usize = 512;
+/// What a transaction costs in one.
+const TRANSACTION_COST: usize = 512;
+
+/// What a frame costs while it waits: its bytes, and more than once when it was decoded.
+pub fn cost_of_frame(body: &[u8]) -> usize {
+    body.len() + ENTRY_COST
+}
+
+/// What transactions cost while they wait.
+pub fn cost_of_transactions(count: usize) -> usize {
+    count * TRANSACTION_COST + ENTRY_COST
 }

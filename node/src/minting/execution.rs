@@ -3,17 +3,19 @@
 //! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
 //! shard-blocks is kept until the height is final, and signatures are judged before they come here.
 
-use super::pool::{HeightPool, Place};
+use super::pool::{HeightPool, Place, Teller, is_heavy};
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
 use dynemix_engine::accounts::state::State;
-use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::hash::{Hash, keyed};
 use dynemix_engine::base::ids::{AccountIndex, Endpoint, Key};
+use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Value};
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::members::SHARD_MINTERS;
 use dynemix_engine::rules::admit::{Judged, View};
 use dynemix_engine::rules::bodies::Bodies;
 use dynemix_engine::rules::build::Built;
@@ -76,6 +78,10 @@ pub struct NodeExecution<S> {
     shard: Option<usize>,
     /// Transactions of the pool, told for the next height, that have not been judged on the present parent.
     unjudged: Vec<Place>,
+    /// The same of those that may cost a pairing.
+    heavy: Vec<Place>,
+    /// Such ones of others' sets that were judged.
+    heavy_foreign: usize,
     /// Those of the own set once it is closed, ascending by id.
     closed: Vec<Judged>,
     /// Sound ones of others' sets alone.
@@ -111,6 +117,8 @@ impl<S: Signing> NodeExecution<S> {
             candidate,
             shard: None,
             unjudged: Vec::new(),
+            heavy: Vec::new(),
+            heavy_foreign: 0,
             closed: Vec::new(),
             foreign: BTreeMap::new(),
             records: HashMap::new(),
@@ -128,7 +136,10 @@ impl<S: Signing> NodeExecution<S> {
         let seat = self.candidate.and_then(|candidate| committee.seat_of(candidate));
         self.shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         self.records.clear();
-        self.unjudged = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
+        let told = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
+        let heavy = |place: &Place| self.pool.transaction(*place).is_some_and(|item| is_heavy(item));
+        (self.heavy, self.unjudged) = told.into_iter().partition(heavy);
+        self.heavy_foreign = 0;
         self.closed.clear();
         self.foreign.clear();
         self.built = None;
@@ -170,16 +181,34 @@ impl<S: Signing> NodeExecution<S> {
         item: &Arc<Item>,
         account: Option<AccountIndex>,
         told: u64,
+        teller: &Teller,
     ) -> Result<(), Refusal> {
         let next = self.system.height + 1;
         assert!(told == next || told == next + 1, "the pool is of two heights, {told} is none after {next}");
-        let (place, _) = self.pool.check(item, account, Some(told), &self.chain, &self.state(), &self.system)?;
-        self.pool.insert(item, place);
+        let place = {
+            let (chain, state) = (&self.chain, self.state());
+            self.pool.check(item, account, Some((told, teller)), chain, &state, &self.system)?.0
+        };
+        self.pool.insert(item, place, teller);
         // Judged as it comes: when sets are closed, everyone has something else to do.
-        if told == next {
+        if told == next && is_heavy(item) {
+            self.heavy.push(place);
+        } else if told == next {
             self.judge_at(place);
         }
         Ok(())
+    }
+
+    /// Judges those that may cost a pairing: as many as a block takes, all minters of the shard the same, by a rank that
+    /// the seed gives them. They were proved before they came here, so most cost nothing.
+    fn judge_heavy(&mut self) {
+        let seed = self.system.seed;
+        let rank = |place: &Place| self.pool.transaction(*place).map(|item| keyed(&seed, &item.id));
+        let mut places: Vec<_> = self.heavy.drain(..).map(|place| (rank(&place), place)).collect();
+        // One that was replaced is here twice.
+        places.sort_unstable_by_key(|(rank, place)| (*rank, place.account, place.sequence));
+        places.dedup();
+        places.into_iter().take(HEAVY_MAX).for_each(|(_, place)| self.judge_at(place));
     }
 
     /// Whether a transaction of the pool may stand in the own shard's block. Its signature was looked at before it came
@@ -200,9 +229,7 @@ impl<S: Signing> NodeExecution<S> {
         if !some.is_empty() {
             return true;
         }
-        let Some(item) = self.pool.records().find(|item| !self.records.contains_key(&item.id)).cloned() else {
-            return false;
-        };
+        let Some(item) = self.pool.next_unjudged() else { return false };
         self.judge_record(&item);
         true
     }
@@ -267,6 +294,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
     fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
         assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
         while self.judge_some() {}
+        self.judge_heavy();
         let mut sound: Vec<(&Arc<Item>, Judged)> = self.pool.sound(self.system.height + 1).collect();
         sound.sort_unstable_by_key(|(_, judged)| judged.id);
         let records = self.pool.records().filter(|item| self.records.get(&item.id) == Some(&true));
@@ -281,6 +309,11 @@ impl<S: Signing> Execution for NodeExecution<S> {
     fn sound(&mut self, _: usize, item: &Arc<Item>) -> bool {
         if item.bytes.first() != Some(&ITEM_TRANSACTION) {
             return self.judge_record(item);
+        }
+        // No honest minter closes a set with more of them than a block takes.
+        self.heavy_foreign += usize::from(is_heavy(item));
+        if is_heavy(item) && self.heavy_foreign > SHARD_MINTERS * HEAVY_MAX {
+            return false;
         }
         let judge = |view: &View<'_, MappedMemory>| {
             let account = view.state.find(&transaction_of(item)?.0.sender)?;
@@ -298,8 +331,9 @@ impl<S: Signing> Execution for NodeExecution<S> {
     fn admit(&mut self, item: &Arc<Item>) {
         if item.bytes.first() == Some(&ITEM_TRANSACTION) {
             // Whoever sent it hears nothing: transactions of users come by another way.
+            let teller = Teller { name: self.candidate.unwrap_or(u32::MAX), share: None };
             if self.verdicts.genuine(item) {
-                let _ = self.admit_transaction(item, None, self.system.height + 1);
+                let _ = self.admit_transaction(item, None, self.system.height + 1, &teller);
             }
         } else {
             self.pool.admit_record(item, &self.system);

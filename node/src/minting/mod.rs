@@ -1,28 +1,32 @@
 //! The node of a network: consensus over the mapped state, the store, and the mesh.
 //!
 //! ```text
-//!   mesh ──► votes ─────────────────────────────► inbox ──► duty (consensus) ──► mesh
-//!     └────► rounds, bodies ──► prepare ────────►   ▲             │
-//!     └────► users' cells ────► prepare (nice) ─►   └── writer ◄──┘ ──► replica ──► checkpoints
+//!   mesh ──► door ──► votes ────────────────────► inbox ──► duty (consensus) ──► mesh
+//!             ├─────► rounds, bodies ► rounds ─►   ▲             │
+//!             ├─────► users' cells ──► prepare ─►  └── writer ◄──┘ ──► replica ──► checkpoints
+//!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
 //! * [`node`] starts the threads; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
-//!   [`peers`] and [`slot_line`] beside it; [`writer`] makes things durable; [`prepare`] decodes and verifies, and lets
-//!   [`serve`] answer what others ask of the past.
+//!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable; [`prepare`] verifies users'
+//!   transactions and [`rounds`] what rounds need, both with [`checks`]; [`serve`] answers what others ask of the past.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
 //!   sent.
-//! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for consensus.
-//! * [`door`] says who is let in and sorts what they bring; [`entry`] is what the threads hand to each other.
+//! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
+//! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
+//!   to each other.
 //! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, [`tracked`] what became of
 //!   the API's transactions.
 //!
 //! The design: `docs/node.md`.
 
 pub mod admit;
+pub mod checks;
 pub mod door;
 pub mod duty;
 pub mod entry;
 pub mod execution;
+pub mod gate;
 pub mod inbox;
 pub mod node;
 pub mod outbox;
@@ -30,6 +34,8 @@ pub mod own;
 pub mod peers;
 pub mod pool;
 pub mod prepare;
+pub mod questions;
+pub mod rounds;
 pub mod serve;
 pub mod slot_line;
 pub mod status;

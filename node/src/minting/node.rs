@@ -1,19 +1,22 @@
 //! A running node: its threads, from an open chain to the last sync.
 
+use super::checks::{Checks, PrepareCounters};
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
-use super::entry::{Entry, Raw};
+use super::entry::{Entry, Job, Raw};
 use super::execution::{NodeExecution, SharedState};
+use super::gate::Gate;
 use super::inbox::Inbox;
 use super::peers::Peers;
-use super::prepare::{Prepare, PrepareCounters};
-use super::serve::Serve;
+use super::prepare::Prepare;
+use super::rounds::Rounds;
+use super::serve::{Questions, Serve};
 use super::status::Status;
 use super::verdicts::Verdicts;
-use super::view::NodeView;
+use super::view::{NodeView, Submit};
 use super::writer::{self, Writer, WriterError};
+use crate::intake::standing::Standings;
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
-use crate::keep::published::Allowance;
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
@@ -27,12 +30,12 @@ use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::consensus::signed_once::SignedOnce;
-use dynemix_engine::verify::{KeyCache, Simd, Unavailable};
+use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
 use dynemix_storage::{RealDisk, Records, Store, StoreError, StoreOptions};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +47,12 @@ use zeroize::Zeroizing;
 
 /// Slots after a chain's start in which a node without any record of what it signed is taken to be new.
 const FRESH_SLOTS: u64 = 64;
+const MIB: usize = 1 << 20;
+/// What waits for consensus may cost so much: the urgent, the ordinary.
+const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
+/// The same for those that verify users' cells, and what rounds need.
+const CELLS_IN: usize = 96 * MIB;
+const ROUNDS_IN: usize = 160 * MIB;
 /// Transactions are gathered into batches for this part of a slot.
 const GATHERING: u64 = 100;
 
@@ -153,7 +162,8 @@ pub struct Node {
     mesh: JoinHandle<io::Result<()>>,
     writer: JoinHandle<Result<(), WriterError>>,
     replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
-    prepare: Vec<(Sender<Raw>, JoinHandle<()>)>,
+    prepare: Vec<(Arc<Inbox<Raw>>, JoinHandle<()>)>,
+    serve: (Arc<Questions>, JoinHandle<()>),
 }
 
 fn spawn<T: Send + 'static>(
@@ -208,6 +218,21 @@ impl Signer {
     }
 }
 
+/// What waits for the threads beside consensus.
+struct Waiting {
+    cells: Arc<Inbox<Raw>>,
+    rounds: Arc<Inbox<Raw>>,
+    questions: Arc<Questions>,
+}
+
+impl Waiting {
+    fn new() -> Waiting {
+        // Nothing of it is urgent.
+        let of = |max: usize| Arc::new(Inbox::new(0, max));
+        Waiting { cells: of(CELLS_IN), rounds: of(ROUNDS_IN), questions: Arc::default() }
+    }
+}
+
 /// What the threads of a node share.
 struct Shared {
     chain: Arc<Chain>,
@@ -218,6 +243,7 @@ struct Shared {
     verdicts: Arc<Verdicts>,
     records: Records,
     inbox: Arc<Inbox<Entry>>,
+    gate: Arc<Gate>,
     status: Arc<Status>,
     mesh: MeshHandle,
     /// Of users' cells, and of rounds.
@@ -254,29 +280,40 @@ impl Shared {
         minter
     }
 
-    /// A thread that verifies: users' cells, gathered, behind everything else; or what rounds need, at once. Bodies of
-    /// final blocks go from the second to the first.
-    fn prepare(&self, options: &NodeOptions, bodies: Option<Sender<Raw>>) -> Prepare {
-        let of_rounds = bodies.is_some();
-        let gather = Duration::from_millis(self.chain.parameters.slot_ms / GATHERING);
-        Prepare {
+    /// What a thread verifies with; `place`: of its counters.
+    fn checks(&self, place: usize) -> Checks {
+        Checks {
             chain: self.chain.clone(),
             state: self.state.clone(),
+            signing: self.signing.clone(),
             verdicts: self.verdicts.clone(),
-            keys: self.keys.clone(),
+            gate: self.gate.clone(),
             inbox: self.inbox.clone(),
+            counters: self.prepared[place].clone(),
+            verifier: Verifier::new(self.keys.clone()),
+            false_proofs: BTreeSet::new(),
+        }
+    }
+
+    /// Verifies users' cells, gathered, behind everything else.
+    fn prepare(&self) -> Prepare {
+        let gather = Duration::from_millis(self.chain.parameters.slot_ms / GATHERING);
+        Prepare { checks: self.checks(0), gather, niceness: 5, heavy: (0, BTreeMap::new()) }
+    }
+
+    /// Verifies what rounds need, at once. Bodies of final blocks go to the other.
+    fn rounds(&self, bodies: Arc<Inbox<Raw>>) -> Rounds {
+        Rounds { checks: self.checks(1), bodies, records: Default::default(), brought: (0, BTreeMap::new()) }
+    }
+
+    fn serve(&self, options: &NodeOptions) -> Serve {
+        Serve {
+            chain: self.chain.genesis_hash,
+            records: self.records.clone(),
+            data: options.directory.clone(),
             mesh: self.mesh.clone(),
-            serve: Serve {
-                chain: self.chain.genesis_hash,
-                records: self.records.clone(),
-                data: options.directory.clone(),
-                mesh: self.mesh.clone(),
-                allowance: Allowance::new(options.snapshot_bytes_per_s),
-            },
-            counters: self.prepared[usize::from(of_rounds)].clone(),
-            bodies,
-            niceness: if of_rounds { 0 } else { 5 },
-            gather: if of_rounds { Duration::ZERO } else { gather },
+            allowances: Serve::allowances(options.snapshot_bytes_per_s),
+            niceness: 10,
         }
     }
 
@@ -302,13 +339,49 @@ impl Shared {
         }
     }
 
-    fn view(&self, options: &NodeOptions, submit: Sender<Raw>) -> NodeView {
+    fn duty(
+        &self,
+        options: &NodeOptions,
+        minter: Minter<NodeExecution<NodeSigning>, NodeSigning>,
+        writer: Sender<Job>,
+        waiting: &Waiting,
+    ) -> Duty<NodeSigning> {
+        Duty {
+            minter,
+            candidate: self.candidate,
+            schedule: Schedule::of(&self.chain.parameters),
+            prefix: self.chain.transaction_prefix,
+            clock: options.clock.clone(),
+            inbox: self.inbox.clone(),
+            mesh: self.mesh.clone(),
+            writer,
+            gate: self.gate.clone(),
+            rounds: waiting.rounds.clone(),
+            questions: waiting.questions.clone(),
+            status: self.status.clone(),
+            peers: Peers::new(options.targets()),
+            local: Local::default(),
+        }
+    }
+
+    fn sorter(&self, waiting: &Waiting) -> Sorter {
+        Sorter {
+            inbox: self.inbox.clone(),
+            cells: waiting.cells.clone(),
+            rounds: waiting.rounds.clone(),
+            questions: waiting.questions.clone(),
+            gate: self.gate.clone(),
+        }
+    }
+
+    fn view(&self, options: &NodeOptions, submit: Submit) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
             state: self.state.clone(),
             status: self.status.clone(),
             mesh: self.mesh.clone(),
             clock: options.clock.clone(),
+            gate: self.gate.clone(),
             records: self.records.clone(),
             data: options.directory.clone(),
             submit,
@@ -346,14 +419,18 @@ impl Node {
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
         let chain = Arc::new(options.genesis.chain.clone());
         let prefix = chain.transaction_prefix;
+        // Until the minter has begun: nobody is heard before.
+        let quilt = chain.parameters.consensus.maturity(system.height + 1) > 0;
+        let standings = Standings::of(Arc::new(system.clone()), quilt, signer.candidate);
         let shared = Shared {
             candidate: signer.candidate,
+            gate: Arc::new(Gate::new(standings, mesh_handle.clone())),
             state: Arc::new(RwLock::new(state)),
             signing: signer.signing,
             verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),
             keys,
             records: store.records(),
-            inbox: Arc::default(),
+            inbox: Arc::new(Inbox::new(INBOX[0], INBOX[1])),
             status: Arc::default(),
             mesh: mesh_handle,
             prepared: Default::default(),
@@ -366,26 +443,16 @@ impl Node {
         let minter = shared.minter(&options, system, finals, signer.record);
         shared.status.change(|live| live.stored = store.last_record());
 
-        let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
-        let (of_cells, of_rounds) = (shared.prepare(&options, None), shared.prepare(&options, Some(cells.clone())));
+        let (jobs, jobs_in) = channel();
+        let waiting = Waiting::new();
+        let (of_cells, of_rounds) = (shared.prepare(), shared.rounds(waiting.cells.clone()));
+        let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = Duty {
-            minter,
-            candidate: shared.candidate,
-            schedule: Schedule::of(&shared.chain.parameters),
-            prefix,
-            clock: options.clock.clone(),
-            inbox: shared.inbox.clone(),
-            mesh: shared.mesh.clone(),
-            writer: jobs,
-            prepare: rounds.clone(),
-            status: shared.status.clone(),
-            peers: Peers::new(options.targets()),
-            local: Local::default(),
-        };
-        let (tell_cells, tell_rounds) = (cells.clone(), rounds.clone());
-        let view = shared.view(&options, cells.clone());
-        let sorter = Sorter { inbox: shared.inbox.clone(), cells, rounds, mesh: shared.mesh.clone() };
+        let duty = shared.duty(&options, minter, jobs, &waiting);
+        let view = shared.view(&options, Submit::new(waiting.cells.clone()));
+        let sorter = shared.sorter(&waiting);
+        let Waiting { cells, rounds, questions } = waiting;
+        let (cells_in, rounds_in, questions_in) = (cells.clone(), rounds.clone(), questions.clone());
         let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
         Ok(Node {
             view,
@@ -397,9 +464,10 @@ impl Node {
                 spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
             ),
             prepare: vec![
-                (tell_cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
-                (tell_rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
+                (cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
+                (rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
             ],
+            serve: (questions, spawn("serve", move || serve.run(&questions_in))?),
             duty: spawn("duty", move || duty.run())?,
             mesh: spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?,
         })
@@ -419,6 +487,7 @@ impl Node {
     pub fn ended(&self) -> bool {
         let prepare = self.prepare.iter().any(|(_, thread)| thread.is_finished());
         prepare
+            || self.serve.1.is_finished()
             || self.duty.is_finished()
             || self.writer.is_finished()
             || self.mesh.is_finished()
@@ -431,17 +500,19 @@ impl Node {
     /// # Errors
     /// Why the node had halted, if it had.
     pub fn stop(self, at_once: bool) -> Result<(), NodeStopError> {
-        let Node { view, inbox, duty, mesh, writer, replica, prepare, .. } = self;
-        inbox.push_urgent(Entry::Stop(at_once));
+        let Node { view, inbox, duty, mesh, writer, replica, prepare, serve, .. } = self;
+        inbox.push_own(Entry::Stop(at_once));
         let duty = duty.join();
         view.mesh.stop();
         let mesh = mesh.join();
         let mut prepared = true;
         for (tell, thread) in prepare {
             // Others may still hold what leads to these threads: they are told.
-            let _ = tell.send(Raw::Stop);
+            tell.push_own(Raw::Stop);
             prepared &= thread.join().is_ok();
         }
+        serve.0.stop();
+        prepared &= serve.1.join().is_ok();
         let writer = writer.join();
         drop(replica.0);
         let replica = replica.1.join();

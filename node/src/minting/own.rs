@@ -9,16 +9,22 @@
 //! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
 //! block can take hold up those of others.
+//!
+//! Room is divided among clients: none holds more than is left free, so that whoever comes later finds some.
 
+use crate::intake::shares::Shares;
+use crate::intake::standing::told_share;
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::ids::{AccountIndex, Key};
+use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::members::{Committee, shard_of};
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use dynemix_net::mesh::{PeerId, Standing, To};
 use hashbrown::HashMap;
@@ -30,6 +36,8 @@ use std::sync::Arc;
 const TOLD_BYTES_MAX: usize = Standing::Named.bounds().frame_max[CELLS as usize];
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
+/// Users of the API are many, and one client here.
+const API_WEIGHT: usize = 8;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
 
@@ -54,6 +62,22 @@ impl Followed {
     }
 }
 
+/// One of a shard's minters, another one for each sender and height: whoever hands in what it may not tell all.
+fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32 {
+    let seats = &committee.shards[shard];
+    let seat = seats[place(HashSeed::from_key(seed).hash(sender), seats.len())];
+    committee.members[usize::from(seat)].candidate
+}
+
+/// Puts a cell into the frame that this minter is handed, if it has room.
+fn hand_in(handed: &mut BTreeMap<u32, (Vec<u8>, usize)>, minter: u32, cell: &Cell, payload: &[u8]) {
+    let (frame, count) = handed.entry(minter).or_insert_with(|| (cells_frame(None, 0), 0));
+    if *count < CELLS_MAX / 2 {
+        *count += 1;
+        put_cell(frame, bytemuck::bytes_of(cell), payload);
+    }
+}
+
 /// A frame for the mesh.
 pub type Frame = (To, u8, Arc<[u8]>);
 
@@ -65,9 +89,13 @@ pub struct Own {
     tried: VecDeque<Followed>,
     /// By account and sequence: one can take effect.
     ids: HashMap<(AccountIndex, u32), Hash>,
+    /// How many each client has here; none: users of the API.
+    shares: Shares<Option<PeerId>>,
     /// The height that transactions are told for, and how many were.
     height: u64,
     told: usize,
+    /// The same shard by shard.
+    told_shards: Vec<usize>,
     /// How far each row was gone through.
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
@@ -80,6 +108,8 @@ impl Default for Own {
             followed: VecDeque::new(),
             tried: VecDeque::new(),
             ids: HashMap::new(),
+            shares: Shares::default(),
+            told_shards: Vec::new(),
             height: 0,
             told: 0,
             looked_at: [0; 2],
@@ -107,7 +137,7 @@ impl Own {
     /// Follows a transaction that the pool would take, of this account, which pays `total`.
     ///
     /// # Errors
-    /// When too many wait already, or another one of this account with the same sequence.
+    /// When too many of this client wait already, or another one of this account with the same sequence.
     pub fn follow(
         &mut self,
         item: &Arc<Item>,
@@ -115,7 +145,15 @@ impl Own {
         total: u64,
         client: Option<(PeerId, u64)>,
     ) -> Result<(), Refusal> {
-        if self.len() >= FORWARDED_MAX {
+        let of = client.map(|client| client.0);
+        let weight = if of.is_none() { API_WEIGHT } else { 1 };
+        let known = |cell: &Cell| {
+            let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
+            place.is_ok_and(|place| self.ids.contains_key(&place))
+        };
+        if !transaction_of(item).is_some_and(|(cell, _)| known(&cell))
+            && !self.shares.may_take(of, FORWARDED_MAX, weight)
+        {
             return Err(Refusal::Busy);
         }
         let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
@@ -127,6 +165,7 @@ impl Own {
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id)),
         }
+        self.shares.take(of);
         let item = item.clone();
         self.followed.push_back(Followed {
             item,
@@ -140,6 +179,7 @@ impl Own {
             tries: 0,
         });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
+        assert_eq!(self.shares.total(), self.len(), "each transaction that is followed counts for one client");
         Ok(())
     }
 
@@ -155,15 +195,20 @@ impl Own {
         let height = system.height + 1;
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
+            self.told_shards = vec![0; system.committee.shards.len()];
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
+        // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
+        // others. Who has no name tells nobody.
+        let share = me.map_or(Some(0), |me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
         let mut counts = vec![0; shards];
+        let (mut handed, mut beyond) = (BTreeMap::<u32, (Vec<u8>, usize)>::new(), 0);
         let mut of_own_shard = Vec::new();
-        let Own { followed, tried, looked_at, told, window, .. } = self;
+        let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
         let before = *told;
         let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
         for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
@@ -177,8 +222,14 @@ impl Own {
             }
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
-            (followed.told, followed.shard) = (height, shard);
             *told += 1;
+            if share.is_some_and(|share| told_shards[shard] >= share) {
+                hand_in(&mut handed, one_of(committee, shard, &system.seed, &cell.sender), &cell, payload);
+                beyond += 1;
+                continue;
+            }
+            (followed.told, followed.shard) = (height, shard);
+            told_shards[shard] += 1;
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
@@ -190,12 +241,13 @@ impl Own {
             *count += 1;
             put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
         }
-        let new = self.told - before;
+        let new = self.told - before - beyond;
         assert_eq!(counts.iter().sum::<usize>(), new, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
         let mine = own_shard.map_or(0, |shard| counts[shard]);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out = Vec::new();
+        let mut out: Vec<Frame> =
+            handed.into_iter().map(|(minter, (frame, _))| (To::Name(minter), CELLS, frame.into())).collect();
         for (seats, frames) in committee.shards.iter().zip(frames) {
             let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
             let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
@@ -219,7 +271,7 @@ impl Own {
             *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
         }
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
-        let ids = &mut self.ids;
+        let (ids, shares) = (&mut self.ids, &mut self.shares);
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
@@ -231,6 +283,7 @@ impl Own {
                 () => return true,
             };
             ids.remove(&(followed.account, followed.sequence));
+            shares.give_back(followed.client.map(|client| client.0));
             finals += u64::from(used);
             if let Some((client, ordinal)) = followed.client {
                 let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;

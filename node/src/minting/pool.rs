@@ -5,24 +5,33 @@
 //! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
 //! the same sequence stays does not depend on which came first.
 
+use crate::intake::records::{Key, Timing, timing};
+use crate::intake::shares::Shares;
+use crate::intake::standing::{TOLD_ANYHOW_ALL, told_by_stake};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::POOL_TRANSACTIONS_MAX;
+use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::{Chain, SEQUENCES_AHEAD};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::rules::admit::Judged;
+use dynemix_engine::transaction::cell::{Cell, TransactionKind};
 use dynemix_engine::transaction::check::{Cost, check};
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use hashbrown::HashMap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Records at most.
-const RECORDS_MAX: usize = 8_192;
+/// Frauds that wait at most: each was proved, and each costs somebody a stake.
+const FRAUDS_MAX: usize = 1_024;
+/// Records at most if places are forgotten, see [`Mutation::RecordsFirstCome`].
+const FIRST_COME_MAX: usize = 8_192;
+/// Tellers whose transaction may take the place of another's, at one place.
+const REPLACED_MAX: usize = 8;
 
 /// Account and sequence, of which one transaction can take effect, at a height: what somebody tells for one height
 /// changes nothing at another.
@@ -36,18 +45,60 @@ pub struct Place {
     pub told: u64,
 }
 
+/// Who tells a transaction, and how many of them it may tell for a height; none: as many as there is room for. See
+/// [`crate::intake::standing::told_share`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Teller {
+    /// The candidate that it is.
+    pub name: AccountIndex,
+    /// How many it may tell.
+    pub share: Option<usize>,
+}
+
 /// One that waits.
 struct Waiting {
     item: Arc<Item>,
+    teller: Teller,
+    /// Who has put its transaction in the place of another's here: each may do so once.
+    replaced_by: Vec<AccountIndex>,
     /// What it takes from its sender, if it may stand in the next block of the own shard.
     cost: Option<Cost>,
+}
+
+/// What those without a seat have told for a height.
+#[derive(Default)]
+struct OfOthers {
+    by_teller: HashMap<AccountIndex, usize>,
+    /// Beyond what goes by their stakes, together.
+    beyond: usize,
+}
+
+impl OfOthers {
+    fn may_tell(&self, teller: &Teller) -> bool {
+        let Some(share) = teller.share else { return true };
+        let told = self.by_teller.get(&teller.name).copied().unwrap_or(0);
+        told < told_by_stake(share) || (told < share && self.beyond < TOLD_ANYHOW_ALL)
+    }
+
+    fn tell(&mut self, teller: &Teller) {
+        let Some(share) = teller.share else { return };
+        let told = self.by_teller.entry(teller.name).or_insert(0);
+        *told += 1;
+        self.beyond += usize::from(*told > told_by_stake(share));
+    }
 }
 
 /// Transactions that minters were told for the next two heights, and records that wait.
 #[derive(Default)]
 pub struct HeightPool {
     transactions: HashMap<Place, Waiting>,
-    records: BTreeMap<Hash, Arc<Item>>,
+    /// How many each teller has here.
+    shares: Shares<AccountIndex>,
+    /// What those without a seat have told, by height.
+    of_others: BTreeMap<u64, OfOthers>,
+    records: BTreeMap<Key, Vec<Arc<Item>>>,
+    /// Records that were not looked at on the present parent.
+    unjudged: VecDeque<Arc<Item>>,
 }
 
 impl HeightPool {
@@ -86,9 +137,8 @@ impl HeightPool {
         })
     }
 
-    /// Whether a transaction whose signature is good can become part of a block soon: its place, and what its sender
-    /// pays. `account` is the sender's, if it was looked up before; `told` the height that it is told for, of one that
-    /// is.
+    /// Whether a transaction can become part of a block soon: its place, and what its sender pays. `account` is the
+    /// sender's, if it was looked up before; `told` the height that it is told for and who tells it, of one that is.
     ///
     /// # Errors
     /// Why not.
@@ -96,83 +146,144 @@ impl HeightPool {
         &self,
         item: &Arc<Item>,
         account: Option<AccountIndex>,
-        told: Option<u64>,
+        told: Option<(u64, &Teller)>,
         chain: &Chain,
         state: &State<M>,
         system: &System,
     ) -> Result<(Place, u64), Refusal> {
         let (cell, payload) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
-        let cost = check(&cell, payload, &chain.parameters, system.slot)?;
         let account = account.or_else(|| state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
-        let hot = state.hot(account);
-        let next = u64::from(hot.sequence);
-        if cell.sequence < next || cell.sequence >= next + u64::from(SEQUENCES_AHEAD) {
-            return Err(Refusal::WrongSequence);
+        let total = may_come(&cell, payload, account, chain, state, system)?;
+        let (height, teller) = told.map_or((0, None), |(height, teller)| (height, Some(teller)));
+        let place = Place { account, sequence: cell.sequence as u32, told: height };
+        let known = self.transactions.get(&place);
+        match known {
+            Some(known) if known.item.id < item.id => return Err(Refusal::SenderConflict),
+            Some(known) if known.item.id == item.id => return Err(Refusal::Duplicate),
+            None if self.transactions.len() >= POOL_TRANSACTIONS_MAX => return Err(Refusal::Busy),
+            _ => {}
         }
-        if cost.total() > hot.balance {
-            return Err(Refusal::InsufficientBalance);
+        let Some(teller) = teller else { return Ok((place, total)) };
+        if let Some(known) = known {
+            let replaced = &known.replaced_by;
+            if replaced.contains(&teller.name) || replaced.len() >= REPLACED_MAX {
+                return Err(Refusal::SenderConflict);
+            }
+        } else if !self.shares.may_take(teller.name, POOL_TRANSACTIONS_MAX, 1) {
+            return Err(Refusal::Busy);
         }
-        let place = Place { account, sequence: cell.sequence as u32, told: told.unwrap_or(0) };
-        match self.transactions.get(&place) {
-            Some(known) if known.item.id < item.id => Err(Refusal::SenderConflict),
-            Some(known) if known.item.id == item.id => Err(Refusal::Duplicate),
-            None if self.transactions.len() >= POOL_TRANSACTIONS_MAX => Err(Refusal::Busy),
-            _ => Ok((place, cost.total())),
-        }
+        let may_tell = self.of_others.get(&height).is_none_or(|others| others.may_tell(teller));
+        if may_tell { Ok((place, total)) } else { Err(Refusal::Busy) }
     }
 
     /// Takes a transaction that [`Self::check`] has let through.
     ///
     /// # Panics
     /// When it was not asked: a pool that is full, or a transaction that nobody was told.
-    pub fn insert(&mut self, item: &Arc<Item>, place: Place) {
+    pub fn insert(&mut self, item: &Arc<Item>, place: Place, teller: &Teller) {
         assert!(place.told > 0, "a transaction is put into the pool of no height");
-        self.transactions.insert(place, Waiting { item: item.clone(), cost: None });
+        let mut waiting = Waiting { item: item.clone(), teller: *teller, replaced_by: Vec::new(), cost: None };
+        if let Some(before) = self.transactions.remove(&place) {
+            self.shares.give_back(before.teller.name);
+            waiting.replaced_by = before.replaced_by;
+            waiting.replaced_by.push(teller.name);
+        }
+        self.shares.take(teller.name);
+        self.of_others.entry(place.told).or_default().tell(teller);
+        self.transactions.insert(place, waiting);
         let count = self.transactions.len();
         assert!(count <= POOL_TRANSACTIONS_MAX, "{count} transactions are in a pool of {POOL_TRANSACTIONS_MAX}");
+        assert_eq!(self.shares.total(), count, "each transaction counts for one teller");
     }
 
-    /// Takes a record; one too many is dropped.
+    /// Takes a record that holds, if it has a place: see [`crate::intake::records`].
     pub fn admit_record(&mut self, item: &Arc<Item>, system: &System) {
-        let height = system.height;
-        let near = match Record::of_item(item) {
-            Some(Record::Answer(answer)) => (height + 2..=height + 4).contains(&answer.height),
-            Some(Record::Attest(attest)) => (height..=height + 2).contains(&attest.height),
-            Some(Record::Fraud(evidence)) => evidence.height <= height + 2,
-            Some(Record::Conflict(conflict)) => conflict.height() <= height + 1,
-            Some(Record::Invalid(_) | Record::Alert(_)) => true,
-            _ => false,
+        let Some(record) = Record::of_item(item) else { return };
+        let (key, max) = match timing(&record, system) {
+            _ if planted(Mutation::RecordsFirstCome) => (Key::Attest(0), FIRST_COME_MAX),
+            Timing::Now(key, max) => (key, max),
+            Timing::Early(_) | Timing::Never => return,
         };
-        if near && self.records.len() < RECORDS_MAX {
-            self.records.entry(item.id).or_insert_with(|| item.clone());
+        let frauds = self.records.range(Key::Fraud(AccountIndex::MIN)..=Key::Fraud(AccountIndex::MAX)).count();
+        if matches!(key, Key::Fraud(_)) && frauds >= FRAUDS_MAX {
+            return;
+        }
+        let of_key = self.records.entry(key).or_default();
+        assert!(of_key.len() <= FIRST_COME_MAX, "{} records have one key", of_key.len());
+        if of_key.len() < max && !of_key.iter().any(|known| known.id == item.id) {
+            of_key.push(item.clone());
+            self.unjudged.push_back(item.clone());
         }
     }
 
-    /// Drops a record that was found false where it had to be true.
+    /// Drops a record that was found false where it had to be true: its place is free.
     pub fn drop_record(&mut self, id: &Hash) {
-        self.records.remove(id);
+        for of_key in self.records.values_mut() {
+            of_key.retain(|item| item.id != *id);
+        }
+        self.records.retain(|_, of_key| !of_key.is_empty());
     }
 
     /// The records that wait.
     pub fn records(&self) -> impl Iterator<Item = &Arc<Item>> {
-        self.records.values()
+        self.records.values().flatten()
+    }
+
+    /// The next record that was not looked at on the present parent: each once.
+    pub fn next_unjudged(&mut self) -> Option<Arc<Item>> {
+        self.unjudged.pop_front()
     }
 
     /// After a block: what was told for it or earlier goes, and what is no longer true.
     pub fn settle(&mut self, system: &System) {
-        self.transactions.retain(|place, _| {
-            let next = system.height + 1;
+        let next = system.height + 1;
+        let shares = &mut self.shares;
+        self.transactions.retain(|place, waiting| {
             assert!(place.told <= next, "a transaction told for height {} waits before height {next}", place.told);
+            if place.told != next {
+                shares.give_back(waiting.teller.name);
+            }
             place.told == next
         });
-        self.records.retain(|_, item| match Record::of_item(item) {
-            Some(Record::Answer(answer)) => answer.height > system.height + 1,
-            Some(Record::Attest(attest)) => attest.height >= system.height,
-            Some(Record::Fraud(evidence)) => !system.barred.contains_key(&evidence.candidate),
-            Some(Record::Conflict(conflict)) => !system.convicts(&conflict).is_empty(),
-            Some(Record::Alert(alert)) => system.immature_block(&alert.attest.block).is_some(),
-            Some(Record::Invalid(invalid)) => system.immature_block(&invalid.attest.block).is_some(),
-            _ => false,
-        });
+        assert_eq!(self.shares.total(), self.transactions.len(), "each transaction counts for one teller");
+        self.of_others = self.of_others.split_off(&next);
+        for of_key in self.records.values_mut() {
+            of_key.retain(|item| {
+                Record::of_item(item).is_some_and(|record| matches!(timing(&record, system), Timing::Now(..)))
+            });
+        }
+        self.records.retain(|_, of_key| !of_key.is_empty());
+        self.unjudged = self.records.values().flatten().cloned().collect();
+        assert!(self.of_others.keys().all(|&told| told >= next), "what was told for a height goes with it");
     }
+}
+
+/// Whether a transaction of this account may come into a block soon, as far as form, time, sequence and balance say:
+/// all that is cheaper than its signature. What it takes from the account.
+///
+/// # Errors
+/// Why not.
+pub fn may_come<M: StateMemory>(
+    cell: &Cell,
+    payload: &[u8],
+    account: AccountIndex,
+    chain: &Chain,
+    state: &State<M>,
+    system: &System,
+) -> Result<u64, Refusal> {
+    let cost = check(cell, payload, &chain.parameters, system.slot)?;
+    let hot = state.hot(account);
+    let next = u64::from(hot.sequence);
+    if cell.sequence < next || cell.sequence >= next + u64::from(SEQUENCES_AHEAD) {
+        return Err(Refusal::WrongSequence);
+    }
+    if cost.total() > hot.balance {
+        return Err(Refusal::InsufficientBalance);
+    }
+    Ok(cost.total())
+}
+
+/// Whether an item is a transaction that costs a pairing to judge.
+pub fn is_heavy(item: &Item) -> bool {
+    transaction_of(item).is_some_and(|(cell, _)| cell.kind == TransactionKind::Stake as u8)
 }

@@ -1,237 +1,268 @@
-//! Between network and consensus: bytes become messages, transactions are verified in batches. Nothing that consensus
-//! gets from here costs it a signature.
+//! Users' transactions between network and consensus: bytes become cells, what cannot take effect is refused before it
+//! costs a signature, the rest is verified in batches. Behind it, what custodians have to look at.
 
-use super::entry::{Entry, Raw, Ready};
-use super::execution::{SharedState, StateDirectory};
+use super::checks::{Checks, UNPOISONED};
+use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::inbox::Inbox;
-use super::serve::Serve;
-use super::verdicts::{BATCH_MAX, Verdicts};
-use crate::peer::frames::{self, PeerFrameKind, WantPiece};
-use dynemix_engine::base::ids::Key;
-use dynemix_engine::base::parameters::Chain;
-use dynemix_engine::base::read::CodecError;
+use super::pool::{is_heavy, may_come};
+use super::verdicts::BATCH_MAX;
+use crate::intake::price::Failure;
+use crate::intake::queue::Source;
+use crate::intake::standing::{Rank, Standings};
+use crate::peer::frames::{self, PeerFrameKind};
+use dynemix_engine::base::ids::{AccountIndex, Key};
+use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::messages::codec::decode;
-use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::{Item, transaction_item, transaction_of};
-use dynemix_engine::verify::{KeyCache, Verifier};
-use dynemix_net::mesh::{Body, MeshHandle, PeerInfo};
-use std::collections::VecDeque;
+use dynemix_net::mesh::{Body, PeerInfo};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
-const UNPOISONED: &str = "whoever panics while holding the state ends the process";
-
-/// Counters of the thread.
-#[derive(Default)]
-pub struct PrepareCounters {
-    /// Signatures of transactions that were verified, each once.
-    pub signatures: AtomicU64,
-    /// Time spent on them, microseconds.
-    pub verify_micros: AtomicU64,
-    /// Batches that they were verified in.
-    pub batches: AtomicU64,
-    /// Frames that were no messages.
-    pub malformed: AtomicU64,
-}
+/// Of this node, and of verified transactions that it hands to consensus.
+const OWN_CELLS: Source = Source(Rank::Own, 0);
+/// Stakes of one guest that are looked at for a height; of who has a name, as many as a block takes.
+const HEAVY_OF_GUEST: usize = 8;
 
 /// What the thread works with.
 pub struct Prepare {
-    /// Its parameters bound what a transaction may look like.
-    pub chain: Arc<Chain>,
-    /// The state, for keys and indices.
-    pub state: SharedState,
-    /// What was found good.
-    pub verdicts: Arc<Verdicts>,
-    /// Senders' keys, decoded once for all threads that verify.
-    pub keys: Arc<KeyCache>,
-    /// Where what is verified goes: the consensus thread's.
-    pub inbox: Arc<Inbox<Entry>>,
-    /// To book points.
-    pub mesh: MeshHandle,
-    /// For who asks for what has been.
-    pub serve: Serve,
-    /// What was done.
-    pub counters: Arc<PrepareCounters>,
-    /// Who takes items of final blocks instead of this thread, if someone does.
-    pub bodies: Option<Sender<Raw>>,
-    /// Of the thread: votes come before new transactions.
-    pub niceness: i32,
+    /// What it verifies with.
+    pub checks: Checks,
     /// How long what has come waits for more: a large batch costs a third of many small ones.
     pub gather: Duration,
+    /// Of the thread: votes come before new transactions.
+    pub niceness: i32,
+    /// Proofs of possession that each connection has brought at this height.
+    pub heavy: (u64, BTreeMap<u64, usize>),
 }
+
+/// A transaction that may come into a block, with its ordinal and its sender's account.
+type Found = (u64, Arc<Item>, AccountIndex);
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
     from: Option<PeerInfo>,
     told: Option<u64>,
     items: Vec<(u64, Arc<Item>)>,
+    found: Vec<Found>,
     refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
     body: Option<Body>,
 }
 
 impl Prepare {
-    /// Runs until told to stop, or nobody sends any more.
-    pub fn run(mut self, input: &Receiver<Raw>) {
+    /// Runs until told to stop.
+    pub fn run(mut self, input: &Inbox<Raw>) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
-        let mut verifier = Verifier::new(self.keys.clone());
         let mut waiting: VecDeque<Pending> = VecDeque::new();
         loop {
-            let raw = match input.recv_timeout(Duration::from_millis(200)) {
-                Ok(raw) => raw,
-                Err(RecvTimeoutError::Timeout) => continue,
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
+            let Some(raw) = input.take(Duration::from_millis(200)) else { continue };
             // Cells of many frames make one batch.
             let mut next = Some(raw);
             let (mut count, gathered) = (0, Instant::now() + self.gather);
             while let Some(raw) = next.take() {
                 match raw {
-                    Raw::Frame(from, body) => match PeerFrameKind::split(&body) {
-                        Some((PeerFrameKind::Cells, bytes)) => match self.cells(from, bytes) {
-                            Some(pending) => {
-                                count += pending.items.len();
-                                waiting.push_back(Pending { body: Some(body), ..pending });
-                            }
-                            None => self.malformed(from),
-                        },
-                        Some((PeerFrameKind::Message, _)) => {
-                            self.flush(&mut verifier, &mut waiting);
-                            count = 0;
-                            self.message(&mut verifier, from, body);
+                    Raw::Frame(from, body) => {
+                        if let Some(pending) = self.cells(from, body) {
+                            count += pending.items.len();
+                            waiting.push_back(pending);
                         }
-                        Some((PeerFrameKind::Want, bytes)) => match WantPiece::read(bytes) {
-                            Some(want) => self.serve.piece(from, want),
-                            None => self.malformed(from),
-                        },
-                        _ => self.malformed(from),
-                    },
+                    }
                     Raw::Own(items) => {
                         count += items.len();
                         let items = items.into_iter().map(|item| (0, item)).collect();
-                        waiting.push_back(Pending { from: None, told: None, items, refused: Vec::new(), body: None });
+                        waiting.push_back(Pending::of(None, None, items));
                     }
                     Raw::Bodies(from, message, body) => {
-                        self.flush(&mut verifier, &mut waiting);
+                        self.flush(&mut waiting);
                         count = 0;
-                        self.verified(&mut verifier, from, message, body);
+                        self.bodies(from, message, body);
                     }
-                    Raw::History(to, height) => self.serve.history(to, height),
+                    Raw::Height => {}
                     Raw::Stop => return,
                 }
                 let more = gathered.saturating_duration_since(Instant::now());
                 if count < BATCH_MAX && !more.is_zero() {
-                    next = input.recv_timeout(more).ok();
+                    next = input.take(more);
                 }
             }
-            self.flush(&mut verifier, &mut waiting);
+            self.flush(&mut waiting);
         }
     }
 
-    fn malformed(&self, from: PeerInfo) {
-        self.counters.malformed.fetch_add(1, Ordering::Relaxed);
-        self.mesh.penalise(from.id, 25);
-    }
-
-    fn cells(&self, from: PeerInfo, bytes: &[u8]) -> Option<Pending> {
-        let (told, first, cells) = frames::read_cells(bytes)?;
+    /// Reads a frame of cells; none of one that is not wanted, or is none.
+    fn cells(&self, from: PeerInfo, body: Body) -> Option<Pending> {
+        let read = PeerFrameKind::split(&body).filter(|(kind, _)| *kind == PeerFrameKind::Cells);
         // Ordinals are the client's to choose, but not beyond all numbers.
-        first.checked_add(cells.len() as u64 + 1)?;
+        let read = read.and_then(|(_, bytes)| frames::read_cells(bytes));
+        let Some((told, first, cells)) =
+            read.filter(|(_, first, cells)| first.checked_add(cells.len() as u64 + 1).is_some())
+        else {
+            self.checks.malformed(from, body.len());
+            return None;
+        };
         let told = told.filter(|_| from.name.is_some());
-        let mut pending = Pending { from: Some(from), told, items: Vec::new(), refused: Vec::new(), body: None };
+        let standings = self.checks.gate.standings();
+        let own = standings.own();
+        let wanted = match told {
+            None => true,
+            Some(height) if height == standings.pending() => {
+                // Nobody is told who has no seat: teller and told know the same committee.
+                if own.seat.is_none() {
+                    self.checks.gate.charge(from, Failure::Unwanted(body.len()));
+                }
+                own.seat.is_some()
+            }
+            // Whoever is a block ahead tells for the height after. Told by someone who is behind, or further ahead:
+            // told again when it counts.
+            Some(height) => height == standings.pending() + 1 && own.may_mint(),
+        };
+        if !wanted {
+            return None;
+        }
+        let mut pending = Pending::of(Some(from), told, Vec::with_capacity(cells.len()));
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
-            match check_form(cell, payload, &self.chain.parameters) {
+            match check_form(cell, payload, &self.checks.chain.parameters) {
                 Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
                 Err(refusal) => pending.refused.push((ordinal, refusal, None)),
             }
         }
+        pending.body = Some(body);
         Some(pending)
     }
 
-    /// Verifies, and counts what it took.
-    fn verify(&self, verifier: &mut Verifier, items: &[Arc<Item>]) -> Vec<usize> {
-        let (begun, before) = (Instant::now(), verifier.counters());
-        let bad = self.verdicts.verify(verifier, items);
-        let after = verifier.counters();
-        let verified = (after.signatures - before.signatures) as usize;
-        assert!(verified <= items.len(), "{verified} signatures were verified for {} items", items.len());
-        self.counters.signatures.fetch_add(after.signatures - before.signatures, Ordering::Relaxed);
-        self.counters.batches.fetch_add(after.batches - before.batches, Ordering::Relaxed);
-        self.counters.verify_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
-        bad
-    }
-
-    fn flush(&self, verifier: &mut Verifier, waiting: &mut VecDeque<Pending>) {
+    /// Verifies what waits and hands it on, each frame with what was refused of it.
+    fn flush(&mut self, waiting: &mut VecDeque<Pending>) {
         if waiting.is_empty() {
             return;
         }
+        let standings = self.checks.gate.standings();
+        self.look_up(&standings, waiting);
         let all: Vec<Arc<Item>> =
-            waiting.iter().flat_map(|pending| pending.items.iter().map(|entry| entry.1.clone())).collect();
-        let bad = self.verify(verifier, &all);
+            waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
+        let bad = self.checks.verify(&all);
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
-        // All at once: each look-up waits for memory, many of them wait together.
-        let senders: Vec<Key> =
-            all.iter().map(|item| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender)).collect();
-        let mut accounts = vec![None; senders.len()];
-        self.state.read().expect(UNPOISONED).find_all(senders.len(), |i| &senders[i], &mut accounts);
         let mut batch = Vec::with_capacity(waiting.len());
-        for Pending { from, told, items, mut refused, body } in waiting.drain(..) {
-            let mut good = Vec::with_capacity(items.len());
-            let mut broken = 0;
-            for (ordinal, item) in items {
+        for Pending { from, told, found, mut refused, body, .. } in waiting.drain(..) {
+            let mut good = Vec::with_capacity(found.len());
+            let (mut broken, mut unproved) = (0, 0);
+            for (ordinal, item, account) in found {
                 if bad.next_if_eq(&place).is_some() {
                     refused.push((ordinal, Refusal::BadSignature, Some(item)));
                     broken += 1;
                 } else {
-                    good.push((ordinal, item, accounts[place]));
+                    match self.possession(&standings, from, &item, account) {
+                        Ok(()) => good.push((ordinal, item, Some(account))),
+                        Err((refusal, lied)) => {
+                            unproved += usize::from(lied);
+                            refused.push((ordinal, refusal, Some(item)));
+                        }
+                    }
                 }
                 place += 1;
             }
-            if let Some(from) = from.filter(|_| broken > 0) {
-                self.mesh.penalise(from.id, broken);
+            if let Some(from) = from {
+                let charge = |failure: Failure| self.checks.gate.charge(from, failure);
+                (broken > 0).then(|| charge(Failure::Signatures(broken)));
+                (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
             batch.push(Ready { from, told, good, refused, body });
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
         assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
-        self.inbox.push(Entry::Cells(batch));
+        self.checks.wait_for_room();
+        self.checks.inbox.push(OWN_CELLS, cost_of_transactions(all.len()), Entry::Cells(batch));
     }
 
-    fn message(&self, verifier: &mut Verifier, from: PeerInfo, body: Body) {
-        let directory = StateDirectory(self.state.read().expect(UNPOISONED));
-        let message = match decode(&body[1..], &directory) {
-            Ok(message) => message,
-            // Whoever is ahead of us speaks of accounts that we do not know yet.
-            Err(CodecError::UnknownAccount(_)) => return,
-            Err(_) => return self.malformed(from),
-        };
-        drop(directory);
-        let message = Box::new(message);
-        match (&*message, &self.bodies) {
-            // A thread that has gone takes nothing any more: the node is about to end.
-            (Message::Bodies(..), Some(bodies)) => drop(bodies.send(Raw::Bodies(from, message, body))),
-            _ => self.verified(verifier, from, message, body),
+    /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
+    /// been, costs one.
+    fn look_up(&self, standings: &Standings, waiting: &mut VecDeque<Pending>) {
+        let (chain, system) = (&self.checks.chain, &*standings.system);
+        let sender = |item: &Arc<Item>| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender);
+        let senders: Vec<Key> =
+            waiting.iter().flat_map(|pending| pending.items.iter().map(|(_, item)| sender(item))).collect();
+        // All at once: each look-up waits for memory, many of them wait together.
+        let mut accounts = vec![None; senders.len()];
+        let state = self.checks.state.read().expect(UNPOISONED);
+        state.find_all(senders.len(), |i| &senders[i], &mut accounts);
+        let mut accounts = accounts.into_iter();
+        let (shards, own) = (system.committee.shards.len(), standings.own().seat.map(usize::from));
+        for pending in waiting {
+            assert!(pending.found.is_empty(), "a frame of cells is looked up once");
+            let here = pending.told == Some(standings.pending());
+            for (ordinal, item) in pending.items.drain(..) {
+                let account: Option<AccountIndex> = accounts.next().expect("one for each item");
+                let Some((cell, payload)) = transaction_of(&item) else { continue };
+                let judged = match account {
+                    None => Err(Refusal::UnknownSender),
+                    Some(_) if here && own != Some(shard_of(&system.seed, &cell.sender, shards)) => {
+                        Err(Refusal::Inadmissible)
+                    }
+                    Some(account) => may_come(&cell, payload, account, chain, &state, system).map(|_| account),
+                };
+                match judged {
+                    Ok(account) => pending.found.push((ordinal, item, account)),
+                    Err(refusal) => pending.refused.push((ordinal, refusal, Some(item))),
+                }
+            }
         }
     }
 
-    /// Verifies what a message brings, and hands it on.
-    fn verified(&self, verifier: &mut Verifier, from: PeerInfo, message: Box<Message>, body: Body) {
-        let bad = match &*message {
-            Message::Item(item) => self.verify(verifier, std::slice::from_ref(item)).len(),
-            Message::Shard { message: ShardMessage::Items(items), .. } => self.verify(verifier, items).len(),
-            Message::Bodies(_, items) => self.verify(verifier, items).len(),
-            Message::Block(block) => self.verify(verifier, &block.items).len(),
-            Message::Final(_, blocks) => blocks.iter().map(|block| self.verify(verifier, &block.items).len()).sum(),
-            _ => 0,
-        };
-        if bad > 0 {
-            // In a shard round another minter may have been deceived: a few points only.
-            self.mesh.penalise(from.id, 5);
+    /// Whether a stake proves its voting key, before anybody is told of it; else the refusal, and whether whoever
+    /// brought it lied. Only of an account that may stake: then each costs whoever brings it something.
+    fn possession(
+        &mut self,
+        standings: &Standings,
+        from: Option<PeerInfo>,
+        item: &Arc<Item>,
+        account: AccountIndex,
+    ) -> Result<(), (Refusal, bool)> {
+        if !is_heavy(item) {
+            return Ok(());
         }
-        self.inbox.push(Entry::Message(from, message, body));
+        if !self.checks.view(standings, |view| view.fits(item, account)) {
+            return Err((Refusal::Inadmissible, false));
+        }
+        if self.heavy.0 != standings.pending() {
+            self.heavy = (standings.pending(), BTreeMap::new());
+        }
+        let rank = from.map_or(Rank::Own, |from| self.checks.gate.standing(from).rank());
+        let max = if rank == Rank::Guest { HEAVY_OF_GUEST } else { HEAVY_MAX };
+        let brought = self.heavy.1.entry(from.map_or(u64::MAX, |from| from.id.0)).or_insert(0);
+        *brought += 1;
+        match () {
+            () if *brought > max => Err((Refusal::Busy, false)),
+            () if self.checks.possession_holds(item) => Ok(()),
+            () => Err((Refusal::Inadmissible, true)),
+        }
+    }
+
+    /// Transactions of a shard-block, for a custodian: those that were not asked for, or are of another block, are not
+    /// verified.
+    fn bodies(&mut self, from: PeerInfo, message: Box<Message>, body: Body) {
+        let Message::Bodies(block, items) = &*message else { return };
+        let standings = self.checks.gate.standings();
+        match self.checks.bodies_hold(&standings, block, items) {
+            Some(false) => return self.checks.gate.charge(from, Failure::OtherItems(body.len())),
+            // A broken one among the true transactions of a block is what custodians look for: nobody pays for it.
+            Some(true) => drop(self.checks.verify(items)),
+            None => {
+                // Its minters send it before the block is final: they have built it.
+                let broken = self.checks.verify(items).len();
+                if broken > 0 {
+                    return self.checks.gate.charge(from, Failure::Signatures(broken));
+                }
+            }
+        }
+        self.checks.hand_on(from, message, body);
+    }
+}
+
+impl Pending {
+    fn of(from: Option<PeerInfo>, told: Option<u64>, items: Vec<(u64, Arc<Item>)>) -> Pending {
+        Pending { from, told, items, found: Vec::new(), refused: Vec::new(), body: None }
     }
 }

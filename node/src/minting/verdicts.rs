@@ -1,4 +1,4 @@
-//! Which transactions' signatures have been found good: looked at once, in batches, before anyone asks.
+//! Which transactions' signatures have been found good, and which not: looked at once, in batches, before anyone asks.
 
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 
 /// Ids of a generation; with the one before it, twice as many are remembered.
 const GENERATION_MAX: usize = 1 << 19;
+/// The same of those that were found broken: whoever brings one again costs nothing.
+const BROKEN_MAX: usize = 1 << 16;
 /// Transactions that are verified at a time.
 pub const BATCH_MAX: usize = 4_096;
 
@@ -20,10 +22,25 @@ struct Generations {
     old: HashSet<Hash>,
 }
 
-/// What was found good; shared by all threads.
+impl Generations {
+    fn knows(&self, id: &Hash) -> bool {
+        self.young.contains(id) || self.old.contains(id)
+    }
+
+    /// Before some are added: what is old goes if the young ones are so many.
+    fn age(&mut self, max: usize) {
+        if self.young.len() >= max {
+            self.old = std::mem::take(&mut self.young);
+        }
+    }
+}
+
+/// What was found good, and what was not; shared by all threads.
 pub struct Verdicts {
     prefix: Prefix,
     good: Mutex<Generations>,
+    /// An id covers the signature, so what is broken stays so.
+    broken: Mutex<Generations>,
     /// For the rare one that nobody has looked at.
     single: Mutex<Verifier>,
 }
@@ -31,13 +48,12 @@ pub struct Verdicts {
 impl Verdicts {
     /// Of the chain with this prefix.
     pub fn new(prefix: Prefix, keys: Arc<KeyCache>) -> Verdicts {
-        Verdicts { prefix, good: Mutex::default(), single: Mutex::new(Verifier::new(keys)) }
+        Verdicts { prefix, good: Mutex::default(), broken: Mutex::default(), single: Mutex::new(Verifier::new(keys)) }
     }
 
     /// Whether it was found good.
     pub fn knows(&self, id: &Hash) -> bool {
-        let good = self.good.lock().expect(UNPOISONED);
-        good.young.contains(id) || good.old.contains(id)
+        self.good.lock().expect(UNPOISONED).knows(id)
     }
 
     /// Verifies those of these items that are transactions and not known; those that are not good are returned by
@@ -45,12 +61,15 @@ impl Verdicts {
     pub fn verify(&self, verifier: &mut Verifier, items: &[Arc<Item>]) -> Vec<usize> {
         let unknown: Vec<usize> = {
             let good = self.good.lock().expect(UNPOISONED);
-            let unknown = |id: &Hash| !good.young.contains(id) && !good.old.contains(id);
-            (0..items.len()).filter(|&place| unknown(&items[place].id)).collect()
+            (0..items.len()).filter(|&place| !good.knows(&items[place].id)).collect()
+        };
+        let (mut bad, unknown): (Vec<usize>, Vec<usize>) = {
+            let broken = self.broken.lock().expect(UNPOISONED);
+            unknown.into_iter().partition(|&place| broken.knows(&items[place].id))
         };
         let cells: Vec<_> =
             unknown.iter().filter_map(|&place| Some((place, transaction_of(&items[place])?.0))).collect();
-        let (mut bad, mut verdicts) = (Vec::new(), Vec::new());
+        let mut verdicts = Vec::new();
         for batch in cells.chunks(BATCH_MAX) {
             let signed = |i: usize| {
                 let cell = &batch[i].1;
@@ -64,36 +83,40 @@ impl Verdicts {
             verifier.verify(batch.len(), signed, &mut verdicts);
             assert_eq!(verdicts.len(), batch.len(), "each signature that was asked about has a verdict");
             let mut good = self.good.lock().expect(UNPOISONED);
-            if good.young.len() >= GENERATION_MAX {
-                good.old = std::mem::take(&mut good.young);
-            }
+            let mut broken = self.broken.lock().expect(UNPOISONED);
+            good.age(GENERATION_MAX);
+            broken.age(BROKEN_MAX);
             for ((place, _), verdict) in batch.iter().zip(&verdicts) {
                 if *verdict {
                     good.young.insert(items[*place].id);
                 } else {
+                    broken.young.insert(items[*place].id);
                     bad.push(*place);
                 }
             }
             let young = good.young.len();
-            drop(good);
+            drop((good, broken));
             assert!(young < GENERATION_MAX + BATCH_MAX, "{young} ids are in a generation of {GENERATION_MAX}");
         }
+        bad.sort_unstable();
         bad
     }
 
     /// Whether a transaction's signature holds.
     pub fn genuine(&self, item: &Item) -> bool {
-        self.knows(&item.id) || {
-            let Some((cell, _)) = transaction_of(item) else { return false };
-            let signed = Signed {
-                key: &cell.sender,
-                signature: &cell.signature,
-                prefix: &self.prefix,
-                message: cell.signed_part(),
-            };
-            let mut verdicts = Vec::new();
-            self.single.lock().expect(UNPOISONED).verify(1, |_| signed, &mut verdicts);
-            verdicts[0]
-        }
+        let is_broken = || self.broken.lock().expect(UNPOISONED).knows(&item.id);
+        self.knows(&item.id)
+            || !is_broken() && {
+                let Some((cell, _)) = transaction_of(item) else { return false };
+                let signed = Signed {
+                    key: &cell.sender,
+                    signature: &cell.signature,
+                    prefix: &self.prefix,
+                    message: cell.signed_part(),
+                };
+                let mut verdicts = Vec::new();
+                self.single.lock().expect(UNPOISONED).verify(1, |_| signed, &mut verdicts);
+                verdicts[0]
+            }
     }
 }

@@ -1,10 +1,14 @@
 //! What other threads see of a node: the API, the owner's socket, tests.
 
+use super::checks::PrepareCounters;
 use super::door::NodeSigning;
-use super::entry::Raw;
+use super::entry::{Raw, cost_of_transactions};
 use super::execution::SharedState;
-use super::prepare::PrepareCounters;
+use super::gate::Gate;
+use super::inbox::Inbox;
 use super::status::{Status, StatusShown};
+use crate::intake::queue::Source;
+use crate::intake::standing::Rank;
 use crate::keep::published;
 use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
@@ -13,7 +17,36 @@ use dynemix_perf::machine;
 use dynemix_storage::Records;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
+
+/// All users of the API.
+const API: Source = Source(Rank::Own, 0);
+
+/// What transactions of own users are handed in by.
+#[derive(Clone)]
+pub struct Submit {
+    cells: Arc<Inbox<Raw>>,
+}
+
+impl Submit {
+    /// To the thread that verifies users' cells.
+    pub fn new(cells: Arc<Inbox<Raw>>) -> Submit {
+        Submit { cells }
+    }
+
+    /// Hands transactions in.
+    ///
+    /// # Errors
+    /// When so many wait that some had to go.
+    pub fn send(&self, raw: Raw) -> Result<(), Busy> {
+        let count = if let Raw::Own(items) = &raw { items.len() } else { 0 };
+        if self.cells.push(API, cost_of_transactions(count), raw) { Ok(()) } else { Err(Busy) }
+    }
+}
+
+/// More transactions wait than there is room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many transactions wait")]
+pub struct Busy;
 
 /// What other threads of a node work with: the API, the supervisor, tests.
 #[derive(Clone)]
@@ -28,12 +61,14 @@ pub struct NodeView {
     pub mesh: MeshHandle,
     /// Milliseconds since the chain's start, and whether they are good enough to mint by.
     pub clock: Clock,
+    /// Who may send this node what, and who was charged.
+    pub gate: Arc<Gate>,
     /// The log: blocks that are kept, read without asking anyone.
     pub records: Records,
     /// The data directory.
     pub data: PathBuf,
     /// Takes transactions of own users.
-    pub submit: Sender<Raw>,
+    pub submit: Submit,
     /// Checks what others signed.
     pub signing: Arc<NodeSigning>,
     /// What verification has done: users' cells, and rounds.

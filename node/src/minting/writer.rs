@@ -95,12 +95,12 @@ impl Writer {
                     self.settle(&mut unsynced)?;
                     if let Some(file) = &mut self.signed {
                         file.write(&signed)?;
-                        self.inbox.push_urgent(Entry::Durable(ticket));
+                        self.inbox.push_own(Entry::Durable(ticket));
                     }
                 }
                 Some(Job::Keep(block, height, items)) => {
                     keep(&self.directory, &self.chain, &block, height, &items)?;
-                    self.inbox.push_urgent(Entry::Kept);
+                    self.inbox.push_own(Entry::Kept);
                 }
                 Some(Job::Final(job)) => {
                     let job_height = job.decided.value.height;
@@ -129,7 +129,7 @@ impl Writer {
         assert_eq!(job.system.height, height, "a block is stored with another system than its own");
         self.replica.applied(height);
         self.publish(&job);
-        self.inbox.push(Entry::Stored(height));
+        self.inbox.push_own(Entry::Stored(height));
         forget_kept(&self.directory, height);
         let keeper = self.store.keeper();
         let present = keeper.checkpoint_record();

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytemuck::Zeroable;
-use dynemix::minting::pool::HeightPool;
+use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
@@ -90,9 +90,20 @@ impl Scene {
         parent
     }
 
+    /// Told by a minter.
     pub fn admit(&self, pool: &mut HeightPool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
-        let (place, _) = pool.check(item, None, Some(told), &self.chain, &self.state, &self.system)?;
-        pool.insert(item, place);
+        self.admit_from(pool, item, told, &Teller { name: 0, share: None })
+    }
+
+    pub fn admit_from(
+        &self,
+        pool: &mut HeightPool,
+        item: &Arc<Item>,
+        told: u64,
+        teller: &Teller,
+    ) -> Result<(), Refusal> {
+        let (place, _) = pool.check(item, None, Some((told, teller)), &self.chain, &self.state, &self.system)?;
+        pool.insert(item, place, teller);
         Ok(())
     }
 }

@@ -1,0 +1,196 @@
+//! Which messages are looked at: who may send what at this height, asked or not.
+//!
+//! | what | from whom | else |
+//! |---|---|---|
+//! | talk, shorts of a shard's round | who has a seat in the own shard; a height ahead, who may mint it | points |
+//! | items of a set | the same, asked for them | points |
+//! | a shard-block | asked for it, or who has a seat in the shard that made it | points |
+//! | a final block with shard-blocks | asked for it | points |
+//! | a final certificate | anybody with a name, or whom we have called | nothing |
+//! | transactions of a shard-block, in quilt mode | asked for them; once a height, who has or had a seat | points |
+//! | votes, proposals, what is held | who has a seat; a height ahead, who may mint it; who is behind | points |
+//! | a record | anybody with a name: see [`super::records`] | points |
+//! | a question | anybody, in bounds | |
+//!
+//! Of a height that is past nothing is looked at, and of one that is further ahead only what shows that we are behind;
+//! neither is a fault, since nobody knows how far we are.
+
+use super::asked::{Asked, Thing, Whom};
+use super::glance::Glance;
+use super::price::Failure;
+use super::standing::{Rank, Standing, Standings};
+use dynemix_engine::base::ids::AccountIndex;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Bytes of a message that is small talk: of who may mint, of anybody else.
+const TALK_BYTES: [usize; 2] = [1 << 20, 64 << 10];
+
+/// Shard-blocks of the height after this one that somebody may send.
+const AHEAD_MAX: usize = 2;
+
+/// Whoever speaks, as the mesh knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaker {
+    /// The name that it has proved.
+    pub name: Option<AccountIndex>,
+    /// Which connection it speaks on.
+    pub connection: u64,
+    /// Whether we have called it, and so know its key.
+    pub called: bool,
+}
+
+impl Speaker {
+    /// All that a question to it may have called it.
+    fn whoms(&self) -> [Whom; 3] {
+        let connection = Whom::Connection(self.connection);
+        [self.name.map_or(connection, Whom::Name), connection, Whom::Anyone]
+    }
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is looked at.
+    Take,
+    /// It is thrown away, and nobody is at fault.
+    Pass,
+    /// It is thrown away, and whoever sent it pays.
+    Charge(Failure),
+}
+
+/// Where a height is, seen from the pending one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Past,
+    Pending,
+    Next,
+    Ahead,
+}
+
+/// Whether a message is small talk, as long as it is honest.
+fn is_talk(glance: &Glance) -> bool {
+    matches!(
+        glance,
+        Glance::ShardTalk { .. } | Glance::Committee(_) | Glance::Custody | Glance::Question | Glance::Final(_, 0)
+    )
+}
+
+/// What the rules remember.
+#[derive(Default)]
+pub struct Rules {
+    /// What this node has asked for.
+    pub asked: Asked,
+    /// The pending height, and who has sent transactions of a shard-block unasked at it.
+    spread: (u64, BTreeSet<AccountIndex>),
+    /// The same of shard-blocks of the height after, whose certificates cannot be judged: how many.
+    ahead: (u64, BTreeMap<AccountIndex, usize>),
+}
+
+impl Rules {
+    /// Whether a message of so many bytes is looked at.
+    pub fn hear(
+        &mut self,
+        standings: &Standings,
+        from: Speaker,
+        glance: &Glance,
+        bytes: usize,
+        now_ms: u64,
+    ) -> Verdict {
+        let who = standings.of_name(from.name);
+        let unwanted = Verdict::Charge(Failure::Unwanted(bytes));
+        if is_talk(glance) && bytes > TALK_BYTES[usize::from(!who.may_mint())] {
+            return unwanted;
+        }
+        let when = |height: u64| match height {
+            height if height < standings.pending() => When::Past,
+            height if height == standings.pending() => When::Pending,
+            height if height == standings.pending() + 1 => When::Next,
+            _ => When::Ahead,
+        };
+        // Whoever is ahead shows it by what it says, if it is somebody.
+        let shows = if from.name.is_some() { Verdict::Take } else { Verdict::Pass };
+        let of_round = |shard: u16| who.seat == Some(shard) && standings.own().seat == Some(shard);
+        match *glance {
+            Glance::Item if from.name.is_some() => Verdict::Take,
+            Glance::Item => unwanted,
+            Glance::ShardTalk { height, .. } if when(height) == When::Ahead => shows,
+            Glance::ShardTalk { height, shard } | Glance::ShardShorts { height, shard } => match when(height) {
+                When::Past | When::Ahead => Verdict::Pass,
+                When::Pending if of_round(shard) => Verdict::Take,
+                When::Next if who.may_mint() => Verdict::Take,
+                When::Pending | When::Next => unwanted,
+            },
+            Glance::ShardItems { height, shard } => match (when(height), from.name) {
+                (When::Past | When::Ahead, _) => Verdict::Pass,
+                (When::Pending, Some(name)) if of_round(shard) && self.asked.wants_items(name, height) => Verdict::Take,
+                _ => unwanted,
+            },
+            Glance::Block(ref block) => match when(block.height) {
+                When::Past | When::Ahead => Verdict::Pass,
+                When::Pending if who.seat.is_some_and(|shard| u32::from(shard) == block.block.shard) => Verdict::Take,
+                When::Pending if self.answers(Thing::Block(block.hash), from, now_ms) => Verdict::Take,
+                When::Next if who.may_mint() => self.ahead(standings, from, unwanted),
+                When::Pending | When::Next => unwanted,
+            },
+            Glance::Final(ref decided, blocks) => match when(decided.value.height) {
+                When::Past => Verdict::Pass,
+                _ if blocks == 0 && (from.name.is_some() || from.called) => Verdict::Take,
+                _ if blocks == 0 => Verdict::Pass,
+                When::Pending if self.answers(Thing::Final(decided.value.height), from, now_ms) => Verdict::Take,
+                When::Pending => unwanted,
+                When::Next | When::Ahead => Verdict::Pass,
+            },
+            Glance::Bodies(block) => {
+                self.bodies(standings, from, who, Thing::Bodies(block), now_ms).unwrap_or(unwanted)
+            }
+            Glance::Committee(height) => match when(height) {
+                // Who still speaks of an old height has missed its end.
+                When::Past | When::Ahead => shows,
+                When::Pending if who.seat.is_some() => Verdict::Take,
+                When::Next if who.may_mint() => Verdict::Take,
+                When::Pending | When::Next => unwanted,
+            },
+            Glance::Custody if who.rank() <= Rank::Called => Verdict::Take,
+            Glance::Custody => Verdict::Pass,
+            Glance::Question => Verdict::Take,
+        }
+    }
+
+    fn answers(&mut self, thing: Thing, from: Speaker, now_ms: u64) -> bool {
+        self.asked.answer(thing, &from.whoms(), now_ms)
+    }
+
+    fn bodies(
+        &mut self,
+        standings: &Standings,
+        from: Speaker,
+        who: Standing,
+        thing: Thing,
+        now_ms: u64,
+    ) -> Option<Verdict> {
+        if !standings.quilt {
+            return None;
+        }
+        if self.answers(thing, from, now_ms) {
+            return Some(Verdict::Take);
+        }
+        // The minters of a block send its transactions to those who keep them, before anybody asks.
+        let name = from.name.filter(|_| who.seat.is_some() || who.left.is_some())?;
+        let pending = standings.pending();
+        if self.spread.0 != pending {
+            self.spread = (pending, BTreeSet::new());
+        }
+        self.spread.1.insert(name).then_some(Verdict::Take)
+    }
+
+    /// A shard-block of the height after this one: so many of each as one who is a height ahead may have to tell.
+    fn ahead(&mut self, standings: &Standings, from: Speaker, unwanted: Verdict) -> Verdict {
+        let Some(name) = from.name else { return unwanted };
+        if self.ahead.0 != standings.pending() {
+            self.ahead = (standings.pending(), BTreeMap::new());
+        }
+        let told = self.ahead.1.entry(name).or_insert(0);
+        *told += 1;
+        if *told <= AHEAD_MAX { Verdict::Take } else { unwanted }
+    }
+}

@@ -1,0 +1,48 @@
+//! What others ask, at the consensus thread: what has been is answered by another, what is under way only to who has to
+//! do with it, and nobody asks without end.
+
+use super::duty::Duty;
+use super::entry::Question;
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::vote::signing::Signing;
+use dynemix_net::mesh::PeerInfo;
+
+impl<S: Signing> Duty<S> {
+    /// Whether a message needs no more than it has got here: a question that another thread answers, or one that is not
+    /// answered, or of who has no part in consensus.
+    pub(super) fn is_answered(&mut self, from: PeerInfo, message: &Message) -> bool {
+        let pending = self.minter.pending_height();
+        let standings = self.gate.standings();
+        let who = standings.of_name(from.name);
+        let old = match message {
+            Message::WantFinal(height) | Message::WantBlocks(height, _) | Message::Have { height, .. } => {
+                (*height < pending).then_some(*height)
+            }
+            _ => None,
+        };
+        let asks = old.is_some()
+            || matches!(message, Message::WantFinal(_) | Message::WantBodies(_) | Message::WantBlocks(..));
+        if !asks {
+            // Guests have no part in consensus. Whom we have called may answer.
+            return from.name.is_none() && !(from.called && matches!(message, Message::Final(..)));
+        }
+        if let Some(height) = old {
+            // Who has a name and catches up asks for one block after another: one at a time, within what is handed out.
+            if from.name.is_some() || self.local.asked_by.may_ask(from.id.0, who.rank()) {
+                let kept = self.minter.kept_final(height);
+                self.questions.ask(self.gate.source(from), Question::Final(from, height, kept));
+            }
+            return true;
+        }
+        let entitled = match message {
+            Message::WantBlocks(..) => who.seat.is_some(),
+            Message::WantBodies(block) => {
+                let keeps = from.name.is_some_and(|name| standings.keeps(block, name));
+                (keeps || who.seat.is_some()) && self.local.asked_by.may_get(from.id.0, block)
+            }
+            // Of a height that is not final nothing can be told.
+            _ => false,
+        };
+        !entitled || !self.local.asked_by.may_ask(from.id.0, who.rank())
+    }
+}

@@ -1,0 +1,248 @@
+//! What rounds need between network and consensus: blocks, items, records, certificates. Each is looked at in the order
+//! of what it costs: whether it is wanted, its certificate, its form, then signatures.
+
+use super::checks::{Checks, UNPOISONED};
+use super::entry::{Entry, Raw, cost_of_frame};
+use super::execution::StateDirectory;
+use super::inbox::Inbox;
+use super::pool::is_heavy;
+use crate::intake::glance::Glance;
+use crate::intake::price::Failure;
+use crate::intake::records::{Place, RecordGate, Step};
+use crate::intake::rules::Speaker;
+use crate::intake::standing::Standings;
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::limits::HEAVY_MAX;
+use dynemix_engine::base::read::CodecError;
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::messages::codec::decode;
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::transaction::item::Item;
+use dynemix_engine::vote::signing::{Claim, Signing};
+use dynemix_net::mesh::{Body, PeerId, PeerInfo, Standing};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Records that are verified at a time.
+const RECORDS_AT_ONCE: usize = 64;
+/// Broken items of a height that who passes on another's set may bring before no more of its items are verified ahead:
+/// it may have been deceived, or lie itself. Consensus looks at a set no further than to the first that is broken.
+const BROKEN_OF_OTHERS: usize = 2_048;
+/// What a record costs while it waits for consensus.
+const RECORD_COST: usize = 2_048;
+
+/// A record, and who brought it.
+type Brought = (PeerInfo, Arc<Item>);
+
+/// What the thread works with.
+pub struct Rounds {
+    /// What it verifies with.
+    pub checks: Checks,
+    /// Who takes transactions of final blocks: a thread that nothing urgent waits for.
+    pub bodies: Arc<Inbox<Raw>>,
+    /// Places of records.
+    pub records: RecordGate,
+    /// Broken items, and proofs of possession, that each has brought at a height.
+    pub brought: (u64, BTreeMap<AccountIndex, Burden>),
+}
+
+/// What the items that somebody has passed on have cost.
+#[derive(Clone, Copy, Default)]
+pub struct Burden {
+    broken: usize,
+    heavy: usize,
+}
+
+impl Rounds {
+    /// Runs until told to stop.
+    pub fn run(mut self, input: &Inbox<Raw>) {
+        let mut records: Vec<Brought> = Vec::new();
+        loop {
+            // Records that wait are verified together.
+            let more = !records.is_empty() && records.len() < RECORDS_AT_ONCE;
+            let wait = if more { Duration::ZERO } else { Duration::from_millis(200) };
+            let raw = if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None };
+            match raw {
+                Some(Raw::Frame(from, body)) => {
+                    if let Some(message) = self.read(from, &body) {
+                        match *message {
+                            Message::Item(item) => records.push((from, item)),
+                            message => {
+                                self.judge(&mut records);
+                                self.message(from, message, body);
+                            }
+                        }
+                    }
+                }
+                Some(Raw::Height) => {
+                    let standings = self.checks.gate.standings();
+                    let peer = |from: Speaker| {
+                        let standing = from.name.map_or(Standing::Guest, |_| Standing::Named);
+                        PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing }
+                    };
+                    records.extend(self.records.ripe(&standings).into_iter().map(|(from, item)| (peer(from), item)));
+                }
+                Some(Raw::Stop) => return,
+                // Users' transactions have a thread of their own.
+                Some(Raw::Own(_) | Raw::Bodies(..)) => {}
+                None => self.judge(&mut records),
+            }
+        }
+    }
+
+    /// Decodes a frame whose certificate, if it has one, holds.
+    fn read(&mut self, from: PeerInfo, body: &Body) -> Option<Box<Message>> {
+        let standings = self.checks.gate.standings();
+        // The door has looked at it; the height may have gone on since.
+        let holds = match Glance::of(&body[1..]) {
+            Ok(Glance::Block(block)) if block.height < standings.pending() => return None,
+            Ok(Glance::Final(decided, _)) if decided.value.height < standings.pending() => return None,
+            Ok(Glance::Block(block)) => self.checks.block_holds(&standings, &block),
+            Ok(Glance::Final(decided, _)) => self.checks.final_holds(&standings, &decided),
+            Ok(_) => true,
+            Err(_) => {
+                self.checks.malformed(from, body.len());
+                return None;
+            }
+        };
+        if !holds {
+            self.checks.gate.charge(from, Failure::Certificate);
+            return None;
+        }
+        let directory = StateDirectory(self.checks.state.read().expect(UNPOISONED));
+        match decode(&body[1..], &directory) {
+            Ok(message) => Some(Box::new(message)),
+            // Whoever is ahead of us speaks of accounts that we do not know yet.
+            Err(CodecError::UnknownAccount(_)) => None,
+            Err(_) => {
+                drop(directory);
+                self.checks.malformed(from, body.len());
+                None
+            }
+        }
+    }
+
+    /// Verifies what a message brings, and hands it on.
+    fn message(&mut self, from: PeerInfo, message: Message, body: Body) {
+        let bytes = body.len();
+        let message = match message {
+            Message::Bodies(..) => {
+                let cost = cost_of_frame(&body) + message.body_bytes();
+                let source = self.checks.gate.source(from);
+                self.bodies.push(source, cost, Raw::Bodies(from, Box::new(message), body));
+                return;
+            }
+            Message::Shard { height, slot, shard, message: ShardMessage::Items(items) } => {
+                let Some(items) = self.items(from, height, items, bytes) else { return };
+                Message::Shard { height, slot, shard, message: ShardMessage::Items(items) }
+            }
+            Message::Block(ref block) => {
+                if let Err(failure) = self.checks.block_items(&self.checks.gate.standings(), block) {
+                    return self.checks.gate.charge(from, failure);
+                }
+                message
+            }
+            Message::Final(ref decided, ref blocks) => {
+                let standings = self.checks.gate.standings();
+                for block in blocks {
+                    let listed = decided.value.headers.iter().flatten().any(|header| *header == block.listed_hash());
+                    let judged = if listed {
+                        self.checks.block_items(&standings, block)
+                    } else {
+                        Err(Failure::OtherItems(bytes))
+                    };
+                    if let Err(failure) = judged {
+                        return self.checks.gate.charge(from, failure);
+                    }
+                }
+                message
+            }
+            message => message,
+        };
+        self.checks.hand_on(from, Box::new(message), body);
+    }
+
+    /// Items of a set: only those that were asked for are verified. What is broken in a set that the speaker calls its
+    /// own is its lie; in another's it may be the victim of one.
+    fn items(&mut self, from: PeerInfo, height: u64, items: Vec<Arc<Item>>, bytes: usize) -> Option<Vec<Arc<Item>>> {
+        let standings = self.checks.gate.standings();
+        if height != standings.pending() {
+            return None;
+        }
+        let all = items.len();
+        let sifted = self.checks.gate.sift(from, height, items);
+        if sifted.unwanted > 0 {
+            self.checks.gate.charge(from, Failure::Unwanted(bytes / all * sifted.unwanted));
+        }
+        if sifted.wanted.is_empty() {
+            return None;
+        }
+        if self.brought.0 != height {
+            self.brought = (height, BTreeMap::new());
+        }
+        let mut burden = self.brought.1.get(&from.name?).copied().unwrap_or_default();
+        if burden.broken < BROKEN_OF_OTHERS {
+            let broken = self.checks.verify(&sifted.wanted);
+            if sifted.own && !broken.is_empty() {
+                self.checks.gate.charge(from, Failure::Signatures(broken.len()));
+            }
+            burden.broken += broken.len();
+            burden.heavy += self.prove(&standings, &sifted.wanted, HEAVY_MAX.saturating_sub(burden.heavy));
+        }
+        assert!(burden.heavy <= HEAVY_MAX, "{} stakes of one peer were proved at height {height}", burden.heavy);
+        self.brought.1.insert(from.name?, burden);
+        Some(sifted.wanted)
+    }
+
+    /// Verifies the possessions of stakes, so many at most, for consensus to find them remembered.
+    fn prove(&mut self, standings: &Standings, items: &[Arc<Item>], max: usize) -> usize {
+        let stakes: Vec<&Arc<Item>> = items.iter().filter(|item| is_heavy(item)).take(max).collect();
+        for item in &stakes {
+            if self.checks.verdicts.knows(&item.id) {
+                self.checks.possession_holds(item);
+            }
+        }
+        assert!(stakes.len() <= max, "of height {} no more is proved than may be", standings.pending());
+        stakes.len()
+    }
+
+    /// Verifies records that have a place, all at once, and hands on those that hold.
+    fn judge(&mut self, records: &mut Vec<Brought>) {
+        if records.is_empty() {
+            return;
+        }
+        let standings = self.checks.gate.standings();
+        let mut wanted: Vec<(Brought, Record, Place)> = Vec::new();
+        let mut claims = Vec::new();
+        for (from, item) in records.drain(..) {
+            let Some(record) = Record::of_item(&item) else {
+                // A transaction comes by another way.
+                self.checks.gate.charge(from, Failure::Unwanted(item.bytes.len()));
+                continue;
+            };
+            let speaker = Speaker { name: from.name, connection: from.id.0, called: from.called };
+            match self.records.offer(&standings, speaker, &record, &item) {
+                Step::Verify(place) => {
+                    Claim::of_item(&self.checks.chain.genesis_hash, &item, &mut claims);
+                    wanted.push(((from, item), record, place));
+                }
+                Step::Nothing => {}
+                Step::Charge(failure) => self.checks.gate.charge(from, failure),
+            }
+        }
+        self.checks.signing.foresee(&claims);
+        for ((from, item), record, place) in wanted {
+            if self.records.is_taken(place) {
+                continue;
+            }
+            if self.checks.record_holds(&standings, &record) {
+                self.records.take(place, item.id);
+                let source = self.checks.gate.source(from);
+                self.checks.inbox.push(source, RECORD_COST, Entry::Record(from, item));
+            } else if self.checks.gate.standings().pending() == standings.pending() {
+                self.checks.gate.charge(from, Failure::Record);
+            }
+        }
+    }
+}

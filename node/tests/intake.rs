@@ -1,0 +1,280 @@
+//! The rules of intake without sockets or threads: who may cost a node what, before it costs it.
+// With small limits shares are of a few: see `limits.rs`.
+#![cfg(not(feature = "tiny-limits"))]
+
+mod scene;
+
+use dynemix::intake::asked::Whom;
+use dynemix::intake::glance::Glance;
+use dynemix::intake::price::Failure;
+use dynemix::intake::records::{RecordGate, Step};
+use dynemix::intake::rules::{Rules, Speaker, Verdict};
+use dynemix::intake::standing::{Rank, Standings, TOLD_ANYHOW_ALL, told_share};
+use dynemix::minting::own::Own;
+use dynemix::minting::pool::{HeightPool, Teller};
+use dynemix_engine::base::ids::Endpoint;
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::record::{Answer, Attest, Record};
+use dynemix_engine::chain::tables::{Staker, System};
+use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::transaction::item::Item;
+use scene::Scene;
+use std::sync::Arc;
+
+fn answer(system: &System, candidate: u32, height: u64, salt: u8) -> Arc<Item> {
+    let endpoint = Endpoint { port: u16::from(salt), ..Endpoint::default() };
+    let (answer, signature) = ([salt; 48], [1; 48]);
+    Record::Answer(Box::new(Answer { height, candidate, drawn_by: system.hash, endpoint, answer, signature })).item()
+}
+
+fn attest(height: u64, shard: u16, number: u32) -> Arc<Item> {
+    let mut block = [7; 32];
+    block[..4].copy_from_slice(&number.to_le_bytes());
+    let certificate = Certificate { signers: SeatSet::default(), aggregate: [1; 48] };
+    Record::Attest(Box::new(Attest { height, slot: 1, shard, block, certificate })).item()
+}
+
+fn fraud(candidate: u32, height: u64, salt: u8) -> Arc<Item> {
+    Record::Fraud(Box::new(Evidence {
+        candidate,
+        kinds: [StatementKind::First; 2],
+        height,
+        numbers: [1; 2],
+        shard: 0,
+        statements: [([salt; 32], 0, [1; 48]), ([255; 32], 0, [2; 48])],
+    }))
+    .item()
+}
+
+/// 8 192 records that are not true, of any kind, as whoever has names for eleven dynes brings them.
+fn junk(system: &System) -> impl Iterator<Item = Arc<Item>> {
+    let (height, hash) = (system.height, system.clone());
+    (0..8_192u32).map(move |number| match number % 4 {
+        0 => answer(&hash, 100 + number, height + 2, 1),
+        1 => answer(&hash, number % 10, height + 3, (number / 4) as u8),
+        2 => attest(height, (number % 3) as u16, number),
+        _ => fraud(100 + number, height, 1),
+    })
+}
+
+fn drawn(scene: &mut Scene) -> Vec<u32> {
+    scene.system.drawn = (0..10).collect();
+    scene.system.drawn.clone()
+}
+
+fn taken(pool: &HeightPool, answers: &[Arc<Item>]) -> usize {
+    answers.iter().filter(|item| pool.records().any(|known| known.id == item.id)).count()
+}
+
+#[test]
+fn eight_thousand_junk_records_crowd_out_no_answer() {
+    let mut scene = Scene::new();
+    let answers: Vec<_> = drawn(&mut scene).into_iter().map(|of| answer(&scene.system, of, 2, 9)).collect();
+    let mut pool = HeightPool::default();
+    junk(&scene.system).for_each(|item| pool.admit_record(&item, &scene.system));
+    answers.iter().for_each(|item| pool.admit_record(item, &scene.system));
+    assert_eq!(taken(&pool, &answers), 10);
+    assert!(pool.records().count() < 40, "{} records wait", pool.records().count());
+    // The other way round as well, and an answer of the same candidate takes no second place.
+    pool.admit_record(&answer(&scene.system, 3, 2, 8), &scene.system);
+    assert_eq!(pool.records().count(), 10);
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn with_places_forgotten_the_same_junk_crowds_them_out() {
+    use dynemix_engine::base::mutation::{Mutation, plant};
+    let mut scene = Scene::new();
+    let answers: Vec<_> = drawn(&mut scene).into_iter().map(|of| answer(&scene.system, of, 2, 9)).collect();
+    let mut pool = HeightPool::default();
+    plant(Some(Mutation::RecordsFirstCome));
+    junk(&scene.system).for_each(|item| pool.admit_record(&item, &scene.system));
+    answers.iter().for_each(|item| pool.admit_record(item, &scene.system));
+    plant(None);
+    assert_eq!(taken(&pool, &answers), 0, "the fault is one that the test above finds");
+}
+
+#[test]
+fn each_record_is_judged_once_a_height_however_many_wait() {
+    let mut scene = Scene::new();
+    for account in 100..700 {
+        let staker = Staker { stake: DYNE, key: Box::new([1; 96]), minted: 0 };
+        scene.system.stakers.insert(account, staker);
+    }
+    let mut pool = HeightPool::default();
+    for account in 100..700 {
+        pool.admit_record(&fraud(account, 0, 1), &scene.system);
+        pool.admit_record(&fraud(account, 0, 2), &scene.system);
+    }
+    for _ in 0..2 {
+        let mut judged: Vec<_> = std::iter::from_fn(|| pool.next_unjudged()).map(|item| item.id).collect();
+        judged.sort_unstable();
+        judged.dedup();
+        assert_eq!(judged.len(), 600, "one an offender, each once");
+        assert!(pool.next_unjudged().is_none());
+        // The next height has another parent: all are judged anew.
+        scene.block(&[]);
+        pool.settle(&scene.system);
+    }
+    let first = pool.next_unjudged().unwrap();
+    pool.drop_record(&first.id);
+    assert_eq!(pool.records().count(), 599);
+}
+
+fn speaker(name: Option<u32>) -> Speaker {
+    Speaker { name, connection: 1_000 + u64::from(name.unwrap_or(999)), called: false }
+}
+
+fn standings(scene: &Scene) -> Standings {
+    Standings::of(Arc::new(scene.system.clone()), true, Some(3))
+}
+
+#[test]
+fn records_are_verified_only_of_who_has_a_right_to_them() {
+    let mut scene = Scene::new();
+    scene.system.drawn = vec![5];
+    let (now, mut gate) = (standings(&scene), RecordGate::default());
+    let offer = |gate: &mut RecordGate, now: &Standings, from: Option<u32>, item: &Arc<Item>| {
+        gate.offer(now, speaker(from), &Record::of_item(item).unwrap(), item)
+    };
+    let of_drawn = answer(&scene.system, 5, 2, 1);
+    assert!(matches!(offer(&mut gate, &now, None, &of_drawn), Step::Charge(_)), "guests bring no records");
+    let Step::Verify(place) = offer(&mut gate, &now, Some(700), &of_drawn) else { panic!("it proves itself") };
+    // Until one holds, others are looked at: junk does not keep the place.
+    assert_eq!(offer(&mut gate, &now, Some(5), &answer(&scene.system, 5, 2, 2)), Step::Verify(place));
+    gate.take(place, of_drawn.id);
+    assert_eq!(offer(&mut gate, &now, Some(5), &answer(&scene.system, 5, 2, 3)), Step::Nothing);
+    assert_eq!(offer(&mut gate, &now, Some(6), &answer(&scene.system, 6, 2, 1)), Step::Nothing, "not drawn");
+    assert_eq!(offer(&mut gate, &now, Some(6), &attest(0, 0, 1)), Step::Nothing, "no such block");
+    assert_eq!(offer(&mut gate, &now, Some(6), &fraud(900, 0, 1)), Step::Nothing, "nothing at stake");
+    assert!(matches!(offer(&mut gate, &now, Some(6), &fraud(7, 0, 1)), Step::Verify(_)));
+
+    // Of the height after: the candidate's own answer alone, once, and it is there when its height comes.
+    let next = System { hash: [8; 32], ..scene.system.clone() };
+    let early = answer(&next, 5, 3, 1);
+    (0..2_000).for_each(|name| assert_eq!(offer(&mut gate, &now, Some(10_000 + name), &early), Step::Nothing));
+    (0..2_000).for_each(|name| {
+        let own = answer(&next, 10_000 + name, 3, 1);
+        assert_eq!(offer(&mut gate, &now, Some(10_000 + name), &own), Step::Nothing);
+    });
+    assert_eq!(offer(&mut gate, &now, Some(5), &early), Step::Nothing);
+    assert!(gate.ripe(&now).is_empty());
+    scene.block(&[]);
+    (scene.system.hash, scene.system.drawn) = ([8; 32], vec![5]);
+    Arc::make_mut(&mut scene.system.committee).height = 2;
+    let ripe = gate.ripe(&standings(&scene));
+    assert_eq!(ripe.iter().map(|(from, item)| (from.name, item.id)).collect::<Vec<_>>(), [(Some(5), early.id)]);
+}
+
+#[test]
+fn privileges_come_from_a_duty() {
+    let mut scene = Scene::new();
+    scene.system.drawn = vec![42];
+    let now = standings(&scene);
+    assert_eq!(now.of_name(Some(3)).rank(), Rank::Seated);
+    assert_eq!(now.of_name(Some(42)).rank(), Rank::Called);
+    assert_eq!(now.of_name(Some(77)).rank(), Rank::Named);
+    assert_eq!(now.of_name(None).rank(), Rank::Guest);
+    assert!(Rank::Seated < Rank::Named && Rank::Named < Rank::Guest);
+    assert_eq!(told_share(&scene.system, 3), None);
+    assert!(told_share(&scene.system, 77).unwrap() < 1_000);
+}
+
+#[test]
+fn a_message_is_looked_at_only_of_who_may_send_it() {
+    let scene = Scene::new();
+    let (now, mut rules) = (standings(&scene), Rules::default());
+    let hear = |rules: &mut Rules, from: Option<u32>, glance: &Glance, bytes: usize| {
+        rules.hear(&now, speaker(from), glance, bytes, 10)
+    };
+    let charged = |verdict: Verdict| matches!(verdict, Verdict::Charge(Failure::Unwanted(_)));
+    let (mine, poor) = (Some(4), Some(77));
+    let talk = |height: u64| Glance::ShardTalk { height, shard: 0 };
+    assert_eq!(hear(&mut rules, mine, &talk(1), 100), Verdict::Take);
+    assert!(charged(hear(&mut rules, poor, &talk(1), 100)), "no seat");
+    assert!(charged(hear(&mut rules, mine, &Glance::ShardTalk { height: 1, shard: 7 }, 100)), "another shard");
+    assert!(charged(hear(&mut rules, poor, &talk(2), 100)), "it cannot have a seat there either");
+    assert_eq!(hear(&mut rules, poor, &talk(9), 100), Verdict::Take, "we may be behind: consensus asks it");
+    assert!(charged(hear(&mut rules, poor, &talk(9), 1 << 19)), "but not at any length");
+    assert_eq!(hear(&mut rules, None, &talk(9), 100), Verdict::Pass);
+    assert_eq!(hear(&mut rules, poor, &talk(0), 100), Verdict::Pass, "past");
+    assert!(charged(hear(&mut rules, poor, &Glance::Committee(1), 100)));
+    assert_eq!(hear(&mut rules, mine, &Glance::Committee(1), 100), Verdict::Take);
+
+    let items = Glance::ShardItems { height: 1, shard: 0 };
+    assert!(charged(hear(&mut rules, mine, &items, 1 << 20)), "nobody asked");
+    let bodies = Glance::Bodies([9; 32]);
+    assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)));
+    assert_eq!(hear(&mut rules, mine, &bodies, 1 << 20), Verdict::Take, "its minters send it unasked");
+    assert!(charged(hear(&mut rules, mine, &Glance::Bodies([8; 32]), 1 << 20)), "once a height");
+    rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32]), 0);
+    assert_eq!(hear(&mut rules, poor, &bodies, 1 << 20), Verdict::Take);
+    assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");
+    assert_eq!(hear(&mut rules, None, &Glance::Question, 10), Verdict::Take);
+    assert!(charged(hear(&mut rules, None, &Glance::Question, 1 << 20)));
+}
+
+#[test]
+fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
+    let mut scene = Scene::new();
+    let staker = |stake| Staker { stake, key: Box::new([1; 96]), minted: 0 };
+    (600..700).for_each(|name| drop(scene.system.stakers.insert(name, staker(DYNE))));
+    let mut pool = HeightPool::default();
+    let teller = |scene: &Scene, name: u32| Teller { name, share: told_share(&scene.system, name) };
+    let mut sender = 100..1_200;
+    let mut tell_all = |pool: &mut HeightPool, scene: &Scene, name: u32, most: usize| {
+        let mut taken = 0;
+        while taken < most {
+            let Some(sender) = sender.next() else { break };
+            match scene.admit_from(pool, &scene.pay(sender, 2 * DYNE), 1, &teller(scene, name)) {
+                Ok(()) => taken += 1,
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::Busy);
+                    break;
+                }
+            }
+        }
+        taken
+    };
+    let alone = tell_all(&mut pool, &scene, 600, 1_000);
+    assert!((64..=256).contains(&alone), "{alone}");
+    let others: usize = (601..700).map(|name| tell_all(&mut pool, &scene, name, 20)).sum();
+    assert!(alone + others <= TOLD_ANYHOW_ALL, "{alone} and {others}: all names together");
+    // Who has a seat is not bounded by it.
+    assert_eq!(scene.admit(&mut pool, &scene.pay(50, 2 * DYNE), 1), Ok(()));
+    // A node without a seat tells no more than is taken of it, and so all minters the same; the rest it hands in to one
+    // minter each, as users do.
+    let mut own = Own::default();
+    for sender in 100..1_100 {
+        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+    }
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
+    let read =
+        |frame: &Arc<[u8]>| dynemix::peer::frames::read_cells(&frame[1..]).map(|(told, _, cells)| (told, cells.len()));
+    let read: Vec<(Option<u64>, usize)> = frames.iter().map(|(_, _, frame)| read(frame).unwrap()).collect();
+    let told: Vec<usize> = read.iter().filter(|frame| frame.0 == Some(1)).map(|frame| frame.1).collect();
+    let handed: usize = read.iter().filter(|frame| frame.0.is_none()).map(|frame| frame.1).sum();
+    let share = told_share(&scene.system, 650).unwrap();
+    assert_eq!((told, handed), (vec![share; 10], 1_000 - share));
+    // One without a name tells nobody.
+    let mut own = Own::default();
+    own.follow(&scene.pay(100, 2 * DYNE), 100, 2 * DYNE, None).unwrap();
+    assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
+}
+
+#[test]
+fn one_teller_replaces_at_one_place_once() {
+    let scene = Scene::new();
+    let mut rivals: Vec<_> = (2..40).map(|dynes| scene.pay(20, dynes * DYNE)).collect();
+    // Falling ids: each would take the place of the one before, and be judged.
+    rivals.sort_by_key(|item| std::cmp::Reverse(item.id));
+    let mut pool = HeightPool::default();
+    let taken = rivals.iter().filter(|item| scene.admit(&mut pool, item, 1).is_ok()).count();
+    assert_eq!(taken, 2);
+    // Another may bring a lower one: of two honest tellers the lower id stays, whoever is first.
+    let other = Teller { name: 1, share: None };
+    assert_eq!(scene.admit_from(&mut pool, &rivals[37], 1, &other), Ok(()));
+    assert_eq!(pool.len(), 1);
+}

@@ -1,0 +1,322 @@
+//! Peers with a name and no duty, or with one, that lie to a real node: what they send costs them before it costs it.
+
+mod named;
+
+use bytemuck::Zeroable;
+use dynemix::devnet::layout::secret;
+use dynemix::peer::frames::{BODIES, CELLS, Outcome, PeerFrameKind, ROUNDS, VOTES, cells_frame, put_cell};
+use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::block::{CertifiedBlock, Final, ShardBlock, Value};
+use dynemix_engine::chain::record::Record;
+use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
+use dynemix_engine::messages::message::{Message, ShardMessage};
+use dynemix_engine::transaction::cell::{Cell, payload_hash};
+use dynemix_engine::transaction::item::{Item, transaction_item};
+use dynemix_engine::vote::bls::BlsSigning;
+use ed25519_dalek::SigningKey;
+use named::{MINTERS, Named, POOR, Town, frame_of, signed};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Signatures of transactions that the node has verified so far.
+fn verified(town: &Town) -> u64 {
+    let prepared = &town.nodes[0].view().prepared;
+    prepared.iter().map(|counters| counters.signatures.load(Ordering::Relaxed)).sum()
+}
+
+fn owner(minter: u32) -> SigningKey {
+    SigningKey::from_bytes(&secret("owner", minter.into()))
+}
+
+fn payment(sequence: u64, amount: u64) -> Cell {
+    Cell {
+        recipient: owner(0).verifying_key().to_bytes(),
+        amount,
+        sequence,
+        expires_slot: 50,
+        version: 1,
+        kind: 1,
+        outputs: 1,
+        payload_hash: payload_hash(&[]),
+        ..Cell::zeroed()
+    }
+}
+
+/// Transactions with signatures that do not hold.
+fn broken_items(count: u64) -> Vec<Arc<Item>> {
+    let sender = owner(1).verifying_key().to_bytes();
+    (0..count).map(|number| transaction_item(&Cell { sender, ..payment(0, DYNE + number) }, &[])).collect()
+}
+
+fn in_round(message: ShardMessage) -> Message {
+    Message::Shard { height: 1, slot: 0, shard: 0, message }
+}
+
+fn block(items: Vec<Arc<Item>>) -> CertifiedBlock {
+    let mut signers = SeatSet::default();
+    (0..MINTERS as u16).for_each(|seat| assert!(signers.insert(seat)));
+    // A point of the group that signs nothing of the kind.
+    let aggregate = BlsSigning::key_and_possession(&secret("vote", 0), &[0; 32]).1;
+    let header = ShardBlock {
+        parent_root: [1; 32],
+        slot: 0,
+        shard: 0,
+        transactions: items.len() as u32,
+        transactions_root: [2; 32],
+        patch_hash: [3; 32],
+    };
+    let certificate = Certificate { signers, aggregate };
+    CertifiedBlock {
+        height: 1,
+        block: header,
+        hash: header.hash(),
+        certificate,
+        items: items.into(),
+        patch: vec![4; 90],
+    }
+}
+
+fn false_final() -> Arc<Final> {
+    let value = Arc::new(Value {
+        height: 1,
+        parent: [1; 32],
+        slot: 1,
+        headers: vec![None],
+        quilt: [3; 32],
+        parent_root: [4; 32],
+        system: [5; 32],
+        seed: [6; 32],
+        committee_next: [7; 32],
+    });
+    Arc::new(Final { attempt: 3, hash: value.hash(), value, certificate: block(Vec::new()).certificate })
+}
+
+/// Says it again and again until it is thrown out; how often that was.
+fn until_thrown_out(liar: &Named, most: usize, mut say: impl FnMut(&Named)) -> usize {
+    for time in 1..=most {
+        say(liar);
+        if liar.is_thrown_out(Duration::from_millis(30)) {
+            return time;
+        }
+    }
+    assert!(liar.is_thrown_out(Duration::from_secs(5)), "still there after {most} times");
+    most
+}
+
+#[test]
+fn nothing_that_nobody_asked_for_is_verified_and_whoever_sends_it_is_thrown_out() {
+    let town = Town::of(1, false);
+    let before = verified(&town);
+    // Items of a set, transactions of a block, a block with items, a final one: of who has no seat, and of who has one.
+    let items = broken_items(4_000);
+    let whole = Arc::new(block(items.clone()));
+    let frames = [
+        (ROUNDS, frame_of(&in_round(ShardMessage::Items(items.clone())))),
+        (BODIES, frame_of(&Message::Bodies([9; 32], items.into()))),
+        (BODIES, frame_of(&Message::Final(false_final(), vec![whole.clone()]))),
+    ];
+    for (class, frame) in frames {
+        for minter in [POOR, 1] {
+            let liar = Named::connect(&town, Some(minter), 0);
+            until_thrown_out(&liar, 100, |liar| (0..4).for_each(|_| liar.send(class, frame.clone())));
+            assert_eq!(verified(&town), before, "class {class}, minter {minter}");
+        }
+    }
+    let liar = Named::connect(&town, Some(POOR), 0);
+    until_thrown_out(&liar, 100, |liar| (0..4).for_each(|_| liar.say(ROUNDS, &Message::Block(whole.clone()))));
+    assert_eq!(verified(&town), before);
+    town.stop();
+}
+
+#[test]
+fn a_certificate_that_does_not_hold_ends_the_connection_before_its_block_is_looked_at() {
+    let town = Town::of(1, false);
+    let before = verified(&town);
+    let whole = Arc::new(block(broken_items(1_000)));
+    // Of a minter of the shard that made it, who may send it unasked.
+    let liar = Named::connect(&town, Some(1), 0);
+    liar.say(ROUNDS, &Message::Block(whole));
+    assert!(liar.is_thrown_out(PATIENCE));
+    // A false end of the height, of who has no seat: gossip that nobody honest passes on.
+    let liar = Named::connect(&town, Some(POOR), 0);
+    liar.say(VOTES, &Message::Final(false_final(), Vec::new()));
+    assert!(liar.is_thrown_out(PATIENCE));
+    assert_eq!(verified(&town), before);
+    town.stop();
+}
+
+#[test]
+fn what_is_verified_first_cannot_come_as_a_vote() {
+    let town = Town::of(1, false);
+    let before = verified(&town);
+    let items = broken_items(10);
+    let messages = [
+        Message::Block(Arc::new(block(items.clone()))),
+        in_round(ShardMessage::Items(items.clone())),
+        Message::Bodies([9; 32], items.clone().into()),
+        Message::Item(items[0].clone()),
+    ];
+    for message in messages {
+        let liar = Named::connect(&town, Some(1), 0);
+        // A point fades in a second.
+        (0..6).for_each(|_| liar.say(VOTES, &message));
+        assert!(liar.is_thrown_out(PATIENCE));
+    }
+    assert_eq!(verified(&town), before);
+    town.stop();
+}
+
+#[test]
+fn cells_that_cannot_take_effect_are_refused_before_their_signature() {
+    let town = Town::of(1, false);
+    let before = verified(&town);
+    let guest = Named::connect(&town, None, 0);
+    let stranger = SigningKey::from_bytes(&[77; 32]);
+    let cells = [
+        // Nobody's; then of one who is known: a sequence that is far ahead, one that is late, more than there is.
+        (signed(&town, &stranger, payment(0, DYNE)), Refusal::UnknownSender),
+        (signed(&town, &owner(1), payment(1_000, DYNE)), Refusal::WrongSequence),
+        (signed(&town, &owner(1), Cell { expires_slot: 100_000, ..payment(0, DYNE) }), Refusal::ExpiresTooFar),
+        (signed(&town, &owner(1), payment(0, 90_000_000 * DYNE)), Refusal::InsufficientBalance),
+    ];
+    for (place, (cell, refusal)) in cells.iter().enumerate() {
+        let mut frame = cells_frame(None, place as u64);
+        // Its signature does not even hold.
+        put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..*cell }), &[]);
+        guest.send(CELLS, frame);
+        let outcome = guest.hear(PeerFrameKind::Outcome, PATIENCE).expect("an answer");
+        let outcome = Outcome::read(&outcome[1..]).unwrap();
+        assert_eq!((outcome.refusal, outcome.ordinals), (*refusal as u8, vec![place as u64]));
+    }
+    assert_eq!(verified(&town), before);
+    // One that can is verified, and what is broken is charged for.
+    let mut frame = cells_frame(None, 9);
+    put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..cells[0].0 }), &[]);
+    let good = signed(&town, &owner(1), payment(0, DYNE));
+    put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..good }), &[]);
+    put_cell(&mut frame, bytemuck::bytes_of(&good), &[]);
+    guest.send(CELLS, frame);
+    town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.look(|live| live.own) == 1);
+    assert_eq!(verified(&town) - before, 2);
+    town.stop();
+}
+
+#[test]
+fn a_stake_without_its_voting_key_is_told_to_nobody_and_costs_whoever_brings_it() {
+    let town = Town::of(1, false);
+    let (key, possession) = BlsSigning::key_and_possession(&secret("vote", 1), &owner(1).verifying_key().to_bytes());
+    let stake = |possession: &[u8; 48]| {
+        let payload = [&key[..], possession].concat();
+        let cell = Cell {
+            kind: 6,
+            outputs: 0,
+            amount: 1_000 * DYNE,
+            recipient: town.genesis.chain.genesis_hash,
+            payload_hash: payload_hash(&payload),
+            ..payment(0, DYNE)
+        };
+        let mut frame = cells_frame(None, 0);
+        put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &payload);
+        frame
+    };
+    let liar = Named::connect(&town, Some(POOR), 0);
+    // Points of the group that prove nothing, each another one.
+    let sent = until_thrown_out(&liar, 40, |liar| {
+        liar.send(CELLS, stake(&BlsSigning::key_and_possession(&secret("other", rand_number()), &[0; 32]).1));
+    });
+    assert!(sent <= 12, "{sent} false proofs");
+    assert_eq!(town.nodes[0].view().status.look(|live| live.own), 0);
+    let guest = Named::connect(&town, None, 0);
+    guest.send(CELLS, stake(&possession));
+    town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.look(|live| live.own) == 1);
+    town.stop();
+}
+
+fn rand_number() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).unwrap();
+    u64::from_le_bytes(bytes)
+}
+
+#[test]
+fn honest_nodes_charge_each_other_nothing() {
+    for quilt in [true, false] {
+        // One of them has a name and no seat: it follows.
+        let town = Town::of(MINTERS + 1, quilt);
+        town.wait("at height 2", Duration::from_secs(30), |town| town.height(0) >= 2);
+        let guest = Named::connect(&town, None, POOR);
+        for sequence in 0..4 {
+            let mut frame = cells_frame(None, sequence);
+            let cell = Cell { expires_slot: 500, ..payment(sequence, DYNE) };
+            put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &[]);
+            guest.send(CELLS, frame);
+        }
+        town.wait("paid", Duration::from_secs(30), |town| {
+            town.nodes[POOR as usize].view().status.own_final.load(Ordering::Relaxed) == 4
+        });
+        let charged: Vec<u64> = town.nodes.iter().map(|node| node.view().gate.charged()).collect();
+        assert_eq!(charged, vec![0; town.nodes.len()], "quilt mode: {quilt}");
+        town.stop();
+    }
+}
+
+#[test]
+fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
+    let town = Town::of(MINTERS, true);
+    town.wait("at height 3", Duration::from_secs(30), |town| town.height(0) >= 3);
+    // A fraud of an honest minter, with signatures that do not hold.
+    let fraud = |town: &Town| {
+        let junk = |number: u64| BlsSigning::key_and_possession(&secret("other", number), &[0; 32]).1;
+        let statements = [([1; 32], 0, junk(rand_number())), ([2; 32], 0, junk(1))];
+        let (kinds, height) = ([StatementKind::First; 2], town.height(0));
+        let evidence = Evidence { candidate: town.candidate(2), kinds, height, numbers: [1; 2], shard: 0, statements };
+        Record::Fraud(Box::new(evidence)).item()
+    };
+    let liar = Named::connect(&town, Some(POOR), 0);
+    let sent = until_thrown_out(&liar, 20, |liar| liar.say(ROUNDS, &Message::Item(fraud(&town))));
+    assert!(sent <= 6, "{sent} false records");
+    assert!(
+        !town.nodes[0].view().status.look(|live| live.system.clone()).unwrap().barred.contains_key(&town.candidate(2))
+    );
+
+    // Kinds that cost nothing to make, one after the other, by who comes again under another key when it is thrown out.
+    let begun = town.height(0);
+    let end = Instant::now() + Duration::from_secs(6);
+    let items = broken_items(2_000);
+    let mut thrown_out = 0;
+    while Instant::now() < end {
+        let pending = town.height(0) + 1;
+        let liar = Named::connect(&town, Some(POOR), 0);
+        let mut decided = (*false_final()).clone();
+        decided.value = Arc::new(Value { height: pending, ..(*decided.value).clone() });
+        decided.hash = decided.value.hash();
+        let messages = [
+            (
+                ROUNDS,
+                Message::Shard { height: pending, slot: 0, shard: 0, message: ShardMessage::Items(items.clone()) },
+            ),
+            (BODIES, Message::Bodies([9; 32], items.clone().into())),
+            (VOTES, Message::WantFinal(1)),
+            (VOTES, Message::WantBodies([9; 32])),
+            (ROUNDS, Message::Item(fraud(&town))),
+            (VOTES, Message::Final(Arc::new(decided), Vec::new())),
+        ];
+        for (class, message) in messages {
+            (0..40).for_each(|_| liar.say(class, &message));
+        }
+        thrown_out += usize::from(liar.is_thrown_out(Duration::from_millis(500)));
+    }
+    assert!(thrown_out > 3, "{thrown_out}");
+    // Slots are of a second: six of them, and none is lost.
+    let made = town.height(0) - begun;
+    assert!(made >= 5, "{made} heights in six slots");
+    let (behind, ahead) = (0..MINTERS)
+        .map(|node| town.height(node))
+        .fold((u64::MAX, 0), |(low, high), height| (low.min(height), high.max(height)));
+    assert!(ahead - behind <= 1, "{behind} to {ahead}");
+    town.stop();
+}
