@@ -33,6 +33,8 @@ pub enum Mutation {
     SendersPayLess,
     CreatedNotCounted,
     FinalNotApplied,
+    SystemUnchecked,
+    SequenceBelieved,
 }
 
 impl Mutation {
@@ -72,6 +74,9 @@ impl Mutation {
         Mutation::CreatedNotCounted,
         Mutation::FinalNotApplied,
     ];
+
+    /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
+    pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
 }
 
 #[cfg(feature = "mutations")]

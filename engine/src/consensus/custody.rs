@@ -84,8 +84,8 @@ pub struct CustodyOut {
     pub says: Vec<Message>,
     /// Proofs for the pool and the committee.
     pub proofs: Vec<Arc<Item>>,
-    /// Shard-blocks whose transactions were found to make their patches, with their heights.
-    pub checked: Vec<(u64, Hash)>,
+    /// Shard-blocks whose transactions were found to make their patches: height, hash, transactions.
+    pub checked: Vec<(u64, Hash, Items)>,
 }
 
 impl Custody {
@@ -300,7 +300,7 @@ impl Custody {
         };
         match execution.bodies(&block, &items) {
             Some(Bodies::Whole) => {
-                out.checked.push((case.attest.height, block));
+                out.checked.push((case.attest.height, block, items.clone()));
                 self.bodies.insert(block, (case.attest.height, items));
             }
             Some(Bodies::Invalid(place)) => {

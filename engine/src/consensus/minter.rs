@@ -47,7 +47,7 @@ pub enum Action {
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
     /// The transactions of a final shard-block are here and make its patch: the third, in quilt mode.
-    Checked(u64, Hash),
+    Checked(u64, Hash, Items),
     /// A height is final: the second. With its shard-blocks as they travel.
     Finalized(Arc<Final>, Vec<Arc<CertifiedBlock>>),
 }
@@ -613,7 +613,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 .map(|(to, message)| Action::Send(to, message)),
         );
         out.says.iter().for_each(|message| self.tell_committee(message));
-        self.out.extend(out.checked.into_iter().map(|(height, block)| Action::Checked(height, block)));
+        self.out.extend(out.checked.into_iter().map(|(height, block, items)| Action::Checked(height, block, items)));
         for item in out.proofs {
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));

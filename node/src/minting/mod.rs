@@ -13,6 +13,7 @@
 //!   sent.
 //! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for consensus.
 //! * [`door`] says who is let in and sorts what they bring; [`entry`] is what the threads hand to each other.
+//! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
 //! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, [`tracked`] what became of
 //!   the API's transactions.
 //!
@@ -24,6 +25,7 @@ pub mod duty;
 pub mod entry;
 pub mod execution;
 pub mod inbox;
+pub mod inclusions;
 pub mod node;
 pub mod outbox;
 pub mod own;

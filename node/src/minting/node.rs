@@ -5,6 +5,7 @@ use super::duty::{Duty, Local};
 use super::entry::{Entry, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::inbox::Inbox;
+use super::inclusions::Inclusions;
 use super::peers::Peers;
 use super::prepare::{Prepare, PrepareCounters};
 use super::serve::Serve;
@@ -12,6 +13,7 @@ use super::status::Status;
 use super::verdicts::Verdicts;
 use super::view::NodeView;
 use super::writer::{self, Writer, WriterError};
+use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::published::Allowance;
 use crate::keep::record::BlockKeys;
@@ -217,6 +219,8 @@ struct Shared {
     keys: Arc<KeyCache>,
     verdicts: Arc<Verdicts>,
     records: Records,
+    certificates: Certificates,
+    inclusions: Arc<Inclusions>,
     inbox: Arc<Inbox<Entry>>,
     status: Arc<Status>,
     mesh: MeshHandle,
@@ -245,10 +249,13 @@ impl Shared {
         let (chain, schedule) = (self.chain.genesis_hash, Schedule::of(&self.chain.parameters));
         let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
         let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
+        finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
             for (block, height, items) in writer::kept(&options.directory, &chain) {
-                minter.remember_items(block, height, items.into());
+                let items = items.into();
+                self.inclusions.keep(block, height, &items);
+                minter.remember_items(block, height, items);
             }
         }
         minter
@@ -291,6 +298,7 @@ impl Shared {
             directory: options.directory.clone(),
             chain: self.chain.genesis_hash,
             store,
+            certificates: self.certificates.clone(),
             signed,
             replica,
             checkpoint_bytes: options.checkpoint_bytes,
@@ -310,6 +318,8 @@ impl Shared {
             mesh: self.mesh.clone(),
             clock: options.clock.clone(),
             records: self.records.clone(),
+            certificates: self.certificates.clone(),
+            inclusions: self.inclusions.clone(),
             data: options.directory.clone(),
             submit,
             signing: self.signing.clone(),
@@ -344,6 +354,8 @@ impl Node {
         let (mesh, mesh_handle) = signer.network(&options)?;
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
+        let certificates =
+            certificates::beside(&options.directory, &options.genesis.chain.genesis_hash, &store.records())?;
         let chain = Arc::new(options.genesis.chain.clone());
         let prefix = chain.transaction_prefix;
         let shared = Shared {
@@ -353,6 +365,8 @@ impl Node {
             verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),
             keys,
             records: store.records(),
+            certificates,
+            inclusions: Arc::default(),
             inbox: Arc::default(),
             status: Arc::default(),
             mesh: mesh_handle,
@@ -380,6 +394,7 @@ impl Node {
             writer: jobs,
             prepare: rounds.clone(),
             status: shared.status.clone(),
+            inclusions: shared.inclusions.clone(),
             peers: Peers::new(options.targets()),
             local: Local::default(),
         };

@@ -3,8 +3,10 @@
 use super::door::NodeSigning;
 use super::entry::Raw;
 use super::execution::SharedState;
+use super::inclusions::Inclusions;
 use super::prepare::PrepareCounters;
 use super::status::{Status, StatusShown};
+use crate::keep::certificates::Certificates;
 use crate::keep::published;
 use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
@@ -30,6 +32,10 @@ pub struct NodeView {
     pub clock: Clock,
     /// The log: blocks that are kept, read without asking anyone.
     pub records: Records,
+    /// The final certificate of every height, also of those whose blocks are pruned.
+    pub certificates: Certificates,
+    /// Transactions of the newest final blocks, as far as they are here.
+    pub inclusions: Arc<Inclusions>,
     /// The data directory.
     pub data: PathBuf,
     /// Takes transactions of own users.
