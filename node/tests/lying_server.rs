@@ -119,21 +119,28 @@ fn lies(net: &'static Net) -> Vec<(&'static str, Lie)> {
         ("system forged at its height", redirects(net, None)),
         ("system of the last height of all", in_method("system", |_, said| changed(said, "height", json!(u64::MAX)))),
         ("system of a height ahead", redirects(net, Some(1 << 40))),
-        ("sequence + 1", in_method("account", |_, said| {
-            let sequence = said()["result"]["sequence"].as_u64().unwrap_or(0);
-            changed(said, "sequence", json!(sequence + 1))
-        })),
+        (
+            "sequence + 1",
+            in_method("account", |_, said| {
+                let sequence = said()["result"]["sequence"].as_u64().unwrap_or(0);
+                changed(said, "sequence", json!(sequence + 1))
+            }),
+        ),
         ("slot years ahead", in_method("status", |_, said| changed(said, "slot", json!(30_000_000)))),
-        ("proof of another account", in_method("proof", |_, _| {
-            Reply::Json(ask(&net.url(0), "proof", &json!({ "key": key(ATTACKER) })))
-        })),
-        ("proof of height 2^64 - 1", in_method("proof", |_, said| {
-            let mut answer = said();
-            let mut proof = hex::decode(answer["result"]["proof"].as_str().unwrap()).unwrap();
-            proof[5..13].fill(255);
-            answer["result"]["proof"] = json!(hex::encode(proof));
-            Reply::Json(answer)
-        })),
+        (
+            "proof of another account",
+            in_method("proof", |_, _| Reply::Json(ask(&net.url(0), "proof", &json!({ "key": key(ATTACKER) })))),
+        ),
+        (
+            "proof of height 2^64 - 1",
+            in_method("proof", |_, said| {
+                let mut answer = said();
+                let mut proof = hex::decode(answer["result"]["proof"].as_str().unwrap()).unwrap();
+                proof[5..13].fill(255);
+                answer["result"]["proof"] = json!(hex::encode(proof));
+                Reply::Json(answer)
+            }),
+        ),
         ("no such account", in_method("proof", |_, _| result(json!({ "height": 1, "proof": null })))),
         ("proofs of long ago", repeats(&["proof"])),
         ("systems of long ago", repeats(&["system"])),
@@ -143,30 +150,51 @@ fn lies(net: &'static Net) -> Vec<(&'static str, Lie)> {
         ("swallowed, said to be refused", swallows(net, "refused", false)),
         ("handed in, said to be busy", swallows(net, "refused", true)),
         ("busy", in_method("submit", |_, _| error(-32_001, "busy"))),
-        ("another id", in_method("submit", |_, said| { said(); result(json!("00".repeat(32))) })),
-        ("handed in twice", in_method("submit", |_, said| { said(); passes(said) })),
+        (
+            "another id",
+            in_method("submit", |_, said| {
+                said();
+                result(json!("00".repeat(32)))
+            }),
+        ),
+        (
+            "handed in twice",
+            in_method("submit", |_, said| {
+                said();
+                passes(said)
+            }),
+        ),
         ("inclusion of another", in_method("inclusion", |_, _| result(json!({ "proof": "00".repeat(700) })))),
         ("no inclusion", in_method("inclusion", |_, _| error(-32_002, "none is kept here"))),
         ("no new block ever", in_method("headers", |_, _| result(json!([])))),
-        ("headers of another chain", in_method("headers", |_, said| {
-            let mut answer = said();
-            for header in answer["result"].as_array_mut().into_iter().flatten() {
-                let bytes = header["bytes"].as_str().unwrap().to_owned();
-                header["bytes"] = json!(format!("{}{}", &bytes[..40], "5".repeat(bytes.len() - 40)));
-            }
-            Reply::Json(answer)
-        })),
-        ("more headers than asked for", in_method("headers", |_, said| {
-            let mut answer = said();
-            if let Some(headers) = answer["result"].as_array_mut() {
-                headers.extend_from_within(..);
-                headers.resize(200, json!({ "bytes": "00" }));
-            }
-            Reply::Json(answer)
-        })),
+        (
+            "headers of another chain",
+            in_method("headers", |_, said| {
+                let mut answer = said();
+                for header in answer["result"].as_array_mut().into_iter().flatten() {
+                    let bytes = header["bytes"].as_str().unwrap().to_owned();
+                    header["bytes"] = json!(format!("{}{}", &bytes[..40], "5".repeat(bytes.len() - 40)));
+                }
+                Reply::Json(answer)
+            }),
+        ),
+        (
+            "more headers than asked for",
+            in_method("headers", |_, said| {
+                let mut answer = said();
+                if let Some(headers) = answer["result"].as_array_mut() {
+                    headers.extend_from_within(..);
+                    headers.resize(200, json!({ "bytes": "00" }));
+                }
+                Reply::Json(answer)
+            }),
+        ),
         ("garbage", everywhere(|| Reply::Bytes(b"<html>no</html>".to_vec(), 15))),
         ("cut off", everywhere(|| Reply::Bytes(b"{\"jsonrpc\":".to_vec(), 5_000))),
-        ("wrong types", everywhere(|| result(json!({ "height": "x", "bytes": 7, "key": [], "proof": {}, "state": 1 })))),
+        (
+            "wrong types",
+            everywhere(|| result(json!({ "height": "x", "bytes": 7, "key": [], "proof": {}, "state": 1 }))),
+        ),
         ("odd hexadecimal", everywhere(|| result(json!({ "height": 1, "bytes": "+f", "key": "+f", "proof": "é" })))),
         ("an empty answer", everywhere(|| Reply::Json(json!({})))),
         ("nested", everywhere(|| Reply::Bytes([b"{\"result\":".to_vec(), vec![b'['; 100_000]].concat(), 100_010))),
@@ -187,11 +215,14 @@ fn heavy_lies() -> Vec<(&'static str, Lie)> {
     vec![
         ("a byte a second", everywhere(|| Reply::Drip)),
         ("a terabyte", everywhere(|| Reply::Bytes(vec![b' '; 200 << 20], 1 << 40))),
-        ("a million small things", everywhere(|| {
-            let bytes = [&b"{\"result\":["[..], &b"[],".repeat(20 << 20), b"[]]}"].concat();
-            let length = bytes.len() as u64;
-            Reply::Bytes(bytes, length)
-        })),
+        (
+            "a million small things",
+            everywhere(|| {
+                let bytes = [&b"{\"result\":["[..], &b"[],".repeat(20 << 20), b"[]]}"].concat();
+                let length = bytes.len() as u64;
+                Reply::Bytes(bytes, length)
+            }),
+        ),
     ]
 }
 
@@ -289,27 +320,34 @@ fn every_verb(stage: &Stage, small: bool) {
     let shop_before = units(net, SHOPKEEPER);
     let (attacker, attackers_key) = (units(net, ATTACKER), key(ATTACKER));
     let lanes = ["alice", "dave", "erin", "frank"];
-    let paid: u64 = std::thread::scope(|scope| {
-        let work = |user: &'static str| {
-            let mut lane = Lane::new(net, user);
-            loop {
-                let number = at.fetch_add(1, Ordering::Relaxed) as usize;
-                let Some((name, lie)) = cases.get(number) else { return lane.paid };
-                let liar = Liar::new(net.url(0), lie.clone());
-                lane.pay(name, &liar);
-                lane.look(name, &liar, &["balance", &attackers_key]);
-                if !small || number % 4 == 0 || *name == "history of nonsense" {
-                    lane.look(name, &liar, &["history"]);
-                    lane.look(name, &liar, &["status", &"ab".repeat(32)]);
-                    lane.look(name, &liar, &["balance", SHOP]);
-                    lane.look(name, &liar, &["pending"]);
-                    lane.look(name, &liar, &["register", SHOP]);
-                    lane.look(name, &liar, &["unstake", "5"]);
-                }
+    let work = |user: &'static str| {
+        let mut lane = Lane::new(net, user);
+        loop {
+            let number = at.fetch_add(1, Ordering::Relaxed) as usize;
+            let Some((name, lie)) = cases.get(number) else { return lane.paid };
+            let liar = Liar::new(net.url(0), lie.clone());
+            lane.pay(name, &liar);
+            lane.look(name, &liar, &["balance", &attackers_key]);
+            if !small || number % 4 == 0 || *name == "history of nonsense" {
+                lane.look(name, &liar, &["history"]);
+                lane.look(name, &liar, &["status", &"ab".repeat(32)]);
+                lane.look(name, &liar, &["balance", SHOP]);
+                lane.look(name, &liar, &["pending"]);
+                lane.look(name, &liar, &["register", SHOP]);
+                lane.look(name, &liar, &["unstake", "5"]);
             }
-        };
-        let work = &work;
-        let threads: Vec<_> = lanes.into_iter().map(|user| scope.spawn(move || work(user))).collect();
+        }
+    };
+    let paid: u64 = std::thread::scope(|scope| {
+        let threads: Vec<_> = lanes
+            .into_iter()
+            .map(|user| {
+                scope.spawn({
+                    let work = &work;
+                    move || work(user)
+                })
+            })
+            .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     // What was received takes effect two heights later.
@@ -341,8 +379,7 @@ fn behind_every_lie_every_verb_ends() {
 /// The attack of finding C1 (a name's key) and of H3 (two cells for one payment), each by the wallet as a library.
 fn client(net: &Net, liar: &Liar, home: &Path) -> Client {
     let genesis = net.processes.devnet().genesis();
-    let options =
-        ClientOptions { nodes: vec![liar.url()], genesis: &genesis, wallets: home.to_owned(), trust: None };
+    let options = ClientOptions { nodes: vec![liar.url()], genesis: &genesis, wallets: home.to_owned(), trust: None };
     Client::new(options).unwrap()
 }
 
@@ -372,12 +409,8 @@ fn sequence_behind_a_liar(stage: &Stage, user: &str) -> Vec<u64> {
     let (liar, home) = (Liar::new(net.url(0), lie), tempfile::tempdir().unwrap());
     let signer = SigningKey::from_bytes(&user_secret(user));
     let recipient = *SigningKey::from_bytes(&user_secret(SHOPKEEPER)).verifying_key().as_bytes();
-    let order = dynemix::wallet::order::Order {
-        kind: TransactionKind::Transfer,
-        recipient,
-        amount: PAID,
-        payload: Vec::new(),
-    };
+    let order =
+        dynemix::wallet::order::Order { kind: TransactionKind::Transfer, recipient, amount: PAID, payload: Vec::new() };
     let options = dynemix::wallet::settling::PayOptions { expires_slots: 2 };
     let ended = client(net, &liar, home.path()).pay(&signer, &order, options, &mut |_| {});
     assert!(ended.is_err(), "nothing was handed in, so nothing is final");

@@ -196,7 +196,8 @@ impl Net {
         let (mut memory_kib, mut code) = (0, None);
         while begun.elapsed() < Duration::from_secs(120) {
             let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-            let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
+            let peak =
+                status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
             memory_kib = memory_kib.max(peak.unwrap_or(0));
             if let Some(status) = child.try_wait().unwrap() {
                 code = status.code();
