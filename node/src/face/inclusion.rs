@@ -37,6 +37,7 @@ impl Inclusion {
     /// # Panics
     /// When there is none at this place.
     pub fn of(block: &ShardBlock, items: &Items, place: usize) -> Inclusion {
+        assert_eq!(items.len(), block.transactions as usize, "a shard-block has as many items as its header says");
         let ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
         let path = transaction_path(&ids, place);
         Inclusion { block: *block, place: place as u32, path, item: items[place].clone() }

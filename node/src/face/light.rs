@@ -169,7 +169,9 @@ impl LightChain {
     /// The verified block of a height, if it is remembered.
     pub fn at(&self, height: u64) -> Option<&Verified> {
         let place = usize::try_from(height.checked_sub(self.oldest().height)?).ok()?;
-        self.verified.get(place)
+        let found = self.verified.get(place);
+        assert!(found.is_none_or(|block| block.height == height), "verified heights follow each other without a gap");
+        found
     }
 
     /// Follows the next height, by what a node says of it.

@@ -299,6 +299,7 @@ impl Certificates {
         let mut rest = &entry[..];
         let decided = read_final(&mut rest).map_err(unread)?;
         let committee = read_compact(&mut rest, height).map_err(unread)?;
+        assert_eq!(decided.value.height, height, "the certificate of a height is kept in its place");
         let mut out = Vec::with_capacity(entry.len() + 96 * committee.len() + 64);
         put_final(&decided, &mut out);
         put_committee(&committee, &mut out);

@@ -2,7 +2,7 @@
 
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
-use super::entry::{Entry, Raw};
+use super::entry::{Entry, Job, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
@@ -310,6 +310,31 @@ impl Shared {
         }
     }
 
+    /// The consensus thread, which makes things durable by `writer` and has old blocks read by `prepare`.
+    fn duty(
+        &self,
+        options: &NodeOptions,
+        minter: Minter<NodeExecution<NodeSigning>, Arc<NodeSigning>>,
+        writer: Sender<Job>,
+        prepare: Sender<Raw>,
+    ) -> Duty<NodeSigning> {
+        Duty {
+            minter,
+            candidate: self.candidate,
+            schedule: Schedule::of(&self.chain.parameters),
+            prefix: self.chain.transaction_prefix,
+            clock: options.clock.clone(),
+            inbox: self.inbox.clone(),
+            mesh: self.mesh.clone(),
+            writer,
+            prepare,
+            status: self.status.clone(),
+            inclusions: self.inclusions.clone(),
+            peers: Peers::new(options.targets()),
+            local: Local::default(),
+        }
+    }
+
     fn view(&self, options: &NodeOptions, submit: Sender<Raw>) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
@@ -383,21 +408,7 @@ impl Node {
         let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
         let (of_cells, of_rounds) = (shared.prepare(&options, None), shared.prepare(&options, Some(cells.clone())));
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = Duty {
-            minter,
-            candidate: shared.candidate,
-            schedule: Schedule::of(&shared.chain.parameters),
-            prefix,
-            clock: options.clock.clone(),
-            inbox: shared.inbox.clone(),
-            mesh: shared.mesh.clone(),
-            writer: jobs,
-            prepare: rounds.clone(),
-            status: shared.status.clone(),
-            inclusions: shared.inclusions.clone(),
-            peers: Peers::new(options.targets()),
-            local: Local::default(),
-        };
+        let duty = shared.duty(&options, minter, jobs, rounds.clone());
         let (tell_cells, tell_rounds) = (cells.clone(), rounds.clone());
         let view = shared.view(&options, cells.clone());
         let sorter = Sorter { inbox: shared.inbox.clone(), cells, rounds, mesh: shared.mesh.clone() };

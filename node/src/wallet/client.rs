@@ -266,6 +266,10 @@ impl Client {
     fn keep_tip(&mut self) -> Result<(), WalletError> {
         if self.tip.as_ref().is_none_or(|tip| tip.height < self.height()) {
             let tip = self.light.newest().clone();
+            assert!(
+                self.trust.is_none(),
+                "a block is kept as verified before following has begun where the user trusts"
+            );
             self.kept.keep_tip(&tip)?;
             self.tip = Some(tip);
         }

@@ -99,7 +99,7 @@ pub enum WalletError {
     /// It can never become final.
     #[error(
         "transaction {id} has come into no block and cannot any more: slot {expires_slot} is over, and its \
-             sequence {sequence} is free, which is proved of height {height}. Nothing was paid"
+         sequence {sequence} is free, which is proved of height {height}. Nothing was paid"
     )]
     Expired {
         /// Its id.
@@ -114,7 +114,7 @@ pub enum WalletError {
     /// Another transaction of this account took its place.
     #[error(
         "transaction {id} will never be final: at height {height} its account has used the sequence for {by}, which \
-             is proved. Whoever signed that one has this key as well"
+         is proved. Whoever signed that one has this key as well"
     )]
     Replaced {
         /// Its id.
@@ -132,8 +132,8 @@ pub enum Unsettled {
     /// It may still become final.
     #[error(
         "transaction {id} ({what}) was signed and may still become final, until slot {expires_slot} is over; it is \
-             kept. `dynemix wallet pending` hands in the same one again and says what becomes of it; nothing else is \
-             signed before"
+         kept. `dynemix wallet pending` hands in the same one again and says what becomes of it; nothing else is \
+         signed before"
     )]
     Open {
         /// Its id.
@@ -146,8 +146,8 @@ pub enum Unsettled {
     /// Its sequence is used, and no node has shown by what.
     #[error(
         "the account has used the sequence of transaction {id} ({what}), which is proved of height {height}; that it \
-             was this one, no node that was asked can prove: it is kept. Try `dynemix wallet pending` with a --node that \
-             mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
+         was this one, no node that was asked can prove: it is kept. Try `dynemix wallet pending` with a --node \
+         that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
     )]
     Unproved {
         /// Its id.
@@ -160,7 +160,7 @@ pub enum Unsettled {
     /// It has ended since, which the user does not know yet.
     #[error(
         "an earlier command's transaction {id} ({what}) is final since height {height}, which is proved. Nothing new \
-             was signed: run the command again if you want to pay once more"
+         was signed: run the command again if you want to pay once more"
     )]
     WasFinal {
         /// Its id.
@@ -178,7 +178,7 @@ pub enum TimeError {
     /// A block from the future.
     #[error(
         "the newest certified block is of slot {tip_slot}, and this computer's clock shows slot {now_slot}: the clock \
-             is behind"
+         is behind"
     )]
     ClockBehind {
         /// Slot of the newest verified block.
@@ -189,7 +189,7 @@ pub enum TimeError {
     /// Nothing new for long.
     #[error(
         "the newest certified block that the node shows is of slot {tip_slot}, and this computer's clock shows slot \
-             {now_slot}: the chain stands, the node is behind, or the clock is ahead. Nothing is signed by that"
+         {now_slot}: the chain stands, the node is behind, or the clock is ahead. Nothing is signed by that"
     )]
     Old {
         /// Slot of the newest verified block.
@@ -200,7 +200,7 @@ pub enum TimeError {
     /// A height that cannot be.
     #[error(
         "the node speaks of height {height}, and only {now_slot} slots have passed since the chain began, by this \
-             computer's clock"
+         computer's clock"
     )]
     Height {
         /// What it speaks of.

@@ -157,6 +157,7 @@ impl Client {
         let mut cell = self.on_any(|client, node| client.draw_up(node, sender, order, options))?;
         sign(&mut cell, &self.chain, signer);
         let pending = Pending { cell, payload: order.payload.clone(), signed_at: self.height() };
+        assert!(cell.expires_slot >= self.light.newest().slot, "a transaction is signed that has expired already");
         self.kept.keep_pending(&pending)?;
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: cell.expires_slot });
