@@ -367,7 +367,7 @@ fn behind_a_liar_money_moves_once_to_whom_was_named_and_nothing_is_called_final_
 }
 
 #[test]
-#[ignore = "half an hour: every verb behind every lie, and lies that cost time or memory; CONTRIBUTING.md says how"]
+#[ignore = "half an hour: every verb behind every lie, and lies that cost time or memory; docs/node.md"]
 fn behind_every_lie_every_verb_ends() {
     let stage = Stage::new();
     every_verb(&stage, false);

@@ -324,7 +324,7 @@ impl Shown for Sent {
     }
 }
 
-/// Nothing waits.
+/// What `pending` shows when everything that was signed has ended.
 #[derive(Serialize)]
 struct NothingWaits {
     pending: bool,

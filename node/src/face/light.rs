@@ -44,9 +44,9 @@ pub enum LightError {
 /// What a block that is verified says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
-    /// Its height.
+    /// Height of the block.
     pub height: u64,
-    /// Its slot.
+    /// Slot of the block: heights have ascending ones.
     pub slot: u64,
     /// Its hash, which the next one names as its parent.
     pub hash: Hash,

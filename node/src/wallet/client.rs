@@ -74,9 +74,9 @@ pub struct ProvedAccount {
 /// An account as a proof shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Proved {
-    /// Its index.
+    /// Index of the account, which it keeps for good.
     pub account: AccountIndex,
-    /// Its fields.
+    /// Balance, sequence, and when it was last active.
     pub hot: Hot,
     /// Height of the state.
     pub height: u64,

@@ -102,11 +102,11 @@ pub enum WalletError {
          sequence {sequence} is free, which is proved of height {height}. Nothing was paid"
     )]
     Expired {
-        /// Its id.
+        /// Id of the transaction, in hexadecimal.
         id: String,
         /// The last slot in which it could come into a block.
         expires_slot: u64,
-        /// Its sequence.
+        /// Number of the transaction among those of its sender.
         sequence: u64,
         /// Height of the state that proves it.
         height: u64,
@@ -117,7 +117,7 @@ pub enum WalletError {
          is proved. Whoever signed that one has this key as well"
     )]
     Replaced {
-        /// Its id.
+        /// Id of the transaction, in hexadecimal.
         id: String,
         /// What is final in its place.
         by: String,
@@ -136,7 +136,7 @@ pub enum Unsettled {
          signed before"
     )]
     Open {
-        /// Its id.
+        /// Id of the transaction, in hexadecimal.
         id: String,
         /// What it does, for people.
         what: String,
@@ -150,7 +150,7 @@ pub enum Unsettled {
          that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
     )]
     Unproved {
-        /// Its id.
+        /// Id of the transaction, in hexadecimal.
         id: String,
         /// What it does, for people.
         what: String,
@@ -163,7 +163,7 @@ pub enum Unsettled {
          was signed: run the command again if you want to pay once more"
     )]
     WasFinal {
-        /// Its id.
+        /// Id of the transaction, in hexadecimal.
         id: String,
         /// What it does, for people.
         what: String,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub struct Pending {
     /// The cell, signature and all: this one is handed in, and no other.
     pub cell: Cell,
-    /// Its payload.
+    /// What the cell commits to beside itself; empty for a payment.
     pub payload: Vec<u8>,
     /// The newest verified height when it was signed: it can stand in a later one only.
     pub signed_at: u64,

@@ -21,7 +21,7 @@ pub struct Order {
     pub kind: TransactionKind,
     /// Who is paid; of other kinds nobody.
     pub recipient: Key,
-    /// Units.
+    /// Units to pay, to lock, or to move in or out of the stake.
     pub amount: u64,
     /// What the kind needs beside.
     pub payload: Vec<u8>,
@@ -33,7 +33,7 @@ pub struct Ground<'a> {
     pub chain: &'a Chain,
     /// The account that pays.
     pub account: Proved,
-    /// Its sequence.
+    /// Number of the account's next transaction, from the same proof.
     pub sequence: u64,
     /// Names and stakes, for orders that need them.
     pub system: Option<&'a System>,

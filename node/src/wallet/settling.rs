@@ -54,7 +54,7 @@ pub struct PayOptions {
 pub enum Event<'a> {
     /// It is signed and kept, and goes out now.
     Signed {
-        /// Its id.
+        /// Id by which anybody can ask for it.
         id: Hash,
         /// The last slot in which it can come into a block.
         expires_slot: u64,
@@ -80,9 +80,9 @@ pub enum Effect {
 /// A transaction that is final, which is proved.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Settled {
-    /// Its id.
+    /// Id of the transaction, in hexadecimal.
     pub id: String,
-    /// Always `final`.
+    /// `final`: there are no others that are proved.
     pub state: &'static str,
     /// Height of its block.
     pub height: u64,
