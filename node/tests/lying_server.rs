@@ -423,6 +423,48 @@ fn sequence_behind_a_liar(stage: &Stage, user: &str) -> Vec<u64> {
     cells
 }
 
+/// A server says that it is busy and keeps the cell; its user turns to another node; then the server hands the cell in.
+#[test]
+fn who_turns_to_another_node_pays_once() {
+    let stage = Stage::new();
+    let (net, user) = (stage.net, "erin");
+    let kept: Arc<Mutex<Option<Value>>> = Arc::default();
+    let keeps = kept.clone();
+    let lie = in_method("submit", move |params, _| {
+        *keeps.lock().unwrap() = Some(params.clone());
+        error(-32_001, "busy")
+    });
+    let (liar, home, honest) = (Liar::new(net.url(0), lie), tempfile::tempdir().unwrap(), net.url(1));
+    let send = |node: &str| {
+        net.wallet(
+            home.path(),
+            &["send", "3", "--to", SHOP, "--devnet", "--from", user, "--expires", "30", "--node", node],
+        )
+    };
+    let before = units(net, user);
+    let ran = send(&liar.url());
+    assert!(ran.code == Some(9) && ran.text.contains("the node says: busy"), "{:?} {}", ran.code, ran.text);
+    // The other node is honest, and the wallet signs nothing all the same.
+    let ran = send(&honest);
+    assert!(ran.code == Some(9) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
+    let ran = net.wallet(home.path(), &["pending", "--forget", "--devnet", "--from", user, "--node", &honest]);
+    assert_eq!(ran.code, Some(9), "{}", ran.text);
+    let cell = kept.lock().unwrap().clone().expect("it was handed in");
+    ask(&honest, "submit", &cell);
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while units(net, user) == before {
+        assert!(std::time::Instant::now() < end, "what was handed in does not become final");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // What has become of it is told, once, and nothing is paid without a new order.
+    let ran = send(&honest);
+    assert!(ran.code == Some(9) && ran.text.contains("is final since height"), "{:?} {}", ran.code, ran.text);
+    assert_eq!(units(net, user), before - PAID);
+    let ran = send(&honest);
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert_eq!(units(net, user), before - 2 * PAID);
+}
+
 #[test]
 fn a_forged_system_names_nobody_and_a_servers_sequence_is_not_signed() {
     let stage = Stage::new();

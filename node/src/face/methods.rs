@@ -312,8 +312,9 @@ fn inclusion(api: &Api, params: &Value) -> Answered {
     };
     let prefix = &api.view.chain.transaction_prefix;
     let found = api.view.inclusions.find(height, wanted, prefix).or_else(|| {
-        // What is not remembered may be in the log, in blockchain mode with its transactions.
-        let record = api.view.records.read(height).ok()?;
+        // What is not remembered is in the log with its transactions, but for blocks of quilt mode.
+        let whole = api.view.chain.parameters.consensus.maturity(height) == 0;
+        let record = whole.then(|| api.view.records.read(height).ok()).flatten()?;
         let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok().flatten()?;
         blocks.iter().find_map(|block| Some((block.block, block.items.clone(), wanted.place(prefix, &block.items)?)))
     });
