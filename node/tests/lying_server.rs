@@ -332,7 +332,7 @@ fn every_verb(stage: &Stage, small: bool) {
             let liar = Liar::new(net.url(0), lie.clone());
             lane.pay(name, &liar);
             lane.look(name, &liar, &["balance", &attackers_key]);
-            if !small || number % 5 == 0 || *name == "history of nonsense" {
+            if !small || number.is_multiple_of(5) || *name == "history of nonsense" {
                 lane.look(name, &liar, &["history"]);
                 lane.look(name, &liar, &["status", &"ab".repeat(32)]);
                 lane.look(name, &liar, &["balance", SHOP]);
@@ -367,7 +367,7 @@ fn behind_a_liar_money_moves_once_to_whom_was_named_and_nothing_is_called_final_
 }
 
 #[test]
-#[ignore = "half an hour: every verb behind every lie, and lies that cost time or memory; docs/node.md"]
+#[ignore = "minutes: every verb behind every lie, and lies that cost time or memory; docs/node.md"]
 fn behind_every_lie_every_verb_ends() {
     let stage = Stage::new();
     every_verb(&stage, false);

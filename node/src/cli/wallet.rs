@@ -548,6 +548,17 @@ fn stake(with: &WithArgs, output: &OutputArgs, amount: u64, minting: &Path) -> R
     send(with, output, |_| Ok(Order { kind: TransactionKind::Stake, recipient: [0; 32], amount, payload }))
 }
 
+/// Says so when a registration is final and somebody else has the name all the same: of two in one height the lower id
+/// counts, and the other's reserve comes back.
+fn whose(with: &WithArgs, name: &str) -> Result<(), Box<dyn Error>> {
+    let (mut client, own) = (with.client()?, with.own_key()?);
+    match client.key(name) {
+        Ok(key) if key != own => Err(format!("'{name}' is another's: it was registered in the same height").into()),
+        // The name was taken for good; that no node proves it now changes nothing.
+        _ => Ok(()),
+    }
+}
+
 /// A transaction's state, as a node says, and whether that is proved.
 fn status(with: &WithArgs, output: &OutputArgs, id: &[u8; 32]) -> Result<(), Box<dyn Error>> {
     let mut client = with.client()?;
@@ -590,10 +601,14 @@ impl WalletVerb {
             WalletVerb::Send { amount, to, with, output } => send(&with, &output, |client| {
                 order(TransactionKind::Transfer, with.key(client, Some(&to))?, amount, Vec::new())
             }),
-            WalletVerb::Register { name, with, output } => send(&with, &output, |client| {
-                let reserve = client.chain.parameters.consensus.register_reserve;
-                order(TransactionKind::Register, [0; 32], reserve, name.into_bytes())
-            }),
+            WalletVerb::Register { name, with, output } => {
+                let payload = name.clone().into_bytes();
+                send(&with, &output, |client| {
+                    let reserve = client.chain.parameters.consensus.register_reserve;
+                    order(TransactionKind::Register, [0; 32], reserve, payload)
+                })?;
+                whose(&with, &name)
+            }
             WalletVerb::Stake { amount, minting, with, output } => stake(&with, &output, amount, &minting),
             WalletVerb::Unstake { amount, with, output } => {
                 send(&with, &output, |_| order(TransactionKind::Unstake, [0; 32], amount, Vec::new()))

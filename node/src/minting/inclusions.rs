@@ -46,10 +46,13 @@ pub struct Inclusions {
 struct Inner {
     /// By shard-block: items that came before it was final.
     early: BTreeMap<Hash, (u64, Items)>,
-    /// Final heights, newest last: each shard-block's header, and its items if they are here.
-    heights: VecDeque<(u64, Vec<(ShardBlock, Hash, Items)>)>,
+    /// Final heights, newest last.
+    heights: VecDeque<(u64, Vec<Known>)>,
     bytes: usize,
 }
+
+/// A final shard-block: its header, the header's hash, and its items if they are here.
+type Known = (ShardBlock, Hash, Items);
 
 fn bytes_of(items: &Items) -> usize {
     items.iter().map(|item| item.bytes.len() + 64).sum()

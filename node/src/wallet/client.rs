@@ -30,8 +30,9 @@ use std::time::{Duration, Instant};
 const HEADERS_AT_ONCE: u64 = 50;
 /// Bytes of their answer at most: a node ends it at some megabytes, and hexadecimal doubles them.
 const HEADERS_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of a system in hexadecimal at most: a million names.
-const SYSTEM_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of a system in hexadecimal at most: a million names and a hundred thousand stakers. In memory a forged one of
+/// small entries takes some ten times as much until its root is seen to be wrong.
+const SYSTEM_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of other answers at most.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Answers that are too old before a node is given up.

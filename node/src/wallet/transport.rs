@@ -76,7 +76,8 @@ impl Transport {
         bytes_max: u64,
     ) -> Result<T, WalletError> {
         let url = &self.nodes[node];
-        let unreachable = |error: ureq::Error| WalletError::Unreachable { tried: url.clone(), why: error.to_string() };
+        let unreachable =
+            |error: ureq::Error| WalletError::Unreachable { tried: url.clone(), why: plain(&error.to_string()) };
         let patience = PATIENCE[usize::from(bytes_max > SMALL_BYTES)];
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let asked = self.agent.post(url).config().timeout_global(Some(patience)).build();

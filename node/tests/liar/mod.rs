@@ -205,10 +205,9 @@ impl Net {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        if code.is_none() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
+        // One that has ended is not there any more.
+        let _ = child.kill();
+        let _ = child.wait();
         let out = said.join().unwrap();
         let text = out.clone() + &errors.join().unwrap();
         Ran { code, out, text, took: begun.elapsed(), memory_kib }
