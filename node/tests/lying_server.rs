@@ -451,7 +451,7 @@ fn who_turns_to_another_node_pays_once() {
     assert_eq!(ran.code, Some(9), "{}", ran.text);
     let cell = kept.lock().unwrap().clone().expect("it was handed in");
     ask(&honest, "submit", &cell);
-    let end = std::time::Instant::now() + Duration::from_secs(20);
+    let end = std::time::Instant::now() + Duration::from_secs(60);
     while units(net, user) == before {
         assert!(std::time::Instant::now() < end, "what was handed in does not become final");
         std::thread::sleep(Duration::from_millis(100));

@@ -3,7 +3,9 @@
 
 mod liar;
 
-use liar::{Liar, Net, PROGRAM, Reply, SLOT_MS};
+use dynemix::face::light::Verified;
+use dynemix::wallet::kept::Kept;
+use liar::{Liar, Net, PROGRAM, Reply};
 use serde_json::Value;
 use std::fs;
 use std::net::TcpListener;
@@ -142,5 +144,21 @@ fn joined(net: &Net, proved: &dyn Fn(&std::path::Path, &[&str]) -> Value) {
     let wrong = trust.split(':').next().unwrap().to_owned() + ":" + &"77".repeat(32);
     let ran = net.wallet(fresh.path(), &["balance", "--devnet", "--from", "alice", "--node", &url, "--trust", &wrong]);
     assert_eq!(ran.code, Some(8), "{}", ran.text);
-    std::thread::sleep(Duration::from_millis(SLOT_MS / 10));
+    conflicts(net, &trust, &url);
+}
+
+/// A wallet that has verified another history is told, and pays nobody.
+fn conflicts(net: &Net, trust: &str, url: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let chain = net.processes.devnet().genesis().genesis().unwrap().chain.genesis_hash;
+    let kept = Kept::open(&home.path().join("dynemix/wallets"), chain).unwrap();
+    let height = trust.split(':').next().unwrap().parse().unwrap();
+    let (slot, hash) = (height, [9; 32]);
+    let (parent, system, parent_root, committee_next, headers) = ([1; 32], [2; 32], [3; 32], [4; 32], Vec::new());
+    kept.keep_tip(&Verified { height, slot, hash, parent, system, parent_root, committee_next, headers }).unwrap();
+    let send = ["send", "1", "--to", "bob", "--devnet", "--from", "alice", "--node", url];
+    let ran = net.wallet(home.path(), &send);
+    assert!(ran.code == Some(8) && ran.text.contains("committee"), "{:?} {}", ran.code, ran.text);
+    let ran = net.wallet(home.path(), &[&send[..], &["--trust", trust]].concat());
+    assert!(ran.code == Some(8) && ran.text.contains("both are certified"), "{:?} {}", ran.code, ran.text);
 }
