@@ -423,6 +423,29 @@ fn sequence_behind_a_liar(stage: &Stage, user: &str) -> Vec<u64> {
     cells
 }
 
+#[test]
+fn a_payment_is_proved_in_blockchain_mode_too_and_again_later_by_its_id() {
+    let net = Net::up(4, false);
+    let (home, url) = (tempfile::tempdir().unwrap(), net.url(0));
+    let with = ["--devnet", "--from", "alice", "--node", &url, "--json", "-"];
+    let shown = |arguments: &[&str]| {
+        let ran = net.wallet(home.path(), &[arguments, &with[..]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.text);
+        serde_json::from_str::<Value>(&ran.out).unwrap()
+    };
+    let sent = shown(&["send", "3", "--to", &key(SHOPKEEPER)]);
+    assert_eq!((&sent["effect"], &sent["takes_effect_height"]), (&json!("stands"), &sent["height"]), "{sent}");
+    assert_eq!(units(&net, SHOPKEEPER), 1_000_000 * DYNE + PAID);
+    let status = shown(&["status", sent["id"].as_str().unwrap()]);
+    assert_eq!((&status["state"], &status["proved"]), (&json!("final"), &json!(true)), "{status}");
+    // A node that moves it to another height shows no proof, and it is not called proved.
+    let lie = in_method("transaction", |_, said| changed(said, "height", json!(1)));
+    let liar = Liar::new(net.url(0), lie).url();
+    let with = ["status", sent["id"].as_str().unwrap(), "--devnet", "--node", &liar, "--json", "-"];
+    let ran = net.wallet(home.path(), &with);
+    assert!(ran.code == Some(0) && ran.text.contains("\"proved\": false"), "{:?} {}", ran.code, ran.text);
+}
+
 /// A server says that it is busy and keeps the cell; its user turns to another node; then the server hands the cell in.
 #[test]
 fn who_turns_to_another_node_pays_once() {

@@ -14,8 +14,8 @@
 //! or account and what it guards. Of twenty seats a height takes some 540 bytes; the voting keys, which an account keeps
 //! for good, would be 1 920 more.
 //!
-//! Why a power cut is harmless: `heights` is written and synced when what it points to is durable, [`BATCH`] heights at a
-//! time at most, so of the last [`BATCH`] each is looked at when the files are opened. What is missing then is read from
+//! Why a power cut is harmless: `heights` is written and synced when what it points to is durable, `BATCH` heights at a
+//! time at most, so of the last `BATCH` each is looked at when the files are opened. What is missing then is read from
 //! the log again, which keeps far more.
 
 use super::record::BlockRecord;
