@@ -14,7 +14,7 @@ use liar::{Liar, Lie, Net, Reply, ask, error, result};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What each payment of a case is; recipients add them up.
@@ -295,16 +295,18 @@ impl<'n> Lane<'n> {
 /// A network that lives as long as the process: liars in other threads look at it. Its nodes end with the guard.
 struct Stage {
     net: &'static Net,
+    _alone: Option<MutexGuard<'static, ()>>,
 }
 
 impl Stage {
     fn new() -> Stage {
-        let net = Net::up(4, true);
+        let mut net = Net::up(4, true);
         let home = tempfile::tempdir().unwrap();
         let arguments = ["register", SHOP, "--devnet", "--from", SHOPKEEPER];
         let ran = net.wallet(home.path(), &arguments);
         assert_eq!(ran.code, Some(0), "{}", ran.text);
-        Stage { net: Box::leak(Box::new(net)) }
+        let alone = net.alone.take();
+        Stage { net: Box::leak(Box::new(net)), _alone: alone }
     }
 }
 

@@ -117,7 +117,8 @@ fn answer(mut stream: TcpStream, honest: &str, lie: &Lie) -> Option<()> {
 pub struct Net {
     pub processes: Processes,
     pub directory: tempfile::TempDir,
-    _alone: MutexGuard<'static, ()>,
+    /// Held for as long as its nodes run.
+    pub alone: Option<MutexGuard<'static, ()>>,
 }
 
 /// What a command of the wallet came to.
@@ -144,7 +145,7 @@ impl Net {
         let shape = DevnetShape { nodes, shards: 1, slot_ms: SLOT_MS, quilt, load_accounts: 0, link: String::new() };
         let devnet = Devnet::create(directory.path(), shape, unix_ms() + 1_000 + 150 * u64::from(nodes)).unwrap();
         let processes = Processes::new(directory.path(), devnet).unwrap().with_program(Path::new(PROGRAM));
-        Net { processes, directory, _alone: alone }
+        Net { processes, directory, alone: Some(alone) }
     }
 
     pub fn started(mut self) -> Net {
