@@ -5,7 +5,7 @@ use crate::keep::chain_store::ChainStoreError;
 use crate::keep::open::ReplayError;
 use crate::keep::replica::ReplicaError;
 use crate::keep::signed_file::SignedFileError;
-use crate::wallet::client::WalletError;
+use crate::wallet::error::WalletError;
 use dynemix_storage::StoreError;
 use std::error::Error;
 
@@ -25,6 +25,10 @@ pub const LOCKED: u8 = 5;
 pub const UNREACHABLE: u8 = 6;
 /// Going on could mean to sign twice: people must look.
 pub const UNSAFE: u8 = 7;
+/// A node's answer is not what the chain has certified: nothing was done by it.
+pub const LIE: u8 = 8;
+/// A transaction was signed, and it is not proved what became of it: it is kept, and `wallet pending` goes on with it.
+pub const UNSETTLED: u8 = 9;
 
 fn of_store(error: &StoreError) -> u8 {
     match error {
@@ -49,10 +53,18 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
         Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))
     ) || matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
         || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }));
-    let unreachable = error.is::<AskError>() || matches!(error.downcast_ref(), Some(WalletError::Unreachable { .. }));
-    [(error.is::<SignedFileError>(), UNSAFE), (unreachable, UNREACHABLE), (damaged, DAMAGED)]
-        .into_iter()
-        .find_map(|(is, code)| is.then_some(code))
+    let wallet = error.downcast_ref::<WalletError>();
+    let unsettled = matches!(wallet, Some(WalletError::Unsettled(_)));
+    let signed = error.is::<SignedFileError>() || matches!(wallet, Some(WalletError::Kept(_)));
+    let unreachable = error.is::<AskError>() || matches!(wallet, Some(WalletError::Unreachable { .. }));
+    let codes = [
+        (signed, UNSAFE),
+        (unreachable, UNREACHABLE),
+        (damaged, DAMAGED),
+        (wallet.is_some_and(WalletError::is_lie), LIE),
+        (unsettled, UNSETTLED),
+    ];
+    codes.into_iter().find_map(|(is, code)| is.then_some(code))
 }
 
 /// The exit code that an error stands for: that of the first of its causes which has one of its own.

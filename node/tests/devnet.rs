@@ -86,7 +86,12 @@ impl Net {
     }
 
     fn dynemix(&self, arguments: &[&str]) -> (bool, String) {
-        let output = Command::new(PROGRAM).args(arguments).env("DYNEMIX_DIR", self.directory.path()).output().unwrap();
+        let output = Command::new(PROGRAM)
+            .args(arguments)
+            .env("DYNEMIX_DIR", self.directory.path())
+            .env("XDG_DATA_HOME", self.directory.path())
+            .output()
+            .unwrap();
         (
             output.status.success(),
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),

@@ -40,6 +40,8 @@ pub enum Mutation {
     CustodyByHeads,
     EvidenceOutlivesStake,
     RecordsFirstCome,
+    SystemUnchecked,
+    SequenceBelieved,
 }
 
 impl Mutation {
@@ -87,6 +89,9 @@ impl Mutation {
     /// `tests/selection_faults.rs` and the simulator's `tests/grinder.rs` have each.
     pub const SELECTION: [Mutation; 3] =
         [Mutation::DrawByStakesOfNow, Mutation::CustodyByHeads, Mutation::EvidenceOutlivesStake];
+
+    /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
+    pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
 }
 
 #[cfg(feature = "mutations")]

@@ -29,7 +29,7 @@ pub enum CodecError {
 }
 
 /// What a step of reading gives.
-pub(crate) type Read<T> = Result<T, CodecError>;
+pub type Read<T> = Result<T, CodecError>;
 
 /// Appends bytes whose number the reader knows.
 pub(crate) fn put<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
@@ -37,14 +37,20 @@ pub(crate) fn put<const N: usize>(out: &mut Vec<u8>, bytes: &[u8; N]) {
 }
 
 /// As many bytes as the caller has room for.
-pub(crate) fn array<const N: usize>(bytes: &mut &[u8]) -> Read<[u8; N]> {
+///
+/// # Errors
+/// The bytes end.
+pub fn array<const N: usize>(bytes: &mut &[u8]) -> Read<[u8; N]> {
     let (array, rest) = bytes.split_first_chunk::<N>().ok_or(CodecError::Truncated)?;
     *bytes = rest;
     Ok(*array)
 }
 
 /// A LEB128 number.
-pub(crate) fn number(bytes: &mut &[u8]) -> Read<u64> {
+///
+/// # Errors
+/// The bytes end, or it is not the shortest form.
+pub fn number(bytes: &mut &[u8]) -> Read<u64> {
     Ok(varint::read(bytes)?)
 }
 
@@ -54,7 +60,10 @@ pub(crate) fn small(bytes: &mut &[u8]) -> Read<u16> {
 }
 
 /// A count of entries that take at least `entry_bytes` each: bounded before anything is reserved.
-pub(crate) fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<usize> {
+///
+/// # Errors
+/// More than `max`, or than the bytes can hold.
+pub fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<usize> {
     let count = number(bytes)?;
     if count > max as u64 || count.saturating_mul(entry_bytes as u64) > bytes.len() as u64 {
         return Err(CodecError::TooMany(count));
@@ -62,7 +71,11 @@ pub(crate) fn count(bytes: &mut &[u8], entry_bytes: usize, max: usize) -> Read<u
     Ok(count as usize)
 }
 
-pub(crate) fn slice<'b>(bytes: &mut &'b [u8], max: usize) -> Read<&'b [u8]> {
+/// Bytes that begin with their number, `max` at most.
+///
+/// # Errors
+/// More than that, or than there are.
+pub fn slice<'b>(bytes: &mut &'b [u8], max: usize) -> Read<&'b [u8]> {
     let length = count(bytes, 1, max)?;
     take(bytes, length)
 }

@@ -102,8 +102,8 @@ pub struct CustodyOut {
     pub says: Vec<Message>,
     /// Proofs for the pool and the committee.
     pub proofs: Vec<Arc<Item>>,
-    /// Shard-blocks whose transactions were found to make their patches, with their heights.
-    pub checked: Vec<(u64, Hash)>,
+    /// Shard-blocks whose transactions were found to make their patches: height, hash, transactions.
+    pub checked: Vec<(u64, Hash, Items)>,
     /// Who has done what no honest node does.
     pub offences: Vec<(u32, Offence)>,
     /// Who has said what it has no right to.
@@ -381,7 +381,7 @@ impl Custody {
         }
         match execution.bodies(&block, &items) {
             Some(Bodies::Whole) => {
-                out.checked.push((case.attest.height, block));
+                out.checked.push((case.attest.height, block, items.clone()));
                 self.bodies.insert(block, (case.attest.height, items));
             }
             Some(Bodies::Invalid(place)) => {

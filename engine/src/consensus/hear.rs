@@ -357,7 +357,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let others = sends.into_iter().filter(|send| send.0 != self.candidate);
         self.out.extend(others.map(|(to, message)| Action::Send(to, message)));
         says.iter().for_each(|message| self.tell_committee(message));
-        self.out.extend(checked.into_iter().map(|(height, block)| Action::Checked(height, block)));
+        self.out.extend(checked.into_iter().map(|(height, block, items)| Action::Checked(height, block, items)));
         for item in proofs {
             self.execution.admit(&item);
             self.tell_committee(&Message::Item(item));

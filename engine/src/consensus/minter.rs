@@ -60,7 +60,7 @@ pub enum Action {
     /// A shard-block of ours is certified: the first finality checkpoint.
     Certified(Arc<CertifiedBlock>),
     /// The transactions of a final shard-block are here and make its patch: the third, in quilt mode.
-    Checked(u64, Hash),
+    Checked(u64, Hash, Items),
     /// A height is final: the second. With its shard-blocks as they travel.
     Finalized(Arc<Final>, Vec<Arc<CertifiedBlock>>),
 }

@@ -2,7 +2,7 @@
 
 use super::args::{ConfigArgs, DataArgs, data_directory};
 use super::output::{OutputArgs, Shown};
-use super::passphrase::passphrase;
+use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, ask};
 use dynemix::face::api::serve;
@@ -342,7 +342,7 @@ fn keys(
         return Ok((None, keystore::random()?));
     }
     let path = beside.join(&minting.keystore);
-    let passphrase = passphrase(fd, &path.display().to_string())?;
+    let passphrase = passphrase(fd, &path.display().to_string(), Asked::ToOpen)?;
     let secrets = keystore::open::<64>(&path, SecretKind::Minting, &passphrase)?;
     let (vote, transport) = secrets.split_at(32);
     let half = |bytes: &[u8]| Zeroizing::new(<[u8; 32]>::try_from(bytes).expect("32 bytes"));

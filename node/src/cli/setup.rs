@@ -2,7 +2,7 @@
 
 use super::args::{ConfigArgs, data_directory, parse_hash};
 use super::output::{OutputArgs, Shown};
-use super::passphrase::passphrase;
+use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
 use dynemix::setup::clock::unix_ms;
 use dynemix::setup::config::Config;
@@ -51,6 +51,9 @@ The owner's key stays in the wallet; it never comes to the node.")]
         /// Read the passphrase from this open file descriptor
         #[arg(long, value_name = "FD")]
         passphrase_fd: Option<i32>,
+        /// Keep the keys under an empty passphrase: whoever reads the file has them
+        #[arg(long)]
+        no_passphrase: bool,
     },
     /// The public part of a key file
     Show {
@@ -62,9 +65,10 @@ The owner's key stays in the wallet; it never comes to the node.")]
 impl KeysVerb {
     pub(crate) fn run(self) -> Done {
         match self {
-            KeysVerb::New { out, name, account, address, stake, passphrase_fd } => {
+            KeysVerb::New { out, name, account, address, stake, passphrase_fd, no_passphrase } => {
                 let owner = parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits")?;
-                let passphrase = passphrase(passphrase_fd, &out.display().to_string())?;
+                let asked = Asked::new(no_passphrase);
+                let passphrase = passphrase(passphrase_fd, &out.display().to_string(), asked)?;
                 let secrets = keystore::random::<64>()?;
                 let (vote_key, possession) = BlsSigning::key_and_possession(&secrets[..32], &owner);
                 let transport_key = hex::encode(public_key(secrets[32..].try_into().expect("32 bytes")));

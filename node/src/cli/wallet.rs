@@ -2,14 +2,18 @@
 
 use super::args::{DirArgs, parse_hash};
 use super::output::{OutputArgs, Shown, dynes};
-use super::passphrase::passphrase;
+use super::passphrase::{Asked, passphrase, passphrase_of};
 use clap::{Args, Subcommand};
 use dynemix::devnet::layout::{Devnet, USERS, user_secret};
 use dynemix::minting::tracked::TransactionShown;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
-use dynemix::wallet::client::{Client, ProvedAccount};
+use dynemix::setup::trust::Trust;
+use dynemix::wallet::client::{Client, ClientOptions, ProvedAccount};
 use dynemix::wallet::keys;
+use dynemix::wallet::order::Order;
+use dynemix::wallet::settling::{Effect, Event, PayOptions, Settled};
+use dynemix::wallet::transport::plain;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::TransactionKind;
 use dynemix_engine::vote::bls::BlsSigning;
@@ -19,7 +23,9 @@ use hex::FromHex;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::error::Error;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 use zeroize::Zeroizing;
 
 #[derive(Debug, Subcommand)]
@@ -32,6 +38,9 @@ pub(crate) enum WalletVerb {
         name: String,
         #[arg(long, value_name = "FD", help = "Read the passphrase from this open file descriptor")]
         passphrase_fd: Option<i32>,
+        /// Keep the key under an empty passphrase: whoever reads the file has it
+        #[arg(long)]
+        no_passphrase: bool,
     },
     /// Take a key from its 24 words, or from a password that is the only key
     #[command(
@@ -44,8 +53,14 @@ pub(crate) enum WalletVerb {
         /// From a password, by Argon2, as the paper offers
         #[arg(long)]
         password: bool,
+        /// With a password: something of your own, such as an address, that is needed again beside it
+        #[arg(long, value_name = "TEXT", requires = "password")]
+        salt: Option<String>,
         #[arg(long, value_name = "FD", help = "Read the passphrase from this open file descriptor")]
         passphrase_fd: Option<i32>,
+        /// Keep the key under an empty passphrase: whoever reads the file has it
+        #[arg(long)]
+        no_passphrase: bool,
     },
     /// The wallets on this computer
     List {
@@ -71,7 +86,11 @@ Examples:
   dynemix wallet send 5 --to bob --from alice --devnet
   dynemix wallet send 0.5 --to ada
 
-Shows each finality checkpoint as it comes.")]
+Shows each finality checkpoint as it comes, and ends when nothing can take the payment back. 'final' is what the chain's
+certificates prove, whatever a node says. What was signed is kept until its end is proved: after an interruption
+`dynemix wallet pending` hands in the same transaction again, and nothing else is signed before.
+
+Exit code 8: a node's answer is not what the chain has certified. 9: signed, and not proved to have ended.")]
     Send {
         /// Dynes, with up to six decimals
         #[arg(value_parser = parse_dynes)]
@@ -127,6 +146,20 @@ Shows each finality checkpoint as it comes.")]
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// What was signed and has not ended: hand in the same again, and follow it to its end
+    #[command(after_help = "\
+Examples:
+  dynemix wallet pending --from alice --devnet
+  dynemix wallet pending --forget                  let go what has expired, or whose sequence is used")]
+    Pending {
+        /// Let it go instead, if it cannot become final any more or its sequence is used
+        #[arg(long)]
+        forget: bool,
+        #[command(flatten)]
+        with: WithArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// How far a transaction is
     Status {
         /// Its id, 64 digits
@@ -147,10 +180,16 @@ pub(crate) struct WithArgs {
     /// A node's API; several are tried in turn [default: http://127.0.0.1:8645/]
     #[arg(long, value_name = "URL")]
     node: Vec<String>,
-    /// The chain's genesis file: all that is trusted
+    /// The chain's genesis file: what is trusted
     #[arg(long, value_name = "FILE", default_value = "genesis.toml")]
     genesis: PathBuf,
-    /// Use the devnet of this computer, its nodes and its users
+    /// A block that you trust, from another source than the node: the chain is followed from there, not from genesis
+    #[arg(long, value_name = "HEIGHT:HASH")]
+    trust: Option<Trust>,
+    /// Slots in which a transaction may come into a block
+    #[arg(long, value_name = "SLOTS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+    expires: u64,
+    /// Use the devnet of this computer, its users, and its nodes unless --node names others
     #[arg(long)]
     devnet: bool,
     #[command(flatten)]
@@ -175,14 +214,20 @@ fn parse_dynes(text: &str) -> Result<u64, String> {
 
 impl WithArgs {
     fn client(&self) -> Result<Client, Box<dyn Error>> {
-        if self.devnet {
-            let directory = self.dir.directory();
-            let devnet = Devnet::read(&directory)?;
-            let nodes = (0..devnet.shape.nodes).map(|node| format!("http://{}/", devnet.api_address(node))).collect();
-            return Ok(Client::new(nodes, &devnet.genesis())?);
-        }
-        let nodes = if self.node.is_empty() { vec!["http://127.0.0.1:8645/".to_owned()] } else { self.node.clone() };
-        Ok(Client::new(nodes, &GenesisFile::read(&self.genesis)?)?)
+        let devnet = if self.devnet { Some(Devnet::read(&self.dir.directory())?) } else { None };
+        let genesis = match &devnet {
+            Some(devnet) => devnet.genesis(),
+            None => GenesisFile::read(&self.genesis)?,
+        };
+        let nodes = match devnet {
+            _ if !self.node.is_empty() => self.node.clone(),
+            Some(devnet) => {
+                (0..devnet.shape.nodes).map(|node| format!("http://{}/", devnet.api_address(node))).collect()
+            }
+            None => vec!["http://127.0.0.1:8645/".to_owned()],
+        };
+        let options = ClientOptions { nodes, genesis: &genesis, wallets: keys::directory(), trust: self.trust };
+        Ok(Client::new(options)?)
     }
 
     fn is_user(&self, name: &str) -> bool {
@@ -194,22 +239,29 @@ impl WithArgs {
             return Ok(SigningKey::from_bytes(&user_secret(&self.from)));
         }
         let path = keys::path(&self.from);
-        let passphrase = passphrase(self.passphrase_fd, &format!("wallet '{}'", self.from))?;
+        let passphrase = passphrase(self.passphrase_fd, &format!("wallet '{}'", self.from), Asked::ToOpen)?;
         let secret = keystore::open::<32>(&path, SecretKind::Owner, &passphrase)?;
         Ok(SigningKey::from_bytes(&secret))
     }
 
-    /// The key of a name, a key, a devnet's user, or the own wallet; no passphrase is needed for it.
+    /// The own wallet's key, or a devnet's user's; no passphrase is needed for it.
+    fn own_key(&self) -> Result<[u8; 32], Box<dyn Error>> {
+        if self.is_user(&self.from) {
+            return Ok(*SigningKey::from_bytes(&user_secret(&self.from)).verifying_key().as_bytes());
+        }
+        let (_, public) = keystore::public(&keys::path(&self.from))?;
+        FromHex::from_hex(&public).map_err(|_| "the wallet's file names no key".into())
+    }
+
+    /// The key of a name, a key, a devnet's user, or the own wallet.
     fn key(&self, client: &mut Client, of: Option<&str>) -> Result<[u8; 32], Box<dyn Error>> {
-        let text = of.unwrap_or(&self.from);
-        if self.is_user(text) {
-            return Ok(*SigningKey::from_bytes(&user_secret(text)).verifying_key().as_bytes());
+        match of {
+            None => self.own_key(),
+            Some(user) if self.is_user(user) => {
+                Ok(*SigningKey::from_bytes(&user_secret(user)).verifying_key().as_bytes())
+            }
+            Some(text) => Ok(client.key(text)?),
         }
-        if of.is_none() {
-            let (_, public) = keystore::public(&keys::path(&self.from))?;
-            return FromHex::from_hex(&public).map_err(|_| "the wallet's file names no key".into());
-        }
-        Ok(client.key(text)?)
     }
 }
 
@@ -255,22 +307,32 @@ impl Shown for Balance {
 }
 
 #[derive(Serialize)]
-struct Sent {
-    id: String,
-    #[serde(flatten)]
-    transaction: TransactionShown,
-    /// Height up to which the wallet has verified the chain itself.
-    verified_height: u64,
-}
+#[serde(transparent)]
+struct Sent(Settled);
 
 impl Shown for Sent {
     fn text(&self) -> String {
-        format!(
-            "{}: {} at height {}, verified by its certificate",
-            self.id,
-            self.transaction.state,
-            self.transaction.height.unwrap_or(0)
-        )
+        let Settled { id, height, takes_effect_height, effect, .. } = &self.0;
+        let effect = match effect {
+            Effect::Stands if takes_effect_height == height => "it has taken effect".to_owned(),
+            Effect::Stands => format!("it has taken effect at height {takes_effect_height}, and its block stands"),
+            Effect::Waiting | Effect::Doubtful => {
+                format!("whether it took effect at height {takes_effect_height} was not shown: look at the balance")
+            }
+        };
+        format!("{id}: final at height {height}, proved by its path to the certified block; {effect}")
+    }
+}
+
+/// What `pending` shows when everything that was signed has ended.
+#[derive(Serialize)]
+struct NothingWaits {
+    pending: bool,
+}
+
+impl Shown for NothingWaits {
+    fn text(&self) -> String {
+        "nothing that was signed here waits for its end".into()
     }
 }
 
@@ -279,11 +341,21 @@ struct Looked {
     id: String,
     #[serde(flatten)]
     transaction: TransactionShown,
+    /// Whether that it is final is proved, and not only the node's word.
+    proved: bool,
 }
 
 impl Shown for Looked {
     fn text(&self) -> String {
-        checkpoint(&self.transaction)
+        let proof = match (self.proved, self.transaction.state.as_str()) {
+            (true, _) => "; proved by its path to the certified block",
+            (false, "final") => {
+                "; this is the node's word: it shows no proof, since it does not keep that block's \
+                                 transactions, or since it is not so"
+            }
+            (false, _) => "; this is the node's word",
+        };
+        checkpoint(&self.transaction) + proof
     }
 }
 
@@ -312,19 +384,27 @@ struct History(Value);
 
 impl Shown for History {
     fn text(&self) -> String {
-        let short =
-            |value: &Value| value.as_str().map_or(String::new(), |text| format!("{}..", &text[..16.min(text.len())]));
+        let short = |value: &Value| {
+            let text = plain(value.as_str().unwrap_or(""));
+            if text.is_empty() { text } else { text.chars().take(16).collect::<String>() + ".." }
+        };
         let amount = |value: &Value| value.as_u64().filter(|&units| units > 0).map_or(String::new(), dynes);
         let rows_of = |name: &str| self.0[name].as_array().cloned().unwrap_or_default();
         let change = |row: &Value| {
-            let kind = row["kind"].as_str().unwrap_or("").to_owned();
-            let of = row["of"].as_str().map_or_else(|| amount(&row["of"]), str::to_owned);
-            vec![row["height"].to_string(), kind, of, amount(&row["debited_units"]), amount(&row["credited_units"])]
+            let kind = plain(row["kind"].as_str().unwrap_or(""));
+            let of = row["of"].as_str().map_or_else(|| amount(&row["of"]), plain);
+            vec![
+                plain(&row["height"].to_string()),
+                kind,
+                of,
+                amount(&row["debited_units"]),
+                amount(&row["credited_units"]),
+            ]
         };
         let changes: Vec<_> = rows_of("changes").iter().map(change).collect();
         let mut text = table(&["height", "what", "of", "paid", "received"], &changes);
         let transaction = |row: &Value| {
-            let height = row["height"].to_string();
+            let height = plain(&row["height"].to_string());
             vec![
                 height,
                 short(&row["id"]),
@@ -338,7 +418,11 @@ impl Shown for History {
             text.push('\n');
             text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &transactions));
         }
-        format!("{text}\n  the node keeps blocks from height {} on\n", self.0["first_height"])
+        let first = plain(&self.0["first_height"].to_string());
+        format!(
+            "{text}\n  the node keeps blocks from height {first} on; all of this is its word alone, what is proved is the \
+             balance\n"
+        )
     }
 }
 
@@ -355,30 +439,73 @@ fn checkpoint(shown: &TransactionShown) -> String {
     }
 }
 
+/// Tells people what a client wants them to know.
+fn warn(client: &mut Client) {
+    client.warnings().iter().for_each(|warning| eprintln!("dynemix: note: {warning}"));
+}
+
+/// Shows what happens to a transaction, as it comes.
+fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
+    let line = match event {
+        // Whatever comes later, who paid can name what was signed.
+        Event::Signed { id, expires_slot } => {
+            return eprintln!("signed {}, to come into a block until slot {expires_slot}", hex::encode(id));
+        }
+        Event::NodeSays(shown) => format!("the node says: {}", checkpoint(shown)),
+        Event::Final(Settled { height, takes_effect_height, .. }) => {
+            let later = if takes_effect_height > height {
+                format!("; it takes effect at height {takes_effect_height}, unless its block is banned before")
+            } else {
+                String::new()
+            };
+            format!("final after {:.1} s, at height {height}, which is proved{later}", begun.elapsed().as_secs_f64())
+        }
+    };
+    if !quiet {
+        // Whoever has stopped reading does not stop the payment.
+        let _ = writeln!(std::io::stdout(), "{line}");
+    }
+}
+
 fn send(
     with: &WithArgs,
     output: &OutputArgs,
-    what: impl FnOnce(&mut Client) -> Result<(TransactionKind, [u8; 32], u64, Vec<u8>), Box<dyn Error>>,
+    what: impl FnOnce(&mut Client) -> Result<Order, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut client = with.client()?;
+    warn(&mut client);
     let signer = with.signer()?;
-    let (kind, recipient, amount, payload) = what(&mut client)?;
-    let id = client.submit(&signer, kind, recipient, amount, &payload)?;
-    let quiet = output.is_json_alone();
-    let transaction = client.follow(&id, |shown| {
-        if !quiet {
-            println!("{}", checkpoint(shown));
-        }
-    })?;
-    output.show(&Sent { id: hex::encode(id), transaction, verified_height: client.height() })
+    let order = what(&mut client)?;
+    let (begun, quiet) = (Instant::now(), output.is_json_alone());
+    let options = PayOptions { expires_slots: with.expires };
+    let settled = client.pay(&signer, &order, options, &mut |event| tell(&event, begun, quiet));
+    warn(&mut client);
+    output.show(&Sent(settled?))
+}
+
+/// Follows what an earlier command has signed, or lets it go.
+fn pending(with: &WithArgs, output: &OutputArgs, forget: bool) -> Result<(), Box<dyn Error>> {
+    let mut client = with.client()?;
+    let key = with.own_key()?;
+    if forget {
+        client.forget(&key)?;
+        return output.show(&NothingWaits { pending: false });
+    }
+    let (begun, quiet) = (Instant::now(), output.is_json_alone());
+    let settled = client.resume(&key, &mut |event| tell(&event, begun, quiet));
+    warn(&mut client);
+    match settled? {
+        Some(settled) => output.show(&Sent(settled)),
+        None => output.show(&NothingWaits { pending: false }),
+    }
 }
 
 /// Makes a key from new words, and shows them once.
-fn make(name: &str, passphrase_fd: Option<i32>) -> Result<(), Box<dyn Error>> {
+fn make(name: &str, passphrase_fd: Option<i32>, none: bool) -> Result<(), Box<dyn Error>> {
     if keys::path(name).exists() {
         return Err(format!("there is a wallet '{name}' already").into());
     }
-    let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"))?;
+    let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"), Asked::new(none))?;
     let (words, secret) = keys::new_words()?;
     let public = keys::keep(name, &secret, &secret_phrase)?;
     println!(
@@ -392,36 +519,66 @@ fn make(name: &str, passphrase_fd: Option<i32>) -> Result<(), Box<dyn Error>> {
 }
 
 /// Takes a key from its words, or from a password that is the only key.
-fn import(name: &str, password: bool, passphrase_fd: Option<i32>) -> Result<(), Box<dyn Error>> {
+fn import(
+    name: &str,
+    password: Option<Option<&str>>,
+    passphrase_fd: Option<i32>,
+    none: bool,
+) -> Result<(), Box<dyn Error>> {
     let mut text = Zeroizing::new(String::new());
-    let secret = if password {
-        let password = passphrase(None, "the account itself (its password)")?;
-        keys::of_password(&password)?
+    let secret = if let Some(salt) = password {
+        // Never that of the environment: there is one, and it is the new file's.
+        let password = passphrase_of(passphrase_fd, None, "the account itself (its password)", Asked::Secret)?;
+        keys::of_password(&password, salt)?
     } else {
         std::io::stdin().read_line(&mut text)?;
         keys::of_words(&text)?
     };
-    let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"))?;
+    let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"), Asked::new(none))?;
     println!("wallet '{name}': {}", keys::keep(name, &secret, &secret_phrase)?);
     Ok(())
 }
 
 /// Puts dynes at stake, with the voting key of a node's key file.
 fn stake(with: &WithArgs, output: &OutputArgs, amount: u64, minting: &Path) -> Result<(), Box<dyn Error>> {
-    let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string())?;
+    let passphrase = passphrase(with.passphrase_fd, &minting.display().to_string(), Asked::ToOpen)?;
     let secrets = keystore::open::<64>(minting, SecretKind::Minting, &passphrase)?;
-    send(with, output, |client| {
-        let (key, possession) = BlsSigning::key_and_possession(&secrets[..32], &with.key(client, None)?);
-        client.sync()?;
-        Ok((TransactionKind::Stake, client.newest_hash(), amount, [&key[..], &possession[..]].concat()))
-    })
+    let (key, possession) = BlsSigning::key_and_possession(&secrets[..32], &with.own_key()?);
+    let payload = [&key[..], &possession[..]].concat();
+    send(with, output, |_| Ok(Order { kind: TransactionKind::Stake, recipient: [0; 32], amount, payload }))
+}
+
+/// Says so when a registration is final and somebody else has the name all the same: of two in one height the lower id
+/// counts, and the other's reserve comes back.
+fn whose(with: &WithArgs, name: &str) -> Result<(), Box<dyn Error>> {
+    let (mut client, own) = (with.client()?, with.own_key()?);
+    match client.key(name) {
+        Ok(key) if key != own => Err(format!("'{name}' is another's: it was registered in the same height").into()),
+        // The name was taken for good; that no node proves it now changes nothing.
+        _ => Ok(()),
+    }
+}
+
+/// A transaction's state, as a node says, and whether that is proved.
+fn status(with: &WithArgs, output: &OutputArgs, id: &[u8; 32]) -> Result<(), Box<dyn Error>> {
+    let mut client = with.client()?;
+    let transaction = client.transaction(id)?;
+    let proved = match (transaction.state.as_str(), transaction.height) {
+        ("final", Some(height)) => client.proves(id, height)?,
+        _ => false,
+    };
+    warn(&mut client);
+    output.show(&Looked { id: hex::encode(id), transaction, proved })
 }
 
 impl WalletVerb {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
+        let order = |kind, recipient, amount, payload| Ok(Order { kind, recipient, amount, payload });
         match self {
-            WalletVerb::New { name, passphrase_fd } => make(&name, passphrase_fd),
-            WalletVerb::Import { name, password, passphrase_fd } => import(&name, password, passphrase_fd),
+            WalletVerb::New { name, passphrase_fd, no_passphrase } => make(&name, passphrase_fd, no_passphrase),
+            WalletVerb::Import { name, password, salt, passphrase_fd, no_passphrase } => {
+                import(&name, password.then_some(salt.as_deref()), passphrase_fd, no_passphrase)
+            }
             WalletVerb::List { output } => {
                 let wallets =
                     keys::list()?.into_iter().map(|(name, key)| json!({ "name": name, "key": key })).collect();
@@ -430,33 +587,34 @@ impl WalletVerb {
             WalletVerb::Balance { of, with, output } => {
                 let mut client = with.client()?;
                 let key = with.key(&mut client, of.as_deref())?;
-                output.show(&Balance(client.account(&key)?))
+                let account = client.account(&key);
+                warn(&mut client);
+                output.show(&Balance(account?))
             }
             WalletVerb::History { of, with, output } => {
                 let mut client = with.client()?;
                 let key = with.key(&mut client, of.as_deref())?;
-                output.show(&History(client.call("history", json!({ "key": hex::encode(key) }))?))
+                let history = client.word("history", &json!({ "key": hex::encode(key) }))?;
+                warn(&mut client);
+                output.show(&History(history))
             }
             WalletVerb::Send { amount, to, with, output } => send(&with, &output, |client| {
-                Ok((TransactionKind::Transfer, with.key(client, Some(&to))?, amount, Vec::new()))
+                order(TransactionKind::Transfer, with.key(client, Some(&to))?, amount, Vec::new())
             }),
-            WalletVerb::Register { name, with, output } => send(&with, &output, |client| {
-                Ok((
-                    TransactionKind::Register,
-                    [0; 32],
-                    client.chain.parameters.consensus.register_reserve,
-                    name.into_bytes(),
-                ))
-            }),
-            WalletVerb::Stake { amount, minting, with, output } => stake(&with, &output, amount, &minting),
-            WalletVerb::Unstake { amount, with, output } => send(&with, &output, |client| {
-                client.sync()?;
-                Ok((TransactionKind::Unstake, client.newest_hash(), amount, Vec::new()))
-            }),
-            WalletVerb::Status { id, with, output } => {
-                let transaction = with.client()?.transaction(&id)?;
-                output.show(&Looked { id: hex::encode(id), transaction })
+            WalletVerb::Register { name, with, output } => {
+                let payload = name.clone().into_bytes();
+                send(&with, &output, |client| {
+                    let reserve = client.chain.parameters.consensus.register_reserve;
+                    order(TransactionKind::Register, [0; 32], reserve, payload)
+                })?;
+                whose(&with, &name)
             }
+            WalletVerb::Stake { amount, minting, with, output } => stake(&with, &output, amount, &minting),
+            WalletVerb::Unstake { amount, with, output } => {
+                send(&with, &output, |_| order(TransactionKind::Unstake, [0; 32], amount, Vec::new()))
+            }
+            WalletVerb::Pending { forget, with, output } => pending(&with, &output, forget),
+            WalletVerb::Status { id, with, output } => status(&with, &output, &id),
         }
     }
 }

@@ -4,12 +4,15 @@ use super::answered::{
     Answered, Api, INVALID_PARAMS, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, PARSE_ERROR, REFUSED, error,
 };
 use super::history::history;
+use super::inclusion::Inclusion;
 use crate::keep::record::BlockRecord;
 use crate::minting::entry::Raw;
+use crate::minting::inclusions::Wanted;
 use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::transaction_item;
+use dynemix_storage::StoreError;
 use hex::FromHex;
 use serde_json::{Value, json};
 
@@ -50,9 +53,22 @@ pub const METHODS: &[Method] = &[
     ),
     (
         "headers",
-        "Final certificates with their committees, for clients that follow the chain by themselves.",
+        "Final certificates with their committees, for clients that follow the chain by themselves. They are kept for \
+         good, from genesis or from the block that the node has joined by.",
         &[("from", "integer", true, "first height"), ("count", "integer", true, "how many")],
         "list of height and bytes in hexadecimal; fewer where the chain ends",
+    ),
+    (
+        "inclusion",
+        "The proof that a transaction stands in the final block of a height, as far as that block's transactions are \
+         kept here: in blockchain mode those of all kept blocks, in quilt mode those of own shards and of custody.",
+        &[
+            ("height", "integer", true, "the block's height"),
+            ("id", "string", false, "the transaction's id, 64 hexadecimal digits; or"),
+            ("sender", "string", false, "the key of its sender, who has one in a block at most"),
+        ],
+        "proof in hexadecimal: header of the shard-block, place, path, and the transaction; the block of that height \
+         lists the header's hash",
     ),
     (
         "blocks",
@@ -208,6 +224,7 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
             Ok(json!({ "height": system.height, "bytes": hex::encode(&bytes) }))
         }
         "headers" => headers(api, params),
+        "inclusion" => inclusion(api, params),
         "blocks" => {
             let (from, count) = page(api, params)?;
             let blocks: Vec<_> = view
@@ -263,20 +280,48 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
 
 fn headers(api: &Api, params: &Value) -> Answered {
     let (from, count) = page(api, params)?;
+    let certificates = &api.view.certificates;
+    let (from, first, next) = (from.max(1), certificates.first(), certificates.next());
+    if from < first {
+        return Err((NOT_FOUND, format!("certificates are kept here from height {first} on")));
+    }
     let mut out = Vec::new();
     // A few hundred bytes to a few hundred kilobytes each: an answer stays small.
     let mut bytes = 0;
-    for height in from.max(1)..from.max(1).saturating_add(count as u64) {
-        if height > api.view.records.last() || bytes > 4 << 20 {
-            break;
-        }
-        let record = api.view.records.read(height).map_err(|error| (NOT_FOUND, error.to_string()))?;
-        let light = BlockRecord::decode(&record).ok().and_then(|record| record.light().map(hex::encode));
-        let light = light.ok_or((NOT_FOUND, format!("height {height} was made by a node alone")))?;
+    for height in from..from.saturating_add(count as u64).min(next) {
+        let light = match certificates.read(height) {
+            // Not durable yet: the chain ends before it, for who asks.
+            Err(StoreError::NoRecord { .. }) => break,
+            light => hex::encode(light.map_err(|error| (NOT_FOUND, error.to_string()))?),
+        };
         bytes += light.len();
         out.push(json!({ "height": height, "bytes": light }));
+        if bytes > 4 << 20 {
+            break;
+        }
     }
     Ok(json!(out))
+}
+
+fn inclusion(api: &Api, params: &Value) -> Answered {
+    let height = params["height"].as_u64().unwrap_or(0);
+    let wanted = match (params["id"].as_str(), params["sender"].as_str()) {
+        (Some(id), None) => Wanted::Id(hash_of(id)?),
+        (None, Some(sender)) => Wanted::Sender(hash_of(sender)?),
+        _ => return invalid("either 'id' or 'sender' is needed"),
+    };
+    let prefix = &api.view.chain.transaction_prefix;
+    let found = api.view.inclusions.find(height, wanted, prefix).or_else(|| {
+        // What is not remembered is in the log with its transactions, but for blocks of quilt mode.
+        let whole = api.view.chain.parameters.consensus.maturity(height) == 0;
+        let record = whole.then(|| api.view.records.read(height).ok()).flatten()?;
+        let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok().flatten()?;
+        blocks.iter().find_map(|block| Some((block.block, block.items.clone(), wanted.place(prefix, &block.items)?)))
+    });
+    let none = || (NOT_FOUND, format!("no such transaction of height {height} is kept here"));
+    let (block, items, place) = found.ok_or_else(none)?;
+    let proof = Inclusion::of(&block, &items, place).encode();
+    Ok(json!({ "height": height, "shard": block.shard, "proof": hex::encode(proof) }))
 }
 
 fn submit(api: &Api, params: &Value) -> Answered {

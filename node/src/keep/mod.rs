@@ -9,8 +9,10 @@
 //! * [`open`] makes and opens the state of a node alone, [`chain_store`] that of a node of many.
 //! * [`replica`] follows the log for readers, checkpoints and [`snapshot`]s; [`published`] is what those who join
 //!   fetch.
+//! * [`certificates`] of every height stay for light clients when the log has pruned the blocks.
 //! * [`sealed`] files are whole or refused; [`signed_file`] is the one that keeps a node from signing twice.
 
+pub mod certificates;
 pub mod chain_store;
 pub mod mapped;
 pub mod open;

@@ -27,6 +27,10 @@ pub enum SealedKind {
     Kept = 3,
     /// The blocks that prove a snapshot.
     Blocks = 4,
+    /// The newest block that a wallet has verified.
+    Verified = 5,
+    /// What a wallet has signed and has not ended.
+    Pending = 6,
 }
 
 /// Why a file cannot be used.

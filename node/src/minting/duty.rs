@@ -5,6 +5,7 @@ use super::entry::{Entry, FinalJob, Job, Raw};
 use super::execution::{Applied, NodeExecution};
 use super::gate::Gate;
 use super::inbox::Inbox;
+use super::inclusions::Inclusions;
 use super::outbox::Outbox;
 use super::own::Own;
 use super::peers::{Peers, answers_to, name_of, to_of};
@@ -69,6 +70,8 @@ pub struct Duty<S: Signing> {
     pub questions: Arc<Questions>,
     /// What others see.
     pub status: Arc<Status>,
+    /// Remembers blocks' transactions for who wants proofs of them.
+    pub inclusions: Arc<Inclusions>,
     /// Whom it calls.
     pub peers: Peers,
     /// What is known of this thread alone.
@@ -276,6 +279,7 @@ impl<S: Signing> Duty<S> {
                 // In blockchain mode blocks travel whole, and a lock keeps them.
                 Action::Keep(..) if !self.minter.execution.quilt_mode() => {}
                 Action::Keep(block, height, items) => {
+                    self.inclusions.keep(block, height, &items);
                     self.local.blocked = self.writer.send(Job::Keep(block, height, items)).is_ok();
                 }
                 Action::Persist(ticket, record) => self.persist(ticket, record),
@@ -288,8 +292,9 @@ impl<S: Signing> Duty<S> {
                      this height; compare with other nodes"
                 ),
                 Action::Certified(block) => self.certified(&block),
-                Action::Checked(height, block) => {
-                    tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch")
+                Action::Checked(height, block, items) => {
+                    tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch");
+                    self.inclusions.keep(block, height, &items);
                 }
                 Action::Finalized(decided, blocks) => self.finalized(decided, blocks),
             }
@@ -352,6 +357,7 @@ impl<S: Signing> Duty<S> {
                 transactions: block.block.transactions,
             })
             .collect();
+        self.inclusions.finalized(height, &blocks);
         let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
         self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
         let parent = self.local.parent.replace(system.clone()).expect("set at the start");

@@ -15,6 +15,7 @@
 //! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
 //!   to each other.
+//! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
 //! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, [`tracked`] what became of
 //!   the API's transactions.
 //!
@@ -28,6 +29,7 @@ pub mod entry;
 pub mod execution;
 pub mod gate;
 pub mod inbox;
+pub mod inclusions;
 pub mod node;
 pub mod outbox;
 pub mod own;

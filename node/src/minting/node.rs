@@ -7,6 +7,7 @@ use super::entry::{Entry, Job, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::gate::Gate;
 use super::inbox::Inbox;
+use super::inclusions::Inclusions;
 use super::peers::Peers;
 use super::prepare::Prepare;
 use super::rounds::Rounds;
@@ -16,6 +17,7 @@ use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
 use super::writer::{self, Writer, WriterError};
 use crate::intake::standing::Standings;
+use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
@@ -242,6 +244,8 @@ struct Shared {
     keys: Arc<KeyCache>,
     verdicts: Arc<Verdicts>,
     records: Records,
+    certificates: Certificates,
+    inclusions: Arc<Inclusions>,
     inbox: Arc<Inbox<Entry>>,
     gate: Arc<Gate>,
     status: Arc<Status>,
@@ -271,10 +275,13 @@ impl Shared {
         let (chain, schedule) = (self.chain.genesis_hash, Schedule::of(&self.chain.parameters));
         let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
         let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
+        finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
             for (block, height, items) in writer::kept(&options.directory, &chain) {
-                minter.remember_items(block, height, items.into());
+                let items = items.into();
+                self.inclusions.keep(block, height, &items);
+                minter.remember_items(block, height, items);
             }
         }
         minter
@@ -328,6 +335,7 @@ impl Shared {
             directory: options.directory.clone(),
             chain: self.chain.genesis_hash,
             store,
+            certificates: self.certificates.clone(),
             signed,
             replica,
             checkpoint_bytes: options.checkpoint_bytes,
@@ -339,6 +347,7 @@ impl Shared {
         }
     }
 
+    /// The consensus thread, which makes things durable by `writer`.
     fn duty(
         &self,
         options: &NodeOptions,
@@ -359,6 +368,7 @@ impl Shared {
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             status: self.status.clone(),
+            inclusions: self.inclusions.clone(),
             peers: Peers::new(options.targets()),
             local: Local::default(),
         }
@@ -383,6 +393,8 @@ impl Shared {
             clock: options.clock.clone(),
             gate: self.gate.clone(),
             records: self.records.clone(),
+            certificates: self.certificates.clone(),
+            inclusions: self.inclusions.clone(),
             data: options.directory.clone(),
             submit,
             signing: self.signing.clone(),
@@ -417,6 +429,8 @@ impl Node {
         let (mesh, mesh_handle) = signer.network(&options)?;
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
+        let certificates =
+            certificates::beside(&options.directory, &options.genesis.chain.genesis_hash, &store.records())?;
         let chain = Arc::new(options.genesis.chain.clone());
         let prefix = chain.transaction_prefix;
         // Until the minter has begun: nobody is heard before.
@@ -430,6 +444,8 @@ impl Node {
             verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),
             keys,
             records: store.records(),
+            certificates,
+            inclusions: Arc::default(),
             inbox: Arc::new(Inbox::new(INBOX[0], INBOX[1])),
             status: Arc::default(),
             mesh: mesh_handle,

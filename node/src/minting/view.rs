@@ -6,9 +6,11 @@ use super::entry::{Raw, cost_of_transactions};
 use super::execution::SharedState;
 use super::gate::Gate;
 use super::inbox::Inbox;
+use super::inclusions::Inclusions;
 use super::status::{Status, StatusShown};
 use crate::intake::queue::Source;
 use crate::intake::standing::Rank;
+use crate::keep::certificates::Certificates;
 use crate::keep::published;
 use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
@@ -65,6 +67,10 @@ pub struct NodeView {
     pub gate: Arc<Gate>,
     /// The log: blocks that are kept, read without asking anyone.
     pub records: Records,
+    /// The final certificate of every height, also of those whose blocks are pruned.
+    pub certificates: Certificates,
+    /// Transactions of the newest final blocks, as far as they are here.
+    pub inclusions: Arc<Inclusions>,
     /// The data directory.
     pub data: PathBuf,
     /// Takes transactions of own users.

@@ -3,6 +3,7 @@
 
 use super::entry::{Entry, FinalJob, Job};
 use super::inbox::Inbox;
+use crate::keep::certificates::Certificates;
 use crate::keep::chain_store::write_system;
 use crate::keep::published;
 use crate::keep::record::encode_master;
@@ -48,6 +49,8 @@ pub struct Writer {
     pub chain: Hash,
     /// The log of final blocks, and the checkpoints of their state.
     pub store: Store,
+    /// Certificates of all heights, for light clients.
+    pub certificates: Certificates,
     /// What was signed; none in a node that signs nothing.
     pub signed: Option<SignedFile>,
     /// The replica, which writes checkpoints.
@@ -107,6 +110,7 @@ impl Writer {
                     encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt);
                     let number = self.store.append(&record)?;
                     assert_eq!(number, job_height, "a final block is the log's record of its height");
+                    self.certificates.append(&job.decided, &job.committee)?;
                     unsynced = Some(*job);
                     // Of these heights each is needed by itself.
                     if self.publishes(job_height) || self.publishes(job_height - 1) {
@@ -130,6 +134,7 @@ impl Writer {
         self.replica.applied(height);
         self.publish(&job);
         self.inbox.push_own(Entry::Stored(height));
+        self.certificates.flush()?;
         forget_kept(&self.directory, height);
         let keeper = self.store.keeper();
         let present = keeper.checkpoint_record();

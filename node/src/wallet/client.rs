@@ -1,58 +1,53 @@
 //! A light client: it asks nodes, and believes what a committee has certified.
+//!
+//! What proves each answer that is acted upon is listed in docs/node.md. Answers about heights are never waited for
+//! beyond what the own clock makes possible, and every loop has an end.
 
-use crate::face::light::{LightChain, LightError};
-use crate::minting::tracked::TransactionShown;
-use crate::setup::genesis::{GenesisFile, GenesisFileError};
-use bytemuck::Zeroable;
+use super::error::WalletError;
+use super::kept::Kept;
+use super::time;
+use super::transport::Transport;
+use crate::face::inclusion::{INCLUSION_BYTES_MAX, Inclusion};
+use crate::face::light::{LightChain, Verified, known_block};
+use crate::setup::clock::unix_ms;
+use crate::setup::genesis::GenesisFile;
+use crate::setup::trust::Trust;
 use dynemix_engine::accounts::columns::Hot;
-use dynemix_engine::accounts::proof::AccountProof;
+use dynemix_engine::accounts::proof::{AccountProof, PROOF_BYTES_MAX};
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::ids::{AccountIndex, Key};
+use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::transaction::cell::{Cell, TransactionKind, payload_hash};
-use ed25519_dalek::{Signer, SigningKey};
 use hex::FromHex;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// Heights that are asked for at a time.
 const HEADERS_AT_ONCE: u64 = 50;
-/// How long a node may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Slots ahead in which a transaction expires.
-const EXPIRES_SLOTS: u64 = 20;
-
-/// Why a question has no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum WalletError {
-    /// No node answers.
-    #[error("no node answers; tried {tried}: {why}")]
-    Unreachable {
-        /// The nodes that were tried.
-        tried: String,
-        /// The last error.
-        why: String,
-    },
-    /// A node's own error.
-    #[error("the node says: {0}")]
-    Node(String),
-    /// What it says is not what was certified.
-    #[error("the node's answer is not what the chain has certified: {0}")]
-    Lie(String),
-    /// The chain of certificates.
-    #[error(transparent)]
-    Light(#[from] LightError),
-    /// The genesis file, which is all that is trusted.
-    #[error(transparent)]
-    Genesis(#[from] GenesisFileError),
-    /// Nobody has this name.
-    #[error("nobody is called '{0}'")]
-    Name(String),
-    /// Nothing became final for long.
-    #[error("no block has certified it in {0} slots")]
-    Waited(u64),
-}
+/// Bytes of their answer at most: a node ends it at some megabytes, and hexadecimal doubles them.
+const HEADERS_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of a system in hexadecimal at most: a million names and a hundred thousand stakers. In memory a forged one of
+/// small entries takes some ten times as much until its root is seen to be wrong.
+const SYSTEM_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of other answers at most.
+const ANSWER_BYTES_MAX: u64 = 4 << 20;
+/// Answers that are too old before a node is given up.
+const TRIES: usize = 5;
+/// Heights that a state may lie behind the newest verified one.
+const BEHIND_MAX: u64 = 3;
+/// Slots that a height is waited for which the node itself has spoken of.
+const WAIT_SLOTS: u64 = 6;
+/// Following the chain takes no longer than this, and than so long for each height.
+const SYNC_PATIENCE: Duration = Duration::from_secs(40);
+const HEIGHT_PATIENCE: Duration = Duration::from_millis(200);
+/// Heights after which the newest is kept, while many are followed.
+const KEEP_EVERY: u64 = 1_000;
+/// Old heights that are looked at, one by one, for a transaction in one of them.
+const LOOK_BACK_MAX: u64 = 20_000;
 
 /// What is proved of an account.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -77,56 +72,170 @@ pub struct ProvedAccount {
     pub proved: bool,
 }
 
-fn hash_of(text: &str) -> Option<Hash> {
-    FromHex::from_hex(text).ok()
+/// An account as a proof shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proved {
+    /// Index of the account, which it keeps for good.
+    pub account: AccountIndex,
+    /// Balance, sequence, and when it was last active.
+    pub hot: Hot,
+    /// Height of the state.
+    pub height: u64,
+    /// Slot of the last block in that state.
+    pub slot: u64,
+}
+
+#[derive(Deserialize)]
+struct HeaderAnswer {
+    bytes: String,
+}
+
+#[derive(Deserialize)]
+struct SystemAnswer {
+    height: u64,
+    bytes: String,
+}
+
+#[derive(Deserialize)]
+struct ProofAnswer {
+    proof: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ResolveAnswer {
+    key: String,
+}
+
+#[derive(Deserialize)]
+struct InclusionAnswer {
+    proof: Option<String>,
+}
+
+/// What a client starts with.
+pub struct ClientOptions<'a> {
+    /// APIs of the nodes that are asked, the first first.
+    pub nodes: Vec<String>,
+    /// The chain's genesis: what is trusted.
+    pub genesis: &'a GenesisFile,
+    /// Directory of the wallets, below which it keeps what it has verified and signed.
+    pub wallets: PathBuf,
+    /// A block that the user trusts: following begins there.
+    pub trust: Option<Trust>,
 }
 
 /// A light client: it believes the genesis file, certificates and proofs.
 pub struct Client {
-    nodes: Vec<String>,
-    agent: ureq::Agent,
+    pub(super) transport: Transport,
     /// The chain of the genesis file.
     pub chain: Chain,
-    light: LightChain,
+    pub(super) light: LightChain,
+    pub(super) kept: Kept,
+    /// The newest block that an earlier command has verified.
+    tip: Option<Verified>,
+    /// Where following begins, if that was not done yet.
+    trust: Option<Trust>,
+    /// What the user should know before believing anything.
+    warnings: Vec<String>,
+}
+
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    hex::decode(text).ok()
+}
+
+fn lie(what: impl Into<String>) -> WalletError {
+    WalletError::Lie(what.into())
 }
 
 impl Client {
-    /// A client of these nodes, for the chain of this genesis: what it trusts.
+    /// A client of the chain of this genesis. It goes on from the newest block that an earlier one has verified.
     ///
     /// # Errors
-    /// A genesis that is none.
-    pub fn new(nodes: Vec<String>, genesis: &GenesisFile) -> Result<Client, WalletError> {
+    /// A genesis that is none, or kept files that cannot be read.
+    pub fn new(options: ClientOptions<'_>) -> Result<Client, WalletError> {
+        let ClientOptions { nodes, genesis, wallets, trust } = options;
         let genesis = genesis.genesis()?;
-        let light = LightChain::genesis(&System::genesis(&genesis.chain, &genesis.minters));
-        let agent =
-            ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().into();
-        Ok(Client { nodes, agent, chain: genesis.chain, light })
+        let chain = genesis.chain;
+        let kept = Kept::open(&wallets, chain.genesis_hash)?;
+        let tip = kept.tip()?;
+        let light = match &tip {
+            Some(tip) => LightChain::beginning(chain.genesis_hash, tip.clone()),
+            None => LightChain::genesis(&System::genesis(&chain, &genesis.minters)),
+        };
+        let mut client =
+            Client { transport: Transport::new(nodes), chain, light, kept, tip, trust, warnings: Vec::new() };
+        let (from, now_slot) = (client.light.newest().slot, client.now_slot());
+        if client.trust.is_none() && time::long_range(from, now_slot) {
+            client.warnings.push(format!(
+                "the newest block that this wallet has verified is {} slots old. Those who minted it may have taken \
+                 their stakes since and have nothing to lose: together they could show you another history. Give \
+                 --trust HEIGHT:HASH of a recent block, from someone whom you trust",
+                now_slot - from
+            ));
+        }
+        Ok(client)
     }
 
-    /// Calls a method on the first node that answers.
-    ///
-    /// # Errors
-    /// When none does, or it says no.
-    pub fn call(&self, method: &str, params: Value) -> Result<Value, WalletError> {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let mut why = "no node is configured; use --node or --devnet".to_owned();
-        for node in &self.nodes {
-            let sent = self.agent.post(node).send_json(&request);
-            match sent.and_then(|mut response| response.body_mut().read_json::<Value>()) {
-                Ok(answer) => match (answer.get("result"), answer["error"]["message"].as_str()) {
-                    (_, Some(message)) => return Err(WalletError::Node(message.to_owned())),
-                    (Some(result), None) => return Ok(result.clone()),
-                    (None, None) => why = "an answer that is none".into(),
-                },
-                Err(error) => why = error.to_string(),
-            }
-        }
-        Err(WalletError::Unreachable { tried: self.nodes.join(", "), why })
+    /// The slot by this computer's clock.
+    pub fn now_slot(&self) -> u64 {
+        let parameters = &self.chain.parameters;
+        unix_ms().saturating_sub(parameters.start_ms) / parameters.slot_ms.max(1)
+    }
+
+    /// So many slots.
+    pub(super) fn slots(&self, slots: u64) -> Duration {
+        Duration::from_millis(slots.saturating_mul(self.chain.parameters.slot_ms))
     }
 
     /// Newest height that is verified.
     pub fn height(&self) -> u64 {
-        self.light.height
+        self.light.newest().height
+    }
+
+    pub(super) fn warn(&mut self, what: String) {
+        self.warnings.push(what);
+    }
+
+    /// Takes what the user should be told.
+    pub fn warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Does something with the first node that serves it well.
+    ///
+    /// # Errors
+    /// Of several nodes' errors a lie, else the last; what no other node could mend, at once.
+    pub(super) fn on_any<T>(
+        &mut self,
+        mut work: impl FnMut(&mut Client, usize) -> Result<T, WalletError>,
+    ) -> Result<T, WalletError> {
+        let why = "no node is configured; use --node or --devnet".to_owned();
+        let mut worst = WalletError::Unreachable { tried: "none".into(), why };
+        for node in 0..self.transport.len() {
+            match work(self, node) {
+                Err(error) if error.is_of_node() => {
+                    worst = match (worst, error) {
+                        (worst, error) if worst.is_lie() && !error.is_lie() => worst,
+                        // Whoever answered says more than who did not.
+                        (worst @ WalletError::Node(_), WalletError::Unreachable { .. }) => worst,
+                        (_, error) => error,
+                    };
+                }
+                done => return done,
+            }
+        }
+        Err(worst)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, node: usize, method: &str, params: &Value) -> Result<T, WalletError> {
+        self.transport.ask(node, method, params, ANSWER_BYTES_MAX)
+    }
+
+    /// A node's own word, of any shape: for showing it, as its word.
+    ///
+    /// # Errors
+    /// When none answers, or all say no.
+    pub fn word(&mut self, method: &str, params: &Value) -> Result<Value, WalletError> {
+        self.on_any(|client, node| client.ask(node, method, params))
     }
 
     /// Follows the chain to its end by its certificates.
@@ -134,110 +243,205 @@ impl Client {
     /// # Errors
     /// A certificate that does not hold, or no node.
     pub fn sync(&mut self) -> Result<(), WalletError> {
-        while self.step(u64::MAX)? {}
+        self.on_any(Client::sync_with)
+    }
+
+    pub(super) fn sync_with(&mut self, node: usize) -> Result<(), WalletError> {
+        self.begin(node)?;
+        let (begun, from, mut kept_at) = (Instant::now(), self.height(), self.height());
+        while self.step(node, u64::MAX)? {
+            let heights = self.height() - from;
+            let most = SYNC_PATIENCE.saturating_add(HEIGHT_PATIENCE.saturating_mul(heights.min(1 << 30) as u32));
+            if begun.elapsed() > most {
+                return Err(WalletError::Slow { heights, seconds: begun.elapsed().as_secs() });
+            }
+            if self.height() >= kept_at + KEEP_EVERY {
+                self.keep_tip()?;
+                kept_at = self.height();
+            }
+        }
+        self.keep_tip()
+    }
+
+    /// Keeps the newest verified block, unless an earlier command has come further.
+    fn keep_tip(&mut self) -> Result<(), WalletError> {
+        if self.tip.as_ref().is_none_or(|tip| tip.height < self.height()) {
+            let tip = self.light.newest().clone();
+            assert!(
+                self.trust.is_none(),
+                "a block is kept as verified before following has begun where the user trusts"
+            );
+            self.kept.keep_tip(&tip)?;
+            self.tip = Some(tip);
+        }
         Ok(())
     }
 
+    /// Begins at the block that the user trusts, if there is one.
+    fn begin(&mut self, node: usize) -> Result<(), WalletError> {
+        let Some(Trust { height, block }) = self.trust else { return Ok(()) };
+        time::plausible_height(height, self.now_slot())?;
+        let headers = self.headers(node, height, 1)?;
+        let header = headers.first().ok_or_else(|| lie(format!("it has no block {height}, which you trust")))?;
+        let trusted = known_block(header, height, &block)?;
+        self.fits_tip(&trusted)?;
+        self.light = LightChain::beginning(self.chain.genesis_hash, trusted);
+        self.trust = None;
+        Ok(())
+    }
+
+    /// Two certified histories are not one chain.
+    fn fits_tip(&self, block: &Verified) -> Result<(), WalletError> {
+        let other = self.tip.as_ref().is_some_and(|tip| tip.height == block.height && tip.hash != block.hash);
+        if other { Err(WalletError::Conflict(block.height)) } else { Ok(()) }
+    }
+
+    /// What a node serves of these heights, as bytes; fewer where the chain ends.
+    fn headers(&self, node: usize, from: u64, count: u64) -> Result<Vec<Vec<u8>>, WalletError> {
+        let params = json!({ "from": from, "count": count });
+        let served = self.transport.ask::<Vec<HeaderAnswer>>(node, "headers", &params, HEADERS_BYTES_MAX);
+        let served = match served {
+            // A node that has pruned says so, and which heights it has.
+            Err(WalletError::Node(says)) => return Err(WalletError::Pruned { says, at: self.height() }),
+            served => served?,
+        };
+        if served.len() as u64 > count {
+            return Err(lie("more headers than were asked for"));
+        }
+        served.iter().map(|header| bytes(&header.bytes).ok_or_else(|| lie("a header that is none"))).collect()
+    }
+
     /// Follows up to so many heights more, none beyond `to`; false at the end.
-    fn step(&mut self, to: u64) -> Result<bool, WalletError> {
-        let from = self.light.height + 1;
+    pub(super) fn step(&mut self, node: usize, to: u64) -> Result<bool, WalletError> {
+        let from = self.height() + 1;
         if from > to {
             return Ok(false);
         }
-        let headers = self.call("headers", json!({ "from": from, "count": HEADERS_AT_ONCE.min(to - from + 1) }))?;
-        let headers = headers.as_array().cloned().unwrap_or_default();
+        let headers = self.headers(node, from, HEADERS_AT_ONCE.min((to - from).saturating_add(1)))?;
         for header in &headers {
-            let bytes = bytes(&header["bytes"]).ok_or_else(|| WalletError::Lie("a header that is none".into()))?;
-            let before = self.light.height;
-            self.light.follow(&bytes)?;
-            assert_eq!(self.light.height, before + 1, "certificates are followed height by height");
+            let block = self.light.follow(header)?.clone();
+            time::plausible_slot(block.slot, self.now_slot())?;
+            self.fits_tip(&block)?;
         }
         Ok(!headers.is_empty())
     }
 
-    fn wait(&mut self, height: u64, slots: u64) -> Result<(), WalletError> {
-        let end = Instant::now() + Duration::from_millis(slots * self.chain.parameters.slot_ms);
+    /// Waits for a height that the node has spoken of; for one that cannot be it does not wait.
+    fn wait(&mut self, node: usize, height: u64) -> Result<(), WalletError> {
+        time::plausible_height(height, self.now_slot())?;
+        let end = Instant::now() + self.slots(WAIT_SLOTS);
         loop {
-            self.step(height)?;
-            if self.light.height >= height {
+            self.step(node, height)?;
+            if self.height() >= height {
                 return Ok(());
             }
             if Instant::now() > end {
-                return Err(WalletError::Waited(slots));
+                return Err(WalletError::Waited { height, slots: WAIT_SLOTS });
             }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
+    /// Whether a state of this height is of now.
+    fn is_recent(&self, height: u64) -> bool {
+        height.saturating_add(BEHIND_MAX) >= self.height()
+    }
+
     /// The system after a certified block: names, stakes, what is not mature.
     ///
     /// # Errors
-    /// When a node serves another one.
+    /// When no node serves the one that is certified.
     pub fn system(&mut self) -> Result<System, WalletError> {
-        let answer = self.call("system", json!({}))?;
-        let bytes = bytes(&answer["bytes"]).ok_or_else(|| WalletError::Lie("a system that is none".into()))?;
-        let system = System::decode(&bytes).map_err(|error| WalletError::Lie(error.to_string()))?;
-        self.wait(system.height, 4)?;
-        // A node that went on meanwhile has served an older one: only that of the height that is verified can be
-        // compared.
-        if self.light.height != system.height {
-            return self.system();
+        self.on_any(|client, node| {
+            client.sync_with(node)?;
+            client.system_of(node)
+        })
+    }
+
+    pub(super) fn system_of(&mut self, node: usize) -> Result<System, WalletError> {
+        for _ in 0..TRIES {
+            let answer: SystemAnswer = self.transport.ask(node, "system", &json!({}), SYSTEM_BYTES_MAX)?;
+            self.wait(node, answer.height)?;
+            let bytes = bytes(&answer.bytes).ok_or_else(|| lie("a system that is none"))?;
+            let system = System::decode(&bytes).map_err(|error| lie(error.to_string()))?;
+            if planted(Mutation::SystemUnchecked) {
+                return Ok(system);
+            }
+            // Of an older height nothing is known any more that it could be compared with.
+            let Some(block) = self.light.at(system.height).filter(|block| self.is_recent(block.height)) else {
+                continue;
+            };
+            if system.root() != block.system || system.hash != block.hash {
+                return Err(lie("its system has another root"));
+            }
+            return Ok(system);
         }
-        let right = system.height == 0 || (system.root() == self.light.system && system.hash == self.light.hash);
-        if right { Ok(system) } else { Err(WalletError::Lie("its system has another root".into())) }
+        Err(WalletError::Stale)
     }
 
     /// A key from 64 digits, or by name.
     ///
     /// # Errors
-    /// When nobody has the name.
+    /// When nobody has the name, or no node proves who has it.
     pub fn key(&mut self, text: &str) -> Result<Key, WalletError> {
-        if let Ok(key) = FromHex::from_hex(text) {
-            return Ok(key);
-        }
-        let system = self.system()?;
-        let account = system.names.account_of(text.as_bytes()).ok_or_else(|| WalletError::Name(text.to_owned()))?;
-        let answer = self.call("resolve", json!({ "name": text }))?;
-        let key: Key =
-            answer["key"].as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("a key that is none".into()))?;
-        // The names say which account it is; the proof, which key that account has.
-        match self.proof(&key)? {
-            Some((proved, _, _)) if proved == account => Ok(key),
-            _ => Err(WalletError::Lie(format!("the key it names is not that of '{text}'"))),
+        match FromHex::from_hex(text) {
+            Ok(key) => Ok(key),
+            Err(_) => self.on_any(|client, node| client.key_of_name(node, text)),
         }
     }
 
-    /// An account by its proof: index, fields and height. Waits for the block that certifies the state.
-    fn proof(&mut self, key: &Key) -> Result<Option<(u32, Hot, u64)>, WalletError> {
-        let answer = self.call("proof", json!({ "key": hex::encode(key) }))?;
-        let Some(proof) = bytes(&answer["proof"]) else { return Ok(None) };
-        let proof = AccountProof::decode(&proof).map_err(|error| WalletError::Lie(error.to_string()))?;
-        self.wait(proof.height + 1, 6)?;
-        if self.light.height != proof.height + 1 {
-            return self.proof(key);
+    fn key_of_name(&mut self, node: usize, name: &str) -> Result<Key, WalletError> {
+        self.sync_with(node)?;
+        let system = self.system_of(node)?;
+        let account = system.names.account_of(name.as_bytes()).ok_or_else(|| WalletError::Name(name.to_owned()))?;
+        let answer: ResolveAnswer = self.ask(node, "resolve", &json!({ "name": name }))?;
+        let key: Key = FromHex::from_hex(&answer.key).map_err(|_| lie("a key that is none"))?;
+        // The names say which account it is; the proof, which key that account has.
+        match self.proof_of(node, &key)? {
+            Some(proved) if proved.account == account => Ok(key),
+            _ => Err(lie(format!("the key that it names is not that of '{name}'"))),
         }
-        let (proved, hot) =
-            proof.verify(&self.light.parent_root).map_err(|error| WalletError::Lie(error.to_string()))?;
-        if proved != *key {
-            return Err(WalletError::Lie("the proof is of another account".into()));
+    }
+
+    /// An account by its proof. Waits for the block that certifies the state. None says the node alone: that a key has
+    /// no account cannot be proved.
+    pub(super) fn proof_of(&mut self, node: usize, key: &Key) -> Result<Option<Proved>, WalletError> {
+        for _ in 0..TRIES {
+            let answer: ProofAnswer = self.ask(node, "proof", &json!({ "key": hex::encode(key) }))?;
+            let Some(text) = answer.proof else { return Ok(None) };
+            let proof = Some(text).filter(|text| text.len() <= 2 * PROOF_BYTES_MAX).and_then(|text| bytes(&text));
+            let proof = proof.and_then(|bytes| AccountProof::decode(&bytes).ok()).ok_or_else(|| lie("no proof"))?;
+            let certified = proof.height.checked_add(1).ok_or_else(|| lie("a height that there cannot be"))?;
+            self.wait(node, certified)?;
+            let Some(block) = self.light.at(certified).filter(|block| self.is_recent(block.height)) else { continue };
+            let (proved, hot) = proof.verify(&block.parent_root).map_err(|error| lie(error.to_string()))?;
+            if proved != *key {
+                return Err(lie("the proof is of another account"));
+            }
+            let AccountProof { account, height, slot, .. } = proof;
+            return Ok(Some(Proved { account, hot, height, slot }));
         }
-        Ok(Some((proof.account, hot, proof.height)))
+        Err(WalletError::Stale)
     }
 
     /// What is certified of an account.
     ///
     /// # Errors
-    /// When a node lies, or none answers.
+    /// When no node proves it.
     pub fn account(&mut self, key: &Key) -> Result<ProvedAccount, WalletError> {
-        self.sync()?;
-        let system = self.system()?;
-        let found = self.proof(key)?;
-        let (account, hot, height) = found
-            .map_or((None, Hot::default(), self.light.height), |(account, hot, height)| (Some(account), hot, height));
+        let (system, found) = self.on_any(|client, node| {
+            client.sync_with(node)?;
+            Ok((client.system_of(node)?, client.proof_of(node, key)?))
+        })?;
+        if let Err(error) = time::recent(self.light.newest().slot, self.now_slot()) {
+            self.warnings.push(error.to_string());
+        }
+        let account = found.map(|found| found.account);
+        let hot = found.map_or_else(Hot::default, |found| found.hot);
         let of = |look: &dyn Fn(u32) -> u64| account.map_or(0, look);
         Ok(ProvedAccount {
             key: hex::encode(key),
-            height,
+            height: found.map_or(self.height(), |found| found.height),
             account,
             name: account
                 .and_then(|account| system.names.name_of(account))
@@ -250,109 +454,71 @@ impl Client {
         })
     }
 
-    /// Signs and hands in a transaction; returns its id.
-    ///
-    /// # Errors
-    /// When it is refused.
-    pub fn submit(
+    /// The transaction of a final block that a node proves to stand there: the one of this id, or the one of this sender,
+    /// who has one in a block at most. None if this node shows none: which says nothing.
+    pub(super) fn inclusion(
         &mut self,
-        signer: &SigningKey,
-        kind: TransactionKind,
-        recipient: Key,
-        amount: u64,
-        payload: &[u8],
-    ) -> Result<Hash, WalletError> {
-        let sender = *signer.verifying_key().as_bytes();
-        // The sequence need not be proved: a wrong one is refused, and nothing else can come of it.
-        let account = self.call("account", json!({ "key": hex::encode(sender) }))?;
-        let status = self.call("status", json!({ "blocks": 1 }))?;
-        let slot = status["slot"].as_u64().unwrap_or(0);
-        let window = self.chain.parameters.expires_window_slots;
-        let mut cell = Cell {
-            sender,
-            recipient,
-            amount,
-            sequence: account["sequence"].as_u64().unwrap_or(0),
-            expires_slot: slot.saturating_add(EXPIRES_SLOTS.min(window / 2)),
-            version: 1,
-            kind: kind as u8,
-            outputs: u16::from(kind == TransactionKind::Transfer),
-            payload_hash: payload_hash(payload),
-            ..Cell::zeroed()
+        node: usize,
+        height: u64,
+        of: &Value,
+    ) -> Result<Option<(Inclusion, Verified)>, WalletError> {
+        let mut params = of.clone();
+        params["height"] = json!(height);
+        let answer: InclusionAnswer = match self.ask(node, "inclusion", &params) {
+            // It does not keep that block's transactions, or none is of this sender.
+            Err(WalletError::Node(_)) => return Ok(None),
+            answer => answer?,
         };
-        let signed = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
-        let signature = signer.sign(&signed);
-        cell.signature = signature.to_bytes();
-        // As a node will look at it.
-        let seen = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
-        let holds = signer.verifying_key().verify_strict(&seen, &signature).is_ok();
-        assert!(holds, "a transaction goes out that is not what was signed");
-        let params = json!({ "cell": hex::encode(bytemuck::bytes_of(&cell)), "payload": hex::encode(payload) });
-        let id = self.call("submit", params)?;
-        let id: Hash = id.as_str().and_then(hash_of).ok_or_else(|| WalletError::Lie("an id that is none".into()))?;
-        if id != cell.id(&self.chain.transaction_prefix) {
-            return Err(WalletError::Lie("it names another transaction".into()));
+        let Some(text) = answer.proof else { return Ok(None) };
+        let proof = Some(text).filter(|text| text.len() <= 2 * INCLUSION_BYTES_MAX).and_then(|text| bytes(&text));
+        let proof = proof.and_then(|bytes| Inclusion::decode(&bytes)).ok_or_else(|| lie("a proof that is none"))?;
+        let block = self.block(node, height)?;
+        if proof.verify(&block.headers).is_none() {
+            return Err(lie(format!("its proof does not lead to the block of height {height}")));
         }
-        Ok(id)
+        Ok(Some((proof, block)))
     }
 
-    /// How far a transaction is, as the node that took it says.
-    ///
-    /// # Errors
-    /// When it was handed in elsewhere.
-    pub fn transaction(&self, id: &Hash) -> Result<TransactionShown, WalletError> {
-        let answer = self.call("transaction", json!({ "id": hex::encode(id) }))?;
-        serde_json::from_value(answer).map_err(|error| WalletError::Lie(error.to_string()))
-    }
-
-    /// Waits until a transaction has ended; `on` hears each checkpoint. A final one is believed once its height is
-    /// verified.
-    ///
-    /// # Errors
-    /// When it is refused or expires.
-    pub fn follow(
-        &mut self,
-        id: &Hash,
-        mut on: impl FnMut(&TransactionShown),
-    ) -> Result<TransactionShown, WalletError> {
-        let mut last: Option<TransactionShown> = None;
-        loop {
-            match self.transaction(id) {
-                Ok(shown) => {
-                    if last.as_ref() != Some(&shown) {
-                        on(&shown);
-                        last = Some(shown.clone());
-                    }
-                    match (shown.state.as_str(), shown.height) {
-                        ("final", Some(height)) => {
-                            self.wait(height, 6)?;
-                            return Ok(shown);
-                        }
-                        ("refused", _) => {
-                            return Err(WalletError::Node(format!("refused: {}", shown.refusal.unwrap_or_default())));
-                        }
-                        ("expired", _) => {
-                            return Err(WalletError::Node("it expired before it came into a block".into()));
-                        }
-                        _ => {}
-                    }
-                }
-                // Handed in a moment ago: it is being verified.
-                Err(WalletError::Node(_)) if last.is_none() => {}
-                Err(error) => return Err(error),
+    /// The verified block of a height: remembered, or by the hashes that lead back to it from one that is.
+    fn block(&self, node: usize, height: u64) -> Result<Verified, WalletError> {
+        if let Some(block) = self.light.at(height) {
+            return Ok(block.clone());
+        }
+        let mut known = self.light.oldest().clone();
+        if height >= known.height || known.height - height > LOOK_BACK_MAX {
+            return Err(lie(format!("it speaks of height {height}, which is not verified")));
+        }
+        while known.height > height {
+            let from = height.max(known.height.saturating_sub(HEADERS_AT_ONCE));
+            let headers = self.headers(node, from, known.height - from)?;
+            if headers.len() as u64 != known.height - from {
+                return Err(lie("fewer headers than it has"));
             }
-            std::thread::sleep(Duration::from_millis(100));
+            for header in headers.iter().rev() {
+                known = known_block(header, known.height - 1, &known.parent)?;
+            }
         }
+        Ok(known)
     }
 
-    /// Hash of the newest block that is verified: what stakes name.
-    pub fn newest_hash(&self) -> Hash {
-        self.light.hash
+    /// Whether a transaction stands in the final block of this height, by any node's proof.
+    ///
+    /// # Errors
+    /// When no node answers.
+    pub fn proves(&mut self, id: &Hash, height: u64) -> Result<bool, WalletError> {
+        let prefix = self.chain.transaction_prefix;
+        let of = json!({ "id": hex::encode(id) });
+        self.sync()?;
+        if height > self.height() || height == 0 {
+            return Ok(false);
+        }
+        for node in 0..self.transport.len() {
+            if let Some((proof, block)) = self.inclusion(node, height, &of)?
+                && proof.verify(&block.headers).is_some_and(|(cell, _)| cell.id(&prefix) == *id)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
-}
-
-fn bytes(value: &Value) -> Option<Vec<u8>> {
-    let text = value.as_str()?;
-    let pairs = text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    if text.len().is_multiple_of(2) { pairs.collect() } else { None }
 }

@@ -8,8 +8,11 @@ use std::fs;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
-/// Salt of keys that come from a password: nothing but the password is to be remembered.
+/// Salt of keys that come from a password alone: nothing else is to be remembered. Whoever tries passwords tries them
+/// on all such keys at once.
 const PASSWORD_SALT: &[u8] = b"dynemix master key v1";
+/// What a salt of the owner's own is made for.
+const OWN_SALT: &str = "dynemix master key salt v1";
 /// What such a key costs to try: a password is guessed, 24 words are not.
 const PASSWORD_COST: Cost = Cost { memory_kib: 1 << 20, passes: 4 };
 /// Characters of a password at least.
@@ -72,15 +75,18 @@ pub fn of_words(text: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
     Ok(Zeroizing::new(blake3::derive_key("dynemix owner key v1", &entropy)))
 }
 
-/// The secret of a password, as the paper offers it: by much memory and time.
+/// The secret of a password, as the paper offers it: by much memory and time. With a salt of the owner's own, such as an
+/// address, it has to be tried for this owner alone.
 ///
 /// # Errors
 /// When it is too short.
-pub fn of_password(password: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
+pub fn of_password(password: &str, salt: Option<&str>) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
     if password.chars().count() < PASSWORD_MIN {
         return Err(WalletKeyError::Password);
     }
-    keystore::stretch(password, PASSWORD_SALT, PASSWORD_COST).ok_or(WalletKeyError::Password)
+    let own = salt.map(|salt| blake3::derive_key(OWN_SALT, salt.as_bytes()));
+    let salt = own.as_ref().map_or(PASSWORD_SALT, |own| &own[..]);
+    keystore::stretch(password, salt, PASSWORD_COST).ok_or(WalletKeyError::Password)
 }
 
 /// Keeps a secret under a name.
@@ -128,6 +134,6 @@ mod tests {
         // 24 equal words have another checksum than their own.
         assert!(of_words(&["abandon"; 24].join(" ")).is_err());
         assert!(of_words(&words.replace(' ', "  x ")).is_err());
-        assert!(matches!(of_password("too short"), Err(WalletKeyError::Password)));
+        assert!(matches!(of_password("too short", None), Err(WalletKeyError::Password)));
     }
 }

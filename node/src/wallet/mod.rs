@@ -1,8 +1,17 @@
 //! The wallet: keys of owners, and a light client that believes certificates and proofs, no node.
 //!
-//! * [`client`] talks to nodes, follows the chain from genesis by its certificates, and checks what they say of
-//!   accounts.
-//! * [`keys`] makes, keeps and opens owners' keys.
+//! * [`client`] follows the chain by its certificates and checks what nodes say of accounts; [`transport`] asks them,
+//!   [`time`] says what can be by the own clock.
+//! * [`order`] is what a user wants and whether it can be; [`settling`] signs it, keeps it, and follows it to its proved
+//!   end.
+//! * [`kept`] is what stays on disk between two commands, [`keys`] makes, keeps and opens owners' keys, [`error`] is why
+//!   something has no answer.
 
 pub mod client;
+pub mod error;
+pub mod kept;
 pub mod keys;
+pub mod order;
+pub mod settling;
+pub mod time;
+pub mod transport;

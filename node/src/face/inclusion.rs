@@ -1,0 +1,115 @@
+//! The proof that a transaction stands in a final block: its bytes, the shard-block's header, and the path from one to
+//! the other. Whoever has verified the master-block of that height needs nothing else.
+//!
+//! ```text
+//!   shard-block's header 112 | place u32 | levels u8 | levels x (16 x 32) | item: 4, cell 192, payload
+//! ```
+
+use dynemix_engine::base::hash::{FAN_OUT, Hash};
+use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use dynemix_engine::chain::block::{SHARD_BLOCK_BYTES, ShardBlock, transaction_path};
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::item::{Item, Items, transaction_of};
+use std::sync::Arc;
+
+const GROUP_BYTES: usize = FAN_OUT * 32;
+/// Levels that 2^32 transactions need.
+const LEVELS_MAX: usize = 8;
+/// Bytes of the longest proof.
+pub const INCLUSION_BYTES_MAX: usize =
+    SHARD_BLOCK_BYTES + 4 + 1 + LEVELS_MAX * GROUP_BYTES + 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
+
+/// Where a transaction stands.
+#[derive(Clone, Debug)]
+pub struct Inclusion {
+    /// Header of the shard-block.
+    pub block: ShardBlock,
+    /// Place in it.
+    pub place: u32,
+    path: Vec<[Hash; FAN_OUT]>,
+    /// The transaction as it stands there, signature and all.
+    pub item: Arc<Item>,
+}
+
+impl Inclusion {
+    /// The proof for one of the items of a shard-block.
+    ///
+    /// # Panics
+    /// When there is none at this place.
+    pub fn of(block: &ShardBlock, items: &Items, place: usize) -> Inclusion {
+        assert_eq!(items.len(), block.transactions as usize, "a shard-block has as many items as its header says");
+        let ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let path = transaction_path(&ids, place);
+        Inclusion { block: *block, place: place as u32, path, item: items[place].clone() }
+    }
+
+    /// The wire form.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.block.encode().to_vec();
+        out.extend_from_slice(&self.place.to_le_bytes());
+        assert!(self.path.len() <= LEVELS_MAX, "a path has no more levels than whoever reads it takes");
+        out.push(self.path.len() as u8);
+        self.path.iter().for_each(|group| out.extend_from_slice(bytemuck::bytes_of(group)));
+        out.extend_from_slice(&self.item.bytes);
+        out
+    }
+
+    /// Reads the wire form of untrusted bytes; it proves something only after [`Self::verify`].
+    pub fn decode(bytes: &[u8]) -> Option<Inclusion> {
+        let (block, rest) = bytes.split_first_chunk::<SHARD_BLOCK_BYTES>()?;
+        let (place, rest) = rest.split_first_chunk::<4>()?;
+        let (&levels, rest) = rest.split_first()?;
+        let levels = Some(usize::from(levels)).filter(|&levels| levels <= LEVELS_MAX)?;
+        let (path, item) = rest.split_at_checked(levels * GROUP_BYTES)?;
+        let short = item.len() <= 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
+        let path = path.chunks_exact(GROUP_BYTES).map(bytemuck::pod_read_unaligned).collect();
+        let (block, place) = (ShardBlock::decode(block), u32::from_le_bytes(*place));
+        short.then(|| Inclusion { block, place, path, item: Item::new(item.to_vec()) })
+    }
+
+    /// The transaction, if it stands in one of the shard-blocks that a verified master-block lists.
+    pub fn verify(&self, headers: &[Option<Hash>]) -> Option<(Cell, &[u8])> {
+        let listed = headers.get(usize::try_from(self.block.shard).ok()?).copied().flatten();
+        let holds = listed == Some(self.block.hash()) && self.block.holds(&self.item.id, self.place, &self.path);
+        transaction_of(&self.item).filter(|_| holds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+    use dynemix_engine::chain::block::transactions_root;
+    use dynemix_engine::transaction::item::transaction_item;
+
+    #[test]
+    fn a_transaction_is_proved_by_its_own_block_and_no_changed_byte_is() {
+        let mut items: Vec<_> =
+            (1..=40).map(|sequence| transaction_item(&Cell { sequence, ..Cell::zeroed() }, &[])).collect();
+        items.sort_unstable_by_key(|item| item.id);
+        let root = transactions_root(&mut items.iter().map(|item| item.id).collect());
+        let block = ShardBlock {
+            parent_root: [1; 32],
+            slot: 9,
+            shard: 1,
+            transactions: 40,
+            transactions_root: root,
+            patch_hash: [2; 32],
+        };
+        let (items, headers): (Items, _) = (items.into(), [None, Some(block.hash())]);
+        let bytes = Inclusion::of(&block, &items, 17).encode();
+        let read = Inclusion::decode(&bytes).unwrap();
+        assert_eq!(read.verify(&headers).map(|(cell, _)| cell), transaction_of(&items[17]).map(|(cell, _)| cell));
+        assert!(read.verify(&[Some(block.hash())]).is_none() && read.verify(&[None, Some([3; 32])]).is_none());
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            let proved = Inclusion::decode(&changed).is_some_and(|read| read.verify(&headers).is_some());
+            assert!(!proved, "byte {at}");
+        }
+        assert!(
+            (0..bytes.len())
+                .all(|end| { Inclusion::decode(&bytes[..end]).is_none_or(|read| read.verify(&headers).is_none()) })
+        );
+    }
+}

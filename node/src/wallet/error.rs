@@ -1,0 +1,240 @@
+//! Why a wallet's question has no answer, or its payment no proved end.
+
+use crate::face::light::LightError;
+use crate::keep::sealed::SealedError;
+use crate::setup::genesis::GenesisFileError;
+use dynemix_engine::base::refusal::Refusal;
+use std::path::PathBuf;
+
+/// Why a question has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum WalletError {
+    /// No node answers.
+    #[error("no node answers; tried {tried}: {why}")]
+    Unreachable {
+        /// The nodes that were tried.
+        tried: String,
+        /// The last error.
+        why: String,
+    },
+    /// A node's own error.
+    #[error("the node says: {0}")]
+    Node(String),
+    /// What it says is not what was certified.
+    #[error("the node's answer is not what the chain has certified: {0}")]
+    Lie(String),
+    /// The chain of certificates.
+    #[error("the node's answer is not what the chain has certified: {0}")]
+    Light(#[from] LightError),
+    /// Answers that are true, but of long ago.
+    #[error("the node answers about older and older heights than it has itself shown; it is behind, or plays for time")]
+    Stale,
+    /// Answers that come, but too slowly to lead anywhere.
+    #[error("the node shows {heights} heights in {seconds} s; that is too slow to follow the chain")]
+    Slow {
+        /// Heights that were followed.
+        heights: u64,
+        /// For so long.
+        seconds: u64,
+    },
+    /// The node does not have what the wallet would go on with.
+    #[error(
+        "the node says: {says}. This wallet has verified the chain up to height {at}: ask another node, or give --trust \
+         HEIGHT:HASH of a block that this node has, from a source that you trust"
+    )]
+    Pruned {
+        /// What it says.
+        says: String,
+        /// Newest height that is verified.
+        at: u64,
+    },
+    /// Two certified histories.
+    #[error(
+        "the chain that the node shows has another block at height {0} than the one that this wallet has verified \
+         before, and both are certified: do not pay anyone, and ask people whom you trust"
+    )]
+    Conflict(u64),
+    /// The genesis file, which is all that is trusted.
+    #[error(transparent)]
+    Genesis(#[from] GenesisFileError),
+    /// What the wallet keeps of a chain.
+    #[error("{0}; without it the wallet cannot know what it has signed")]
+    Kept(#[from] SealedError),
+    /// The directory of what is kept.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// File or directory that the system was asked for.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Another command works with the same key.
+    #[error("another command of this wallet is under way ({} is locked)", .0.display())]
+    Busy(PathBuf),
+    /// Nobody has this name.
+    #[error("nobody is called '{0}'")]
+    Name(String),
+    /// The clock and the chain do not fit.
+    #[error(transparent)]
+    Time(#[from] TimeError),
+    /// Nothing became final for long.
+    #[error("no block of height {height} was shown within {slots} slots")]
+    Waited {
+        /// The height that was waited for.
+        height: u64,
+        /// For so many slots.
+        slots: u64,
+    },
+    /// It would be refused, so it was not signed.
+    #[error("nothing was signed: {} ({why})", refusal.name())]
+    Unsigned {
+        /// What a node would say.
+        refusal: Refusal,
+        /// In plain words.
+        why: String,
+    },
+    /// What was signed before has not ended.
+    #[error(transparent)]
+    Unsettled(#[from] Unsettled),
+    /// It can never become final.
+    #[error(
+        "transaction {id} has come into no block and cannot any more: slot {expires_slot} is over, and its \
+         sequence {sequence} is free, which is proved of height {height}. Nothing was paid"
+    )]
+    Expired {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// The last slot in which it could come into a block.
+        expires_slot: u64,
+        /// Number of the transaction among those of its sender.
+        sequence: u64,
+        /// Height of the state that proves it.
+        height: u64,
+    },
+    /// Another transaction of this account took its place.
+    #[error(
+        "transaction {id} will never be final: at height {height} its account has used the sequence for {by}, which \
+         is proved. Whoever signed that one has this key as well"
+    )]
+    Replaced {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// What is final in its place.
+        by: String,
+        /// Height of that block.
+        height: u64,
+    },
+}
+
+/// What was signed and may still become final, or has perhaps.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsettled {
+    /// It may still become final.
+    #[error(
+        "transaction {id} ({what}) was signed and may still become final, until slot {expires_slot} is over; it is \
+         kept. `dynemix wallet pending` hands in the same one again and says what becomes of it; nothing else is \
+         signed before"
+    )]
+    Open {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// What it does, for people.
+        what: String,
+        /// The last slot in which it can come into a block.
+        expires_slot: u64,
+    },
+    /// Its sequence is used, and no node has shown by what.
+    #[error(
+        "the account has used the sequence of transaction {id} ({what}), which is proved of height {height}; that it \
+         was this one, no node that was asked can prove: it is kept. Try `dynemix wallet pending` with a --node \
+         that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
+    )]
+    Unproved {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// What it does, for people.
+        what: String,
+        /// Height of the state that proves it.
+        height: u64,
+    },
+    /// It has ended since, which the user does not know yet.
+    #[error(
+        "an earlier command's transaction {id} ({what}) is final since height {height}, which is proved. Nothing new \
+         was signed: run the command again if you want to pay once more"
+    )]
+    WasFinal {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// What it does, for people.
+        what: String,
+        /// Height of its block.
+        height: u64,
+    },
+}
+
+/// Why the own clock and the chain do not fit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimeError {
+    /// A block from the future.
+    #[error(
+        "the newest certified block is of slot {tip_slot}, and this computer's clock shows slot {now_slot}: the clock \
+         is behind"
+    )]
+    ClockBehind {
+        /// Slot of the newest verified block.
+        tip_slot: u64,
+        /// Slot by the own clock.
+        now_slot: u64,
+    },
+    /// Nothing new for long.
+    #[error(
+        "the newest certified block that the node shows is of slot {tip_slot}, and this computer's clock shows slot \
+         {now_slot}: the chain stands, the node is behind, or the clock is ahead. Nothing is signed by that"
+    )]
+    Old {
+        /// Slot of the newest verified block.
+        tip_slot: u64,
+        /// Slot by the own clock.
+        now_slot: u64,
+    },
+    /// A height that cannot be.
+    #[error(
+        "the node speaks of height {height}, and only {now_slot} slots have passed since the chain began, by this \
+         computer's clock"
+    )]
+    Height {
+        /// What it speaks of.
+        height: u64,
+        /// Slot by the own clock.
+        now_slot: u64,
+    },
+}
+
+impl WalletError {
+    /// Whether it speaks of one node: another one may answer better.
+    pub fn is_of_node(&self) -> bool {
+        matches!(
+            self,
+            WalletError::Unreachable { .. }
+                | WalletError::Node(_)
+                | WalletError::Lie(_)
+                | WalletError::Light(_)
+                | WalletError::Stale
+                | WalletError::Slow { .. }
+                | WalletError::Pruned { .. }
+                | WalletError::Waited { .. }
+                | WalletError::Time(TimeError::Height { .. } | TimeError::Old { .. })
+        )
+    }
+
+    /// Whether a node was caught: what it said is not so.
+    pub fn is_lie(&self) -> bool {
+        matches!(
+            self,
+            WalletError::Lie(_)
+                | WalletError::Light(_)
+                | WalletError::Conflict(_)
+                | WalletError::Time(TimeError::Height { .. })
+        )
+    }
+}

@@ -1,0 +1,449 @@
+//! From an order to its proved end. What was signed is kept before anyone sees it; the same cell is handed in again and
+//! again, and no second one is signed for its sequence while the first may still become final. What nodes say of it is
+//! shown; what counts is the path from the transaction to a certified block.
+//!
+//! ```text
+//!   proved: sequence, balance, tables ─► sign ─► keep ─► hand in ─► in a final block, by its path ─► forget
+//!                                                  ▲        │       its sequence used by another   ─► forget, tell
+//!                                                  └────────┘       slot over, sequence free       ─► forget, tell
+//!                                                 the same again    else it stays kept
+//! ```
+
+use super::client::{Client, Proved};
+use super::error::{Unsettled, WalletError};
+use super::kept::Pending;
+use super::order::{Ground, Order, described, sign};
+use super::time;
+use super::transport::plain;
+use crate::minting::tracked::TransactionShown;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::mutation::{Mutation, planted};
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::transaction::cell::Cell;
+use ed25519_dalek::SigningKey;
+use hex::FromHex;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+/// Slots beyond the last one in which a transaction can come into a block, until its end is proved.
+const AFTER_SLOTS: u64 = 8;
+/// Heights after which the same transaction is handed in again.
+const AGAIN_HEIGHTS: u64 = 2;
+/// Heights after which the account is looked at again.
+const LOOK_HEIGHTS: u64 = 4;
+/// A height is looked at again for so many more: who keeps its transactions may get them a height later.
+const LATE_HEIGHTS: u64 = 3;
+/// Heights after the one in which it was signed that are searched for it at most.
+const SEARCHED_MAX: u64 = 4_096;
+/// No node serves it for so many slots: the wallet stops waiting.
+const BAD_SLOTS: u64 = 3;
+/// How often nodes are asked.
+const EVERY: Duration = Duration::from_millis(150);
+/// Heights for which the system knows who was punished, at least.
+const PUNISHED_HEIGHTS: u64 = 8;
+
+/// How a payment is made.
+#[derive(Clone, Copy, Debug)]
+pub struct PayOptions {
+    /// Slots for which the transaction may come into a block.
+    pub expires_slots: u64,
+}
+
+/// What happens on the way.
+pub enum Event<'a> {
+    /// It is signed and kept, and goes out now.
+    Signed {
+        /// Id by which anybody can ask for it.
+        id: Hash,
+        /// The last slot in which it can come into a block.
+        expires_slot: u64,
+    },
+    /// A node's own word of how far it is.
+    NodeSays(&'a TransactionShown),
+    /// It is final, which is proved.
+    Final(&'a Settled),
+}
+
+/// Whether the effect of a final transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It waits for the height at which nothing can take it back any more.
+    Waiting,
+    /// Nothing can take it back, which is proved.
+    Stands,
+    /// It was not shown, or minters of that height were punished: the balance shows.
+    Doubtful,
+}
+
+/// A transaction that is final, which is proved.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Settled {
+    /// Id of the transaction, in hexadecimal.
+    pub id: String,
+    /// `final`: there are no others that are proved.
+    pub state: &'static str,
+    /// Height of its block.
+    pub height: u64,
+    /// Slot of that block.
+    pub slot: u64,
+    /// Shard that took it.
+    pub shard: u32,
+    /// From this height on what it pays can be spent, and nothing can take it back.
+    pub takes_effect_height: u64,
+    /// Whether that has come.
+    pub effect: Effect,
+    /// Height up to which the wallet has verified the chain.
+    pub verified_height: u64,
+}
+
+/// What an account's proved state says of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It may still come into a block.
+    Open,
+    /// Its sequence is used.
+    Used,
+    /// It cannot come into a block any more.
+    Never,
+}
+
+fn standing(pending: &Pending, proved: &Proved) -> Standing {
+    match () {
+        () if u64::from(proved.hot.sequence) > pending.cell.sequence => Standing::Used,
+        // The next block's time is this state's slot: a later one there will not be.
+        () if proved.slot > pending.cell.expires_slot => Standing::Never,
+        () => Standing::Open,
+    }
+}
+
+/// What was found of a transaction.
+enum Found {
+    Nothing,
+    Final(Settled),
+    Replaced { by: Hash, height: u64 },
+}
+
+/// A transaction on its way.
+struct Way {
+    pending: Pending,
+    id: Hash,
+    /// Heights up to this one were looked through, and are not again.
+    looked: u64,
+    handed_in: Option<u64>,
+    account_at: u64,
+    /// Height at which its sequence was seen used.
+    used: Option<u64>,
+    said: Option<TransactionShown>,
+    bad_since: Option<Instant>,
+}
+
+impl Client {
+    /// Signs an order and follows it to its end; `on` hears what happens.
+    ///
+    /// # Errors
+    /// When nothing was signed; or it was, and is not proved to be final: [`Unsettled`] says what that means.
+    pub fn pay(
+        &mut self,
+        signer: &SigningKey,
+        order: &Order,
+        options: PayOptions,
+        on: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Settled, WalletError> {
+        let sender = *signer.verifying_key().as_bytes();
+        let _lock = self.kept.lock(&sender)?;
+        self.settle_earlier(&sender)?;
+        let mut cell = self.on_any(|client, node| client.draw_up(node, sender, order, options))?;
+        sign(&mut cell, &self.chain, signer);
+        let pending = Pending { cell, payload: order.payload.clone(), signed_at: self.height() };
+        assert!(cell.expires_slot >= self.light.newest().slot, "a transaction is signed that has expired already");
+        self.kept.keep_pending(&pending)?;
+        let id = pending.cell.id(&self.chain.transaction_prefix);
+        on(Event::Signed { id, expires_slot: cell.expires_slot });
+        self.follow(pending, on)
+    }
+
+    /// Follows what an earlier command has signed; none if nothing waits.
+    ///
+    /// # Errors
+    /// As [`Self::pay`].
+    pub fn resume(&mut self, sender: &Key, on: &mut dyn FnMut(Event<'_>)) -> Result<Option<Settled>, WalletError> {
+        let _lock = self.kept.lock(sender)?;
+        let Some(pending) = self.kept.pending(sender)? else { return Ok(None) };
+        let id = pending.cell.id(&self.chain.transaction_prefix);
+        on(Event::Signed { id, expires_slot: pending.cell.expires_slot });
+        self.follow(pending, on).map(Some)
+    }
+
+    /// Lets go what an earlier command has signed, if its sequence is used or it has expired.
+    ///
+    /// # Errors
+    /// When it may still become final.
+    pub fn forget(&mut self, sender: &Key) -> Result<(), WalletError> {
+        let _lock = self.kept.lock(sender)?;
+        let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
+        let proved = self.on_any(|client, node| client.proved(node, sender))?;
+        match standing(&pending, &proved) {
+            Standing::Open => Err(self.open(&pending).into()),
+            Standing::Used | Standing::Never => self.kept.forget_pending(sender),
+        }
+    }
+
+    /// The account that signs, of now.
+    fn proved(&mut self, node: usize, key: &Key) -> Result<Proved, WalletError> {
+        self.sync_with(node)?;
+        time::recent(self.light.newest().slot, self.now_slot())?;
+        let none = || WalletError::Node("there is no account of this key; the first payment to it opens one".into());
+        self.proof_of(node, key)?.ok_or_else(none)
+    }
+
+    fn draw_up(&mut self, node: usize, sender: Key, order: &Order, options: PayOptions) -> Result<Cell, WalletError> {
+        let account = self.proved(node, &sender)?;
+        let tables = order.needs_tables().then(|| self.system_of(node)).transpose()?;
+        let (tip, window) = (self.light.newest(), self.chain.parameters.expires_window_slots);
+        let expires_slot = time::expires_slot(tip.slot, self.now_slot(), options.expires_slots, window)?;
+        let mut sequence = u64::from(account.hot.sequence);
+        if planted(Mutation::SequenceBelieved) {
+            let told: Value = self.transport.ask(node, "account", &json!({ "key": hex::encode(sender) }), 1 << 16)?;
+            sequence = told["sequence"].as_u64().unwrap_or(0);
+        }
+        let (chain, system, tip) = (&self.chain, tables.as_ref(), (tip.hash, tip.slot));
+        order.draw_up(sender, &Ground { chain, account, sequence, system, tip, expires_slot })
+    }
+
+    fn open(&self, pending: &Pending) -> Unsettled {
+        let (id, what) = self.named(pending);
+        Unsettled::Open { id, what, expires_slot: pending.cell.expires_slot }
+    }
+
+    fn named(&self, pending: &Pending) -> (String, String) {
+        let id = hex::encode(pending.cell.id(&self.chain.transaction_prefix));
+        (id, described(&pending.cell, &pending.payload))
+    }
+
+    /// What an earlier command has signed must have ended, and the user must know how.
+    fn settle_earlier(&mut self, sender: &Key) -> Result<(), WalletError> {
+        let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
+        let proved = self.on_any(|client, node| client.proved(node, sender))?;
+        let (id, what) = self.named(&pending);
+        match standing(&pending, &proved) {
+            Standing::Open => Err(self.open(&pending).into()),
+            Standing::Never => {
+                self.kept.forget_pending(sender)?;
+                self.warn(format!("an earlier transaction, {id} ({what}), has expired and was never final"));
+                Ok(())
+            }
+            Standing::Used => {
+                let mut way = self.way(pending);
+                match self.look(&mut way)? {
+                    Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
+                    Found::Final(settled) => {
+                        self.kept.forget_pending(sender)?;
+                        Err(Unsettled::WasFinal { id, what, height: settled.height }.into())
+                    }
+                    Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
+                }
+            }
+        }
+    }
+
+    fn replaced(&self, way: &Way, by: &Hash, height: u64) -> Result<WalletError, WalletError> {
+        self.kept.forget_pending(&way.pending.cell.sender)?;
+        Ok(WalletError::Replaced { id: hex::encode(way.id), by: hex::encode(by), height })
+    }
+
+    fn way(&self, pending: Pending) -> Way {
+        let id = pending.cell.id(&self.chain.transaction_prefix);
+        let (looked, account_at) = (pending.signed_at, self.height().saturating_add(LOOK_HEIGHTS));
+        Way { pending, id, looked, handed_in: None, account_at, used: None, said: None, bad_since: None }
+    }
+
+    /// Hands in a transaction and looks for it in every block, until its end is proved or waiting leads nowhere.
+    fn follow(&mut self, pending: Pending, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
+        let slots = pending.cell.expires_slot.saturating_sub(self.now_slot()).saturating_add(AFTER_SLOTS);
+        let end = Instant::now().checked_add(self.slots(slots));
+        let mut way = self.way(pending);
+        loop {
+            match self.round(&mut way, on) {
+                Ok(Found::Final(settled)) => {
+                    self.kept.forget_pending(&way.pending.cell.sender)?;
+                    on(Event::Final(&settled));
+                    return Ok(self.effect(settled));
+                }
+                Ok(Found::Replaced { by, height }) => return Err(self.replaced(&way, &by, height)?),
+                Ok(Found::Nothing) => {}
+                Err(error) if error.is_of_node() => self.note_bad(&mut way, &error),
+                Err(error) => return Err(error),
+            }
+            if let Some(used) = way.used.filter(|used| self.height() > used + LATE_HEIGHTS) {
+                let (id, what) = self.named(&way.pending);
+                return Err(Unsettled::Unproved { id, what, height: used }.into());
+            }
+            let patience = self.slots(BAD_SLOTS).max(Duration::from_secs(2));
+            let given_up = way.bad_since.is_some_and(|since| since.elapsed() > patience);
+            if given_up || end.is_none_or(|end| Instant::now() > end) {
+                return Err(self.open(&way.pending).into());
+            }
+            std::thread::sleep(EVERY);
+        }
+    }
+
+    fn note_bad(&mut self, way: &mut Way, error: &WalletError) {
+        if way.bad_since.is_none() {
+            way.bad_since = Some(Instant::now());
+            self.warn(error.to_string());
+        }
+    }
+
+    /// One look at everything: the chain, the blocks that are new, what nodes say, and now and then the account.
+    fn round(&mut self, way: &mut Way, on: &mut dyn FnMut(Event<'_>)) -> Result<Found, WalletError> {
+        let again = way.handed_in.is_none_or(|at| self.height() >= at.saturating_add(AGAIN_HEIGHTS));
+        let handed_in = if again && way.used.is_none() { self.hand_in(way) } else { Ok(()) };
+        self.sync()?;
+        let found = self.look(way)?;
+        if !matches!(found, Found::Nothing) {
+            return Ok(found);
+        }
+        let said_final = self.hear(way, on);
+        let over = self.light.newest().slot > way.pending.cell.expires_slot;
+        if way.used.is_none() && (said_final || over || self.height() >= way.account_at) {
+            way.account_at = self.height().saturating_add(LOOK_HEIGHTS);
+            let sender = way.pending.cell.sender;
+            let proved = self.on_any(|client, node| client.proved(node, &sender))?;
+            match standing(&way.pending, &proved) {
+                Standing::Open => {}
+                Standing::Used => way.used = Some(self.height()),
+                Standing::Never => return Err(self.expired(way, &proved)?),
+            }
+        }
+        handed_in?;
+        if way.said.as_ref().is_none_or(|said| said.state != "refused") {
+            way.bad_since = None;
+        }
+        Ok(Found::Nothing)
+    }
+
+    fn expired(&self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
+        let cell = &way.pending.cell;
+        self.kept.forget_pending(&cell.sender)?;
+        let (id, height) = (hex::encode(way.id), proved.height);
+        Ok(WalletError::Expired { id, expires_slot: cell.expires_slot, sequence: cell.sequence, height })
+    }
+
+    /// Hands in the transaction to the first node that takes it.
+    fn hand_in(&mut self, way: &mut Way) -> Result<(), WalletError> {
+        let (cell, payload) = (bytemuck::bytes_of(&way.pending.cell), &way.pending.payload);
+        let params = json!({ "cell": hex::encode(cell), "payload": hex::encode(payload) });
+        let id = way.id;
+        let done = self.on_any(|client, node| {
+            let told: String = client.transport.ask(node, "submit", &params, 1 << 16)?;
+            let same = <Hash as FromHex>::from_hex(&told).is_ok_and(|told| told == id);
+            if same { Ok(()) } else { Err(WalletError::Lie("it names another transaction than was handed in".into())) }
+        });
+        if done.is_ok() {
+            way.handed_in = Some(self.height());
+        }
+        done
+    }
+
+    /// What nodes say of it; true if one says that it is final.
+    fn hear(&mut self, way: &mut Way, on: &mut dyn FnMut(Event<'_>)) -> bool {
+        let Ok(shown) = self.transaction(&way.id) else { return false };
+        if way.said.as_ref() != Some(&shown) {
+            on(Event::NodeSays(&shown));
+            way.said = Some(shown.clone());
+        }
+        if shown.state == "refused" && way.bad_since.is_none() {
+            let why = shown.refusal.unwrap_or_default();
+            self.note_bad(way, &WalletError::Node(format!("refused: {why}")));
+        }
+        shown.state == "final"
+    }
+
+    /// How far a transaction is, as a node that took it says: its word, and no more.
+    ///
+    /// # Errors
+    /// When no node that is asked took it.
+    pub fn transaction(&mut self, id: &Hash) -> Result<TransactionShown, WalletError> {
+        let params = json!({ "id": hex::encode(id) });
+        let shown: TransactionShown =
+            self.on_any(|client, node| client.transport.ask(node, "transaction", &params, 1 << 16))?;
+        let refusal = shown.refusal.as_deref().map(plain);
+        Ok(TransactionShown { state: plain(&shown.state), refusal, ..shown })
+    }
+
+    /// Looks through the blocks since it was signed, at every node.
+    fn look(&mut self, way: &mut Way) -> Result<Found, WalletError> {
+        let Pending { cell, signed_at, .. } = way.pending;
+        let of_sender = json!({ "sender": hex::encode(cell.sender) });
+        let last = self.height().min(signed_at.saturating_add(SEARCHED_MAX));
+        let (prefix, mut bad, mut answered) = (self.chain.transaction_prefix, None, last == way.looked);
+        for height in way.looked + 1..=last {
+            for node in 0..self.transport.len() {
+                let (proof, block) = match self.inclusion(node, height, &of_sender) {
+                    Ok(Some(proved)) => proved,
+                    Ok(None) => {
+                        answered = true;
+                        continue;
+                    }
+                    // Another node may prove it.
+                    Err(error) => {
+                        bad = Some(error);
+                        continue;
+                    }
+                };
+                let Some((there, _)) = proof.verify(&block.headers) else { continue };
+                if there.sender == cell.sender && there.sequence == cell.sequence {
+                    let id = there.id(&prefix);
+                    if id != way.id {
+                        return Ok(Found::Replaced { by: id, height });
+                    }
+                    let maturity = self.chain.parameters.consensus.maturity(height);
+                    return Ok(Found::Final(Settled {
+                        id: hex::encode(id),
+                        state: "final",
+                        height,
+                        slot: block.slot,
+                        shard: proof.block.shard,
+                        takes_effect_height: height + maturity,
+                        effect: if maturity == 0 { Effect::Stands } else { Effect::Waiting },
+                        verified_height: self.height(),
+                    }));
+                }
+            }
+        }
+        way.looked = way.looked.max(last.saturating_sub(LATE_HEIGHTS));
+        match bad {
+            Some(error) if !answered => Err(error),
+            _ => Ok(Found::Nothing),
+        }
+    }
+
+    /// Waits until nothing can take back what a final transaction did.
+    fn effect(&mut self, mut settled: Settled) -> Settled {
+        if settled.effect == Effect::Waiting {
+            let wait = self.slots(3 * (settled.takes_effect_height - settled.height) + AFTER_SLOTS);
+            let end = Instant::now() + wait;
+            settled.effect = Effect::Doubtful;
+            while Instant::now() < end {
+                let come = self.sync().is_ok() && self.height() >= settled.takes_effect_height;
+                if let Some(system) = come.then(|| self.system().ok()).flatten() {
+                    settled.effect = effect_of(&system, settled.height);
+                    break;
+                }
+                std::thread::sleep(EVERY);
+            }
+        }
+        settled.verified_height = self.height();
+        settled
+    }
+}
+
+/// Whether shard-blocks of this height stand, by a system in which their effects have matured: a ban punishes those who
+/// certified the block for that height, so where nobody was punished nothing was banned.
+fn effect_of(system: &System, height: u64) -> Effect {
+    let punished = system.offences.iter().any(|offence| offence.1 == height);
+    let known = system.height <= height.saturating_add(PUNISHED_HEIGHTS);
+    if known && !punished { Effect::Stands } else { Effect::Doubtful }
+}
