@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn all_together_keep_within_the_budget() {
-        let mut early = Early::default();
+        let (mut early, large) = (Early::default(), block(EARLY_BYTES_MAX - 2_000));
         for from in 0..4_000 {
-            early.keep(from, block(EARLY_BYTES_MAX - 2_000), 4_000);
+            early.keep(from, large.clone(), 4_000);
             early.keep(from, have(2), 4_000);
         }
         assert!(early.bytes[0] <= LIGHT_BYTES_MAX && early.bytes[1] <= HEAVY_BYTES_MAX);
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(early.kept.len(), 4_004, "blocks do not crowd out what is small");
         // Over two rounds of keeping the budget is the same.
         early.release();
-        (0..4_000).for_each(|from| early.keep(from, block(EARLY_BYTES_MAX - 2_000), 4_000));
+        (0..4_000).for_each(|from| early.keep(from, large.clone(), 4_000));
         assert!(early.bytes[1] <= HEAVY_BYTES_MAX);
     }
 }
