@@ -51,7 +51,7 @@ pub enum Moves {
 pub struct GrindOptions {
     /// Share of the candidates, who have equal stakes, that is his.
     pub stake: f64,
-    /// Candidates.
+    /// How many accounts have a stake, his among them.
     pub candidates: u32,
     /// Seats of a block.
     pub seats: u32,
