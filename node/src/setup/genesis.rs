@@ -287,7 +287,8 @@ mod tests {
             transport_key: hex::encode([3; 32]),
             address: None,
         };
-        let parameters = ChainParameters::default();
+        let mut parameters = ChainParameters::default();
+        parameters.consensus.accounts_max = 1_000;
         GenesisFile {
             format: GENESIS_VERSION,
             parameters,
