@@ -21,7 +21,7 @@ pub(crate) struct GrindArgs {
     /// Share of the candidates that is his; all have equal stakes
     #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     stake: f64,
-    /// Candidates
+    /// How many accounts have a stake, his among them
     #[arg(long, value_name = "N", default_value_t = 200)]
     candidates: u32,
     /// Seats of a block

@@ -169,6 +169,24 @@ fn check_bounds(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
     within("consensus.evidence_heights", consensus.evidence_heights, EVIDENCE_HEIGHTS_MIN, EVIDENCE_HEIGHTS_MAX)
 }
 
+impl MinterEntry {
+    /// Its account's key, and what the chain begins with of it.
+    fn minter(&self, account: u32, stake_min: u64) -> Result<(Key, GenesisMinter), GenesisFileError> {
+        let of = format!("minter '{}'", self.name);
+        if self.stake < stake_min {
+            return wrong(format!("{of}: {} units at stake, of the {stake_min} that a stake has at least", self.stake));
+        }
+        let owner = field(&of, "account", &self.account)?;
+        let (key, possession) = (field(&of, "vote_key", &self.vote_key)?, field(&of, "possession", &self.possession)?);
+        if let Err(error) = VoteKeys::check(&owner, &key, &possession) {
+            return wrong(format!("{of}: {error}"));
+        }
+        let endpoint = endpoint_of(self.address, field(&of, "transport_key", &self.transport_key)?);
+        let (name, stake) = (self.name.clone().into_bytes(), self.stake);
+        Ok((owner, GenesisMinter { account, name, stake, key: Box::new(key), endpoint }))
+    }
+}
+
 impl GenesisFile {
     /// Reads a file.
     ///
@@ -206,28 +224,9 @@ impl GenesisFile {
             if !name_acceptable(entry.name.as_bytes()) || !names.insert(entry.name.clone()) {
                 return wrong(format!("{of}: not a name of 1 to 32 letters a-z, digits, or taken twice"));
             }
-            if entry.stake < parameters.consensus.stake_min {
-                let least = parameters.consensus.stake_min;
-                return wrong(format!(
-                    "{of}: {} units at stake, of the {least} that a stake has at least",
-                    entry.stake
-                ));
-            }
-            let owner = field(&of, "account", &entry.account)?;
-            let (key, possession) =
-                (field(&of, "vote_key", &entry.vote_key)?, field(&of, "possession", &entry.possession)?);
-            if let Err(error) = VoteKeys::check(&owner, &key, &possession) {
-                return wrong(format!("{of}: {error}"));
-            }
-            let endpoint = endpoint_of(entry.address, field(&of, "transport_key", &entry.transport_key)?);
+            let (owner, minter) = entry.minter(index as u32, parameters.consensus.stake_min)?;
             accounts.push((owner, entry.balance));
-            minters.push(GenesisMinter {
-                account: index as u32,
-                name: entry.name.clone().into_bytes(),
-                stake: entry.stake,
-                key: Box::new(key),
-                endpoint,
-            });
+            minters.push(minter);
         }
         for (place, entry) in self.accounts.iter().enumerate() {
             accounts.push((field(&format!("account {place}"), "key", &entry.key)?, entry.balance));
@@ -288,7 +287,8 @@ mod tests {
             transport_key: hex::encode([3; 32]),
             address: None,
         };
-        let parameters = ChainParameters::default();
+        let mut parameters = ChainParameters::default();
+        parameters.consensus.accounts_max = 1_000;
         GenesisFile {
             format: GENESIS_VERSION,
             parameters,

@@ -26,8 +26,8 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// What each candidate has at stake, and in its account.
-const UNITS: u64 = 1_000_000 * DYNE;
+/// What each candidate has at stake, and in its account: the smaller, the more does each unit shift every lot.
+const UNITS: u64 = 1_000 * DYNE;
 /// Stake that he moves in a block at most, but for leaving: a hundredth of an account's, enough to have every lot fall
 /// anywhere.
 const AMOUNT_MAX: u64 = UNITS / 100;
@@ -51,7 +51,7 @@ pub enum Moves {
 pub struct GrindOptions {
     /// Share of the candidates, who have equal stakes, that is his.
     pub stake: f64,
-    /// Candidates.
+    /// How many accounts have a stake, his among them.
     pub candidates: u32,
     /// Seats of a block.
     pub seats: u32,
@@ -237,8 +237,9 @@ impl Field {
                 now.stakers.update(&account, |staker| staker.stake = has);
             }
             let seats = self.won(&drawn);
-            // To have left is no other draw: it is the same with one less.
+            // To have left is no other draw, it is the same with one less, and costs all seats to come of the account.
             let left = matches!(what, Try::Unstake(_, amount) if amount == has);
+            let seats = seats.saturating_sub(u32::from(left));
             if !left {
                 seen.insert(drawn.clone());
             }
