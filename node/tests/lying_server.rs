@@ -43,7 +43,7 @@ fn forged(net: &Net, honest: &Value, height: Option<u64>) -> Value {
     let attacker = ask(&net.url(0), "account", &json!({ "key": key(ATTACKER) }))["result"]["account"].as_u64().unwrap();
     let mut names = Names::default();
     assert!(names.register(SHOP.as_bytes(), attacker as u32));
-    system.names = Arc::new(names);
+    system.names = names;
     system.height = height.unwrap_or(system.height);
     let mut bytes = Vec::new();
     system.encode(&mut bytes);
