@@ -35,6 +35,7 @@ fn of_store(error: &StoreError) -> u8 {
         | StoreError::Remains { .. }
         | StoreError::Version { .. }
         | StoreError::WrongChain { .. }
+        | StoreError::TooLong { .. }
         | StoreError::NoRecord { .. } => FAILED,
     }
 }
