@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
-//! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
+//! After a crash the node is silent for the slot that was reserved: it cannot know what it said there. If its record was
+//! lost or is not whole, it is silent until a height has become final that was begun after its start: of that height's
+//! blocks none was made while an earlier process lived, so none of the heights behind it can have been signed before.
 
 use super::custody::{Custody, CustodyOut, Watch};
 use super::early::Early;
@@ -31,6 +33,11 @@ use std::sync::Arc;
 const CLAIMS_MAX: usize = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
+
+/// Slots after a chain's start in which a node without a record may begin its first height.
+const FOUNDING_SLOTS: u64 = 64;
+/// A start whose slot is to be read from the clock.
+const NOT_MEASURED: u64 = u64::MAX;
 
 /// What the node wants done.
 #[derive(Clone, Debug)]
@@ -79,6 +86,8 @@ pub struct Minter<E, S> {
     /// Slots up to this one are silent: an earlier process may have signed in them.
     silent_slot: u64,
     reserved_slot: u64,
+    /// What an earlier process signed is not known: nothing is signed until a block of a later slot than this is final.
+    unsure_slot: Option<u64>,
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
     finals: Finals,
@@ -126,6 +135,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             next_step: (schedule.slot(now_ms) + 1, 0),
             silent_slot,
             reserved_slot: 0,
+            unsure_slot: record.unsure.then(|| schedule.slot(now_ms)),
             tickets: 0,
             pending: VecDeque::new(),
             finals: Finals::default(),
@@ -188,6 +198,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn set_minting(&mut self, minting: bool) {
         if self.minting != minting {
             self.minting = minting;
+            // By a clock that was not good enough to mint by nobody knows what is later than the start.
+            self.unsure_slot = self.unsure_slot.and(Some(NOT_MEASURED));
             self.master.seat = self.seat().filter(|&seat| self.master.committee.is_delegate(seat));
         }
     }
@@ -212,7 +224,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         assert!(reserved_slot >= self.asked_slot, "no record takes back a slot that was reserved");
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
-        let record = SignedOnce { height, reserved_slot, locked };
+        let unsure = self.unsure_slot.is_some();
+        let record = SignedOnce { height, reserved_slot, unsure, locked };
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, record));
     }
@@ -224,6 +237,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let next_slot = self.schedule.slot(now_ms) + 1;
         if self.next_step.0 > next_slot {
             self.next_step = (next_slot, 0);
+        }
+        if self.unsure_slot == Some(NOT_MEASURED) {
+            self.unsure_slot = Some(self.schedule.slot(now_ms));
         }
         while self.wake_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
@@ -246,14 +262,17 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let attempt = self.schedule.attempt(now_ms);
         if step == Step::Begin {
             self.step_master(MasterInput::NewSlot(attempt));
-            if !self.seated() || self.master.decided.is_some() {
+            if !self.seated() || self.master.decided.is_some() || self.unsure_slot.is_some() {
                 // Who does not mint follows; one who hears nothing asks.
                 self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
             }
         }
         self.look(step, now_ms);
         let Some(seat) = self.seat() else { return };
-        if slot < self.begins_slot || slot <= self.silent_slot || self.master.decided.is_some() {
+        // Founders without a record begin the first height: they would wait for each other.
+        let founding = |unsure: u64| self.master.height == 1 && unsure <= FOUNDING_SLOTS;
+        let silent = slot <= self.silent_slot || self.unsure_slot.is_some_and(|unsure| !founding(unsure));
+        if slot < self.begins_slot || silent || self.master.decided.is_some() {
             return;
         }
         if self.asked_slot < slot {
@@ -711,6 +730,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let system = self.execution.system();
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
+        self.unsure_slot = self.unsure_slot.filter(|&unsure| !self.minting || self.execution.system().slot <= unsure);
         self.learn_keys();
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.shard = None;

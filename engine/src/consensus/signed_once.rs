@@ -1,7 +1,7 @@
 //! What a minter must remember across a crash, and its durable bytes.
 //!
 //! ```text
-//!   version 1 | height v | reserved slot v | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
+//!   version 2 | height v | reserved slot v | unsure 0 or 1 | lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
 
 use super::master::Locked;
@@ -12,7 +12,7 @@ use crate::chain::block::SHARD_BLOCK_BYTES;
 use crate::chain::block_codec::{put_block, put_maybe_prepared, read_block, read_maybe_prepared};
 use crate::transaction::compact::Nobody;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a restart must know, whatever else it forgets.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub struct SignedOnce {
     pub height: u64,
     /// The last slot in which anything may have been signed.
     pub reserved_slot: u64,
+    /// Something may have been signed that is not written here: see [`super::minter`].
+    pub unsure: bool,
     /// The lock at that height.
     pub locked: Locked,
 }
@@ -31,6 +33,7 @@ impl SignedOnce {
         out.push(VERSION);
         varint::write(out, self.height);
         varint::write(out, self.reserved_slot);
+        out.push(u8::from(self.unsure));
         out.push(u8::from(self.locked.lock.is_some()));
         if let Some((hash, attempt)) = &self.locked.lock {
             put(out, hash);
@@ -52,6 +55,11 @@ impl SignedOnce {
             [version] => return Err(CodecError::Tag(version)),
         }
         let (height, reserved_slot) = (number(bytes)?, number(bytes)?);
+        let unsure = match array(bytes)? {
+            [0] => false,
+            [1] => true,
+            _ => return Err(CodecError::Field),
+        };
         let lock = match array(bytes)? {
             [0] => None,
             [1] => Some((array(bytes)?, number(bytes)?)),
@@ -64,6 +72,6 @@ impl SignedOnce {
         if !bytes.is_empty() {
             return Err(CodecError::Trailing(bytes.len()));
         }
-        Ok(SignedOnce { height, reserved_slot, locked: Locked { lock, high, blocks } })
+        Ok(SignedOnce { height, reserved_slot, unsure, locked: Locked { lock, high, blocks } })
     }
 }

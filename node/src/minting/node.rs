@@ -181,12 +181,19 @@ impl Signer {
         if minting.is_some() && candidate.is_none() {
             tracing::warn!("the minting account is not on the chain yet: this node follows");
         }
-        // On a chain that has just begun nothing can have been signed before.
+        // Founders of a chain that has just begun have no record; nor has who says so.
         let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
-        let fresh = (opened.system.height == 0 && begins) || *first_run;
+        let may_be_missing = (opened.system.height == 0 && begins) || *first_run;
         let (file, record) = match candidate {
             Some(_) => {
-                let (file, record) = SignedFile::open(directory, chain.genesis_hash, fresh)?;
+                let disk = RealDisk::new(directory)?;
+                let (file, record) = SignedFile::open(&disk, chain.genesis_hash, may_be_missing)?;
+                if record.unsure && !begins {
+                    tracing::warn!(
+                        "what this key has signed is not known for sure: nothing is signed until a height is final \
+                         that was begun from now on"
+                    );
+                }
                 (Some(file), record)
             }
             None => (None, SignedOnce::default()),
