@@ -6,9 +6,7 @@
 //! ```
 //!
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
-//! After a crash the node is silent for the slot that was reserved: it cannot know what it said there. If its record was
-//! lost or is not whole, it is silent until a height has become final that was begun after its start: of that height's
-//! blocks none was made while an earlier process lived, so none of the heights behind it can have been signed before.
+//! After a crash the node is silent for what it cannot know whether it said it: see [`super::silence`].
 
 use super::custody::{Custody, CustodyOut, Watch};
 use super::early::Early;
@@ -16,6 +14,7 @@ use super::finals::{Finals, KeptFinal};
 use super::master::{Locked, MasterAction, MasterInput, MasterRound, Vote};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
+use super::silence::Silence;
 use crate::base::hash::Hash;
 use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
@@ -33,11 +32,6 @@ use std::sync::Arc;
 const CLAIMS_MAX: usize = 4;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
-
-/// Slots after a chain's start in which a node without a record may begin its first height.
-const FOUNDING_SLOTS: u64 = 64;
-/// A start whose slot is to be read from the clock.
-const NOT_MEASURED: u64 = u64::MAX;
 
 /// What the node wants done.
 #[derive(Clone, Debug)]
@@ -83,11 +77,9 @@ pub struct Minter<E, S> {
     /// The slot that was last asked to be reserved.
     asked_slot: u64,
     next_step: (u64, usize),
-    /// Slots up to this one are silent: an earlier process may have signed in them.
-    silent_slot: u64,
+    /// For what an earlier process may have signed.
+    silence: Silence,
     reserved_slot: u64,
-    /// What an earlier process signed is not known: nothing is signed until a block of a later slot than this is final.
-    unsure_slot: Option<u64>,
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
     finals: Finals,
@@ -120,7 +112,6 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let durable = if kept { record.locked.clone() } else { Locked::default() };
         let master = master_round(chain, &execution, candidate, durable);
         execution.system().stakers.iter().for_each(|(&candidate, staker)| signing.learn(candidate, &staker.key));
-        let silent_slot = if planted(Mutation::ReserveNotDurable) { 0 } else { record.reserved_slot };
         Minter {
             chain,
             schedule,
@@ -133,9 +124,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             begins_slot: 0,
             asked_slot: 0,
             next_step: (schedule.slot(now_ms) + 1, 0),
-            silent_slot,
+            silence: Silence::after(&record, schedule.slot(now_ms)),
             reserved_slot: 0,
-            unsure_slot: record.unsure.then(|| schedule.slot(now_ms)),
             tickets: 0,
             pending: VecDeque::new(),
             finals: Finals::default(),
@@ -198,8 +188,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn set_minting(&mut self, minting: bool) {
         if self.minting != minting {
             self.minting = minting;
-            // By a clock that was not good enough to mint by nobody knows what is later than the start.
-            self.unsure_slot = self.unsure_slot.and(Some(NOT_MEASURED));
+            self.silence.start_again();
             self.master.seat = self.seat().filter(|&seat| self.master.committee.is_delegate(seat));
         }
     }
@@ -213,10 +202,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let reserved_slot = match pending {
             Pending::Reserve(slot) => slot,
             // The reservation that is under way is not undone by a lock that overtakes it.
-            Pending::Lock(..) => self.asked_slot.max(self.silent_slot),
+            Pending::Lock(..) => self.asked_slot.max(self.silence.slot),
         };
-        // While the node is behind where it was locked, that lock stays the one to remember: what is behind it is
-        // final.
+        // While the node is behind where it was locked, that lock stays to be remembered: what is behind it is final.
         let ahead = self.resumed.height > self.master.height;
         let (height, locked) = match ahead {
             true => (self.resumed.height, self.resumed.locked.clone()),
@@ -224,22 +212,18 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         assert!(reserved_slot >= self.asked_slot, "no record takes back a slot that was reserved");
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
-        let unsure = self.unsure_slot.is_some();
-        let record = SignedOnce { height, reserved_slot, unsure, locked };
+        let record = SignedOnce { height, reserved_slot, unsure: self.silence.is_unsure(), locked };
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, record));
     }
 
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
-        // A clock that was ahead and was set right: what was signed in slots to come is not signed again, see
-        // `asked_slot`.
+        // A clock that was ahead and was set right: what was signed in slots to come is not again, see `asked_slot`.
         let next_slot = self.schedule.slot(now_ms) + 1;
+        self.silence.pass(next_slot - 1);
         if self.next_step.0 > next_slot {
             self.next_step = (next_slot, 0);
-        }
-        if self.unsure_slot == Some(NOT_MEASURED) {
-            self.unsure_slot = Some(self.schedule.slot(now_ms));
         }
         while self.wake_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.wake_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
@@ -262,16 +246,14 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let attempt = self.schedule.attempt(now_ms);
         if step == Step::Begin {
             self.step_master(MasterInput::NewSlot(attempt));
-            if !self.seated() || self.master.decided.is_some() || self.unsure_slot.is_some() {
+            if !self.seated() || self.master.decided.is_some() || self.silence.is_unsure() {
                 // Who does not mint follows; one who hears nothing asks.
                 self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
             }
         }
         self.look(step, now_ms);
         let Some(seat) = self.seat() else { return };
-        // Founders without a record begin the first height: they would wait for each other.
-        let founding = |unsure: u64| self.master.height == 1 && unsure <= FOUNDING_SLOTS;
-        let silent = slot <= self.silent_slot || self.unsure_slot.is_some_and(|unsure| !founding(unsure));
+        let silent = self.silence.covers(slot, self.master.height);
         if slot < self.begins_slot || silent || self.master.decided.is_some() {
             return;
         }
@@ -310,7 +292,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     fn begin_round(&mut self, now_ms: u64, slot: u64, seat: Seat) -> Vec<(To, ShardMessage)> {
         let (height, committee) = (self.master.height, self.master.committee.clone());
         assert!(self.round_begun < height, "a shard's round is begun once a height");
-        assert!(self.reserved_slot == slot && slot > self.silent_slot, "nothing is signed in a slot not reserved");
+        assert!(self.reserved_slot == slot && slot > self.silence.slot, "nothing is signed in a slot not reserved");
         self.round_begun = height;
         let shard = committee.members[usize::from(seat)].shard;
         let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
@@ -345,8 +327,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         said
     }
 
-    /// When there is time: what would follow if the blocks that are held became final. Votes then find it done. False
-    /// when there is nothing to do.
+    /// When there is time: what would follow if the blocks held became final. False when there is nothing to do.
     pub fn foresee(&mut self) -> bool {
         let height = self.master.height;
         if self.foreseen >= height || !self.seated() || self.master.decided.is_some() {
@@ -487,7 +468,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Nothing is signed outside of a slot that is reserved.
     fn mind_slot(&mut self, now_ms: u64) {
         let slot = self.schedule.slot(now_ms);
-        self.master.may_sign = self.reserved_slot == slot && slot > self.silent_slot;
+        self.master.may_sign = self.reserved_slot == slot && slot > self.silence.slot;
     }
 
     /// A shard-block from elsewhere: one that is ahead of the clock is not held.
@@ -676,8 +657,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once; in quilt
-    /// mode without its items.
+    /// Each minter of a shard sends its block to a part of the others, in quilt mode without items: all get it about once.
     fn spread(&mut self, block: &Arc<CertifiedBlock>) {
         let travelling = self.as_it_travels(block);
         let committee = self.master.committee.clone();
@@ -730,7 +710,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let system = self.execution.system();
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
-        self.unsure_slot = self.unsure_slot.filter(|&unsure| !self.minting || self.execution.system().slot <= unsure);
+        self.silence.heard_final(self.minting, self.execution.system().slot);
         self.learn_keys();
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.shard = None;

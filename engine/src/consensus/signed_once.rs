@@ -21,7 +21,7 @@ pub struct SignedOnce {
     pub height: u64,
     /// The last slot in which anything may have been signed.
     pub reserved_slot: u64,
-    /// Something may have been signed that is not written here: see [`super::minter`].
+    /// Something may have been signed that is not written here: see [`super::silence`].
     pub unsure: bool,
     /// The lock at that height.
     pub locked: Locked,
