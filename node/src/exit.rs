@@ -47,7 +47,12 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
     }
     let damaged = matches!(
         error.downcast_ref(),
-        Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))
+        Some(
+            ChainStoreError::Leads { .. }
+                | ChainStoreError::Record { .. }
+                | ChainStoreError::Foreign { .. }
+                | ChainStoreError::System(_)
+        )
     ) || matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
         || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }));
     let unreachable = error.is::<AskError>() || matches!(error.downcast_ref(), Some(WalletError::Unreachable { .. }));
