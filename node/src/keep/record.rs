@@ -259,7 +259,7 @@ mod tests {
             // What was cut to five bytes.
             ([0, 0, (1 << 32) + 5], (0, 0)),
             ([1 << 31, 1 << 31, 0], (0, 0)),
-            ([0, 0, 0], (most / 192, 192)),
+            ([0, 0, 0], (most / 192 + 1, 192)),
             ([0, 0, 0], (most + 1, 0)),
         ] {
             let refused = head(wrong, many).unwrap_err();

@@ -96,6 +96,7 @@ impl SignedFile {
         let as_it_was = explained && numbers == [number, number];
         record.unsure |= !explained;
         // What is not whole, or older, is written first: the other one stays whole meanwhile.
+        assert!(found.len() == NAMES.len() && numbers.len() <= NAMES.len(), "each copy was looked at once");
         let mut copies = Vec::new();
         for ((copy, name), path) in found.into_iter().zip(NAMES).zip(paths) {
             let (at, file) = match copy {
