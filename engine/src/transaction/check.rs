@@ -208,7 +208,8 @@ mod tests {
         assert_eq!(with(3, reserve, b"ada"), Ok(Cost { outputs: reserve, fee: 0 }));
         assert_eq!(with(3, reserve - 1, b"ada"), Err(Refusal::NameInvalid));
         assert_eq!(with(3, reserve, b"a.d-a_1"), Ok(Cost { outputs: reserve, fee: 0 }));
-        for name in [&b"Ada"[..], b"4da", b"ada-", b"a da", b"ad\xc3\xa4", b"a..b", b"a.-b", b"a__b", b"a--b", b"a-_b"] {
+        for name in [&b"Ada"[..], b"4da", b"ada-", b"a da", b"ad\xc3\xa4", b"a..b", b"a.-b", b"a__b", b"a--b", b"a-_b"]
+        {
             assert_eq!(with(3, reserve, name), Err(Refusal::NameInvalid), "{name:?}");
         }
         assert_eq!(with(3, reserve, &[b'a'; 33]), Err(Refusal::PayloadMismatch));

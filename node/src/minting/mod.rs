@@ -13,12 +13,13 @@
 //!   sent.
 //! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for consensus.
 //! * [`door`] says who is let in and sorts what they bring; [`entry`] is what the threads hand to each other.
-//! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, [`tracked`] what became of
-//!   the API's transactions.
+//! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, on a [`board`] where nobody waits;
+//!   [`tracked`] is what became of the API's transactions.
 //!
 //! The design: `docs/node.md`.
 
 pub mod admit;
+pub mod board;
 pub mod door;
 pub mod duty;
 pub mod entry;

@@ -36,6 +36,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -331,7 +332,7 @@ impl Shared {
         let status = self.status.clone();
         move |error| {
             tracing::error!(%error, "{what} has halted; nothing is signed or becomes final here until a restart");
-            status.change(|live| live.halted = Some(format!("{what}: {error}")));
+            status.halt(format!("{what}: {error}"));
         }
     }
 }
@@ -371,7 +372,7 @@ impl Node {
             replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
         let minter = shared.minter(&options, system, finals, signer.record);
-        shared.status.change(|live| live.stored = store.last_record());
+        shared.status.stored.store(store.last_record(), Ordering::Relaxed);
 
         let ((cells, cells_in), (rounds, rounds_in), (jobs, jobs_in)) = (channel(), channel(), channel());
         let (of_cells, of_rounds) = (shared.prepare(&options, None), shared.prepare(&options, Some(cells.clone())));

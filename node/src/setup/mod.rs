@@ -2,12 +2,13 @@
 //!
 //! * [`config`] is the node's settings in layers; [`genesis`] what all nodes of a chain begin with.
 //! * [`endpoint`] is where a minter is reached, [`trust`] a block that the operator trusts.
-//! * [`keystore`] keeps secrets under a passphrase.
+//! * [`keystore`] keeps secrets under a passphrase; [`digits`] reads bytes as their hexadecimal digits.
 //! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off.
 //! * [`log_filter`] reads what of the log is shown.
 
 pub mod clock;
 pub mod config;
+pub mod digits;
 pub mod endpoint;
 pub mod genesis;
 pub mod keystore;
