@@ -57,9 +57,9 @@ pub enum ChainStoreError {
     },
     /// A record whose checksums are right and whose content is none that a node would have written.
     #[error(
-        "the log's record {number} holds a block of shard {shard} that cannot stand at this height: {fault}. No node of \
-         this chain has written that; keep the directory for whoever looks into it, and begin anew with an empty one and \
-         network.trust"
+        "the log's record {number} holds a block of shard {shard} that cannot stand at this height: {fault}. No node \
+         of this chain has written that; keep the directory for whoever looks into it, and begin anew with an empty \
+         one and network.trust"
     )]
     Foreign {
         /// Number of the record: the block's height.
