@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 /// Bytes of a request's id at most: each is written into an answer.
 const ID_BYTES_MAX: usize = 256;
 
-/// Who answers.
+/// Whoever answers the methods of a body, and says what there is room for.
 pub trait Answers {
     /// The answer of a method to its parameters, which have their names and types.
     fn call(&mut self, method: &'static str, params: Value) -> impl Future<Output = Answered> + Send;

@@ -84,7 +84,7 @@ pub enum Stage {
 /// Bounds, as they are configured.
 #[derive(Clone, Copy, Debug)]
 pub struct CallerLimits {
-    /// Connections.
+    /// Connections that have places, but for the kept ones.
     pub connections: usize,
     /// Of one address.
     pub of_address: usize,
@@ -101,7 +101,7 @@ pub struct CallerLimits {
 pub enum Arrival {
     /// It has a place, perhaps that of another, which is to be closed.
     Placed {
-        /// Its number.
+        /// The number that it is known by from now on.
         id: u64,
         /// It may ask for health, readiness and metrics only.
         kept: bool,
@@ -180,7 +180,7 @@ pub struct Callers {
 }
 
 impl Callers {
-    /// Nobody yet.
+    /// Nobody yet, under these bounds.
     pub fn new(limits: CallerLimits) -> Callers {
         Callers { limits, callers: BTreeMap::new(), addresses: BTreeMap::new(), next: 1 }
     }

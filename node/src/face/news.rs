@@ -90,7 +90,7 @@ impl Subscriptions {
     }
 }
 
-/// One WebSocket.
+/// One WebSocket and what it has subscribed to.
 struct Follower {
     api: Arc<Api>,
     connection: Arc<Connection>,

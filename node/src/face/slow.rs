@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use tokio::sync::oneshot;
 
-/// How nice.
+/// How far it stands behind all other threads.
 const NICENESS: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -33,7 +33,7 @@ impl Drop for Waits {
 }
 
 impl Slow {
-    /// Starts it.
+    /// Starts a thread of this name; so much may wait for it.
     pub(super) fn start(name: &str, waiting_max: usize) -> io::Result<Slow> {
         let (jobs, jobs_in) = channel::<Job>();
         std::thread::Builder::new().name(name.into()).spawn(move || {
