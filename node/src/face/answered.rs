@@ -41,8 +41,8 @@ pub(super) type SystemBytes = (u64, Arc<Vec<u8>>);
 pub struct Api {
     /// What is asked: the running node.
     pub view: NodeView,
-    /// Text of the genesis file.
-    pub genesis: String,
+    /// Text of the genesis file, and its bytes in an answer.
+    pub genesis: (String, usize),
     /// How much a caller may ask for.
     pub config: ApiConfig,
     /// The newest system that was asked for: written out once a height, whoever asks.
@@ -61,22 +61,18 @@ impl Api {
     pub fn new(view: NodeView, genesis: String, config: ApiConfig) -> io::Result<Api> {
         let read = Slow::start("api.read", READS_WAITING_MAX)?;
         let history = Slow::start("api.history", HISTORIES_WAITING_MAX)?;
-        Ok(Api { view, genesis, config, system: Mutex::new(None), read, history })
+        let bytes = json!(genesis).to_string().len();
+        Ok(Api { view, genesis: (genesis, bytes), config, system: Mutex::new(None), read, history })
     }
 
-    /// Has something read that takes a while.
-    pub(super) async fn read(self: &Arc<Self>, of: impl FnOnce(&Api) -> Answered + Send + 'static) -> Answered {
+    /// Has something done that takes a while: blocks looked through, or something else read.
+    pub(super) async fn have<T: Send + 'static>(
+        self: &Arc<Self>,
+        looks_back: bool,
+        of: impl FnOnce(&Arc<Api>) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
         let api = self.clone();
-        self.read.run(move || of(&api)).await.unwrap_or_else(|Busy| busy())
+        let thread = if looks_back { &self.history } else { &self.read };
+        thread.run(move || of(&api)).await
     }
-
-    /// Has blocks looked through.
-    pub(super) async fn look_back(self: &Arc<Self>, of: impl FnOnce(&Api) -> Answered + Send + 'static) -> Answered {
-        let api = self.clone();
-        self.history.run(move || of(&api)).await.unwrap_or_else(|Busy| busy())
-    }
-}
-
-fn busy() -> Answered {
-    Err((LIMIT, "many others have asked for the same; ask again in a moment".into()))
 }

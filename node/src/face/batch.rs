@@ -20,8 +20,8 @@ pub trait Answers {
     /// The answer of a method to its parameters, which have their names and types.
     fn call(&mut self, method: &'static str, params: Value) -> impl Future<Output = Answered> + Send;
 
-    /// Whether so many bytes more can be held for the answer; then they are.
-    fn hold(&mut self, bytes: usize) -> impl Future<Output = bool> + Send;
+    /// Holds exactly so many bytes for what is written of the answer; false where there is no room for them.
+    fn settle(&mut self, bytes: usize) -> impl Future<Output = bool> + Send;
 }
 
 /// What one body may ask for.
@@ -105,7 +105,7 @@ pub fn answer_by(body: &[u8], requests: usize, call: &(dyn Fn(&str, &Value) -> A
         fn call(&mut self, method: &'static str, params: Value) -> impl Future<Output = Answered> + Send {
             std::future::ready((self.0)(method, &params))
         }
-        fn hold(&mut self, _: usize) -> impl Future<Output = bool> + Send {
+        fn settle(&mut self, _: usize) -> impl Future<Output = bool> + Send {
             std::future::ready(true)
         }
     }
@@ -134,7 +134,11 @@ impl Written {
             Asked::Nothing => return false,
         };
         let answered = if self.over { Err(self.beyond()) } else { answers.call(method, params).await };
-        let Some(id) = id else { return false };
+        let Some(id) = id else {
+            // Nothing of it is written, so nothing of it is held.
+            let _ = answers.settle(self.text.len()).await;
+            return false;
+        };
         let whole = match answered {
             Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
             Err((code, message)) => error(&id, code, &message),
@@ -152,11 +156,10 @@ impl Written {
         let id = &answer["id"];
         let written = serde_json::to_writer(&mut self.text, answer);
         assert!(written.is_ok(), "a value can be written into memory");
-        let bytes = self.text.len() - before;
         let refusal = if self.text.len() > self.bytes_max {
             self.over = true;
             error(id, LIMIT, &self.beyond().1)
-        } else if !answers.hold(bytes).await {
+        } else if !answers.settle(self.text.len()).await {
             self.over = true;
             error(id, LIMIT, "too many answers are under way; ask again in a moment, or for less")
         } else {
@@ -166,6 +169,8 @@ impl Written {
         self.text.truncate(before);
         self.text.shrink_to(before + 1_024);
         self.text.extend_from_slice(refusal.to_string().as_bytes());
+        // Where not even that finds room it is little, and the last of its kind.
+        let _ = answers.settle(self.text.len()).await;
         true
     }
 }
@@ -225,10 +230,8 @@ mod tests {
             self.called += 1;
             ready(Ok(Value::String("x".repeat(self.each))))
         }
-        fn hold(&mut self, bytes: usize) -> impl Future<Output = bool> + Send {
-            let taken = bytes <= self.room;
-            self.room -= if taken { bytes } else { 0 };
-            ready(taken)
+        fn settle(&mut self, bytes: usize) -> impl Future<Output = bool> + Send {
+            ready(bytes <= self.room)
         }
     }
 

@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr};
 /// Places beside all others that only health, readiness and metrics are served on.
 pub const KEPT_PLACES: usize = 8;
 /// Bytes of a connection's question and answer that no budget counts.
-pub const OF_EACH: u64 = 16 << 10;
+pub const OF_EACH: u64 = 32 << 10;
 /// An address has so many times what one of its connections has.
 const CONNECTIONS_WORTH: u64 = 4;
 /// Addresses that are remembered after their last connection; until their buckets are full again.

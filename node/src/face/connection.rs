@@ -112,6 +112,27 @@ impl Connection {
         self.desk.ask(|callers, now_ms| callers.charge(now_ms, self.id, bytes));
     }
 
+    /// Holds more bytes if they are free; where they are not, those who are slow are closed, and it is to ask again.
+    fn try_hold(&self, bytes: u64) -> Result<bool, NoRoom> {
+        match self.desk.ask(|callers, now_ms| callers.hold(now_ms, self.id, bytes)) {
+            Room::Taken => return Ok(true),
+            Room::Close(slow) => self.desk.close(&slow),
+            Room::Full => return Err(NoRoom),
+        }
+        Ok(false)
+    }
+
+    /// Holds more bytes for its turn, on a thread that may wait for them.
+    pub(super) fn hold_here(&self, bytes: u64) -> Result<(), NoRoom> {
+        for _ in 0..ROOM_TRIES {
+            if self.try_hold(bytes)? {
+                return Ok(());
+            }
+            std::thread::sleep(ROOM_AGAIN);
+        }
+        Err(NoRoom)
+    }
+
     /// How long it has to wait for what it has had.
     pub(super) fn owed(&self) -> Duration {
         Duration::from_millis(self.desk.ask(|callers, now_ms| callers.owed_ms(now_ms, self.id)))
@@ -135,19 +156,24 @@ pub(super) struct Turn {
 impl Turn {
     /// Holds more bytes. Who is slow is closed for it, and waited for.
     pub(super) async fn hold(&mut self, bytes: u64) -> Result<(), NoRoom> {
-        let Connection { id, desk, .. } = &*self.connection;
         for _ in 0..ROOM_TRIES {
-            match desk.ask(|callers, now_ms| callers.hold(now_ms, *id, bytes)) {
-                Room::Taken => {
-                    self.held += bytes;
-                    return Ok(());
-                }
-                Room::Close(slow) => desk.close(&slow),
-                Room::Full => return Err(NoRoom),
+            if self.connection.try_hold(bytes)? {
+                self.held += bytes;
+                return Ok(());
             }
             tokio::time::sleep(ROOM_AGAIN).await;
         }
         Err(NoRoom)
+    }
+
+    /// Bytes that [`Connection::hold_here`] has come to hold on another thread.
+    pub(super) fn took(&mut self, bytes: u64) {
+        self.held += bytes;
+    }
+
+    /// Bytes that are held.
+    pub(super) fn held(&self) -> u64 {
+        self.held
     }
 
     /// Holds no more than this from now on.

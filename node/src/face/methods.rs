@@ -130,25 +130,52 @@ fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
 
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
 
-/// The answer of a method. What takes long is done on a thread of its own.
-pub(super) async fn call(api: &Arc<Api>, from: &Arc<Connection>, method: &str, params: Value) -> Answered {
-    match method {
-        "system" => api.read(move |api| system(api, params["offset"].as_u64())).await,
-        "headers" => api.read(move |api| headers(api, &params)).await,
-        "history" => {
-            let key = key_of(&params)?;
-            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
-            let from = from.clone();
-            api.look_back(move |api| {
-                let (read, answered) = history(api, &key, count, params["before"].as_u64());
-                // Whoever has blocks read pays for them, whatever was found.
-                from.charge(read as u64);
-                answered
-            })
-            .await
+/// Bytes of an error, or of a result that has no page.
+const SMALL_BYTES: usize = 8 << 10;
+/// Bytes of an entry of a page; of a shard-block in it a quarter.
+const ENTRY_BYTES: usize = 512;
+
+/// Bytes that the answer of a method can have: that much is held before it is looked for.
+pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
+    let blocks = |count: u64| {
+        let live = api.view.status.shown();
+        let shards = live.system.as_ref().map_or(0, |system| system.committee.shards.len());
+        (count.min(live.blocks.len() as u64) as usize).saturating_mul(ENTRY_BYTES + shards * ENTRY_BYTES / 4)
+    };
+    SMALL_BYTES
+        + match method {
+            "genesis" => api.genesis.1,
+            "system" | "headers" => api.config.answer_bytes_max / 2,
+            "history" => 2 * api.config.page_max * ENTRY_BYTES,
+            "status" => blocks(params["blocks"].as_u64().unwrap_or(8)),
+            "blocks" => blocks(params["count"].as_u64().unwrap_or(0)),
+            _ => 0,
         }
-        "submit" => submit(api, from, &params),
-        _ => quick(api, method, &params),
+}
+
+/// Whether a method takes long; and then, whether it looks through blocks.
+pub(super) fn slow(method: &str) -> Option<bool> {
+    match method {
+        "system" | "headers" => Some(false),
+        "history" => Some(true),
+        _ => None,
+    }
+}
+
+/// The answer of a method. Those that take long are called on a thread of their own.
+pub(super) fn call(api: &Api, from: &Connection, method: &str, params: &Value) -> Answered {
+    match method {
+        "system" => system(api, params["offset"].as_u64()),
+        "headers" => headers(api, params),
+        "history" => {
+            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
+            let (read, answered) = history(api, &key_of(params)?, count, params["before"].as_u64());
+            // Whoever has blocks read pays for them, whatever was found.
+            from.charge(read as u64);
+            answered
+        }
+        "submit" => submit(api, from, params),
+        _ => quick(api, method, params),
     }
 }
 
@@ -159,7 +186,7 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
         "status" => {
             Ok(json!(view.shown(params["blocks"].as_u64().unwrap_or(8).min(api.config.page_max as u64) as usize)))
         }
-        "genesis" => Ok(json!(api.genesis)),
+        "genesis" => Ok(json!(api.genesis.0)),
         "account" => account(api, &key_of(params)?),
         "proof" => {
             let key = key_of(params)?;

@@ -122,7 +122,7 @@ pub struct ApiConfig {
     pub page_max: usize,
     /// Bytes of an answer, or of all answers of a batch, at most.
     pub answer_bytes_max: usize,
-    /// Bytes that questions and answers under way may take for all connections together, beside 16 KiB of each.
+    /// Bytes that questions and answers under way may take for all connections together, beside 32 KiB of each.
     pub held_bytes_max: usize,
     /// Connections at most.
     pub connections_max: usize,
