@@ -134,6 +134,8 @@ const UNPOISONED: &str = "whoever panics while holding the state ends the proces
 const SMALL_BYTES: usize = 8 << 10;
 /// Bytes of an entry of a page; of a shard-block in it a quarter.
 const ENTRY_BYTES: usize = 512;
+/// Bytes of a seat in a header: its key and who has it.
+const SEAT_BYTES: usize = 160;
 
 /// Bytes that the answer of a method can have: that much is held before it is looked for.
 pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
@@ -145,7 +147,13 @@ pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
     SMALL_BYTES
         + match method {
             "genesis" => api.genesis.1,
-            "system" | "headers" => api.config.answer_bytes_max / 2,
+            "system" => api.config.answer_bytes_max / 2,
+            "headers" => {
+                // Two digits a byte: what a seat has in a committee and its certificate, and what all have together.
+                let header = 2 * (SEAT_BYTES * api.view.chain.parameters.consensus.seats as usize + ENTRY_BYTES);
+                let count = params["count"].as_u64().unwrap_or(0).min(api.config.page_max as u64) as usize;
+                header.saturating_mul(count).min(api.config.answer_bytes_max / 2)
+            }
             "history" => 2 * api.config.page_max * ENTRY_BYTES,
             "status" => blocks(params["blocks"].as_u64().unwrap_or(8)),
             "blocks" => blocks(params["count"].as_u64().unwrap_or(0)),
