@@ -26,6 +26,7 @@ fn start(slot: u64, unsure: bool) -> (TestMinter, Schedule) {
 /// once.
 fn signs_in(minter: &mut TestMinter, schedule: &Schedule, slot: u64) -> bool {
     let mut signs = false;
+    assert!(minter.seated(), "there is something to sign");
     for now_ms in (slot * schedule.slot_ms..(slot + 1) * schedule.slot_ms).step_by(20) {
         let mut actions = minter.tick(now_ms);
         while let Some(action) = actions.pop() {
@@ -46,7 +47,6 @@ fn hears_final(minter: &mut TestMinter, schedule: &Schedule, slot: u64) {
     assert_eq!((decided.value.height, decided.value.slot), (height, slot));
     minter.handle(slot * schedule.slot_ms, 1, Message::Final(Arc::new(decided), Vec::new()));
     assert_eq!(minter.pending_height(), height + 1);
-    assert!(minter.seated());
 }
 
 #[test]
