@@ -288,14 +288,18 @@ impl AsyncRead for Placed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.open(context)?;
+        // While a question is worked on its body comes by here too, which has its own bound, as have WebSockets.
+        let Connection { turn, subscribed, head, .. } = &*self.connection;
+        let of_head = turn.available_permits() > 0 && !subscribed.load(Ordering::Relaxed);
+        // A read may bring more than a head at once; whoever reads on behind so much has found no end of it.
+        if of_head && head.load(Ordering::Relaxed) > HEAD_BYTES_MAX {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let come = buffer.filled().len() - before;
-        // While a question is worked on its body comes by here too, which has its own bound, as have WebSockets.
-        let Connection { turn, subscribed, .. } = &*self.connection;
-        let of_head = turn.available_permits() > 0 && !subscribed.load(Ordering::Relaxed);
-        if of_head && self.connection.head.fetch_add(come, Ordering::Relaxed) + come > HEAD_BYTES_MAX {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        if of_head {
+            self.connection.head.fetch_add(come, Ordering::Relaxed);
         }
         polled
     }
