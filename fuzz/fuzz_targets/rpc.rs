@@ -1,7 +1,7 @@
 //! Bodies of requests to the API: whatever they are, the answer is one of JSON-RPC 2.0 or none.
 #![no_main]
 
-use dynemix::face::methods::answer_by;
+use dynemix::face::batch::answer_by;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 

@@ -39,6 +39,7 @@ fn of_store(error: &StoreError) -> u8 {
         | StoreError::Remains { .. }
         | StoreError::Version { .. }
         | StoreError::WrongChain { .. }
+        | StoreError::TooLong { .. }
         | StoreError::NoRecord { .. } => FAILED,
     }
 }
@@ -50,7 +51,12 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
     }
     let damaged = matches!(
         error.downcast_ref(),
-        Some(ChainStoreError::Leads { .. } | ChainStoreError::Record { .. } | ChainStoreError::System(_))
+        Some(
+            ChainStoreError::Leads { .. }
+                | ChainStoreError::Record { .. }
+                | ChainStoreError::Foreign { .. }
+                | ChainStoreError::System(_)
+        )
     ) || matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
         || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }));
     let wallet = error.downcast_ref::<WalletError>();

@@ -158,7 +158,7 @@ impl Bank {
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };
-        record::encode(&mut bytes, &block, &wire, std::iter::empty::<&Handle>(), &Arena::new(1, 1));
+        record::encode(&mut bytes, &block, &wire, std::iter::empty::<&Handle>(), &Arena::new(1, 1)).unwrap();
         let store = &mut self.opened.store;
         let number = store.append(&bytes)?;
         // The model knows what the record says before it is durable: a crash may keep it.

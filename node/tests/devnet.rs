@@ -443,3 +443,47 @@ fn a_devnet_under_load_is_judged_and_says_all_it_promises() {
     let (code, text) = devnet(&["reset"]);
     assert!(code == Some(0) && !directory.path().join("net").exists(), "{text}");
 }
+
+#[test]
+fn up_notices_that_its_nodes_were_stopped_says_so_and_ends() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let directory = tempfile::tempdir().unwrap();
+    let net = directory.path().join("net");
+    let said = directory.path().join("said");
+    let mut up = Command::new(PROGRAM)
+        .args(["devnet", "up", "--nodes", "2", "--slot-ms", "1000", "--dir"])
+        .arg(&net)
+        .stdout(std::process::Stdio::null())
+        .stderr(fs::File::create(&said).unwrap())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    let height = || {
+        let devnet = Devnet::read(&net).ok()?;
+        let processes = Processes::new(&net, devnet).ok()?;
+        Some(processes.status(0, 0).ok()?.height)
+    };
+    while height() < Some(2) {
+        assert!(Instant::now() < end && up.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&said).unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let pids = Devnet::read(&net).unwrap().pids;
+    let down = Command::new(PROGRAM).args(["devnet", "down", "--dir"]).arg(&net).output().unwrap();
+    assert!(String::from_utf8_lossy(&down.stdout).contains("2 nodes stopped"), "{down:?}");
+    let end = Instant::now() + Duration::from_secs(20);
+    let code = loop {
+        if let Some(status) = up.try_wait().unwrap() {
+            break status.code();
+        }
+        if Instant::now() > end {
+            let _ = up.kill();
+            panic!("it goes on without nodes: {}", fs::read_to_string(&said).unwrap());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    let said = fs::read_to_string(&said).unwrap();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("node 0 has ended") && said.contains("node 1 has ended"), "{said}");
+    assert!(!said.contains("not conserved") && !said.contains("roots differ"), "nothing else is claimed: {said}");
+    assert!(pids.len() == 2 && pids.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists()), "{pids:?}");
+}

@@ -200,7 +200,7 @@ fn cells_that_cannot_take_effect_are_refused_before_their_signature() {
     put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..good }), &[]);
     put_cell(&mut frame, bytemuck::bytes_of(&good), &[]);
     guest.send(CELLS, frame);
-    town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.look(|live| live.own) == 1);
+    town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.own.load(Ordering::Relaxed) == 1);
     assert_eq!(verified(&town) - before, 2);
     town.stop();
 }
@@ -229,10 +229,10 @@ fn a_stake_without_its_voting_key_is_told_to_nobody_and_costs_whoever_brings_it(
         liar.send(CELLS, stake(&BlsSigning::key_and_possession(&secret("other", rand_number()), &[0; 32]).1));
     });
     assert!(sent <= 12, "{sent} false proofs");
-    assert_eq!(town.nodes[0].view().status.look(|live| live.own), 0);
+    assert_eq!(town.nodes[0].view().status.own.load(Ordering::Relaxed), 0);
     let guest = Named::connect(&town, None, 0);
     guest.send(CELLS, stake(&possession));
-    town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.look(|live| live.own) == 1);
+    town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.own.load(Ordering::Relaxed) == 1);
     town.stop();
 }
 

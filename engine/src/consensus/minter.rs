@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
-//! After a crash the node is silent for the slot that was reserved: it cannot know what it said there.
+//! After a crash the node is silent for what it cannot know whether it said it: see [`super::silence`].
 
 use super::allowance::{Allowance, Offence};
 use super::claims::Claims;
@@ -16,6 +16,7 @@ use super::finals::{Finals, KeptFinal};
 use super::master::{Locked, MasterAction, MasterInput, MasterRound, Taken};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
+use super::silence::Silence;
 use crate::base::hash::Hash;
 use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
@@ -92,6 +93,8 @@ pub struct Minter<E, S> {
     next_step: (u64, usize),
     /// Height and slot whose reservation is durable.
     reserved: (u64, u64),
+    /// For what an earlier process may have signed that no record has.
+    silence: Silence,
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
     pub(super) finals: Finals,
@@ -145,6 +148,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             asked: (0, 0),
             next_step: (schedule.slot(now_ms) + 1, 0),
             reserved: (0, 0),
+            silence: Silence::after(&record, schedule.slot(now_ms)),
             tickets: 0,
             pending: VecDeque::new(),
             finals: Finals::default(),
@@ -234,6 +238,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn set_minting(&mut self, minting: bool) {
         if self.minting != minting {
             self.minting = minting;
+            self.silence.start_again();
             self.master.seat = self.seat().filter(|&seat| self.master.committee.is_delegate(seat));
         }
     }
@@ -252,7 +257,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             false => (self.master.height, self.master.durable.clone()),
         };
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
-        self.promised = self.promised.reserving(height, self.asked.1);
+        self.promised =
+            SignedOnce { unsure: self.silence.is_unsure(), ..self.promised.reserving(height, self.asked.1) };
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, SignedOnce { locked, ..self.promised.clone() }));
     }
@@ -274,6 +280,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Time has passed.
     pub fn tick(&mut self, now_ms: u64) -> Vec<Action> {
         self.mind_clock(now_ms);
+        self.silence.pass(self.schedule.slot(now_ms));
         while self.step_at_ms() <= now_ms {
             let (due_ms, slot, step) = (self.step_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step =
@@ -297,7 +304,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if step == Step::Begin {
             self.claims.weigh(self.execution.system());
             self.step_master(MasterInput::NewSlot(attempt));
-            if !self.seated() || self.master.decided.is_some() {
+            if !self.seated() || self.master.decided.is_some() || self.silence.is_unsure() {
                 // Who does not mint follows; one who hears nothing asks.
                 self.out.push(Action::Gossip(Message::WantFinal(self.master.height)));
             }
@@ -360,7 +367,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// Whether an earlier process may have signed here, or later: nothing is signed again.
     fn is_silent(&self, slot: u64) -> bool {
-        self.resumed.may_have_signed(self.master.height, slot) && !planted(Mutation::ReserveNotDurable)
+        let said = self.resumed.may_have_signed(self.master.height, slot) && !planted(Mutation::ReserveNotDurable);
+        said || self.silence.covers(self.master.height)
     }
 
     /// Whether it may be this slot, whatever the own clock says: the last block is near, or B + 1 others say so.
@@ -415,8 +423,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         said
     }
 
-    /// When there is time: what would follow if the blocks that are held became final. Votes then find it done. False
-    /// when there is nothing to do.
+    /// When there is time: what would follow if the blocks held became final. False when there is nothing to do.
     pub fn foresee(&mut self) -> bool {
         let height = self.master.height;
         if self.foreseen >= height || !self.seated() || self.master.decided.is_some() {
@@ -554,8 +561,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// Each minter of a shard sends its block to a part of the others, so that it reaches everyone about once; in quilt
-    /// mode without its items.
+    /// Each minter of a shard sends its block to a part of the others, in quilt mode without items: all get it about once.
     fn spread(&mut self, block: &Arc<CertifiedBlock>) {
         let travelling = self.as_it_travels(block);
         let committee = self.master.committee.clone();
@@ -609,6 +615,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let system = self.execution.system();
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
+        self.silence.heard_final(self.minting, self.execution.system().slot);
         self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.claims.reached(self.master.height, &self.execution.system().committee);

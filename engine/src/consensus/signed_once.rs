@@ -1,7 +1,7 @@
 //! What a minter must remember across a crash, and its durable bytes.
 //!
 //! ```text
-//!   version 2 | height v | reserved slot v | earlier slot v
+//!   version 3 | height v | reserved slot v | earlier slot v | unsure 0 or 1
 //!   lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
 //!
@@ -18,7 +18,7 @@ use crate::chain::block_codec::{put_block, put_maybe_prepared, read_block, read_
 use crate::transaction::compact::Nobody;
 use std::cmp::Ordering;
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What a restart must know, whatever else it forgets.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct SignedOnce {
     pub reserved_slot: u64,
     /// The last slot that was reserved for any lower height.
     pub earlier_slot: u64,
+    /// Something may have been signed that is not written here: see [`super::silence`].
+    pub unsure: bool,
     /// The lock at that height.
     pub locked: Locked,
 }
@@ -49,7 +51,7 @@ impl SignedOnce {
         assert!((height, slot) >= (self.height, self.reserved_slot), "no record takes back what was reserved");
         let passed = if height > self.height { self.reserved_slot } else { 0 };
         let earlier_slot = self.earlier_slot.max(passed);
-        SignedOnce { height, reserved_slot: slot, earlier_slot, locked: Locked::default() }
+        SignedOnce { height, reserved_slot: slot, earlier_slot, unsure: self.unsure, locked: Locked::default() }
     }
 
     /// The bytes. In quilt mode the caller has taken the items out of the blocks: they are kept elsewhere.
@@ -58,6 +60,7 @@ impl SignedOnce {
         varint::write(out, self.height);
         varint::write(out, self.reserved_slot);
         varint::write(out, self.earlier_slot);
+        out.push(u8::from(self.unsure));
         out.push(u8::from(self.locked.lock.is_some()));
         if let Some((hash, attempt)) = &self.locked.lock {
             put(out, hash);
@@ -79,6 +82,11 @@ impl SignedOnce {
             [version] => return Err(CodecError::Tag(version)),
         }
         let (height, reserved_slot, earlier_slot) = (number(bytes)?, number(bytes)?, number(bytes)?);
+        let unsure = match array(bytes)? {
+            [0] => false,
+            [1] => true,
+            _ => return Err(CodecError::Field),
+        };
         let lock = match array(bytes)? {
             [0] => None,
             [1] => Some((array(bytes)?, number(bytes)?)),
@@ -91,7 +99,7 @@ impl SignedOnce {
         if !bytes.is_empty() {
             return Err(CodecError::Trailing(bytes.len()));
         }
-        Ok(SignedOnce { height, reserved_slot, earlier_slot, locked: Locked { lock, high, blocks } })
+        Ok(SignedOnce { height, reserved_slot, earlier_slot, unsure, locked: Locked { lock, high, blocks } })
     }
 }
 
@@ -101,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_record_speaks_of_its_height_and_those_before() {
-        let far = SignedOnce { height: 7, reserved_slot: 3_000_000, earlier_slot: 40, locked: Locked::default() };
+        let far = SignedOnce { height: 7, reserved_slot: 3_000_000, earlier_slot: 40, ..SignedOnce::default() };
         assert!(far.may_have_signed(7, 43) && far.may_have_signed(7, 3_000_000) && !far.may_have_signed(7, 3_000_001));
         assert!(far.may_have_signed(6, 43) && !far.may_have_signed(8, 43));
         // The height is over: an ordinary slot is reserved for the next, and what was promised before stays said.

@@ -103,14 +103,16 @@ fn check_payload(cell: &Cell, payload: &[u8], fits: bool) -> Result<(), Refusal>
     }
 }
 
-/// Whether bytes can be a user's name: 1 to 32 of `a-z 0-9 . _ -`, a letter first, no dot, dash or underscore last. One
-/// way to write it, and nothing that looks like something else.
+/// Whether bytes can be a user's name: 1 to 32 of `a-z 0-9 . _ -`, a letter first, no dot, dash or underscore last, no two
+/// of them side by side: how many there are nobody sees. One way to write it. Letters and digits that look alike in some
+/// types are not told apart here: that is a question of which names there are, not of the form of one.
 pub fn name_acceptable(name: &[u8]) -> bool {
     let plain = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
     name.len() <= NAME_BYTES_MAX
         && name.first().is_some_and(u8::is_ascii_lowercase)
         && name.last().is_some_and(plain)
         && name.iter().all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
+        && name.windows(2).all(|pair| plain(&pair[0]) || plain(&pair[1]))
 }
 
 /// Whether `expires_slot` lies in the window that begins at `slot`.
@@ -205,7 +207,9 @@ mod tests {
         let reserve = parameters.consensus.register_reserve;
         assert_eq!(with(3, reserve, b"ada"), Ok(Cost { outputs: reserve, fee: 0 }));
         assert_eq!(with(3, reserve - 1, b"ada"), Err(Refusal::NameInvalid));
-        for name in [&b"Ada"[..], b"4da", b"ada-", b"a da", b"ad\xc3\xa4"] {
+        assert_eq!(with(3, reserve, b"a.d-a_1"), Ok(Cost { outputs: reserve, fee: 0 }));
+        for name in [&b"Ada"[..], b"4da", b"ada-", b"a da", b"ad\xc3\xa4", b"a..b", b"a.-b", b"a__b", b"a--b", b"a-_b"]
+        {
             assert_eq!(with(3, reserve, name), Err(Refusal::NameInvalid), "{name:?}");
         }
         assert_eq!(with(3, reserve, &[b'a'; 33]), Err(Refusal::PayloadMismatch));

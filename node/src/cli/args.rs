@@ -3,9 +3,9 @@
 use clap::Args;
 use dynemix::keep::open::{OpenedState, open};
 use dynemix::setup::config::{Layered, data_home, load};
+use dynemix::setup::digits::digits;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix_storage::{RealDisk, StoreOptions, chain_of};
-use hex::FromHex;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,5 +87,5 @@ pub(crate) fn open_any(directory: &Path) -> Result<OpenedState, Box<dyn Error>> 
 
 /// 32 bytes from 64 hexadecimal digits.
 pub(crate) fn parse_hash(text: &str) -> Result<[u8; 32], String> {
-    FromHex::from_hex(text).map_err(|_| format!("'{text}' is not 64 hexadecimal digits"))
+    digits(text).ok_or_else(|| format!("'{text}' is not 64 hexadecimal digits in lower case"))
 }

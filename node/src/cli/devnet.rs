@@ -36,7 +36,10 @@ Without --tps the network is kept: the same command goes on with it, `devnet res
 its own
 in a temporary directory, unless --dir says where.
 
-Exit code 1 when a slot was lost, state roots differ, or the supply is not conserved.")]
+A node that ends without being told by this command is reported at once; with the last of them the command ends.
+
+Exit code 1 when a slot was lost, state roots differ, the supply is not conserved, or a node ended by itself or was \
+stopped by another command.")]
     Up(Box<UpArgs>),
     /// Stop the network that `up` has left running
     #[command(after_help = "Examples:\n  dynemix devnet down\n  dynemix devnet down --dir DIR")]

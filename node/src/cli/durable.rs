@@ -89,7 +89,7 @@ impl DurableState {
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };
-        record::encode(&mut self.record, &block, wire, std::iter::empty::<&Handle>(), &self.arena);
+        record::encode(&mut self.record, &block, wire, std::iter::empty::<&Handle>(), &self.arena)?;
         let record = std::mem::take(&mut self.record);
         self.opened().store.append(&record)?;
         self.record = record;

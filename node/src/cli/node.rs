@@ -13,6 +13,7 @@ use dynemix::minting::status::StatusShown;
 use dynemix::peer::join::{self, JoinOptions};
 use dynemix::setup::clock::Clock;
 use dynemix::setup::config::{Config, Layered};
+use dynemix::setup::digits::digits;
 use dynemix::setup::discipline::Discipline;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, SecretKind};
@@ -22,7 +23,6 @@ use dynemix::setup::trust::Trust;
 use dynemix_net::mesh::{MeshLimits, Standing};
 use dynemix_perf::report::{bytes, facts, grouped};
 use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
-use hex::FromHex;
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -346,7 +346,7 @@ fn keys(
     let secrets = keystore::open::<64>(&path, SecretKind::Minting, &passphrase)?;
     let (vote, transport) = secrets.split_at(32);
     let half = |bytes: &[u8]| Zeroizing::new(<[u8; 32]>::try_from(bytes).expect("32 bytes"));
-    let account = FromHex::from_hex(&minting.account).map_err(|_| "minting.account is not 64 hexadecimal digits")?;
+    let account = digits(&minting.account).ok_or("minting.account is not 64 hexadecimal digits in lower case")?;
     Ok((Some(MintingKeys { account, vote: half(vote) }), half(transport)))
 }
 

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Running nodes; those that are still there are killed when this is dropped.
@@ -144,6 +144,14 @@ impl Processes {
         self.children[node as usize].as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
+    /// How a node's process has ended that nobody here has ended; once, then it is forgotten, and no zombie stays.
+    pub fn ended(&mut self, node: u32) -> Option<ExitStatus> {
+        let child = &mut self.children[node as usize];
+        let status = child.as_mut().and_then(|child| child.try_wait().ok().flatten())?;
+        *child = None;
+        Some(status)
+    }
+
     /// Ends a node as a power cut would.
     pub fn kill(&mut self, node: u32) {
         if let Some(mut child) = self.children[node as usize].take() {
@@ -154,7 +162,10 @@ impl Processes {
 
     /// Asks a node to stop in order.
     pub fn terminate(&mut self, node: u32) {
-        if let Some(pid) = self.children[node as usize].as_ref().and_then(|child| Pid::from_raw(child.id() as i32)) {
+        // Of one that has ended the number may be another's by now.
+        if self.runs(node)
+            && let Some(pid) = self.children[node as usize].as_ref().and_then(|child| Pid::from_raw(child.id() as i32))
+        {
             let _ = kill_process(pid, Signal::TERM);
         }
     }

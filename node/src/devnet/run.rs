@@ -12,7 +12,7 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_perf::machine;
 use dynemix_workload::Workload;
 use hdrhistogram::Histogram;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -163,6 +163,8 @@ struct Session<'a> {
     rows: Vec<SlotRow>,
     statuses: Vec<Option<StatusShown>>,
     failures: Vec<String>,
+    /// Nodes that have ended though nobody here has ended them.
+    fallen: BTreeSet<u32>,
     killed: Vec<(u32, Option<u64>)>,
     kills: u64,
     minted_again: u64,
@@ -212,6 +214,7 @@ impl<'a> Session<'a> {
             rows: Vec::new(),
             statuses: vec![None; nodes],
             failures: Vec::new(),
+            fallen: BTreeSet::new(),
             killed: Vec::new(),
             kills: 0,
             minted_again: 0,
@@ -238,7 +241,7 @@ impl<'a> Session<'a> {
         self.watcher.say("waiting for the first block");
         let height = self.processes.status(0, 0).map_or(0, |status| status.height);
         let patience = self.slot() + 8;
-        while !self.stopped() {
+        while !self.stopped() && self.notice_ends() {
             if let Ok(status) = self.processes.status(0, 0)
                 && status.height > height
             {
@@ -292,11 +295,30 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
             }
-            if self.stopped() {
+            if self.stopped() || !self.notice_ends() {
                 return Ok(());
             }
             std::thread::sleep(TICK.saturating_sub(tick.elapsed()));
         }
+    }
+
+    /// Says which nodes have ended though nobody here has ended them; whether any still runs.
+    fn notice_ends(&mut self) -> bool {
+        for node in 0..self.options.shape.nodes {
+            let Some(status) = self.processes.ended(node) else { continue };
+            self.fallen.insert(node);
+            self.forget_status(node);
+            let log = self.processes.log_end(node);
+            self.watcher.say(&format!("node {node} has ended, {status}; the end of its log:\n{log}"));
+            self.failures.push(format!("node {node} has ended, and not by this command: {status}"));
+        }
+        self.fallen.len() < self.options.shape.nodes as usize
+    }
+
+    /// Of a node whose process is gone only what it has cost is kept.
+    fn forget_status(&mut self, node: u32) {
+        let status = self.statuses[node as usize].take();
+        self.cpu_gone[node as usize] += status.map_or(0.0, |status| status.cpu_s);
     }
 
     /// Sends what is due.
@@ -490,8 +512,7 @@ impl<'a> Session<'a> {
             self.options.duration_ms.map_or(u64::MAX, |duration| (duration / self.slot_ms).saturating_sub(passed));
         if passed > 0 && passed.is_multiple_of(every) && rest >= every {
             let node = (self.kills % u64::from(self.options.shape.nodes)) as u32;
-            self.cpu_gone[node as usize] += self.statuses[node as usize].as_ref().map_or(0.0, |status| status.cpu_s);
-            self.statuses[node as usize] = None;
+            self.forget_status(node);
             self.processes.kill(node);
             self.kills += 1;
             self.killed.push((node, None));
@@ -501,14 +522,12 @@ impl<'a> Session<'a> {
     fn finish(mut self) -> DevnetReport {
         self.hear();
         self.poll();
-        for node in 0..self.options.shape.nodes {
-            if !self.processes.runs(node) && !self.killed.iter().any(|killed| killed.0 == node && killed.1.is_none()) {
-                self.failures.push(format!("node {node} ended by itself"));
-            }
-        }
+        self.notice_ends();
         let (state_roots_equal, compared_height) = self.compare_roots();
         let audits: Vec<_> = (0..self.options.shape.nodes).filter_map(|node| self.processes.audit(node).ok()).collect();
-        let supply_conserved = !audits.is_empty() && audits.iter().all(|audit| audit.conserved);
+        // Where none is left nobody says anything against it.
+        let asked = self.options.shape.nodes as usize > self.fallen.len();
+        let supply_conserved = audits.is_empty() != asked && audits.iter().all(|audit| audit.conserved);
         let slots_lost = self.rows.iter().filter(|row| row.height.is_none()).count() as u64;
         let slots_final = self.rows.len() as u64 - slots_lost;
         let offered = self.fates.len() as u64;
@@ -595,7 +614,7 @@ impl<'a> Session<'a> {
             let height = running.iter().map(|status| status.height).min().unwrap_or(0);
             let roots: Vec<_> =
                 running.iter().filter_map(|status| status.blocks.iter().find(|block| block.height == height)).collect();
-            let all = roots.len() == self.options.shape.nodes as usize;
+            let all = roots.len() + self.fallen.len() == self.options.shape.nodes as usize;
             if all || Instant::now() > end {
                 let equal = roots
                     .windows(2)

@@ -1,10 +1,11 @@
 //! What every method of the API works with, and what it answers.
 
+use super::slow::{Busy, Slow};
 use crate::minting::view::NodeView;
 use crate::setup::config::ApiConfig;
 use serde_json::{Value, json};
-use std::sync::Mutex;
-use std::time::Instant;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 /// Codes of errors: those of JSON-RPC, and ours.
 pub const PARSE_ERROR: i64 = -32_700;
@@ -21,6 +22,10 @@ pub const NOT_FOUND: i64 = -32_002;
 /// A transaction that is refused; the message names why.
 pub const REFUSED: i64 = -32_003;
 
+/// Readings of headers and the system that may wait for their thread, and looks into history for theirs.
+const READS_WAITING_MAX: usize = 128;
+const HISTORIES_WAITING_MAX: usize = 32;
+
 /// A result, or code and message of an error.
 pub type Answered = Result<Value, (i64, String)>;
 
@@ -29,36 +34,45 @@ pub fn error(id: &Value, code: i64, message: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
 }
 
+/// A height, and the system after it in wire form.
+pub(super) type SystemBytes = (u64, Arc<Vec<u8>>);
+
 /// What methods work with.
 pub struct Api {
     /// What is asked: the running node.
     pub view: NodeView,
-    /// Text of the genesis file.
-    pub genesis: String,
+    /// Text of the genesis file, and its bytes in an answer.
+    pub genesis: (String, usize),
     /// How much a caller may ask for.
     pub config: ApiConfig,
-    /// Transactions that may still be handed in, and when that was counted.
-    allowance: Mutex<(f64, Instant)>,
+    /// The newest system that was asked for: written out once a height, whoever asks.
+    pub(super) system: Mutex<Option<SystemBytes>>,
+    /// Reads what certificates and tables there are.
+    read: Slow,
+    /// Looks through blocks.
+    history: Slow,
 }
 
 impl Api {
     /// Over a node.
-    pub fn new(view: NodeView, genesis: String, config: ApiConfig) -> Api {
-        let allowance = Mutex::new((f64::from(config.submits_a_second), Instant::now()));
-        Api { view, genesis, config, allowance }
+    ///
+    /// # Errors
+    /// When the system has no thread to give.
+    pub fn new(view: NodeView, genesis: String, config: ApiConfig) -> io::Result<Api> {
+        let read = Slow::start("api.read", READS_WAITING_MAX)?;
+        let history = Slow::start("api.history", HISTORIES_WAITING_MAX)?;
+        let bytes = json!(genesis).to_string().len();
+        Ok(Api { view, genesis: (genesis, bytes), config, system: Mutex::new(None), read, history })
     }
 
-    /// Whether one more transaction may be handed in now; it is counted.
-    pub(super) fn may_submit(&self) -> bool {
-        let mut allowance = self.allowance.lock().expect("nothing panics while it holds the allowance");
-        let rate = f64::from(self.config.submits_a_second);
-        let now = Instant::now();
-        allowance.0 = (allowance.0 + rate * (now - allowance.1).as_secs_f64()).min(rate);
-        allowance.1 = now;
-        let may = allowance.0 >= 1.0;
-        if may {
-            allowance.0 -= 1.0;
-        }
-        may
+    /// Has something done that takes a while: blocks looked through, or something else read.
+    pub(super) async fn have<T: Send + 'static>(
+        self: &Arc<Self>,
+        looks_back: bool,
+        of: impl FnOnce(&Arc<Api>) -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let api = self.clone();
+        let thread = if looks_back { &self.history } else { &self.read };
+        thread.run(move || of(&api)).await
     }
 }

@@ -1,20 +1,22 @@
 //! The methods of the API, their table, and the answer to each.
 
-use super::answered::{
-    Answered, Api, INVALID_PARAMS, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, PARSE_ERROR, REFUSED, error,
-};
+use super::answered::{Answered, Api, INVALID_PARAMS, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, REFUSED};
+use super::connection::Connection;
 use super::history::history;
 use super::inclusion::Inclusion;
 use crate::keep::record::BlockRecord;
 use crate::minting::entry::Raw;
 use crate::minting::inclusions::Wanted;
-use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
+use crate::minting::tracked::TooManyUnjudged;
+use crate::setup::digits::{bytes_of_digits, digits};
+use dynemix_engine::base::hash::FAN_OUT;
+use dynemix_engine::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::transaction_item;
 use dynemix_storage::StoreError;
-use hex::FromHex;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A parameter: name, type, whether it must be there, what it is.
 type Parameter = (&'static str, &'static str, bool, &'static str);
@@ -48,15 +50,15 @@ pub const METHODS: &[Method] = &[
     (
         "system",
         "Everything that the chain keeps beside balances, as bytes whose root the newest block certifies.",
-        &[],
-        "height and bytes in hexadecimal",
+        &[("offset", "integer", false, "only from this byte on, a piece of a table that is too long for one answer")],
+        "height and bytes in hexadecimal; of a piece also its offset and total_bytes",
     ),
     (
         "headers",
         "Final certificates with their committees, for clients that follow the chain by themselves. They are kept for \
          good, from genesis or from the block that the node has joined by.",
         &[("from", "integer", true, "first height"), ("count", "integer", true, "how many")],
-        "list of height and bytes in hexadecimal; fewer where the chain ends",
+        "list of height and bytes in hexadecimal; fewer where the chain ends, or the page is full",
     ),
     (
         "inclusion",
@@ -90,69 +92,26 @@ pub const METHODS: &[Method] = &[
     ),
     (
         "history",
-        "What has happened to an account in the blocks that are kept here: what it paid and received in each, and \
-         where blocks carry transactions (blockchain mode), those.",
+        "What has happened to an account in the newest blocks that are kept here: what it paid and received in each, \
+         and where blocks carry transactions (blockchain mode), those.",
         &[
             KEY,
             ("count", "integer", false, "how many of the newest, 50 by default"),
             ("before", "integer", false, "only below this height; next_before of the answer goes on from there"),
         ],
         "changes (height, slot, shard, kind, debited and credited units), transactions (height, id, sender, recipient, \
-         amount), first_height, next_before",
+         amount), transactions_left_out, first_height, next_before; a call reads so many bytes of blocks, and where it \
+         stopped next_before goes on",
     ),
     ("rpc.discover", "This description.", &[], "an OpenRPC document"),
 ];
-
-/// The answer to a request or a batch of them; none to notifications.
-pub fn answer(api: &Api, body: &[u8]) -> Option<Value> {
-    answer_by(body, api.config.batch_max, &|method, params| call(api, method, params))
-}
-
-/// The same with whatever answers the methods: what stands between untrusted bytes and them.
-pub fn answer_by(body: &[u8], batch_max: usize, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value> {
-    let Ok(request) = serde_json::from_slice::<Value>(body) else {
-        return Some(error(&Value::Null, PARSE_ERROR, "not JSON"));
-    };
-    match request {
-        Value::Array(requests) if requests.is_empty() => Some(error(&Value::Null, INVALID_REQUEST, "an empty batch")),
-        Value::Array(requests) if requests.len() > batch_max => Some(error(
-            &Value::Null,
-            LIMIT,
-            &format!("a batch of {} requests; {} are allowed", requests.len(), batch_max),
-        )),
-        Value::Array(requests) => {
-            let answers: Vec<Value> = requests.iter().filter_map(|request| one(request, call)).collect();
-            (!answers.is_empty()).then_some(Value::Array(answers))
-        }
-        request => one(&request, call),
-    }
-}
-
-fn one(request: &Value, call: &dyn Fn(&str, &Value) -> Answered) -> Option<Value> {
-    let id = request.get("id").cloned();
-    let shown = id.clone().unwrap_or(Value::Null);
-    let (Some(method), "2.0") = (request["method"].as_str(), request["jsonrpc"].as_str().unwrap_or("")) else {
-        return Some(error(&shown, INVALID_REQUEST, "not a request of JSON-RPC 2.0"));
-    };
-    let Some(&(.., parameters, _)) = METHODS.iter().find(|known| known.0 == method) else {
-        return id.map(|id| {
-            error(&id, METHOD_NOT_FOUND, &format!("there is no method '{method}'; rpc.discover lists them"))
-        });
-    };
-    let answered = named(parameters, request.get("params")).and_then(|params| call(method, &params));
-    let id = id?;
-    Some(match answered {
-        Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-        Err((code, message)) => error(&id, code, &message),
-    })
-}
 
 fn invalid<T>(message: impl Into<String>) -> Result<T, (i64, String)> {
     Err((INVALID_PARAMS, message.into()))
 }
 
 /// Parameters by name, whether they came so or in their order; each of its type, none that is unknown.
-fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<Value, (i64, String)> {
+pub(super) fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<Value, (i64, String)> {
     let mut out = serde_json::Map::new();
     match params {
         None | Some(Value::Null) => {}
@@ -179,32 +138,91 @@ fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<Value, (i64
 }
 
 fn hash_of(text: &str) -> Result<[u8; 32], (i64, String)> {
-    FromHex::from_hex(text).map_err(|_| (INVALID_PARAMS, format!("'{text}' is not 64 hexadecimal digits")))
+    digits(text).ok_or((INVALID_PARAMS, "not 64 hexadecimal digits in lower case".to_owned()))
 }
 
 fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
     hash_of(params["key"].as_str().unwrap_or(""))
 }
 
-fn bytes_from(text: &str, max: usize) -> Option<Vec<u8>> {
-    if text.len() <= 2 * max { hex::decode(text).ok() } else { None }
-}
-
 const UNPOISONED: &str = "whoever panics while holding the state ends the process";
 
-fn call(api: &Api, method: &str, params: &Value) -> Answered {
+/// Bytes of an error, or of a result that has no page.
+const SMALL_BYTES: usize = 8 << 10;
+/// Bytes of an entry of a page; of a shard-block in it a quarter.
+const ENTRY_BYTES: usize = 512;
+/// Levels of a path to a transaction: 16^6 is more than a block holds.
+const LEVELS_MAX: usize = 6;
+/// Bytes of a seat in a header: its key and who has it.
+const SEAT_BYTES: usize = 160;
+
+/// Bytes that the answer of a method can have: that much is held before it is looked for.
+pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
+    let blocks = |count: u64| {
+        let live = api.view.status.shown();
+        let shards = live.system.as_ref().map_or(0, |system| system.committee.shards.len());
+        (count.min(live.blocks.len() as u64) as usize).saturating_mul(ENTRY_BYTES + shards * ENTRY_BYTES / 4)
+    };
+    SMALL_BYTES
+        + match method {
+            "genesis" => api.genesis.1,
+            "system" => api.config.answer_bytes_max / 2,
+            "headers" => {
+                // Two digits a byte: what a seat has in a committee and its certificate, and what all have together.
+                let header = 2 * (SEAT_BYTES * api.view.chain.parameters.consensus.seats as usize + ENTRY_BYTES);
+                let count = params["count"].as_u64().unwrap_or(0).min(api.config.page_max as u64) as usize;
+                header.saturating_mul(count).min(api.config.answer_bytes_max / 2)
+            }
+            "history" => 2 * api.config.page_max * ENTRY_BYTES,
+            "inclusion" => 2 * (LEVELS_MAX * 32 * FAN_OUT + ITEM_BYTES_MAX),
+            "status" => blocks(params["blocks"].as_u64().unwrap_or(8)),
+            "blocks" => blocks(params["count"].as_u64().unwrap_or(0)),
+            _ => 0,
+        }
+}
+
+/// Whether a method takes long; and then, whether it looks through blocks.
+pub(super) fn slow(method: &str) -> Option<bool> {
+    match method {
+        "system" | "headers" => Some(false),
+        "history" | "inclusion" => Some(true),
+        _ => None,
+    }
+}
+
+/// The answer of a method. Those that take long are called on a thread of their own.
+pub(super) fn call(api: &Api, from: &Connection, method: &str, params: &Value) -> Answered {
+    match method {
+        "system" => system(api, params["offset"].as_u64()),
+        "headers" => headers(api, params),
+        "inclusion" => inclusion(api, from, params),
+        "history" => {
+            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
+            let (read, answered) = history(api, &key_of(params)?, count, params["before"].as_u64());
+            // Whoever has blocks read pays for them, whatever was found.
+            from.charge(read as u64);
+            answered
+        }
+        "submit" => submit(api, from, params),
+        _ => quick(api, method, params),
+    }
+}
+
+/// The answer of a method that only looks at what is in memory.
+fn quick(api: &Api, method: &str, params: &Value) -> Answered {
     let view = &api.view;
     match method {
         "status" => {
             Ok(json!(view.shown(params["blocks"].as_u64().unwrap_or(8).min(api.config.page_max as u64) as usize)))
         }
-        "genesis" => Ok(json!(api.genesis)),
+        "genesis" => Ok(json!(api.genesis.0)),
         "account" => account(api, &key_of(params)?),
         "proof" => {
             let key = key_of(params)?;
             let state = view.state.read().expect(UNPOISONED);
             let header = *state.header();
             let proof = state.find(&key).and_then(|account| state.prove(account));
+            drop(state);
             let proof = proof.map(|proof| hex::encode(proof.encode()));
             Ok(json!({ "height": header.height, "root": hex::encode(header.root), "proof": proof }))
         }
@@ -217,35 +235,54 @@ fn call(api: &Api, method: &str, params: &Value) -> Answered {
             let key = view.state.read().expect(UNPOISONED).columns().key[account as usize];
             Ok(json!({ "account": account, "key": hex::encode(key) }))
         }
-        "system" => {
-            let system = view.status.look(|live| live.system.clone()).ok_or((NOT_FOUND, "not yet".to_owned()))?;
-            let mut bytes = Vec::new();
-            system.encode(&mut bytes);
-            Ok(json!({ "height": system.height, "bytes": hex::encode(&bytes) }))
-        }
-        "headers" => headers(api, params),
-        "inclusion" => inclusion(api, params),
         "blocks" => {
             let (from, count) = page(api, params)?;
-            let blocks: Vec<_> = view
-                .status
-                .look(|live| live.blocks.iter().filter(|block| block.height >= from).take(count).cloned().collect());
-            Ok(json!(blocks))
+            let live = view.status.shown();
+            let blocks = live.blocks.iter().filter(|block| block.height >= from).take(count);
+            Ok(json!(blocks.map(|block| &**block).collect::<Vec<_>>()))
         }
-        "submit" => submit(api, params),
         "transaction" => {
-            let text = params["id"].as_str().unwrap_or("");
-            let id = hash_of(text)?;
-            let shown = view.status.look(|live| live.tracked.shown(&id).cloned());
+            let id = hash_of(params["id"].as_str().unwrap_or(""))?;
+            let shown = view.status.track(|tracked| tracked.shown(&id).cloned());
             shown.map(|shown| json!(shown)).ok_or((NOT_FOUND, "no such transaction was handed in here".into()))
-        }
-        "history" => {
-            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
-            history(api, &key_of(params)?, count, params["before"].as_u64())
         }
         "rpc.discover" => Ok(openrpc()),
         _ => Err((METHOD_NOT_FOUND, format!("there is no method '{method}'"))),
     }
+}
+
+/// Bytes that a page may have: with its hexadecimal digits half of an answer.
+fn page_bytes(api: &Api) -> usize {
+    api.config.answer_bytes_max / 4
+}
+
+fn system(api: &Api, offset: Option<u64>) -> Answered {
+    let system = api.view.status.shown().system.clone().ok_or((NOT_FOUND, "not yet".to_owned()))?;
+    let bytes = {
+        let mut written = api.system.lock().expect("nothing panics while it holds the table's bytes");
+        match &*written {
+            Some((height, bytes)) if *height == system.height => bytes.clone(),
+            _ => {
+                let mut bytes = Vec::new();
+                system.encode(&mut bytes);
+                written.insert((system.height, Arc::new(bytes))).1.clone()
+            }
+        }
+    };
+    let (total, most) = (bytes.len() as u64, page_bytes(api) as u64);
+    let Some(offset) = offset else {
+        if total > most {
+            let what = format!("the system has {total} bytes, an answer {most}: ask with 'offset' 0, {most} and so on");
+            return Err((LIMIT, what));
+        }
+        return Ok(json!({ "height": system.height, "bytes": hex::encode(&**bytes) }));
+    };
+    if offset > total {
+        return Err((NOT_FOUND, format!("the system has {total} bytes")));
+    }
+    let piece = &bytes[offset as usize..offset.saturating_add(most).min(total) as usize];
+    assert!(piece.len() as u64 <= most, "a piece of {} bytes, and {most} fit", piece.len());
+    Ok(json!({ "height": system.height, "offset": offset, "total_bytes": total, "bytes": hex::encode(piece) }))
 }
 
 fn page(api: &Api, params: &Value) -> Result<(u64, usize), (i64, String)> {
@@ -285,25 +322,25 @@ fn headers(api: &Api, params: &Value) -> Answered {
     if from < first {
         return Err((NOT_FOUND, format!("certificates are kept here from height {first} on")));
     }
-    let mut out = Vec::new();
-    // A few hundred bytes to a few hundred kilobytes each: an answer stays small.
+    let mut out: Vec<Value> = Vec::new();
     let mut bytes = 0;
     for height in from..from.saturating_add(count as u64).min(next) {
         let light = match certificates.read(height) {
             // Not durable yet: the chain ends before it, for who asks.
             Err(StoreError::NoRecord { .. }) => break,
-            light => hex::encode(light.map_err(|error| (NOT_FOUND, error.to_string()))?),
+            light => light.map_err(|error| (NOT_FOUND, error.to_string()))?,
         };
+        // A few hundred bytes to a few hundred kilobytes each: by what they cost, not by how many they are.
         bytes += light.len();
-        out.push(json!({ "height": height, "bytes": light }));
-        if bytes > 4 << 20 {
+        if bytes > page_bytes(api) && !out.is_empty() {
             break;
         }
+        out.push(json!({ "height": height, "bytes": hex::encode(light) }));
     }
     Ok(json!(out))
 }
 
-fn inclusion(api: &Api, params: &Value) -> Answered {
+fn inclusion(api: &Api, from: &Connection, params: &Value) -> Answered {
     let height = params["height"].as_u64().unwrap_or(0);
     let wanted = match (params["id"].as_str(), params["sender"].as_str()) {
         (Some(id), None) => Wanted::Id(hash_of(id)?),
@@ -315,6 +352,8 @@ fn inclusion(api: &Api, params: &Value) -> Answered {
         // What is not remembered is in the log with its transactions, but for blocks of quilt mode.
         let whole = api.view.chain.parameters.consensus.maturity(height) == 0;
         let record = whole.then(|| api.view.records.read(height).ok()).flatten()?;
+        // Whoever has a block read pays for it.
+        from.charge(record.len() as u64);
         let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok().flatten()?;
         blocks.iter().find_map(|block| Some((block.block, block.items.clone(), wanted.place(prefix, &block.items)?)))
     });
@@ -324,18 +363,22 @@ fn inclusion(api: &Api, params: &Value) -> Answered {
     Ok(json!({ "height": height, "shard": block.shard, "proof": hex::encode(proof) }))
 }
 
-fn submit(api: &Api, params: &Value) -> Answered {
-    let cell = bytes_from(params["cell"].as_str().unwrap_or(""), CELL_BYTES).filter(|bytes| bytes.len() == CELL_BYTES);
+fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
+    // Whatever it is, it is charged to whoever brings it.
+    if !from.may_submit() {
+        return Err((LIMIT, "too many transactions a second; send it again".into()));
+    }
+    let cell =
+        bytes_of_digits(params["cell"].as_str().unwrap_or(""), CELL_BYTES).filter(|bytes| bytes.len() == CELL_BYTES);
     let cell: Cell = cell
         .map(|bytes| bytemuck::pod_read_unaligned(&bytes))
         .ok_or((INVALID_PARAMS, "'cell' is not 192 bytes in hexadecimal".to_owned()))?;
-    let payload = bytes_from(params["payload"].as_str().unwrap_or(""), PAYLOAD_BYTES_MAX);
+    let payload = bytes_of_digits(params["payload"].as_str().unwrap_or(""), PAYLOAD_BYTES_MAX);
     let payload = payload.ok_or((INVALID_PARAMS, "'payload' is no hexadecimal, or too long".to_owned()))?;
-    if !api.may_submit() {
-        return Err((LIMIT, "too many transactions a second; send it again".into()));
-    }
     check_form(&cell, &payload, &api.view.chain.parameters).map_err(|refusal| (REFUSED, refusal.name().to_owned()))?;
     let id = cell.id(&api.view.chain.transaction_prefix);
+    let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
+    api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
     api.view
         .submit
         .send(Raw::Own(vec![transaction_item(&cell, &payload)]))
@@ -404,12 +447,5 @@ mod tests {
         ] {
             assert!(named(headers, Some(&wrong)).is_err(), "{wrong}");
         }
-        assert_eq!(bytes_from("0aff", 2), Some(vec![10, 255]));
-        assert!(
-            bytes_from("0aff", 1).is_none()
-                && bytes_from("0", 2).is_none()
-                && bytes_from("zz", 2).is_none()
-                && bytes_from("é", 2).is_none()
-        );
     }
 }

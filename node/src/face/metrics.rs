@@ -50,11 +50,10 @@ pub const METRICS: &[Metric] = &[
         plain(view.status.admitted.load(Relaxed) as f64)
     }),
     ("dynemix_tx_refused_total", "counter", "transactions refused, by reason", |view, _| {
-        let counters = view.status.refused.counters();
-        Refusal::ALL
-            .iter()
-            .filter(|refusal| counters.get(**refusal) > 0)
-            .map(|&refusal| (format!("{{reason=\"{}\"}}", refusal.name()), counters.get(refusal) as f64))
+        let counted = Refusal::ALL.iter().map(|&refusal| (refusal, view.status.refused(refusal)));
+        counted
+            .filter(|counted| counted.1 > 0)
+            .map(|(refusal, count)| (format!("{{reason=\"{}\"}}", refusal.name()), count as f64))
             .collect()
     }),
     ("dynemix_tx_final_total", "counter", "transactions and records in final blocks", |view, _| {

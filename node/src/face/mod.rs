@@ -1,17 +1,28 @@
 //! What people and programs see of a running node. Nothing here can slow consensus.
 //!
-//! * [`api`] serves JSON-RPC, health and metrics; [`methods`] has the table of methods, [`metrics`] that of metrics;
-//!   [`answered`] is what a method works with and answers.
+//! * [`api`] serves JSON-RPC, health and metrics; [`news`] what WebSockets subscribe to.
+//! * [`callers`] has the rules of places, waiting times, bytes and allowances, without socket or clock, [`allowance`] the
+//!   bucket; [`connection`] carries them out.
+//! * [`methods`] has the table of methods, [`metrics`] that of metrics; [`answered`] is what a method works with and
+//!   answers, [`batch`] takes a body apart and puts its answers together, [`answering`] does so in a connection's turn,
+//!   [`slow`] is a thread for what takes long.
 //! * [`history`] looks through kept blocks for an account, [`light`] checks what a node says by certificates alone,
 //!   [`inclusion`] that a transaction stands in a block.
 //! * [`admin`] is the owner's socket, [`logs`] what is written on screen and to files.
 
 pub mod admin;
+pub mod allowance;
 pub mod answered;
+mod answering;
 pub mod api;
+pub mod batch;
+pub mod callers;
+mod connection;
 pub mod history;
 pub mod inclusion;
 pub mod light;
 pub mod logs;
 pub mod methods;
 pub mod metrics;
+mod news;
+mod slow;

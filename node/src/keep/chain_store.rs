@@ -8,13 +8,16 @@ use super::sealed::{self, SealedError, SealedKind};
 use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::ids::{Key, Sig, VoteKey};
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, GenesisMinter};
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::finals::KeptFinal;
+use dynemix_engine::rules::admit::View;
+use dynemix_engine::rules::foreign::PatchFault;
 use dynemix_engine::rules::next::Next;
+use dynemix_engine::vote::signing::Signing;
 use dynemix_storage::{Disk, OpenedStore, Store, StoreError, StoreOptions};
 use std::collections::VecDeque;
 use std::fs;
@@ -51,6 +54,20 @@ pub enum ChainStoreError {
     Leads {
         /// Number of the record: the block's height.
         number: u64,
+    },
+    /// A record whose checksums are right and whose content is none that a node would have written.
+    #[error(
+        "the log's record {number} holds a block of shard {shard} that cannot stand at this height: {fault}. No node \
+         of this chain has written that; keep the directory for whoever looks into it, and begin anew with an empty \
+         one and network.trust"
+    )]
+    Foreign {
+        /// Number of the record: the block's height.
+        number: u64,
+        /// Which shard's block.
+        shard: usize,
+        /// The rule that it breaks.
+        fault: PatchFault,
     },
     /// The system of a checkpoint cannot be read.
     #[error("{} holds no system of this program; fetch a snapshot, or begin anew", .0.display())]
@@ -160,6 +177,11 @@ pub fn open(
     for number in image_record + 1..=last {
         let (decided, blocks) = read_final_block(&records.read(number)?, number)?;
         let of_shards = placed(&decided, &blocks).ok_or(ChainStoreError::Leads { number })?;
+        check_blocks(chain, &state, &system, &of_shards).map_err(|(shard, fault)| ChainStoreError::Foreign {
+            number,
+            shard,
+            fault,
+        })?;
         let next = Next::new(chain, &state, &system, &of_shards);
         if next.value(&system, &of_shards) != *decided.value {
             return Err(ChainStoreError::Leads { number });
@@ -179,6 +201,56 @@ pub fn open(
     Ok(OpenedChain { store, state, behind, system, finals, fell_back })
 }
 
+/// Checks what was checked of each shard-block before it counted as held, but for signatures: what follows from blocks
+/// is computed from checked ones alone. Where the first fault is.
+fn check_blocks(
+    chain: &Chain,
+    state: &State<MappedMemory>,
+    system: &System,
+    blocks: &[Option<Arc<CertifiedBlock>>],
+) -> Result<(), (usize, PatchFault)> {
+    let view = View { chain, state, system, signing: &Believed, genuine: &|_| true, judged: &[] };
+    let shards = system.committee.shards.len();
+    if blocks.len() != shards {
+        return Err((blocks.len().min(shards), PatchFault::Header));
+    }
+    for (shard, block) in blocks.iter().enumerate() {
+        let Some(block) = block else { continue };
+        if block.block.shard as usize != shard || block.height != system.height + 1 {
+            return Err((shard, PatchFault::Header));
+        }
+        view.patch_holds(&block.block, &block.patch).map_err(|fault| (shard, fault))?;
+    }
+    Ok(())
+}
+
+/// Signatures in the own log: they were verified before they came there, and cost more than all else of a start.
+struct Believed;
+
+impl Signing for Believed {
+    fn sign(&self, _: &Hash) -> Sig {
+        [0; 48]
+    }
+
+    fn verify(&self, _: u32, _: &Hash, _: &Sig) -> bool {
+        true
+    }
+
+    fn aggregate(&self, _: &[Sig]) -> Sig {
+        [0; 48]
+    }
+
+    fn verify_aggregate(&self, _: &[u32], _: &Hash, _: &Sig) -> bool {
+        true
+    }
+
+    fn possession_holds(&self, _: &Key, _: &VoteKey, _: &Sig) -> bool {
+        true
+    }
+
+    fn learn(&self, _: u32, _: &VoteKey) {}
+}
+
 fn read_system(directory: &Path, chain: &Hash, record: u64) -> Result<System, ChainStoreError> {
     let path = system_path(directory, record);
     let none = || ChainStoreError::NoSystem(path.clone());
@@ -193,4 +265,91 @@ fn read_system(directory: &Path, chain: &Hash, record: u64) -> Result<System, Ch
 pub fn read_final_block(bytes: &[u8], number: u64) -> Result<KeptFinal, ChainStoreError> {
     let master = BlockRecord::decode(bytes).and_then(|record| record.master());
     master.and_then(|master| master.ok_or(NoBlock)).map_err(|source| ChainStoreError::Record { number, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+    use crate::keep::record::encode_master;
+    use dynemix_engine::base::ids::Endpoint;
+    use dynemix_engine::base::parameters::{ChainParameters, DYNE};
+    use dynemix_engine::chain::block::{ShardBlock, Value};
+    use dynemix_engine::chain::patch::Patch;
+    use dynemix_engine::committee::statement::{Certificate, SeatSet};
+    use dynemix_engine::transaction::item::Items;
+    use dynemix_storage::MemoryDisk;
+    use ed25519_dalek::SigningKey;
+
+    fn genesis() -> Genesis {
+        let key = |number: u8| SigningKey::from_bytes(&[number; 32]).verifying_key().to_bytes();
+        let accounts: Vec<(Key, u64)> = (1..=8).map(|number| (key(number), 1_000 * DYNE)).collect();
+        let minter = |account: u32| GenesisMinter {
+            account,
+            name: format!("minter{account}").into_bytes(),
+            stake: 500 * DYNE,
+            key: Box::new([account as u8 + 1; 96]),
+            endpoint: Endpoint::default(),
+        };
+        let minters: Vec<_> = (0..4).map(minter).collect();
+        let chain = Chain::with_minters(ChainParameters::default(), &accounts, &minters);
+        Genesis { chain, accounts, minters, accounts_max: 1_000 }
+    }
+
+    /// A log whose first record, right in every checksum, has this block.
+    fn opened_over(block: ShardBlock, patch: Vec<u8>) -> ChainStoreError {
+        let (disk, directory, genesis) = (MemoryDisk::new(), tempfile::tempdir().unwrap(), genesis());
+        let options = StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() };
+        let open = || open(directory.path(), Arc::new(disk.clone()), &genesis, options);
+        let OpenedChain { mut store, system, .. } = open().unwrap();
+        let hash = block.hash();
+        let certificate = || Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+        let (certified, items) = (certificate(), Items::default());
+        let block = Arc::new(CertifiedBlock { height: 1, block, hash, certificate: certified, items, patch });
+        let value = Value {
+            height: 1,
+            parent: system.hash,
+            slot: block.block.slot,
+            headers: vec![Some(hash)],
+            quilt: [0; 32],
+            parent_root: block.block.parent_root,
+            system: [0; 32],
+            seed: [0; 32],
+            committee_next: [0; 32],
+        };
+        let hash = value.hash();
+        let decided = Final { attempt: 2, value: Arc::new(value), hash, certificate: certificate() };
+        let mut record = Vec::new();
+        encode_master(&mut record, &decided, &[], &[block], &[]).unwrap();
+        store.append(&record).unwrap();
+        store.sync().unwrap();
+        drop(store);
+        open().err().expect("it is no block of this chain")
+    }
+
+    #[test]
+    fn a_record_of_wrong_content_is_an_error_that_says_where_and_no_panic() {
+        let header = |patch: &[u8]| ShardBlock {
+            parent_root: [0; 32],
+            slot: 1,
+            shard: 0,
+            transactions: 0,
+            transactions_root: [0; 32],
+            patch_hash: Patch::hash(patch),
+        };
+        let garbage = vec![7; 100];
+        let wrong = [
+            (header(&garbage), garbage.clone()),
+            (header(b"another"), garbage),
+            (ShardBlock { slot: 0, ..header(&[]) }, Vec::new()),
+            (ShardBlock { shard: 3, ..header(&[]) }, Vec::new()),
+        ];
+        for (block, patch) in wrong {
+            let error = opened_over(block, patch);
+            let said = error.to_string();
+            assert!(matches!(error, ChainStoreError::Foreign { number: 1, shard: 0, .. }), "{said}");
+            assert!(said.contains("record 1") && said.contains("network.trust"), "{said}");
+            assert_eq!(exit::code(&error), exit::DAMAGED);
+        }
+    }
 }

@@ -51,23 +51,48 @@ enum RecordBody<'a> {
 #[error("the record is no block of version {SINGLE} or {MASTER}")]
 pub struct NoBlock;
 
-fn head(out: &mut Vec<u8>, version: u8, lengths: [usize; 4]) {
-    let told = lengths.iter().all(|&length| u32::try_from(length).is_ok());
-    assert!(told, "a record has parts of {lengths:?} bytes, more than its head can say");
+/// A block is longer than the log can say, which has 32 bits for it: cut, it could not be read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the block of slot {slot} has {bytes} bytes, more than a record of the log can have")]
+pub struct RecordTooLong {
+    /// The block's slot.
+    pub slot: u64,
+    /// Bytes that the record would have.
+    pub bytes: u64,
+}
+
+/// Begins a record with its head: its parts, `first`, `quilt` and `rest`, and how many stand between the last two.
+fn head(
+    out: &mut Vec<u8>,
+    (version, slot): (u8, u64),
+    [first, quilt, rest]: [usize; 3],
+    (count, of_each): (usize, usize),
+) -> Result<(), RecordTooLong> {
     out.clear();
+    let bytes = [HEAD_BYTES, first, quilt, rest].iter().map(|&part| part as u64).sum::<u64>();
+    let bytes = bytes.saturating_add((count as u64).saturating_mul(of_each as u64));
+    // Each part is shorter than the whole.
+    let short = |length: usize| u32::try_from(length).map_err(|_| RecordTooLong { slot, bytes });
+    u32::try_from(bytes).map_err(|_| RecordTooLong { slot, bytes })?;
     out.extend_from_slice(&[version, 0, 0, 0]);
-    lengths.iter().for_each(|&length| out.extend_from_slice(&(length as u32).to_le_bytes()));
+    for length in [first, quilt, count, rest] {
+        out.extend_from_slice(&short(length)?.to_le_bytes());
+    }
+    Ok(())
 }
 
 /// Writes the record of a final master-block with its shard-blocks; `committee` is the wire form of who has certified
 /// it.
+///
+/// # Errors
+/// A block that is longer than a record can be.
 pub fn encode_master(
     out: &mut Vec<u8>,
     decided: &Final,
     committee: &[u8],
     blocks: &[Arc<CertifiedBlock>],
     quilt: &[u8],
-) {
+) -> Result<(), RecordTooLong> {
     let listed = decided.value.headers.iter().flatten();
     let same = listed.copied().eq(blocks.iter().map(|block| block.listed_hash()));
     assert!(same, "the record of height {} has other shard-blocks than its master-block lists", decided.value.height);
@@ -75,24 +100,29 @@ pub fn encode_master(
     put_final(decided, &mut first);
     first.extend_from_slice(committee);
     blocks.iter().for_each(|block| put_block(block, &Nobody, &mut rest));
-    head(out, MASTER, [first.len(), quilt.len(), blocks.len(), rest.len()]);
+    head(out, (MASTER, decided.value.slot), [first.len(), quilt.len(), rest.len()], (blocks.len(), 0))?;
     [&first, quilt, &rest].iter().for_each(|part| out.extend_from_slice(part));
     let parts = HEAD_BYTES + first.len() + quilt.len() + rest.len();
     assert_eq!(out.len(), parts, "a record of many is as long as its parts");
+    Ok(())
 }
 
 /// Writes the record of a block; `transactions` may be empty where they are not kept.
+///
+/// # Errors
+/// A block that is longer than a record can be.
 pub fn encode<'a>(
     out: &mut Vec<u8>,
     block: &ShardBlock,
     quilt: &[u8],
     transactions: impl Iterator<Item = &'a Handle> + Clone,
     arena: &Arena,
-) {
-    let payloads = |slot: &Handle| 2 + arena.payload(slot).len() as u32;
-    let payload_bytes: u32 = transactions.clone().map(payloads).sum();
+) -> Result<(), RecordTooLong> {
+    let payloads = |slot: &Handle| 2 + arena.payload(slot).len();
+    let payload_bytes: usize = transactions.clone().map(payloads).sum();
     let count = transactions.clone().count();
-    head(out, SINGLE, [SHARD_BLOCK_BYTES, quilt.len(), count, payload_bytes as usize]);
+    let lengths = [SHARD_BLOCK_BYTES, quilt.len(), payload_bytes];
+    head(out, (SINGLE, block.slot), lengths, (count, size_of::<Cell>()))?;
     out.extend_from_slice(&block.encode());
     out.extend_from_slice(quilt);
     transactions.clone().for_each(|slot| out.extend_from_slice(bytemuck::bytes_of(arena.cell(slot))));
@@ -101,8 +131,9 @@ pub fn encode<'a>(
         out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
         out.extend_from_slice(payload);
     }
-    let parts = HEAD_BYTES + SHARD_BLOCK_BYTES + quilt.len() + count * size_of::<Cell>() + payload_bytes as usize;
+    let parts = HEAD_BYTES + SHARD_BLOCK_BYTES + quilt.len() + count * size_of::<Cell>() + payload_bytes;
     assert_eq!(out.len(), parts, "the record of a node alone is as long as its parts");
+    Ok(())
 }
 
 impl<'a> BlockRecord<'a> {
@@ -202,6 +233,37 @@ impl ReadKeys for BlockKeys {
             for output in payload_outputs(payload) {
                 keys.add(Table::Accounts, &output.recipient, place);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_record_cannot_say_is_refused_and_never_cut() {
+        let most = u32::MAX as usize;
+        let head = |lengths, many| {
+            let mut out = vec![1];
+            head(&mut out, (MASTER, 7), lengths, many).map(|()| out)
+        };
+        let lengths = |head: &[u8]| -> Vec<u32> {
+            head[4..].chunks(4).map(|part| u32::from_le_bytes(part.try_into().unwrap())).collect()
+        };
+        assert_eq!(lengths(&head([5, 6, 8], (7, 9)).unwrap()), [5, 6, 7, 8]);
+        assert!(head([0, 0, most - HEAD_BYTES], (0, 0)).is_ok());
+        for (wrong, many) in [
+            ([0, 0, most - HEAD_BYTES + 1], (0, 0)),
+            ([most + 1, 0, 0], (0, 0)),
+            // What was cut to five bytes.
+            ([0, 0, (1 << 32) + 5], (0, 0)),
+            ([1 << 31, 1 << 31, 0], (0, 0)),
+            ([0, 0, 0], (most / 192 + 1, 192)),
+            ([0, 0, 0], (most + 1, 0)),
+        ] {
+            let refused = head(wrong, many).unwrap_err();
+            assert!(refused.slot == 7 && (refused.bytes > u64::from(u32::MAX) || many.1 == 0), "{wrong:?} {refused}");
         }
     }
 }

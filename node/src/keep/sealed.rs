@@ -7,7 +7,7 @@
 use dynemix_engine::base::hash::Hash;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const MAGIC: [u8; 8] = *b"DYNXSEAL";
@@ -71,7 +71,8 @@ fn head(kind: SealedKind, chain: &Hash, number: u64, bytes: u64) -> Vec<u8> {
     out
 }
 
-fn seal(kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Vec<u8> {
+/// A file's bytes: for who writes them where they belong.
+pub(super) fn seal(kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) -> Vec<u8> {
     let mut out = head(kind, chain, number, payload.len() as u64);
     out.extend_from_slice(payload);
     let checksum = *blake3::hash(&out).as_bytes();
@@ -142,21 +143,6 @@ pub fn write_unsynced<'p>(
         out.flush()
     };
     write().map_err(failed(path))
-}
-
-/// Overwrites a file in place and syncs it: for one of two copies, of which the other stays whole.
-///
-/// # Errors
-/// Whatever the disk refuses.
-pub fn write_in_place(
-    file: &File,
-    path: &Path,
-    kind: SealedKind,
-    chain: &Hash,
-    number: u64,
-    payload: &[u8],
-) -> Result<(), SealedError> {
-    file.write_all_at(&seal(kind, chain, number, payload), 0).and_then(|()| file.sync_data()).map_err(failed(path))
 }
 
 /// The number and payload of a file; none if it is not there.

@@ -39,7 +39,7 @@ impl<S: Signing> Duty<S> {
         };
         for (ordinal, refusal, item) in refused {
             if let Some(item) = item.filter(|_| from.is_none()) {
-                self.status.change(|live| live.tracked.begin(&self.prefix, &item, now, Err(refusal)));
+                self.status.watch(|watched| watched.begin(&self.prefix, &item, now, Err(refusal)));
             }
             refuse(&self.status, ordinal, refusal);
         }
@@ -59,7 +59,7 @@ impl<S: Signing> Duty<S> {
             };
             if from.is_none() {
                 let (item, now_ms) = (item.clone(), self.clock.now_ms());
-                self.status.change(|live| live.tracked.begin(&self.prefix, &item, now_ms, outcome));
+                self.status.watch(|watched| watched.begin(&self.prefix, &item, now_ms, outcome));
             }
             match outcome {
                 Ok(()) => admitted += 1,
@@ -96,15 +96,14 @@ impl<S: Signing> Duty<S> {
 
     /// Transactions of the API's users that a certified shard-block debits: their first checkpoint.
     pub(super) fn track_certified(&self, height: u64, block: &CertifiedBlock) {
-        let waits = self.status.look(|live| live.tracked.waiting());
-        if !waits {
+        if !self.status.watch(|watched| watched.waiting()) {
             return;
         }
         let Ok(patch) = Patch::decode(&block.patch, u32::MAX as usize) else { return };
         let now_ms = self.clock.now_ms();
         let state = self.minter.execution.state();
-        self.status.change(|live| {
-            live.tracked.certified(height, block.block.shard, now_ms, |cell| {
+        self.status.watch(|watched| {
+            watched.certified(height, block.block.shard, now_ms, |cell| {
                 state
                     .find(&cell.sender)
                     .is_some_and(|account| patch.delta.debits.accounts.binary_search(&account).is_ok())
@@ -114,13 +113,13 @@ impl<S: Signing> Duty<S> {
 
     /// Those that a final block has used up: their second.
     pub(super) fn track_final(&self, height: u64, slot: u64, parent: &System) {
-        if !self.status.look(|live| live.tracked.waiting()) {
+        if !self.status.watch(|watched| watched.waiting()) {
             return;
         }
         let now_ms = self.clock.now_ms();
         let (state, shards) = (self.minter.execution.state(), parent.committee.shards.len());
-        self.status.change(|live| {
-            live.tracked.settle(height, slot, now_ms, |cell| {
+        self.status.watch(|watched| {
+            watched.settle(height, slot, now_ms, |cell| {
                 let used = state
                     .find(&cell.sender)
                     .is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);

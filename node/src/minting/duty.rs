@@ -225,10 +225,10 @@ impl<S: Signing> Duty<S> {
                 self.carry_out();
             }
             Entry::Stored(height) => {
-                let (stored, newest) = (self.status.look(|live| live.stored), self.minter.execution.system().height);
-                let next = stored < height && height <= newest;
-                assert!(next, "height {height} is stored after {stored}, and {newest} is the newest that is final");
-                self.status.change(|live| live.stored = height);
+                let before = self.status.stored.swap(height, Ordering::Relaxed);
+                let newest = self.minter.execution.system().height;
+                let next = before < height && height <= newest;
+                assert!(next, "height {height} is stored after {before}, and {newest} is the newest that is final");
             }
             Entry::Opened(peer) => self.greet(peer),
             Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, self.minter.execution.system()),
@@ -261,11 +261,9 @@ impl<S: Signing> Duty<S> {
     fn act(&mut self, actions: Vec<Action>) {
         self.local.queue.extend(actions);
         self.carry_out();
-        self.status.change(|live| {
-            live.pool = self.minter.execution.pool.len();
-            live.own = self.local.own.len();
-            live.heard = self.minter.height_heard();
-        });
+        self.status.pool.store(self.minter.execution.pool.len(), Ordering::Relaxed);
+        self.status.own.store(self.local.own.len(), Ordering::Relaxed);
+        self.status.heard.store(self.minter.height_heard(), Ordering::Relaxed);
     }
 
     fn carry_out(&mut self) {
@@ -336,7 +334,7 @@ impl<S: Signing> Duty<S> {
         self.track_certified(block.height, block);
         let at_ms = self.clock.now_ms();
         self.status.add_certified(CertifiedShown { height: block.height, shard: block.block.shard, at_ms });
-        self.status.change(|live| live.duties += 1);
+        self.status.duties.fetch_add(1, Ordering::Relaxed);
     }
 
     fn finalized(&mut self, decided: Arc<Final>, blocks: Vec<Arc<CertifiedBlock>>) {
@@ -416,11 +414,11 @@ impl<S: Signing> Duty<S> {
         self.gate.begin_height(Standings::of(system.clone(), self.minter.execution.quilt_mode(), self.candidate));
         // What came before its time is looked at.
         self.rounds.push_own(Raw::Height);
-        let (seated, pool) = (self.minter.seated(), self.minter.execution.pool.len());
+        let seated = self.minter.seated();
         let seat = self.candidate.and_then(|candidate| system.committee.seat_of(candidate));
         let shard = seat.map(|seat| system.committee.members[usize::from(seat)].shard);
         self.status.change(|live| {
-            (live.seated, live.shard, live.pool) = (seated, shard, pool);
+            (live.seated, live.shard) = (seated, shard);
             live.height = system.height;
             live.system = Some(system);
         });

@@ -16,12 +16,13 @@
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
 //!   to each other.
 //! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
-//! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, [`tracked`] what became of
-//!   the API's transactions.
+//! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, on a [`board`] where nobody waits;
+//!   [`tracked`] is what became of the API's transactions.
 //!
 //! The design: `docs/node.md`.
 
 pub mod admit;
+pub mod board;
 pub mod checks;
 pub mod door;
 pub mod duty;

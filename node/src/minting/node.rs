@@ -41,6 +41,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
@@ -193,12 +194,19 @@ impl Signer {
         if minting.is_some() && candidate.is_none() {
             tracing::warn!("the minting account is not on the chain yet: this node follows");
         }
-        // On a chain that has just begun nothing can have been signed before.
+        // Founders of a chain that has just begun have no record; nor has who says so.
         let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
-        let fresh = (opened.system.height == 0 && begins) || *first_run;
+        let may_be_missing = (opened.system.height == 0 && begins) || *first_run;
         let (file, record) = match candidate {
             Some(_) => {
-                let (file, record) = SignedFile::open(directory, chain.genesis_hash, fresh)?;
+                let disk = RealDisk::new(directory)?;
+                let (file, record) = SignedFile::open(&disk, chain.genesis_hash, may_be_missing)?;
+                if record.unsure && !begins {
+                    tracing::warn!(
+                        "what this key has signed is not known for sure: nothing is signed until a height is final \
+                         that was begun from now on"
+                    );
+                }
                 (Some(file), record)
             }
             None => (None, SignedOnce::default()),
@@ -409,7 +417,7 @@ impl Shared {
         let status = self.status.clone();
         move |error| {
             tracing::error!(%error, "{what} has halted; nothing is signed or becomes final here until a restart");
-            status.change(|live| live.halted = Some(format!("{what}: {error}")));
+            status.halt(format!("{what}: {error}"));
         }
     }
 }
@@ -457,7 +465,7 @@ impl Node {
             replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
         let minter = shared.minter(&options, system, finals, signer.record);
-        shared.status.change(|live| live.stored = store.last_record());
+        shared.status.stored.store(store.last_record(), Ordering::Relaxed);
 
         let (jobs, jobs_in) = channel();
         let waiting = Waiting::new();

@@ -1,13 +1,14 @@
 //! What a node shows of itself: written by the consensus thread, read by everyone else.
 
-use super::tracked::Tracked;
-use crate::pipeline::stage::RefusalBoard;
+use super::board::Board;
+use super::tracked::{Tracked, Watched};
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Blocks that are remembered.
 const BLOCKS_KEPT: usize = 256;
@@ -120,44 +121,47 @@ pub struct StatusShown {
     pub certified: Vec<CertifiedShown>,
 }
 
-/// What the consensus thread writes.
-#[derive(Default)]
+/// What changes with a block or a seat: published whole, by the consensus thread.
+#[derive(Clone, Default)]
 pub struct Live {
     /// As in [`StatusShown`].
     pub height: u64,
-    /// As in [`StatusShown`].
-    pub stored: u64,
-    /// As in [`StatusShown`].
-    pub heard: u64,
     /// As in [`StatusShown`].
     pub seated: bool,
     /// As in [`StatusShown`].
     pub shard: Option<u16>,
     /// As in [`StatusShown`].
-    pub pool: usize,
+    pub blocks: VecDeque<Arc<BlockShown>>,
     /// As in [`StatusShown`].
-    pub own: usize,
-    /// As in [`StatusShown`].
-    pub duties: u64,
-    /// As in [`StatusShown`].
-    pub blocks: VecDeque<BlockShown>,
-    /// As in [`StatusShown`].
-    pub certified: VecDeque<CertifiedShown>,
+    pub certified: VecDeque<Arc<CertifiedShown>>,
     /// The system after the newest final block.
     pub system: Option<Arc<System>>,
-    /// Transactions of the API's users.
-    pub tracked: Tracked,
-    /// Why the node has halted, if so.
-    pub halted: Option<String>,
 }
 
-/// Shared by all threads.
-#[derive(Default)]
+/// Shared by all threads. The consensus thread waits for none of them: what it writes with every message are plain
+/// numbers, what changes with a block is shown on a board, and what users ask about their transactions is kept on their
+/// side of a channel.
 pub struct Status {
-    live: Mutex<Live>,
-    changed: Condvar,
-    /// Refusals by number.
-    pub refused: RefusalBoard,
+    /// What is shown next. Only the consensus thread takes this lock, so it is always free.
+    writing: Mutex<Live>,
+    board: Board<Live>,
+    /// As in [`StatusShown`].
+    pub stored: AtomicU64,
+    /// As in [`StatusShown`].
+    pub heard: AtomicU64,
+    /// As in [`StatusShown`].
+    pub pool: AtomicUsize,
+    /// As in [`StatusShown`].
+    pub own: AtomicUsize,
+    /// As in [`StatusShown`].
+    pub duties: AtomicU64,
+    halted: OnceLock<String>,
+    /// Transactions of the API's users, as the consensus thread follows them. Nobody else takes this lock either.
+    watched: Mutex<Watched>,
+    /// The same, as their users see them. The consensus thread never takes this lock.
+    tracked: Mutex<Tracked>,
+    /// Refusals by their number on the wire.
+    refused: [AtomicU64; 256],
     /// Transactions taken into the pool.
     pub admitted: AtomicU64,
     /// Transactions of own users that became final.
@@ -168,23 +172,68 @@ pub struct Status {
 
 const UNPOISONED: &str = "nothing panics while it holds the status";
 
+impl Default for Status {
+    fn default() -> Self {
+        let (tell, told) = channel();
+        Status {
+            writing: Mutex::default(),
+            board: Board::new(Live::default()),
+            stored: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            pool: AtomicUsize::new(0),
+            own: AtomicUsize::new(0),
+            duties: AtomicU64::new(0),
+            halted: OnceLock::new(),
+            watched: Mutex::new(Watched::new(tell)),
+            tracked: Mutex::new(Tracked::new(told)),
+            refused: std::array::from_fn(|_| AtomicU64::new(0)),
+            admitted: AtomicU64::new(0),
+            own_final: AtomicU64::new(0),
+            final_transactions: AtomicU64::new(0),
+        }
+    }
+}
+
 impl Status {
-    /// Changes something, and wakes who waits for changes.
+    /// Changes what is shown. Of the consensus thread alone.
     pub fn change<T>(&self, with: impl FnOnce(&mut Live) -> T) -> T {
-        let changed = with(&mut self.live.lock().expect(UNPOISONED));
-        self.changed.notify_all();
+        let mut live = self.writing.lock().expect(UNPOISONED);
+        let changed = with(&mut live);
+        self.board.show(live.clone());
         changed
     }
 
-    /// Looks at what is shown; consensus waits meanwhile, so nothing slow belongs in `with`.
-    pub fn look<T>(&self, with: impl FnOnce(&Live) -> T) -> T {
-        with(&self.live.lock().expect(UNPOISONED))
+    /// What is shown now.
+    pub fn shown(&self) -> Arc<Live> {
+        self.board.shown()
     }
 
-    /// Waits until something has changed, no longer than this.
-    pub fn wait(&self, at_most: Duration, until: impl Fn(&Live) -> bool) {
-        let live = self.live.lock().expect(UNPOISONED);
-        drop(self.changed.wait_timeout_while(live, at_most, |live| !until(live)));
+    /// Looks at what is shown; nobody waits meanwhile.
+    pub fn look<T>(&self, with: impl FnOnce(&Live) -> T) -> T {
+        with(&self.board.shown())
+    }
+
+    /// Looks at, or changes, what is followed for the API's users. Of the consensus thread alone.
+    pub fn watch<T>(&self, with: impl FnOnce(&mut Watched) -> T) -> T {
+        with(&mut self.watched.lock().expect(UNPOISONED))
+    }
+
+    /// Looks at, or changes, what the API's users see of their transactions. Never of the consensus thread.
+    pub fn track<T>(&self, with: impl FnOnce(&mut Tracked) -> T) -> T {
+        let mut tracked = self.tracked.lock().expect(UNPOISONED);
+        tracked.hear();
+        with(&mut tracked)
+    }
+
+    /// Says why the node has halted; the first reason stays.
+    pub fn halt(&self, why: String) {
+        // Whatever halts later has halted since the first did.
+        let _ = self.halted.set(why);
+    }
+
+    /// Why the node has halted, if so.
+    pub fn halted(&self) -> Option<&String> {
+        self.halted.get()
     }
 
     /// Adds a final block.
@@ -192,12 +241,12 @@ impl Status {
     /// # Panics
     /// When it is not the one after the newest.
     pub fn add_block(&self, block: BlockShown) {
-        let newest = self.look(|live| live.blocks.back().map(|newest| newest.height));
-        let next = newest.is_none_or(|newest| newest + 1 == block.height);
-        assert!(next, "the block of height {} is shown after {newest:?}", block.height);
         self.change(|live| {
+            let newest = live.blocks.back().map(|newest| newest.height);
+            let next = newest.is_none_or(|newest| newest + 1 == block.height);
+            assert!(next, "the block of height {} is shown after {newest:?}", block.height);
             live.height = block.height;
-            live.blocks.push_back(block);
+            live.blocks.push_back(Arc::new(block));
             if live.blocks.len() > BLOCKS_KEPT {
                 live.blocks.pop_front();
             }
@@ -207,7 +256,7 @@ impl Status {
     /// Adds a certified shard-block.
     pub fn add_certified(&self, certified: CertifiedShown) {
         self.change(|live| {
-            live.certified.push_back(certified);
+            live.certified.push_back(Arc::new(certified));
             if live.certified.len() > BLOCKS_KEPT {
                 live.certified.pop_front();
             }
@@ -215,7 +264,12 @@ impl Status {
     }
 
     /// Counts a refusal.
-    pub fn refuse(&self, refusal: dynemix_engine::base::refusal::Refusal) {
-        self.refused.add(refusal, 1);
+    pub fn refuse(&self, refusal: Refusal) {
+        self.refused[usize::from(refusal as u8)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often this was a reason to refuse.
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused[usize::from(refusal as u8)].load(Ordering::Relaxed)
     }
 }

@@ -1,4 +1,14 @@
 //! What became of the transactions that came by the API: checkpoint by checkpoint, for those who ask.
+//!
+//! Two sides with a channel between. The consensus thread has [`Watched`], cells and no words, and says what happens to
+//! each; whoever asks has [`Tracked`], which hears it. So neither waits for the other.
+//!
+//! Whoever sends junk must not make the node forget what others wait for:
+//!
+//! * what nobody has judged yet is bounded, and no client has more of it than is free for all others;
+//! * what was refused is remembered for a minute, in places of its own;
+//! * of the rest, what has ended goes first, the oldest before the others; if all still waits, the oldest of the client
+//!   that has the most.
 
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
@@ -6,11 +16,18 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::mem::take;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
 
-/// Transactions that are remembered; the oldest go first.
+/// Transactions that are remembered.
 const TRACKED_MAX: usize = 100_000;
+/// Of those that were handed in, so many may wait to be verified.
+const UNJUDGED_MAX: usize = 8_192;
+/// Refused ones that are remembered, and for how long.
+const REFUSED_MAX: usize = 4_096;
+const REFUSED_MS: u64 = 60_000;
 
 /// How far a transaction is. Times are milliseconds since the chain's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,89 +50,469 @@ pub struct TransactionShown {
     pub shard: Option<u32>,
 }
 
-struct Entry {
-    cell: Cell,
-    shown: TransactionShown,
+/// Something has happened to a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Happened {
+    Judged(Result<(), Refusal>),
+    Certified { height: u64, shard: u32 },
+    Final { height: u64, slot: u64, shard: u32 },
+    Expired,
 }
 
-/// Those that are remembered.
-#[derive(Default)]
-pub struct Tracked {
-    entries: HashMap<Hash, Entry>,
-    order: VecDeque<Hash>,
-    waiting: Vec<Hash>,
+/// To which, when, what.
+type News = (Hash, u64, Happened);
+
+/// Those that wait, as the consensus thread follows them.
+pub struct Watched {
+    waiting: Vec<(Hash, Cell)>,
+    ids: HashSet<Hash>,
+    tell: Sender<News>,
 }
 
-impl Tracked {
+impl Watched {
+    /// Nothing yet; what happens is told to `tell`.
+    pub(super) fn new(tell: Sender<News>) -> Watched {
+        Watched { waiting: Vec::new(), ids: HashSet::new(), tell }
+    }
+
     /// Whether one has not ended.
     pub fn waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// How far a transaction is.
-    pub fn shown(&self, id: &Hash) -> Option<&TransactionShown> {
-        self.entries.get(id).map(|entry| &entry.shown)
+    fn say(tell: &Sender<News>, id: Hash, now_ms: u64, happened: Happened) {
+        // An API that has ended asks nothing any more.
+        let _ = tell.send((id, now_ms, happened));
     }
 
-    /// Remembers one that has come; of one that waits already the first outcome counts.
+    /// One has come and was judged.
     pub fn begin(&mut self, prefix: &Prefix, item: &Arc<Item>, now_ms: u64, outcome: Result<(), Refusal>) {
         let Some((cell, _)) = transaction_of(item) else { return };
         let id = cell.id(prefix);
-        if self.entries.get(&id).is_some_and(|entry| entry.shown.state != "refused") {
-            return;
+        if outcome.is_ok() && self.ids.insert(id) {
+            self.waiting.push((id, cell));
         }
-        let (state, refusal) = match outcome {
-            Ok(()) => ("waiting", None),
-            Err(refusal) => ("refused", Some(refusal.name().to_owned())),
-        };
-        if outcome.is_ok() {
-            self.waiting.push(id);
-        }
-        let shown =
-            TransactionShown { state: state.into(), refusal, received_ms: now_ms, ..TransactionShown::default() };
-        if self.entries.insert(id, Entry { cell, shown }).is_none() {
-            self.order.push_back(id);
-        }
-        while self.order.len() > TRACKED_MAX {
-            self.order.pop_front().map(|oldest| self.entries.remove(&oldest));
-        }
-        // What the API shows and no more: not worth a minter in release.
-        debug_assert_eq!(
-            self.order.len(),
-            self.entries.len(),
-            "each transaction that is remembered has its turn to go"
-        );
+        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
+        Self::say(&self.tell, id, now_ms, Happened::Judged(outcome));
     }
 
     /// A shard-block of this height is certified; `debits` says whether it takes from the sender.
     pub fn certified(&mut self, height: u64, shard: u32, now_ms: u64, debits: impl Fn(&Cell) -> bool) {
-        for id in &self.waiting {
-            let Some(entry) = self.entries.get_mut(id) else { continue };
-            if entry.shown.height != Some(height) && debits(&entry.cell) {
-                let TransactionShown { state, certified_ms, height: of, shard: of_shard, .. } = &mut entry.shown;
-                *state = "certified".into();
-                (*certified_ms, *of, *of_shard) = (Some(now_ms), Some(height), Some(shard));
-            }
+        for (id, _) in self.waiting.iter().filter(|(_, cell)| debits(cell)) {
+            Self::say(&self.tell, *id, now_ms, Happened::Certified { height, shard });
         }
     }
 
     /// A block of this height is final; `used` says whether a sequence is used up now, and in which shard.
     pub fn settle(&mut self, height: u64, slot: u64, now_ms: u64, used: impl Fn(&Cell) -> Option<u32>) {
-        let entries = &mut self.entries;
-        self.waiting.retain(|id| {
-            let Some(entry) = entries.get_mut(id) else { return false };
-            let shown = &mut entry.shown;
-            if let Some(shard) = used(&entry.cell) {
-                shown.state = "final".into();
-                (shown.final_ms, shown.height, shown.slot, shown.shard) =
-                    (Some(now_ms), Some(height), Some(slot), Some(shard));
-                return false;
-            }
-            if entry.cell.expires_slot < slot {
-                shown.state = "expired".into();
-                return false;
-            }
-            true
+        let (tell, ids) = (&self.tell, &mut self.ids);
+        self.waiting.retain(|(id, cell)| {
+            let happened = match used(cell) {
+                Some(shard) => Happened::Final { height, slot, shard },
+                None if cell.expires_slot < slot => Happened::Expired,
+                None => return true,
+            };
+            Self::say(tell, *id, now_ms, happened);
+            ids.remove(id);
+            false
         });
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nobody has looked at it yet.
+    Unjudged,
+    Waiting,
+    Refused,
+    /// Final or expired.
+    Ended,
+}
+
+struct Entry {
+    stage: Stage,
+    /// Whose copy of it was judged.
+    client: u64,
+    /// Whose copies of it are on their way to be judged.
+    on_their_way: Vec<u64>,
+    shown: TransactionShown,
+}
+
+/// Those that are remembered, as their users see them.
+pub struct Tracked {
+    told: Receiver<News>,
+    entries: HashMap<Hash, Entry>,
+    /// Of each client what waits.
+    rows: HashMap<u64, Row>,
+    /// Clients by how much of theirs waits, and all together.
+    most: BTreeSet<(usize, u64)>,
+    waiting: usize,
+    /// In the order in which they ended.
+    ended: VecDeque<Hash>,
+    /// In the order in which they were refused, with when.
+    refused: VecDeque<(u64, Hash)>,
+    /// Copies on their way, in all and of each client.
+    unjudged: usize,
+    unjudged_of: HashMap<u64, usize>,
+    version: u64,
+}
+
+/// What waits of one client.
+#[derive(Default)]
+struct Row {
+    count: usize,
+    /// As they came; some have ended since, and are passed over.
+    order: VecDeque<Hash>,
+}
+
+/// Why a transaction is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooManyUnjudged;
+
+impl Tracked {
+    /// Nothing yet; what happens is heard from `told`.
+    pub(super) fn new(told: Receiver<News>) -> Tracked {
+        Tracked {
+            told,
+            entries: HashMap::new(),
+            rows: HashMap::new(),
+            most: BTreeSet::new(),
+            waiting: 0,
+            ended: VecDeque::new(),
+            refused: VecDeque::new(),
+            unjudged: 0,
+            unjudged_of: HashMap::new(),
+            version: 0,
+        }
+    }
+
+    /// How far a transaction is; none while nobody has looked at it.
+    pub fn shown(&self, id: &Hash) -> Option<&TransactionShown> {
+        self.entries.get(id).filter(|entry| entry.stage != Stage::Unjudged).map(|entry| &entry.shown)
+    }
+
+    /// Changes whenever something has happened to one of them.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// A client hands one in, which is to be judged.
+    ///
+    /// # Errors
+    /// When as many wait as are free for all others: it is to be handed in again later.
+    pub fn hand_in(&mut self, client: u64, id: Hash) -> Result<(), TooManyUnjudged> {
+        let of = self.unjudged_of.get(&client).copied().unwrap_or(0);
+        // One that has none waiting is always let in: so many connections there are not.
+        if of > 0 && of >= UNJUDGED_MAX.saturating_sub(self.unjudged) {
+            return Err(TooManyUnjudged);
+        }
+        *self.unjudged_of.entry(client).or_insert(0) += 1;
+        self.unjudged += 1;
+        let entry = self.entries.entry(id).or_insert_with(|| Entry {
+            stage: Stage::Unjudged,
+            client,
+            on_their_way: Vec::new(),
+            shown: TransactionShown::default(),
+        });
+        entry.on_their_way.push(client);
+        Ok(())
+    }
+
+    /// Hears what has happened since the last time.
+    pub(super) fn hear(&mut self) {
+        while let Ok((id, now_ms, happened)) = self.told.try_recv() {
+            self.version += 1;
+            match happened {
+                Happened::Judged(outcome) => self.judged(id, now_ms, outcome),
+                Happened::Certified { height, shard } => self.certified(id, now_ms, height, shard),
+                Happened::Final { .. } | Happened::Expired => self.ends(id, now_ms, happened),
+            }
+            self.forget_refused(now_ms);
+        }
+        while self.waiting + self.ended.len() > TRACKED_MAX {
+            self.forget_one();
+        }
+        let others = self.unjudged + self.refused.len();
+        let known = self.entries.len();
+        assert!(known <= TRACKED_MAX + others, "{known} are remembered, {others} of them for a while");
+    }
+
+    fn judged(&mut self, id: Hash, now_ms: u64, outcome: Result<(), Refusal>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        // Judged in the order in which they were handed in: whose copy it was counts for it.
+        if !entry.on_their_way.is_empty() {
+            let client = entry.on_their_way.remove(0);
+            if matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
+                entry.client = client;
+            }
+            assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
+            self.unjudged -= 1;
+            let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
+            *of -= 1;
+            if *of == 0 {
+                self.unjudged_of.remove(&client);
+            }
+        }
+        let known = matches!(entry.stage, Stage::Waiting | Stage::Ended);
+        let others = !entry.on_their_way.is_empty();
+        match outcome {
+            // What waits or has ended has its outcome; a copy with a broken signature changes nothing of it.
+            _ if known => {}
+            Ok(()) => {
+                entry.stage = Stage::Waiting;
+                entry.shown =
+                    TransactionShown { state: "waiting".into(), received_ms: now_ms, ..TransactionShown::default() };
+                let client = entry.client;
+                self.enqueue(client, id);
+            }
+            // Another copy may be a good one: who asks is told when that is known.
+            Err(_) if others => {}
+            Err(refusal) => {
+                let again = entry.stage == Stage::Refused;
+                entry.stage = Stage::Refused;
+                entry.shown = TransactionShown {
+                    state: "refused".into(),
+                    refusal: Some(refusal.name().to_owned()),
+                    received_ms: now_ms,
+                    ..TransactionShown::default()
+                };
+                if !again {
+                    self.refused.push_back((now_ms, id));
+                }
+            }
+        }
+    }
+
+    fn enqueue(&mut self, client: u64, id: Hash) {
+        self.rows.entry(client).or_default().order.push_back(id);
+        self.count(client, |count| count + 1);
+    }
+
+    /// Counts what waits of a client anew.
+    fn count(&mut self, client: u64, to: impl Fn(usize) -> usize) {
+        let row = self.rows.get_mut(&client).expect("a client whose transactions are counted has a row");
+        let before = row.count;
+        row.count = to(before);
+        self.most.remove(&(before, client));
+        self.waiting = self.waiting + row.count - before;
+        if row.count == 0 {
+            self.rows.remove(&client);
+            return;
+        }
+        self.most.insert((row.count, client));
+        if row.order.len() > 2 * row.count + 64 {
+            let entries = &self.entries;
+            row.order.retain(|id| entries.get(id).is_some_and(|entry| entry.stage == Stage::Waiting));
+        }
+    }
+
+    fn certified(&mut self, id: Hash, now_ms: u64, height: u64, shard: u32) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.stage == Stage::Waiting) else { return };
+        if entry.shown.height != Some(height) {
+            entry.shown.state = "certified".into();
+            (entry.shown.certified_ms, entry.shown.height, entry.shown.shard) =
+                (Some(now_ms), Some(height), Some(shard));
+        }
+    }
+
+    fn ends(&mut self, id: Hash, now_ms: u64, happened: Happened) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.stage == Stage::Waiting) else { return };
+        entry.stage = Stage::Ended;
+        match happened {
+            Happened::Final { height, slot, shard } => {
+                entry.shown.state = "final".into();
+                (entry.shown.final_ms, entry.shown.height) = (Some(now_ms), Some(height));
+                (entry.shown.slot, entry.shown.shard) = (Some(slot), Some(shard));
+            }
+            _ => entry.shown.state = "expired".into(),
+        }
+        let client = entry.client;
+        self.count(client, |count| count - 1);
+        self.ended.push_back(id);
+    }
+
+    fn forget_refused(&mut self, now_ms: u64) {
+        while let Some(&(at, id)) = self.refused.front()
+            && (self.refused.len() > REFUSED_MAX || at.saturating_add(REFUSED_MS) < now_ms)
+        {
+            self.refused.pop_front();
+            // One that was handed in again and is good has left this row's care.
+            let gone = self.entries.get(&id).is_some_and(|entry| entry.stage == Stage::Refused);
+            if gone {
+                self.forget(&id);
+            }
+        }
+    }
+
+    /// Forgets an entry; one that has a copy on its way stays, and shows nothing.
+    fn forget(&mut self, id: &Hash) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if entry.on_their_way.is_empty() {
+            self.entries.remove(id);
+        } else {
+            (entry.stage, entry.shown) = (Stage::Unjudged, take(&mut entry.shown));
+        }
+    }
+
+    /// Forgets one that has ended, or else the oldest of the client that has the most.
+    fn forget_one(&mut self) {
+        if let Some(id) = self.ended.pop_front() {
+            return self.forget(&id);
+        }
+        let &(_, client) = self.most.last().expect("what is counted waits, or has ended");
+        let row = self.rows.get_mut(&client).expect("who has the most has a row");
+        let entries = &self.entries;
+        let waits = |id: &Hash| entries.get(id).is_some_and(|entry| entry.stage == Stage::Waiting);
+        let oldest = std::iter::from_fn(|| row.order.pop_front()).find(waits).expect("as many wait as were counted");
+        self.forget(&oldest);
+        self.count(client, |count| count - 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+    use dynemix_engine::transaction::item::transaction_item;
+    use std::sync::mpsc::channel;
+
+    const PREFIX: Prefix = [7; 32];
+
+    fn cell(number: u64) -> Cell {
+        Cell { sequence: number, expires_slot: 1_000, version: 1, kind: 1, outputs: 1, ..Cell::zeroed() }
+    }
+
+    fn id(number: u64) -> Hash {
+        cell(number).id(&PREFIX)
+    }
+
+    fn sides() -> (Watched, Tracked) {
+        let (tell, told) = channel();
+        (Watched::new(tell), Tracked::new(told))
+    }
+
+    impl Tracked {
+        fn state(&mut self, number: u64) -> Option<String> {
+            self.hear();
+            self.shown(&id(number)).map(|shown| shown.state.clone())
+        }
+    }
+
+    fn judge(watched: &mut Watched, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
+        watched.begin(&PREFIX, &transaction_item(&cell(number), &[]), now_ms, outcome);
+    }
+
+    #[test]
+    fn each_checkpoint_is_heard_on_the_other_side() {
+        let (mut watched, mut tracked) = sides();
+        tracked.hand_in(1, id(5)).unwrap();
+        assert_eq!(tracked.state(5), None, "nobody has looked at it");
+        judge(&mut watched, 5, 10, Ok(()));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        watched.certified(3, 1, 20, |_| true);
+        assert_eq!(tracked.state(5).as_deref(), Some("certified"));
+        watched.settle(3, 9, 30, |_| Some(1));
+        let shown = TransactionShown {
+            state: "final".into(),
+            received_ms: 10,
+            certified_ms: Some(20),
+            final_ms: Some(30),
+            height: Some(3),
+            slot: Some(9),
+            shard: Some(1),
+            refusal: None,
+        };
+        tracked.hear();
+        assert_eq!(tracked.shown(&id(5)), Some(&shown));
+        tracked.hand_in(1, id(6)).unwrap();
+        judge(&mut watched, 6, 40, Ok(()));
+        watched.settle(4, 1_001, 50, |_| None);
+        assert_eq!(tracked.state(6).as_deref(), Some("expired"));
+        assert!(!watched.waiting());
+    }
+
+    #[test]
+    fn a_hundred_thousand_junk_transactions_of_others_make_nobody_forgotten() {
+        let (mut watched, mut tracked) = sides();
+        tracked.hand_in(1, id(0)).unwrap();
+        judge(&mut watched, 0, 1, Ok(()));
+        // Refused junk, each of a client of its own, as fast as it comes.
+        for number in 1..=100_000 {
+            tracked.hand_in(number + 1, id(number)).unwrap();
+            judge(&mut watched, number, 1 + number / 1_000, Err(Refusal::BadSignature));
+            tracked.hear();
+        }
+        assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
+        assert!(tracked.entries.len() <= REFUSED_MAX + 1, "{} are remembered", tracked.entries.len());
+        // Transactions that an account pays for, more than fit, all of one client.
+        for number in 200_000..=310_000 {
+            tracked.hand_in(7, id(number)).unwrap();
+            judge(&mut watched, number, 200, Ok(()));
+            tracked.hear();
+        }
+        assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
+        assert_eq!(tracked.state(200_000), None, "its own oldest made room");
+        assert_eq!(tracked.state(310_000).as_deref(), Some("waiting"));
+        assert_eq!(tracked.waiting + tracked.ended.len(), TRACKED_MAX);
+    }
+
+    #[test]
+    fn what_ended_goes_before_what_waits_and_refusals_after_a_minute() {
+        let (mut watched, mut tracked) = sides();
+        for number in 0..TRACKED_MAX as u64 {
+            tracked.hand_in(number % 5, id(number)).unwrap();
+            judge(&mut watched, number, 1, Ok(()));
+            tracked.hear();
+        }
+        watched.settle(1, 1, 2, |cell| (cell.sequence == 77_777).then_some(0));
+        tracked.hand_in(9, id(500_000)).unwrap();
+        judge(&mut watched, 500_000, 3, Ok(()));
+        assert_eq!(tracked.state(500_000).as_deref(), Some("waiting"));
+        assert_eq!(tracked.state(77_777), None, "it had ended");
+        assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
+
+        judge(&mut watched, 600_000, 10, Err(Refusal::BadSignature));
+        tracked.hand_in(9, id(600_000)).unwrap();
+        assert_eq!(tracked.state(600_000).as_deref(), Some("refused"));
+        judge(&mut watched, 600_001, 10 + REFUSED_MS + 1, Err(Refusal::BadSignature));
+        assert_eq!(tracked.state(600_000), None);
+    }
+
+    #[test]
+    fn nobody_has_more_unjudged_than_is_free_for_others() {
+        let (mut watched, mut tracked) = sides();
+        let fill = |tracked: &mut Tracked, client: u64| {
+            (0..UNJUDGED_MAX as u64).take_while(|&n| tracked.hand_in(client, id(client << 32 | n)).is_ok()).count()
+        };
+        let (first, second, third) = (fill(&mut tracked, 1), fill(&mut tracked, 2), fill(&mut tracked, 3));
+        assert_eq!((first, second), (UNJUDGED_MAX / 2, UNJUDGED_MAX / 4));
+        assert!(third > 1_000 && tracked.hand_in(4, id(1)).is_ok());
+        assert_eq!(tracked.hand_in(1, id(2)), Err(TooManyUnjudged));
+        for number in 0..first as u64 {
+            judge(&mut watched, 1 << 32 | number, 1, Err(Refusal::BadSignature));
+        }
+        tracked.hear();
+        assert!(tracked.hand_in(1, id(2)).is_ok());
+    }
+
+    #[test]
+    fn a_broken_copy_of_ones_transaction_changes_nothing_of_it() {
+        let (mut watched, mut tracked) = sides();
+        tracked.hand_in(2, id(5)).unwrap();
+        tracked.hand_in(1, id(5)).unwrap();
+        judge(&mut watched, 5, 1, Err(Refusal::BadSignature));
+        assert_eq!(tracked.state(5), None, "the other copy is still on its way");
+        judge(&mut watched, 5, 2, Ok(()));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        tracked.hand_in(2, id(5)).unwrap();
+        judge(&mut watched, 5, 3, Err(Refusal::BadSignature));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        // Refused alone, and good later: the good one counts.
+        tracked.hand_in(2, id(6)).unwrap();
+        judge(&mut watched, 6, 4, Err(Refusal::BadSignature));
+        assert_eq!(tracked.state(6).as_deref(), Some("refused"));
+        tracked.hand_in(1, id(6)).unwrap();
+        judge(&mut watched, 6, 5, Ok(()));
+        assert_eq!(tracked.state(6).as_deref(), Some("waiting"));
     }
 }

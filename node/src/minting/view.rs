@@ -95,7 +95,9 @@ impl NodeView {
         let offers = published::offers(&self.data, &self.chain.genesis_hash);
         let snapshots: Vec<String> =
             offers.iter().map(|offer| format!("{}:{}", offer.height, hex::encode(offer.block))).collect();
-        self.status.look(|live| StatusShown {
+        let live = self.status.shown();
+        let status = &self.status;
+        StatusShown {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             chain: hex::encode(&self.chain.genesis_hash),
             candidate: self.candidate,
@@ -103,16 +105,16 @@ impl NodeView {
             slot: now_ms / slot_ms,
             slot_ms,
             height: live.height,
-            stored: live.stored,
-            heard: live.heard,
+            stored: status.stored.load(relaxed),
+            heard: status.heard.load(relaxed),
             seated: live.seated,
             shard: live.shard,
             seats: live.system.as_ref().map_or(0, |system| system.committee.len()),
             shards: live.system.as_ref().map_or(0, |system| system.committee.shards.len()),
             clock_trusted: self.clock.is_trusted(),
             clock_offset_ms: self.clock.offset_ms(),
-            pool: live.pool,
-            own: live.own,
+            pool: status.pool.load(relaxed),
+            own: status.own.load(relaxed),
             members: counters.members.load(relaxed),
             guests: counters.guests.load(relaxed),
             bytes_sent: counters.sent.load(relaxed),
@@ -122,10 +124,10 @@ impl NodeView {
             verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64
                 / 1e6,
             rss_bytes: machine::rss_bytes(),
-            duties: live.duties,
-            blocks: live.blocks.iter().rev().take(blocks).rev().cloned().collect(),
-            snapshots: snapshots.clone(),
-            certified: live.certified.iter().rev().take(blocks).rev().cloned().collect(),
-        })
+            duties: status.duties.load(relaxed),
+            blocks: live.blocks.iter().rev().take(blocks).rev().map(|block| (**block).clone()).collect(),
+            snapshots,
+            certified: live.certified.iter().rev().take(blocks).rev().map(|certified| (**certified).clone()).collect(),
+        }
     }
 }

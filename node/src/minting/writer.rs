@@ -6,7 +6,7 @@ use super::inbox::Inbox;
 use crate::keep::certificates::Certificates;
 use crate::keep::chain_store::write_system;
 use crate::keep::published;
-use crate::keep::record::encode_master;
+use crate::keep::record::{RecordTooLong, encode_master};
 use crate::keep::replica::ReplicaHandle;
 use crate::keep::sealed::{self, SealedError, SealedKind};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
@@ -39,6 +39,9 @@ pub enum WriterError {
     /// A file beside the store cannot be written.
     #[error(transparent)]
     File(#[from] SealedError),
+    /// A final block that the log cannot hold.
+    #[error(transparent)]
+    Record(#[from] RecordTooLong),
 }
 
 /// What the thread works with.
@@ -107,7 +110,7 @@ impl Writer {
                 }
                 Some(Job::Final(job)) => {
                     let job_height = job.decided.value.height;
-                    encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt);
+                    encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt)?;
                     let number = self.store.append(&record)?;
                     assert_eq!(number, job_height, "a final block is the log's record of its height");
                     self.certificates.append(&job.decided, &job.committee)?;

@@ -6,6 +6,7 @@
 
 use super::frames::{CELLS, OFFERS, PeerFrameKind, Piece, WantPiece};
 use super::guest;
+use super::patience::Patience;
 use crate::keep::chain_store::system_path;
 use crate::keep::published::{Offer, PIECE_BYTES, Part, blocks_of};
 use crate::keep::sealed::{self, SealedError, SealedKind};
@@ -31,10 +32,10 @@ const OFFERS_WAIT: Duration = Duration::from_secs(15);
 const PIECES_AHEAD: u64 = 4;
 /// A piece that has not come after this is asked for again.
 const PIECE_WAIT: Duration = Duration::from_millis(500);
-/// A peer that has given nothing new for so long is not asked any more.
-const PEER_WAIT: Duration = Duration::from_secs(10);
-/// Bytes of a system or of two blocks at most.
-const PART_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of a system at most.
+const SYSTEM_BYTES_MAX: u64 = 128 << 20;
+/// Bytes of two blocks at most, certificates alone: a few hundred each seat.
+const BLOCKS_BYTES_MAX: u64 = 1 << 20;
 
 /// What is joined, and how.
 pub struct JoinOptions {
@@ -98,12 +99,24 @@ enum Heard {
     Piece(PeerId, Piece),
 }
 
+/// Why a peer has not given a part.
+#[derive(Debug, PartialEq, Eq)]
+enum Unfetched {
+    /// It has given nothing.
+    Silent,
+    /// It stopped, or would take too long.
+    Slow,
+    /// What it gave is no piece of what was asked for.
+    Wrong,
+}
+
 /// Guests' connections to peers. A peer is known by its key: its connection may break and come back.
 struct Peers {
     mesh: MeshHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
     heard: Receiver<Heard>,
     open: BTreeMap<TransportKey, PeerId>,
+    patience: Patience,
 }
 
 impl Drop for Peers {
@@ -137,7 +150,7 @@ impl Peers {
             })
         })?;
         handle.set_targets(options.peers.clone());
-        Ok(Peers { mesh: handle, thread: Some(thread), heard, open: BTreeMap::new() })
+        Ok(Peers { mesh: handle, thread: Some(thread), heard, open: BTreeMap::new(), patience: Patience::default() })
     }
 
     /// The next piece within this time, and whose it is.
@@ -197,8 +210,7 @@ impl Peers {
         Ok(have)
     }
 
-    /// Fetches a part of at most so many bytes from one peer; none when it stops giving. `progress` hears how many have
-    /// come.
+    /// Fetches a part of at most so many bytes from one peer. `progress` hears how many have come.
     fn fetch_from(
         &mut self,
         peer: &TransportKey,
@@ -206,10 +218,11 @@ impl Peers {
         part: Part,
         bytes_max: u64,
         progress: &mut dyn FnMut(u64),
-    ) -> Option<Vec<u8>> {
+    ) -> Result<Vec<u8>, Unfetched> {
         let (number, step) = (part.number(), PIECE_BYTES as u64);
         let (mut out, mut waiting) = (Vec::new(), BTreeMap::new());
-        let (mut total, mut asked_to, mut came_at) = (None, 0, Instant::now());
+        let (mut total, mut asked_to, begun) = (None, 0, Instant::now());
+        let mut came_at = begun;
         while total != Some(out.len() as u64) {
             let ahead = out.len() as u64 + PIECES_AHEAD * step;
             while asked_to < total.unwrap_or(1).min(ahead) {
@@ -217,8 +230,8 @@ impl Peers {
                 asked_to += step;
             }
             // What was not asked for, and whoever was not asked, prolongs nothing.
-            if came_at.elapsed() > PEER_WAIT {
-                return None;
+            if self.patience.is_over(begun.elapsed(), came_at.elapsed(), total.unwrap_or(0)) {
+                return Err(if total.is_none() { Unfetched::Silent } else { Unfetched::Slow });
             }
             let Some((from, piece)) = self.hear(PIECE_WAIT) else {
                 // It may have had nothing left to give this second: what is missing is asked for again.
@@ -236,7 +249,7 @@ impl Peers {
                 || !asked
                 || piece.bytes.len() as u64 != length
             {
-                return None;
+                return Err(Unfetched::Wrong);
             }
             total = Some(piece.total);
             if piece.offset >= out.len() as u64 && waiting.insert(piece.offset, piece.bytes).is_none() {
@@ -252,10 +265,11 @@ impl Peers {
             assert!(come <= piece.total, "{come} bytes were put together of a part of {}", piece.total);
             progress(out.len() as u64);
         }
-        Some(out)
+        Ok(out)
     }
 
-    /// Fetches a part from whoever gives one that `right` accepts; who does not is not asked again.
+    /// Fetches a part from whoever gives one that `right` accepts; who does not is not asked again, who is slow behind
+    /// all others.
     fn fetch<T>(
         &mut self,
         have: &mut VecDeque<TransportKey>,
@@ -264,16 +278,31 @@ impl Peers {
         mut progress: impl FnMut(u64),
         right: impl Fn(&[u8]) -> Option<T>,
     ) -> Result<T, JoinError> {
-        let mut wrong = false;
-        while let Some(peer) = have.front().copied() {
-            if let Some(bytes) = self.fetch_from(&peer, height, part, bytes_max, &mut progress) {
-                if let Some(right) = right(&bytes) {
-                    return Ok(right);
+        let (mut wrong, mut slow) = (false, 0);
+        while let Some(peer) = have.pop_front() {
+            match self.fetch_from(&peer, height, part, bytes_max, &mut progress) {
+                Ok(bytes) => {
+                    if let Some(right) = right(&bytes) {
+                        have.push_front(peer);
+                        return Ok(right);
+                    }
+                    wrong = true;
+                    tracing::warn!("a peer's {part} is not what the trusted block proves; it is not asked again");
                 }
-                wrong = true;
-                tracing::warn!("a peer's {part} is not what the trusted block proves; it is not asked again");
+                Err(Unfetched::Silent | Unfetched::Wrong) => {}
+                Err(Unfetched::Slow) => {
+                    tracing::debug!("a peer gives the snapshot's {part} too slowly; others are asked first");
+                    have.push_back(peer);
+                    slow += 1;
+                }
             }
-            have.pop_front();
+            // All that are left are slow: the line may be, so less is expected of each, as long as it is anything.
+            if slow >= have.len() && !have.is_empty() {
+                slow = 0;
+                if !self.patience.lessen() {
+                    break;
+                }
+            }
         }
         if wrong { Err(JoinError::Wrong(part)) } else { Err(JoinError::Silent(part)) }
     }
@@ -295,7 +324,7 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
     let [at, proof] = peers.fetch(
         &mut have,
         height,
-        (Part::Blocks, PART_BYTES_MAX),
+        (Part::Blocks, BLOCKS_BYTES_MAX),
         |_| {},
         |bytes| {
             let blocks = blocks_of(bytes, chain)?;
@@ -307,7 +336,7 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
     let system = peers.fetch(
         &mut have,
         height,
-        (Part::System, PART_BYTES_MAX),
+        (Part::System, SYSTEM_BYTES_MAX),
         |_| {},
         |bytes| {
             let (_, payload) = sealed::unseal(bytes, SealedKind::System, chain).ok()?;
@@ -356,4 +385,96 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), JoinError> {
     fs::write(&part, bytes)?;
     fs::rename(&part, path)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::frames::{BODIES, hello, prologue, read_hello};
+    use dynemix_engine::base::ids::Sig;
+    use dynemix_net::mesh::{Claim, Doorkeeper, Mesh, MeshOptions, public_key};
+    use std::net::Ipv4Addr;
+
+    const CHAIN: Hash = [3; 32];
+
+    struct OpenDoor;
+
+    impl Doorkeeper for OpenDoor {
+        fn hello(&self, handshake_hash: &[u8; 32]) -> Vec<u8> {
+            hello(&CHAIN, handshake_hash, None::<(u32, fn(&Hash) -> Sig)>)
+        }
+
+        fn read(&self, hello: &[u8]) -> Result<Claim, String> {
+            read_hello(&CHAIN, hello).map_err(|error| error.to_string())
+        }
+
+        fn prove(&self, _: &[u8], _: u32, _: &TransportKey, _: &[u8; 32]) -> bool {
+            false
+        }
+    }
+
+    /// A server that answers each question for a piece as `piece` says: of how long a part, which bytes, after how long.
+    fn server(number: u8, piece: impl Fn(&WantPiece) -> (u64, Vec<u8>, Duration) + Send + 'static) -> Target {
+        let options = MeshOptions {
+            listen: Some((Ipv4Addr::LOCALHOST, 0).into()),
+            prologue: prologue(&CHAIN),
+            secret: [number; 32],
+            limits: MeshLimits::default(),
+            link: LinkShape::default(),
+        };
+        let (mesh, handle) = Mesh::new(options, OpenDoor).unwrap();
+        let address = handle.address().unwrap();
+        let (ask, asked) = channel::<(PeerId, WantPiece)>();
+        std::thread::spawn(move || {
+            mesh.run(|event| {
+                if let Event::Frame(peer, _, body) = event
+                    && let Some((PeerFrameKind::Want, bytes)) = PeerFrameKind::split(&body)
+                {
+                    let _ = ask.send((peer.id, WantPiece::read(bytes).unwrap()));
+                }
+            })
+        });
+        std::thread::spawn(move || {
+            for (peer, want) in asked {
+                let (total, bytes, after) = piece(&want);
+                std::thread::sleep(after);
+                handle.send(To::Peer(peer), BODIES, Piece::encode(want, total, &bytes).into());
+            }
+        });
+        Target { key: public_key(&[number; 32]), address }
+    }
+
+    #[test]
+    fn a_server_that_gives_a_little_now_and_then_is_passed_over() {
+        let step = PIECE_BYTES as u64;
+        // It says that the blocks are as long as they may be, and keeps giving just in time.
+        let slow = server(1, move |_| (BLOCKS_BYTES_MAX, vec![7; step as usize], Duration::from_millis(400)));
+        let good = server(2, |_| (5, b"right".to_vec(), Duration::ZERO));
+        let liar = server(3, |_| (1 << 30, vec![7; 128 << 10], Duration::ZERO));
+        let options = JoinOptions {
+            data: PathBuf::new(),
+            chain: CHAIN,
+            trust: Trust { height: 9, block: [1; 32] },
+            peers: vec![slow, good, liar],
+            accounts_max: 10,
+            store: StoreOptions::default(),
+            limits: MeshLimits::default(),
+            link: LinkShape::default(),
+        };
+        let mut peers = Peers::call(&options).unwrap();
+        peers.patience = Patience::waiting(Duration::from_millis(500));
+        let begun = Instant::now();
+        while peers.open.len() < 3 {
+            peers.hear(Duration::from_millis(50));
+            assert!(begun.elapsed() < Duration::from_secs(20), "they are reached");
+        }
+        let mut have: VecDeque<TransportKey> = [liar.key, slow.key, good.key].into();
+        let begun = Instant::now();
+        let right = |bytes: &[u8]| (bytes == b"right").then(|| bytes.to_vec());
+        let fetched = peers.fetch(&mut have, 8, (Part::Blocks, BLOCKS_BYTES_MAX), |_| {}, right);
+        assert_eq!(fetched.unwrap(), b"right");
+        // Eight pieces of 400 ms are 3.2 s for one megabyte, and without a bound of its own as long as it likes.
+        assert!(begun.elapsed() > Duration::from_millis(500), "the slow one had its time");
+        assert_eq!(have, [good.key, slow.key], "who claims too much is gone, who is slow is last");
+    }
 }

@@ -1,8 +1,10 @@
 //! What nodes say to each other, and those who are no minters: guests.
 //!
 //! * [`frames`] lists every frame between nodes, and the hello that begins a connection.
-//! * [`guest`] is a connection of who is no candidate; [`join`] fetches a snapshot over it, and proves it.
+//! * [`guest`] is a connection of who is no candidate; [`join`] fetches a snapshot over it, and proves
+//!   it; how long a peer may take over it is its [`patience`].
 
 pub mod frames;
 pub mod guest;
 pub mod join;
+mod patience;

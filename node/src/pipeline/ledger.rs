@@ -73,6 +73,9 @@ pub enum LedgerError {
     /// A quilt of our own does not fit: a fault in this program.
     #[error("a quilt of our own making does not apply: {0}")]
     Apply(#[from] ApplyError),
+    /// A block that the log cannot hold.
+    #[error(transparent)]
+    Record(#[from] record::RecordTooLong),
 }
 
 /// The accounts of the ledger's steps.
@@ -241,7 +244,7 @@ impl LedgerStage {
         timer.lap(&accounts.quilt, Time::Busy);
         let kept = if self.storage.keep_transactions { self.ledger.block_transactions() } else { &[] };
         let transactions = kept.iter().map(|item| &item.slot);
-        record::encode(&mut buffers.record, &block, self.ledger.quilt_bytes(), transactions, self.ledger.arena());
+        record::encode(&mut buffers.record, &block, self.ledger.quilt_bytes(), transactions, self.ledger.arena())?;
         let record = self.store.append(&buffers.record)?;
         timer.lap(&accounts.journal, Time::Busy);
         self.store.sync()?;

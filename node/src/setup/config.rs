@@ -1,11 +1,11 @@
 //! The configuration of a node: TOML, in layers. What the command line says counts more than the environment, that more
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
+use super::digits::digits;
 use super::log_filter::log_filter;
 use super::memory::BUDGET_MIN;
 use super::trust::Trust;
 use dynemix_net::mesh::{LinkShape, Target};
-use hex::FromHex;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -123,12 +123,21 @@ pub struct ApiConfig {
     pub batch_max: usize,
     /// Entries of a page at most.
     pub page_max: usize,
+    /// Bytes of an answer, or of all answers of a batch, at most.
+    pub answer_bytes_max: usize,
+    /// Bytes that questions and answers under way may take for all connections together, beside 32 KiB of each.
+    pub held_bytes_max: usize,
     /// Connections at most.
     pub connections_max: usize,
+    /// Connections from one address at most (of IPv6 a /64); loopback has all of them.
+    pub connections_of_address_max: usize,
     /// Subscriptions of a connection at most.
     pub subscriptions_max: usize,
-    /// Transactions a second that one connection may bring.
+    /// Transactions a second that one connection may bring; those of one address but loopback four times as many.
     pub submits_a_second: u32,
+    /// Bytes a second that one connection may have read and sent for it, and those of one address four times as many;
+    /// whoever has had more waits.
+    pub bytes_a_second: usize,
 }
 
 /// What a node writes to screen and files.
@@ -216,9 +225,13 @@ impl Default for ApiConfig {
             body_bytes_max: 1 << 20,
             batch_max: 100,
             page_max: 1_000,
+            answer_bytes_max: 8 << 20,
+            held_bytes_max: 64 << 20,
             connections_max: 500,
+            connections_of_address_max: 64,
             subscriptions_max: 100,
             submits_a_second: 1_000,
+            bytes_a_second: 16 << 20,
         }
     }
 }
@@ -395,11 +408,23 @@ impl Config {
         if !(10..=10_000).contains(&self.clock.bound_ms) {
             return Err(wrong("clock.bound_ms", "between 10 and 10000"));
         }
-        if self.minting.enabled && <[u8; 32]>::from_hex(&self.minting.account).is_err() {
+        if self.minting.enabled && digits::<32>(&self.minting.account).is_none() {
             return Err(wrong(
                 "minting.account",
-                "64 hexadecimal digits, the key of the account whose stake this node mints for",
+                "64 hexadecimal digits in lower case, the key of the account whose stake this node mints for",
             ));
+        }
+        let api = &self.api;
+        for (key, value, least) in [
+            ("api.answer_bytes_max", api.answer_bytes_max, 64 << 10),
+            ("api.held_bytes_max", api.held_bytes_max, 2 * api.answer_bytes_max.max(api.body_bytes_max)),
+            ("api.connections_max", api.connections_max, 2),
+            ("api.connections_of_address_max", api.connections_of_address_max, 1),
+            ("api.bytes_a_second", api.bytes_a_second, 64 << 10),
+        ] {
+            if value < least {
+                return Err(wrong(key, format!("{value} is too little; {least} at least")));
+            }
         }
         for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
             log_filter(filter).map_err(|error| wrong(key, error))?;
@@ -458,7 +483,7 @@ impl Config {
             let wrong = || wrong("network.peers", format!("'{text}' is no peer; write key@host:port"));
             let (key, at) = text.split_once('@').ok_or_else(wrong)?;
             let address = address("network.peers", at)?.ok_or_else(wrong)?;
-            Ok(Target { key: FromHex::from_hex(key).map_err(|_| wrong())?, address })
+            Ok(Target { key: digits(key).ok_or_else(wrong)?, address })
         };
         self.network.peers.iter().map(one).collect()
     }

@@ -1,5 +1,6 @@
 //! The genesis file: what all nodes of a chain begin with, and what its identity is the hash of.
 
+use super::digits::digits;
 use super::endpoint::endpoint_of;
 use crate::keep::chain_store::Genesis;
 use dynemix_engine::base::ids::Key;
@@ -117,10 +118,8 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, GenesisFileError> {
 }
 
 fn field<const N: usize>(of: &str, name: &str, text: &str) -> Result<[u8; N], GenesisFileError> {
-    let mut out = [0; N];
-    hex::decode_to_slice(text, &mut out)
-        .map_err(|_| GenesisFileError::Field(format!("{of}: {name} is not {} hexadecimal digits", 2 * N)))?;
-    Ok(out)
+    let wrong = || GenesisFileError::Field(format!("{of}: {name} is not {} hexadecimal digits in lower case", 2 * N));
+    digits(text).ok_or_else(wrong)
 }
 
 fn check_times(parameters: &ChainParameters) -> Result<(), GenesisFileError> {

@@ -89,6 +89,14 @@ pub enum StoreError {
         /// Bytes that all files together may take.
         limit: u64,
     },
+    /// A record whose length its head cannot say: nothing was written.
+    #[error("record {number} would have {bytes} bytes, more than a record can have")]
+    TooLong {
+        /// Number of the record.
+        number: u64,
+        /// Bytes of its payload.
+        bytes: u64,
+    },
     /// A record that is not there (any more).
     #[error("record {number} is not kept; there are {first} to {last}")]
     NoRecord {

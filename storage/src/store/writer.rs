@@ -32,10 +32,13 @@ impl Store {
     /// Appends a record and returns its number; durable after the next [`Self::sync`].
     ///
     /// # Errors
-    /// [`StoreError::DiskFull`] and [`StoreError::Limit`] before anything is written. After any error the store is
-    /// broken.
+    /// [`StoreError::TooLong`], [`StoreError::DiskFull`] and [`StoreError::Limit`] before anything is written. After any
+    /// error but the first the store is broken.
     pub fn append(&mut self, payload: &[u8]) -> Result<u64, StoreError> {
         let shared = self.shared.clone();
+        if u32::try_from(payload.len()).is_err() {
+            return Err(StoreError::TooLong { number: self.end.number, bytes: payload.len() as u64 });
+        }
         shared.whole(|| {
             let bytes = record_bytes(payload.len());
             let (free, watermark) = (

@@ -1,0 +1,73 @@
+//! One question of a connection and its answer: paid for, counted, and in its turn.
+
+use super::answered::{Answered, Api, LIMIT, error};
+use super::batch::{Answers, Bounds, answer};
+use super::callers::Stage;
+use super::connection::{NoRoom, Turn};
+use super::methods::{bytes_max, call, slow};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whoever has had so much that it would wait longer than this is told so instead.
+const OWED_MAX: Duration = Duration::from_secs(5);
+/// What a request costs beside its answer, in bytes.
+const REQUEST_COST: u64 = 256;
+
+const BUSY: &str = "too many answers are under way; ask again in a moment, or for less";
+
+/// Answers the requests of one turn, and counts what is held for it.
+struct Answering<'a> {
+    api: &'a Arc<Api>,
+    turn: &'a mut Turn,
+    /// Bytes that were held before: those of the question.
+    before: u64,
+}
+
+impl Answers for Answering<'_> {
+    async fn call(&mut self, method: &'static str, params: Value) -> Answered {
+        // Between two requests of a batch others have their turn.
+        tokio::task::yield_now().await;
+        let connection = self.turn.connection.clone();
+        connection.charge(REQUEST_COST);
+        // As it is made, and as it is written.
+        let room = 2 * bytes_max(self.api, method, &params) as u64;
+        let busy = || (LIMIT, BUSY.to_owned());
+        let Some(looks_back) = slow(method) else {
+            self.turn.hold(room).await.map_err(|NoRoom| busy())?;
+            return call(self.api, &connection, method, &params);
+        };
+        // While it waits for its thread nothing is there to be held.
+        let work =
+            move |api: &Arc<Api>| connection.hold_here(room).ok().map(|()| call(api, &connection, method, &params));
+        let answered = self.api.have(looks_back, work).await.ok().flatten().ok_or_else(busy)?;
+        self.turn.took(room);
+        answered
+    }
+
+    async fn settle(&mut self, bytes: usize) -> bool {
+        let wanted = self.before + bytes as u64;
+        self.turn.keep(wanted);
+        let missing = wanted - self.turn.held();
+        missing == 0 || self.turn.hold(missing).await.is_ok()
+    }
+}
+
+/// The answer to a question that has come, after what is owed for the ones before; none to notifications.
+pub(super) async fn respond_to(api: &Arc<Api>, turn: &mut Turn, body: &[u8]) -> Option<Vec<u8>> {
+    let owed = turn.connection.owed();
+    if owed > OWED_MAX {
+        let (rate, seconds) = (api.config.bytes_a_second, owed.as_secs() + 1);
+        let what = format!("you have been given more than {rate} bytes a second; ask again in {seconds} s");
+        return Some(error(&Value::Null, LIMIT, &what).to_string().into_bytes());
+    }
+    if !owed.is_zero() {
+        // Whoever owes something is nobody to wait for: its place may be taken.
+        turn.connection.enter(Stage::Idle);
+        tokio::time::sleep(owed).await;
+    }
+    turn.connection.enter(Stage::Working);
+    let bounds = Bounds { requests: api.config.batch_max, bytes: api.config.answer_bytes_max };
+    let before = turn.held();
+    answer(body, bounds, &mut Answering { api, turn, before }).await
+}

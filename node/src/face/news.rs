@@ -1,0 +1,185 @@
+//! Requests and subscriptions over a WebSocket. All of them look at one picture of the node, and only when there is
+//! another one.
+
+use super::answered::{Api, INVALID_PARAMS, LIMIT, error};
+use super::answering::respond_to;
+use super::callers::Stage;
+use super::connection::Connection;
+use crate::minting::status::Live;
+use crate::setup::digits::digits;
+use axum::extract::ws::{Message, WebSocket};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+/// How often it is looked for news.
+const NEWS_EVERY: Duration = Duration::from_millis(100);
+/// How long one message to a subscriber may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a subscriber is asked whether it is there.
+const PING_EVERY: Duration = Duration::from_secs(20);
+/// After so long without a word it is not.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Why there is no subscription.
+const NO_SUBSCRIPTION: &str = "topic 'blocks', or 'transaction' with an id; and no more than the configured number";
+
+/// Counts up whenever there is something new, for as long as anyone serves.
+pub(super) async fn announce(api: &Api, news: &watch::Sender<u64>) {
+    let mut ticks = tokio::time::interval(NEWS_EVERY);
+    let mut known: (Option<Arc<Live>>, u64) = (None, 0);
+    loop {
+        ticks.tick().await;
+        let (live, version) = (api.view.status.shown(), api.view.status.track(|tracked| tracked.version()));
+        let same = known.0.as_ref().is_some_and(|before| Arc::ptr_eq(before, &live)) && known.1 == version;
+        if !same {
+            known = (Some(live), version);
+            news.send_modify(|number| *number += 1);
+        }
+    }
+}
+
+/// What one connection has subscribed to. `subscribe` with the topic `blocks` or `transaction` is answered by a number;
+/// news come as notifications `news` with that number.
+#[derive(Default)]
+struct Subscriptions {
+    /// Number of the subscription, and the newest height that was told.
+    blocks: Vec<(u64, u64)>,
+    /// Number of the subscription, the transaction's id, and what was told of it last.
+    transactions: Vec<(u64, [u8; 32], Option<Value>)>,
+}
+
+impl Subscriptions {
+    /// The number of a new one; none where it cannot be, or would be one too many.
+    fn subscribe(&mut self, api: &Api, params: &Value) -> Option<u64> {
+        let there = self.blocks.len() + self.transactions.len();
+        if there >= api.config.subscriptions_max {
+            return None;
+        }
+        let next = there as u64 + 1;
+        let transaction = params["id"].as_str().and_then(digits::<32>);
+        match (params["topic"].as_str(), transaction) {
+            (Some("blocks"), _) => self.blocks.push((next, api.view.status.shown().height)),
+            (Some("transaction"), Some(of)) => self.transactions.push((next, of, None)),
+            _ => return None,
+        }
+        let count = self.blocks.len() + self.transactions.len();
+        assert_eq!(count as u64, next, "each subscription has a number of its own");
+        Some(next)
+    }
+
+    /// One thing that has happened and was not told; each call another, so that none is made before it can be sent.
+    fn next_news(&mut self, api: &Api, live: &Live) -> Option<Value> {
+        let notification = |params: Value| json!({ "jsonrpc": "2.0", "method": "news", "params": params });
+        for (number, seen) in &mut self.blocks {
+            let next = live.blocks.partition_point(|block| block.height <= *seen);
+            if let Some(block) = live.blocks.get(next) {
+                assert!(block.height > *seen, "height {} is told after height {seen}", block.height);
+                *seen = block.height;
+                return Some(notification(json!({ "subscription": number, "block": &**block })));
+            }
+        }
+        for (number, id, seen) in &mut self.transactions {
+            let now = api.view.status.track(|tracked| tracked.shown(id).map(|shown| json!(shown)));
+            if now != *seen {
+                seen.clone_from(&now);
+                return Some(notification(json!({ "subscription": number, "transaction": now })));
+            }
+        }
+        None
+    }
+}
+
+/// One WebSocket and what it has subscribed to.
+struct Follower {
+    api: Arc<Api>,
+    connection: Arc<Connection>,
+    socket: WebSocket,
+    subscriptions: Subscriptions,
+}
+
+/// It has gone, or is too slow.
+struct Gone;
+
+impl Follower {
+    async fn send(&mut self, message: Message) -> Result<(), Gone> {
+        // A reader that is too slow is let go.
+        let sent = tokio::time::timeout(PATIENCE, self.socket.send(message)).await;
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Gone) }
+    }
+
+    async fn tell_news(&mut self) -> Result<(), Gone> {
+        let live = self.api.view.status.shown();
+        while let Some(news) = self.subscriptions.next_news(&self.api, &live) {
+            let text = news.to_string();
+            self.connection.charge(text.len() as u64);
+            self.send(Message::Text(text.into())).await?;
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, text: &str) -> Result<(), Gone> {
+        let mut turn = self.connection.turn().await;
+        let request: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+        let answered = if request["method"] == "subscribe" {
+            let id = request["id"].clone();
+            let answered = match self.subscriptions.subscribe(&self.api, &request["params"]) {
+                Some(number) => json!({ "jsonrpc": "2.0", "id": id, "result": number }),
+                None => error(&id, INVALID_PARAMS, NO_SUBSCRIPTION),
+            };
+            Some(answered.to_string().into_bytes())
+        } else {
+            drop(request);
+            respond_to(&self.api, &mut turn, text.as_bytes()).await
+        };
+        let Some(bytes) = answered else { return Ok(()) };
+        let text = String::from_utf8(bytes).expect("an answer is JSON");
+        // It is copied on its way out.
+        if turn.hold(text.len() as u64).await.is_err() {
+            let busy = error(&Value::Null, LIMIT, "too many answers are under way; ask again in a moment");
+            return self.send(Message::Text(busy.to_string().into())).await;
+        }
+        self.connection.charge(text.len() as u64);
+        self.connection.enter(Stage::Answering(text.len() as u64));
+        self.send(Message::Text(text.into())).await
+        // With the turn what was held for it is given back.
+    }
+}
+
+/// Requests and subscriptions of one connection, until it goes.
+pub(super) async fn follow(
+    api: Arc<Api>,
+    connection: Arc<Connection>,
+    socket: WebSocket,
+    mut news: watch::Receiver<u64>,
+) {
+    if !connection.subscribe() {
+        return;
+    }
+    let mut follower = Follower { api, connection, socket, subscriptions: Subscriptions::default() };
+    let mut pings = tokio::time::interval(PING_EVERY);
+    let mut heard = Instant::now();
+    loop {
+        let done = tokio::select! {
+            message = follower.socket.recv() => {
+                heard = Instant::now();
+                match message {
+                    Some(Ok(Message::Text(text))) => follower.answer(&text).await,
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Gone),
+                    Some(Ok(_)) => Ok(()),
+                }
+            }
+            changed = news.changed() => match changed {
+                Ok(()) => follower.tell_news().await,
+                Err(_) => Err(Gone),
+            },
+            _ = pings.tick() => match heard.elapsed() > SILENCE_MAX {
+                true => Err(Gone),
+                false => follower.send(Message::Ping(Default::default())).await,
+            },
+        };
+        if done.is_err() {
+            return;
+        }
+    }
+}
