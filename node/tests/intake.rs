@@ -22,9 +22,9 @@ use dynemix_engine::transaction::item::Item;
 use scene::Scene;
 use std::sync::Arc;
 
-fn answer(system: &System, candidate: u32, height: u64, salt: u8) -> Arc<Item> {
-    let endpoint = Endpoint { port: u16::from(salt), ..Endpoint::default() };
-    let (answer, signature) = ([salt; 48], [1; 48]);
+fn answer(system: &System, candidate: u32, height: u64, salt: u16) -> Arc<Item> {
+    let endpoint = Endpoint { port: salt, ..Endpoint::default() };
+    let (answer, signature) = ([salt as u8; 48], [1; 48]);
     Record::Answer(Box::new(Answer { height, candidate, drawn_by: system.hash, endpoint, answer, signature })).item()
 }
 
@@ -52,7 +52,7 @@ fn junk(system: &System) -> impl Iterator<Item = Arc<Item>> {
     let (height, hash) = (system.height, system.clone());
     (0..8_192u32).map(move |number| match number % 4 {
         0 => answer(&hash, 100 + number, height + 2, 1),
-        1 => answer(&hash, number % 10, height + 3, (number / 4) as u8),
+        1 => answer(&hash, number % 10, height + 3, (number / 4) as u16),
         2 => attest(height, (number % 3) as u16, number),
         _ => fraud(100 + number, height, 1),
     })
