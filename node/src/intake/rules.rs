@@ -180,7 +180,8 @@ impl Rules {
         if self.spread.0 != pending {
             self.spread = (pending, BTreeSet::new());
         }
-        self.spread.1.insert(name).then_some(Verdict::Take)
+        // In each slot that the height takes: not a fault, but looked at once.
+        Some(if self.spread.1.insert(name) { Verdict::Take } else { Verdict::Pass })
     }
 
     /// A shard-block of the height after this one: so many of each as one who is a height ahead may have to tell.
