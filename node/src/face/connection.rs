@@ -17,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-/// Bytes that may come before a question's head is whole.
-const HEAD_BYTES_MAX: usize = 32 << 10;
+/// Bytes that may come before a question is in its turn: a whole body can be read with its head. A head without end is cut
+/// off by hyper before, at 408 KiB.
+const HEAD_BYTES_MAX: usize = 2 << 20;
 /// How often it is looked whose time is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often, and how soon again, whoever needs room asks for it.
