@@ -47,7 +47,7 @@ fn forged(net: &Net, honest: &Value, height: Option<u64>) -> Value {
     system.height = height.unwrap_or(system.height);
     let mut bytes = Vec::new();
     system.encode(&mut bytes);
-    json!({ "height": system.height, "bytes": hex::encode(bytes) })
+    json!({ "height": system.height, "offset": 0, "total_bytes": bytes.len(), "bytes": hex::encode(bytes) })
 }
 
 fn passes(said: &dyn Fn() -> Value) -> Reply {

@@ -353,8 +353,7 @@ impl<K: TrieKey, V: TrieValue> Trie<K, V> {
     /// at: of a large map that changed a little it takes as long as the change.
     pub fn changed_since<'a>(&'a self, before: &Trie<K, V>) -> Vec<(&'a K, &'a V)> {
         let mut changed = Vec::new();
-        let mut pairs: Vec<(&Arc<Node<K, V>>, Option<&Arc<Node<K, V>>>)> =
-            self.top.iter().map(|top| (top, before.top.as_ref())).collect();
+        let mut pairs: Vec<_> = self.top.iter().map(|top| (top, before.top.as_ref())).collect();
         while let Some((now, then)) = pairs.pop() {
             match (&**now, then.map(|then| &**then)) {
                 _ if then.is_some_and(|then| Arc::ptr_eq(now, then)) => {}

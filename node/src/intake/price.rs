@@ -67,6 +67,6 @@ mod tests {
         assert_eq!(Failure::Certificate.points(), 100);
         assert!(Failure::Possessions(7).points() >= 100);
         assert!(Failure::Unwanted(16 << 20).points() > Failure::Unwanted(1_000).points());
-        assert_eq!(Failure::Signatures(usize::MAX).points(), u32::MAX.min(Failure::Signatures(usize::MAX).points()));
+        assert!(Failure::Signatures(usize::MAX).points() > 1 << 30, "it saturates and does not wrap");
     }
 }

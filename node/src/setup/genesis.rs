@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn numbers_that_make_no_chain_are_refused() {
         assert!(file().genesis().is_ok());
-        let changes: [(&str, fn(&mut GenesisFile)); 17] = [
+        type Change = (&'static str, fn(&mut GenesisFile));
+        let changes: [Change; 17] = [
             ("slot_ms", |file| file.parameters.slot_ms = 0),
             ("amount_min", |file| file.parameters.amount_min = 0),
             ("output_fee", |file| file.parameters.output_fee = u64::MAX),

@@ -30,9 +30,9 @@ use std::time::{Duration, Instant};
 const HEADERS_AT_ONCE: u64 = 50;
 /// Bytes of their answer at most: a node ends it at some megabytes, and hexadecimal doubles them.
 const HEADERS_BYTES_MAX: u64 = 32 << 20;
-/// Bytes of a system in hexadecimal at most: a million names and a hundred thousand stakers. In memory a forged one of
+/// Bytes of a system at most: a million names and a hundred thousand stakers. In memory a forged one of
 /// small entries takes some ten times as much until its root is seen to be wrong.
-const SYSTEM_BYTES_MAX: u64 = 64 << 20;
+const SYSTEM_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of other answers at most.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Answers that are too old before a node is given up.
@@ -93,6 +93,8 @@ struct HeaderAnswer {
 #[derive(Deserialize)]
 struct SystemAnswer {
     height: u64,
+    offset: u64,
+    total_bytes: u64,
     bytes: String,
 }
 
@@ -358,11 +360,35 @@ impl Client {
         })
     }
 
+    /// Height and bytes of a node's newest system, piece by piece; none if a block came between two pieces.
+    fn system_bytes(&mut self, node: usize) -> Result<Option<(u64, Vec<u8>)>, WalletError> {
+        let (mut whole, mut of_height) = (Vec::new(), None);
+        loop {
+            let from = whole.len() as u64;
+            // Two digits a byte, and what stands around them.
+            let most = 2 * SYSTEM_BYTES_MAX + ANSWER_BYTES_MAX;
+            let answer: SystemAnswer = self.transport.ask(node, "system", &json!({ "offset": from }), most)?;
+            let SystemAnswer { height, offset, total_bytes, bytes: piece } = answer;
+            if *of_height.get_or_insert(height) != height {
+                return Ok(None);
+            }
+            let piece = bytes(&piece).ok_or_else(|| lie("a system that is none"))?;
+            let length = from + piece.len() as u64;
+            let ends = length == total_bytes;
+            if offset != from || length > total_bytes || total_bytes > SYSTEM_BYTES_MAX || (piece.is_empty() && !ends) {
+                return Err(lie("a system in pieces that do not fit"));
+            }
+            whole.extend_from_slice(&piece);
+            if ends {
+                return Ok(Some((height, whole)));
+            }
+        }
+    }
+
     pub(super) fn system_of(&mut self, node: usize) -> Result<System, WalletError> {
         for _ in 0..TRIES {
-            let answer: SystemAnswer = self.transport.ask(node, "system", &json!({}), SYSTEM_BYTES_MAX)?;
-            self.wait(node, answer.height)?;
-            let bytes = bytes(&answer.bytes).ok_or_else(|| lie("a system that is none"))?;
+            let Some((height, bytes)) = self.system_bytes(node)? else { continue };
+            self.wait(node, height)?;
             let system = System::decode(&bytes).map_err(|error| lie(error.to_string()))?;
             if planted(Mutation::SystemUnchecked) {
                 return Ok(system);
