@@ -104,8 +104,8 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
     }
     let mut pool = HeightPool::default();
     for account in 100..700 {
-        pool.admit_record(&fraud(account, 0, 1), &scene.system);
-        pool.admit_record(&fraud(account, 0, 2), &scene.system);
+        pool.admit_record(&fraud(account, 1, 1), &scene.system);
+        pool.admit_record(&fraud(account, 1, 2), &scene.system);
     }
     for _ in 0..2 {
         let mut judged: Vec<_> = std::iter::from_fn(|| pool.next_unjudged()).map(|item| item.id).collect();
@@ -147,8 +147,8 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
     assert_eq!(offer(&mut gate, &now, Some(5), &answer(&scene.system, 5, 2, 3)), Step::Nothing);
     assert_eq!(offer(&mut gate, &now, Some(6), &answer(&scene.system, 6, 2, 1)), Step::Nothing, "not drawn");
     assert_eq!(offer(&mut gate, &now, Some(6), &attest(0, 0, 1)), Step::Nothing, "no such block");
-    assert_eq!(offer(&mut gate, &now, Some(6), &fraud(900, 0, 1)), Step::Nothing, "nothing at stake");
-    assert!(matches!(offer(&mut gate, &now, Some(6), &fraud(7, 0, 1)), Step::Verify(_)));
+    assert_eq!(offer(&mut gate, &now, Some(6), &fraud(900, 1, 1)), Step::Nothing, "nothing at stake");
+    assert!(matches!(offer(&mut gate, &now, Some(6), &fraud(7, 1, 1)), Step::Verify(_)));
 
     // Of the height after: the candidate's own answer alone, once, and it is there when its height comes.
     let next = System { hash: [8; 32], ..scene.system.clone() };

@@ -183,6 +183,7 @@ impl<K: TrieKey, V: TrieValue> Node<K, V> {
 impl<K: TrieKey, V: TrieValue> Branch<K, V> {
     /// Something below is another: sums and hashes follow.
     fn changed(&mut self) {
+        assert!(self.children.iter().flatten().count() > 1, "a branch has at least two children: invariant 1");
         let weights = self.children.iter().flatten().map(|child| child.weight());
         self.weight = weights.fold(0u64, |sum, weight| sum.checked_add(weight).expect("weights fit 64 bits together"));
         self.hash = OnceLock::new();
@@ -289,6 +290,7 @@ impl<K: TrieKey, V: TrieValue> Trie<K, V> {
             }
         };
         self.len += usize::from(before.is_none());
+        assert!(self.top.is_some() && self.len > 0, "a map has what was put into it");
         before
     }
 
@@ -297,6 +299,7 @@ impl<K: TrieKey, V: TrieValue> Trie<K, V> {
         let before = self.get(key)?.clone();
         self.top = self.top.as_mut().and_then(|top| remove(top, key));
         self.len -= 1;
+        assert_eq!(self.top.is_none(), self.len == 0, "a map without entries has no nodes");
         Some(before)
     }
 

@@ -50,6 +50,7 @@ impl Names {
         self.by_name.insert(path, named.clone());
         self.by_account.insert(account, named);
         assert_eq!(self.by_name.len(), self.by_account.len(), "names lead both ways, each once: invariant 2");
+        assert_eq!(self.account_of(name), Some(account), "a name leads to its account: invariant 2");
         true
     }
 

@@ -339,6 +339,7 @@ impl System {
                 any.truncate(CUSTODIANS);
                 custodians = any;
             }
+            assert!(custodians.len() <= CUSTODIANS, "{} keep one block", custodians.len());
             custodians
         };
         (0..shards).map(of_shard).collect()

@@ -257,6 +257,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             false => (self.master.height, self.master.durable.clone()),
         };
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
+        assert!(self.asked.0 <= self.master.height, "no slot is reserved for a height to come");
         self.promised =
             SignedOnce { unsure: self.silence.is_unsure(), ..self.promised.reserving(height, self.asked.1) };
         self.pending.push_back((self.tickets, pending));

@@ -61,6 +61,8 @@ impl Selection {
         drawn.retain(has_stake);
         let mut custodians = stakes.draw_custodians(parameters, &seed, next, committee.shards.len());
         custodians.iter_mut().for_each(|of_shard| of_shard.retain(has_stake));
+        let kept = custodians.len();
+        assert!(kept == 0 || kept == committee.shards.len(), "{kept} shards have custodians");
         let thin = if enough { 0 } else { parent.thin + 1 };
         Selection { seed, committee, drawn, custodians, answering, thin }
     }

@@ -76,6 +76,8 @@ enum Heard {
     Closed(PeerId),
     /// A height that a node is at.
     Pending(u64),
+    /// A height that is final, and its block.
+    Final(u64, Hash),
 }
 
 /// A liar at work.
@@ -144,6 +146,7 @@ impl Flood {
     /// Ends it.
     pub fn stop(mut self) -> FloodShown {
         self.end();
+        assert!(self.threads.is_empty(), "who has stopped says nothing more");
         FloodShown {
             kind: self.kind.name(),
             frames: self.frames.load(Ordering::Relaxed),
@@ -172,7 +175,7 @@ fn heard_of(event: &Event) -> Option<Heard> {
         Event::Frame(_, _, body) => match PeerFrameKind::split(body) {
             Some((PeerFrameKind::Message, bytes)) => match decode(bytes, &Nobody) {
                 Ok(Message::WantFinal(height) | Message::Have { height, .. }) => Some(Heard::Pending(height)),
-                Ok(Message::Final(decided, _)) => Some(Heard::Pending(decided.value.height + 1)),
+                Ok(Message::Final(decided, _)) => Some(Heard::Final(decided.value.height, decided.hash)),
                 _ => None,
             },
             _ => None,
@@ -210,6 +213,7 @@ impl Work {
                         }
                     }
                     Ok(Heard::Pending(height)) => self.liar.pending = self.liar.pending.max(height),
+                    Ok(Heard::Final(height, block)) => self.liar.follow(height, block),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) => return,
                 }

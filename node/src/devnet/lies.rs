@@ -105,6 +105,10 @@ pub(super) struct Liar {
     candidate: u32,
     signing: Arc<BlsSigning>,
     owner: SigningKey,
+    /// Secret of the voting key.
+    vote: [u8; 32],
+    /// The newest block that was heard of: what a Stake must name.
+    newest: Hash,
     /// The height that nodes are at, as far as was heard.
     pub(super) pending: u64,
     count: u64,
@@ -115,8 +119,17 @@ pub(super) struct Liar {
 impl Liar {
     pub(super) fn new(genesis: &Genesis, candidate: u32, devnet: &Devnet, signing: Arc<BlsSigning>) -> Liar {
         let owner = SigningKey::from_bytes(&secret("owner", devnet.shape.nodes.into()));
-        let (chain, stakes) = (genesis.chain.clone(), Vec::new());
-        Liar { chain, candidate, signing, owner, pending: 1, count: 0, stakes }
+        let vote = secret("vote", devnet.shape.nodes.into());
+        let (chain, newest, stakes) = (genesis.chain.clone(), genesis.chain.genesis_hash, Vec::new());
+        Liar { chain, candidate, signing, owner, vote, newest, pending: 1, count: 0, stakes }
+    }
+
+    /// A height is final.
+    pub(super) fn follow(&mut self, height: u64, block: Hash) {
+        if height >= self.pending {
+            (self.pending, self.newest) = (height + 1, block);
+            self.stakes.clear();
+        }
     }
 
     fn hash(&self) -> Hash {
@@ -249,12 +262,11 @@ impl Liar {
     fn stake(&mut self) -> Vec<u8> {
         if self.stakes.is_empty() {
             let mut payload = [0; 96 + 48];
-            payload[..96].copy_from_slice(&BlsSigning::key_and_possession(&self.hash(), &self.hash()).0);
+            payload[..96].copy_from_slice(&BlsSigning::key_and_possession(&self.vote, &self.hash()).0);
             payload[96..].copy_from_slice(&self.signature());
             let signed = |number: u64| {
-                let mut cell = self.cell(number);
-                let recipient = Hash::default();
-                cell = Cell { kind: 6, outputs: 0, recipient, payload_hash: payload_hash(&payload), ..cell };
+                let (recipient, payload_hash) = (self.newest, payload_hash(&payload));
+                let mut cell = Cell { kind: 6, outputs: 0, recipient, payload_hash, ..self.cell(number) };
                 let message = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
                 cell.signature = self.owner.sign(&message).to_bytes();
                 transaction_item(&cell, &payload)
@@ -262,6 +274,7 @@ impl Liar {
             self.stakes = (0..ITEMS).map(|place| signed(ITEMS * self.count + place)).collect();
             self.stakes.sort_unstable_by_key(|item| item.id);
         }
+        assert!(!self.stakes.is_empty(), "there is a Stake to tell");
         let mut frame = cells_frame(Some(self.pending), 0);
         for item in self.stakes.split_off(self.stakes.len().saturating_sub(50)).iter().rev() {
             // Behind the item's tag: the cell, then its payload.

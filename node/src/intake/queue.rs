@@ -82,6 +82,7 @@ impl<T> Queue<T> {
             gone.push(self.drop_one());
         }
         self.dropped += gone.len() as u64;
+        assert_eq!(self.rows.len(), self.turns.len(), "each row has one turn");
         let entries = || self.rows.values().map(|row| row.waiting.len()).sum::<usize>();
         assert!(self.cost <= self.cost_max || entries() == 1, "{} wait that cost {}", entries(), self.cost);
         gone
@@ -93,6 +94,7 @@ impl<T> Queue<T> {
         let source = worst.expect("something waits");
         let row = self.rows.get_mut(&source).expect("found above");
         let (entry, cost) = row.waiting.pop_back().expect("no row is empty");
+        assert!(cost <= row.cost && row.cost <= self.cost, "a row costs what its entries cost");
         row.cost -= cost;
         self.cost -= cost;
         self.forget_if_empty(source);
@@ -122,6 +124,7 @@ impl<T> Queue<T> {
         let source = self.next_source()?;
         let row = self.rows.get_mut(&source).expect("every row has its turn");
         let (entry, cost) = row.waiting.pop_front().expect("no row is empty");
+        assert!(cost <= row.cost && row.cost <= self.cost, "a row costs what its entries cost");
         row.cost -= cost;
         self.cost -= cost;
         self.turns.remove(&(row.served, source));

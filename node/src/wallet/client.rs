@@ -380,6 +380,7 @@ impl Client {
             }
             whole.extend_from_slice(&piece);
             if ends {
+                assert_eq!(whole.len() as u64, total_bytes, "what came piece by piece is whole");
                 return Ok(Some((height, whole)));
             }
         }
