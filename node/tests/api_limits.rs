@@ -230,7 +230,7 @@ fn slow_readers_of_large_batches_take_no_memory_beyond_the_budget_and_nothing_fr
     let answers: Vec<Value> = serde_json::from_slice(&body).unwrap();
     let whole = answers.iter().filter(|answer| answer["result"].is_string()).count();
     assert!(status == 200 && answers.len() == 100 && body.len() < 9 << 20, "{} bytes", body.len());
-    assert!(whole >= 3 && whole <= 8, "{whole} fit");
+    assert!((3..=8).contains(&whole), "{whole} fit");
     let what = answers[99]["error"]["message"].as_str().unwrap();
     assert!(what.contains("8388608 bytes") && what.contains("by itself"), "{what}");
 }

@@ -312,7 +312,8 @@ fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
         }
         thrown_out += usize::from(liar.is_thrown_out(Duration::from_millis(500)));
     }
-    assert!(thrown_out > 3, "{thrown_out}");
+    // Once it has lied to consensus it is not heard any more, and so not thrown out again.
+    assert!(thrown_out > 0, "{thrown_out}");
     // Slots are of a second: six of them, and none is lost.
     let made = town.height(0) - begun;
     assert!(made >= 5, "{made} heights in six slots");

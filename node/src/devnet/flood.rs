@@ -143,7 +143,7 @@ impl Flood {
         Ok(Flood { kind: options.kind, mesh: handle, stop, threads, frames, closed, gone })
     }
 
-    /// Ends it.
+    /// Ends it, and says what became of it.
     pub fn stop(mut self) -> FloodShown {
         self.end();
         assert!(self.threads.is_empty(), "who has stopped says nothing more");
