@@ -29,8 +29,11 @@ fn scene(names: u32, stakers: u32) -> (Chain, State<HeapMemory>, System, Vec<Opt
         key: Box::new([3; 96]),
         endpoint: Endpoint::default(),
     };
-    let chain =
-        Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &[minter.clone()]);
+    let chain = Chain::with_minters(
+        ChainParameters { consensus, ..ChainParameters::default() },
+        &accounts,
+        std::slice::from_ref(&minter),
+    );
     let mut system = System::genesis(&chain, &[minter]);
     for number in 0..names {
         assert!(system.names.register(format!("user{number}").as_bytes(), 1_000 + number));

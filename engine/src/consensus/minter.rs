@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Nothing is signed in a slot before the record that reserves the slot is durable; no second vote before its lock is.
-//! After a crash the node is silent for what it cannot know whether it said it: see [`super::silence`].
+//! After a crash the node is silent for what it cannot know whether it said it: see `silence`.
 
 use super::allowance::{Allowance, Offence};
 use super::claims::Claims;

@@ -29,7 +29,7 @@ pub struct SignedOnce {
     pub reserved_slot: u64,
     /// The last slot that was reserved for any lower height.
     pub earlier_slot: u64,
-    /// Something may have been signed that is not written here: see [`super::silence`].
+    /// Something may have been signed that is not written here: see `silence`.
     pub unsure: bool,
     /// The lock at that height.
     pub locked: Locked,

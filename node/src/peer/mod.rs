@@ -2,7 +2,7 @@
 //!
 //! * [`frames`] lists every frame between nodes, and the hello that begins a connection.
 //! * [`guest`] is a connection of who is no candidate; [`join`] fetches a snapshot over it, and proves
-//!   it; how long a peer may take over it is its [`patience`].
+//!   it; how long a peer may take over it is its `patience`.
 
 pub mod frames;
 pub mod guest;
