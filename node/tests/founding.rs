@@ -1,11 +1,11 @@
 //! The way of the README: keys, a genesis, configurations; a chain of four; a stranger who takes a name, stakes, and
 //! mints.
 
+use dynemix::devnet::ports::Ports;
 use ed25519_dalek::SigningKey;
 use serde_json::Value;
 use std::fs;
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -125,10 +125,6 @@ impl Place {
     }
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 #[test]
 fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
     let mut place = Place { directory: tempfile::tempdir().unwrap(), nodes: Vec::new() };
@@ -142,7 +138,8 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
     let accounts: Vec<String> = (1..=4)
         .map(|number: u8| hex::encode(SigningKey::from_bytes(&[number; 32]).verifying_key().as_bytes()))
         .collect();
-    let ports: Vec<(u16, u16)> = (0..5).map(|_| (free_port(), free_port())).collect();
+    let held = Ports::reserve(10).unwrap();
+    let ports: Vec<(u16, u16)> = (0..5).map(|i| (held.first + 2 * i, held.first + 2 * i + 1)).collect();
     let entries: Vec<String> = (0..4).map(|i| place.keys(names[i], &accounts[i], ports[i].0)).collect();
     let mut arguments = vec![
         "genesis",

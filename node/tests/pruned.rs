@@ -3,12 +3,12 @@
 
 mod liar;
 
+use dynemix::devnet::ports::Ports;
 use dynemix::face::light::Verified;
 use dynemix::wallet::kept::Kept;
 use liar::{Liar, Net, PROGRAM, Reply};
 use serde_json::Value;
 use std::fs;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ const SMALL: [&str; 4] = [
     "storage.snapshot_blocks=5",
 ];
 
-/// A process that ends with the test.
-struct Ends(Child);
+/// A process that ends with the test, and the ports that nobody else is given until then.
+struct Ends(Child, #[expect(dead_code, reason = "held, not read")] Ports);
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -32,7 +32,8 @@ impl Drop for Ends {
 
 /// A node without a stake that begins with the snapshot that a trusted block proves; where its API is.
 fn joiner(net: &Net, trust: &str) -> (Ends, String) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports = Ports::reserve(1).unwrap();
+    let port = ports.first;
     let directory = net.directory.path();
     let config = net.processes.devnet().node_directory(directory, 0).join("node.toml");
     let settings = [
@@ -49,7 +50,7 @@ fn joiner(net: &Net, trust: &str) -> (Ends, String) {
         command.args(["--set", setting]);
     }
     let log = fs::File::create(directory.join("joiner.log")).unwrap();
-    (Ends(command.stdin(Stdio::null()).stderr(log).spawn().unwrap()), format!("http://127.0.0.1:{port}/"))
+    (Ends(command.stdin(Stdio::null()).stderr(log).spawn().unwrap(), ports), format!("http://127.0.0.1:{port}/"))
 }
 
 fn waits_until(patience: Duration, what: &str, is: impl Fn() -> bool) {

@@ -1,5 +1,6 @@
 //! The files of a devnet.
 
+use super::ports::{PORT_END, PORT_FIRST, Ports};
 use crate::peer::frames::prologue;
 use crate::setup::config::Config;
 use crate::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry};
@@ -11,8 +12,9 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The passphrase of all devnet keys: they protect nothing.
 pub const PASSPHRASE: &str = "devnet";
@@ -24,8 +26,6 @@ const LOAD_BALANCE: u64 = 100_000 * DYNE;
 const STAKE: u64 = 1_000_000 * DYNE;
 /// What the keys of load accounts follow from.
 const LOAD_SEED: u64 = 645;
-/// First port that is tried.
-const PORT_FIRST: u16 = 17_645;
 
 /// What a devnet was made as.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,9 @@ pub struct Devnet {
     pub api_port: u16,
     /// Processes that were started last.
     pub pids: Vec<u32>,
+    /// Nobody else is given the ports of a devnet that was made by this process.
+    #[serde(skip)]
+    pub ports: Option<Arc<Ports>>,
 }
 
 /// Why a devnet cannot be made or found.
@@ -85,7 +88,7 @@ pub enum LayoutError {
     #[error("{} is no devnet of this program; remove it with `dynemix devnet reset`", .0.display())]
     Form(PathBuf),
     /// No ports are free.
-    #[error("no {0} free ports in a row between {PORT_FIRST} and 60000")]
+    #[error("no {0} free ports in a row between {PORT_FIRST} and {PORT_END}")]
     Ports(u32),
 }
 
@@ -108,11 +111,6 @@ pub fn user_secret(name: &str) -> [u8; 32] {
     secret(name, 0)
 }
 
-fn free_ports(count: u32, from: u16) -> Option<u16> {
-    let free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    (from..60_000 - count as u16).step_by(50).find(|&first| (first..first + count as u16).all(free))
-}
-
 fn write(path: &Path, text: &str) -> Result<(), LayoutError> {
     fs::write(path, text).map_err(failed(path))
 }
@@ -123,12 +121,11 @@ impl Devnet {
     /// # Errors
     /// Whatever the disk refuses, or no free ports.
     pub fn create(directory: &Path, shape: DevnetShape, start_ms: u64) -> Result<Devnet, LayoutError> {
-        let peer_port = free_ports(shape.nodes, PORT_FIRST).ok_or(LayoutError::Ports(shape.nodes))?;
-        let api_port =
-            free_ports(shape.nodes, peer_port + shape.nodes as u16 + 50).ok_or(LayoutError::Ports(shape.nodes))?;
-        let apart = u32::from(api_port) >= u32::from(peer_port) + shape.nodes;
-        assert!(apart, "{} nodes listen from port {peer_port} on, and their APIs from {api_port}", shape.nodes);
-        let devnet = Devnet { format: 1, shape, start_ms, peer_port, api_port, pids: Vec::new() };
+        let ports = Ports::reserve(2 * shape.nodes).ok_or(LayoutError::Ports(2 * shape.nodes))?;
+        let (peer_port, api_port) = (ports.first, ports.first + shape.nodes as u16);
+        assert!(api_port + shape.nodes as u16 <= PORT_END, "{} nodes have two ports each of {ports:?}", shape.nodes);
+        let ports = Some(Arc::new(ports));
+        let devnet = Devnet { format: 1, shape, start_ms, peer_port, api_port, pids: Vec::new(), ports };
         fs::create_dir_all(directory).map_err(failed(directory))?;
         write(&directory.join("genesis.toml"), &devnet.genesis().text())?;
         for node in 0..devnet.shape.nodes {

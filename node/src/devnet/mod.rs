@@ -1,6 +1,7 @@
 //! A network of real node processes on one computer: its files, its load, its verdict.
 //!
 //! * [`layout`] writes genesis, keys and configurations; every secret follows from a number and is worth nothing.
+//! * [`ports`] keeps two devnets of one computer apart.
 //! * [`processes`] starts the nodes, asks them, stops them.
 //! * [`load`] offers transactions over the peers' protocol and hears what became of them.
 //! * [`flood`] is a minter that lies, [`lies`] what it says.
@@ -10,6 +11,7 @@ pub mod flood;
 pub mod layout;
 pub mod lies;
 pub mod load;
+pub mod ports;
 pub mod processes;
 pub mod report;
 pub mod run;

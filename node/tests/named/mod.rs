@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use dynemix::devnet::layout::{Devnet, DevnetShape, secret};
+use dynemix::devnet::ports::Ports;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::peer::frames::{self, PeerFrameKind};
@@ -20,7 +21,7 @@ use dynemix_net::mesh::{
 };
 use dynemix_storage::StoreOptions;
 use ed25519_dalek::{Signer, SigningKey};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -38,10 +39,7 @@ pub struct Town {
     pub genesis: Genesis,
     pub nodes: Vec<Node>,
     _directories: Vec<TempDir>,
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    _ports: Ports,
 }
 
 impl Town {
@@ -57,10 +55,12 @@ impl Town {
             liar: false,
         };
         let start_ms = unix_ms() + 500;
-        let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new() };
+        let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
         let mut file = devnet.genesis();
         file.parameters.consensus.seats = MINTERS;
-        let addresses: Vec<SocketAddr> = (0..=MINTERS).map(|_| free_address()).collect();
+        let ports = Ports::reserve(MINTERS + 1).unwrap();
+        let address = |minter: u32| (Ipv4Addr::LOCALHOST, ports.first + minter as u16).into();
+        let addresses: Vec<SocketAddr> = (0..=MINTERS).map(address).collect();
         for (minter, address) in file.minters.iter_mut().zip(&addresses) {
             minter.address = Some(*address);
         }
@@ -98,7 +98,7 @@ impl Town {
             Node::start(options).unwrap()
         };
         let nodes = (0..running).zip(&directories).map(start).collect();
-        Town { genesis, nodes, _directories: directories }
+        Town { genesis, nodes, _directories: directories, _ports: ports }
     }
 
     pub fn target(&self, minter: u32) -> Target {
