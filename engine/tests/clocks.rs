@@ -183,5 +183,5 @@ fn a_record_with_a_block_of_no_shard_is_survived() {
     let locked = Locked { lock: None, high: None, blocks: vec![block] };
     let mut desk = Desk::new(SignedOnce { height: 1, locked, ..SignedOnce::default() }, 0);
     desk.until(1, Step::Try1);
-    assert_eq!(desk.minter.master().standing().shards_held, 0);
+    assert_eq!(desk.minter.master().shown().shards_held, 0);
 }

@@ -4,11 +4,11 @@
 mod scene;
 
 use dynemix::intake::asked::Whom;
+use dynemix::intake::duties::{DutyTable, Rank, TOLD_ANYHOW_ALL, told_share};
 use dynemix::intake::glance::Glance;
 use dynemix::intake::price::Failure;
 use dynemix::intake::records::{RecordGate, Step};
 use dynemix::intake::rules::{Rules, Speaker, Verdict};
-use dynemix::intake::standing::{Rank, Standings, TOLD_ANYHOW_ALL, told_share};
 use dynemix::minting::own::Own;
 use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::ids::Endpoint;
@@ -126,16 +126,16 @@ fn speaker(name: Option<u32>) -> Speaker {
     Speaker { name, connection: 1_000 + u64::from(name.unwrap_or(999)), called: false }
 }
 
-fn standings(scene: &Scene) -> Standings {
-    Standings::of(Arc::new(scene.system.clone()), true, Some(3))
+fn duties(scene: &Scene) -> DutyTable {
+    DutyTable::of(Arc::new(scene.system.clone()), true, Some(3))
 }
 
 #[test]
 fn records_are_verified_only_of_who_has_a_right_to_them() {
     let mut scene = Scene::new();
     scene.system.drawn = vec![5];
-    let (now, mut gate) = (standings(&scene), RecordGate::default());
-    let offer = |gate: &mut RecordGate, now: &Standings, from: Option<u32>, item: &Arc<Item>| {
+    let (now, mut gate) = (duties(&scene), RecordGate::default());
+    let offer = |gate: &mut RecordGate, now: &DutyTable, from: Option<u32>, item: &Arc<Item>| {
         gate.offer(now, speaker(from), &Record::of_item(item).unwrap(), item)
     };
     let of_drawn = answer(&scene.system, 5, 2, 1);
@@ -163,7 +163,7 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
     scene.block(&[]);
     (scene.system.hash, scene.system.drawn) = ([8; 32], vec![5]);
     Arc::make_mut(&mut scene.system.committee).height = 2;
-    let ripe = gate.ripe(&standings(&scene));
+    let ripe = gate.ripe(&duties(&scene));
     assert_eq!(ripe.iter().map(|(from, item)| (from.name, item.id)).collect::<Vec<_>>(), [(Some(5), early.id)]);
 }
 
@@ -171,7 +171,7 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
 fn privileges_come_from_a_duty() {
     let mut scene = Scene::new();
     scene.system.drawn = vec![42];
-    let now = standings(&scene);
+    let now = duties(&scene);
     assert_eq!(now.of_name(Some(3)).rank(), Rank::Seated);
     assert_eq!(now.of_name(Some(42)).rank(), Rank::Called);
     assert_eq!(now.of_name(Some(77)).rank(), Rank::Named);
@@ -184,7 +184,7 @@ fn privileges_come_from_a_duty() {
 #[test]
 fn a_message_is_looked_at_only_of_who_may_send_it() {
     let scene = Scene::new();
-    let (now, mut rules) = (standings(&scene), Rules::default());
+    let (now, mut rules) = (duties(&scene), Rules::new(10_000));
     let hear = |rules: &mut Rules, from: Option<u32>, glance: &Glance, bytes: usize| {
         rules.hear(&now, speaker(from), glance, bytes, 10)
     };
@@ -195,7 +195,7 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert!(charged(hear(&mut rules, poor, &talk(1), 100)), "no seat");
     assert!(charged(hear(&mut rules, mine, &Glance::ShardTalk { height: 1, shard: 7 }, 100)), "another shard");
     assert!(charged(hear(&mut rules, poor, &talk(2), 100)), "it cannot have a seat there either");
-    assert_eq!(hear(&mut rules, poor, &talk(9), 100), Verdict::Take, "we may be behind: consensus asks it");
+    assert_eq!(hear(&mut rules, poor, &talk(9), 100), Verdict::Hint, "we may be behind: consensus asks it");
     assert!(charged(hear(&mut rules, poor, &talk(9), 1 << 19)), "but not at any length");
     assert_eq!(hear(&mut rules, None, &talk(9), 100), Verdict::Pass);
     assert_eq!(hear(&mut rules, poor, &talk(0), 100), Verdict::Pass, "past");
@@ -212,6 +212,11 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
         Verdict::Pass,
         "once a height; again each slot"
     );
+    let again = |rules: &mut Rules, now_ms| rules.hear(&now, speaker(mine), &Glance::Bodies([7; 32]), 1 << 17, now_ms);
+    let at_once: Vec<Verdict> = (0..4).map(|_| again(&mut rules, 20)).collect();
+    assert_eq!(at_once.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 2, "a slow line has gathered some");
+    assert_eq!(at_once[3], Verdict::Charge(Failure::Repeated(1 << 17)), "not without end");
+    assert_eq!(again(&mut rules, 40_010), Verdict::Pass, "four slots later, at the same height");
     rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32]), 0);
     assert_eq!(hear(&mut rules, poor, &bodies, 1 << 20), Verdict::Take);
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");

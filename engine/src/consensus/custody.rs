@@ -288,7 +288,8 @@ impl Custody {
         out: &mut CustodyOut,
     ) {
         let discredited = self.is_discredited(from);
-        let Some(case) = self.cases.get_mut(&attest.block) else { return };
+        // About a block that is final and not mature: a few come a block early or late, nobody says many of them.
+        let Some(case) = self.cases.get_mut(&attest.block) else { return out.useless.push(from) };
         // Those who were chosen when the block was made: nobody can step in or out since.
         if candidate != from || !case.custodians.contains(&from) {
             return out.useless.push(from);
@@ -317,7 +318,7 @@ impl Custody {
         let Some(seat) = watch.committee.seat_of(from).filter(|&seat| watch.committee.is_delegate(seat)) else {
             return out.useless.push(from);
         };
-        let Some(case) = self.cases.get_mut(&block) else { return };
+        let Some(case) = self.cases.get_mut(&block) else { return out.useless.push(from) };
         let statements = case.not_served.entry(height).or_default();
         if statements.contains_key(&seat) {
             return;

@@ -42,7 +42,7 @@ pub struct RoundContext<'a, S> {
 
 /// How a round stands, for who watches it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct RoundShown {
     /// Minters whose set's root was heard, the own one among them.
     pub sets: usize,
     /// Different sets among those.
@@ -345,11 +345,11 @@ impl ShardRound {
     }
 
     /// How the round stands.
-    pub fn standing(&self) -> Standing {
+    pub fn shown(&self) -> RoundShown {
         let roots: BTreeSet<Hash> = self.roots.values().map(|said| said.0).collect();
         let sets_held = self.sets.as_ref().map_or(0, |sets| roots.iter().filter(|root| sets.holds(root)).count());
         let (sets, sets_different) = (self.roots.len(), roots.len());
-        Standing { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
+        RoundShown { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
     /// Says which minters' sets are held, once: invariant 1.

@@ -29,7 +29,7 @@ pub struct Built {
 }
 
 /// Items of a set that may stand in the block, by their places in the set.
-struct Standing<'i> {
+struct Eligible<'i> {
     transactions: Vec<(usize, Transaction<'i>)>,
     records: Vec<(usize, Record)>,
 }
@@ -39,7 +39,7 @@ impl<M: StateMemory> View<'_, M> {
     /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
     pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
         assert!(items.is_sorted_by(|a, b| a.id < b.id), "a block is built of items that ascend by id, each once");
-        let Standing { mut transactions, records } = self.standing(shard, items);
+        let Eligible { mut transactions, records } = self.eligible(shard, items);
         self.limit(items, &mut transactions);
         let transactions_max = self.chain.parameters.block_transactions_max as usize;
         assert!(transactions.len() <= transactions_max, "a block keeps to the chain's maximum");
@@ -91,10 +91,10 @@ impl<M: StateMemory> View<'_, M> {
     }
 
     /// What of a set may stand: of one sender the lowest id. Those that are known to be valid are taken at that word.
-    fn standing<'i>(&self, shard: usize, items: &'i Items) -> Standing<'i> {
+    fn eligible<'i>(&self, shard: usize, items: &'i Items) -> Eligible<'i> {
         let mut senders = HashSet::with_capacity(items.len());
         let mut objects = Objects::default();
-        let mut standing = Standing { transactions: Vec::with_capacity(items.len()), records: Vec::new() };
+        let mut eligible = Eligible { transactions: Vec::with_capacity(items.len()), records: Vec::new() };
         assert!(self.judged.is_sorted_by(|a, b| a.id <= b.id), "what was judged ascends by id, as the items do");
         let mut judged = self.judged.iter().peekable();
         for (place, item) in items.iter().enumerate() {
@@ -104,22 +104,22 @@ impl<M: StateMemory> View<'_, M> {
             {
                 if senders.insert(judged.account) {
                     let transaction = Transaction::of(&cell, payload, judged.account, judged.cost);
-                    standing.transactions.extend(transaction.map(|transaction| (place, transaction)));
+                    eligible.transactions.extend(transaction.map(|transaction| (place, transaction)));
                 }
                 continue;
             }
             match self.valid(shard, item) {
-                Some(Valid::Record(record)) if objects.admit(&record) => standing.records.push((place, record)),
+                Some(Valid::Record(record)) if objects.admit(&record) => eligible.records.push((place, record)),
                 Some(Valid::Transaction(transaction))
                     if !senders.contains(&transaction.account) && (self.genuine)(item) =>
                 {
                     senders.insert(transaction.account);
-                    standing.transactions.push((place, *transaction));
+                    eligible.transactions.push((place, *transaction));
                 }
                 _ => {}
             }
         }
-        standing
+        eligible
     }
 
     /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can

@@ -143,6 +143,12 @@ impl Flood {
         Ok(Flood { kind: options.kind, mesh: handle, stop, threads, frames, closed, gone })
     }
 
+    /// Says nothing more; waits for nothing, since whoever watches a network goes on with that.
+    pub fn hush(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.mesh.stop();
+    }
+
     /// Ends it, and says what became of it.
     pub fn stop(mut self) -> FloodShown {
         self.end();
@@ -156,8 +162,7 @@ impl Flood {
     }
 
     fn end(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        self.mesh.stop();
+        self.hush();
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
 }

@@ -177,6 +177,10 @@ impl DevnetReport {
         if self.offered > 0 {
             rows.extend(self.of_load());
         }
+        // What the load itself was late counts as latency of the network.
+        if self.generator_late_ms > self.slot_ms / 10 {
+            rows.push(("the load itself", format!("late by {} ms at most", grouped(self.generator_late_ms))));
+        }
         if self.kills > 0 {
             rows.push((
                 "killed and restarted",

@@ -1,6 +1,6 @@
 //! A devnet from its first process to its verdict.
 
-use super::flood::{Flood, FloodOptions, FloodShown};
+use super::flood::{Flood, FloodOptions};
 use super::layout::{Devnet, DevnetShape, LayoutError};
 use super::load::{Ended, LoadClient, sign};
 use super::processes::{ProcessError, Processes};
@@ -171,7 +171,6 @@ struct Session<'a> {
     /// Processor time of processes that were killed.
     cpu_gone: Vec<f64>,
     flood: Option<Flood>,
-    flooded: Option<FloodShown>,
 }
 
 #[derive(Default, Clone)]
@@ -220,7 +219,6 @@ impl<'a> Session<'a> {
             minted_again: 0,
             cpu_gone: vec![0.0; nodes],
             flood: None,
-            flooded: None,
         }
     }
 
@@ -479,9 +477,9 @@ impl<'a> Session<'a> {
         if passed == 1 {
             self.flood = Some(Flood::start(self.processes.devnet(), options)?);
         } else if passed > slots - slots / 3
-            && let Some(flood) = self.flood.take()
+            && let Some(flood) = &self.flood
         {
-            self.flooded = Some(flood.stop());
+            flood.hush();
         }
         Ok(())
     }
@@ -574,7 +572,7 @@ impl<'a> Session<'a> {
             kills: self.kills,
             minted_again: self.minted_again,
             generator_late_ms: self.late_ms,
-            flood: self.flooded.take(),
+            flood: self.flood.take().map(Flood::stop),
             slots: self.rows.clone(),
             failures,
         };

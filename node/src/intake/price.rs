@@ -13,6 +13,9 @@ const PAIRING_MICROS: u64 = 1_500;
 const BAN: u64 = 100;
 /// Bytes that cost a millisecond between the socket and whoever throws them away.
 const POINT_BYTES: usize = 1 << 20;
+/// Bytes of what nobody has asked for that are a point: they take the line from what was. A megabyte in a second is all
+/// that comes on a line of ten megabits.
+const POINT_UNWANTED_BYTES: usize = 16 << 10;
 
 /// What was wrong with what somebody sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub enum Failure {
     OtherClass,
     /// So many bytes that nobody has asked this peer for, and that it has no duty to send.
     Unwanted(usize),
+    /// So many bytes of what an honest peer says once a slot, and this one again and again.
+    Repeated(usize),
     /// So many signatures of transactions that do not hold.
     Signatures(usize),
     /// So many proofs of possession that do not hold.
@@ -43,7 +48,8 @@ impl Failure {
         let points = match self {
             Failure::Malformed(bytes) => 25 + of_bytes(bytes),
             Failure::OtherClass => 25,
-            Failure::Unwanted(bytes) => 1 + of_bytes(bytes),
+            Failure::Unwanted(bytes) => 1 + (bytes / POINT_UNWANTED_BYTES) as u64,
+            Failure::Repeated(bytes) => BAN / 4 + of_bytes(bytes),
             Failure::Signatures(count) => 1 + of_micros(SIGNATURE_MICROS.saturating_mul(count as u64)),
             // Ten times what it costs: each needs an account with a name, but an account lasts.
             Failure::Possessions(count) => of_micros((10 * PAIRING_MICROS).saturating_mul(count as u64)),

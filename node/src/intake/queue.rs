@@ -3,7 +3,7 @@
 //! Each source has a row of its own. Rows are served by cost, not by count, those of more rank more often; none waits
 //! for ever. When there is too much, the least entitled lose their newest first, and among those whoever holds most.
 
-use super::standing::Rank;
+use super::duties::Rank;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Who put something in: its rank, and which one of that rank. One source keeps its order.

@@ -1,6 +1,6 @@
 //! How much somebody may ask in a slot: nobody asks without end.
 
-use super::standing::Rank;
+use super::duties::Rank;
 use dynemix_engine::base::hash::Hash;
 use std::collections::BTreeMap;
 

@@ -11,9 +11,9 @@
 //! What is of the height after is kept until it is there: of whom may have it only, and if there is too much, of who has
 //! most at stake.
 
+use super::duties::DutyTable;
 use super::price::Failure;
 use super::rules::Speaker;
-use super::standing::Standings;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::chain::record::{Answer, Attest, Record};
@@ -111,8 +111,8 @@ fn timing_of_attest(attest: &Attest, system: &System) -> Timing {
 
 /// Whether this speaker may bring the record: attestations of who had a seat in the shard; early answers of the
 /// candidate itself, early frauds of who may mint. All else proves itself at once.
-fn may_bring(record: &Record, timing: Timing, standings: &Standings, name: AccountIndex) -> bool {
-    let who = standings.of_name(Some(name));
+fn may_bring(record: &Record, timing: Timing, duties: &DutyTable, name: AccountIndex) -> bool {
+    let who = duties.of_name(Some(name));
     match (record, timing) {
         (Record::Attest(attest), Timing::Now(..)) => who.left == Some(attest.shard),
         (Record::Attest(attest), _) => who.seat == Some(attest.shard),
@@ -146,11 +146,11 @@ pub struct RecordGate {
 
 impl RecordGate {
     /// A record is brought.
-    pub fn offer(&mut self, standings: &Standings, from: Speaker, record: &Record, item: &Arc<Item>) -> Step {
-        self.of_height(standings);
+    pub fn offer(&mut self, duties: &DutyTable, from: Speaker, record: &Record, item: &Arc<Item>) -> Step {
+        self.of_height(duties);
         let Some(name) = from.name else { return Step::Charge(Failure::Unwanted(item.bytes.len())) };
-        let timing = timing(record, &standings.system);
-        if !may_bring(record, timing, standings, name) {
+        let timing = timing(record, &duties.system);
+        if !may_bring(record, timing, duties, name) {
             return Step::Nothing;
         }
         let place = |key: Key| (key, matches!(key, Key::Attest(_)).then_some(name));
@@ -159,7 +159,7 @@ impl RecordGate {
             Timing::Now(key, _) if self.taken.contains_key(&place(key)) => Step::Nothing,
             Timing::Now(key, _) => Step::Verify(place(key)),
             Timing::Early(key) => {
-                self.keep(standings, (key, Some(name)), from, item);
+                self.keep(duties, (key, Some(name)), from, item);
                 Step::Nothing
             }
         }
@@ -176,9 +176,9 @@ impl RecordGate {
     }
 
     /// Records that were early and are not any more, with who brought them.
-    pub fn ripe(&mut self, standings: &Standings) -> Vec<(Speaker, Arc<Item>)> {
-        self.of_height(standings);
-        let system = &standings.system;
+    pub fn ripe(&mut self, duties: &DutyTable) -> Vec<(Speaker, Arc<Item>)> {
+        self.of_height(duties);
+        let system = &duties.system;
         let when = |item: &Arc<Item>| Record::of_item(item).map_or(Timing::Never, |record| timing(&record, system));
         let mut ripe = Vec::new();
         self.early.retain(|_, (from, item)| match when(item) {
@@ -192,18 +192,18 @@ impl RecordGate {
         ripe
     }
 
-    fn of_height(&mut self, standings: &Standings) {
-        if self.height != standings.system.height {
-            assert!(self.height < standings.system.height, "heights become final one by one");
-            self.height = standings.system.height;
+    fn of_height(&mut self, duties: &DutyTable) {
+        if self.height != duties.system.height {
+            assert!(self.height < duties.system.height, "heights become final one by one");
+            self.height = duties.system.height;
             // A fraud that no block has taken yet is brought again to each new committee.
             self.taken.clear();
         }
     }
 
     /// The first of each stays; of too many those of the largest stakes.
-    fn keep(&mut self, standings: &Standings, place: Place, from: Speaker, item: &Arc<Item>) {
-        let stake = |from: &Speaker| from.name.map_or(0, |name| standings.system.stake(name));
+    fn keep(&mut self, duties: &DutyTable, place: Place, from: Speaker, item: &Arc<Item>) {
+        let stake = |from: &Speaker| from.name.map_or(0, |name| duties.system.stake(name));
         if self.early.len() >= EARLY_MAX && !self.early.contains_key(&place) {
             let least =
                 self.early.iter().min_by_key(|(_, (from, _))| stake(from)).map(|(place, (from, _))| (*place, *from));

@@ -16,14 +16,18 @@
 //! neither is a fault, since nobody knows how far we are.
 
 use super::asked::{Asked, Thing, Whom};
+use super::duties::{Duties, DutyTable, Rank};
 use super::glance::Glance;
 use super::price::Failure;
-use super::standing::{Rank, Standing, Standings};
 use dynemix_engine::base::ids::AccountIndex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Bytes of a message that is small talk: of who may mint, of anybody else.
 const TALK_BYTES: [usize; 2] = [1 << 20, 64 << 10];
+
+/// Shard-blocks whose transactions come unasked from one minter before the first slot of a height is over: of slots that
+/// a slow line has delayed.
+const SPREAD_AT_ONCE: u64 = 4;
 
 /// Shard-blocks of the height after this one that somebody may send.
 const AHEAD_MAX: usize = 2;
@@ -52,6 +56,8 @@ impl Speaker {
 pub enum Verdict {
     /// It is looked at.
     Take,
+    /// It is looked at, but for what it shows of heights alone: it comes to nothing.
+    Hint,
     /// It is thrown away, and nobody is at fault.
     Pass,
     /// It is thrown away, and whoever sent it pays.
@@ -75,41 +81,45 @@ fn is_talk(glance: &Glance) -> bool {
     )
 }
 
+/// How often somebody has sent transactions of shard-blocks unasked at a height.
+struct Spread {
+    since_ms: u64,
+    times: u64,
+}
+
 /// What the rules remember.
-#[derive(Default)]
 pub struct Rules {
+    slot_ms: u64,
     /// What this node has asked for.
     pub asked: Asked,
     /// The pending height, and who has sent transactions of a shard-block unasked at it.
-    spread: (u64, BTreeSet<AccountIndex>),
+    spread: (u64, BTreeMap<AccountIndex, Spread>),
     /// The same of shard-blocks of the height after, whose certificates cannot be judged: how many.
     ahead: (u64, BTreeMap<AccountIndex, usize>),
 }
 
 impl Rules {
+    /// Of a chain with such slots; nothing is asked.
+    pub fn new(slot_ms: u64) -> Rules {
+        Rules { slot_ms, asked: Asked::default(), spread: Default::default(), ahead: Default::default() }
+    }
+
     /// Whether a message of so many bytes is looked at.
-    pub fn hear(
-        &mut self,
-        standings: &Standings,
-        from: Speaker,
-        glance: &Glance,
-        bytes: usize,
-        now_ms: u64,
-    ) -> Verdict {
-        let who = standings.of_name(from.name);
+    pub fn hear(&mut self, duties: &DutyTable, from: Speaker, glance: &Glance, bytes: usize, now_ms: u64) -> Verdict {
+        let who = duties.of_name(from.name);
         let unwanted = Verdict::Charge(Failure::Unwanted(bytes));
         if is_talk(glance) && bytes > TALK_BYTES[usize::from(!who.may_mint())] {
             return unwanted;
         }
         let when = |height: u64| match height {
-            height if height < standings.pending() => When::Past,
-            height if height == standings.pending() => When::Pending,
-            height if height == standings.pending() + 1 => When::Next,
+            height if height < duties.pending() => When::Past,
+            height if height == duties.pending() => When::Pending,
+            height if height == duties.pending() + 1 => When::Next,
             _ => When::Ahead,
         };
         // Whoever is ahead shows it by what it says, if it is somebody.
-        let shows = if from.name.is_some() { Verdict::Take } else { Verdict::Pass };
-        let of_round = |shard: u16| who.seat == Some(shard) && standings.own().seat == Some(shard);
+        let shows = if from.name.is_some() { Verdict::Hint } else { Verdict::Pass };
+        let of_round = |shard: u16| who.seat == Some(shard) && duties.own().seat == Some(shard);
         match *glance {
             Glance::Item if from.name.is_some() => Verdict::Take,
             Glance::Item => unwanted,
@@ -129,19 +139,20 @@ impl Rules {
                 When::Past | When::Ahead => Verdict::Pass,
                 When::Pending if who.seat.is_some_and(|shard| u32::from(shard) == block.block.shard) => Verdict::Take,
                 When::Pending if self.answers(Thing::Block(block.hash), from, now_ms) => Verdict::Take,
-                When::Next if who.may_mint() => self.ahead(standings, from, unwanted),
+                When::Next if who.may_mint() => self.ahead(duties, from, unwanted),
                 When::Pending | When::Next => unwanted,
             },
             Glance::Final(ref decided, blocks) => match when(decided.value.height) {
                 When::Past => Verdict::Pass,
-                _ if blocks == 0 && (from.name.is_some() || from.called) => Verdict::Take,
-                _ if blocks == 0 => Verdict::Pass,
+                _ if blocks == 0 && from.name.is_none() && !from.called => Verdict::Pass,
+                When::Pending if blocks == 0 => Verdict::Take,
+                _ if blocks == 0 => Verdict::Hint,
                 When::Pending if self.answers(Thing::Final(decided.value.height), from, now_ms) => Verdict::Take,
                 When::Pending => unwanted,
                 When::Next | When::Ahead => Verdict::Pass,
             },
             Glance::Bodies(block) => {
-                self.bodies(standings, from, who, Thing::Bodies(block), now_ms).unwrap_or(unwanted)
+                self.bodies(duties, (from, who), Thing::Bodies(block), bytes, now_ms).unwrap_or(unwanted)
             }
             Glance::Committee(height) => match when(height) {
                 // Who still speaks of an old height has missed its end.
@@ -162,13 +173,13 @@ impl Rules {
 
     fn bodies(
         &mut self,
-        standings: &Standings,
-        from: Speaker,
-        who: Standing,
+        duties: &DutyTable,
+        (from, who): (Speaker, Duties),
         thing: Thing,
+        bytes: usize,
         now_ms: u64,
     ) -> Option<Verdict> {
-        if !standings.quilt {
+        if !duties.quilt {
             return None;
         }
         if self.answers(thing, from, now_ms) {
@@ -176,19 +187,26 @@ impl Rules {
         }
         // The minters of a block send its transactions to those who keep them, before anybody asks.
         let name = from.name.filter(|_| who.seat.is_some() || who.left.is_some())?;
-        let pending = standings.pending();
+        let pending = duties.pending();
         if self.spread.0 != pending {
-            self.spread = (pending, BTreeSet::new());
+            self.spread = (pending, BTreeMap::new());
         }
-        // In each slot that the height takes: not a fault, but looked at once.
-        Some(if self.spread.1.insert(name) { Verdict::Take } else { Verdict::Pass })
+        let Spread { since_ms, times } = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0 });
+        *times += 1;
+        // In each slot that the height takes: looked at once, and no fault.
+        let slots = now_ms.saturating_sub(*since_ms) / self.slot_ms.max(1);
+        Some(match *times {
+            1 => Verdict::Take,
+            times if times <= slots + SPREAD_AT_ONCE => Verdict::Pass,
+            _ => Verdict::Charge(Failure::Repeated(bytes)),
+        })
     }
 
     /// A shard-block of the height after this one: so many of each as one who is a height ahead may have to tell.
-    fn ahead(&mut self, standings: &Standings, from: Speaker, unwanted: Verdict) -> Verdict {
+    fn ahead(&mut self, duties: &DutyTable, from: Speaker, unwanted: Verdict) -> Verdict {
         let Some(name) = from.name else { return unwanted };
-        if self.ahead.0 != standings.pending() {
-            self.ahead = (standings.pending(), BTreeMap::new());
+        if self.ahead.0 != duties.pending() {
+            self.ahead = (duties.pending(), BTreeMap::new());
         }
         let told = self.ahead.1.entry(name).or_insert(0);
         *told += 1;

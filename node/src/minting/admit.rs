@@ -4,7 +4,7 @@ use super::duty::Duty;
 use super::entry::Ready;
 use super::pool::Teller;
 use super::status::Status;
-use crate::intake::standing::told_share;
+use crate::intake::duties::told_share;
 use crate::peer::frames::{CELLS, Outcome};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;

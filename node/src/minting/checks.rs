@@ -7,8 +7,8 @@ use super::execution::SharedState;
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::verdicts::Verdicts;
+use crate::intake::duties::DutyTable;
 use crate::intake::price::Failure;
-use crate::intake::standing::Standings;
 use crate::keep::mapped::MappedMemory;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Sig, VoteKey};
@@ -117,32 +117,32 @@ impl Checks {
     }
 
     /// The newest final state, to look at.
-    pub fn view<T>(&self, standings: &Standings, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
+    pub fn view<T>(&self, duties: &DutyTable, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
         let state = self.state.read().expect(UNPOISONED);
         let genuine = |item: &Item| self.verdicts.genuine(item);
-        let (chain, system, signing) = (&*self.chain, &*standings.system, &*self.signing);
+        let (chain, system, signing) = (&*self.chain, &*duties.system, &*self.signing);
         look(&View { chain, state: &state, system, signing, genuine: &genuine, judged: &[] })
     }
 
     /// Whether a record holds now, signatures and all.
-    pub fn record_holds(&self, standings: &Standings, record: &Record) -> bool {
-        self.view(standings, |view| view.record_holds(record))
+    pub fn record_holds(&self, duties: &DutyTable, record: &Record) -> bool {
+        self.view(duties, |view| view.record_holds(record))
     }
 
     /// Whether a shard-block's certificate is one of the pending committee; true of another height's, which cannot be
     /// said here.
-    pub fn block_holds(&self, standings: &Standings, block: &CertifiedBlock) -> bool {
-        let (chain, committee) = (&self.chain.genesis_hash, &standings.system.committee);
-        block.height != standings.pending() || block.certificate_holds(chain, committee, &*self.signing)
+    pub fn block_holds(&self, duties: &DutyTable, block: &CertifiedBlock) -> bool {
+        let (chain, committee) = (&self.chain.genesis_hash, &duties.system.committee);
+        block.height != duties.pending() || block.certificate_holds(chain, committee, &*self.signing)
     }
 
     /// The same of a final certificate.
-    pub fn final_holds(&self, standings: &Standings, decided: &Final) -> bool {
+    pub fn final_holds(&self, duties: &DutyTable, decided: &Final) -> bool {
         let (height, number, hash) = (decided.value.height, decided.attempt, decided.hash);
         let digest = Statement { kind: StatementKind::Second, height, number, shard: 0, justified_by: 0, hash }
             .digest(&self.chain.genesis_hash);
-        height != standings.pending()
-            || decided.certificate.verify_master(&standings.system.committee, &digest, &*self.signing)
+        height != duties.pending()
+            || decided.certificate.verify_master(&duties.system.committee, &digest, &*self.signing)
     }
 
     /// Looks at the signatures of the items that a certified shard-block brings, for whoever asks later. In quilt mode
@@ -151,7 +151,7 @@ impl Checks {
     /// # Errors
     /// When they are not those that its header is of. When they do not hold, of a block whose certificate cannot be
     /// judged yet: else its minters have certified them, and nobody else is at fault.
-    pub fn block_items(&mut self, standings: &Standings, block: &CertifiedBlock) -> Result<(), Failure> {
+    pub fn block_items(&mut self, duties: &DutyTable, block: &CertifiedBlock) -> Result<(), Failure> {
         if block.items.is_empty() {
             return Ok(());
         }
@@ -159,7 +159,7 @@ impl Checks {
             return Err(Failure::OtherItems(block.body_bytes()));
         }
         let broken = self.verify(&block.items).len();
-        if broken > 0 && block.height != standings.pending() {
+        if broken > 0 && block.height != duties.pending() {
             return Err(Failure::Signatures(broken));
         }
         Ok(())
@@ -167,8 +167,8 @@ impl Checks {
 
     /// The same of what is said to be the transactions of a final block whose effects are not mature: none if there is
     /// no such block yet.
-    pub fn bodies_hold(&self, standings: &Standings, block: &Hash, items: &[Arc<Item>]) -> Option<bool> {
-        let (_, immature) = standings.system.immature_block(block)?;
+    pub fn bodies_hold(&self, duties: &DutyTable, block: &Hash, items: &[Arc<Item>]) -> Option<bool> {
+        let (_, immature) = duties.system.immature_block(block)?;
         Some(are_items_of(&immature.header, items))
     }
 

@@ -88,9 +88,11 @@ impl Sorter {
         };
         match (class, kind) {
             (_, PeerFrameKind::Message) => self.message(peer, class, body),
-            (CELLS, PeerFrameKind::Peers) if peer.name.is_none() && !peer.called => {}
+            (CELLS, PeerFrameKind::Peers) if peer.name.is_none() && !peer.called => self.gate.in_vain(peer, body.len()),
             (CELLS, PeerFrameKind::Peers) => match frames::read_peers(bytes) {
                 Some(targets) => {
+                    // Who comes tells once.
+                    self.gate.in_vain(peer, body.len());
                     self.inbox.push(self.gate.source(peer), cost_of_frame(&body), Entry::Peers(targets));
                 }
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
@@ -99,10 +101,15 @@ impl Sorter {
                 self.cells.push(self.gate.source(peer), cost_of_frame(&body), Raw::Frame(peer, body));
             }
             (CELLS, PeerFrameKind::Want) => match WantPiece::read(bytes) {
-                Some(want) => self.questions.ask(self.gate.source(peer), Question::Piece(peer, want, body)),
+                Some(want) => {
+                    let bytes = body.len();
+                    if !self.questions.ask(self.gate.source(peer), Question::Piece(peer, want, body)) {
+                        self.gate.in_vain(peer, bytes);
+                    }
+                }
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
-            (CELLS, PeerFrameKind::Outcome) => {}
+            (CELLS, PeerFrameKind::Outcome) => self.gate.in_vain(peer, body.len()),
             _ => self.gate.charge(peer, Failure::Malformed(body.len())),
         }
     }
@@ -119,7 +126,7 @@ impl Sorter {
             return;
         }
         let (source, cost) = (self.gate.source(peer), cost_of_frame(&body));
-        let may_mint = self.gate.standing(peer).may_mint();
+        let may_mint = self.gate.duties_of(peer).may_mint();
         // A certificate of who has no seat is verified before consensus hears of it.
         let first_verified = class != VOTES || (matches!(glance, Glance::Final(..)) && !may_mint);
         if first_verified {

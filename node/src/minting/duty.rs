@@ -12,8 +12,8 @@ use super::peers::{Peers, answers_to, name_of, to_of};
 use super::serve::Questions;
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
+use crate::intake::duties::DutyTable;
 use crate::intake::quota::AskedBy;
-use crate::intake::standing::Standings;
 use crate::peer::frames::{CELLS, peers_frame};
 use crate::setup::clock::Clock;
 use dynemix_engine::base::ids::{Endpoint, Prefix};
@@ -140,7 +140,7 @@ impl<S: Signing> Duty<S> {
     pub fn run(mut self) {
         self.local.parent = Some(self.minter.execution.shared_system().clone());
         self.publish();
-        self.peers.call(&self.mesh, self.minter.execution.system());
+        self.peers.call(&self.mesh, &self.gate.duties());
         let resumed = self.minter.resume();
         self.act(resumed);
         let mut leaving_at = None;
@@ -231,7 +231,7 @@ impl<S: Signing> Duty<S> {
                 assert!(next, "height {height} is stored after {before}, and {newest} is the newest that is final");
             }
             Entry::Opened(peer) => self.greet(peer),
-            Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, self.minter.execution.system()),
+            Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, &self.gate.duties()),
             Entry::Stop(_) => {}
         }
     }
@@ -318,7 +318,7 @@ impl<S: Signing> Duty<S> {
             _ => self.local.connections.get(&name).copied(),
         };
         tracing::warn!(name, ?offence, "a peer has lied");
-        connection.into_iter().for_each(|peer| self.mesh.penalise(peer, offence.points()));
+        connection.into_iter().for_each(|peer| self.gate.book(peer, offence.points()));
     }
 
     fn send(&mut self, to: To, message: &Message) {
@@ -386,7 +386,7 @@ impl<S: Signing> Duty<S> {
         self.local.late = 0;
         self.publish();
         if self.minter.execution.system().height == height {
-            self.peers.call(&self.mesh, self.minter.execution.system());
+            self.peers.call(&self.mesh, &self.gate.duties());
             self.tell_own();
         }
     }
@@ -411,7 +411,7 @@ impl<S: Signing> Duty<S> {
     /// Shows the system and the own seat to others.
     fn publish(&self) {
         let system = self.minter.execution.shared_system().clone();
-        self.gate.begin_height(Standings::of(system.clone(), self.minter.execution.quilt_mode(), self.candidate));
+        self.gate.begin_height(DutyTable::of(system.clone(), self.minter.execution.quilt_mode(), self.candidate));
         // What came before its time is looked at.
         self.rounds.push_own(Raw::Height);
         let seated = self.minter.seated();

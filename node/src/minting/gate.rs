@@ -2,11 +2,12 @@
 //! charged for what. Deciding is [`crate::intake`]'s.
 
 use crate::intake::asked::{Sifted, Whom};
+use crate::intake::duties::{Duties, DutyTable};
 use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::rules::{Rules, Speaker, Verdict};
-use crate::intake::standing::{Standing, Standings};
+use crate::intake::vain::Vain;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
@@ -33,18 +34,20 @@ fn speaker(peer: PeerInfo) -> Speaker {
 /// The rules, and what they look at.
 pub struct Gate {
     rules: Mutex<Rules>,
-    standings: RwLock<Arc<Standings>>,
+    vain: Mutex<Vain>,
+    duties: RwLock<Arc<DutyTable>>,
     begun: Instant,
     mesh: MeshHandle,
     charged: AtomicU64,
 }
 
 impl Gate {
-    /// As of these standings; points are booked with this mesh.
-    pub fn new(standings: Standings, mesh: MeshHandle) -> Gate {
+    /// As of these duties, on a chain with such slots; points are booked with this mesh.
+    pub fn new(duties: DutyTable, slot_ms: u64, mesh: MeshHandle) -> Gate {
         Gate {
-            rules: Mutex::default(),
-            standings: RwLock::new(Arc::new(standings)),
+            rules: Mutex::new(Rules::new(slot_ms)),
+            vain: Mutex::default(),
+            duties: RwLock::new(Arc::new(duties)),
             begun: Instant::now(),
             mesh,
             charged: AtomicU64::new(0),
@@ -55,27 +58,27 @@ impl Gate {
         self.begun.elapsed().as_millis() as u64
     }
 
-    /// Everybody's standing at the pending height.
-    pub fn standings(&self) -> Arc<Standings> {
-        self.standings.read().expect(UNPOISONED).clone()
+    /// Everybody's duties at the pending height.
+    pub fn duties(&self) -> Arc<DutyTable> {
+        self.duties.read().expect(UNPOISONED).clone()
     }
 
-    /// A height is final: from now on these stand as they do.
-    pub fn begin_height(&self, standings: Standings) {
-        let mut now = self.standings.write().expect(UNPOISONED);
-        let (before, after) = (now.pending(), standings.pending());
-        assert!(before <= after, "the standings of height {after} follow those of {before}");
-        *now = Arc::new(standings);
+    /// A height is final: from now on these are the duties.
+    pub fn begin_height(&self, duties: DutyTable) {
+        let mut now = self.duties.write().expect(UNPOISONED);
+        let (before, after) = (now.pending(), duties.pending());
+        assert!(before <= after, "the duties of height {after} follow those of {before}");
+        *now = Arc::new(duties);
     }
 
-    /// The standing of a peer.
-    pub fn standing(&self, peer: PeerInfo) -> Standing {
-        self.standings().of_name(peer.name)
+    /// The duties of a peer.
+    pub fn duties_of(&self, peer: PeerInfo) -> Duties {
+        self.duties().of_name(peer.name)
     }
 
     /// The row that a peer's messages wait in.
     pub fn source(&self, peer: PeerInfo) -> Source {
-        Source(self.standing(peer).rank(), peer.id.0)
+        Source(self.duties_of(peer).rank(), peer.id.0)
     }
 
     /// A message goes out: what it asks for is awaited.
@@ -85,19 +88,29 @@ impl Gate {
 
     /// Whether a message is looked at; whoever sent what is not wanted has paid then.
     pub fn hears(&self, peer: PeerInfo, glance: &Glance, bytes: usize) -> bool {
-        let standings = self.standings();
+        let duties = self.duties();
         let mut rules = self.rules.lock().expect(UNPOISONED);
-        let verdict = rules.hear(&standings, speaker(peer), glance, bytes, self.now_ms());
+        let verdict = rules.hear(&duties, speaker(peer), glance, bytes, self.now_ms());
         drop(rules);
-        if let Verdict::Charge(failure) = verdict {
-            self.charge(peer, failure);
+        match verdict {
+            Verdict::Take => {}
+            Verdict::Hint | Verdict::Pass => self.in_vain(peer, bytes),
+            Verdict::Charge(failure) => self.charge(peer, failure),
         }
-        verdict == Verdict::Take
+        matches!(verdict, Verdict::Take | Verdict::Hint)
+    }
+
+    /// A frame of so many bytes has come to nothing, and nobody is at fault: not for a few of them.
+    pub fn in_vain(&self, peer: PeerInfo, bytes: usize) {
+        let PeerId(connection) = peer.id;
+        if self.vain.lock().expect(UNPOISONED).is_too_much(connection, self.now_ms()) {
+            self.charge(peer, Failure::Unwanted(bytes));
+        }
     }
 
     /// A minter calls a set of this root its own.
     pub fn said_root(&self, peer: PeerInfo, height: u64, root: Hash) {
-        let pending = self.standings().pending();
+        let pending = self.duties().pending();
         if let Some(name) = peer.name.filter(|_| (pending..=pending + 1).contains(&height)) {
             self.rules.lock().expect(UNPOISONED).asked.said_root(name, height, root);
         }
@@ -111,9 +124,15 @@ impl Gate {
 
     /// Books what a failure costs.
     pub fn charge(&self, peer: PeerInfo, failure: Failure) {
-        self.charged.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(name = peer.name, peer = peer.id.0, ?failure, points = failure.points(), "charged");
-        self.mesh.penalise(peer.id, failure.points());
+        self.book(peer.id, failure.points());
+    }
+
+    /// Books points with the mesh: whoever has too many loses its connection, and does not come back for a while.
+    pub fn book(&self, peer: PeerId, points: u32) {
+        assert!(points > 0, "what costs nothing is not booked");
+        self.charged.fetch_add(1, Ordering::Relaxed);
+        self.mesh.penalise(peer, points);
     }
 
     /// How often somebody was charged.

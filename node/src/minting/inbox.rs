@@ -116,7 +116,7 @@ impl<T> Inbox<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::standing::Rank;
+    use crate::intake::duties::Rank;
 
     #[test]
     fn own_work_comes_first_then_the_urgent_and_what_waits_is_bounded() {

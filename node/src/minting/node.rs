@@ -16,7 +16,7 @@ use super::status::Status;
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
 use super::writer::{self, Writer, WriterError};
-use crate::intake::standing::Standings;
+use crate::intake::duties::DutyTable;
 use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::record::BlockKeys;
@@ -327,6 +327,7 @@ impl Shared {
             records: self.records.clone(),
             data: options.directory.clone(),
             mesh: self.mesh.clone(),
+            gate: self.gate.clone(),
             allowances: Serve::allowances(options.snapshot_bytes_per_s),
             niceness: 10,
         }
@@ -443,10 +444,10 @@ impl Node {
         let prefix = chain.transaction_prefix;
         // Until the minter has begun: nobody is heard before.
         let quilt = chain.parameters.consensus.maturity(system.height + 1) > 0;
-        let standings = Standings::of(Arc::new(system.clone()), quilt, signer.candidate);
+        let duties = DutyTable::of(Arc::new(system.clone()), quilt, signer.candidate);
         let shared = Shared {
             candidate: signer.candidate,
-            gate: Arc::new(Gate::new(standings, mesh_handle.clone())),
+            gate: Arc::new(Gate::new(duties, chain.parameters.slot_ms, mesh_handle.clone())),
             state: Arc::new(RwLock::new(state)),
             signing: signer.signing,
             verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),

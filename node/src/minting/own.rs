@@ -12,8 +12,8 @@
 //!
 //! Room is divided among clients: none holds more than is left free, so that whoever comes later finds some.
 
+use crate::intake::duties::told_share;
 use crate::intake::shares::Shares;
-use crate::intake::standing::told_share;
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;

@@ -1,5 +1,6 @@
 //! Whom a node calls, and what consensus calls them.
 
+use crate::intake::duties::{Duties, DutyTable};
 use crate::setup::endpoint::target_of;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::messages::message::{Message, ShardMessage};
@@ -27,20 +28,21 @@ pub fn to_of(name: u32) -> To {
 /// Forwarders that are remembered, and for how many heights.
 const FORWARDERS_MAX: usize = Standing::Forwarder.bounds().places;
 const FORWARDER_HEIGHTS: u64 = 64;
-/// Committees before that of the next height whose minters may still have something to say.
-const SEATED_BEFORE: usize = 2;
 
-/// What each candidate is to the network at this height: who forwards cells of its users, who keeps what is not mature, who was drawn, who has a seat or
-/// had one a moment ago. Nobody else with a stake is more than a name.
-pub fn standings(system: &System, forwarders: &Forwarders) -> BTreeMap<u32, Standing> {
-    let forwarders = forwarders.at(system.height);
-    let blocks = system.immature.iter().flat_map(|immature| &immature.blocks);
-    let custodians = blocks.flat_map(|block| &block.custodians).map(|&candidate| (candidate, Standing::Custodian));
-    let drawn = system.drawn.iter().map(|&candidate| (candidate, Standing::Drawn));
-    let committees = std::iter::once(&system.committee).chain(system.committees.iter().take(SEATED_BEFORE));
-    let seated = committees.flat_map(|committee| &committee.members).map(|member| (member.candidate, Standing::Seated));
-    // Whoever is several things is the last of them.
-    forwarders.chain(custodians).chain(drawn).chain(seated).collect()
+/// What a candidate with something to do is to the network: of several things the greatest.
+fn standing_of(duties: Duties) -> Standing {
+    match duties {
+        Duties { seat: Some(_), .. } | Duties { seated_lately: true, .. } => Standing::Seated,
+        Duties { drawn: true, .. } => Standing::Drawn,
+        _ => Standing::Custodian,
+    }
+}
+
+/// What each candidate is to the network at this height: its duty, or that it forwards cells of its users. Nobody else
+/// with a stake is more than a name.
+pub fn standings(duties: &DutyTable, forwarders: &Forwarders) -> BTreeMap<u32, Standing> {
+    let called = duties.called().map(|(name, duties)| (name, standing_of(duties)));
+    forwarders.at(duties.system.height).chain(called).collect()
 }
 
 /// How many answers a question has, each perhaps longer than who is asked may say unasked; 0 of what is no question.
@@ -101,21 +103,22 @@ impl Peers {
     }
 
     /// Remembers addresses that a peer has told; calls them if there are few peers.
-    pub fn learn(&mut self, targets: Vec<Target>, mesh: &MeshHandle, system: &System) {
+    pub fn learn(&mut self, targets: Vec<Target>, mesh: &MeshHandle, duties: &DutyTable) {
         for target in targets {
             if self.learned.len() < LEARNED_MAX && !self.learned.iter().any(|known| known.key == target.key) {
                 self.learned.push(target);
             }
         }
         if are_few(mesh) {
-            self.call(mesh, system);
+            self.call(mesh, duties);
         }
     }
 
     /// Calls those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and
     /// bootstrap peers.
-    pub fn call(&self, mesh: &MeshHandle, system: &System) {
-        mesh.set_standings(standings(system, &self.forwarders));
+    pub fn call(&self, mesh: &MeshHandle, duties: &DutyTable) {
+        mesh.set_standings(standings(duties, &self.forwarders));
+        let system = &duties.system;
         let mut targets = self.bootstrap.clone();
         targets.extend(system.endpoints.values().filter_map(target_of));
         let few = are_few(mesh);

@@ -5,9 +5,9 @@
 //! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
 //! the same sequence stays does not depend on which came first.
 
+use crate::intake::duties::{TOLD_ANYHOW_ALL, told_by_stake};
 use crate::intake::records::{Key, Timing, timing};
 use crate::intake::shares::Shares;
-use crate::intake::standing::{TOLD_ANYHOW_ALL, told_by_stake};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
@@ -46,7 +46,7 @@ pub struct Place {
 }
 
 /// Who tells a transaction, and how many of them it may tell for a height; none: as many as there is room for. See
-/// [`crate::intake::standing::told_share`].
+/// [`crate::intake::duties::told_share`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Teller {
     /// The candidate that it is.

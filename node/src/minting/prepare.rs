@@ -6,9 +6,9 @@ use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::inbox::Inbox;
 use super::pool::{is_heavy, may_come};
 use super::verdicts::BATCH_MAX;
+use crate::intake::duties::{DutyTable, Rank};
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
-use crate::intake::standing::{Rank, Standings};
 use crate::peer::frames::{self, PeerFrameKind};
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::limits::HEAVY_MAX;
@@ -104,11 +104,11 @@ impl Prepare {
             return None;
         };
         let told = told.filter(|_| from.name.is_some());
-        let standings = self.checks.gate.standings();
-        let own = standings.own();
+        let duties = self.checks.gate.duties();
+        let own = duties.own();
         let wanted = match told {
             None => true,
-            Some(height) if height == standings.pending() => {
+            Some(height) if height == duties.pending() => {
                 // Nobody is told who has no seat: teller and told know the same committee.
                 if own.seat.is_none() {
                     self.checks.gate.charge(from, Failure::Unwanted(body.len()));
@@ -117,9 +117,10 @@ impl Prepare {
             }
             // Whoever is a block ahead tells for the height after. Told by someone who is behind, or further ahead:
             // told again when it counts.
-            Some(height) => height == standings.pending() + 1 && own.may_mint(),
+            Some(height) => height == duties.pending() + 1 && own.may_mint(),
         };
         if !wanted {
+            self.checks.gate.in_vain(from, body.len());
             return None;
         }
         let mut pending = Pending::of(Some(from), told, Vec::with_capacity(cells.len()));
@@ -138,8 +139,8 @@ impl Prepare {
         if waiting.is_empty() {
             return;
         }
-        let standings = self.checks.gate.standings();
-        self.look_up(&standings, waiting);
+        let duties = self.checks.gate.duties();
+        self.look_up(&duties, waiting);
         let all: Vec<Arc<Item>> =
             waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
         let bad = self.checks.verify(&all);
@@ -154,7 +155,7 @@ impl Prepare {
                     refused.push((ordinal, Refusal::BadSignature, Some(item)));
                     broken += 1;
                 } else {
-                    match self.possession(&standings, from, &item, account) {
+                    match self.possession(&duties, from, &item, account) {
                         Ok(()) => good.push((ordinal, item, Some(account))),
                         Err((refusal, lied)) => {
                             unproved += usize::from(lied);
@@ -179,8 +180,8 @@ impl Prepare {
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
     /// been, costs one.
-    fn look_up(&self, standings: &Standings, waiting: &mut VecDeque<Pending>) {
-        let (chain, system) = (&self.checks.chain, &*standings.system);
+    fn look_up(&self, duties: &DutyTable, waiting: &mut VecDeque<Pending>) {
+        let (chain, system) = (&self.checks.chain, &*duties.system);
         let sender = |item: &Arc<Item>| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender);
         let senders: Vec<Key> =
             waiting.iter().flat_map(|pending| pending.items.iter().map(|(_, item)| sender(item))).collect();
@@ -189,10 +190,10 @@ impl Prepare {
         let state = self.checks.state.read().expect(UNPOISONED);
         state.find_all(senders.len(), |i| &senders[i], &mut accounts);
         let mut accounts = accounts.into_iter();
-        let (shards, own) = (system.committee.shards.len(), standings.own().seat.map(usize::from));
+        let (shards, own) = (system.committee.shards.len(), duties.own().seat.map(usize::from));
         for pending in waiting {
             assert!(pending.found.is_empty(), "a frame of cells is looked up once");
-            let here = pending.told == Some(standings.pending());
+            let here = pending.told == Some(duties.pending());
             for (ordinal, item) in pending.items.drain(..) {
                 let account: Option<AccountIndex> = accounts.next().expect("one for each item");
                 let Some((cell, payload)) = transaction_of(&item) else { continue };
@@ -215,7 +216,7 @@ impl Prepare {
     /// brought it lied. Only of an account that may stake: then each costs whoever brings it something.
     fn possession(
         &mut self,
-        standings: &Standings,
+        duties: &DutyTable,
         from: Option<PeerInfo>,
         item: &Arc<Item>,
         account: AccountIndex,
@@ -223,13 +224,13 @@ impl Prepare {
         if !is_heavy(item) {
             return Ok(());
         }
-        if !self.checks.view(standings, |view| view.fits(item, account)) {
+        if !self.checks.view(duties, |view| view.fits(item, account)) {
             return Err((Refusal::Inadmissible, false));
         }
-        if self.heavy.0 != standings.pending() {
-            self.heavy = (standings.pending(), BTreeMap::new());
+        if self.heavy.0 != duties.pending() {
+            self.heavy = (duties.pending(), BTreeMap::new());
         }
-        let rank = from.map_or(Rank::Own, |from| self.checks.gate.standing(from).rank());
+        let rank = from.map_or(Rank::Own, |from| self.checks.gate.duties_of(from).rank());
         let max = if rank == Rank::Guest { HEAVY_OF_GUEST } else { HEAVY_MAX };
         let brought = self.heavy.1.entry(from.map_or(u64::MAX, |from| from.id.0)).or_insert(0);
         *brought += 1;
@@ -244,8 +245,8 @@ impl Prepare {
     /// verified.
     fn bodies(&mut self, from: PeerInfo, message: Box<Message>, body: Body) {
         let Message::Bodies(block, items) = &*message else { return };
-        let standings = self.checks.gate.standings();
-        match self.checks.bodies_hold(&standings, block, items) {
+        let duties = self.checks.gate.duties();
+        match self.checks.bodies_hold(&duties, block, items) {
             Some(false) => return self.checks.gate.charge(from, Failure::OtherItems(body.len())),
             // A broken one among the true transactions of a block is what custodians look for: nobody pays for it.
             Some(true) => drop(self.checks.verify(items)),

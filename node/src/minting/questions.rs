@@ -3,6 +3,7 @@
 
 use super::duty::Duty;
 use super::entry::Question;
+use super::serve::QUESTION_BYTES;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::PeerInfo;
@@ -12,8 +13,8 @@ impl<S: Signing> Duty<S> {
     /// answered, or of who has no part in consensus.
     pub(super) fn is_answered(&mut self, from: PeerInfo, message: &Message) -> bool {
         let pending = self.minter.pending_height();
-        let standings = self.gate.standings();
-        let who = standings.of_name(from.name);
+        let duties = self.gate.duties();
+        let who = duties.of_name(from.name);
         let old = match message {
             Message::WantFinal(height) | Message::WantBlocks(height, _) | Message::Have { height, .. } => {
                 (*height < pending).then_some(*height)
@@ -28,21 +29,26 @@ impl<S: Signing> Duty<S> {
         }
         if let Some(height) = old {
             // Who has a name and catches up asks for one block after another: one at a time, within what is handed out.
-            if from.name.is_some() || self.local.asked_by.may_ask(from.id.0, who.rank()) {
-                let kept = self.minter.kept_final(height);
-                self.questions.ask(self.gate.source(from), Question::Final(from, height, kept));
+            let may = from.name.is_some() || self.local.asked_by.may_ask(from.id.0, who.rank());
+            let question = || Question::Final(from, height, self.minter.kept_final(height));
+            if !(may && self.questions.ask(self.gate.source(from), question())) {
+                self.gate.in_vain(from, QUESTION_BYTES);
             }
             return true;
         }
         let entitled = match message {
             Message::WantBlocks(..) => who.seat.is_some(),
             Message::WantBodies(block) => {
-                let keeps = from.name.is_some_and(|name| standings.keeps(block, name));
+                let keeps = from.name.is_some_and(|name| duties.keeps(block, name));
                 (keeps || who.seat.is_some()) && self.local.asked_by.may_get(from.id.0, block)
             }
             // Of a height that is not final nothing can be told.
             _ => false,
         };
-        !entitled || !self.local.asked_by.may_ask(from.id.0, who.rank())
+        let refused = !entitled || !self.local.asked_by.may_ask(from.id.0, who.rank());
+        if refused {
+            self.gate.in_vain(from, QUESTION_BYTES);
+        }
+        refused
     }
 }

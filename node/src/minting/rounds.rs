@@ -6,11 +6,11 @@ use super::entry::{Entry, Raw, cost_of_frame};
 use super::execution::StateDirectory;
 use super::inbox::Inbox;
 use super::pool::is_heavy;
+use crate::intake::duties::DutyTable;
 use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
 use crate::intake::records::{Place, RecordGate, Step};
 use crate::intake::rules::Speaker;
-use crate::intake::standing::Standings;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::read::CodecError;
@@ -76,12 +76,12 @@ impl Rounds {
                     }
                 }
                 Some(Raw::Height) => {
-                    let standings = self.checks.gate.standings();
+                    let duties = self.checks.gate.duties();
                     let peer = |from: Speaker| {
                         let standing = from.name.map_or(Standing::Guest, |_| Standing::Named);
                         PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing }
                     };
-                    records.extend(self.records.ripe(&standings).into_iter().map(|(from, item)| (peer(from), item)));
+                    records.extend(self.records.ripe(&duties).into_iter().map(|(from, item)| (peer(from), item)));
                 }
                 Some(Raw::Stop) => return,
                 // Users' transactions have a thread of their own.
@@ -93,13 +93,19 @@ impl Rounds {
 
     /// Decodes a frame whose certificate, if it has one, holds.
     fn read(&mut self, from: PeerInfo, body: &Body) -> Option<Box<Message>> {
-        let standings = self.checks.gate.standings();
+        let duties = self.checks.gate.duties();
         // The door has looked at it; the height may have gone on since.
         let holds = match Glance::of(&body[1..]) {
-            Ok(Glance::Block(block)) if block.height < standings.pending() => return None,
-            Ok(Glance::Final(decided, _)) if decided.value.height < standings.pending() => return None,
-            Ok(Glance::Block(block)) => self.checks.block_holds(&standings, &block),
-            Ok(Glance::Final(decided, _)) => self.checks.final_holds(&standings, &decided),
+            Ok(Glance::Block(block)) if block.height < duties.pending() => {
+                self.checks.gate.in_vain(from, body.len());
+                return None;
+            }
+            Ok(Glance::Final(decided, _)) if decided.value.height < duties.pending() => {
+                self.checks.gate.in_vain(from, body.len());
+                return None;
+            }
+            Ok(Glance::Block(block)) => self.checks.block_holds(&duties, &block),
+            Ok(Glance::Final(decided, _)) => self.checks.final_holds(&duties, &decided),
             Ok(_) => true,
             Err(_) => {
                 self.checks.malformed(from, body.len());
@@ -138,20 +144,17 @@ impl Rounds {
                 Message::Shard { height, slot, shard, message: ShardMessage::Items(items) }
             }
             Message::Block(ref block) => {
-                if let Err(failure) = self.checks.block_items(&self.checks.gate.standings(), block) {
+                if let Err(failure) = self.checks.block_items(&self.checks.gate.duties(), block) {
                     return self.checks.gate.charge(from, failure);
                 }
                 message
             }
             Message::Final(ref decided, ref blocks) => {
-                let standings = self.checks.gate.standings();
+                let duties = self.checks.gate.duties();
                 for block in blocks {
                     let listed = decided.value.headers.iter().flatten().any(|header| *header == block.listed_hash());
-                    let judged = if listed {
-                        self.checks.block_items(&standings, block)
-                    } else {
-                        Err(Failure::OtherItems(bytes))
-                    };
+                    let judged =
+                        if listed { self.checks.block_items(&duties, block) } else { Err(Failure::OtherItems(bytes)) };
                     if let Err(failure) = judged {
                         return self.checks.gate.charge(from, failure);
                     }
@@ -166,8 +169,8 @@ impl Rounds {
     /// Items of a set: only those that were asked for are verified. What is broken in a set that the speaker calls its
     /// own is its lie; in another's it may be the victim of one.
     fn items(&mut self, from: PeerInfo, height: u64, items: Vec<Arc<Item>>, bytes: usize) -> Option<Vec<Arc<Item>>> {
-        let standings = self.checks.gate.standings();
-        if height != standings.pending() {
+        let duties = self.checks.gate.duties();
+        if height != duties.pending() {
             return None;
         }
         let all = items.len();
@@ -188,7 +191,7 @@ impl Rounds {
                 self.checks.gate.charge(from, Failure::Signatures(broken.len()));
             }
             burden.broken += broken.len();
-            burden.heavy += self.prove(&standings, &sifted.wanted, HEAVY_MAX.saturating_sub(burden.heavy));
+            burden.heavy += self.prove(&duties, &sifted.wanted, HEAVY_MAX.saturating_sub(burden.heavy));
         }
         assert!(burden.heavy <= HEAVY_MAX, "{} stakes of one peer were proved at height {height}", burden.heavy);
         self.brought.1.insert(from.name?, burden);
@@ -196,14 +199,14 @@ impl Rounds {
     }
 
     /// Verifies the possessions of stakes, so many at most, for consensus to find them remembered.
-    fn prove(&mut self, standings: &Standings, items: &[Arc<Item>], max: usize) -> usize {
+    fn prove(&mut self, duties: &DutyTable, items: &[Arc<Item>], max: usize) -> usize {
         let stakes: Vec<&Arc<Item>> = items.iter().filter(|item| is_heavy(item)).take(max).collect();
         for item in &stakes {
             if self.checks.verdicts.knows(&item.id) {
                 self.checks.possession_holds(item);
             }
         }
-        assert!(stakes.len() <= max, "of height {} no more is proved than may be", standings.pending());
+        assert!(stakes.len() <= max, "of height {} no more is proved than may be", duties.pending());
         stakes.len()
     }
 
@@ -212,7 +215,7 @@ impl Rounds {
         if records.is_empty() {
             return;
         }
-        let standings = self.checks.gate.standings();
+        let duties = self.checks.gate.duties();
         let mut wanted: Vec<(Brought, Record, Place)> = Vec::new();
         let mut claims = Vec::new();
         for (from, item) in records.drain(..) {
@@ -222,12 +225,12 @@ impl Rounds {
                 continue;
             };
             let speaker = Speaker { name: from.name, connection: from.id.0, called: from.called };
-            match self.records.offer(&standings, speaker, &record, &item) {
+            match self.records.offer(&duties, speaker, &record, &item) {
                 Step::Verify(place) => {
                     Claim::of_item(&self.checks.chain.genesis_hash, &item, &mut claims);
                     wanted.push(((from, item), record, place));
                 }
-                Step::Nothing => {}
+                Step::Nothing => self.checks.gate.in_vain(from, item.bytes.len()),
                 Step::Charge(failure) => self.checks.gate.charge(from, failure),
             }
         }
@@ -236,11 +239,11 @@ impl Rounds {
             if self.records.is_taken(place) {
                 continue;
             }
-            if self.checks.record_holds(&standings, &record) {
+            if self.checks.record_holds(&duties, &record) {
                 self.records.take(place, item.id);
                 let source = self.checks.gate.source(from);
                 self.checks.inbox.push(source, RECORD_COST, Entry::Record(from, item));
-            } else if self.checks.gate.standings().pending() == standings.pending() {
+            } else if self.checks.gate.duties().pending() == duties.pending() {
                 self.checks.gate.charge(from, Failure::Record);
             }
         }

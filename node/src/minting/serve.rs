@@ -2,6 +2,7 @@
 //! one question of each after the other, within what may be handed out.
 
 use super::entry::Question;
+use super::gate::Gate;
 use super::inbox::Inbox;
 use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
@@ -16,9 +17,11 @@ use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, To};
 use dynemix_storage::Records;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// Bytes of a question, as far as its price goes: less than a point's worth.
+pub(super) const QUESTION_BYTES: usize = 64;
 /// What a question counts for at least: looking costs something too.
 const ASKED_BYTES: usize = 16 << 10;
 /// Who has a name is handed out so many times what a guest is: a minter that was away catches up.
@@ -45,17 +48,20 @@ impl Default for Questions {
 }
 
 impl Questions {
-    /// Asks; who has asked too much already is not heard, and asks again.
-    pub fn ask(&self, source: Source, question: Question) {
+    /// Asks. False of who has asked too much already: it is not heard, and asks again.
+    pub fn ask(&self, source: Source, question: Question) -> bool {
         let (PeerId(connection), place, max) = match &question {
             Question::Piece(from, ..) => (from.id, 0, PIECES_UNDER_WAY),
             Question::Final(from, ..) => (from.id, 1, FINALS_UNDER_WAY),
-            Question::Stop => return self.stop(),
+            Question::Stop => {
+                self.stop();
+                return true;
+            }
         };
         let mut under_way = self.under_way.lock().expect(UNPOISONED);
         let of_peer = &mut under_way.entry(connection).or_default()[place];
         if *of_peer >= max {
-            return;
+            return false;
         }
         *of_peer += 1;
         drop(under_way);
@@ -63,6 +69,7 @@ impl Questions {
             // Whose question had to go is not known here: all may ask anew.
             self.under_way.lock().expect(UNPOISONED).clear();
         }
+        true
     }
 
     /// The node ends.
@@ -98,6 +105,8 @@ pub struct Serve {
     pub data: PathBuf,
     /// Where answers go.
     pub mesh: MeshHandle,
+    /// Who pays for asking without end.
+    pub gate: Arc<Gate>,
     /// Bytes that may be handed out: to who has a name, and to guests.
     pub allowances: [Allowance; 2],
     /// Of the thread: everything else comes first.
@@ -132,7 +141,7 @@ impl Serve {
     fn piece(&mut self, to: PeerInfo, want: WantPiece) {
         let [_, allowance] = &mut self.allowances;
         if !allowance.has(to.id) {
-            return;
+            return self.gate.in_vain(to, QUESTION_BYTES);
         }
         let part = Part::of_number(want.part);
         let frame = match want.height {
@@ -150,7 +159,7 @@ impl Serve {
     /// Sends the final block of a height, from memory or from the log.
     fn history(&mut self, to: PeerInfo, height: u64, kept: Option<KeptFinal>) {
         if !self.allowance(to).has(to.id) {
-            return;
+            return self.gate.in_vain(to, QUESTION_BYTES);
         }
         let read = || read_final_block(&self.records.read(height).ok()?, height).ok();
         let frame = kept.or_else(read).map(|(decided, blocks)| {
@@ -168,7 +177,7 @@ impl Serve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::standing::Rank;
+    use crate::intake::duties::Rank;
     use dynemix_net::mesh::Standing;
 
     #[test]

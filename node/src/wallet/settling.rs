@@ -100,7 +100,7 @@ pub struct Settled {
 
 /// What an account's proved state says of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum Prospect {
     /// It may still come into a block.
     Open,
     /// Its sequence is used.
@@ -109,12 +109,12 @@ enum Standing {
     Never,
 }
 
-fn standing(pending: &Pending, proved: &Proved) -> Standing {
+fn prospect(pending: &Pending, proved: &Proved) -> Prospect {
     match () {
-        () if u64::from(proved.hot.sequence) > pending.cell.sequence => Standing::Used,
+        () if u64::from(proved.hot.sequence) > pending.cell.sequence => Prospect::Used,
         // The next block's time is this state's slot: a later one there will not be.
-        () if proved.slot > pending.cell.expires_slot => Standing::Never,
-        () => Standing::Open,
+        () if proved.slot > pending.cell.expires_slot => Prospect::Never,
+        () => Prospect::Open,
     }
 }
 
@@ -184,9 +184,9 @@ impl Client {
         let _lock = self.kept.lock(sender)?;
         let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
         let proved = self.on_any(|client, node| client.proved(node, sender))?;
-        match standing(&pending, &proved) {
-            Standing::Open => Err(self.open(&pending).into()),
-            Standing::Used | Standing::Never => self.kept.forget_pending(sender),
+        match prospect(&pending, &proved) {
+            Prospect::Open => Err(self.open(&pending).into()),
+            Prospect::Used | Prospect::Never => self.kept.forget_pending(sender),
         }
     }
 
@@ -227,14 +227,14 @@ impl Client {
         let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
         let proved = self.on_any(|client, node| client.proved(node, sender))?;
         let (id, what) = self.named(&pending);
-        match standing(&pending, &proved) {
-            Standing::Open => Err(self.open(&pending).into()),
-            Standing::Never => {
+        match prospect(&pending, &proved) {
+            Prospect::Open => Err(self.open(&pending).into()),
+            Prospect::Never => {
                 self.kept.forget_pending(sender)?;
                 self.warn(format!("an earlier transaction, {id} ({what}), has expired and was never final"));
                 Ok(())
             }
-            Standing::Used => {
+            Prospect::Used => {
                 let mut way = self.way(pending);
                 match self.look(&mut way)? {
                     Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
@@ -311,10 +311,10 @@ impl Client {
             way.account_at = self.height().saturating_add(LOOK_HEIGHTS);
             let sender = way.pending.cell.sender;
             let proved = self.on_any(|client, node| client.proved(node, &sender))?;
-            match standing(&way.pending, &proved) {
-                Standing::Open => {}
-                Standing::Used => way.used = Some(self.height()),
-                Standing::Never => return Err(self.expired(way, &proved)?),
+            match prospect(&way.pending, &proved) {
+                Prospect::Open => {}
+                Prospect::Used => way.used = Some(self.height()),
+                Prospect::Never => return Err(self.expired(way, &proved)?),
             }
         }
         handed_in?;

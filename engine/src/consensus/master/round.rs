@@ -95,7 +95,7 @@ pub enum Taken {
 
 /// How a round stands, for who watches it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MasterStanding {
+pub struct MasterShown {
     /// Shards of which a block is held.
     pub shards_held: usize,
     /// Most first votes for one value in one attempt.
@@ -359,9 +359,9 @@ impl MasterRound {
     }
 
     /// How the round stands.
-    pub fn standing(&self) -> MasterStanding {
-        let (firsts, values, seconds) = self.tallies.standing();
-        MasterStanding { shards_held: self.held.by_shard().iter().flatten().count(), firsts, values, seconds }
+    pub fn shown(&self) -> MasterShown {
+        let (firsts, values, seconds) = self.tallies.shown();
+        MasterShown { shards_held: self.held.by_shard().iter().flatten().count(), firsts, values, seconds }
     }
 
     /// A new slot: what is too old to count is forgotten.

@@ -170,7 +170,7 @@ impl Tallies {
     }
 
     /// Most first votes for one value in one attempt, how many values had any, and most second votes.
-    pub(super) fn standing(&self) -> (usize, usize, usize) {
+    pub(super) fn shown(&self) -> (usize, usize, usize) {
         let most = |tallies: &mut dyn Iterator<Item = &Tally>| tallies.map(|tally| tally.signers.len()).max();
         let values = self.first_tallies.keys().map(|key| key.1).collect::<BTreeSet<_>>().len();
         let firsts = most(&mut self.first_tallies.values()).unwrap_or(0);

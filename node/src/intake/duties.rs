@@ -3,8 +3,11 @@
 
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::chain::tables::System;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Final heights whose minters may still have something to say.
+const SEATED_BEFORE: u64 = 2;
 
 /// Transactions that all tellers without a seat may tell one minter for a height by their stakes, together.
 const TOLD_BY_STAKE: u64 = 4_096;
@@ -28,28 +31,30 @@ pub enum Rank {
 
 /// What the chain has given somebody to do, as of the newest final height.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Duties {
     /// Shard of its seat at the pending height.
     pub seat: Option<u16>,
     /// Whether it was drawn for the height after.
     pub drawn: bool,
     /// Shard of its seat at the newest final height.
     pub left: Option<u16>,
+    /// Whether it had a seat at one of the newest final heights: it may still have something to say.
+    pub seated_lately: bool,
     /// Whether it keeps the transactions of a block whose effects can still be stopped.
     pub custodian: bool,
     /// Whether it has a stake.
     pub named: bool,
 }
 
-impl Standing {
+impl Duties {
     /// How much it is entitled to.
     pub fn rank(&self) -> Rank {
         match self {
-            Standing { seat: Some(_), .. } => Rank::Seated,
-            Standing { drawn: true, .. } | Standing { left: Some(_), .. } | Standing { custodian: true, .. } => {
+            Duties { seat: Some(_), .. } => Rank::Seated,
+            Duties { drawn: true, .. } | Duties { seated_lately: true, .. } | Duties { custodian: true, .. } => {
                 Rank::Called
             }
-            Standing { named: true, .. } => Rank::Named,
+            Duties { named: true, .. } => Rank::Named,
             _ => Rank::Guest,
         }
     }
@@ -60,40 +65,46 @@ impl Standing {
     }
 }
 
-/// Everybody's standing at one height, and the own.
-pub struct Standings {
+/// Everybody's duties at one height, and the own.
+pub struct DutyTable {
     /// The system that it follows from.
     pub system: Arc<System>,
     /// Whether the pending height is in quilt mode.
     pub quilt: bool,
     /// The own candidate, if there is one.
     pub me: Option<AccountIndex>,
-    called: BTreeMap<AccountIndex, Standing>,
+    called: BTreeMap<AccountIndex, Duties>,
 }
 
-impl Standings {
+impl DutyTable {
     /// As of this system: work in proportion to seats and drawn, not to stakers.
-    pub fn of(system: Arc<System>, quilt: bool, me: Option<AccountIndex>) -> Standings {
+    pub fn of(system: Arc<System>, quilt: bool, me: Option<AccountIndex>) -> DutyTable {
         let (height, next) = (system.height, system.committee.height);
         assert_eq!(next, height + 1, "the committee that follows height {height} is of height {next}");
-        let mut called: BTreeMap<AccountIndex, Standing> = BTreeMap::new();
+        let mut called: BTreeMap<AccountIndex, Duties> = BTreeMap::new();
         for member in &system.committee.members {
             called.entry(member.candidate).or_default().seat = Some(member.shard);
         }
         for &candidate in &system.drawn {
             called.entry(candidate).or_default().drawn = true;
         }
-        if let Some(last) = system.committee_of(system.height) {
+        if let Some(last) = system.committee_of(height) {
             for member in &last.members {
                 called.entry(member.candidate).or_default().left = Some(member.shard);
+            }
+        }
+        for committee in (0..SEATED_BEFORE).filter_map(|before| system.committee_of(height.checked_sub(before)?)) {
+            for member in &committee.members {
+                called.entry(member.candidate).or_default().seated_lately = true;
             }
         }
         let blocks = system.immature.iter().flat_map(|immature| &immature.blocks);
         for &custodian in blocks.flat_map(|block| &block.custodians) {
             called.entry(custodian).or_default().custodian = true;
         }
-        called.values_mut().for_each(|standing| standing.named = true);
-        Standings { system, quilt, me, called }
+        called.values_mut().for_each(|duties| duties.named = true);
+        assert!(called.values().all(|duties| duties.rank() < Rank::Named), "whoever is called has something to do");
+        DutyTable { system, quilt, me, called }
     }
 
     /// The height that is being agreed on.
@@ -101,15 +112,15 @@ impl Standings {
         self.system.height + 1
     }
 
-    /// The standing of whoever has proved this name; of who has proved none, that of a guest. A name is one that the
+    /// The duties of whoever has proved this name; of who has proved none, those of a guest. A name is one that the
     /// mesh has let in, so it has, or had, a stake.
-    pub fn of_name(&self, name: Option<AccountIndex>) -> Standing {
-        let named = Standing { named: name.is_some(), ..Standing::default() };
+    pub fn of_name(&self, name: Option<AccountIndex>) -> Duties {
+        let named = Duties { named: name.is_some(), ..Duties::default() };
         name.and_then(|name| self.called.get(&name).copied()).unwrap_or(named)
     }
 
-    /// The own standing.
-    pub fn own(&self) -> Standing {
+    /// The own duties.
+    pub fn own(&self) -> Duties {
         self.of_name(self.me)
     }
 
@@ -118,9 +129,9 @@ impl Standings {
         self.system.immature_block(block).is_some_and(|(_, block)| block.custodians.contains(&name))
     }
 
-    /// Names that have something to do at this height.
-    pub fn called(&self) -> BTreeSet<AccountIndex> {
-        self.called.keys().copied().collect()
+    /// Names that have something to do at this height, each with what it is.
+    pub fn called(&self) -> impl Iterator<Item = (AccountIndex, Duties)> {
+        self.called.iter().map(|(&name, &duties)| (name, duties))
     }
 }
 
