@@ -174,6 +174,7 @@ fn a_record_with_a_block_of_no_shard_is_survived() {
         slot: 1,
         shard: 77,
         transactions: 0,
+        bytes: 0,
         transactions_root: [0; 32],
         patch_hash: [0; 32],
     };

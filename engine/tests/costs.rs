@@ -84,6 +84,7 @@ fn falsehood(desk: &Desk, from: u32, kind: &str, number: u32) -> Message {
                 slot,
                 shard: 0,
                 transactions: 0,
+                bytes: 0,
                 transactions_root: hash,
                 patch_hash: hash,
             };

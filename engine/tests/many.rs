@@ -55,7 +55,8 @@ fn scene(names: u32, stakers: u32) -> (Chain, State<HeapMemory>, System, Vec<Opt
     patch.encode(&mut bytes);
     let (shard, transactions, transactions_root) = (0, 1, [6; 32]);
     let patch_hash = Patch::hash(&bytes);
-    let block = ShardBlock { parent_root: root, slot: 1, shard, transactions, transactions_root, patch_hash };
+    let block =
+        ShardBlock { parent_root: root, slot: 1, shard, transactions, bytes: 193, transactions_root, patch_hash };
     let block = CertifiedBlock {
         height: 1,
         block,

@@ -2,7 +2,7 @@
 
 mod scene;
 
-use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::base::parameters::{DYNE, MATURITY_HEIGHTS};
 use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::record::{Alert, Record};
 use dynemix_engine::chain::tables::System;
@@ -16,8 +16,8 @@ use scene::{BALANCE, MINTERS, Scene, UNSIGNED, genuine, key};
 use std::sync::Arc;
 
 #[test]
-fn what_is_received_matures_two_heights_later_in_quilt_mode_and_at_once_in_blockchain_mode() {
-    for (quilt, heights) in [(false, 0), (true, 2)] {
+fn what_is_received_matures_three_heights_later_in_quilt_mode_and_at_once_in_blockchain_mode() {
+    for (quilt, heights) in [(false, 0), (true, MATURITY_HEIGHTS)] {
         let mut scene = Scene::new(quilt);
         scene.mint(&[scene.pay(20, key(21), 5 * DYNE), scene.pay(22, key(90), 7 * DYNE)]);
         assert_eq!(
@@ -57,10 +57,10 @@ fn stakes_need_a_name_and_unstaked_funds_are_free_two_heights_later_where_their_
     let mut scene = Scene::new(true);
     assert!(scene.certify(&[scene.stake(20, 5 * DYNE)]).items.is_empty(), "only who is registered stakes");
     scene.mint(&[scene.register(20, "ada")]);
-    (0..2).for_each(|_| drop(scene.mint(&[])));
+    (0..MATURITY_HEIGHTS).for_each(|_| drop(scene.mint(&[])));
     scene.mint(&[scene.stake(20, 100 * DYNE)]);
     assert_eq!(scene.system.stake(20), 0, "a stake matures like a payment");
-    (0..2).for_each(|_| drop(scene.mint(&[])));
+    (0..MATURITY_HEIGHTS).for_each(|_| drop(scene.mint(&[])));
     assert_eq!(scene.system.stake(20), 100 * DYNE);
     let before = scene.balance(20);
     assert!(
@@ -142,6 +142,7 @@ fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
     let transactions_root = dynemix_engine::chain::block::transactions_root(&mut ids);
     let header = dynemix_engine::chain::block::ShardBlock {
         transactions: items.len() as u32,
+        bytes: dynemix_engine::transaction::item::transactions_bytes(&items),
         transactions_root,
         ..honest.block
     };
@@ -219,8 +220,8 @@ fn a_block_that_is_mature_cannot_be_banned_and_a_proof_needs_no_opinion() {
     };
     assert!(scene.view().record_holds(&proof(place)));
     assert!(!scene.view().record_holds(&proof(1 - place)), "the other one is signed");
-    (0..2).for_each(|_| drop(scene.mint(&[])));
-    assert!(!scene.view().record_holds(&proof(place)), "too late: two heights have passed");
+    (0..MATURITY_HEIGHTS).for_each(|_| drop(scene.mint(&[])));
+    assert!(!scene.view().record_holds(&proof(place)), "too late: W heights have passed");
 }
 
 #[test]

@@ -155,6 +155,7 @@ impl Bank {
             slot: quilt.slot,
             shard: 0,
             transactions: 0,
+            bytes: 0,
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };

@@ -357,8 +357,8 @@ fn every_verb(stage: &Stage, small: bool) {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    // What was received takes effect two heights later.
-    net.wait_height(0, net.height(0) + 3, 10);
+    // What was received takes effect three heights later.
+    net.wait_height(0, net.height(0) + 4, 10);
     assert_eq!(units(net, ATTACKER), attacker, "money went to the attacker");
     assert_eq!(units(net, SHOPKEEPER), shop_before + paid, "the shop has what was paid, each payment once");
     assert!(paid > 0, "behind an honest node everything works");

@@ -101,7 +101,7 @@ const _: () = assert!(STAKE_PAYLOAD_BYTES <= PAYLOAD_BYTES_MAX && NAME_BYTES_MAX
 const _: () = {
     let certificate = 1 + SEATS_MAX / 8 + 48;
     let attest = 8 + 8 + 2 + 32 + certificate;
-    let invalid = 1 + attest + 112 + 4 + 1 + 6 * 16 * 32 + TRANSACTION_BYTES_MAX;
+    let invalid = 1 + attest + 120 + 4 + 1 + 6 * 16 * 32 + TRANSACTION_BYTES_MAX;
     assert!(invalid <= ITEM_BYTES_MAX);
 };
 // Two certificates that contradict each other fit an item.

@@ -11,11 +11,11 @@ use crate::vote::signing::Signing;
 use std::sync::Arc;
 use std::sync::LazyLock;
 
-static BLOCK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix shard-block v1"));
+static BLOCK_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix shard-block v2"));
 static TRANSACTION_NODE_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix transaction tree v1"));
 
 /// Bytes of a shard-block's header.
-pub const SHARD_BLOCK_BYTES: usize = 112;
+pub const SHARD_BLOCK_BYTES: usize = 120;
 
 /// The header of a shard-block. Its transactions stand beside it, in ascending order of id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct ShardBlock {
     pub shard: u32,
     /// How many transactions.
     pub transactions: u32,
+    /// Bytes of its transactions, records not counted: whoever looks for them knows how long that takes.
+    pub bytes: u64,
     /// Root of the 16-wide tree over their ids.
     pub transactions_root: Hash,
     /// Hash of the patch's wire form.
@@ -42,22 +44,25 @@ impl ShardBlock {
         bytes[32..40].copy_from_slice(&self.slot.to_le_bytes());
         bytes[40..44].copy_from_slice(&self.shard.to_le_bytes());
         bytes[44..48].copy_from_slice(&self.transactions.to_le_bytes());
-        bytes[48..80].copy_from_slice(&self.transactions_root);
-        bytes[80..].copy_from_slice(&self.patch_hash);
+        bytes[48..56].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes[56..88].copy_from_slice(&self.transactions_root);
+        bytes[88..].copy_from_slice(&self.patch_hash);
         bytes
     }
 
     /// Reads what [`Self::encode`] wrote.
     pub fn decode(bytes: &[u8; SHARD_BLOCK_BYTES]) -> ShardBlock {
         let hash = |at: usize| -> Hash { bytes[at..at + 32].try_into().expect("32 bytes") };
+        let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let four = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         ShardBlock {
             parent_root: hash(0),
-            slot: u64::from_le_bytes(bytes[32..40].try_into().expect("8 bytes")),
+            slot: eight(32),
             shard: four(40),
             transactions: four(44),
-            transactions_root: hash(48),
-            patch_hash: hash(80),
+            bytes: eight(48),
+            transactions_root: hash(56),
+            patch_hash: hash(88),
         }
     }
 

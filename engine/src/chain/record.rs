@@ -10,7 +10,7 @@
 //!   unstake  3 | account 4 | amount 8
 //!   answer  16 | height 8 | candidate 4 | drawn by 32 | address 16, port 2 | transport key 32 | answer 48 | signature 48
 //!   fraud   17 | candidate 4 | kinds 2 | height 8 | numbers 16 | shard 2 | two of: hash 32, justified by 8, signature 48
-//!   invalid 18 | attest | header 112 | place 4 | levels 1, each 16 x 32 | item
+//!   invalid 18 | attest | header 120 | place 4 | levels 1, each 16 x 32 | item
 //!   alert   19 | attest | three of: candidate 4, signature 48 | height 8 | seats | aggregate 48
 //!   attest  20 | height 8 | slot 8 | shard 2 | block 32 | seats | aggregate 48           seats: length 1, bitmap
 //!   conflict 21 | kinds 2 | height 8 | numbers 16 | shard 2 | two of: hash 32, justified by 8, seats, aggregate 48
@@ -385,6 +385,7 @@ mod tests {
             slot: 8,
             shard: 2,
             transactions: 3,
+            bytes: 579,
             transactions_root: [2; 32],
             patch_hash: [3; 32],
         };

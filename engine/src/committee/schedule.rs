@@ -23,6 +23,8 @@ pub struct Schedule {
     pub propose_ms: u64,
     /// Try 1: first votes.
     pub try_1_ms: u64,
+    /// Bytes that a minter's line carries in a second.
+    pub line_bytes_per_s: u64,
 }
 
 impl Schedule {
@@ -31,7 +33,25 @@ impl Schedule {
         let slot_ms = parameters.slot_ms;
         let [sets_ms, lists_ms, decide_ms, vote_ms, have_ms, try_0_ms, propose_ms, try_1_ms] =
             parameters.consensus.sub_slots.steps().map(|per_mille| slot_ms * u64::from(per_mille) / 1_000);
-        Schedule { slot_ms, sets_ms, lists_ms, decide_ms, vote_ms, have_ms, try_0_ms, propose_ms, try_1_ms }
+        let line_bytes_per_s = parameters.consensus.line_bytes_per_s;
+        Schedule {
+            slot_ms,
+            sets_ms,
+            lists_ms,
+            decide_ms,
+            vote_ms,
+            have_ms,
+            try_0_ms,
+            propose_ms,
+            try_1_ms,
+            line_bytes_per_s,
+        }
+    }
+
+    /// Milliseconds that so many bytes take on a minter's line.
+    pub fn carry_ms(&self, bytes: u64) -> u64 {
+        let ms = (u128::from(bytes) * 1_000).div_ceil(u128::from(self.line_bytes_per_s.max(1)));
+        u64::try_from(ms).unwrap_or(u64::MAX)
     }
 
     /// The slot of a time.

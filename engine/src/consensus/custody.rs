@@ -5,22 +5,26 @@
 //! opinion of one or two counts.
 //!
 //! ```text
-//!   Try 0          the minters of a certified block send the items to the custodians
-//!   next slot      custodians that lack them ask the signers                       Begin .. Lists
-//!                  still lacking: alarm to the committee                            Lists
-//!                  the committee asks signers and custodians                        .. Try 0
-//!                  still lacking: "not served", signed; q of them make an Alert     Try 0
+//!   Try 0            the minters of a certified block send the items to the custodians
+//!   next slot        custodians that lack them ask the signers                       Begin .. Lists
+//!                    still lacking: alarm to the committee, signers and custodians    Lists
+//!   from then on     the committee asks them, and its own members                     .. Try 0
+//!                    not served in the time that the block's size takes: said, signed; q of them make an Alert
 //! ```
+//!
+//! Bodies are large and lines are slow: whoever was served serves others, nobody asks for a second copy while the first
+//! may be on its way, and nobody says that it was not served before the items could have passed its line
+//! [`LOOK_ROUNDS`] times. A block that is too large for that in one slot is not held by anyone.
 
 use super::allowance::Offence;
 use crate::base::hash::Hash;
 use crate::base::ids::Sig;
 use crate::base::limits::BLOCK_BYTES_MAX;
-use crate::base::parameters::MATURITY_HEIGHTS;
+use crate::base::parameters::{LOOK_ROUNDS, MATURITY_HEIGHTS};
 use crate::chain::block::{CertifiedBlock, transaction_path, transactions_root};
 use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;
-use crate::committee::schedule::Step;
+use crate::committee::schedule::{Schedule, Step};
 use crate::committee::statement::{Certificate, SeatSet};
 use crate::messages::message::Message;
 use crate::rules::bodies::Bodies;
@@ -42,9 +46,9 @@ const _: () = assert!(BLOCK_BYTES_MAX <= EARLY_BODIES_BYTES_MAX);
 const UNCONFIRMED_MAX: usize = 3;
 /// Heights for which an alarm that was not confirmed counts.
 const UNCONFIRMED_HEIGHTS: u64 = 64;
-/// How many are asked for items at a time.
+/// How many holders are asked for items at a time.
 const ASKED_AT_ONCE: usize = 2;
-/// A member of the committee has asked so many, and waited, before it says that it was not served.
+/// A member of the committee has asked so many holders, and waited, before it says that it was not served.
 const ASKED_MIN: usize = 6;
 
 /// One final shard-block whose effects are not mature.
@@ -53,18 +57,29 @@ struct Case {
     /// Who may have the items: signers, then custodians.
     holders: Vec<u32>,
     custodians: Vec<u32>,
+    /// Bytes of its transactions.
+    bytes: u64,
     /// Who may bring the items: signers once by themselves, and whoever was asked, as often.
     owing: BTreeSet<u32>,
     /// Whom was asked so far.
     asked: usize,
-    /// Of those, in the slot that goes on, since the alarm was known to this member of the committee.
-    asked_for_committee: usize,
-    looks: bool,
+    /// When holders were asked last.
+    asked_ms: Option<u64>,
+    /// As a member of the committee of this height, if this node is one that knows of the alarm.
+    look: Option<Look>,
     alarms: BTreeMap<u32, Sig>,
     /// By the height of the committee that looks: who was not served.
     not_served: BTreeMap<u64, BTreeMap<u16, Sig>>,
     alarmed: bool,
     proved: bool,
+}
+
+/// A member of a committee looks for itself.
+#[derive(Clone, Copy)]
+struct Look {
+    since_ms: u64,
+    /// Holders that were asked since.
+    asked: usize,
 }
 
 /// What a node keeps and looks for.
@@ -89,6 +104,8 @@ pub struct Watch<'a, S> {
     pub candidate: u32,
     /// The committee of the pending height.
     pub committee: &'a Committee,
+    /// How long what takes.
+    pub schedule: &'a Schedule,
     /// Signs by the node's voting key, and checks what others signed.
     pub signing: &'a S,
 }
@@ -116,12 +133,14 @@ impl Custody {
         self.bodies.insert(block, (height, items));
     }
 
-    /// The items of a block for who asks, if they are kept: for its custodians, and the committee that may have to look
-    /// whether they are there. Nobody else needs them, and ten bytes are not to cost a stranger's victim megabytes.
+    /// The items of a block for who asks, if they are kept: for its custodians, and for the committee once three of them
+    /// have raised the alarm. Nobody else needs them, and ten bytes are not to cost a stranger's victim megabytes: a few
+    /// seats that ask for everything would take the lines from the custodians.
     pub fn for_asker<E: Execution>(&self, execution: &E, asker: u32, block: &Hash) -> Option<&Items> {
         let system = execution.system();
         let (_, immature) = system.immature_block(block)?;
-        let entitled = immature.custodians.contains(&asker) || system.committee.seat_of(asker).is_some();
+        let alarmed = || self.cases.get(block).is_some_and(Case::is_alarming);
+        let entitled = immature.custodians.contains(&asker) || (system.committee.seat_of(asker).is_some() && alarmed());
         self.bodies.get(block).filter(|_| entitled).map(|kept| &kept.1)
     }
 
@@ -171,16 +190,17 @@ impl Custody {
                 certificate: block.certificate,
             };
             let (alarms, not_served, custodians) = (BTreeMap::new(), BTreeMap::new(), custodians.clone());
-            let (asked, asked_for_committee) = (0, 0);
-            let (looks, alarmed, proved) = (false, false, false);
+            let (asked, asked_ms, look) = (0, None, None);
+            let (alarmed, proved) = (false, false);
             let case = Case {
                 attest,
                 holders,
                 custodians,
+                bytes: immature.header.bytes,
                 owing,
                 asked,
-                asked_for_committee,
-                looks,
+                asked_ms,
+                look,
                 alarms,
                 not_served,
                 alarmed,
@@ -192,7 +212,7 @@ impl Custody {
         let system = execution.system();
         self.cases.retain(|block, _| system.immature_block(block).is_some());
         // A look is that of one committee: the next one begins anew, perhaps without this node.
-        self.cases.values_mut().for_each(|case| case.looks = false);
+        self.cases.values_mut().for_each(|case| case.look = None);
         self.bodies.retain(|_, kept| kept.0 + HEIGHTS_KEPT > height);
         let cases = &self.cases;
         self.proofs.retain(|(of, _)| cases.values().any(|case| case.attest.height == *of));
@@ -237,7 +257,7 @@ impl Custody {
         &mut self,
         watch: &Watch<'_, S>,
         execution: &E,
-        step: Step,
+        (step, now_ms): (Step, u64),
         out: &mut CustodyOut,
     ) {
         let pending = execution.system().height + 1;
@@ -247,17 +267,17 @@ impl Custody {
                 continue;
             }
             let custodian = case.custodians.contains(&watch.candidate);
+            if seated.is_some() && case.is_alarming() && step < Step::Try0 {
+                case.look.get_or_insert(Look { since_ms: now_ms, asked: 0 });
+            }
             match step {
-                Step::Begin => (case.looks, case.asked_for_committee) = (false, 0),
-                // Only alarms that leave time to ask are looked into.
-                Step::Decide => case.looks = seated.is_some() && case.alarms.len() >= ALERTS,
                 Step::Lists if custodian && !case.alarmed => {
                     case.alarmed = true;
                     let signature = watch.signing.sign(&Alert::alarm_digest(watch.chain, &case.attest));
                     case.alarms.insert(watch.candidate, signature);
-                    out.says.push(Message::Alarm(watch.candidate, Box::new(case.attest), signature));
+                    case.alarm(watch.candidate, signature, out);
                 }
-                Step::Try0 if case.looks && case.asked_for_committee >= ASKED_MIN.min(case.holders.len()) => {
+                Step::Try0 if case.was_not_served(watch.schedule, now_ms) => {
                     let Some(seat) = seated else { continue };
                     let signature = watch.signing.sign(&Alert::not_served_digest(watch.chain, pending, &case.attest));
                     case.not_served.entry(pending).or_default().insert(seat, signature);
@@ -267,13 +287,12 @@ impl Custody {
             }
             // Whoever missed the alarm hears it again.
             if matches!(step, Step::Begin | Step::Sets)
-                && let Some(signature) = case.alarms.get(&watch.candidate)
+                && let Some(&signature) = case.alarms.get(&watch.candidate)
             {
-                out.says.push(Message::Alarm(watch.candidate, Box::new(case.attest), *signature));
+                case.alarm(watch.candidate, signature, out);
             }
-            if (custodian || case.looks) && step < Step::Try0 {
-                case.ask(*block, out);
-                case.asked_for_committee += if case.looks { ASKED_AT_ONCE } else { 0 };
+            if (custodian || case.look.is_some()) && step < Step::Try0 && case.may_ask(watch.schedule, now_ms) {
+                case.ask(*block, watch, now_ms, out);
             }
         }
         self.prove(watch, pending, out);
@@ -333,7 +352,7 @@ impl Custody {
 
     /// Makes the proof of each case for which enough has been heard.
     fn prove<S: Signing>(&mut self, watch: &Watch<'_, S>, height: u64, out: &mut CustodyOut) {
-        for case in self.cases.values_mut().filter(|case| !case.proved && case.alarms.len() >= ALERTS) {
+        for case in self.cases.values_mut().filter(|case| !case.proved && case.is_alarming()) {
             let Some(statements) =
                 case.not_served.get(&height).filter(|statements| statements.len() >= watch.committee.quorum())
             else {
@@ -417,12 +436,47 @@ impl Custody {
 }
 
 impl Case {
-    fn ask(&mut self, block: Hash, out: &mut CustodyOut) {
-        for _ in 0..ASKED_AT_ONCE.min(self.holders.len()) {
-            let holder = self.holders[self.asked % self.holders.len()];
-            out.sends.push((holder, Message::WantBodies(block)));
-            self.owing.insert(holder);
-            self.asked += 1;
+    /// Whether as many custodians have raised the alarm as it takes.
+    fn is_alarming(&self) -> bool {
+        self.alarms.len() >= ALERTS
+    }
+
+    /// Tells the own alarm: to the committee, which looks, and to those who have the items, who serve it.
+    fn alarm(&self, candidate: u32, signature: Sig, out: &mut CustodyOut) {
+        let alarm = || Message::Alarm(candidate, Box::new(self.attest), signature);
+        out.says.push(alarm());
+        out.sends.extend(self.holders.iter().map(|&holder| (holder, alarm())));
+    }
+
+    /// Whether a member of the committee has looked long enough for what may be on its way to have come.
+    fn was_not_served(&self, schedule: &Schedule, now_ms: u64) -> bool {
+        let Some(look) = self.look else { return false };
+        let needed_ms = LOOK_ROUNDS.saturating_mul(schedule.carry_ms(self.bytes));
+        look.asked >= ASKED_MIN.min(self.holders.len()) && now_ms >= look.since_ms.saturating_add(needed_ms)
+    }
+
+    /// Whether what was asked for last would be here by now: nobody asks for a second copy before.
+    fn may_ask(&self, schedule: &Schedule, now_ms: u64) -> bool {
+        self.asked_ms.is_none_or(|asked_ms| now_ms >= asked_ms.saturating_add(schedule.carry_ms(self.bytes)))
+    }
+
+    /// Asks some of those who have the items; as a member of the committee also another one, which may have been served.
+    fn ask<S>(&mut self, block: Hash, watch: &Watch<'_, S>, now_ms: u64, out: &mut CustodyOut) {
+        self.asked_ms = Some(now_ms);
+        let at_once = ASKED_AT_ONCE.min(self.holders.len());
+        let holders = (0..at_once).map(|place| self.holders[(self.asked + place) % self.holders.len()]);
+        let mut asked: Vec<u32> = holders.collect();
+        self.asked += at_once;
+        if let Some(look) = &mut self.look {
+            look.asked += at_once;
+            let members = &watch.committee.members;
+            // Everyone goes round from another one.
+            let place = (watch.candidate as usize).wrapping_add(self.asked) % members.len();
+            asked.push(members[place].candidate);
+        }
+        for whom in asked.into_iter().filter(|&whom| whom != watch.candidate) {
+            out.sends.push((whom, Message::WantBodies(block)));
+            self.owing.insert(whom);
         }
     }
 }

@@ -129,6 +129,7 @@ mod tests {
             slot: 1,
             shard: 0,
             transactions: 0,
+            bytes: 0,
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };

@@ -345,8 +345,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Lets the custody see and do.
     pub(super) fn watch(&mut self, with: impl FnOnce(&mut Custody, &Watch<'_, S>, &E, &mut CustodyOut)) {
         let committee = self.master.committee.clone();
-        let watch =
-            Watch { chain: &self.chain, candidate: self.candidate, committee: &committee, signing: &*self.signing };
+        let watch = Watch {
+            chain: &self.chain,
+            candidate: self.candidate,
+            committee: &committee,
+            schedule: &self.schedule,
+            signing: &*self.signing,
+        };
         let mut out = CustodyOut::default();
         with(&mut self.custody, &watch, &self.execution, &mut out);
         self.act_on_custody(out);

@@ -520,7 +520,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     fn look(&mut self, step: Step, now_ms: u64) {
-        self.watch(|custody, watch, execution, out| custody.step(watch, execution, step, out));
+        self.watch(|custody, watch, execution, out| custody.step(watch, execution, (step, now_ms), out));
         self.settle(now_ms);
     }
 

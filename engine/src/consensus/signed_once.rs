@@ -1,7 +1,7 @@
 //! What a minter must remember across a crash, and its durable bytes.
 //!
 //! ```text
-//!   version 3 | height v | reserved slot v | earlier slot v | unsure 0 or 1
+//!   version 4 | height v | reserved slot v | earlier slot v | unsure 0 or 1
 //!   lock 0 or 1: hash 32, attempt v | high 0 or 1: prepared | blocks v, each a block
 //! ```
 //!
@@ -18,7 +18,7 @@ use crate::chain::block_codec::{put_block, put_maybe_prepared, read_block, read_
 use crate::transaction::compact::Nobody;
 use std::cmp::Ordering;
 
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What a restart must know, whatever else it forgets.
 #[derive(Clone, Debug, Default)]

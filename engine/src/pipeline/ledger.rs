@@ -26,6 +26,7 @@ use crate::chain::block::{ShardBlock, transactions_root};
 use crate::chain::patch::Patch;
 use crate::transaction::cell::{TransactionKind, payload_outputs};
 use crate::transaction::check::{check_expiry, cost};
+use crate::transaction::item::transaction_bytes;
 use crate::verify::account_key_acceptable;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -293,6 +294,7 @@ impl<M: StateMemory> Ledger<M> {
             slot,
             shard,
             transactions: self.block.len() as u32,
+            bytes: self.block.iter().map(|item| transaction_bytes(self.arena.note(&item.slot).payload_bytes)).sum(),
             transactions_root: transactions_root(&mut self.ids),
             patch_hash: Patch::hash(&self.patch_bytes),
         }

@@ -13,7 +13,7 @@ use crate::chain::tables::ImmatureBlock;
 use crate::rules::effect::explained::Explained;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{check_expiry, cost};
-use crate::transaction::item::{Item, transaction_of};
+use crate::transaction::item::{Item, transaction_of, transactions_bytes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,6 +51,9 @@ impl<M: StateMemory> View<'_, M> {
 
     /// Whether these items, all of them well formed and genuine, change what the patch changes, and nothing else.
     fn explains(&self, height: u64, block: &ImmatureBlock, items: &[Arc<Item>]) -> bool {
+        if transactions_bytes(items) != block.header.bytes {
+            return false;
+        }
         let patch = &*block.patch;
         let of_height = self.system.immature.iter().find(|immature| immature.height == height);
         let Some(parent_slot) = of_height.map(|immature| immature.parent_slot) else { return false };

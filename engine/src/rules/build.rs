@@ -7,14 +7,14 @@ use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaBuilder;
 use crate::base::hash::{Hash, keyed};
 use crate::base::ids::AccountIndex;
-use crate::base::limits::{BLOCK_BYTES_MAX, HEAVY_MAX};
+use crate::base::limits::HEAVY_MAX;
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{ShardBlock, transactions_root};
 use crate::chain::patch::Patch;
 use crate::chain::record::Record;
 use crate::rules::effect::transaction::{Building, Transaction};
 use crate::transaction::cell::TransactionKind;
-use crate::transaction::item::{Item, Items, transaction_of};
+use crate::transaction::item::{Item, Items, transaction_of, transactions_bytes};
 use hashbrown::HashSet;
 
 /// A shard-block of our own.
@@ -68,11 +68,14 @@ impl<M: StateMemory> View<'_, M> {
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
         let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let transactions_bytes = transactions_bytes(&items);
+        assert!(transactions_bytes <= self.transactions_bytes_max(), "there is time to look for what a block holds");
         let block = ShardBlock {
             parent_root: patch.parent_root,
             slot,
             shard: shard as u32,
             transactions: items.len() as u32,
+            bytes: transactions_bytes,
             transactions_root: transactions_root(&mut ids),
             patch_hash: Patch::hash(&bytes),
         };
@@ -122,14 +125,20 @@ impl<M: StateMemory> View<'_, M> {
         eligible
     }
 
+    /// Bytes of a block's transactions at most.
+    pub(crate) fn transactions_bytes_max(&self) -> u64 {
+        self.chain.parameters.transactions_bytes_max(self.system.height + 1)
+    }
+
     /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can
     /// afford.
     fn limit(&self, items: &Items, transactions: &mut Vec<(usize, Transaction<'_>)>) {
+        let bytes_max = self.transactions_bytes_max() as usize;
         let max = self.chain.parameters.block_transactions_max as usize;
         let heavy = |transaction: &Transaction<'_>| transaction.kind == TransactionKind::Stake;
         let bytes: usize = transactions.iter().map(|entry| items[entry.0].bytes.len()).sum();
         let pairings = transactions.iter().filter(|entry| heavy(&entry.1)).count();
-        if transactions.len() <= max && bytes <= BLOCK_BYTES_MAX && pairings <= HEAVY_MAX {
+        if transactions.len() <= max && bytes <= bytes_max && pairings <= HEAVY_MAX {
             return;
         }
         let (root, keys) = (self.state.header().root, self.state.columns().key);
@@ -137,7 +146,7 @@ impl<M: StateMemory> View<'_, M> {
         let (mut count, mut bytes, mut pairings) = (0, 0, 0);
         transactions.retain(|(place, transaction)| {
             let (more, heavier) = (bytes + items[*place].bytes.len(), pairings + usize::from(heavy(transaction)));
-            let fits = count < max && more <= BLOCK_BYTES_MAX && heavier <= HEAVY_MAX;
+            let fits = count < max && more <= bytes_max && heavier <= HEAVY_MAX;
             if fits {
                 (count, bytes, pairings) = (count + 1, more, heavier);
             }

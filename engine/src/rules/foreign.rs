@@ -67,6 +67,7 @@ impl<M: StateMemory> View<'_, M> {
         if place != (self.system.height + 1, block.slot, block.shard, header.root)
             || block.parent_root != header.root
             || !in_time
+            || block.bytes > self.transactions_bytes_max()
         {
             return Err(PatchFault::Header);
         }

@@ -35,6 +35,17 @@ pub(crate) fn items_bytes(items: &[Arc<Item>]) -> usize {
     items.iter().map(|item| item.bytes.len() + 64).sum()
 }
 
+/// Bytes of an item that is a transaction with so long a payload.
+pub fn transaction_bytes(payload_bytes: u32) -> u64 {
+    1 + CELL_BYTES as u64 + u64::from(payload_bytes)
+}
+
+/// Bytes of those of a block's items that are transactions.
+pub fn transactions_bytes(items: &[Arc<Item>]) -> u64 {
+    let transactions = items.iter().filter(|item| item.bytes.first() == Some(&ITEM_TRANSACTION));
+    transactions.map(|item| item.bytes.len() as u64).sum()
+}
+
 /// The cell and payload of an item that is a transaction.
 pub fn transaction_of(item: &Item) -> Option<(Cell, &[u8])> {
     let (&tag, bytes) = item.bytes.split_first()?;

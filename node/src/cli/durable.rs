@@ -86,6 +86,7 @@ impl DurableState {
             slot,
             shard: 0,
             transactions: 0,
+            bytes: 0,
             transactions_root: [0; 32],
             patch_hash: [0; 32],
         };

@@ -7,7 +7,7 @@ use crate::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAcco
 use crate::setup::keystore::{self, Cost, KeystoreError, SecretKind};
 use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, DYNE, SubSlots};
 use dynemix_engine::vote::bls::BlsSigning;
-use dynemix_net::mesh::{Target, public_key};
+use dynemix_net::mesh::{LinkShape, Target, public_key};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -24,6 +24,8 @@ pub const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 const USER_BALANCE: u64 = 1_000_000 * DYNE;
 const LOAD_BALANCE: u64 = 100_000 * DYNE;
 const STAKE: u64 = 1_000_000 * DYNE;
+/// What a line within one computer carries at least, bytes a second.
+const LOOPBACK_BYTES_PER_S: u64 = 125_000_000;
 /// What the keys of load accounts follow from.
 const LOAD_SEED: u64 = 645;
 
@@ -207,6 +209,7 @@ impl Devnet {
     pub fn genesis(&self) -> GenesisFile {
         let DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, liar, .. } = self.shape;
         let minters = nodes + u32::from(liar);
+        let line: LinkShape = self.shape.link.parse().unwrap_or_default();
         let consensus = ConsensusParameters {
             seats: minters,
             shards_max: shards,
@@ -215,6 +218,7 @@ impl Devnet {
             // Room for as many new accounts as there are, and some.
             accounts_max: 2 * (load_accounts + u64::from(minters)) + 100_000,
             sub_slots: if self.shape.link.is_empty() { SubSlots::LOCAL } else { SubSlots::HOME },
+            line_bytes_per_s: line.rate_bytes.unwrap_or(LOOPBACK_BYTES_PER_S),
             ..ConsensusParameters::default()
         };
         let minter = |node: u32| {

@@ -183,8 +183,15 @@ impl Liar {
             }
             LieKind::Blocks => {
                 let (parent_root, transactions_root, patch_hash) = (hash, hash, hash);
-                let block =
-                    ShardBlock { parent_root, slot: height, shard: 0, transactions: 1, transactions_root, patch_hash };
+                let block = ShardBlock {
+                    parent_root,
+                    slot: height,
+                    shard: 0,
+                    transactions: 1,
+                    bytes: 193,
+                    transactions_root,
+                    patch_hash,
+                };
                 let (certificate, items, patch) = (self.certificate(), Items::default(), vec![0; 64]);
                 let hash = block.hash();
                 Message::Block(Arc::new(CertifiedBlock { height, block, hash, certificate, items, patch }))

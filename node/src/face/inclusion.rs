@@ -2,7 +2,7 @@
 //! the other. Whoever has verified the master-block of that height needs nothing else.
 //!
 //! ```text
-//!   shard-block's header 112 | place u32 | levels u8 | levels x (16 x 32) | item: 4, cell 192, payload
+//!   shard-block's header 120 | place u32 | levels u8 | levels x (16 x 32) | item: 4, cell 192, payload
 //! ```
 
 use dynemix_engine::base::hash::{FAN_OUT, Hash};
@@ -93,6 +93,7 @@ mod tests {
             slot: 9,
             shard: 1,
             transactions: 40,
+            bytes: 7720,
             transactions_root: root,
             patch_hash: [2; 32],
         };

@@ -134,6 +134,7 @@ mod tests {
             slot: 8,
             shard: 2,
             transactions: 3,
+            bytes: 579,
             transactions_root: [2; 32],
             patch_hash: [3; 32],
         };

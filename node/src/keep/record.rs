@@ -3,15 +3,17 @@
 //! ```text
 //!   version u8 | 0 x 3 | first u32 | quilt u32 | count u32 | rest u32        lengths, and how many of what follows
 //!
-//!   version 1, a node alone      first  the shard-block's header, 112 bytes
+//!   version 3, a node alone      first  the shard-block's header, 120 bytes
 //!                                quilt  wire form
 //!                                count  transactions, where they are kept: cells of 192 bytes, ascending by id
 //!                                rest   for each transaction its payload: length u16, bytes
-//!   version 2, a node of many    first  the final certificate with its master-block, then its committee with keys
+//!   version 4, a node of many    first  the final certificate with its master-block, then its committee with keys
 //!                                quilt  wire form
 //!                                count  shard-blocks, 0 bytes here
 //!                                rest   the shard-blocks as they travel: in quilt mode without their transactions
 //! ```
+//!
+//! Versions 1 and 2 had headers that did not say how many bytes their transactions have.
 //!
 //! Records are ours: they are checksummed by the log and only checked for shape here.
 
@@ -27,9 +29,9 @@ use dynemix_storage::{Keys, ReadKeys, Table};
 use std::sync::Arc;
 
 /// Of a node alone.
-const SINGLE: u8 = 1;
+const SINGLE: u8 = 3;
 /// Of a node of many.
-const MASTER: u8 = 2;
+const MASTER: u8 = 4;
 const HEAD_BYTES: usize = 20;
 
 /// A block as the log keeps it.

@@ -141,6 +141,7 @@ mod tests {
             slot: height,
             shard: 0,
             transactions: 1,
+            bytes: 193,
             transactions_root: hash,
             patch_hash: hash,
         };

@@ -4,7 +4,9 @@ use super::digits::digits;
 use super::endpoint::endpoint_of;
 use crate::keep::chain_store::Genesis;
 use dynemix_engine::base::ids::Key;
-use dynemix_engine::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES, OUTPUTS_MAX, SEATS_MAX, SHARDS_MAX};
+use dynemix_engine::base::limits::{
+    BLOCK_BYTES_MAX, CELL_BYTES, OUTPUTS_MAX, SEATS_MAX, SHARDS_MAX, TRANSACTION_BYTES_MAX,
+};
 use dynemix_engine::base::parameters::{
     Chain, ChainParameters, EVIDENCE_HEIGHTS_MAX, EVIDENCE_HEIGHTS_MIN, GenesisMinter, SUPPLY_GENESIS,
 };
@@ -165,7 +167,11 @@ fn check_bounds(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
     within("consensus.seats", consensus.seats, 1, SEATS_MAX as u32)?;
     within("consensus.shards_max", consensus.shards_max, 1, SHARDS_MAX as u32)?;
     within("consensus.shard_transactions", consensus.shard_transactions, 1, transactions_max)?;
-    within("consensus.evidence_heights", consensus.evidence_heights, EVIDENCE_HEIGHTS_MIN, EVIDENCE_HEIGHTS_MAX)
+    within("consensus.evidence_heights", consensus.evidence_heights, EVIDENCE_HEIGHTS_MIN, EVIDENCE_HEIGHTS_MAX)?;
+    // Whatever a shard may make, one transaction fits.
+    within("consensus.line_bytes_per_s", consensus.line_bytes_per_s, 1, u64::from(u32::MAX))?;
+    let quilt_bytes_max = parameters.transactions_bytes_max(u64::MAX);
+    within("bytes of a block at consensus.line_bytes_per_s", quilt_bytes_max, TRANSACTION_BYTES_MAX as u64, u64::MAX)
 }
 
 impl MinterEntry {
@@ -301,7 +307,7 @@ mod tests {
     fn numbers_that_make_no_chain_are_refused() {
         assert!(file().genesis().is_ok());
         type Change = (&'static str, fn(&mut GenesisFile));
-        let changes: [Change; 17] = [
+        let changes: [Change; 19] = [
             ("slot_ms", |file| file.parameters.slot_ms = 0),
             ("amount_min", |file| file.parameters.amount_min = 0),
             ("output_fee", |file| file.parameters.output_fee = u64::MAX),
@@ -316,6 +322,8 @@ mod tests {
             ("stake_min", |file| file.parameters.consensus.stake_min = 0),
             ("emission", |file| file.parameters.consensus.emission = u64::MAX),
             ("evidence_heights", |file| file.parameters.consensus.evidence_heights = 2),
+            ("line_bytes_per_s", |file| file.parameters.consensus.line_bytes_per_s = 0),
+            ("line_bytes_per_s", |file| file.parameters.consensus.line_bytes_per_s = 1_000),
             ("custody_stake_min", |file| file.parameters.consensus.custody_stake_min = 0),
             ("at stake", |file| file.minters[0].stake = 0),
             ("possession", |file| file.minters[0].account = hex::encode(KeyChain::new(1).keys(1..2)[0])),

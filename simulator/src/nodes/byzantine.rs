@@ -244,6 +244,7 @@ impl Liar<'_> {
             slot,
             shard: 0,
             transactions: 0,
+            bytes: 0,
             transactions_root: hash,
             patch_hash: hash,
         };

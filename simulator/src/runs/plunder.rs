@@ -19,7 +19,7 @@ use dynemix_engine::committee::quorum::shard_quorum;
 use dynemix_engine::committee::statement::{Certificate, SeatSet};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::{Item, Items};
+use dynemix_engine::transaction::item::{Item, Items, transactions_bytes};
 use dynemix_engine::vote::signing::Signing;
 use std::sync::Arc;
 
@@ -274,12 +274,13 @@ fn forged(
     let sum: u64 = victims.iter().map(|victim| victim.1).sum();
     patch.delta.created_keys.push(new_key(thief));
     patch.delta.created_amounts.push(if way == Way::Printed { 2 * sum } else { sum });
-    let mut bytes = Vec::new();
-    patch.encode(&mut bytes);
+    let mut patch_bytes = Vec::new();
+    patch.encode(&mut patch_bytes);
     let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
-    let transactions = items.len() as u32;
-    let (transactions_root, patch_hash) = (transactions_root(&mut ids), Patch::hash(&bytes));
-    let block = ShardBlock { parent_root, slot, shard: shard as u32, transactions, transactions_root, patch_hash };
+    let (transactions, bytes) = (items.len() as u32, transactions_bytes(&items));
+    let (transactions_root, patch_hash) = (transactions_root(&mut ids), Patch::hash(&patch_bytes));
+    let block =
+        ShardBlock { parent_root, slot, shard: shard as u32, transactions, bytes, transactions_root, patch_hash };
     let hash = block.hash();
     let mut attest = Attest {
         height,
@@ -296,5 +297,5 @@ fn forged(
     attest.certificate.aggregate = cluster.signing(0).aggregate(&signatures);
     let in_blocks: Items = if cluster.options.quilt() { Items::default() } else { items.clone().into() };
     let certificate = attest.certificate;
-    (Arc::new(CertifiedBlock { height, block, hash, certificate, items: in_blocks, patch: bytes }), items)
+    (Arc::new(CertifiedBlock { height, block, hash, certificate, items: in_blocks, patch: patch_bytes }), items)
 }

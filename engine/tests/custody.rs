@@ -1,0 +1,205 @@
+//! Who looks for a block's transactions, and when it may say that it was not served: never for the size of a block, and
+//! never at the cost of those whose duty it is.
+
+mod desk;
+
+use desk::Ground;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, LOOK_ROUNDS};
+use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
+use dynemix_engine::chain::patch::Patch;
+use dynemix_engine::chain::record::{Alert, Attest};
+use dynemix_engine::chain::tables::{Immature, ImmatureBlock};
+use dynemix_engine::committee::members::Committee;
+use dynemix_engine::committee::schedule::{Schedule, Step};
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_engine::consensus::custody::{Custody, CustodyOut, Watch};
+use dynemix_engine::messages::message::Message;
+use dynemix_engine::transaction::item::Items;
+use dynemix_engine::vote::stub::StubSigning;
+use std::sync::Arc;
+
+const SLOT_MS: u64 = 10_000;
+
+/// A final block whose transactions nobody serves, and a member of the committee that may have to look for them.
+struct Looker {
+    ground: Ground,
+    committee: Arc<Committee>,
+    schedule: Schedule,
+    custody: Custody,
+    block: Hash,
+    attest: Attest,
+    custodians: Vec<u32>,
+}
+
+impl Looker {
+    /// As candidate 0 sees it; the block has so many bytes.
+    fn of(bytes: u64) -> Looker {
+        let mut ground = Ground::new();
+        let header = ShardBlock {
+            parent_root: [1; 32],
+            slot: 0,
+            shard: 0,
+            transactions: (bytes / 193) as u32,
+            bytes,
+            transactions_root: [2; 32],
+            patch_hash: [3; 32],
+        };
+        let (block, certificate) = (header.hash(), Certificate { signers: SeatSet::default(), aggregate: [0; 48] });
+        let committee = ground.system.committee.clone();
+        let me = committee.members[0].candidate;
+        let custodians: Vec<u32> = (0..14).filter(|&candidate| candidate != me).take(7).collect();
+        let (patch, banned) = (Arc::new(Patch::default()), false);
+        let immature = ImmatureBlock { shard: 0, block, header, patch, custodians: custodians.clone(), banned };
+        let height = ground.system.height;
+        let (parent_slot, blocks, rewards) = (0, vec![immature], Vec::new());
+        ground.system.immature.push_back(Immature { height, parent_slot, blocks, rewards });
+        let (items, patch) = (Items::default(), Vec::new());
+        let certified = CertifiedBlock { height, block: header, hash: block, certificate, items, patch };
+        let attest = Attest { height, slot: 0, shard: 0, block, certificate };
+        let mut custody = Custody::default();
+        let blocks = [Some(Arc::new(certified))];
+        custody.finish(&mut ground, me, &committee, &blocks, &mut CustodyOut::default());
+        let schedule = Schedule::of(&ground.chain.parameters);
+        Looker { ground, committee, schedule, custody, block, attest, custodians }
+    }
+
+    fn me(&self) -> u32 {
+        self.committee.members[0].candidate
+    }
+
+    /// So many custodians raise the alarm.
+    fn alarms(&mut self, count: usize) {
+        let chain = self.ground.chain.genesis_hash;
+        let signing = StubSigning { candidate: self.me() };
+        let (committee, schedule) = (self.committee.clone(), self.schedule);
+        let watch = Watch {
+            chain: &chain,
+            candidate: self.me(),
+            committee: &committee,
+            schedule: &schedule,
+            signing: &signing,
+        };
+        for &custodian in &self.custodians[..count] {
+            let signature = StubSigning::stub(custodian, &Alert::alarm_digest(&chain, &self.attest));
+            let mut out = CustodyOut::default();
+            self.custody.hear_alarm(&watch, custodian, (custodian, &self.attest, signature), &mut out);
+            assert!(out.offences.is_empty() && out.useless.is_empty());
+        }
+    }
+
+    /// A step of a slot: whom it asks, and whether it says that it was not served.
+    fn step(&mut self, slot: u64, step: Step) -> (Vec<u32>, bool) {
+        let chain = self.ground.chain.genesis_hash;
+        let signing = StubSigning { candidate: self.me() };
+        let (committee, schedule) = (self.committee.clone(), self.schedule);
+        let watch = Watch {
+            chain: &chain,
+            candidate: self.me(),
+            committee: &committee,
+            schedule: &schedule,
+            signing: &signing,
+        };
+        let mut out = CustodyOut::default();
+        let now_ms = slot * SLOT_MS + step.at(&schedule);
+        self.custody.step(&watch, &self.ground, (step, now_ms), &mut out);
+        let asked = out.sends.iter().filter(|send| matches!(send.1, Message::WantBodies(_))).map(|send| send.0);
+        (asked.collect(), out.says.iter().any(|message| matches!(message, Message::NotServed(..))))
+    }
+
+    /// All steps of a slot up to the first votes.
+    fn slot(&mut self, slot: u64, from: Step) -> (usize, bool) {
+        let steps = Step::ALL.into_iter().filter(|step| *step >= from && *step <= Step::Try0);
+        let taken: Vec<(Vec<u32>, bool)> = steps.map(|step| self.step(slot, step)).collect();
+        (taken.iter().map(|taken| taken.0.len()).sum(), taken.iter().any(|taken| taken.1))
+    }
+}
+
+#[test]
+fn nobody_says_that_a_block_was_not_served_before_it_could_have_come() {
+    // Known at Decide, as it is after alarms at Lists.
+    for (bytes, at_once) in [(1_000, true), (600_000, true), (1_930_000, false)] {
+        let mut looker = Looker::of(bytes);
+        looker.alarms(3);
+        let (asked, said) = looker.slot(1, Step::Decide);
+        assert_eq!(said, at_once, "{bytes} bytes: {asked} asked");
+        // The next committee has the slot from its beginning; the looker is a member of it as well.
+        let mut looker = Looker::of(bytes);
+        looker.alarms(3);
+        assert!(looker.slot(2, Step::Begin).1, "{bytes} bytes are to be looked for in a whole slot");
+    }
+}
+
+#[test]
+fn a_second_copy_is_asked_for_when_the_first_could_be_here() {
+    let mut looker = Looker::of(1_930_000);
+    looker.alarms(3);
+    let steps = [Step::Begin, Step::Sets, Step::Lists, Step::Decide, Step::Vote, Step::Have];
+    let asked = steps.map(|step| looker.step(2, step).0.len());
+    // 1.54 s on a line of 10 Mbit/s; two holders and perhaps a member.
+    assert!(asked[0] >= 2 && asked[1] >= 2 && asked[2] == 0, "{asked:?}");
+    let copies = asked.iter().filter(|&&asked| asked > 0).count() as u64;
+    assert!(copies <= LOOK_ROUNDS, "{asked:?}");
+    let mut small = Looker::of(1_000);
+    small.alarms(3);
+    assert!(steps.iter().all(|&step| !small.step(2, step).0.is_empty()), "of small ones everyone is asked");
+}
+
+#[test]
+fn a_member_of_the_committee_is_served_after_three_alarms_and_a_custodian_always() {
+    let mut looker = Looker::of(1_000);
+    let items: Items = Vec::new().into();
+    looker.custody.keep(looker.block, 0, items);
+    let custodian = looker.custodians[0];
+    let keeps = |candidate: &u32| looker.custodians.contains(candidate);
+    let seat = looker.committee.members.iter().map(|member| member.candidate).find(|name| !keeps(name)).unwrap();
+    let served = |looker: &Looker, name| looker.custody.for_asker(&looker.ground, name, &looker.block).is_some();
+    assert!(served(&looker, custodian) && !served(&looker, seat), "a seat alone draws nothing");
+    looker.alarms(2);
+    assert!(!served(&looker, seat));
+    looker.alarms(3);
+    assert!(served(&looker, seat) && !served(&looker, 999));
+}
+
+#[test]
+fn an_alarm_reaches_those_who_have_the_transactions() {
+    let mut looker = Looker::of(1_000);
+    let me = looker.me();
+    let found = looker.ground.system.immature[0].blocks[0].custodians.clone();
+    looker.ground.system.immature[0].blocks[0].custodians = found.into_iter().take(6).chain([me]).collect();
+    let blocks = looker.ground.system.immature[0].blocks[0].clone();
+    let certified = CertifiedBlock {
+        height: 0,
+        block: blocks.header,
+        hash: blocks.block,
+        certificate: looker.attest.certificate,
+        items: Items::default(),
+        patch: Vec::new(),
+    };
+    let committee = looker.committee.clone();
+    let blocks = [Some(Arc::new(certified))];
+    looker.custody.finish(&mut looker.ground, me, &committee, &blocks, &mut CustodyOut::default());
+    let (chain, signing, schedule) = (looker.ground.chain.genesis_hash, StubSigning { candidate: me }, looker.schedule);
+    let watch = Watch { chain: &chain, candidate: me, committee: &committee, schedule: &schedule, signing: &signing };
+    let mut out = CustodyOut::default();
+    looker.custody.step(&watch, &looker.ground, (Step::Lists, SLOT_MS + 3_300), &mut out);
+    assert!(out.says.iter().any(|message| matches!(message, Message::Alarm(..))), "the committee");
+    let told = |name: u32| out.sends.iter().any(|send| send.0 == name && matches!(send.1, Message::Alarm(..)));
+    assert!(
+        looker.custodians[..6].iter().all(|&custodian| told(custodian)),
+        "custodians, who serve the committee then"
+    );
+}
+
+#[test]
+fn the_largest_block_can_be_looked_for_between_a_slots_beginning_and_its_first_votes() {
+    let consensus = ConsensusParameters { quilt_from_height: 5, ..ConsensusParameters::default() };
+    let parameters = ChainParameters { consensus, ..ChainParameters::default() };
+    let schedule = Schedule::of(&parameters);
+    let most = parameters.transactions_bytes_max(5);
+    assert!(LOOK_ROUNDS * schedule.carry_ms(most) < schedule.try_0_ms, "{most}");
+    assert!(most > 10_000 * 193, "ten thousand transfers on a home line");
+    assert_eq!(parameters.transactions_bytes_max(4), 32 << 20, "in blockchain mode nobody looks");
+    let fast = ConsensusParameters { line_bytes_per_s: 125_000_000, ..consensus };
+    assert_eq!(ChainParameters { consensus: fast, ..parameters }.transactions_bytes_max(5), 32 << 20);
+}
