@@ -10,8 +10,8 @@ use dynemix::peer::frames::read_cells;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_net::mesh::{PeerId, To};
-use scene::{Scene, key};
+use dynemix_net::mesh::To;
+use scene::{Scene, caller, client, due, key};
 use std::sync::Arc;
 
 /// The senders that one minter is told, in order.
@@ -31,9 +31,8 @@ fn told_to(frames: &[(To, u8, Arc<[u8]>)], minter: u32, height: u64) -> Vec<Key>
 fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    let client = PeerId(9);
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, Some((client, u64::from(sender)))).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, u64::from(sender))).unwrap();
     }
     let keys = |range: std::ops::Range<u32>| range.map(key).collect::<Vec<_>>();
     let (frames, mine) = own.tell(&scene.state, &scene.system, Some(3));
@@ -64,7 +63,7 @@ fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
     for round in 0..5 {
         let fresh = 10 + 2 * round..12 + 2 * round;
         for sender in fresh.clone() {
-            own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, Some((client, 1))).unwrap();
+            own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, 1)).unwrap();
         }
         let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
         let told = told_to(&frames, 4, scene.system.height + 1);
@@ -81,7 +80,7 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
     let mut scene = Scene::new();
     let mut own = Own::default();
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
     for window in [500, 256, 256, 256] {
         own.tell(&scene.state, &scene.system, Some(3));
@@ -96,9 +95,9 @@ fn one_of_an_account_and_sequence_is_followed() {
     let scene = Scene::new();
     let mut own = Own::default();
     let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
-    own.follow(&one, 20, 2 * DYNE, None).unwrap();
-    assert_eq!(own.follow(&one, 20, 2 * DYNE, None), Ok(()));
-    assert_eq!(own.follow(&other, 20, 3 * DYNE, None), Err(Refusal::SenderConflict));
+    own.follow(&one, due(20, 2 * DYNE), caller(0)).unwrap();
+    assert_eq!(own.follow(&one, due(20, 2 * DYNE), caller(0)), Ok(()));
+    assert_eq!(own.follow(&other, due(20, 3 * DYNE), caller(0)), Err(Refusal::SenderConflict));
     assert_eq!(own.len(), 1);
 }
 

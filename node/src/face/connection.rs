@@ -1,9 +1,11 @@
 //! Connections of the API: taken in, read, written and closed as [`super::callers`] says.
 
 use super::callers::{Arrival, CallerLimits, Callers, Room, Stage};
+use crate::intake::shares::Holder;
 use axum::body::Bytes;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use dynemix_net::mesh::Net;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -69,6 +71,8 @@ pub(super) struct Connection {
     pub(super) id: u64,
     /// It may ask for health, readiness and metrics only.
     pub(super) kept: bool,
+    /// Whose share what it hands in is of.
+    pub(super) holder: Holder,
     desk: Arc<Desk>,
     /// Bytes that have come since its last question.
     head: AtomicUsize,
@@ -249,6 +253,7 @@ impl Listener for Door {
             let connection = Arc::new(Connection {
                 id,
                 kept,
+                holder: Holder::of(Net::of(address.ip()), id),
                 desk: self.desk.clone(),
                 head: AtomicUsize::new(0),
                 subscribed: AtomicBool::new(false),

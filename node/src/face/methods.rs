@@ -381,7 +381,7 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
     api.view
         .submit
-        .send(Raw::Own(vec![transaction_item(&cell, &payload)]))
+        .send(Raw::Own(from.holder, vec![transaction_item(&cell, &payload)]))
         .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
     Ok(json!(hex::encode(id)))
 }
