@@ -33,14 +33,15 @@ impl Answers for Answering<'_> {
         // As it is made, and as it is written.
         let room = 2 * bytes_max(self.api, method, &params) as u64;
         let busy = || (LIMIT, BUSY.to_owned());
-        let Some(looks_back) = slow(method) else {
+        let Some(errand) = slow(method) else {
             self.turn.hold(room).await.map_err(|NoRoom| busy())?;
             return call(self.api, &connection, method, &params);
         };
         // While it waits for its thread nothing is there to be held.
+        let holder = connection.holder;
         let work =
             move |api: &Arc<Api>| connection.hold_here(room).ok().map(|()| call(api, &connection, method, &params));
-        let answered = self.api.have(looks_back, work).await.ok().flatten().ok_or_else(busy)?;
+        let answered = self.api.have(holder, errand, work).await.ok().flatten().ok_or_else(busy)?;
         self.turn.took(room);
         answered
     }

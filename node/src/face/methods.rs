@@ -4,6 +4,7 @@ use super::answered::{Answered, Api, INVALID_PARAMS, LIMIT, METHOD_NOT_FOUND, NO
 use super::connection::Connection;
 use super::history::history;
 use super::inclusion::Inclusion;
+use super::slow::Errand;
 use crate::keep::record::BlockRecord;
 use crate::minting::entry::Raw;
 use crate::minting::inclusions::Wanted;
@@ -181,11 +182,12 @@ pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
         }
 }
 
-/// Whether a method takes long; and then, whether it looks through blocks.
-pub(super) fn slow(method: &str) -> Option<bool> {
+/// What a method has done on a thread of its own, if it takes long.
+pub(super) fn slow(method: &str) -> Option<Errand> {
     match method {
-        "system" | "headers" => Some(false),
-        "history" | "inclusion" => Some(true),
+        "system" | "headers" => Some(Errand::Table),
+        "inclusion" => Some(Errand::Proof),
+        "history" => Some(Errand::Blocks),
         _ => None,
     }
 }
