@@ -364,16 +364,46 @@ fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(if head[0] & 15 == 1 { bytes } else { read_frame(stream)? })
 }
 
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn pings_without_end_cost_next_to_nothing() {
+    let node = Alone::up(0, &[]);
+    let cpu = || node.processes.status(0, 0).unwrap().cpu_s;
+    let (idle, window) = (cpu(), Duration::from_secs(4));
+    std::thread::sleep(window);
+    let idle = cpu() - idle;
+    let mut stream = connect(node.address());
+    assert_eq!(ask(&mut stream, UPGRADE).unwrap().0, 101);
+    // What comes back is thrown away, so that nobody waits for whoever sends.
+    let mut answers = stream.try_clone().unwrap();
+    let reader = std::thread::spawn(move || while answers.read(&mut [0; 65_536]).is_ok_and(|read| read > 0) {});
+    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(17_000);
+    let (flooding, begun) = (cpu(), Instant::now());
+    // A tenth of a megabyte ten times a second, or as much of it as is read.
+    stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut sent = 0;
+    while begun.elapsed() < window {
+        let next = Instant::now() + Duration::from_millis(100);
+        sent += stream.write(&pings[sent % 6..]).unwrap_or(0);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let flooded = cpu() - flooding;
+    println!("{idle:.2} s of processor time in {window:?}, {flooded:.2} s while a WebSocket pings");
+    assert!(flooded < idle + window.as_secs_f64() / 10.0, "{idle} s before, then {flooded} s");
+    drop(stream.shutdown(std::net::Shutdown::Both));
+    reader.join().unwrap();
+}
+
 #[test]
 fn websockets_hear_of_blocks_ask_within_the_same_bounds_and_leave_places_to_others() {
     let node = Alone::up(0, &["api.connections_max=20"]);
     let address = node.address();
-    let upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     let mut sockets = Vec::new();
     for _ in 0..30 {
         let mut stream = connect(address);
-        stream.write_all(upgrade).unwrap();
+        stream.write_all(UPGRADE).unwrap();
         let (status, _) = read_answer(&mut stream).unwrap();
         assert_eq!(status, 101);
         stream

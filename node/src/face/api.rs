@@ -36,6 +36,8 @@ const UNHEALTHY_SLOTS: u64 = 3;
 const SOCKET_MESSAGE_MAX: usize = 64 << 10;
 /// Bytes that a WebSocket reads at once.
 const SOCKET_BUFFER: usize = 4 << 10;
+/// How far all sockets stand behind consensus, and before what takes long.
+const NICENESS: i32 = 5;
 const BUSY: &str = "too many questions and answers are under way; ask again in a moment";
 
 const JSON: &str = "application/json";
@@ -64,6 +66,8 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
     };
     let api = Arc::new(Api::new(view, genesis.text(), config.clone())?);
     std::thread::Builder::new().name("api".into()).spawn(move || {
+        // Without it the thread is as any other.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let served = runtime.and_then(|runtime| {
             runtime.block_on(async {
@@ -80,7 +84,7 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
                 tokio::select! {
                     served = axum::serve(door, service) => served,
                     () = desk.mind() => Ok(()),
-                    () = news::announce(&api, &announcer) => Ok(()),
+                    () = news::announce(&api, &desk, &announcer) => Ok(()),
                 }
             })
         });

@@ -19,6 +19,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub const KEPT_PLACES: usize = 8;
 /// Bytes of a connection's question and answer that no budget counts.
 pub const OF_EACH: u64 = 32 << 10;
+/// Transactions that one with a broken signature costs, beside itself: it is looked for by halves of its batch.
+const BROKEN_COST: u64 = 9;
 /// An address has so many times what one of its connections has.
 const CONNECTIONS_WORTH: u64 = 4;
 /// Addresses that are remembered after their last connection; until their buckets are full again.
@@ -367,6 +369,15 @@ impl Callers {
         may
     }
 
+    /// A transaction of one had a broken signature, which was verified: it costs as many as could have been good.
+    pub fn charge_broken(&mut self, now_ms: u64, id: u64) {
+        let Some(caller) = self.callers.get_mut(&id) else { return };
+        caller.submits.take(now_ms, BROKEN_COST);
+        if let Some(address) = self.addresses.get_mut(&caller.group) {
+            address.submits.take(now_ms, BROKEN_COST);
+        }
+    }
+
     /// Counts bytes that were read or sent for one.
     pub fn charge(&mut self, now_ms: u64, id: u64, bytes: u64) {
         let Some(caller) = self.callers.get_mut(&id) else { return };
@@ -565,6 +576,19 @@ mod tests {
         assert_eq!(taken(&mut callers, "192.0.2.2"), 0, "remembered though it has gone");
         callers.overdue(5_000);
         assert_eq!(callers.addresses.len(), 0, "and forgotten when it would have all again");
+    }
+
+    #[test]
+    fn a_broken_signature_costs_its_caller_ten() {
+        let mut callers = callers();
+        let [broken, other] = ["192.0.2.1", "192.0.2.1"].map(|at| comes(&mut callers, 0, at));
+        assert!(callers.may_submit(0, broken));
+        callers.charge_broken(0, broken);
+        assert!(!callers.may_submit(99, broken) && callers.may_submit(100, broken), "ten a second");
+        // Four times as much is its address's.
+        assert_eq!((0..100).filter(|_| callers.may_submit(100, other)).count(), 10);
+        callers.leave(broken);
+        callers.charge_broken(100, broken);
     }
 
     #[test]

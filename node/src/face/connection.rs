@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Sleep;
 
 /// Bytes that may come before a question is in its turn: a whole body can be read with its head. A head without end is cut
 /// off by hyper before, at 408 KiB.
@@ -27,6 +28,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often, and how soon again, whoever needs room asks for it.
 const ROOM_TRIES: u32 = 50;
 const ROOM_AGAIN: Duration = Duration::from_millis(5);
+
+/// What a request costs beside its bytes and those of its answer.
+const REQUEST_COST: u64 = 256;
+/// Whoever has had so much that it would wait longer than this is read on all the same, and told so.
+pub(super) const OWED_MAX: Duration = Duration::from_secs(5);
 
 const UNPOISONED: &str = "nothing panics while it holds the callers";
 
@@ -93,6 +99,11 @@ impl Connection {
         self.head.store(0, Ordering::Relaxed);
         self.enter(Stage::Reading);
         Turn { connection: self.clone(), _permit: permit, held: 0 }
+    }
+
+    /// Counts a request, whatever it asks: it costs beside its bytes and its answer.
+    pub(super) fn charge_request(&self) {
+        self.charge(REQUEST_COST);
     }
 
     /// Goes on to something else.
@@ -259,7 +270,7 @@ impl Listener for Door {
                 subscribed: AtomicBool::new(false),
                 turn: Arc::new(Semaphore::new(1)),
             });
-            return (Placed { stream, connection, closed: Some(closed) }, address);
+            return (Placed { stream, connection, closed: Some(closed), owed: None }, address);
         }
     }
 
@@ -273,9 +284,30 @@ pub(super) struct Placed {
     stream: TcpStream,
     connection: Arc<Connection>,
     closed: Option<oneshot::Receiver<()>>,
+    /// Until when nothing is read of it.
+    owed: Option<Pin<Box<Sleep>>>,
 }
 
 impl Placed {
+    /// Whether it is to wait for what it has had before it is read on; then whoever polls is woken by that.
+    fn waits(&mut self, context: &mut Context<'_>) -> bool {
+        let owed = match self.owed.take() {
+            Some(owed) => owed,
+            None => {
+                let owed = self.connection.owed().min(OWED_MAX);
+                if owed.is_zero() {
+                    return false;
+                }
+                Box::pin(tokio::time::sleep(owed))
+            }
+        };
+        let waits = self.owed.insert(owed).as_mut().poll(context).is_pending();
+        if !waits {
+            self.owed = None;
+        }
+        waits
+    }
+
     /// Fails once it is closed; until then whoever polls is woken by that.
     fn open(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let ended = self.closed.as_mut().is_none_or(|closed| Pin::new(closed).poll(context).is_ready());
@@ -294,6 +326,9 @@ impl AsyncRead for Placed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.open(context)?;
+        if self.waits(context) {
+            return Poll::Pending;
+        }
         // While a question is worked on its body comes by here too, which has its own bound, as have WebSockets.
         let Connection { turn, subscribed, head, .. } = &*self.connection;
         let of_head = turn.available_permits() > 0 && !subscribed.load(Ordering::Relaxed);
@@ -304,6 +339,10 @@ impl AsyncRead for Placed {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let come = buffer.filled().len() - before;
+        // Whatever comes is read for it, whether it asks anything or not.
+        if come > 0 {
+            self.connection.charge(come as u64);
+        }
         if of_head {
             self.connection.head.fetch_add(come, Ordering::Relaxed);
         }
