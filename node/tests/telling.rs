@@ -6,11 +6,11 @@ mod scene;
 
 use dynemix::minting::own::Own;
 use dynemix::minting::pool::HeightPool;
-use dynemix::peer::frames::read_cells;
+use dynemix::peer::frames::{CELLS, read_cells};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_net::mesh::To;
+use dynemix_net::mesh::{Standing, To};
 use scene::{Scene, caller, client, due, key};
 use std::sync::Arc;
 
@@ -87,6 +87,25 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
         let parent = scene.block(&[]);
         own.settle(&scene.state, &parent, &scene.system);
         assert_eq!((own.window(), own.len()), (window, 1_000));
+    }
+}
+
+#[test]
+fn what_is_handed_in_comes_in_frames_that_anybody_may_send() {
+    let scene = Scene::new();
+    // By a node without a name, which hands in all; by one without a seat, which tells its share; by a minter.
+    for me in [None, Some(650), Some(3)] {
+        let mut own = Own::default();
+        for sender in 100..1_100 {
+            own.follow(&scene.pay_many(sender), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+        }
+        let (frames, _) = own.tell(&scene.state, &scene.system, me);
+        let longest = frames.iter().map(|(_, _, frame)| frame.len()).max().unwrap();
+        let bound = Standing::Guest.bounds().frame_max[usize::from(CELLS)];
+        assert!((bound / 2..=bound).contains(&longest), "{me:?}: {longest} bytes, a guest may send {bound}");
+        let cells = |frame: &Arc<[u8]>| read_cells(&frame[1..]).unwrap().2.len();
+        let handed: usize = frames.iter().map(|(_, _, frame)| cells(frame)).sum();
+        assert!(handed >= 1_000, "{me:?}: {handed}");
     }
 }
 

@@ -34,8 +34,10 @@ use hashbrown::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Bytes of a frame of cells at most: a node without a seat is only a name to whom it tells them.
-const TOLD_BYTES_MAX: usize = Standing::Named.bounds().frame_max[CELLS as usize];
+/// Bytes of a frame of cells at most: to whom it tells them a node without a seat is only a name, and one without a name
+/// a guest.
+const TOLD_BYTES_MAX: usize = Standing::Guest.bounds().frame_max[CELLS as usize];
+const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS as usize]);
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
 /// Transactions that wait for their turn, beside those whose turn it is.
@@ -99,12 +101,32 @@ fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32
     committee.members[usize::from(seat)].candidate
 }
 
-/// Puts a cell into the frame that this minter is handed, if it has room.
-fn hand_in(handed: &mut BTreeMap<u32, (Vec<u8>, usize)>, minter: u32, cell: &Cell, payload: &[u8]) {
-    let (frame, count) = handed.entry(minter).or_insert_with(|| (cells_frame(None, 0), 0));
-    if *count < CELLS_MAX / 2 {
-        *count += 1;
+/// Frames of cells of one shard, or for one minter, as long as whoever gets them takes of anybody.
+#[derive(Default)]
+struct Frames {
+    frames: Vec<Vec<u8>>,
+    count: usize,
+}
+
+impl Frames {
+    /// Puts a cell into the last frame, or where that is full into another one.
+    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8]) {
+        let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
+        if self.count.is_multiple_of(CELLS_MAX / 2) || self.frames.last().is_some_and(is_long) {
+            self.frames.push(cells_frame(told, 0));
+        }
+        self.count += 1;
+        let frame = self.frames.last_mut().expect("begun above");
         put_cell(frame, bytemuck::bytes_of(cell), payload);
+        assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
+    }
+}
+
+/// Puts a cell among what this minter is handed, if it has room.
+fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload: &[u8]) {
+    let frames = handed.entry(minter).or_default();
+    if frames.count < CELLS_MAX / 2 {
+        frames.put(None, cell, payload);
     }
 }
 
@@ -229,9 +251,8 @@ impl Own {
         let share = me.map_or(Some(0), |me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
-        let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
-        let mut counts = vec![0; shards];
-        let (mut handed, mut beyond) = (BTreeMap::<u32, (Vec<u8>, usize)>::new(), 0);
+        let mut frames: Vec<Frames> = (0..shards).map(|_| Frames::default()).collect();
+        let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
         let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
         let before = *told;
@@ -257,23 +278,20 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
-            let (of_shard, count) = (&mut frames[shard], &mut counts[shard]);
-            let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
-            if *count % (CELLS_MAX / 2) == 0 || of_shard.last().is_some_and(is_long) {
-                of_shard.push(cells_frame(Some(height), 0));
-            }
-            *count += 1;
-            put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
+            frames[shard].put(Some(height), &cell, payload);
         }
         let new = self.told - before - beyond;
-        assert_eq!(counts.iter().sum::<usize>(), new, "what is told for height {height} stands in a frame, and once");
+        let put = frames.iter().map(|frames| frames.count).sum::<usize>();
+        assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
-        let mine = own_shard.map_or(0, |shard| counts[shard]);
+        let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out: Vec<Frame> =
-            handed.into_iter().map(|(minter, (frame, _))| (To::Name(minter), CELLS, frame.into())).collect();
+        let mut out: Vec<Frame> = Vec::new();
+        for (minter, handed) in handed {
+            out.extend(handed.frames.into_iter().map(|frame| (To::Name(minter), CELLS, frame.into())));
+        }
         for (seats, frames) in committee.shards.iter().zip(frames) {
-            let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
+            let frames: Vec<Arc<[u8]>> = frames.frames.into_iter().map(Into::into).collect();
             let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
             for minter in minters.filter(|&minter| Some(minter) != me) {
                 out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));

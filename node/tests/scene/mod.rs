@@ -10,11 +10,12 @@ use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::ids::{Endpoint, Key};
 use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::limits::OUTPUTS_MAX;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, transaction_item};
+use dynemix_engine::transaction::item::{Item, transaction_item, transaction_of};
 use dynemix_net::mesh::PeerId;
 use std::sync::Arc;
 
@@ -75,6 +76,14 @@ impl Scene {
 
     pub fn pay(&self, sender: u32, amount: u64) -> Arc<Item> {
         self.pay_after(sender, amount, 0)
+    }
+
+    /// To a hundred accounts: the longest that a transaction is.
+    pub fn pay_many(&self, sender: u32) -> Arc<Item> {
+        let (cell, _) = transaction_of(&self.pay(sender, DYNE)).unwrap();
+        let payload: Vec<u8> = [&key(1)[..], &DYNE.to_le_bytes()].concat().repeat(usize::from(OUTPUTS_MAX) - 1);
+        let hash = payload_hash(&payload);
+        transaction_item(&Cell { kind: 2, outputs: OUTPUTS_MAX, payload_hash: hash, ..cell }, &payload)
     }
 
     /// So many others of its sender come before it.
