@@ -198,6 +198,34 @@ fn five_hundred_silent_connections_keep_nobody_from_health_and_are_closed() {
 }
 
 #[test]
+fn heads_without_end_take_no_more_than_each_connection_has() {
+    let node = Alone::up(0, &[]);
+    let address = node.address();
+    let before = node.rss_bytes();
+    let mut endless: Vec<TcpStream> = (0..490).map(|_| connect(address)).collect();
+    let head = [b"GET /health HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; 400 << 10]].concat();
+    for stream in &mut endless {
+        assert_eq!(ask(stream, &get("/health")).unwrap().0, 200);
+        // Whoever is cut off in the middle cannot send the rest.
+        let _ = stream.write_all(&head);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let after = node.rss_bytes();
+    println!("{} MiB before, {} MiB with {} heads", before >> 20, after >> 20, endless.len());
+    assert!(after < before + (100 << 20), "from {before} to {after} bytes");
+    // One of an ordinary length is read, also with a body, and what is not served is a question as well.
+    let mut stream = connect(address);
+    let long = format!("GET /health HTTP/1.1\r\nHost: x\r\nx: {}\r\n\r\n", "x".repeat(12 << 10));
+    assert_eq!(ask(&mut stream, long.as_bytes()).unwrap().0, 200);
+    assert!(call(&mut stream, "status", json!({}))["result"]["height"].is_u64());
+    let body = format!("{}{}", " ".repeat(200 << 10), request("status", json!({})));
+    assert_eq!(ask(&mut stream, &post(&body)).unwrap().0, 200);
+    for _ in 0..400 {
+        assert_eq!(ask(&mut stream, &get("/nothing")).unwrap().0, 404);
+    }
+}
+
+#[test]
 fn slow_readers_of_large_batches_take_no_memory_beyond_the_budget_and_nothing_from_others() {
     // Its genesis file has more than a megabyte: the largest answer that a young chain has.
     let node = Alone::up(12_000, &["api.held_bytes_max=33554432", "api.answer_bytes_max=8388608"]);

@@ -6,7 +6,7 @@
 //! * [`super::methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
 //! * [`super::metrics`] has the table of metrics; for people it is `docs/metrics.md`.
 
-use super::answered::{Api, LIMIT, error};
+use super::answered::{Api, LIMIT, METHOD_NOT_FOUND, error};
 use super::answering::respond_to;
 use super::callers::CallerLimits;
 use super::connection::{Caller, Connection, Desk, Door, NoRoom, Turn};
@@ -79,6 +79,8 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
                     .route("/health", get(health))
                     .route("/ready", get(ready))
                     .route("/metrics", get(metrics_text))
+                    .fallback(nowhere)
+                    .method_not_allowed_fallback(nowhere)
                     .with_state(Served { api: api.clone(), news });
                 let service = router.into_make_service_with_connect_info::<Caller>();
                 tokio::select! {
@@ -202,6 +204,12 @@ async fn ready(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Ca
 async fn metrics_text(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
     let turn = caller.0.turn().await;
     respond(turn, StatusCode::OK, "text/plain; version=0.0.4", metrics::text(&served.api.view).into_bytes())
+}
+
+/// What is not served is a question too, which has its turn.
+async fn nowhere(ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    let turn = caller.0.turn().await;
+    json_response(turn, StatusCode::NOT_FOUND, &error(&Value::Null, METHOD_NOT_FOUND, "nothing is served here"))
 }
 
 async fn subscribe(

@@ -275,6 +275,14 @@ impl Callers {
         (caller.stage, caller.since_ms) = (if stage == Stage::Idle { quiet } else { stage }, now_ms);
     }
 
+    /// The first bytes of a further question have come: from now on it has the time of a question. The first one has none
+    /// beside what it had without.
+    pub fn begin(&mut self, now_ms: u64, id: u64) {
+        if self.callers.get(&id).is_some_and(|caller| caller.stage == Stage::Idle) {
+            self.enter(now_ms, id, Stage::Reading);
+        }
+    }
+
     /// A connection becomes a WebSocket; false where it may not, if half of all places are such.
     pub fn subscribe(&mut self, now_ms: u64, id: u64) -> bool {
         let subscribed = self.callers.values().filter(|caller| caller.subscribed).count();
@@ -502,6 +510,12 @@ mod tests {
         assert!(callers.overdue(40_000 + IDLE_MS - 1).is_empty());
         assert_eq!(callers.overdue(40_000 + IDLE_MS), [id]);
         assert!(callers.overdue(40_000 + IDLE_MS).is_empty(), "once");
+        // A head that has begun to come has the time of a question; a first one that of whoever has asked nothing.
+        let [first, further] = [0, 0].map(|at| comes(&mut callers, at, "127.0.0.1"));
+        callers.enter(1, further, Stage::Idle);
+        [first, further].iter().for_each(|&id| callers.begin(2, id));
+        assert_eq!(callers.overdue(FRESH_MS), [first]);
+        assert_eq!(callers.overdue(2 + READING_MS), [further]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Connections of the API: taken in, read, written and closed as [`super::callers`] says.
 
-use super::callers::{Arrival, CallerLimits, Callers, Room, Stage};
+use super::callers::{Arrival, CallerLimits, Callers, OF_EACH, Room, Stage};
 use crate::intake::shares::Holder;
 use axum::body::Bytes;
 use axum::extract::connect_info::Connected;
@@ -20,9 +20,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Sleep;
 
-/// Bytes that may come before a question is in its turn: a whole body can be read with its head. A head without end is cut
-/// off by hyper before, at 408 KiB.
-const HEAD_BYTES_MAX: usize = 2 << 20;
+/// Bytes that are read before a question is in its turn: its head, and what of its body comes with it. They lie in memory
+/// before anyone can count them, in what is each connection's own.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const _: () = assert!(HEAD_BYTES_MAX as u64 <= OF_EACH / 2);
 /// How often it is looked whose time is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often, and how soon again, whoever needs room asks for it.
@@ -332,18 +333,31 @@ impl AsyncRead for Placed {
         // While a question is worked on its body comes by here too, which has its own bound, as have WebSockets.
         let Connection { turn, subscribed, head, .. } = &*self.connection;
         let of_head = turn.available_permits() > 0 && !subscribed.load(Ordering::Relaxed);
-        // A read may bring more than a head at once; whoever reads on behind so much has found no end of it.
-        if of_head && head.load(Ordering::Relaxed) > HEAD_BYTES_MAX {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let (had, before) = (head.load(Ordering::Relaxed), buffer.filled().len());
+        let polled = if of_head {
+            // Whoever reads on behind so much has found no end of it.
+            let left = HEAD_BYTES_MAX.saturating_sub(had);
+            if left == 0 {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(left.min(buffer.remaining())));
+            let polled = Pin::new(&mut self.stream).poll_read(context, &mut part);
+            let come = part.filled().len();
+            buffer.advance(come);
+            polled
+        } else {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        };
         let come = buffer.filled().len() - before;
         // Whatever comes is read for it, whether it asks anything or not.
         if come > 0 {
             self.connection.charge(come as u64);
         }
         if of_head {
+            if had == 0 && come > 0 {
+                self.connection.desk.ask(|callers, now_ms| callers.begin(now_ms, self.connection.id));
+            }
+            assert!(had + come <= HEAD_BYTES_MAX, "{had} and {come} bytes are read of a head");
             self.connection.head.fetch_add(come, Ordering::Relaxed);
         }
         polled
