@@ -114,6 +114,15 @@ pub enum Arrival {
     Refused,
 }
 
+/// Whether a connection becomes a WebSocket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Subscription {
+    /// It is one, perhaps in the place of another, which is to be closed.
+    Taken(Option<u64>),
+    /// There is no place for it.
+    Refused,
+}
+
 /// Whether bytes can be held.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Room {
@@ -283,16 +292,33 @@ impl Callers {
         }
     }
 
-    /// A connection becomes a WebSocket; false where it may not, if half of all places are such.
-    pub fn subscribe(&mut self, now_ms: u64, id: u64) -> bool {
-        let subscribed = self.callers.values().filter(|caller| caller.subscribed).count();
-        let Some(caller) = self.callers.get_mut(&id) else { return false };
-        if subscribed >= self.limits.connections.div_ceil(2) {
-            return false;
+    /// A connection becomes a WebSocket, if it may, perhaps in the place of another. Half of all places are for such, of
+    /// which an address has half at most; when all are taken whoever comes gets that of the oldest of the address with
+    /// the most, as long as it has more than the newcomer's would.
+    pub fn subscribe(&mut self, now_ms: u64, id: u64) -> Subscription {
+        let Some(group) = self.callers.get(&id).map(|caller| caller.group) else { return Subscription::Refused };
+        let places = self.limits.connections.div_ceil(2);
+        let mut oldest: BTreeMap<Group, (usize, u64)> = BTreeMap::new();
+        for (&other, caller) in self.callers.iter().filter(|(_, caller)| caller.subscribed && !caller.closing) {
+            oldest.entry(caller.group).or_insert((0, other)).0 += 1;
         }
-        caller.subscribed = true;
+        let all: usize = oldest.values().map(|of| of.0).sum();
+        assert!(all <= places, "{all} are subscribed of {places}");
+        let of_own = oldest.get(&group).map_or(0, |of| of.0);
+        let mut instead_of = None;
+        if group != Group::Loopback && of_own >= places.div_ceil(2) {
+            return Subscription::Refused;
+        }
+        if all >= places {
+            let crowd = oldest.values().max_by_key(|of| of.0).filter(|of| of.0 > of_own + 1);
+            let Some(&(_, other)) = crowd else { return Subscription::Refused };
+            assert_ne!(other, id, "nobody makes room for itself");
+            self.close(other);
+            instead_of = Some(other);
+        }
+        self.callers.get_mut(&id).expect("found above").subscribed = true;
         self.enter(now_ms, id, Stage::Idle);
-        true
+        Subscription::Taken(instead_of)
     }
 
     /// One has gone.
@@ -522,13 +548,41 @@ mod tests {
     fn half_of_the_places_are_not_for_subscriptions() {
         let mut callers = callers();
         let ids: Vec<u64> = (0..10).map(|at| comes(&mut callers, at, "127.0.0.1")).collect();
-        let subscribed = ids.iter().filter(|&&id| callers.subscribe(10, id)).count();
+        let subscribed = ids.iter().filter(|&&id| callers.subscribe(10, id) == Subscription::Taken(None)).count();
         assert_eq!(subscribed, 5);
         // One that was at work for a while is a WebSocket again, and has a time of its own.
         callers.enter(20, ids[0], Stage::Working);
-        assert!(!callers.subscribe(21, ids[9]), "it counts meanwhile");
+        assert_eq!(callers.subscribe(21, ids[9]), Subscription::Refused, "it counts meanwhile");
         callers.enter(30, ids[0], Stage::Idle);
         assert!(!callers.overdue(u64::MAX).contains(&ids[0]));
+    }
+
+    #[test]
+    fn no_few_addresses_keep_all_subscriptions() {
+        let mut callers = Callers::new(CallerLimits { connections: 500, of_address: 64, ..LIMITS });
+        let subscribe = |callers: &mut Callers, address: &str, count: usize| -> Vec<Subscription> {
+            (0..count)
+                .map(|_| {
+                    let id = comes(callers, 0, address);
+                    callers.subscribe(0, id)
+                })
+                .collect()
+        };
+        // All of this computer: they are one address, which has no share.
+        assert!(subscribe(&mut callers, "127.0.0.1", 250).iter().all(|one| *one == Subscription::Taken(None)));
+        assert_eq!(subscribe(&mut callers, "127.0.0.1", 1), [Subscription::Refused]);
+        assert_eq!(subscribe(&mut callers, "192.0.2.1", 1), [Subscription::Taken(Some(1))], "its oldest goes");
+        // Four addresses that have all, and a fifth that comes to as many as each of them has then.
+        let mut callers = Callers::new(CallerLimits { connections: 500, of_address: 64, ..LIMITS });
+        for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+            subscribe(&mut callers, address, 63);
+        }
+        let taken = subscribe(&mut callers, "192.0.2.5", 60);
+        let taken = taken.iter().filter(|one| matches!(one, Subscription::Taken(Some(_)))).count();
+        assert!((45..=50).contains(&taken), "{taken}: as many as each of the others");
+        // Of few places none has more than half.
+        let mut callers = Callers::new(CallerLimits { connections: 20, of_address: 20, ..LIMITS });
+        assert_eq!(subscribe(&mut callers, "192.0.2.1", 6)[4..], [Subscription::Taken(None), Subscription::Refused]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Connections of the API: taken in, read, written and closed as [`super::callers`] says.
 
-use super::callers::{Arrival, CallerLimits, Callers, OF_EACH, Room, Stage};
+use super::callers::{Arrival, CallerLimits, Callers, OF_EACH, Room, Stage, Subscription};
 use crate::intake::shares::Holder;
 use axum::body::Bytes;
 use axum::extract::connect_info::Connected;
@@ -114,9 +114,11 @@ impl Connection {
 
     /// Becomes a WebSocket; false where there are too many.
     pub(super) fn subscribe(&self) -> bool {
-        let may = self.desk.ask(|callers, now_ms| callers.subscribe(now_ms, self.id));
-        self.subscribed.store(may, Ordering::Relaxed);
-        may
+        let subscription = self.desk.ask(|callers, now_ms| callers.subscribe(now_ms, self.id));
+        let Subscription::Taken(instead_of) = subscription else { return false };
+        self.desk.close(instead_of.as_slice());
+        self.subscribed.store(true, Ordering::Relaxed);
+        true
     }
 
     /// Whether it may hand in a transaction now.
