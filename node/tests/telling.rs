@@ -110,6 +110,24 @@ fn what_is_handed_in_comes_in_frames_that_anybody_may_send() {
 }
 
 #[test]
+fn what_no_minter_could_bring_into_a_block_is_given_up() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    own.follow(&scene.pay(20, 2 * DYNE), due(20, 2 * DYNE), client(9, 0)).unwrap();
+    let expires = scene.system.slot + 50;
+    let mut handed = 0;
+    while !own.is_empty() {
+        assert!(scene.system.slot < expires, "it waits until it expires");
+        // A node without a name hands in, and cannot know what became of it.
+        handed += own.tell(&scene.state, &scene.system, None).0.len();
+        let parent = scene.block(&[]);
+        let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+        assert_eq!((finals, outcomes.len()), (0, usize::from(own.is_empty())), "whoever sent it is told at the end");
+    }
+    assert_eq!(handed, 32);
+}
+
+#[test]
 fn one_of_an_account_and_sequence_is_followed() {
     let scene = Scene::new();
     let mut own = Own::default();

@@ -44,6 +44,9 @@ const MISSED: usize = 64;
 const AHEAD_MAX: usize = FORWARDED_MAX / 4;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
+/// Minters that are handed a transaction, one a height, before it is given up: what none of so many could bring into a
+/// block waits for nothing.
+const HANDED_MAX: u8 = 32;
 
 /// Who hands a transaction in.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +83,8 @@ struct Followed {
     shard: usize,
     /// Blocks that have left it out.
     tries: u8,
+    /// Minters that were handed it.
+    handed: u8,
 }
 
 impl Followed {
@@ -122,12 +127,14 @@ impl Frames {
     }
 }
 
-/// Puts a cell among what this minter is handed, if it has room.
-fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload: &[u8]) {
+/// Puts a cell among what this minter is handed; false if there is no room for it.
+fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload: &[u8]) -> bool {
     let frames = handed.entry(minter).or_default();
-    if frames.count < CELLS_MAX / 2 {
+    let may = frames.count < CELLS_MAX / 2;
+    if may {
         frames.put(None, cell, payload);
     }
+    may
 }
 
 /// A frame for the mesh.
@@ -224,6 +231,7 @@ impl Own {
             told: 0,
             shard: 0,
             tries: 0,
+            handed: 0,
         });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
@@ -269,7 +277,9 @@ impl Own {
             let shard = shard_of(&system.seed, &cell.sender, shards);
             *told += 1;
             if share.is_some_and(|share| told_shards[shard] >= share) {
-                hand_in(&mut handed, one_of(committee, shard, &system.seed, &cell.sender), &cell, payload);
+                let minter = one_of(committee, shard, &system.seed, &cell.sender);
+                let is_handed = hand_in(&mut handed, minter, &cell, payload);
+                followed.handed = followed.handed.saturating_add(u8::from(is_handed));
                 beyond += 1;
                 continue;
             }
@@ -321,7 +331,7 @@ impl Own {
             let refusal = match () {
                 () if used => None,
                 () if followed.expires_slot < system.slot => Some(Refusal::Expired),
-                () if followed.tries >= TRIES => Some(Refusal::Inadmissible),
+                () if followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
                 () => None,
             };
             let user = followed.client.user;
