@@ -198,6 +198,34 @@ fn five_hundred_silent_connections_keep_nobody_from_health_and_are_closed() {
 }
 
 #[test]
+fn heads_without_end_take_no_more_than_each_connection_has() {
+    let node = Alone::up(0, &[]);
+    let address = node.address();
+    let before = node.rss_bytes();
+    let mut endless: Vec<TcpStream> = (0..490).map(|_| connect(address)).collect();
+    let head = [b"GET /health HTTP/1.1\r\nx: ".to_vec(), vec![b'x'; 400 << 10]].concat();
+    for stream in &mut endless {
+        assert_eq!(ask(stream, &get("/health")).unwrap().0, 200);
+        // Whoever is cut off in the middle cannot send the rest.
+        let _ = stream.write_all(&head);
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let after = node.rss_bytes();
+    println!("{} MiB before, {} MiB with {} heads", before >> 20, after >> 20, endless.len());
+    assert!(after < before + (100 << 20), "from {before} to {after} bytes");
+    // One of an ordinary length is read, also with a body, and what is not served is a question as well.
+    let mut stream = connect(address);
+    let long = format!("GET /health HTTP/1.1\r\nHost: x\r\nx: {}\r\n\r\n", "x".repeat(12 << 10));
+    assert_eq!(ask(&mut stream, long.as_bytes()).unwrap().0, 200);
+    assert!(call(&mut stream, "status", json!({}))["result"]["height"].is_u64());
+    let body = format!("{}{}", " ".repeat(200 << 10), request("status", json!({})));
+    assert_eq!(ask(&mut stream, &post(&body)).unwrap().0, 200);
+    for _ in 0..400 {
+        assert_eq!(ask(&mut stream, &get("/nothing")).unwrap().0, 404);
+    }
+}
+
+#[test]
 fn slow_readers_of_large_batches_take_no_memory_beyond_the_budget_and_nothing_from_others() {
     // Its genesis file has more than a megabyte: the largest answer that a young chain has.
     let node = Alone::up(12_000, &["api.held_bytes_max=33554432", "api.answer_bytes_max=8388608"]);
@@ -295,7 +323,7 @@ fn garbage_is_charged_to_its_sender_and_makes_nobody_forgotten() {
 }
 
 #[test]
-fn floods_of_history_wait_among_themselves() {
+fn floods_of_history_wait_among_themselves_and_keep_nobody_from_proofs() {
     let node = Alone::up(0, &[]);
     let address = node.address();
     let key = hex::encode(SigningKey::from_bytes(&user_secret("bob")).verifying_key().as_bytes());
@@ -315,13 +343,29 @@ fn floods_of_history_wait_among_themselves() {
             });
         }
         let end = Instant::now() + Duration::from_secs(8);
-        let mut slowest = Duration::ZERO;
-        while Instant::now() < end {
+        let (mut slowest, mut denied) = (Duration::ZERO, Vec::new());
+        for number in 0.. {
+            if Instant::now() > end {
+                break;
+            }
             slowest = slowest.max(health(address));
+            if number % 10 == 0 {
+                // There is no such transaction; but nobody has to wait for that answer, or hears that too many do.
+                let wanted = json!({ "height": 1, "id": "00".repeat(32) });
+                for (method, params) in [("inclusion", wanted), ("history", json!({ "key": key }))] {
+                    let begun = Instant::now();
+                    let answer = call(&mut connect(address), method, params);
+                    let is_answered = answer["result"].is_object() || answer["error"]["code"] == -32_002;
+                    if !is_answered || begun.elapsed() > Duration::from_secs(5) {
+                        denied.push(format!("{method} after {:?}: {answer}", begun.elapsed()));
+                    }
+                }
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
         stop.store(true, Ordering::Relaxed);
         println!("health after {slowest:?} at most");
+        assert!(denied.is_empty(), "{denied:?}");
         assert!(slowest < Duration::from_secs(2), "{slowest:?}");
     });
     assert!(node.height() >= before + 6 && node.lost_since(before) <= 1, "{} slots lost", node.lost_since(before));
@@ -348,16 +392,46 @@ fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     Some(if head[0] & 15 == 1 { bytes } else { read_frame(stream)? })
 }
 
+const UPGRADE: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+    Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+#[test]
+fn pings_without_end_cost_next_to_nothing() {
+    let node = Alone::up(0, &[]);
+    let cpu = || node.processes.status(0, 0).unwrap().cpu_s;
+    let (idle, window) = (cpu(), Duration::from_secs(4));
+    std::thread::sleep(window);
+    let idle = cpu() - idle;
+    let mut stream = connect(node.address());
+    assert_eq!(ask(&mut stream, UPGRADE).unwrap().0, 101);
+    // What comes back is thrown away, so that nobody waits for whoever sends.
+    let mut answers = stream.try_clone().unwrap();
+    let reader = std::thread::spawn(move || while answers.read(&mut [0; 65_536]).is_ok_and(|read| read > 0) {});
+    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(17_000);
+    let (flooding, begun) = (cpu(), Instant::now());
+    // A tenth of a megabyte ten times a second, or as much of it as is read.
+    stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut sent = 0;
+    while begun.elapsed() < window {
+        let next = Instant::now() + Duration::from_millis(100);
+        sent += stream.write(&pings[sent % 6..]).unwrap_or(0);
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    let flooded = cpu() - flooding;
+    println!("{idle:.2} s of processor time in {window:?}, {flooded:.2} s while a WebSocket pings");
+    assert!(flooded < idle + window.as_secs_f64() / 10.0, "{idle} s before, then {flooded} s");
+    drop(stream.shutdown(std::net::Shutdown::Both));
+    reader.join().unwrap();
+}
+
 #[test]
 fn websockets_hear_of_blocks_ask_within_the_same_bounds_and_leave_places_to_others() {
     let node = Alone::up(0, &["api.connections_max=20"]);
     let address = node.address();
-    let upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-        Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     let mut sockets = Vec::new();
     for _ in 0..30 {
         let mut stream = connect(address);
-        stream.write_all(upgrade).unwrap();
+        stream.write_all(UPGRADE).unwrap();
         let (status, _) = read_answer(&mut stream).unwrap();
         assert_eq!(status, 101);
         stream

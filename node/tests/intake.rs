@@ -19,7 +19,7 @@ use dynemix_engine::chain::tables::{Staker, System};
 use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
-use scene::Scene;
+use scene::{Scene, caller, due};
 use std::sync::Arc;
 
 fn answer(system: &System, candidate: u32, height: u64, salt: u16) -> Arc<Item> {
@@ -258,7 +258,7 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     // minter each, as users do.
     let mut own = Own::default();
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
     let read =
@@ -270,7 +270,7 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     assert_eq!((told, handed), (vec![share; 10], 1_000 - share));
     // One without a name tells nobody.
     let mut own = Own::default();
-    own.follow(&scene.pay(100, 2 * DYNE), 100, 2 * DYNE, None).unwrap();
+    own.follow(&scene.pay(100, 2 * DYNE), due(100, 2 * DYNE), caller(0)).unwrap();
     assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
 }
 

@@ -6,12 +6,12 @@ mod scene;
 
 use dynemix::minting::own::Own;
 use dynemix::minting::pool::HeightPool;
-use dynemix::peer::frames::read_cells;
+use dynemix::peer::frames::{CELLS, read_cells};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_net::mesh::{PeerId, To};
-use scene::{Scene, key};
+use dynemix_net::mesh::{Standing, To};
+use scene::{Scene, caller, client, due, key};
 use std::sync::Arc;
 
 /// The senders that one minter is told, in order.
@@ -31,9 +31,8 @@ fn told_to(frames: &[(To, u8, Arc<[u8]>)], minter: u32, height: u64) -> Vec<Key>
 fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    let client = PeerId(9);
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, Some((client, u64::from(sender)))).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, u64::from(sender))).unwrap();
     }
     let keys = |range: std::ops::Range<u32>| range.map(key).collect::<Vec<_>>();
     let (frames, mine) = own.tell(&scene.state, &scene.system, Some(3));
@@ -64,7 +63,7 @@ fn a_window_halves_when_a_block_leaves_out_and_widens_again() {
     for round in 0..5 {
         let fresh = 10 + 2 * round..12 + 2 * round;
         for sender in fresh.clone() {
-            own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, Some((client, 1))).unwrap();
+            own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, 1)).unwrap();
         }
         let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
         let told = told_to(&frames, 4, scene.system.height + 1);
@@ -81,7 +80,7 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
     let mut scene = Scene::new();
     let mut own = Own::default();
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), sender, 2 * DYNE, None).unwrap();
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
     for window in [500, 256, 256, 256] {
         own.tell(&scene.state, &scene.system, Some(3));
@@ -92,13 +91,50 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
 }
 
 #[test]
+fn what_is_handed_in_comes_in_frames_that_anybody_may_send() {
+    let scene = Scene::new();
+    // By a node without a name, which hands in all; by one without a seat, which tells its share; by a minter.
+    for me in [None, Some(650), Some(3)] {
+        let mut own = Own::default();
+        for sender in 100..1_100 {
+            own.follow(&scene.pay_many(sender), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+        }
+        let (frames, _) = own.tell(&scene.state, &scene.system, me);
+        let longest = frames.iter().map(|(_, _, frame)| frame.len()).max().unwrap();
+        let bound = Standing::Guest.bounds().frame_max[usize::from(CELLS)];
+        assert!((bound / 2..=bound).contains(&longest), "{me:?}: {longest} bytes, a guest may send {bound}");
+        let cells = |frame: &Arc<[u8]>| read_cells(&frame[1..]).unwrap().2.len();
+        let handed: usize = frames.iter().map(|(_, _, frame)| cells(frame)).sum();
+        assert!(handed >= 1_000, "{me:?}: {handed}");
+    }
+}
+
+#[test]
+fn what_no_minter_could_bring_into_a_block_is_given_up() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    own.follow(&scene.pay(20, 2 * DYNE), due(20, 2 * DYNE), client(9, 0)).unwrap();
+    let expires = scene.system.slot + 50;
+    let mut handed = 0;
+    while !own.is_empty() {
+        assert!(scene.system.slot < expires, "it waits until it expires");
+        // A node without a name hands in, and cannot know what became of it.
+        handed += own.tell(&scene.state, &scene.system, None).0.len();
+        let parent = scene.block(&[]);
+        let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+        assert_eq!((finals, outcomes.len()), (0, usize::from(own.is_empty())), "whoever sent it is told at the end");
+    }
+    assert_eq!(handed, 32);
+}
+
+#[test]
 fn one_of_an_account_and_sequence_is_followed() {
     let scene = Scene::new();
     let mut own = Own::default();
     let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
-    own.follow(&one, 20, 2 * DYNE, None).unwrap();
-    assert_eq!(own.follow(&one, 20, 2 * DYNE, None), Ok(()));
-    assert_eq!(own.follow(&other, 20, 3 * DYNE, None), Err(Refusal::SenderConflict));
+    own.follow(&one, due(20, 2 * DYNE), caller(0)).unwrap();
+    assert_eq!(own.follow(&one, due(20, 2 * DYNE), caller(0)), Ok(()));
+    assert_eq!(own.follow(&other, due(20, 3 * DYNE), caller(0)), Err(Refusal::SenderConflict));
     assert_eq!(own.len(), 1);
 }
 

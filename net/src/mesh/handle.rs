@@ -3,6 +3,7 @@
 use super::budget::{Ledger, Share};
 use super::channel::TransportKey;
 use super::frames::CLASSES;
+use super::nets::Net;
 use super::standing::{STANDINGS, Standing};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub struct PeerInfo {
     pub called: bool,
     /// What it was to us when it said so.
     pub standing: Standing,
+    /// Where it comes from.
+    pub net: Net,
 }
 
 /// Whom to keep a connection to.

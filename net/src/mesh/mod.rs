@@ -41,6 +41,7 @@ pub use link::{LinkError, LinkShape};
 pub use mutation::Mutation;
 #[cfg(feature = "mutations")]
 pub use mutation::plant;
+pub use nets::Net;
 pub use options::{MeshLimits, MeshOptions};
 pub use rates::HandshakeWork;
 pub use standing::{Bounds, MEMBER_FRAME_MAX, STANDINGS, Standing};

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A network that one holder may well have whole: a /24, or a /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Net {
+pub enum Net {
     /// This very computer: all its programs are one address, and none is a stranger for it.
     Loopback,
     /// The first three bytes of an address of four.
@@ -26,7 +26,7 @@ pub(super) fn canonical(ip: IpAddr) -> IpAddr {
 
 impl Net {
     /// The network of an address, in whatever form.
-    pub(super) fn of(ip: IpAddr) -> Net {
+    pub fn of(ip: IpAddr) -> Net {
         match canonical(ip) {
             ip if ip.is_loopback() => Net::Loopback,
             IpAddr::V4(v4) => {

@@ -8,6 +8,7 @@ use super::frames::{CLASSES, Outgoing, Reassembly, Verdict, WINDOW};
 use super::handle::{Body, Event, PeerId, PeerInfo, Shared};
 use super::link::Line;
 use super::mutation::{Mutation, planted};
+use super::nets::Net;
 use super::rates::{Bucket, Caller, HandshakeRates, SHAKE_MICROS};
 use super::sending::Sending;
 use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
@@ -142,7 +143,13 @@ impl Peer {
     }
 
     pub(super) fn info(&self) -> PeerInfo {
-        PeerInfo { id: PeerId(self.id), name: self.name, called: self.target.is_some(), standing: self.standing }
+        PeerInfo {
+            id: PeerId(self.id),
+            name: self.name,
+            called: self.target.is_some(),
+            standing: self.standing,
+            net: Net::of(self.address.ip()),
+        }
     }
 
     /// Bytes of frames that the caller has not worked off.
@@ -299,6 +306,7 @@ impl Peer {
                     name: self.name,
                     called: self.target.is_some(),
                     standing: self.standing,
+                    net: Net::of(self.address.ip()),
                 };
                 let (owed, pending, shared) = (&mut self.owed, &self.pending, house.shared);
                 let answers = std::cell::RefCell::new(&mut *house.answers);

@@ -1,6 +1,7 @@
 //! What every method of the API works with, and what it answers.
 
-use super::slow::{Busy, Slow};
+use super::slow::{Busy, Errand, Slow};
+use crate::intake::shares::Holder;
 use crate::minting::view::NodeView;
 use crate::setup::config::ApiConfig;
 use serde_json::{Value, json};
@@ -21,10 +22,6 @@ pub const LIMIT: i64 = -32_001;
 pub const NOT_FOUND: i64 = -32_002;
 /// A transaction that is refused; the message names why.
 pub const REFUSED: i64 = -32_003;
-
-/// Readings of headers and the system that may wait for their thread, and looks into history for theirs.
-const READS_WAITING_MAX: usize = 128;
-const HISTORIES_WAITING_MAX: usize = 32;
 
 /// A result, or code and message of an error.
 pub type Answered = Result<Value, (i64, String)>;
@@ -49,7 +46,7 @@ pub struct Api {
     pub(super) system: Mutex<Option<SystemBytes>>,
     /// Reads what certificates and tables there are.
     read: Slow,
-    /// Looks through blocks.
+    /// Looks through blocks, and proves what is in them.
     history: Slow,
 }
 
@@ -59,20 +56,21 @@ impl Api {
     /// # Errors
     /// When the system has no thread to give.
     pub fn new(view: NodeView, genesis: String, config: ApiConfig) -> io::Result<Api> {
-        let read = Slow::start("api.read", READS_WAITING_MAX)?;
-        let history = Slow::start("api.history", HISTORIES_WAITING_MAX)?;
+        let read = Slow::start("api.read", config.connections_max)?;
+        let history = Slow::start("api.history", config.connections_max)?;
         let bytes = json!(genesis).to_string().len();
         Ok(Api { view, genesis: (genesis, bytes), config, system: Mutex::new(None), read, history })
     }
 
-    /// Has something done that takes a while: blocks looked through, or something else read.
+    /// Has something done for somebody that takes a while.
     pub(super) async fn have<T: Send + 'static>(
         self: &Arc<Self>,
-        looks_back: bool,
+        whose: Holder,
+        errand: Errand,
         of: impl FnOnce(&Arc<Api>) -> T + Send + 'static,
     ) -> Result<T, Busy> {
         let api = self.clone();
-        let thread = if looks_back { &self.history } else { &self.read };
-        thread.run(move || of(&api)).await
+        let thread = if errand == Errand::Table { &self.read } else { &self.history };
+        thread.run(whose, errand, move || of(&api)).await
     }
 }

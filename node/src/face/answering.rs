@@ -3,16 +3,10 @@
 use super::answered::{Answered, Api, LIMIT, error};
 use super::batch::{Answers, Bounds, answer};
 use super::callers::Stage;
-use super::connection::{NoRoom, Turn};
+use super::connection::{NoRoom, OWED_MAX, Turn};
 use super::methods::{bytes_max, call, slow};
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Whoever has had so much that it would wait longer than this is told so instead.
-const OWED_MAX: Duration = Duration::from_secs(5);
-/// What a request costs beside its answer, in bytes.
-const REQUEST_COST: u64 = 256;
 
 const BUSY: &str = "too many answers are under way; ask again in a moment, or for less";
 
@@ -25,22 +19,26 @@ struct Answering<'a> {
 }
 
 impl Answers for Answering<'_> {
+    fn count(&mut self) {
+        self.turn.connection.charge_request();
+    }
+
     async fn call(&mut self, method: &'static str, params: Value) -> Answered {
         // Between two requests of a batch others have their turn.
         tokio::task::yield_now().await;
         let connection = self.turn.connection.clone();
-        connection.charge(REQUEST_COST);
         // As it is made, and as it is written.
         let room = 2 * bytes_max(self.api, method, &params) as u64;
         let busy = || (LIMIT, BUSY.to_owned());
-        let Some(looks_back) = slow(method) else {
+        let Some(errand) = slow(method) else {
             self.turn.hold(room).await.map_err(|NoRoom| busy())?;
             return call(self.api, &connection, method, &params);
         };
         // While it waits for its thread nothing is there to be held.
+        let holder = connection.holder;
         let work =
             move |api: &Arc<Api>| connection.hold_here(room).ok().map(|()| call(api, &connection, method, &params));
-        let answered = self.api.have(looks_back, work).await.ok().flatten().ok_or_else(busy)?;
+        let answered = self.api.have(holder, errand, work).await.ok().flatten().ok_or_else(busy)?;
         self.turn.took(room);
         answered
     }

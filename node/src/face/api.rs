@@ -6,7 +6,7 @@
 //! * [`super::methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
 //! * [`super::metrics`] has the table of metrics; for people it is `docs/metrics.md`.
 
-use super::answered::{Api, LIMIT, error};
+use super::answered::{Api, LIMIT, METHOD_NOT_FOUND, error};
 use super::answering::respond_to;
 use super::callers::CallerLimits;
 use super::connection::{Caller, Connection, Desk, Door, NoRoom, Turn};
@@ -36,6 +36,8 @@ const UNHEALTHY_SLOTS: u64 = 3;
 const SOCKET_MESSAGE_MAX: usize = 64 << 10;
 /// Bytes that a WebSocket reads at once.
 const SOCKET_BUFFER: usize = 4 << 10;
+/// How far all sockets stand behind consensus, and before what takes long.
+const NICENESS: i32 = 5;
 const BUSY: &str = "too many questions and answers are under way; ask again in a moment";
 
 const JSON: &str = "application/json";
@@ -64,6 +66,8 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
     };
     let api = Arc::new(Api::new(view, genesis.text(), config.clone())?);
     std::thread::Builder::new().name("api".into()).spawn(move || {
+        // Without it the thread is as any other.
+        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let served = runtime.and_then(|runtime| {
             runtime.block_on(async {
@@ -75,12 +79,14 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
                     .route("/health", get(health))
                     .route("/ready", get(ready))
                     .route("/metrics", get(metrics_text))
+                    .fallback(nowhere)
+                    .method_not_allowed_fallback(nowhere)
                     .with_state(Served { api: api.clone(), news });
                 let service = router.into_make_service_with_connect_info::<Caller>();
                 tokio::select! {
                     served = axum::serve(door, service) => served,
                     () = desk.mind() => Ok(()),
-                    () = news::announce(&api, &announcer) => Ok(()),
+                    () = news::announce(&api, &desk, &announcer) => Ok(()),
                 }
             })
         });
@@ -198,6 +204,12 @@ async fn ready(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Ca
 async fn metrics_text(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
     let turn = caller.0.turn().await;
     respond(turn, StatusCode::OK, "text/plain; version=0.0.4", metrics::text(&served.api.view).into_bytes())
+}
+
+/// What is not served is a question too, which has its turn.
+async fn nowhere(ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
+    let turn = caller.0.turn().await;
+    json_response(turn, StatusCode::NOT_FOUND, &error(&Value::Null, METHOD_NOT_FOUND, "nothing is served here"))
 }
 
 async fn subscribe(

@@ -17,6 +17,9 @@ const ID_BYTES_MAX: usize = 256;
 
 /// Whoever answers the methods of a body, and says what there is room for.
 pub trait Answers {
+    /// A request has come, or what should have been one: each costs something, whatever becomes of it.
+    fn count(&mut self);
+
     /// The answer of a method to its parameters, which have their names and types.
     fn call(&mut self, method: &'static str, params: Value) -> impl Future<Output = Answered> + Send;
 
@@ -64,6 +67,7 @@ const TOO_MANY: &str = "too many requests";
 pub async fn answer(body: &[u8], bounds: Bounds, answers: &mut impl Answers) -> Option<Vec<u8>> {
     let text = |value: Value| Some(value.to_string().into_bytes());
     let mut out = Written { text: Vec::new(), bytes_max: bounds.bytes, over: false };
+    answers.count();
     if !body.trim_ascii_start().starts_with(b"[") {
         let Ok(request) = serde_json::from_slice::<&RawValue>(body) else {
             return text(error(&Value::Null, PARSE_ERROR, "not JSON"));
@@ -82,6 +86,7 @@ pub async fn answer(body: &[u8], bounds: Bounds, answers: &mut impl Answers) -> 
         Ok(Batch(requests)) if requests.is_empty() => text(error(&Value::Null, INVALID_REQUEST, "an empty batch")),
         Ok(Batch(requests)) => {
             for request in requests {
+                answers.count();
                 let (before, begun) = (out.text.len(), out.text.is_empty());
                 out.text.push(if begun { b'[' } else { b',' });
                 if !out.answer(request, answers).await {
@@ -102,6 +107,7 @@ pub async fn answer(body: &[u8], bounds: Bounds, answers: &mut impl Answers) -> 
 pub fn answer_by(body: &[u8], requests: usize, call: &(dyn Fn(&str, &Value) -> Answered + Sync)) -> Option<Value> {
     struct AtOnce<'a>(&'a (dyn Fn(&str, &Value) -> Answered + Sync));
     impl Answers for AtOnce<'_> {
+        fn count(&mut self) {}
         fn call(&mut self, method: &'static str, params: Value) -> impl Future<Output = Answered> + Send {
             std::future::ready((self.0)(method, &params))
         }
@@ -222,10 +228,14 @@ mod tests {
     struct Bytes {
         each: usize,
         called: usize,
+        counted: usize,
         room: usize,
     }
 
     impl Answers for Bytes {
+        fn count(&mut self) {
+            self.counted += 1;
+        }
         fn call(&mut self, _: &'static str, _: Value) -> impl Future<Output = Answered> + Send {
             self.called += 1;
             ready(Ok(Value::String("x".repeat(self.each))))
@@ -249,7 +259,7 @@ mod tests {
 
     #[test]
     fn answers_of_a_batch_are_bounded_together_and_beyond_it_nothing_is_asked_for() {
-        let mut answers = Bytes { each: 300, called: 0, room: usize::MAX };
+        let mut answers = Bytes { each: 300, called: 0, counted: 0, room: usize::MAX };
         let bounds = Bounds { requests: 100, bytes: 1_000 };
         let answered = ask(&batch(100), bounds, &mut answers).unwrap();
         let answered = answered.as_array().unwrap();
@@ -263,7 +273,7 @@ mod tests {
 
     #[test]
     fn an_answer_for_which_there_is_no_room_is_refused_with_what_to_do() {
-        let mut answers = Bytes { each: 300, called: 0, room: 500 };
+        let mut answers = Bytes { each: 300, called: 0, counted: 0, room: 500 };
         let answered = ask(&batch(3), Bounds { requests: 100, bytes: 10_000 }, &mut answers).unwrap();
         assert!(answered[0]["result"].is_string() && answers.called == 2);
         assert!(answered[1]["error"]["message"].as_str().unwrap().contains("under way"), "{answered}");
@@ -271,7 +281,7 @@ mod tests {
 
     #[test]
     fn bodies_are_answered_by_the_rules_of_json_rpc() {
-        let mut answers = Bytes { each: 1, called: 0, room: usize::MAX };
+        let mut answers = Bytes { each: 1, called: 0, counted: 0, room: usize::MAX };
         let bounds = Bounds { requests: 3, bytes: 10_000 };
         let mut code = |body: &str| ask(body, bounds, &mut answers).map(|answer| answer["error"]["code"].clone());
         assert_eq!(code("nothing"), Some(PARSE_ERROR.into()));
@@ -288,6 +298,9 @@ mod tests {
         assert_eq!(code(&id("[1,2]")), Some(INVALID_REQUEST.into()));
         assert_eq!(code(&id(&format!("\"{}\"", "x".repeat(300)))), Some(INVALID_REQUEST.into()));
         assert_eq!(code(&id("\"seven\"")), Some(Value::Null));
+        let before = answers.counted;
+        assert!(ask("[7,7,7]", bounds, &mut answers).is_some() && ask("7", bounds, &mut answers).is_some());
+        assert_eq!(answers.counted, before + 5, "each body, and each of a batch, though it asks nothing");
         // Among notifications and junk each request has its answer.
         let mixed = r#"[{"jsonrpc":"2.0","method":"status"},7,{"jsonrpc":"2.0","id":9,"method":"status"}]"#;
         let answered = ask(mixed, bounds, &mut answers).unwrap();

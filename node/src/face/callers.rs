@@ -19,6 +19,8 @@ use std::net::{IpAddr, Ipv4Addr};
 pub const KEPT_PLACES: usize = 8;
 /// Bytes of a connection's question and answer that no budget counts.
 pub const OF_EACH: u64 = 32 << 10;
+/// Transactions that one with a broken signature costs, beside itself: it is looked for by halves of its batch.
+const BROKEN_COST: u64 = 9;
 /// An address has so many times what one of its connections has.
 const CONNECTIONS_WORTH: u64 = 4;
 /// Addresses that are remembered after their last connection; until their buckets are full again.
@@ -109,6 +111,15 @@ pub enum Arrival {
         instead_of: Option<u64>,
     },
     /// There is none for it.
+    Refused,
+}
+
+/// Whether a connection becomes a WebSocket.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Subscription {
+    /// It is one, perhaps in the place of another, which is to be closed.
+    Taken(Option<u64>),
+    /// There is no place for it.
     Refused,
 }
 
@@ -273,16 +284,41 @@ impl Callers {
         (caller.stage, caller.since_ms) = (if stage == Stage::Idle { quiet } else { stage }, now_ms);
     }
 
-    /// A connection becomes a WebSocket; false where it may not, if half of all places are such.
-    pub fn subscribe(&mut self, now_ms: u64, id: u64) -> bool {
-        let subscribed = self.callers.values().filter(|caller| caller.subscribed).count();
-        let Some(caller) = self.callers.get_mut(&id) else { return false };
-        if subscribed >= self.limits.connections.div_ceil(2) {
-            return false;
+    /// The first bytes of a further question have come: from now on it has the time of a question. The first one has none
+    /// beside what it had without.
+    pub fn begin(&mut self, now_ms: u64, id: u64) {
+        if self.callers.get(&id).is_some_and(|caller| caller.stage == Stage::Idle) {
+            self.enter(now_ms, id, Stage::Reading);
         }
-        caller.subscribed = true;
+    }
+
+    /// A connection becomes a WebSocket, if it may, perhaps in the place of another. Half of all places are for such, of
+    /// which an address has half at most; when all are taken whoever comes gets that of the oldest of the address with
+    /// the most, as long as it has more than the newcomer's would.
+    pub fn subscribe(&mut self, now_ms: u64, id: u64) -> Subscription {
+        let Some(group) = self.callers.get(&id).map(|caller| caller.group) else { return Subscription::Refused };
+        let places = self.limits.connections.div_ceil(2);
+        let mut oldest: BTreeMap<Group, (usize, u64)> = BTreeMap::new();
+        for (&other, caller) in self.callers.iter().filter(|(_, caller)| caller.subscribed && !caller.closing) {
+            oldest.entry(caller.group).or_insert((0, other)).0 += 1;
+        }
+        let all: usize = oldest.values().map(|of| of.0).sum();
+        assert!(all <= places, "{all} are subscribed of {places}");
+        let of_own = oldest.get(&group).map_or(0, |of| of.0);
+        let mut instead_of = None;
+        if group != Group::Loopback && of_own >= places.div_ceil(2) {
+            return Subscription::Refused;
+        }
+        if all >= places {
+            let crowd = oldest.values().max_by_key(|of| of.0).filter(|of| of.0 > of_own + 1);
+            let Some(&(_, other)) = crowd else { return Subscription::Refused };
+            assert_ne!(other, id, "nobody makes room for itself");
+            self.close(other);
+            instead_of = Some(other);
+        }
+        self.callers.get_mut(&id).expect("found above").subscribed = true;
         self.enter(now_ms, id, Stage::Idle);
-        true
+        Subscription::Taken(instead_of)
     }
 
     /// One has gone.
@@ -365,6 +401,15 @@ impl Callers {
             }
         }
         may
+    }
+
+    /// A transaction of one had a broken signature, which was verified: it costs as many as could have been good.
+    pub fn charge_broken(&mut self, now_ms: u64, id: u64) {
+        let Some(caller) = self.callers.get_mut(&id) else { return };
+        caller.submits.take(now_ms, BROKEN_COST);
+        if let Some(address) = self.addresses.get_mut(&caller.group) {
+            address.submits.take(now_ms, BROKEN_COST);
+        }
     }
 
     /// Counts bytes that were read or sent for one.
@@ -491,19 +536,53 @@ mod tests {
         assert!(callers.overdue(40_000 + IDLE_MS - 1).is_empty());
         assert_eq!(callers.overdue(40_000 + IDLE_MS), [id]);
         assert!(callers.overdue(40_000 + IDLE_MS).is_empty(), "once");
+        // A head that has begun to come has the time of a question; a first one that of whoever has asked nothing.
+        let [first, further] = [0, 0].map(|at| comes(&mut callers, at, "127.0.0.1"));
+        callers.enter(1, further, Stage::Idle);
+        [first, further].iter().for_each(|&id| callers.begin(2, id));
+        assert_eq!(callers.overdue(FRESH_MS), [first]);
+        assert_eq!(callers.overdue(2 + READING_MS), [further]);
     }
 
     #[test]
     fn half_of_the_places_are_not_for_subscriptions() {
         let mut callers = callers();
         let ids: Vec<u64> = (0..10).map(|at| comes(&mut callers, at, "127.0.0.1")).collect();
-        let subscribed = ids.iter().filter(|&&id| callers.subscribe(10, id)).count();
+        let subscribed = ids.iter().filter(|&&id| callers.subscribe(10, id) == Subscription::Taken(None)).count();
         assert_eq!(subscribed, 5);
         // One that was at work for a while is a WebSocket again, and has a time of its own.
         callers.enter(20, ids[0], Stage::Working);
-        assert!(!callers.subscribe(21, ids[9]), "it counts meanwhile");
+        assert_eq!(callers.subscribe(21, ids[9]), Subscription::Refused, "it counts meanwhile");
         callers.enter(30, ids[0], Stage::Idle);
         assert!(!callers.overdue(u64::MAX).contains(&ids[0]));
+    }
+
+    #[test]
+    fn no_few_addresses_keep_all_subscriptions() {
+        let mut callers = Callers::new(CallerLimits { connections: 500, of_address: 64, ..LIMITS });
+        let subscribe = |callers: &mut Callers, address: &str, count: usize| -> Vec<Subscription> {
+            (0..count)
+                .map(|_| {
+                    let id = comes(callers, 0, address);
+                    callers.subscribe(0, id)
+                })
+                .collect()
+        };
+        // All of this computer: they are one address, which has no share.
+        assert!(subscribe(&mut callers, "127.0.0.1", 250).iter().all(|one| *one == Subscription::Taken(None)));
+        assert_eq!(subscribe(&mut callers, "127.0.0.1", 1), [Subscription::Refused]);
+        assert_eq!(subscribe(&mut callers, "192.0.2.1", 1), [Subscription::Taken(Some(1))], "its oldest goes");
+        // Four addresses that have all, and a fifth that comes to as many as each of them has then.
+        let mut callers = Callers::new(CallerLimits { connections: 500, of_address: 64, ..LIMITS });
+        for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+            subscribe(&mut callers, address, 63);
+        }
+        let taken = subscribe(&mut callers, "192.0.2.5", 60);
+        let taken = taken.iter().filter(|one| matches!(one, Subscription::Taken(Some(_)))).count();
+        assert!((45..=50).contains(&taken), "{taken}: as many as each of the others");
+        // Of few places none has more than half.
+        let mut callers = Callers::new(CallerLimits { connections: 20, of_address: 20, ..LIMITS });
+        assert_eq!(subscribe(&mut callers, "192.0.2.1", 6)[4..], [Subscription::Taken(None), Subscription::Refused]);
     }
 
     #[test]
@@ -565,6 +644,19 @@ mod tests {
         assert_eq!(taken(&mut callers, "192.0.2.2"), 0, "remembered though it has gone");
         callers.overdue(5_000);
         assert_eq!(callers.addresses.len(), 0, "and forgotten when it would have all again");
+    }
+
+    #[test]
+    fn a_broken_signature_costs_its_caller_ten() {
+        let mut callers = callers();
+        let [broken, other] = ["192.0.2.1", "192.0.2.1"].map(|at| comes(&mut callers, 0, at));
+        assert!(callers.may_submit(0, broken));
+        callers.charge_broken(0, broken);
+        assert!(!callers.may_submit(99, broken) && callers.may_submit(100, broken), "ten a second");
+        // Four times as much is its address's.
+        assert_eq!((0..100).filter(|_| callers.may_submit(100, other)).count(), 10);
+        callers.leave(broken);
+        callers.charge_broken(100, broken);
     }
 
     #[test]

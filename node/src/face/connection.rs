@@ -1,9 +1,11 @@
 //! Connections of the API: taken in, read, written and closed as [`super::callers`] says.
 
-use super::callers::{Arrival, CallerLimits, Callers, Room, Stage};
+use super::callers::{Arrival, CallerLimits, Callers, OF_EACH, Room, Stage, Subscription};
+use crate::intake::shares::Holder;
 use axum::body::Bytes;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use dynemix_net::mesh::Net;
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -16,15 +18,22 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::Sleep;
 
-/// Bytes that may come before a question is in its turn: a whole body can be read with its head. A head without end is cut
-/// off by hyper before, at 408 KiB.
-const HEAD_BYTES_MAX: usize = 2 << 20;
+/// Bytes that are read before a question is in its turn: its head, and what of its body comes with it. They lie in memory
+/// before anyone can count them, in what is each connection's own.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const _: () = assert!(HEAD_BYTES_MAX as u64 <= OF_EACH / 2);
 /// How often it is looked whose time is over.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often, and how soon again, whoever needs room asks for it.
 const ROOM_TRIES: u32 = 50;
 const ROOM_AGAIN: Duration = Duration::from_millis(5);
+
+/// What a request costs beside its bytes and those of its answer.
+const REQUEST_COST: u64 = 256;
+/// Whoever has had so much that it would wait longer than this is read on all the same, and told so.
+pub(super) const OWED_MAX: Duration = Duration::from_secs(5);
 
 const UNPOISONED: &str = "nothing panics while it holds the callers";
 
@@ -69,6 +78,8 @@ pub(super) struct Connection {
     pub(super) id: u64,
     /// It may ask for health, readiness and metrics only.
     pub(super) kept: bool,
+    /// Whose share what it hands in is of.
+    pub(super) holder: Holder,
     desk: Arc<Desk>,
     /// Bytes that have come since its last question.
     head: AtomicUsize,
@@ -91,6 +102,11 @@ impl Connection {
         Turn { connection: self.clone(), _permit: permit, held: 0 }
     }
 
+    /// Counts a request, whatever it asks: it costs beside its bytes and its answer.
+    pub(super) fn charge_request(&self) {
+        self.charge(REQUEST_COST);
+    }
+
     /// Goes on to something else.
     pub(super) fn enter(&self, stage: Stage) {
         self.desk.ask(|callers, now_ms| callers.enter(now_ms, self.id, stage));
@@ -98,9 +114,11 @@ impl Connection {
 
     /// Becomes a WebSocket; false where there are too many.
     pub(super) fn subscribe(&self) -> bool {
-        let may = self.desk.ask(|callers, now_ms| callers.subscribe(now_ms, self.id));
-        self.subscribed.store(may, Ordering::Relaxed);
-        may
+        let subscription = self.desk.ask(|callers, now_ms| callers.subscribe(now_ms, self.id));
+        let Subscription::Taken(instead_of) = subscription else { return false };
+        self.desk.close(instead_of.as_slice());
+        self.subscribed.store(true, Ordering::Relaxed);
+        true
     }
 
     /// Whether it may hand in a transaction now.
@@ -249,12 +267,13 @@ impl Listener for Door {
             let connection = Arc::new(Connection {
                 id,
                 kept,
+                holder: Holder::of(Net::of(address.ip()), id),
                 desk: self.desk.clone(),
                 head: AtomicUsize::new(0),
                 subscribed: AtomicBool::new(false),
                 turn: Arc::new(Semaphore::new(1)),
             });
-            return (Placed { stream, connection, closed: Some(closed) }, address);
+            return (Placed { stream, connection, closed: Some(closed), owed: None }, address);
         }
     }
 
@@ -268,9 +287,30 @@ pub(super) struct Placed {
     stream: TcpStream,
     connection: Arc<Connection>,
     closed: Option<oneshot::Receiver<()>>,
+    /// Until when nothing is read of it.
+    owed: Option<Pin<Box<Sleep>>>,
 }
 
 impl Placed {
+    /// Whether it is to wait for what it has had before it is read on; then whoever polls is woken by that.
+    fn waits(&mut self, context: &mut Context<'_>) -> bool {
+        let owed = match self.owed.take() {
+            Some(owed) => owed,
+            None => {
+                let owed = self.connection.owed().min(OWED_MAX);
+                if owed.is_zero() {
+                    return false;
+                }
+                Box::pin(tokio::time::sleep(owed))
+            }
+        };
+        let waits = self.owed.insert(owed).as_mut().poll(context).is_pending();
+        if !waits {
+            self.owed = None;
+        }
+        waits
+    }
+
     /// Fails once it is closed; until then whoever polls is woken by that.
     fn open(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let ended = self.closed.as_mut().is_none_or(|closed| Pin::new(closed).poll(context).is_ready());
@@ -289,17 +329,37 @@ impl AsyncRead for Placed {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.open(context)?;
+        if self.waits(context) {
+            return Poll::Pending;
+        }
         // While a question is worked on its body comes by here too, which has its own bound, as have WebSockets.
         let Connection { turn, subscribed, head, .. } = &*self.connection;
         let of_head = turn.available_permits() > 0 && !subscribed.load(Ordering::Relaxed);
-        // A read may bring more than a head at once; whoever reads on behind so much has found no end of it.
-        if of_head && head.load(Ordering::Relaxed) > HEAD_BYTES_MAX {
-            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-        }
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let (had, before) = (head.load(Ordering::Relaxed), buffer.filled().len());
+        let polled = if of_head {
+            // Whoever reads on behind so much has found no end of it.
+            let left = HEAD_BYTES_MAX.saturating_sub(had);
+            if left == 0 {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(left.min(buffer.remaining())));
+            let polled = Pin::new(&mut self.stream).poll_read(context, &mut part);
+            let come = part.filled().len();
+            buffer.advance(come);
+            polled
+        } else {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        };
         let come = buffer.filled().len() - before;
+        // Whatever comes is read for it, whether it asks anything or not.
+        if come > 0 {
+            self.connection.charge(come as u64);
+        }
         if of_head {
+            if had == 0 && come > 0 {
+                self.connection.desk.ask(|callers, now_ms| callers.begin(now_ms, self.connection.id));
+            }
+            assert!(had + come <= HEAD_BYTES_MAX, "{had} and {come} bytes are read of a head");
             self.connection.head.fetch_add(come, Ordering::Relaxed);
         }
         polled

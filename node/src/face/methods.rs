@@ -4,6 +4,7 @@ use super::answered::{Answered, Api, INVALID_PARAMS, LIMIT, METHOD_NOT_FOUND, NO
 use super::connection::Connection;
 use super::history::history;
 use super::inclusion::Inclusion;
+use super::slow::Errand;
 use crate::keep::record::BlockRecord;
 use crate::minting::entry::Raw;
 use crate::minting::inclusions::Wanted;
@@ -181,11 +182,12 @@ pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
         }
 }
 
-/// Whether a method takes long; and then, whether it looks through blocks.
-pub(super) fn slow(method: &str) -> Option<bool> {
+/// What a method has done on a thread of its own, if it takes long.
+pub(super) fn slow(method: &str) -> Option<Errand> {
     match method {
-        "system" | "headers" => Some(false),
-        "history" | "inclusion" => Some(true),
+        "system" | "headers" => Some(Errand::Table),
+        "inclusion" => Some(Errand::Proof),
+        "history" => Some(Errand::Blocks),
         _ => None,
     }
 }
@@ -381,7 +383,7 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
     api.view
         .submit
-        .send(Raw::Own(vec![transaction_item(&cell, &payload)]))
+        .send(Raw::Own(from.holder, vec![transaction_item(&cell, &payload)]))
         .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
     Ok(json!(hex::encode(id)))
 }

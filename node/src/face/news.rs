@@ -4,7 +4,7 @@
 use super::answered::{Api, INVALID_PARAMS, LIMIT, error};
 use super::answering::respond_to;
 use super::callers::Stage;
-use super::connection::Connection;
+use super::connection::{Connection, Desk};
 use crate::minting::status::Live;
 use crate::setup::digits::digits;
 use axum::extract::ws::{Message, WebSocket};
@@ -21,16 +21,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// After so long without a word it is not.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// What a message costs that asks nothing, in bytes: a ping is answered by a call of the system.
+const EMPTY_COST: u64 = 4 << 10;
 /// Why there is no subscription.
 const NO_SUBSCRIPTION: &str = "topic 'blocks', or 'transaction' with an id; and no more than the configured number";
 
-/// Counts up whenever there is something new, for as long as anyone serves.
-pub(super) async fn announce(api: &Api, news: &watch::Sender<u64>) {
+/// Counts up whenever there is something new, for as long as anyone serves; whoever has handed in a broken signature pays.
+pub(super) async fn announce(api: &Api, desk: &Desk, news: &watch::Sender<u64>) {
     let mut ticks = tokio::time::interval(NEWS_EVERY);
     let mut known: (Option<Arc<Live>>, u64) = (None, 0);
     loop {
         ticks.tick().await;
-        let (live, version) = (api.view.status.shown(), api.view.status.track(|tracked| tracked.version()));
+        let (live, (version, broken)) =
+            (api.view.status.shown(), api.view.status.track(|tracked| (tracked.version(), tracked.take_broken())));
+        desk.ask(|callers, now_ms| broken.into_iter().for_each(|id| callers.charge_broken(now_ms, id)));
         let same = known.0.as_ref().is_some_and(|before| Arc::ptr_eq(before, &live)) && known.1 == version;
         if !same {
             known = (Some(live), version);
@@ -122,6 +126,7 @@ impl Follower {
         let mut turn = self.connection.turn().await;
         let request: Value = serde_json::from_str(text).unwrap_or(Value::Null);
         let answered = if request["method"] == "subscribe" {
+            self.connection.charge_request();
             let id = request["id"].clone();
             let answered = match self.subscriptions.subscribe(&self.api, &request["params"]) {
                 Some(number) => json!({ "jsonrpc": "2.0", "id": id, "result": number }),
@@ -166,7 +171,10 @@ pub(super) async fn follow(
                 match message {
                     Some(Ok(Message::Text(text))) => follower.answer(&text).await,
                     Some(Ok(Message::Close(_)) | Err(_)) | None => Err(Gone),
-                    Some(Ok(_)) => Ok(()),
+                    Some(Ok(_)) => {
+                        follower.connection.charge(EMPTY_COST);
+                        Ok(())
+                    }
                 }
             }
             changed = news.changed() => match changed {

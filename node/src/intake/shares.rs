@@ -2,9 +2,29 @@
 //!
 //! One who is alone gets half of it, n who want all of it get an n + 1st part each, and as much is always left for
 //! whoever comes next. Nobody is thrown out for it.
+//!
+//! Whoever opens one connection opens twenty, one after the other, and each would find half of the rest: so what users
+//! hold counts for where they come from, for as long as it is held.
 
+use dynemix_net::mesh::Net;
 use hashbrown::HashMap;
 use std::hash::Hash;
+
+/// For whom something counts, whichever of its connections has brought it and is there still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holder {
+    /// Whoever has this network.
+    Net(Net),
+    /// A connection of this computer, which is one network to everyone who works on it.
+    Local(u64),
+}
+
+impl Holder {
+    /// Of a connection from this network.
+    pub fn of(net: Net, connection: u64) -> Holder {
+        if net == Net::Loopback { Holder::Local(connection) } else { Holder::Net(net) }
+    }
+}
 
 /// How much each holds.
 #[derive(Debug)]
@@ -59,9 +79,95 @@ impl<K: Hash + Eq + Copy> Shares<K> {
     }
 }
 
+/// Users of the API are many, and to those of the network one client that may hold so many times what is left free.
+const API_WEIGHT: usize = 8;
+
+/// Whose a user's transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct User {
+    /// It came by the API.
+    pub by_api: bool,
+    /// In whose share it is.
+    pub holder: Holder,
+}
+
+/// Room that users share: each who sends by the network, and beside them all of the API, who share what those may have.
+#[derive(Debug, Default)]
+pub struct UserShares {
+    /// None: those of the API.
+    all: Shares<Option<Holder>>,
+    by_api: Shares<Holder>,
+}
+
+impl UserShares {
+    /// What all hold together.
+    pub fn total(&self) -> usize {
+        self.all.total()
+    }
+
+    /// Whether one may take one more of `room`.
+    pub fn may_take(&self, user: User, room: usize) -> bool {
+        if !user.by_api {
+            return self.all.may_take(Some(user.holder), room, 1);
+        }
+        // As much as all of them together come to, if they go on until they may not.
+        let of_others = self.all.total() - self.by_api.total();
+        let of_api = room.saturating_sub(of_others) / (API_WEIGHT + 1) * API_WEIGHT;
+        self.all.may_take(None, room, API_WEIGHT) && self.by_api.may_take(user.holder, of_api, 1)
+    }
+
+    fn key(user: User) -> Option<Holder> {
+        (!user.by_api).then_some(user.holder)
+    }
+
+    /// One more is held.
+    pub fn take(&mut self, user: User) {
+        self.all.take(Self::key(user));
+        if user.by_api {
+            self.by_api.take(user.holder);
+        }
+        assert_eq!(self.all.of(None), self.by_api.total(), "what the API's users hold counts for each and for all");
+    }
+
+    /// One less is.
+    ///
+    /// # Panics
+    /// When it holds none.
+    pub fn give_back(&mut self, user: User) {
+        self.all.give_back(Self::key(user));
+        if user.by_api {
+            self.by_api.give_back(user.holder);
+        }
+        assert_eq!(self.all.of(None), self.by_api.total(), "what the API's users hold counts for each and for all");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn coming_again_gives_a_network_nothing_and_one_caller_is_not_all() {
+        let mut shares = UserShares::default();
+        let mut fill = |by_api: bool, net: Net, connection: u64| {
+            let user = User { by_api, holder: Holder::of(net, connection) };
+            (0..)
+                .take_while(|_| {
+                    shares.may_take(user, 900) && {
+                        shares.take(user);
+                        true
+                    }
+                })
+                .count()
+        };
+        let net = |third: u8| Net::V4([203, 0, third]);
+        assert_eq!(fill(false, net(1), 1), 450, "one alone gets half");
+        assert_eq!((2..20).map(|connection| fill(false, net(1), connection)).sum::<usize>(), 0);
+        assert_eq!(fill(false, net(2), 20), 225);
+        // Of the API each gets half of what its users may have: eight parts of nine of the rest.
+        assert_eq!((fill(true, net(1), 1), fill(true, net(1), 2), fill(true, net(3), 3)), (100, 0, 50));
+        assert_eq!((fill(true, Net::Loopback, 4), fill(true, Net::Loopback, 5)), (25, 13));
+    }
 
     fn fill(shares: &mut Shares<u32>, who: u32, room: usize) -> usize {
         let before = shares.of(who);

@@ -2,6 +2,7 @@
 
 use super::duty::Duty;
 use super::entry::Ready;
+use super::own::Client;
 use super::pool::Teller;
 use super::status::Status;
 use crate::intake::duties::told_share;
@@ -25,7 +26,7 @@ const TELLING: u64 = 20;
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
     pub(super) fn admit(&mut self, now: u64, ready: Ready) {
-        let Ready { from, told, good, refused, body: _ } = ready;
+        let Ready { from, user, told, good, refused, body: _ } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
         if told.is_some_and(|height| height != next && height != next + 1) {
@@ -52,9 +53,9 @@ impl<S: Signing> Duty<S> {
             let outcome = match told {
                 Some(height) => self.minter.execution.admit_transaction(&item, account, height, &teller),
                 None => {
-                    let place = self.minter.execution.check_transaction(&item, account);
-                    let client = from.map(|from| (from.id, ordinal));
-                    place.and_then(|(place, total)| self.local.own.follow(&item, place.account, total, client))
+                    let payer = self.minter.execution.check_transaction(&item, account);
+                    let client = Client { user, told: from.map(|from| (from.id, ordinal)) };
+                    payer.and_then(|payer| self.local.own.follow(&item, payer, client))
                 }
             };
             if from.is_none() {

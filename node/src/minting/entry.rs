@@ -1,6 +1,7 @@
 //! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to the writer
 //! and to whoever answers questions.
 
+use crate::intake::shares::{Holder, User};
 use crate::peer::frames::WantPiece;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
@@ -41,8 +42,8 @@ pub enum Entry {
 pub enum Raw {
     /// A frame of cells, or of a message that needs verifying.
     Frame(PeerInfo, Body),
-    /// Transactions of this node's own users, by the API.
-    Own(Vec<Arc<Item>>),
+    /// Transactions of one of this node's own users, by the API.
+    Own(Holder, Vec<Arc<Item>>),
     /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
     Bodies(PeerInfo, Box<Message>, Body),
     /// A new height: what came before its time is looked at.
@@ -65,6 +66,8 @@ pub enum Question {
 pub struct Ready {
     /// Who sent them; none by the API.
     pub from: Option<PeerInfo>,
+    /// Whose they are, of who hands them in.
+    pub user: User,
     /// Another node tells them to the minters of this height: they go no further.
     pub told: Option<u64>,
     /// Ordinal on the connection, transaction, and its sender's account if it has one by now.

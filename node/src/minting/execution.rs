@@ -3,6 +3,7 @@
 //! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
 //! shard-blocks is kept until the height is final, and signatures are judged before they come here.
 
+use super::own::Payer;
 use super::pool::{HeightPool, Place, Teller, is_heavy};
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
@@ -156,20 +157,19 @@ impl<S: Signing> NodeExecution<S> {
         self.state.read().expect(UNPOISONED)
     }
 
-    /// Whether a transaction of a user whose signature is good can become part of a block soon, where it stands then
-    /// and what its sender pays;
-    /// `account` is its sender's, if that was looked up.
+    /// Whether a transaction of a user whose signature is good can become part of a block soon: what it takes of
+    /// whom, and whether its turn has come. `account` is its sender's, if that was looked up.
     ///
     /// # Errors
     /// Why not.
-    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<(Place, u64), Refusal> {
+    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<Payer, Refusal> {
         let (place, total) = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
         // What no block can take now, though its turn has come, would wait until it expires.
         let due = self.state().hot(place.account).sequence == place.sequence;
         if due && !self.view(&[], |view| view.fits(item, place.account)) {
             return Err(Refusal::Inadmissible);
         }
-        Ok((place, total))
+        Ok(Payer { account: place.account, total, due })
     }
 
     /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.

@@ -10,10 +10,12 @@
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
 //! block can take hold up those of others.
 //!
-//! Room is divided among clients: none holds more than is left free, so that whoever comes later finds some.
+//! Room is divided among users: none holds more than is left free, so that whoever comes later finds some. What cannot be
+//! told yet, since another one of its account comes before it or its account has too little, may wait for ever: it has
+//! room of its own, and takes none from what can.
 
 use crate::intake::duties::told_share;
-use crate::intake::shares::Shares;
+use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
@@ -32,14 +34,39 @@ use hashbrown::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Bytes of a frame of cells at most: a node without a seat is only a name to whom it tells them.
-const TOLD_BYTES_MAX: usize = Standing::Named.bounds().frame_max[CELLS as usize];
+/// Bytes of a frame of cells at most: to whom it tells them a node without a seat is only a name, and one without a name
+/// a guest.
+const TOLD_BYTES_MAX: usize = Standing::Guest.bounds().frame_max[CELLS as usize];
+const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS as usize]);
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
-/// Users of the API are many, and one client here.
-const API_WEIGHT: usize = 8;
+/// Transactions that wait for their turn, beside those whose turn it is.
+const AHEAD_MAX: usize = FORWARDED_MAX / 4;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
+/// Minters that are handed a transaction, one a height, before it is given up: what none of so many could bring into a
+/// block waits for nothing.
+const HANDED_MAX: u8 = 32;
+
+/// Who hands a transaction in.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// Whose it is.
+    pub user: User,
+    /// Who is told what becomes of it, with the transaction's ordinal there; none: whoever wants to know asks the API.
+    pub told: Option<(PeerId, u64)>,
+}
+
+/// What a transaction takes from whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Payer {
+    /// Its sender's account.
+    pub account: AccountIndex,
+    /// How much it takes.
+    pub total: u64,
+    /// It can be told now: none of the account comes before it.
+    pub due: bool,
+}
 
 struct Followed {
     item: Arc<Item>,
@@ -48,17 +75,27 @@ struct Followed {
     /// What it takes from its account.
     total: u64,
     expires_slot: u64,
-    client: Option<(PeerId, u64)>,
+    client: Client,
+    /// It counts among those whose turn it is.
+    due: bool,
     /// The height whose minters have it, and their shard.
     told: u64,
     shard: usize,
     /// Blocks that have left it out.
     tries: u8,
+    /// Minters that were handed it.
+    handed: u8,
 }
 
 impl Followed {
     fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
         state.hot(self.account).sequence > self.sequence
+    }
+
+    /// Whether it can be told.
+    fn is_due<M: StateMemory>(&self, state: &State<M>) -> bool {
+        let hot = state.hot(self.account);
+        hot.sequence == self.sequence && hot.balance >= self.total
     }
 }
 
@@ -69,13 +106,35 @@ fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32
     committee.members[usize::from(seat)].candidate
 }
 
-/// Puts a cell into the frame that this minter is handed, if it has room.
-fn hand_in(handed: &mut BTreeMap<u32, (Vec<u8>, usize)>, minter: u32, cell: &Cell, payload: &[u8]) {
-    let (frame, count) = handed.entry(minter).or_insert_with(|| (cells_frame(None, 0), 0));
-    if *count < CELLS_MAX / 2 {
-        *count += 1;
+/// Frames of cells of one shard, or for one minter, as long as whoever gets them takes of anybody.
+#[derive(Default)]
+struct Frames {
+    frames: Vec<Vec<u8>>,
+    count: usize,
+}
+
+impl Frames {
+    /// Puts a cell into the last frame, or where that is full into another one.
+    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8]) {
+        let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
+        if self.count.is_multiple_of(CELLS_MAX / 2) || self.frames.last().is_some_and(is_long) {
+            self.frames.push(cells_frame(told, 0));
+        }
+        self.count += 1;
+        let frame = self.frames.last_mut().expect("begun above");
         put_cell(frame, bytemuck::bytes_of(cell), payload);
+        assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
+}
+
+/// Puts a cell among what this minter is handed; false if there is no room for it.
+fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload: &[u8]) -> bool {
+    let frames = handed.entry(minter).or_default();
+    let may = frames.count < CELLS_MAX / 2;
+    if may {
+        frames.put(None, cell, payload);
+    }
+    may
 }
 
 /// A frame for the mesh.
@@ -89,8 +148,9 @@ pub struct Own {
     tried: VecDeque<Followed>,
     /// By account and sequence: one can take effect.
     ids: HashMap<(AccountIndex, u32), Hash>,
-    /// How many each client has here; none: users of the API.
-    shares: Shares<Option<PeerId>>,
+    /// How many each user has here whose turn it is, and how many that wait for theirs.
+    due: UserShares,
+    ahead: UserShares,
     /// The height that transactions are told for, and how many were.
     height: u64,
     told: usize,
@@ -108,7 +168,8 @@ impl Default for Own {
             followed: VecDeque::new(),
             tried: VecDeque::new(),
             ids: HashMap::new(),
-            shares: Shares::default(),
+            due: UserShares::default(),
+            ahead: UserShares::default(),
             told_shards: Vec::new(),
             height: 0,
             told: 0,
@@ -134,26 +195,18 @@ impl Own {
         self.window
     }
 
-    /// Follows a transaction that the pool would take, of this account, which pays `total`.
+    /// Follows a transaction that the pool would take.
     ///
     /// # Errors
-    /// When too many of this client wait already, or another one of this account with the same sequence.
-    pub fn follow(
-        &mut self,
-        item: &Arc<Item>,
-        account: AccountIndex,
-        total: u64,
-        client: Option<(PeerId, u64)>,
-    ) -> Result<(), Refusal> {
-        let of = client.map(|client| client.0);
-        let weight = if of.is_none() { API_WEIGHT } else { 1 };
+    /// When too many of this user wait already, or another one of this account with the same sequence.
+    pub fn follow(&mut self, item: &Arc<Item>, payer: Payer, client: Client) -> Result<(), Refusal> {
+        let Payer { account, total, due } = payer;
+        let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        if !transaction_of(item).is_some_and(|(cell, _)| known(&cell))
-            && !self.shares.may_take(of, FORWARDED_MAX, weight)
-        {
+        if !transaction_of(item).is_some_and(|(cell, _)| known(&cell)) && !shares.may_take(client.user, room) {
             return Err(Refusal::Busy);
         }
         let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
@@ -165,7 +218,7 @@ impl Own {
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id)),
         }
-        self.shares.take(of);
+        shares.take(client.user);
         let item = item.clone();
         self.followed.push_back(Followed {
             item,
@@ -174,12 +227,14 @@ impl Own {
             total,
             expires_slot,
             client,
+            due,
             told: 0,
             shard: 0,
             tries: 0,
+            handed: 0,
         });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
-        assert_eq!(self.shares.total(), self.len(), "each transaction that is followed counts for one client");
+        assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
         Ok(())
     }
 
@@ -204,9 +259,8 @@ impl Own {
         let share = me.map_or(Some(0), |me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
-        let mut frames: Vec<Vec<Vec<u8>>> = vec![Vec::new(); shards];
-        let mut counts = vec![0; shards];
-        let (mut handed, mut beyond) = (BTreeMap::<u32, (Vec<u8>, usize)>::new(), 0);
+        let mut frames: Vec<Frames> = (0..shards).map(|_| Frames::default()).collect();
+        let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
         let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
         let before = *told;
@@ -216,15 +270,16 @@ impl Own {
                 break;
             }
             looked_at[row] += 1;
-            let hot = state.hot(followed.account);
-            if hot.sequence != followed.sequence || hot.balance < followed.total || followed.told == height {
+            if !followed.is_due(state) || followed.told == height {
                 continue;
             }
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
             *told += 1;
             if share.is_some_and(|share| told_shards[shard] >= share) {
-                hand_in(&mut handed, one_of(committee, shard, &system.seed, &cell.sender), &cell, payload);
+                let minter = one_of(committee, shard, &system.seed, &cell.sender);
+                let is_handed = hand_in(&mut handed, minter, &cell, payload);
+                followed.handed = followed.handed.saturating_add(u8::from(is_handed));
                 beyond += 1;
                 continue;
             }
@@ -233,23 +288,20 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
-            let (of_shard, count) = (&mut frames[shard], &mut counts[shard]);
-            let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
-            if *count % (CELLS_MAX / 2) == 0 || of_shard.last().is_some_and(is_long) {
-                of_shard.push(cells_frame(Some(height), 0));
-            }
-            *count += 1;
-            put_cell(of_shard.last_mut().expect("begun above"), bytemuck::bytes_of(&cell), payload);
+            frames[shard].put(Some(height), &cell, payload);
         }
         let new = self.told - before - beyond;
-        assert_eq!(counts.iter().sum::<usize>(), new, "what is told for height {height} stands in a frame, and once");
+        let put = frames.iter().map(|frames| frames.count).sum::<usize>();
+        assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
-        let mine = own_shard.map_or(0, |shard| counts[shard]);
+        let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out: Vec<Frame> =
-            handed.into_iter().map(|(minter, (frame, _))| (To::Name(minter), CELLS, frame.into())).collect();
+        let mut out: Vec<Frame> = Vec::new();
+        for (minter, handed) in handed {
+            out.extend(handed.frames.into_iter().map(|frame| (To::Name(minter), CELLS, frame.into())));
+        }
         for (seats, frames) in committee.shards.iter().zip(frames) {
-            let frames: Vec<Arc<[u8]>> = frames.into_iter().map(Into::into).collect();
+            let frames: Vec<Arc<[u8]>> = frames.frames.into_iter().map(Into::into).collect();
             let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
             for minter in minters.filter(|&minter| Some(minter) != me) {
                 out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));
@@ -271,7 +323,7 @@ impl Own {
             *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
         }
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
-        let (ids, shares) = (&mut self.ids, &mut self.shares);
+        let Own { ids, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
@@ -279,13 +331,20 @@ impl Own {
             let refusal = match () {
                 () if used => None,
                 () if followed.expires_slot < system.slot => Some(Refusal::Expired),
-                () if followed.tries >= TRIES => Some(Refusal::Inadmissible),
-                () => return true,
+                () if followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
+                () => None,
             };
+            let user = followed.client.user;
+            if followed.due { &mut *due } else { &mut *ahead }.give_back(user);
+            if !used && refusal.is_none() {
+                // The one before it has been used up, or its account has less than it had.
+                followed.due = followed.is_due(state);
+                if followed.due { &mut *due } else { &mut *ahead }.take(user);
+                return true;
+            }
             ids.remove(&(followed.account, followed.sequence));
-            shares.give_back(followed.client.map(|client| client.0));
             finals += u64::from(used);
-            if let Some((client, ordinal)) = followed.client {
+            if let Some((client, ordinal)) = followed.client.told {
                 let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
                 outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
             }
@@ -307,6 +366,7 @@ impl Own {
         // The row has moved: it is gone through again, and what was told is passed over.
         self.looked_at = [0; 2];
         assert_eq!(self.ids.len(), self.len(), "what has ended is followed no more, and all else is");
+        assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
         let frame = |((client, refusal, shard), ordinals): ((PeerId, u8, u16), Vec<u64>)| {
             let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();

@@ -9,6 +9,7 @@ use super::verdicts::BATCH_MAX;
 use crate::intake::duties::{DutyTable, Rank};
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
+use crate::intake::shares::{Holder, User};
 use crate::peer::frames::{self, PeerFrameKind};
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::limits::HEAVY_MAX;
@@ -45,6 +46,7 @@ type Found = (u64, Arc<Item>, AccountIndex);
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
     from: Option<PeerInfo>,
+    user: User,
     told: Option<u64>,
     items: Vec<(u64, Arc<Item>)>,
     found: Vec<Found>,
@@ -70,10 +72,10 @@ impl Prepare {
                             waiting.push_back(pending);
                         }
                     }
-                    Raw::Own(items) => {
+                    Raw::Own(holder, items) => {
                         count += items.len();
                         let items = items.into_iter().map(|item| (0, item)).collect();
-                        waiting.push_back(Pending::of(None, None, items));
+                        waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
                     }
                     Raw::Bodies(from, message, body) => {
                         self.flush(&mut waiting);
@@ -123,7 +125,8 @@ impl Prepare {
             self.checks.gate.in_vain(from, body.len());
             return None;
         }
-        let mut pending = Pending::of(Some(from), told, Vec::with_capacity(cells.len()));
+        let user = User { by_api: false, holder: Holder::of(from.net, from.id.0) };
+        let mut pending = Pending::of(Some(from), user, told, Vec::with_capacity(cells.len()));
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
             match check_form(cell, payload, &self.checks.chain.parameters) {
                 Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
@@ -147,7 +150,7 @@ impl Prepare {
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
         let mut batch = Vec::with_capacity(waiting.len());
-        for Pending { from, told, found, mut refused, body, .. } in waiting.drain(..) {
+        for Pending { from, user, told, found, mut refused, body, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
             for (ordinal, item, account) in found {
@@ -170,7 +173,7 @@ impl Prepare {
                 (broken > 0).then(|| charge(Failure::Signatures(broken)));
                 (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
-            batch.push(Ready { from, told, good, refused, body });
+            batch.push(Ready { from, user, told, good, refused, body });
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
         assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
@@ -263,7 +266,7 @@ impl Prepare {
 }
 
 impl Pending {
-    fn of(from: Option<PeerInfo>, told: Option<u64>, items: Vec<(u64, Arc<Item>)>) -> Pending {
-        Pending { from, told, items, found: Vec::new(), refused: Vec::new(), body: None }
+    fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Arc<Item>)>) -> Pending {
+        Pending { from, user, told, items, found: Vec::new(), refused: Vec::new(), body: None }
     }
 }

@@ -19,7 +19,7 @@ use dynemix_engine::messages::codec::decode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::{Claim, Signing};
-use dynemix_net::mesh::{Body, PeerId, PeerInfo, Standing};
+use dynemix_net::mesh::{Body, Net, PeerId, PeerInfo, Standing};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,13 +79,15 @@ impl Rounds {
                     let duties = self.checks.gate.duties();
                     let peer = |from: Speaker| {
                         let standing = from.name.map_or(Standing::Guest, |_| Standing::Named);
-                        PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing }
+                        // Whose records they are goes by name.
+                        let net = Net::Loopback;
+                        PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing, net }
                     };
                     records.extend(self.records.ripe(&duties).into_iter().map(|(from, item)| (peer(from), item)));
                 }
                 Some(Raw::Stop) => return,
                 // Users' transactions have a thread of their own.
-                Some(Raw::Own(_) | Raw::Bodies(..)) => {}
+                Some(Raw::Own(..) | Raw::Bodies(..)) => {}
                 None => self.judge(&mut records),
             }
         }

@@ -178,13 +178,14 @@ impl Serve {
 mod tests {
     use super::*;
     use crate::intake::duties::Rank;
-    use dynemix_net::mesh::Standing;
+    use dynemix_net::mesh::{Net, Standing};
 
     #[test]
     fn one_question_for_a_block_waits_for_each_and_nobody_has_to_wait_behind_a_flood() {
         let questions = Questions::default();
         let ask = |peer: u64, height: u64| {
-            let from = PeerInfo { id: PeerId(peer), name: None, called: false, standing: Standing::Guest };
+            let (standing, net) = (Standing::Guest, Net::Loopback);
+            let from = PeerInfo { id: PeerId(peer), name: None, called: false, standing, net };
             questions.ask(Source(Rank::Guest, peer), Question::Final(from, height, None));
         };
         (0..10_000).for_each(|height| ask(1, height));

@@ -154,6 +154,8 @@ pub struct Tracked {
     /// Copies on their way, in all and of each client.
     unjudged: usize,
     unjudged_of: HashMap<u64, usize>,
+    /// Whose copies had broken signatures, since it was asked.
+    broken: Vec<u64>,
     version: u64,
 }
 
@@ -182,6 +184,7 @@ impl Tracked {
             refused: VecDeque::new(),
             unjudged: 0,
             unjudged_of: HashMap::new(),
+            broken: Vec::new(),
             version: 0,
         }
     }
@@ -194,6 +197,11 @@ impl Tracked {
     /// Changes whenever something has happened to one of them.
     pub fn version(&self) -> u64 {
         self.version
+    }
+
+    /// Whose transactions had broken signatures since the last time, once for each.
+    pub fn take_broken(&mut self) -> Vec<u64> {
+        take(&mut self.broken)
     }
 
     /// A client hands one in, which is to be judged.
@@ -244,6 +252,9 @@ impl Tracked {
             let client = entry.on_their_way.remove(0);
             if matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
                 entry.client = client;
+            }
+            if outcome == Err(Refusal::BadSignature) {
+                self.broken.push(client);
             }
             assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
             self.unjudged -= 1;
@@ -493,6 +504,7 @@ mod tests {
         }
         tracked.hear();
         assert!(tracked.hand_in(1, id(2)).is_ok());
+        assert!(tracked.take_broken() == vec![1; first] && tracked.take_broken().is_empty());
     }
 
     #[test]

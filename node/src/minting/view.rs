@@ -40,7 +40,7 @@ impl Submit {
     /// # Errors
     /// When so many wait that some had to go.
     pub fn send(&self, raw: Raw) -> Result<(), Busy> {
-        let count = if let Raw::Own(items) = &raw { items.len() } else { 0 };
+        let count = if let Raw::Own(_, items) = &raw { items.len() } else { 0 };
         if self.cells.push(API, cost_of_transactions(count), raw) { Ok(()) } else { Err(Busy) }
     }
 }

@@ -2,17 +2,21 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytemuck::Zeroable;
+use dynemix::intake::shares::{Holder, User};
+use dynemix::minting::own::{Client, Payer};
 use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::ids::{Endpoint, Key};
 use dynemix_engine::base::keyed_hash::HashSeed;
+use dynemix_engine::base::limits::OUTPUTS_MAX;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, transaction_item};
+use dynemix_engine::transaction::item::{Item, transaction_item, transaction_of};
+use dynemix_net::mesh::PeerId;
 use std::sync::Arc;
 
 pub const ACCOUNTS: u32 = 1_200;
@@ -22,6 +26,22 @@ pub fn key(number: u32) -> Key {
     let mut key = [7; 32];
     key[..4].copy_from_slice(&number.to_le_bytes());
     key
+}
+
+/// Of a connection of this computer to the network, with its ordinal there.
+pub fn client(connection: u64, ordinal: u64) -> Client {
+    let user = User { by_api: false, holder: Holder::Local(connection) };
+    Client { user, told: Some((PeerId(connection), ordinal)) }
+}
+
+/// Of one to the API.
+pub fn caller(connection: u64) -> Client {
+    Client { user: User { by_api: true, holder: Holder::Local(connection) }, told: None }
+}
+
+/// Of an account whose next one it is.
+pub fn due(account: u32, total: u64) -> Payer {
+    Payer { account, total, due: true }
 }
 
 /// A chain of one shard, and blocks that use up whatever they are told to.
@@ -55,7 +75,20 @@ impl Scene {
     }
 
     pub fn pay(&self, sender: u32, amount: u64) -> Arc<Item> {
-        let sequence = u64::from(self.state.hot(sender).sequence);
+        self.pay_after(sender, amount, 0)
+    }
+
+    /// To a hundred accounts: the longest that a transaction is.
+    pub fn pay_many(&self, sender: u32) -> Arc<Item> {
+        let (cell, _) = transaction_of(&self.pay(sender, DYNE)).unwrap();
+        let payload: Vec<u8> = [&key(1)[..], &DYNE.to_le_bytes()].concat().repeat(usize::from(OUTPUTS_MAX) - 1);
+        let hash = payload_hash(&payload);
+        transaction_item(&Cell { kind: 2, outputs: OUTPUTS_MAX, payload_hash: hash, ..cell }, &payload)
+    }
+
+    /// So many others of its sender come before it.
+    pub fn pay_after(&self, sender: u32, amount: u64, others: u64) -> Arc<Item> {
+        let sequence = u64::from(self.state.hot(sender).sequence) + others;
         let cell = Cell {
             sender: key(sender),
             recipient: key(0),
