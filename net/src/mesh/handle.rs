@@ -30,6 +30,13 @@ pub struct PeerInfo {
     pub net: Net,
 }
 
+impl PeerInfo {
+    /// Who has it, as far as its address says: all of a network are one, on this computer each connection is its own.
+    pub fn holder(&self) -> u64 {
+        self.net.holder(self.id.0)
+    }
+}
+
 /// Whom to keep a connection to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {

@@ -9,9 +9,10 @@ use super::handle::{Body, Event, PeerId, PeerInfo, Shared};
 use super::link::Line;
 use super::mutation::{Mutation, planted};
 use super::nets::Net;
-use super::rates::{Bucket, Caller, HandshakeRates, SHAKE_MICROS};
+use super::rates::{Caller, HandshakeRates, SHAKE_MICROS, two_seconds};
 use super::sending::Sending;
 use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
+use crate::bucket::Bucket;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -74,6 +75,7 @@ pub(super) struct Peer {
     /// Where its memory is charged, and how much of what it holds is.
     share: Share,
     charged: usize,
+    begun: Instant,
     read_rate: Bucket,
     /// Bytes moved in this window, and in the one before.
     moved: [usize; 2],
@@ -125,7 +127,8 @@ impl Peer {
             pending: Arc::default(),
             share: Share::Handshakes,
             charged: 0,
-            read_rate: Bucket::full(bounds.read_rate.unwrap_or(0), now),
+            begun: now,
+            read_rate: two_seconds(bounds.read_rate.unwrap_or(0), 0),
             moved: [0; 2],
             moved_since: now,
             write_blocked: false,
@@ -209,11 +212,19 @@ impl Peer {
         self.moved[0] = self.moved[0].saturating_add(bytes);
     }
 
+    fn ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begun).as_millis() as u64
+    }
+
     /// Whether it has been read enough for now, whatever others do.
     pub(super) fn has_enough(&mut self, now: Instant) -> bool {
+        let now_ms = self.ms(now);
         let slow_down = match self.bounds.read_rate {
             // What we have asked for may come as fast as it can.
-            Some(rate) if matches!(self.phase, Phase::Open) && !self.owed.any(now) => !self.read_rate.has(1, rate, now),
+            Some(rate) if matches!(self.phase, Phase::Open) && !self.owed.any(now) => {
+                self.read_rate.set(rate.saturating_mul(2), rate, now_ms);
+                !self.read_rate.has(now_ms, 1)
+            }
             _ => false,
         };
         slow_down || self.introduction.is_some() || self.pending() > self.bounds.pending_max
@@ -229,7 +240,7 @@ impl Peer {
         self.heard_at = now;
         self.moves(bytes, now);
         if self.bounds.read_rate.is_some() && matches!(self.phase, Phase::Open) {
-            self.read_rate.take(bytes as u64);
+            self.read_rate.take(self.ms(now), bytes as u64);
         }
     }
 
@@ -287,6 +298,7 @@ impl Peer {
                 return Ok(false);
             }
         }
+        let info = self.info();
         match self.channel.read(bytes) {
             Ok(Read::More) => return Ok(false),
             Ok(Read::Shaken) => self.shake(house.door)?,
@@ -301,13 +313,6 @@ impl Peer {
                 }
                 let (streams, rights) =
                     (&mut self.streams, Rights { id: self.id, bounds: &self.bounds, share: self.share });
-                let info = PeerInfo {
-                    id: PeerId(self.id),
-                    name: self.name,
-                    called: self.target.is_some(),
-                    standing: self.standing,
-                    net: Net::of(self.address.ip()),
-                };
                 let (owed, pending, shared) = (&mut self.owed, &self.pending, house.shared);
                 let answers = std::cell::RefCell::new(&mut *house.answers);
                 let taken = streams.take(
