@@ -39,6 +39,8 @@ const SLOTS_BEYOND_FINAL: u64 = 4;
 pub(super) const REPLAY_EACH_MS: u64 = 5;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
+/// Proofs that a new committee is told: each costs somebody its stake, so few wait. Of more, others after these.
+const PROOFS_TOLD_MAX: usize = 64;
 
 /// What the node wants done.
 #[derive(Clone, Debug)]
@@ -632,6 +634,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         duties.extend(self.answer());
         for item in duties {
             self.execution.admit(&item);
+            self.tell_committee(&Message::Item(item));
+        }
+        // Those who were told of an offence need not mint again as long as it may be punished.
+        for item in self.execution.proofs().into_iter().take(PROOFS_TOLD_MAX) {
+            assert!(Record::of_item(&item).is_some(), "a proof against a minter is a record");
             self.tell_committee(&Message::Item(item));
         }
     }

@@ -229,6 +229,12 @@ impl HeightPool {
         self.records.values().flatten()
     }
 
+    /// Those of them that are against minters.
+    pub fn proofs(&self) -> impl Iterator<Item = &Arc<Item>> {
+        let against = |key: &Key| matches!(key, Key::Fraud(_) | Key::Conflict(_));
+        self.records.iter().filter(move |(key, _)| against(key)).flat_map(|(_, of_key)| of_key)
+    }
+
     /// The next record that was not looked at on the present parent: each once.
     pub fn next_unjudged(&mut self) -> Option<Arc<Item>> {
         self.unjudged.pop_front()
