@@ -16,7 +16,7 @@ use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::{Staker, System};
-use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
+use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
 use scene::Scene;
@@ -61,6 +61,18 @@ fn junk(system: &System) -> impl Iterator<Item = Arc<Item>> {
 fn drawn(scene: &mut Scene) -> Vec<u32> {
     scene.system.drawn = (0..10).collect();
     scene.system.drawn.clone()
+}
+
+/// Two final certificates of height 1 that these seats have signed, both of them.
+fn conflict(seats: &[u16], salt: u8) -> Arc<Item> {
+    let mut signers = SeatSet::default();
+    seats.iter().for_each(|&seat| assert!(signers.insert(seat)));
+    let certified = |hash: u8| {
+        let (kind, hash) = (StatementKind::Second, [hash; 32]);
+        let statement = Statement { kind, height: 1, number: 2, shard: 0, justified_by: 0, hash };
+        (statement, Certificate { signers, aggregate: [salt; 48] })
+    };
+    Record::Conflict(Box::new(Conflict::of_certificates([certified(1), certified(2)]).unwrap())).item()
 }
 
 fn taken(pool: &HeightPool, answers: &[Arc<Item>]) -> usize {
@@ -120,6 +132,28 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
     let first = pool.next_unjudged().unwrap();
     pool.drop_record(&first.id);
     assert_eq!(pool.records().count(), 599);
+}
+
+#[test]
+fn a_conflict_has_a_place_if_it_convicts_somebody_whom_no_other_does() {
+    let scene = Scene::new();
+    let (now, mut gate, mut pool) = (duties(&scene), RecordGate::default(), HeightPool::default());
+    let mut offer = |item: &Arc<Item>| {
+        let step = gate.offer(&now, speaker(Some(6)), &Record::of_item(item).unwrap(), item);
+        if let Step::Verify(place) = step {
+            gate.take(place, item.id);
+            pool.admit_record(item, &scene.system);
+        }
+        (matches!(step, Step::Verify(_)), pool.records().any(|known| known.id == item.id))
+    };
+    // Whoever gives up seat 9 has made hundreds of these; one of them is enough.
+    let kept: Vec<_> = (0..200).map(|salt| offer(&conflict(&[9], salt))).collect();
+    assert_eq!(kept.iter().filter(|kept| kept.0 || kept.1).count(), 1);
+    assert_eq!(offer(&conflict(&[3, 4, 5, 6], 1)), (true, true), "B + 1 have forked");
+    assert_eq!(offer(&conflict(&[3, 4, 5, 6], 1)), (false, true), "the same again");
+    assert_eq!(offer(&conflict(&[4, 9], 1)), (true, true), "a true one more costs little");
+    assert_eq!(offer(&conflict(&[9], 201)), (false, false));
+    assert_eq!(pool.proofs().count(), 3);
 }
 
 fn speaker(name: Option<u32>) -> Speaker {
