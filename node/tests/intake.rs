@@ -14,6 +14,7 @@ use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::block::{Final, Value};
 use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::{Staker, System};
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
@@ -235,6 +236,27 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert_eq!(hear(&mut rules, poor, &talk(0), 100), Verdict::Pass, "past");
     assert!(charged(hear(&mut rules, poor, &Glance::Committee(1), 100)));
     assert_eq!(hear(&mut rules, mine, &Glance::Committee(1), 100), Verdict::Take);
+
+    // A final certificate of a past height is heard if it is not the one known and follows the same block.
+    let mut scene = Scene::new();
+    let genesis = scene.system.hash;
+    scene.block(&[]);
+    (scene.system.hash, scene.system.ancestors) = ([1; 32], [genesis].into());
+    scene.system.committees.push_front(scene.system.committee.clone());
+    Arc::make_mut(&mut scene.system.committee).height = 2;
+    let past = duties(&scene);
+    let decided = |hash: u8, parent| {
+        let [quilt, parent_root, system, seed, committee_next] = [[2; 32]; 5];
+        let (height, slot, headers) = (1, 1, vec![None]);
+        let value = Value { height, parent, slot, headers, quilt, parent_root, system, seed, committee_next };
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [1; 48] };
+        Glance::Final(Arc::new(Final { attempt: 2, value: Arc::new(value), hash: [hash; 32], certificate }), 0)
+    };
+    let mut hear_past = |from, glance| rules.hear(&past, speaker(from), &glance, 300, 10);
+    assert_eq!(hear_past(poor, decided(2, genesis)), Verdict::Take, "whoever shows it");
+    assert_eq!(hear_past(poor, decided(1, genesis)), Verdict::Pass, "known");
+    assert_eq!(hear_past(poor, decided(2, [7; 32])), Verdict::Pass, "of another chain");
+    assert_eq!(hear_past(None, decided(2, genesis)), Verdict::Pass, "of nobody");
 
     let items = Glance::ShardItems { height: 1, shard: 0 };
     assert!(charged(hear(&mut rules, mine, &items, 1 << 20)), "nobody asked");
