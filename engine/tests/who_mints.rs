@@ -275,6 +275,27 @@ fn certificates_that_contradict_each_other_convict_who_signed_both() {
 }
 
 #[test]
+fn whoever_gives_up_one_seat_keeps_no_conflict_out_that_convicts_others() {
+    let mut scene = Scene::new(false);
+    run_to(&mut scene, 3);
+    let conflict = |hash: u8, one: &[u16], other: &[u16]| {
+        let of = |hash, seats| certified(&scene, said(StatementKind::Second, 8, 0, hash), seats);
+        Record::Conflict(Box::new(Conflict::of_certificates([of(hash, one), of(hash + 1, other)]).unwrap())).item()
+    };
+    let fork = conflict(1, &[0, 1, 2, 3, 4, 5, 6], &[3, 4, 5, 6, 7, 8, 9]);
+    // As many of one seat as there are blocks' places for, all of them before it: ids are for grinding.
+    let mut items: Vec<_> = (2..250).map(|hash| conflict(hash, &[9], &[9])).filter(|item| item.id < fork.id).collect();
+    assert!(items.len() > 8, "{} have a lower id", items.len());
+    items.push(fork);
+    let (blocks, next) = scene.follow(&items);
+    assert_eq!(next.system.barred.iter().map(|(&who, _)| who).collect::<Vec<_>>(), [3, 4, 5, 6, 9]);
+    let block = blocks[0].as_ref().unwrap();
+    let records = Patch::decode(&block.patch, 100).unwrap().records;
+    let standing = records.iter().filter(|record| matches!(record, Record::Conflict(_)));
+    assert_eq!(standing.count(), 2, "one is enough against each");
+}
+
+#[test]
 fn a_key_and_proof_that_another_has_shown_are_nothing_to_stake_by() {
     let mut scene = Scene::new(false);
     scene.mint(&[scene.register(20, "ada")]);

@@ -14,9 +14,10 @@ use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::chain::block::{Final, Value};
 use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::{Staker, System};
-use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
+use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
 use scene::{Scene, caller, due};
@@ -61,6 +62,18 @@ fn junk(system: &System) -> impl Iterator<Item = Arc<Item>> {
 fn drawn(scene: &mut Scene) -> Vec<u32> {
     scene.system.drawn = (0..10).collect();
     scene.system.drawn.clone()
+}
+
+/// Two final certificates of height 1 that these seats have signed, both of them.
+fn conflict(seats: &[u16], salt: u8) -> Arc<Item> {
+    let mut signers = SeatSet::default();
+    seats.iter().for_each(|&seat| assert!(signers.insert(seat)));
+    let certified = |hash: u8| {
+        let (kind, hash) = (StatementKind::Second, [hash; 32]);
+        let statement = Statement { kind, height: 1, number: 2, shard: 0, justified_by: 0, hash };
+        (statement, Certificate { signers, aggregate: [salt; 48] })
+    };
+    Record::Conflict(Box::new(Conflict::of_certificates([certified(1), certified(2)]).unwrap())).item()
 }
 
 fn taken(pool: &HeightPool, answers: &[Arc<Item>]) -> usize {
@@ -120,6 +133,28 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
     let first = pool.next_unjudged().unwrap();
     pool.drop_record(&first.id);
     assert_eq!(pool.records().count(), 599);
+}
+
+#[test]
+fn a_conflict_has_a_place_if_it_convicts_somebody_whom_no_other_does() {
+    let scene = Scene::new();
+    let (now, mut gate, mut pool) = (duties(&scene), RecordGate::default(), HeightPool::default());
+    let mut offer = |item: &Arc<Item>| {
+        let step = gate.offer(&now, speaker(Some(6)), &Record::of_item(item).unwrap(), item);
+        if let Step::Verify(place) = step {
+            gate.take(place, item.id);
+            pool.admit_record(item, &scene.system);
+        }
+        (matches!(step, Step::Verify(_)), pool.records().any(|known| known.id == item.id))
+    };
+    // Whoever gives up seat 9 has made hundreds of these; one of them is enough.
+    let kept: Vec<_> = (0..200).map(|salt| offer(&conflict(&[9], salt))).collect();
+    assert_eq!(kept.iter().filter(|kept| kept.0 || kept.1).count(), 1);
+    assert_eq!(offer(&conflict(&[3, 4, 5, 6], 1)), (true, true), "B + 1 have forked");
+    assert_eq!(offer(&conflict(&[3, 4, 5, 6], 1)), (false, true), "the same again");
+    assert_eq!(offer(&conflict(&[4, 9], 1)), (true, true), "a true one more costs little");
+    assert_eq!(offer(&conflict(&[9], 201)), (false, false));
+    assert_eq!(pool.proofs().count(), 3);
 }
 
 fn speaker(name: Option<u32>) -> Speaker {
@@ -201,6 +236,27 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert_eq!(hear(&mut rules, poor, &talk(0), 100), Verdict::Pass, "past");
     assert!(charged(hear(&mut rules, poor, &Glance::Committee(1), 100)));
     assert_eq!(hear(&mut rules, mine, &Glance::Committee(1), 100), Verdict::Take);
+
+    // A final certificate of a past height is heard if it is not the one known and follows the same block.
+    let mut scene = Scene::new();
+    let genesis = scene.system.hash;
+    scene.block(&[]);
+    (scene.system.hash, scene.system.ancestors) = ([1; 32], [genesis].into());
+    scene.system.committees.push_front(scene.system.committee.clone());
+    Arc::make_mut(&mut scene.system.committee).height = 2;
+    let past = duties(&scene);
+    let decided = |hash: u8, parent| {
+        let [quilt, parent_root, system, seed, committee_next] = [[2; 32]; 5];
+        let (height, slot, headers) = (1, 1, vec![None]);
+        let value = Value { height, parent, slot, headers, quilt, parent_root, system, seed, committee_next };
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [1; 48] };
+        Glance::Final(Arc::new(Final { attempt: 2, value: Arc::new(value), hash: [hash; 32], certificate }), 0)
+    };
+    let mut hear_past = |from, glance| rules.hear(&past, speaker(from), &glance, 300, 10);
+    assert_eq!(hear_past(poor, decided(2, genesis)), Verdict::Take, "whoever shows it");
+    assert_eq!(hear_past(poor, decided(1, genesis)), Verdict::Pass, "known");
+    assert_eq!(hear_past(poor, decided(2, [7; 32])), Verdict::Pass, "of another chain");
+    assert_eq!(hear_past(None, decided(2, genesis)), Verdict::Pass, "of nobody");
 
     let items = Glance::ShardItems { height: 1, shard: 0 };
     assert!(charged(hear(&mut rules, mine, &items, 1 << 20)), "nobody asked");

@@ -6,7 +6,7 @@
 //!  3. Who is barred has nothing at stake.
 //!  4. What a seat was given for is at stake, or on its way out of it, as long as evidence about that seat is taken.
 
-use super::block::ShardBlock;
+use super::block::{Final, ShardBlock};
 use super::names::Names;
 use super::patch::Patch;
 use super::record::ALERTS;
@@ -362,6 +362,14 @@ impl System {
         *hash == self.hash || self.ancestors.iter().take(ANCESTORS_NAMED).any(|ancestor| ancestor == hash)
     }
 
+    /// The hash of a block that is final, of this height or not long before.
+    pub fn hash_of(&self, height: u64) -> Option<&Hash> {
+        match self.height.checked_sub(height)? {
+            0 => Some(&self.hash),
+            before => self.ancestors.get(before as usize - 1),
+        }
+    }
+
     /// What an account has at stake.
     pub fn stake(&self, account: AccountIndex) -> u64 {
         self.stakers.get(&account).map_or(0, |staker| staker.stake)
@@ -376,6 +384,15 @@ impl System {
     /// The committee of a height that is not long past.
     pub fn committee_of(&self, height: u64) -> Option<&Arc<Committee>> {
         std::iter::once(&self.committee).chain(&self.committees).find(|committee| committee.height == height)
+    }
+
+    /// The committee that a final certificate must be of which follows a block of this chain and is not of the one that
+    /// did; none of a height long past. Whoever has signed both has forked.
+    pub fn committee_of_rival(&self, decided: &Final) -> Option<&Arc<Committee>> {
+        let height = decided.value.height;
+        let parent = self.hash_of(height.checked_sub(1)?);
+        let rival = parent == Some(&decided.value.parent) && self.hash_of(height) != Some(&decided.hash);
+        self.committee_of(height).filter(|_| rival)
     }
 
     /// The hash of the next committee that the block commits to.

@@ -41,6 +41,11 @@ impl Finals {
         newest.into_iter().for_each(|kept| self.keep(kept));
     }
 
+    /// All that are kept.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &KeptFinal> {
+        self.kept.iter()
+    }
+
     /// The one of this height, if it is still kept.
     pub(super) fn of(&self, height: u64) -> Option<&KeptFinal> {
         self.kept.iter().find(|kept| kept.0.value.height == height)

@@ -175,9 +175,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 return self.keep_early(now_ms, from, height, message);
             }
             if height < pending {
-                // Who still says what it holds at an old height has missed its end.
-                if matches!(message, Message::Have { .. }) {
-                    self.tell_final(from, height);
+                match message {
+                    // Who still says what it holds at an old height has missed its end.
+                    Message::Have { .. } => self.tell_final(from, height),
+                    Message::Final(decided, _) => self.hear_rival(from, &decided),
+                    _ => {}
                 }
                 return;
             }
@@ -301,7 +303,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             self.allowance.final_held(from);
         }
-        let Some(known) = self.master.decided.clone().filter(|known| known.hash == decided.hash) else { return };
+        let Some(known) = self.master.decided.clone() else { return };
+        if known.hash != decided.hash {
+            return self.hear_rival(from, decided);
+        }
         for block in blocks {
             let hash = block.listed_hash();
             let wanted = known.value.headers.contains(&Some(hash)) && !self.master.holds(&hash);
@@ -312,6 +317,22 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         if self.master.blocks_of(&known.value).is_none() {
             self.ask_final(from);
         }
+    }
+
+    /// A final certificate of a height that is decided here: looked at only if it convicts somebody, should it hold. Of
+    /// who follows another chain, where other committees mint, nothing is.
+    fn hear_rival(&mut self, from: u32, decided: &Final) {
+        let (system, certified) = (self.execution.system(), decided.certified());
+        let Some(committee) = system.committee_of_rival(decided).cloned() else { return };
+        let has_seat = self.master.committee.seat_of(from).is_some();
+        if self.forks.proofs(&certified, system).is_empty() || !self.allowance.may_final(from, has_seat) {
+            return;
+        }
+        let digest = certified.0.digest(&self.chain);
+        if decided.value.hash() != decided.hash || !certified.1.verify_master(&committee, &digest, &*self.signing) {
+            return self.offends(from, Offence::Certificate);
+        }
+        self.keep_final(decided);
     }
 
     /// What is said to be the items of a shard-block.
@@ -373,10 +394,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.out.extend(others.map(|(to, message)| Action::Send(to, message)));
         says.iter().for_each(|message| self.tell_committee(message));
         self.out.extend(checked.into_iter().map(|(height, block, items)| Action::Checked(height, block, items)));
-        for item in proofs {
-            self.execution.admit(&item);
-            self.tell_committee(&Message::Item(item));
-        }
+        proofs.into_iter().for_each(|item| self.bring(item));
         offences.into_iter().for_each(|(from, offence)| self.offends(from, offence));
         useless.into_iter().for_each(|from| self.useless(from));
     }

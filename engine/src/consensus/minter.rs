@@ -13,6 +13,7 @@ use super::claims::Claims;
 use super::custody::{Custody, CustodyOut};
 use super::early::Early;
 use super::finals::{Finals, KeptFinal};
+use super::forks::Forks;
 use super::master::{Locked, MasterAction, MasterInput, MasterRound, Taken};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
@@ -39,6 +40,8 @@ const SLOTS_BEYOND_FINAL: u64 = 4;
 pub(super) const REPLAY_EACH_MS: u64 = 5;
 /// Of a slot, how late a step may still be taken, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
+/// Proofs that a new committee is told: each costs somebody its stake, so few wait. Of more, others after these.
+const PROOFS_TOLD_MAX: usize = 64;
 
 /// What the node wants done.
 #[derive(Clone, Debug)]
@@ -98,6 +101,7 @@ pub struct Minter<E, S> {
     tickets: u64,
     pending: VecDeque<(u64, Pending)>,
     pub(super) finals: Finals,
+    pub(super) forks: Forks,
     minting: bool,
     pub(super) custody: Custody,
     pub(super) early: Early,
@@ -152,6 +156,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             tickets: 0,
             pending: VecDeque::new(),
             finals: Finals::default(),
+            forks: Forks::default(),
             minting: true,
             custody: Custody::default(),
             early: Early::default(),
@@ -208,6 +213,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     pub fn remember_finals(&mut self, finals: impl Iterator<Item = KeptFinal>) {
         self.finals.remember(finals);
         let system = self.execution.system();
+        self.finals.iter().for_each(|kept| self.forks.keep(kept.0.certified()));
+        self.forks.forget(system);
         let decided_in = self.finals.of(system.height).map_or(0, |kept| kept.0.attempt / 2);
         // As after a height that was followed: a block may be of a slot after the one in which it was decided.
         self.begins_slot = decided_in.max(system.slot) + 1;
@@ -545,9 +552,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let accused = evidence.into_iter().filter(|evidence| self.accused.insert(evidence.candidate));
         let proofs = accused.map(|evidence| Record::Fraud(Box::new(evidence))).chain(conflicts);
         let proofs: Vec<_> = proofs.map(|record| record.item()).collect();
-        for item in proofs {
-            self.execution.admit(&item);
-            self.tell_committee(&Message::Item(item));
+        proofs.into_iter().for_each(|item| self.bring(item));
+        if let Some(decided) = self.master.decided.clone() {
+            self.keep_final(&decided);
         }
         if let Some(decided) = self.master.decided.clone()
             && let Some(blocks) = self.master.blocks_of(&decided.value)
@@ -562,6 +569,19 @@ impl<E: Execution, S: Signing> Minter<E, S> {
                 self.out.push(Action::Refused(decided));
             }
         }
+    }
+
+    /// Notes a final certificate that holds, for as long as another of its height is proof against who signed both.
+    pub(super) fn keep_final(&mut self, decided: &Final) {
+        let proofs = self.forks.proofs(&decided.certified(), self.execution.system());
+        self.forks.keep(decided.certified());
+        proofs.into_iter().for_each(|conflict| self.bring(Record::Conflict(Box::new(conflict)).item()));
+    }
+
+    /// A record goes into the own pool, and to the committee.
+    pub(super) fn bring(&mut self, item: Arc<Item>) {
+        self.execution.admit(&item);
+        self.tell_committee(&Message::Item(item));
     }
 
     /// Each minter of a shard sends its block to a part of the others, in quilt mode without items: all get it about once.
@@ -605,6 +625,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         // The certificate alone: most have the shard-blocks, and who lacks them asks.
         self.out.push(Action::Gossip(Message::Final(decided.clone(), Vec::new())));
         self.finals.keep((decided.clone(), there));
+        if let Some(high) = &self.master.durable.high {
+            self.forks.keep(high.certified());
+        }
         let mut duties = Vec::new();
         if let Some(round) = &self.shard {
             let attest = round.attest(&*self.signing);
@@ -619,6 +642,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
         self.silence.heard_final(self.minting, self.execution.system().slot);
+        self.forks.forget(self.execution.system());
         self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.claims.reached(self.master.height, &self.execution.system().committee);
@@ -633,8 +657,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.custody.finish(&mut self.execution, self.candidate, &committee, blocks, &mut out);
         self.act_on_custody(out);
         duties.extend(self.answer());
-        for item in duties {
-            self.execution.admit(&item);
+        duties.into_iter().for_each(|item| self.bring(item));
+        // Those who were told of an offence need not mint again as long as it may be punished.
+        for item in self.execution.proofs().into_iter().take(PROOFS_TOLD_MAX) {
+            assert!(Record::of_item(&item).is_some(), "a proof against a minter is a record");
             self.tell_committee(&Message::Item(item));
         }
     }
@@ -666,8 +692,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// After a start: the node may have been drawn before it went down.
     pub fn resume(&mut self) -> Vec<Action> {
         if let Some(item) = self.answer() {
-            self.execution.admit(&item);
-            self.tell_committee(&Message::Item(item));
+            self.bring(item);
         }
         self.take()
     }

@@ -14,6 +14,7 @@ mod claims;
 pub mod custody;
 mod early;
 pub mod finals;
+mod forks;
 mod hear;
 pub mod master;
 pub mod minter;

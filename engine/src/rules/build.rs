@@ -2,7 +2,7 @@
 
 use super::admit::{Valid, View};
 use super::effect::{register, stake, transfer, unstake};
-use super::objects::Objects;
+use super::objects::{Objects, conflicts_standing};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaBuilder;
 use crate::base::hash::{Hash, keyed};
@@ -122,6 +122,10 @@ impl<M: StateMemory> View<'_, M> {
                 _ => {}
             }
         }
+        let records = eligible.records.iter().map(|(place, record)| (*place, record));
+        let standing = conflicts_standing(self.system, records);
+        let stands = |entry: &(usize, Record)| !matches!(entry.1, Record::Conflict(_)) || standing.contains(&entry.0);
+        eligible.records.retain(stands);
         eligible
     }
 

@@ -25,6 +25,9 @@ pub trait Execution {
     fn sound(&mut self, shard: usize, item: &Arc<Item>) -> bool;
     /// Takes an item into the pool.
     fn admit(&mut self, item: &Arc<Item>);
+    /// Proofs against minters that hold and that no block has taken yet: one an offender, and of certificates that
+    /// contradict each other.
+    fn proofs(&self) -> Vec<Arc<Item>>;
     /// The block of these items, ascending: those that are invalid are left out.
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built>;
     /// Whether a shard-block may count as held: in blockchain mode, if building its items gives this very block; in

@@ -3,7 +3,7 @@
 use super::admit::View;
 use super::build::Built;
 use super::effect::{register, stake, unstake};
-use super::objects::Objects;
+use super::objects::{Objects, conflicts_standing};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaError;
 use crate::base::ids::AccountIndex;
@@ -144,6 +144,7 @@ impl<M: StateMemory> View<'_, M> {
         let mut locked: BTreeMap<AccountIndex, u64> = BTreeMap::new();
         let mut objects = Objects::default();
         let mut pairings = 0;
+        let standing = conflicts_standing(self.system, patch.records.iter().enumerate());
         for (place, record) in patch.records.iter().enumerate() {
             let right = match self.own_record(record, &mut pairings) {
                 // A transaction's record stands for its sender's one debit, and its only one.
@@ -153,7 +154,8 @@ impl<M: StateMemory> View<'_, M> {
                 }
                 None => {
                     let id = record.item().id;
-                    objects.admit(record) && self.admits(shard, record, &id) && self.record_holds(record)
+                    let stands = !matches!(record, Record::Conflict(_)) || standing.contains(&place);
+                    stands && objects.admit(record) && self.admits(shard, record, &id) && self.record_holds(record)
                 }
             };
             if !right {

@@ -1,16 +1,18 @@
 //! How many records of one thing a block may hold.
 
 use crate::chain::record::Record;
+use crate::chain::tables::System;
 use crate::committee::members::SHARD_MINTERS;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pairs of certificates about one height that a shard-block may hold: each costs two pairings, and an offender its
 /// stake.
 const CONFLICTS_MAX: usize = 4;
 
 /// The objects of a block's records: of answers one a candidate, of frauds one an offender, of alarms one a
-/// shard-block; of attestations as many as a shard has minters, since each may know other signers; of certificates that
-/// contradict each other a few a height, since each pair may convict others.
+/// shard-block; of attestations as many as a shard has minters, since each may know other signers. Of certificates that
+/// contradict each other see [`conflicts_standing`].
 #[derive(Default)]
 pub(super) struct Objects {
     seen: BTreeMap<(u8, u64, u16), usize>,
@@ -24,11 +26,43 @@ impl Objects {
             Record::Invalid(invalid) => ((18, invalid.attest.height, invalid.attest.shard), 1),
             Record::Alert(alert) => ((18, alert.attest.height, alert.attest.shard), 1),
             Record::Attest(attest) => ((20, attest.height, attest.shard), 2 * SHARD_MINTERS),
-            Record::Conflict(conflict) => ((21, conflict.height(), 0), CONFLICTS_MAX),
+            Record::Conflict(_) => return true,
             Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. } => return false,
         };
         let count = self.seen.entry(object).or_insert(0);
         *count += 1;
         *count <= max
+    }
+}
+
+/// Of the conflicts among these records, each with its place, those that stand in one block: first what convicts most,
+/// then what convicts most of whom none before it does, a few a height. Whoever gives up one seat makes as many pairs
+/// that convict it as he likes: none of them keeps out what convicts others. Those that stand are chosen again from
+/// among themselves, so that who builds a block and who checks it agree.
+pub(super) fn conflicts_standing<'r>(
+    system: &System,
+    records: impl Iterator<Item = (usize, &'r Record)>,
+) -> BTreeSet<usize> {
+    let conflict = |(place, record): (usize, &'r Record)| match record {
+        Record::Conflict(conflict) => Some((place, record.item().id, conflict.height(), system.convicts(conflict))),
+        _ => None,
+    };
+    let mut left: Vec<_> = records.filter_map(conflict).collect();
+    let (mut standing, mut convicted) = (BTreeSet::new(), BTreeSet::new());
+    let mut of_height: BTreeMap<u64, usize> = BTreeMap::new();
+    loop {
+        let full = |height: &u64| of_height.get(height).is_some_and(|&count| count >= CONFLICTS_MAX);
+        let news =
+            left.iter().enumerate().filter(|(_, (_, _, height, _))| !full(height)).map(|(at, (_, id, _, who))| {
+                let news = who.iter().filter(|who| !convicted.contains(*who)).count();
+                (news, Reverse(*id), at)
+            });
+        let Some((_, _, at)) = news.filter(|(news, ..)| *news > 0).max() else { return standing };
+        let (place, _, height, who) = left.swap_remove(at);
+        let before = convicted.len();
+        convicted.extend(who);
+        assert!(convicted.len() > before, "what stands beside others convicts somebody whom they do not");
+        *of_height.entry(height).or_insert(0) += 1;
+        standing.insert(place);
     }
 }

@@ -9,6 +9,7 @@ use dynemix_engine::base::ids::{Endpoint, Key, Seat, Sig, VoteKey};
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
 use dynemix_engine::chain::block::{CertifiedBlock, Final, Value};
+use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::schedule::{Schedule, Step};
@@ -42,11 +43,13 @@ fn key(number: u32) -> Key {
         .expect("every second key will do")
 }
 
-/// What consensus stands on: an empty pool, and what is final is applied.
+/// What consensus stands on: a pool that no block takes anything from, and what is final is applied.
 pub struct Ground {
     pub chain: Chain,
     state: State<HeapMemory>,
     pub system: System,
+    /// Records that wait: all of them hold.
+    pub records: Vec<Arc<Item>>,
 }
 
 impl Ground {
@@ -73,7 +76,7 @@ impl Ground {
         let supply = u64::from(CANDIDATES) * BALANCE + pool;
         let memory = HeapMemory::new(StateLayout::new(100));
         let state = State::genesis_with_pool(memory, &accounts, supply, pool, HashSeed::from_number(1)).unwrap();
-        Ground { chain, state, system }
+        Ground { chain, state, system, records: Vec::new() }
     }
 }
 
@@ -98,7 +101,15 @@ impl Execution for Ground {
         false
     }
 
-    fn admit(&mut self, _: &Arc<Item>) {}
+    fn admit(&mut self, item: &Arc<Item>) {
+        self.records.push(item.clone());
+    }
+
+    fn proofs(&self) -> Vec<Arc<Item>> {
+        let is_proof =
+            |item: &&Arc<Item>| matches!(Record::of_item(item), Some(Record::Fraud(_) | Record::Conflict(_)));
+        self.records.iter().filter(is_proof).cloned().collect()
+    }
 
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
         let signing = StubSigning { candidate: 0 };

@@ -124,6 +124,10 @@ impl Execution for Scene {
 
     fn admit(&mut self, _: &Arc<Item>) {}
 
+    fn proofs(&self) -> Vec<Arc<Item>> {
+        Vec::new()
+    }
+
     fn build(&mut self, _: usize, _: u64, items: &Items) -> Arc<Built> {
         Arc::new(self.build_of(items))
     }

@@ -5,7 +5,7 @@
 //! | answer | who was drawn | one each |
 //! | attestation | who had a seat in the shard | one each |
 //! | fraud | whoever proves it | one an offender |
-//! | conflict of certificates | whoever proves it | one a height |
+//! | conflict of certificates | whoever proves it | one for each whom it convicts, the first that is free |
 //! | invalid, alert | whoever proves it | one each a block |
 //!
 //! What is of the height after is kept until it is there: of whom may have it only, and if there is too much, of who has
@@ -34,8 +34,8 @@ pub enum Key {
     Attest(u16),
     /// The fraud of a candidate.
     Fraud(AccountIndex),
-    /// Two certificates of one height that contradict each other.
-    Conflict(u64),
+    /// Two certificates of one height that contradict each other, and one whom they convict.
+    Conflict(u64, AccountIndex),
     /// A block with an invalid transaction.
     Invalid(Hash),
     /// A block whose transactions are kept back.
@@ -53,9 +53,19 @@ pub enum Timing {
     Never,
 }
 
-/// Where a record belongs after this system; its signatures are not looked at.
+/// Where a record belongs after this system, beside others whose places are taken; its signatures are not looked at.
+/// Whoever gives up one seat makes any number of conflicts that convict it: one that convicts somebody else has a place
+/// whatever came before.
+pub fn timing_beside(record: &Record, system: &System, is_taken: impl Fn(&Key) -> bool) -> Timing {
+    let Record::Conflict(conflict) = record else { return timing(record, system) };
+    let mut places = system.convicts(conflict).into_iter().map(|whom| Key::Conflict(conflict.height(), whom));
+    places.find(|key| !is_taken(key)).map_or(Timing::Never, |key| Timing::Now(key, 1))
+}
+
+/// The same, where no place is taken.
 pub fn timing(record: &Record, system: &System) -> Timing {
     match record {
+        Record::Conflict(_) => timing_beside(record, system, |_| false),
         Record::Answer(answer) => timing_of_answer(answer, system),
         Record::Attest(attest) => timing_of_attest(attest, system),
         Record::Fraud(evidence) => {
@@ -70,9 +80,6 @@ pub fn timing(record: &Record, system: &System) -> Timing {
                 }
                 () => Timing::Never,
             }
-        }
-        Record::Conflict(conflict) if !system.convicts(conflict).is_empty() => {
-            Timing::Now(Key::Conflict(conflict.height()), 1)
         }
         Record::Invalid(invalid) if system.immature_block(&invalid.attest.block).is_some() => {
             Timing::Now(Key::Invalid(invalid.attest.block), 1)
@@ -149,7 +156,10 @@ impl RecordGate {
     pub fn offer(&mut self, duties: &DutyTable, from: Speaker, record: &Record, item: &Arc<Item>) -> Step {
         self.of_height(duties);
         let Some(name) = from.name else { return Step::Charge(Failure::Unwanted(item.bytes.len())) };
-        let timing = timing(record, &duties.system);
+        if matches!(record, Record::Conflict(_)) && self.taken.values().any(|id| *id == item.id) {
+            return Step::Nothing;
+        }
+        let timing = timing_beside(record, &duties.system, |&key| self.is_taken((key, None)));
         if !may_bring(record, timing, duties, name) {
             return Step::Nothing;
         }

@@ -6,13 +6,13 @@
 //! | items of a set | the same, asked for them | points |
 //! | a shard-block | asked for it, or who has a seat in the shard that made it | points |
 //! | a final block with shard-blocks | asked for it | points |
-//! | a final certificate | anybody with a name, or whom we have called | nothing |
+//! | a final certificate | anybody with a name, or whom we have called; of a past height, one beside the one known | nothing |
 //! | transactions of a shard-block, in quilt mode | asked for them; once a height, who has or had a seat | points |
 //! | votes, proposals, what is held | who has a seat; a height ahead, who may mint it; who is behind | points |
 //! | a record | anybody with a name: see [`super::records`] | points |
 //! | a question | anybody, in bounds | |
 //!
-//! Of a height that is past nothing is looked at, and of one that is further ahead only what shows that we are behind;
+//! Of a height that is past nothing else is looked at, and of one that is further ahead only what shows that we are behind;
 //! neither is a fault, since nobody knows how far we are.
 
 use super::asked::{Asked, Thing, Whom};
@@ -143,6 +143,11 @@ impl Rules {
                 When::Pending | When::Next => unwanted,
             },
             Glance::Final(ref decided, blocks) => match when(decided.value.height) {
+                // Beside the one that is known it is evidence.
+                When::Past if blocks == 0 && from.name.is_some() => {
+                    let rival = duties.system.committee_of_rival(decided).is_some();
+                    if rival { Verdict::Take } else { Verdict::Pass }
+                }
                 When::Past => Verdict::Pass,
                 _ if blocks == 0 && from.name.is_none() && !from.called => Verdict::Pass,
                 When::Pending if blocks == 0 => Verdict::Take,

@@ -136,13 +136,15 @@ impl Checks {
         block.height != duties.pending() || block.certificate_holds(chain, committee, &*self.signing)
     }
 
-    /// The same of a final certificate.
+    /// The same of a final certificate; of a past height, that it is beside the one known.
     pub fn final_holds(&self, duties: &DutyTable, decided: &Final) -> bool {
         let (height, number, hash) = (decided.value.height, decided.attempt, decided.hash);
         let digest = Statement { kind: StatementKind::Second, height, number, shard: 0, justified_by: 0, hash }
             .digest(&self.chain.genesis_hash);
-        height != duties.pending()
-            || decided.certificate.verify_master(&duties.system.committee, &digest, &*self.signing)
+        let system = &duties.system;
+        let pending = (height == duties.pending()).then_some(&system.committee);
+        let committee = pending.or_else(|| system.committee_of_rival(decided));
+        committee.is_none_or(|committee| decided.certificate.verify_master(committee, &digest, &*self.signing))
     }
 
     /// Looks at the signatures of the items that a certified shard-block brings, for whoever asks later. In quilt mode

@@ -340,6 +340,10 @@ impl<S: Signing> Execution for NodeExecution<S> {
         }
     }
 
+    fn proofs(&self) -> Vec<Arc<Item>> {
+        self.pool.proofs().cloned().collect()
+    }
+
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
         let same =
             |of: &Items| Arc::ptr_eq(of, items) || of.iter().map(|item| item.id).eq(items.iter().map(|item| item.id));

@@ -6,7 +6,7 @@
 //! the same sequence stays does not depend on which came first.
 
 use crate::intake::duties::{TOLD_ANYHOW_ALL, told_by_stake};
-use crate::intake::records::{Key, Timing, timing};
+use crate::intake::records::{Key, Timing, timing, timing_beside};
 use crate::intake::shares::Shares;
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
@@ -199,13 +199,17 @@ impl HeightPool {
     /// Takes a record that holds, if it has a place: see [`crate::intake::records`].
     pub fn admit_record(&mut self, item: &Arc<Item>, system: &System) {
         let Some(record) = Record::of_item(item) else { return };
-        let (key, max) = match timing(&record, system) {
+        let (key, max) = match timing_beside(&record, system, |key| self.records.contains_key(key)) {
             _ if planted(Mutation::RecordsFirstCome) => (Key::Attest(0), FIRST_COME_MAX),
             Timing::Now(key, max) => (key, max),
             Timing::Early(_) | Timing::Never => return,
         };
         let frauds = self.records.range(Key::Fraud(AccountIndex::MIN)..=Key::Fraud(AccountIndex::MAX)).count();
         if matches!(key, Key::Fraud(_)) && frauds >= FRAUDS_MAX {
+            return;
+        }
+        // One that has a place may have room at another.
+        if matches!(key, Key::Conflict(..)) && self.proofs().any(|known| known.id == item.id) {
             return;
         }
         let of_key = self.records.entry(key).or_default();
@@ -227,6 +231,12 @@ impl HeightPool {
     /// The records that wait.
     pub fn records(&self) -> impl Iterator<Item = &Arc<Item>> {
         self.records.values().flatten()
+    }
+
+    /// Those of them that are against minters.
+    pub fn proofs(&self) -> impl Iterator<Item = &Arc<Item>> {
+        let against = |key: &Key| matches!(key, Key::Fraud(_) | Key::Conflict(..));
+        self.records.iter().filter(move |(key, _)| against(key)).flat_map(|(_, of_key)| of_key)
     }
 
     /// The next record that was not looked at on the present parent: each once.

@@ -102,7 +102,9 @@ impl Rounds {
                 self.checks.gate.in_vain(from, body.len());
                 return None;
             }
-            Ok(Glance::Final(decided, _)) if decided.value.height < duties.pending() => {
+            Ok(Glance::Final(decided, _))
+                if decided.value.height < duties.pending() && duties.system.committee_of_rival(&decided).is_none() =>
+            {
                 self.checks.gate.in_vain(from, body.len());
                 return None;
             }

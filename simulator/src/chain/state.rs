@@ -25,7 +25,7 @@ use dynemix_engine::transaction::item::{Item, Items, transaction_item, transacti
 use dynemix_engine::verify::account_key_acceptable;
 use dynemix_engine::vote::signing::Signing;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -313,6 +313,19 @@ impl Execution for SimExecution {
 
     fn admit(&mut self, item: &Arc<Item>) {
         self.pool.entry(item.id).or_insert_with(|| item.clone());
+    }
+
+    fn proofs(&self) -> Vec<Arc<Item>> {
+        // Of what waits here nothing was verified before.
+        let view = self.shared.view(&self.version);
+        let mut of_whom = BTreeSet::new();
+        let holds = |item: &&Arc<Item>| match Record::of_item(item) {
+            Some(record @ Record::Fraud(_)) if !view.record_holds(&record) => false,
+            Some(Record::Fraud(evidence)) => of_whom.insert(evidence.candidate),
+            Some(record @ Record::Conflict(_)) => view.record_holds(&record),
+            _ => false,
+        };
+        self.pool.values().filter(holds).cloned().collect()
     }
 
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {

@@ -297,10 +297,18 @@ impl MasterRound {
         self.held.contains(hash)
     }
 
-    /// Whether a certificate of first votes is one to look at: higher than what is known.
+    /// Whether a certificate of first votes is one to look at: higher than what is known, or evidence beside it.
     pub fn wants_prepared(&self, prepared: &Prepared) -> bool {
         let known = |of: &Option<Arc<Prepared>>| of.as_ref().map_or(0, |known| known.attempt);
-        prepared.attempt > known(&self.durable.high) && prepared.attempt != known(&self.without_data)
+        let news = prepared.attempt > known(&self.durable.high) && prepared.attempt != known(&self.without_data);
+        news || self.rival_of(prepared).is_some()
+    }
+
+    /// Another certificate of first votes of the same attempt, which cannot be beside this one; once is enough.
+    fn rival_of(&self, prepared: &Prepared) -> Option<&Arc<Prepared>> {
+        let known = [&self.durable.high, &self.without_data].into_iter().flatten();
+        let mut rivals = known.filter(|known| known.attempt == prepared.attempt && known.hash != prepared.hash);
+        rivals.next().filter(|_| self.conflicts.is_empty())
     }
 
     /// A shard-block: held if its certificate verifies and it passes the state's own check.
@@ -653,10 +661,8 @@ impl MasterRound {
     /// Takes over a higher certificate of first votes; false if it is none. Another one of the same attempt is proof
     /// against whoever signed both.
     fn raise<S: Signing>(&mut self, signing: &S, prepared: &Arc<Prepared>) -> bool {
-        let high = self.durable.high.as_ref().filter(|_| self.conflicts.is_empty());
-        let rival = high.filter(|high| high.attempt == prepared.attempt && high.hash != prepared.hash);
-        let rival = rival.map(|rival| rival.certified());
-        if rival.is_none() && !self.wants_prepared(prepared) {
+        let rival = self.rival_of(prepared).map(|rival| rival.certified());
+        if !self.wants_prepared(prepared) {
             return true;
         }
         let holds = self.prepared_holds(signing, prepared);
