@@ -156,6 +156,12 @@ impl Ledger {
         self.used(share).saturating_add(bytes) <= self.ceiling(share)
     }
 
+    /// Whether a frame of this weight may become so much more. One that is alone in its share may, whatever it becomes:
+    /// else a long one never could.
+    pub(super) fn may_become(&self, share: Share, weight: usize, bytes: usize) -> bool {
+        self.has_room(share, bytes) || self.pending(share) == weight
+    }
+
     /// Bytes that a share may be when more of it is read.
     fn ceiling_of_reads(&self, share: Share) -> usize {
         self.ceiling(share) / 4 * 3
@@ -240,6 +246,7 @@ mod tests {
         ledger.begin_pending(Share::Answers, 5);
         let room = ledger.ceiling(Share::Answers) - 12;
         assert!(ledger.has_room(Share::Answers, room) && !ledger.has_room(Share::Answers, room + 1));
+        assert!(!ledger.may_become(Share::Answers, 4, room + 1) && ledger.may_become(Share::Answers, 5, room + 1));
         let room = ledger.ceiling(Share::Answers) / 4 * 3 - 12;
         assert!(ledger.may_read(Share::Answers, room) && !ledger.may_read(Share::Answers, room + 1));
         assert!(!ledger.is_stuck(Share::Answers, room + 5) && ledger.is_stuck(Share::Answers, room + 6));

@@ -1,9 +1,9 @@
 //! What rounds need between network and consensus: blocks, items, records, certificates. Each is looked at in the order
 //! of what it costs: whether it is wanted, its certificate, its form, then signatures.
 
-use super::checks::{Checks, UNPOISONED};
+use super::checks::Checks;
 use super::entry::{Entry, Raw, cost_of_frame};
-use super::execution::StateDirectory;
+use super::execution::SharedDirectory;
 use super::inbox::Inbox;
 use super::pool::is_heavy;
 use crate::intake::duties::DutyTable;
@@ -16,6 +16,7 @@ use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::read::CodecError;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::messages::codec::decode;
+use dynemix_engine::messages::measure::measure;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::{Claim, Signing};
@@ -64,8 +65,8 @@ impl Rounds {
             let wait = if more { Duration::ZERO } else { Duration::from_millis(200) };
             let raw = if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None };
             match raw {
-                Some(Raw::Frame(from, body)) => {
-                    if let Some(message) = self.read(from, &body) {
+                Some(Raw::Frame(from, mut body)) => {
+                    if let Some(message) = self.read(from, &mut body) {
                         match *message {
                             Message::Item(item) => records.push((from, item)),
                             message => {
@@ -91,8 +92,8 @@ impl Rounds {
         }
     }
 
-    /// Decodes a frame whose certificate, if it has one, holds.
-    fn read(&mut self, from: PeerInfo, body: &Body) -> Option<Box<Message>> {
+    /// Decodes a frame whose certificate, if it has one, holds, and that what it becomes has room for.
+    fn read(&mut self, from: PeerInfo, body: &mut Body) -> Option<Box<Message>> {
         let duties = self.checks.gate.duties();
         // The door has looked at it; the height may have gone on since.
         let holds = match Glance::of(&body[1..]) {
@@ -116,13 +117,17 @@ impl Rounds {
             self.checks.gate.charge(from, Failure::Certificate);
             return None;
         }
-        let directory = StateDirectory(self.checks.state.read().expect(UNPOISONED));
-        match decode(&body[1..], &directory) {
+        let Ok(becomes) = measure(&body[1..]) else {
+            self.checks.malformed(from, body.len());
+            return None;
+        };
+        // Its share is full of what others bring: nobody is at fault, and who has asked asks again.
+        body.charge(becomes).ok()?;
+        match decode(&body[1..], &SharedDirectory(&self.checks.state)) {
             Ok(message) => Some(Box::new(message)),
             // Whoever is ahead of us speaks of accounts that we do not know yet.
             Err(CodecError::UnknownAccount(_)) => None,
             Err(_) => {
-                drop(directory);
                 self.checks.malformed(from, body.len());
                 None
             }
@@ -149,13 +154,11 @@ impl Rounds {
                 }
                 message
             }
-            Message::Final(ref decided, ref blocks) => {
+            Message::Final(_, ref blocks) => {
                 let duties = self.checks.gate.duties();
                 for block in blocks {
-                    let listed = decided.value.headers.iter().flatten().any(|header| *header == block.listed_hash());
-                    let judged =
-                        if listed { self.checks.block_items(&duties, block) } else { Err(Failure::OtherItems(bytes)) };
-                    if let Err(failure) = judged {
+                    // Decoding has let in only what it lists.
+                    if let Err(failure) = self.checks.block_items(&duties, block) {
                         return self.checks.gate.charge(from, failure);
                     }
                 }
