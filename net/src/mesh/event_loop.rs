@@ -240,7 +240,8 @@ impl<D: Doorkeeper> Mesh<D> {
             }
             Command::Penalise(peer, points) => {
                 if self.roster.penalise(peer.0, points, now) {
-                    self.close(peer.0, "banned", now, on);
+                    let later = self.roster.namesake(peer.0).filter(|&later| later != peer.0);
+                    [Some(peer.0), later].into_iter().flatten().for_each(|id| self.close(id, "banned", now, on));
                 }
             }
             Command::CallAgain => {

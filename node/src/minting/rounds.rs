@@ -4,6 +4,7 @@
 use super::checks::Checks;
 use super::entry::{Entry, Raw, cost_of_frame};
 use super::execution::SharedDirectory;
+use super::gate::speaker;
 use super::inbox::Inbox;
 use super::pool::is_heavy;
 use crate::intake::duties::DutyTable;
@@ -21,7 +22,7 @@ use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::{Claim, Signing};
 use dynemix_net::mesh::{Body, PeerId, PeerInfo, Standing};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ impl Rounds {
             let wait = if more { Duration::ZERO } else { Duration::from_millis(200) };
             let raw = if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None };
             match raw {
+                // What somebody has sent before it was thrown out.
+                Some(Raw::Frame(from, _)) if self.checks.gate.is_out(from) => {}
                 Some(Raw::Frame(from, mut body)) => {
                     if let Some(message) = self.read(from, &mut body) {
                         match *message {
@@ -213,33 +216,52 @@ impl Rounds {
         stakes.len()
     }
 
-    /// Verifies records that have a place, all at once, and hands on those that hold.
+    /// Verifies records that have a place, many at once, and hands on those that hold. Of one sender no more at a time
+    /// than have held before, and one: at its first lie the rest of what it has brought is dropped.
     fn judge(&mut self, records: &mut Vec<Brought>) {
-        if records.is_empty() {
-            return;
+        let mut brought: BTreeMap<u64, VecDeque<Brought>> = BTreeMap::new();
+        for (from, item) in records.drain(..) {
+            brought.entry(from.id.0).or_default().push_back((from, item));
         }
+        let mut at_once = 1;
+        while !brought.is_empty() {
+            let wave: Vec<Brought> =
+                brought.values_mut().flat_map(|of_one| of_one.drain(..at_once.min(of_one.len()))).collect();
+            let liars = self.judge_wave(wave);
+            brought.retain(|connection, of_one| !of_one.is_empty() && !liars.contains(connection));
+            at_once *= 2;
+        }
+    }
+
+    /// Verifies these together; returns whose do not hold.
+    fn judge_wave(&mut self, wave: Vec<Brought>) -> BTreeSet<u64> {
         let duties = self.checks.gate.duties();
         let mut wanted: Vec<(Brought, Record, Place)> = Vec::new();
         let mut claims = Vec::new();
-        for (from, item) in records.drain(..) {
+        let mut liars = BTreeSet::new();
+        for (from, item) in wave {
+            if self.checks.gate.is_out(from) {
+                continue;
+            }
             let Some(record) = Record::of_item(&item) else {
                 // A transaction comes by another way.
                 self.checks.gate.charge(from, Failure::Unwanted(item.bytes.len()));
                 continue;
             };
-            let speaker = Speaker { name: from.name, connection: from.id.0, called: from.called };
-            match self.records.offer(&duties, speaker, &record, &item) {
+            match self.records.offer(&duties, speaker(from), &record, &item) {
                 Step::Verify(place) => {
                     Claim::of_item(&self.checks.chain.genesis_hash, &item, &mut claims);
                     wanted.push(((from, item), record, place));
                 }
-                Step::Nothing => self.checks.gate.in_vain(from, item.bytes.len()),
+                Step::Nothing => {
+                    self.checks.gate.in_vain(from, item.bytes.len());
+                }
                 Step::Charge(failure) => self.checks.gate.charge(from, failure),
             }
         }
         self.checks.signing.foresee(&claims);
         for ((from, item), record, place) in wanted {
-            if self.records.is_taken(place) {
+            if self.records.is_taken(place) || liars.contains(&from.id.0) {
                 continue;
             }
             if self.checks.record_holds(&duties, &record) {
@@ -247,8 +269,11 @@ impl Rounds {
                 let source = self.checks.gate.source(from);
                 self.checks.inbox.push(source, RECORD_COST, Entry::Record(from, item));
             } else if self.checks.gate.duties().pending() == duties.pending() {
+                self.records.is_false(&duties, from.name);
+                liars.insert(from.id.0);
                 self.checks.gate.charge(from, Failure::Record);
             }
         }
+        liars
     }
 }

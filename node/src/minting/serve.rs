@@ -125,6 +125,8 @@ impl Serve {
         loop {
             match questions.take() {
                 None => {}
+                // Whoever has been thrown out since is not there to be answered.
+                Some(Question::Piece(from, ..) | Question::Final(from, ..)) if self.gate.is_out(from) => {}
                 Some(Question::Piece(to, want, _body)) => self.piece(to, want),
                 Some(Question::Final(to, height, kept)) => self.history(to, height, kept),
                 Some(Question::Stop) => return,
@@ -141,7 +143,8 @@ impl Serve {
     fn piece(&mut self, to: PeerInfo, want: WantPiece) {
         let [_, allowance] = &mut self.allowances;
         if !allowance.has(to.id) {
-            return self.gate.in_vain(to, QUESTION_BYTES);
+            self.gate.in_vain(to, QUESTION_BYTES);
+            return;
         }
         let part = Part::of_number(want.part);
         let frame = match want.height {
@@ -159,7 +162,8 @@ impl Serve {
     /// Sends the final block of a height, from memory or from the log.
     fn history(&mut self, to: PeerInfo, height: u64, kept: Option<KeptFinal>) {
         if !self.allowance(to).has(to.id) {
-            return self.gate.in_vain(to, QUESTION_BYTES);
+            self.gate.in_vain(to, QUESTION_BYTES);
+            return;
         }
         let read = || read_final_block(&self.records.read(height).ok()?, height).ok();
         let frame = kept.or_else(read).map(|(decided, blocks)| {
