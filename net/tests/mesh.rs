@@ -251,8 +251,13 @@ fn what_a_frame_becomes_is_charged_to_its_sender_or_refused() {
     body.charge(1 << 20).unwrap();
     assert_eq!((body.weight(), a.handle.pending()), (before + (1 << 20), before + (1 << 20)));
     let ceiling = a.handle.ledger().ceiling(named);
+    b.handle.send(To::Name(1), 3, vec![2; 1_000].into());
+    a.until("another has come", |_| kept.lock().unwrap().len() == 1);
     assert_eq!(body.charge(ceiling).unwrap_err().share, named);
     assert_eq!(a.handle.counters().over_budget.load(Ordering::Relaxed), 1);
+    // One that is alone is worked off whatever it becomes.
+    kept.lock().unwrap().clear();
+    body.charge(ceiling).unwrap();
     drop(body);
     assert_eq!(a.handle.pending(), 0);
 }

@@ -5,6 +5,7 @@ mod named;
 use bytemuck::Zeroable;
 use dynemix::devnet::layout::secret;
 use dynemix::peer::frames::{BODIES, CELLS, Outcome, PeerFrameKind, ROUNDS, VOTES, cells_frame, put_cell};
+use dynemix_engine::base::ids::Sig;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Final, ShardBlock, Value};
@@ -120,11 +121,11 @@ fn nothing_that_nobody_asked_for_is_verified_and_whoever_sends_it_is_thrown_out(
         (BODIES, frame_of(&Message::Bodies([9; 32], items.into()))),
         (BODIES, frame_of(&Message::Final(false_final(), vec![whole.clone()]))),
     ];
-    for (class, frame) in frames {
+    for (minter, (class, frame)) in (1..).zip(frames) {
         // Of who has a name and no duty frames of this length are not even put together.
         let poor = Named::connect(&town, Some(POOR), 0);
         (0..20).for_each(|_| poor.send(class, frame.clone()));
-        let liar = Named::connect(&town, Some(1), 0);
+        let liar = Named::connect(&town, Some(minter), 0);
         until_thrown_out(&liar, 100, |liar| (0..4).for_each(|_| liar.send(class, frame.clone())));
         assert_eq!(verified(&town), before, "class {class}");
     }
@@ -163,8 +164,8 @@ fn what_is_verified_first_cannot_come_as_a_vote() {
         Message::Bodies([9; 32], items.clone().into()),
         Message::Item(items[0].clone()),
     ];
-    for message in messages {
-        let liar = Named::connect(&town, Some(1), 0);
+    for (name, message) in [1, 2, 3, POOR].into_iter().zip(messages) {
+        let liar = Named::connect(&town, Some(name), 0);
         // A point fades in a second.
         (0..6).for_each(|_| liar.say(VOTES, &message));
         assert!(liar.is_thrown_out(PATIENCE));
@@ -267,32 +268,57 @@ fn honest_nodes_charge_each_other_nothing() {
     }
 }
 
+/// A fraud of an honest minter, with signatures that do not hold: each another one.
+fn fraud(town: &Town, junk: Sig) -> Message {
+    let mut first = [1; 32];
+    first[..8].copy_from_slice(&rand_number().to_le_bytes());
+    let (kinds, height) = ([StatementKind::First; 2], town.height(0));
+    let statements = [(first, 0, junk), ([2; 32], 0, junk)];
+    let evidence = Evidence { candidate: town.candidate(2), kinds, height, numbers: [1; 2], shard: 0, statements };
+    Message::Item(Record::Fraud(Box::new(evidence)).item())
+}
+
+#[test]
+fn what_waits_of_who_is_thrown_out_is_not_worked_off_and_its_name_stays_out_whatever_its_key() {
+    let town = Town::of(MINTERS, true);
+    town.wait("at height 2", Duration::from_secs(30), |town| town.height(0) >= 2);
+    let junk = BlsSigning::key_and_possession(&secret("other", 1), &[0; 32]).1;
+    let frauds: Vec<Vec<u8>> = (0..2_500).map(|_| frame_of(&fraud(&town, junk))).collect();
+    let charged = || town.nodes[0].view().gate.charged();
+    let before = charged();
+    let liar = Named::connect(&town, Some(POOR), 0);
+    frauds.into_iter().for_each(|fraud| liar.send(ROUNDS, fraud));
+    assert!(liar.is_thrown_out(PATIENCE));
+    std::thread::sleep(Duration::from_secs(2));
+    let charged = charged() - before;
+    assert!((2..=8).contains(&charged), "{charged} of 2 500 lies were looked at");
+    assert!(Named::try_connect(&town, Some(POOR), 0, Duration::from_secs(3)).is_none(), "another key, the same name");
+    // Another node has not heard of it, and guests may come.
+    drop((Named::connect(&town, Some(POOR), 1), Named::connect(&town, None, 0)));
+    town.stop();
+}
+
 #[test]
 fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
     let town = Town::of(MINTERS, true);
     town.wait("at height 3", Duration::from_secs(30), |town| town.height(0) >= 3);
-    // A fraud of an honest minter, with signatures that do not hold.
-    let fraud = |town: &Town| {
-        let junk = |number: u64| BlsSigning::key_and_possession(&secret("other", number), &[0; 32]).1;
-        let statements = [([1; 32], 0, junk(rand_number())), ([2; 32], 0, junk(1))];
-        let (kinds, height) = ([StatementKind::First; 2], town.height(0));
-        let evidence = Evidence { candidate: town.candidate(2), kinds, height, numbers: [1; 2], shard: 0, statements };
-        Record::Fraud(Box::new(evidence)).item()
-    };
+    let junk = BlsSigning::key_and_possession(&secret("other", 1), &[0; 32]).1;
     let liar = Named::connect(&town, Some(POOR), 0);
-    let sent = until_thrown_out(&liar, 20, |liar| liar.say(ROUNDS, &Message::Item(fraud(&town))));
+    let sent = until_thrown_out(&liar, 20, |liar| liar.say(ROUNDS, &fraud(&town, junk)));
     assert!(sent <= 6, "{sent} false records");
     assert!(
         !town.nodes[0].view().status.look(|live| live.system.clone()).unwrap().barred.contains_key(&town.candidate(2))
     );
 
-    // Kinds that cost nothing to make, one after the other, by who comes again under another key when it is thrown out.
+    // Kinds that cost nothing to make, one after the other, by who comes again under another key when it is thrown out, to
+    // one node after the other: first under its name, and then as a guest.
     let begun = town.height(0);
     let end = Instant::now() + Duration::from_secs(6);
     let items = broken_items(2_000);
-    while Instant::now() < end {
+    for to in (1..MINTERS).cycle().take_while(|_| Instant::now() < end) {
         let pending = town.height(0) + 1;
-        let liar = Named::connect(&town, Some(POOR), 0);
+        let liar = Named::try_connect(&town, Some(POOR), to, Duration::from_millis(500));
+        let liar = liar.unwrap_or_else(|| Named::connect(&town, None, to));
         let mut decided = (*false_final()).clone();
         decided.value = Arc::new(Value { height: pending, ..(*decided.value).clone() });
         decided.hash = decided.value.hash();
@@ -304,7 +330,7 @@ fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
             (BODIES, Message::Bodies([9; 32], items.clone().into())),
             (VOTES, Message::WantFinal(1)),
             (VOTES, Message::WantBodies([9; 32])),
-            (ROUNDS, Message::Item(fraud(&town))),
+            (ROUNDS, fraud(&town, junk)),
             (VOTES, Message::Final(Arc::new(decided), Vec::new())),
         ];
         for (class, message) in messages {

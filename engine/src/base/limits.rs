@@ -23,6 +23,11 @@ pub const NAME_BYTES_MAX: usize = 32;
 pub const PAYLOAD_BYTES_MAX: usize = (OUTPUTS_MAX as usize - 1) * OUTPUT_BYTES;
 /// Bytes of a transaction's item at most: tag, cell, payload.
 pub const TRANSACTION_BYTES_MAX: usize = 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
+/// Bytes of an item at least: an attestation that nobody has signed is the shortest. What is shorter is neither record
+/// nor transaction, and costs more in memory than on its way.
+pub const ITEM_BYTES_MIN: usize = 100;
+/// Bytes of an item on its way at least: flags, two known accounts, five numbers and a signature.
+pub const ITEM_WIRE_BYTES_MIN: usize = 1 + 2 + 5 + 64;
 /// Bytes of an item at most: a proof with its path and a whole transaction.
 pub const ITEM_BYTES_MAX: usize = 8_192;
 
@@ -104,6 +109,9 @@ const _: () = {
     let invalid = 1 + attest + 120 + 4 + 1 + 6 * 16 * 32 + TRANSACTION_BYTES_MAX;
     assert!(invalid <= ITEM_BYTES_MAX);
 };
+// What travels whole is longer on its way than the shortest that is rebuilt, and nothing that holds is too short.
+const _: () = assert!(ITEM_BYTES_MIN == 1 + (8 + 8 + 2 + 32) + (1 + 48) && ITEM_BYTES_MIN <= 1 + CELL_BYTES);
+const _: () = assert!(ITEM_WIRE_BYTES_MIN <= 2 + ITEM_BYTES_MIN);
 // Two certificates that contradict each other fit an item.
 const _: () = {
     let certificate = 1 + SEATS_MAX / 8 + 48;

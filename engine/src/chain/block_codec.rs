@@ -6,7 +6,9 @@ use crate::base::limits::{MESSAGE_BYTES_MAX, SHARDS_MAX};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice};
 use crate::base::varint;
 use crate::committee::statement::{decode_certificate, encode_certificate};
-use crate::transaction::compact::{Directory, put_items, read_items};
+use crate::transaction::compact::{Directory, measure_items, put_items, read_items};
+use crate::transaction::item::Items;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) fn put_hashes(hashes: &[Option<Hash>], out: &mut Vec<u8>) {
@@ -106,15 +108,55 @@ pub fn put_block(block: &CertifiedBlock, directory: &impl Directory, out: &mut V
     out.extend_from_slice(&block.patch);
 }
 
+/// A shard-block's header and certificate: all but its items and its patch.
+pub(crate) fn read_head(bytes: &mut &[u8]) -> Read<CertifiedBlock> {
+    let height = number(bytes)?;
+    let block = ShardBlock::decode(&array::<SHARD_BLOCK_BYTES>(bytes)?);
+    let certificate = decode_certificate(bytes)?;
+    let (hash, items, patch) = (block.hash(), Items::default(), Vec::new());
+    Ok(CertifiedBlock { height, block, hash, certificate, items, patch })
+}
+
+/// What follows a head: no more items than its header counts, and the patch.
+pub(crate) fn read_body(
+    head: CertifiedBlock,
+    bytes: &mut &[u8],
+    directory: &impl Directory,
+) -> Read<Arc<CertifiedBlock>> {
+    assert!(head.items.is_empty() && head.patch.is_empty(), "a head has no body before it is read");
+    let items = read_items(bytes, directory, head.block.transactions as usize)?.into();
+    let patch = slice(bytes, MESSAGE_BYTES_MAX)?.to_vec();
+    Ok(Arc::new(CertifiedBlock { items, patch, ..head }))
+}
+
+/// Passes over what follows a head: what its items become in memory.
+pub(crate) fn measure_body(head: &CertifiedBlock, bytes: &mut &[u8]) -> Read<usize> {
+    let items = measure_items(bytes, head.block.transactions as usize)?;
+    slice(bytes, MESSAGE_BYTES_MAX)?;
+    Ok(items)
+}
+
+/// Shard-blocks that stand behind a final certificate, each read by `body` behind its head: only those that it lists,
+/// each once, whatever their number is said to be.
+pub(crate) fn read_listed<T>(
+    decided: &Final,
+    bytes: &mut &[u8],
+    mut body: impl FnMut(CertifiedBlock, &mut &[u8]) -> Read<T>,
+) -> Read<Vec<T>> {
+    let mut listed: BTreeSet<Hash> = decided.value.headers.iter().flatten().copied().collect();
+    let count = count(bytes, SHARD_BLOCK_BYTES, listed.len())?;
+    let one = |_| {
+        let head = read_head(bytes)?;
+        if listed.remove(&head.listed_hash()) { body(head, bytes) } else { Err(CodecError::Field) }
+    };
+    (0..count).map(one).collect()
+}
+
 /// Reads what [`put_block`] wrote.
 ///
 /// # Errors
 /// Bytes that are none, or speak of accounts that the directory does not know.
 pub fn read_block(bytes: &mut &[u8], directory: &impl Directory) -> Result<Arc<CertifiedBlock>, CodecError> {
-    let height = number(bytes)?;
-    let block = ShardBlock::decode(&array::<SHARD_BLOCK_BYTES>(bytes)?);
-    let certificate = decode_certificate(bytes)?;
-    let items = read_items(bytes, directory)?;
-    let patch = slice(bytes, MESSAGE_BYTES_MAX)?.to_vec();
-    Ok(Arc::new(CertifiedBlock { height, block, hash: block.hash(), certificate, items: items.into(), patch }))
+    let head = read_head(bytes)?;
+    read_body(head, bytes, directory)
 }

@@ -11,10 +11,9 @@ use crate::base::ids::Sig;
 use crate::base::limits::{ITEM_BYTES_MAX, SEATS_MAX, SET_ITEMS_MAX, SHARDS_MAX};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
 use crate::base::varint;
-use crate::chain::block::SHARD_BLOCK_BYTES;
 use crate::chain::block_codec::{
-    put_block, put_final, put_hashes, put_maybe_prepared, put_value, read_block, read_final, read_hashes,
-    read_maybe_prepared, read_value,
+    put_block, put_final, put_hashes, put_maybe_prepared, put_value, read_block, read_body, read_final, read_hashes,
+    read_listed, read_maybe_prepared, read_value,
 };
 use crate::chain::record::{Attest, Record};
 use crate::transaction::compact::{Directory, put_item, put_items, read_item, read_items};
@@ -96,7 +95,7 @@ fn read_shard_message(bytes: &mut &[u8], directory: &impl Directory) -> Read<Sha
         1 => ShardMessage::WantSet(array(bytes)?, array(bytes)?),
         2 => ShardMessage::Set(array(bytes)?, read_shorts(bytes)?),
         3 => ShardMessage::WantItems(array(bytes)?, array(bytes)?, read_shorts(bytes)?),
-        4 => ShardMessage::Items(read_items(bytes, directory)?),
+        4 => ShardMessage::Items(read_items(bytes, directory, usize::MAX)?),
         5 => {
             let list = read_list(bytes)?;
             let count = count(bytes, 48, SEATS_MAX)?;
@@ -241,11 +240,11 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
         },
         8 => {
             let decided = read_final(bytes)?;
-            let count = count(bytes, SHARD_BLOCK_BYTES, SHARDS_MAX)?;
-            Message::Final(decided, (0..count).map(|_| read_block(bytes, directory)).collect::<Read<_>>()?)
+            let blocks = read_listed(&decided, bytes, |head, bytes| read_body(head, bytes, directory))?;
+            Message::Final(decided, blocks)
         }
         9 => Message::WantFinal(number(bytes)?),
-        10 => Message::Bodies(array(bytes)?, read_items(bytes, directory)?.into()),
+        10 => Message::Bodies(array(bytes)?, read_items(bytes, directory, usize::MAX)?.into()),
         11 => Message::WantBodies(array(bytes)?),
         12 => {
             let candidate = u32::try_from(number(bytes)?).map_err(|_| CodecError::Field)?;
@@ -261,11 +260,13 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
 mod tests {
     use super::*;
     use crate::base::ids::Key;
+    use crate::base::limits::{ITEM_BYTES_MIN, ITEM_WIRE_BYTES_MIN, MESSAGE_BYTES_MAX};
     use crate::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
     use crate::committee::statement::{Certificate, SeatSet};
+    use crate::messages::measure::measure;
     use crate::transaction::cell::{Cell, payload_hash};
     use crate::transaction::compact::Nobody;
-    use crate::transaction::item::{Item, transaction_item};
+    use crate::transaction::item::{Item, transaction_item, transaction_of};
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -301,7 +302,7 @@ mod tests {
             transaction_item(&cell(1, 2, &[]), &[]),
             transaction_item(&cell(1, 200, &[3; 40]), &[3; 40]),
             transaction_item(&odd, &[]),
-            Item::new(vec![99, 1, 2]),
+            Item::new(vec![99; ITEM_BYTES_MIN]),
         ]
     }
 
@@ -313,8 +314,8 @@ mod tests {
             parent_root: [1; 32],
             slot: 8,
             shard: 2,
-            transactions: 3,
-            bytes: 579,
+            transactions: 4,
+            bytes: 772,
             transactions_root: [2; 32],
             patch_hash: [3; 32],
         };
@@ -330,7 +331,7 @@ mod tests {
             height: 4,
             parent: [1; 32],
             slot: 9,
-            headers: vec![Some([2; 32]), None],
+            headers: vec![Some(block.hash), None],
             quilt: [3; 32],
             parent_root: [4; 32],
             system: [7; 32],
@@ -381,6 +382,59 @@ mod tests {
             }
             bytes.push(0);
             assert_eq!(decode(&bytes, &Ten).unwrap_err(), CodecError::Trailing(1));
+        }
+    }
+
+    #[test]
+    fn what_a_message_becomes_is_known_before_and_is_no_many_times_what_it_is() {
+        for message in samples() {
+            let mut bytes = Vec::new();
+            encode(&message, &Ten, &mut bytes);
+            let measured = measure(&bytes).unwrap();
+            assert!(measured + 1_024 >= message.body_bytes(), "{message:?}: {measured}");
+            for length in 0..bytes.len() {
+                assert!(measure(&bytes[..length]).is_err() || decode(&bytes[..length], &Ten).is_err());
+            }
+        }
+        // The shortest that there are.
+        let least = Cell { amount: 1, sequence: 1, expires_slot: 1, ..transaction_of(&items()[0]).unwrap().0 };
+        let count = 10_000;
+        let mut bytes = Vec::new();
+        encode(&Message::Bodies([1; 32], vec![transaction_item(&least, &[]); count].into()), &Ten, &mut bytes);
+        assert!(bytes.len() <= count * ITEM_WIRE_BYTES_MIN + 64);
+        let measured = measure(&bytes).unwrap();
+        assert!((bytes.len() + count * 300..6 * bytes.len()).contains(&measured), "{measured} of {}", bytes.len());
+    }
+
+    #[test]
+    fn items_that_are_none_and_blocks_that_nobody_lists_are_not_read() {
+        let mut bytes = vec![10; 33];
+        varint::write(&mut bytes, 400_000);
+        (0..400_000).for_each(|_| bytes.extend_from_slice(&[8, 0]));
+        assert_eq!(decode(&bytes, &Ten).unwrap_err(), CodecError::TooMany(400_000));
+        assert_eq!(measure(&bytes).unwrap_err(), CodecError::TooMany(400_000));
+        assert!((bytes.len() as u64) < MESSAGE_BYTES_MAX as u64);
+        // Too short to be any, as many as it says.
+        let short = Message::Bodies([1; 32], vec![Item::new(vec![99; ITEM_BYTES_MIN - 1])].into());
+        let Some(Message::Final(decided, blocks)) =
+            samples().into_iter().find(|message| matches!(message, Message::Final(..)))
+        else {
+            panic!("one of the samples is a final block")
+        };
+        let block = (*blocks[0]).clone();
+        let other = ShardBlock { slot: 3, ..block.block };
+        let other = Arc::new(CertifiedBlock { block: other, hash: other.hash(), ..block.clone() });
+        let more = Arc::new(CertifiedBlock { items: [&block.items[..], &block.items[..1]].concat().into(), ..block });
+        for message in [
+            short,
+            Message::Final(decided.clone(), vec![other]),
+            Message::Final(decided.clone(), vec![blocks[0].clone(), blocks[0].clone()]),
+            Message::Final(decided, vec![more.clone()]),
+            Message::Block(more),
+        ] {
+            let mut bytes = Vec::new();
+            encode(&message, &Ten, &mut bytes);
+            assert!(decode(&bytes, &Ten).is_err() && measure(&bytes).is_err(), "{message:?}");
         }
     }
 

@@ -4,7 +4,9 @@
 use super::cell::{Cell, payload_hash};
 use super::item::{Item, transaction_item, transaction_of};
 use crate::base::ids::Key;
-use crate::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::base::limits::{
+    CELL_BYTES, ITEM_BYTES_MAX, ITEM_BYTES_MIN, ITEM_WIRE_BYTES_MIN, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX,
+};
 use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
 use crate::base::varint;
 use std::sync::Arc;
@@ -38,6 +40,10 @@ const WITH_PAYLOAD: u8 = 4;
 
 /// Any other item, whole.
 const WHOLE: u8 = 8;
+
+/// What an item takes in memory beside its bytes: its id, counts, two rows of pointers while one becomes the other, and
+/// what an allocator adds to both of its pieces.
+const ITEM_COST: usize = 128;
 
 pub(crate) fn put_item(item: &Item, directory: &impl Directory, out: &mut Vec<u8>) {
     // What no rule allows, and what cannot be rebuilt to the byte, travels whole.
@@ -73,10 +79,36 @@ pub(crate) fn put_item(item: &Item, directory: &impl Directory, out: &mut Vec<u8
     }
 }
 
+fn read_whole<'b>(bytes: &mut &'b [u8]) -> Read<&'b [u8]> {
+    let whole = slice(bytes, ITEM_BYTES_MAX)?;
+    if whole.len() < ITEM_BYTES_MIN { Err(CodecError::Field) } else { Ok(whole) }
+}
+
+/// Passes over an item: what it becomes in memory.
+pub(crate) fn measure_item(bytes: &mut &[u8]) -> Read<usize> {
+    let [flags] = array(bytes)?;
+    if flags == WHOLE {
+        return Ok(ITEM_COST + read_whole(bytes)?.len());
+    }
+    for known in [SENDER_KNOWN, RECIPIENT_KNOWN] {
+        if flags & known == 0 {
+            array::<{ size_of::<Key>() }>(bytes)?;
+        } else {
+            number(bytes)?;
+        }
+    }
+    for _ in 0..5 {
+        number(bytes)?;
+    }
+    array::<64>(bytes)?;
+    let payload = if flags & WITH_PAYLOAD != 0 { slice(bytes, PAYLOAD_BYTES_MAX)?.len() } else { 0 };
+    Ok(ITEM_COST + 1 + CELL_BYTES + payload)
+}
+
 pub(crate) fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<Arc<Item>> {
     let [flags] = array(bytes)?;
     if flags == WHOLE {
-        return Ok(Item::new(slice(bytes, ITEM_BYTES_MAX)?.to_vec()));
+        return Ok(Item::new(read_whole(bytes)?.to_vec()));
     }
     if flags >= WHOLE {
         return Err(CodecError::Field);
@@ -116,7 +148,16 @@ pub(crate) fn put_items(items: &[Arc<Item>], directory: &impl Directory, out: &m
     items.iter().for_each(|item| put_item(item, directory, out));
 }
 
-pub(crate) fn read_items(bytes: &mut &[u8], directory: &impl Directory) -> Read<Vec<Arc<Item>>> {
-    let count = count(bytes, 2, MESSAGE_BYTES_MAX / CELL_BYTES)?;
-    (0..count).map(|_| read_item(bytes, directory)).collect()
+/// How many items follow, of so many at most.
+fn read_count(bytes: &mut &[u8], most: usize) -> Read<usize> {
+    count(bytes, ITEM_WIRE_BYTES_MIN, most.min(MESSAGE_BYTES_MAX / CELL_BYTES))
+}
+
+/// Passes over items, so many at most: what they become in memory.
+pub(crate) fn measure_items(bytes: &mut &[u8], most: usize) -> Read<usize> {
+    (0..read_count(bytes, most)?).map(|_| measure_item(bytes)).sum()
+}
+
+pub(crate) fn read_items(bytes: &mut &[u8], directory: &impl Directory, most: usize) -> Read<Vec<Arc<Item>>> {
+    (0..read_count(bytes, most)?).map(|_| read_item(bytes, directory)).collect()
 }

@@ -156,8 +156,14 @@ impl Ledger {
         self.used(share).saturating_add(bytes) <= self.ceiling(share)
     }
 
+    /// Whether a frame of this weight may become so much more. One that is alone in its share may, whatever it becomes:
+    /// else a long one never could.
+    pub(super) fn may_become(&self, share: Share, weight: usize, bytes: usize) -> bool {
+        self.has_room(share, bytes) || self.pending(share) == weight
+    }
+
     /// Bytes that a share may be when more of it is read.
-    fn ceiling_of_reads(&self, share: Share) -> usize {
+    pub(super) fn ceiling_of_reads(&self, share: Share) -> usize {
         self.ceiling(share) / 4 * 3
     }
 
@@ -206,12 +212,12 @@ const LITTLE_BYTES: usize = 64 << 10;
 /// Whoever has moved less than this part of what it holds is stuck.
 const STUCK: usize = 8;
 
-/// Whose end makes room in a share of this ceiling: the one that has moved least for what it holds, of those that are
-/// stuck or hold more than an equal part of the share. So who brings something long and goes on bringing it stays, and
-/// who fills memory and is silent goes; who holds a little, or its part while it moves, stays in any case. None if there
-/// is nobody like that: then the share is not full.
-pub(super) fn least_useful(holdings: &[Holding], ceiling: usize) -> Option<u64> {
-    let part = ceiling / holdings.len().max(1);
+/// Whose end makes room in a share of which so much may be read: the one that has moved least for what it holds, of those
+/// that are stuck or hold more than an equal part of it. So who brings something long and goes on bringing it stays, and
+/// who fills memory and is silent goes; who holds a little, or its part while it moves, stays. None if there is nobody
+/// like that.
+pub(super) fn least_useful(holdings: &[Holding], ceiling_of_reads: usize) -> Option<u64> {
+    let part = ceiling_of_reads / holdings.len().max(1);
     let may_go = |holding: &&Holding| {
         holding.held > part || (holding.held > LITTLE_BYTES && holding.moved < holding.held / STUCK)
     };
@@ -220,6 +226,12 @@ pub(super) fn least_useful(holdings: &[Holding], ceiling: usize) -> Option<u64> 
         of_a.cmp(&of_b).then(a.held.cmp(&b.held)).then(a.id.cmp(&b.id))
     };
     holdings.iter().filter(may_go).max_by(|a, b| worse(a, b)).map(|holding| holding.id)
+}
+
+/// Who holds most: it goes when a share is stuck and everybody has kept to its part. Else all of them together could
+/// keep the share as it is for as long as they like, and whoever brings a few bytes would be heard no more.
+pub(super) fn largest(holdings: &[Holding]) -> Option<u64> {
+    holdings.iter().max_by_key(|holding| (holding.held, holding.id)).map(|holding| holding.id)
 }
 
 #[cfg(test)]
@@ -240,6 +252,7 @@ mod tests {
         ledger.begin_pending(Share::Answers, 5);
         let room = ledger.ceiling(Share::Answers) - 12;
         assert!(ledger.has_room(Share::Answers, room) && !ledger.has_room(Share::Answers, room + 1));
+        assert!(!ledger.may_become(Share::Answers, 4, room + 1) && ledger.may_become(Share::Answers, 5, room + 1));
         let room = ledger.ceiling(Share::Answers) / 4 * 3 - 12;
         assert!(ledger.may_read(Share::Answers, room) && !ledger.may_read(Share::Answers, room + 1));
         assert!(!ledger.is_stuck(Share::Answers, room + 5) && ledger.is_stuck(Share::Answers, room + 6));
@@ -259,6 +272,14 @@ mod tests {
             assert_ne!(gone, 1, "{} are left", all.len());
             all.retain(|holding| holding.id != gone);
         }
+    }
+
+    #[test]
+    fn of_many_that_keep_to_their_part_the_largest_goes() {
+        let mut all: Vec<Holding> = (1..64).map(|id| Holding { id, held: 140 << 10, moved: 140 << 10 }).collect();
+        all.push(Holding { id: 64, held: 20 << 10, moved: 100 });
+        assert_eq!((least_useful(&all, 9 << 20), largest(&all)), (None, Some(63)));
+        assert_eq!((least_useful(&all, 8 << 20), largest(&[])), (Some(63), None));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 //! is carried out. The clock is read once a turn.
 
 use super::answers::Answers;
-use super::budget::{Holding, Ledger, Share, least_useful};
+use super::budget::{Holding, Ledger, Share, largest, least_useful};
 use super::channel::{Channel, TransportKey, public_key};
 use super::door::{Claim, Doorkeeper};
 use super::handle::{Command, Event, MeshHandle, Shared, Target, To};
@@ -240,7 +240,8 @@ impl<D: Doorkeeper> Mesh<D> {
             }
             Command::Penalise(peer, points) => {
                 if self.roster.penalise(peer.0, points, now) {
-                    self.close(peer.0, "banned", now, on);
+                    let later = self.roster.namesake(peer.0).filter(|&later| later != peer.0);
+                    [Some(peer.0), later].into_iter().flatten().for_each(|id| self.close(id, "banned", now, on));
                 }
             }
             Command::CallAgain => {
@@ -299,11 +300,13 @@ impl<D: Doorkeeper> Mesh<D> {
         while !has_room(&self.shared.ledger) {
             let of_share = self.peers.values().filter(|peer| peer.share() == share);
             let holding = |peer: &Peer| {
-                let (held, moved) = peer.holding();
+                let (held, moved) = peer.holding(now);
                 Holding { id: peer.id, held, moved }
             };
             let holdings: Vec<Holding> = of_share.map(holding).collect();
-            let Some(least) = least_useful(&holdings, self.shared.ledger.ceiling(share)) else { return };
+            let ledger = &self.shared.ledger;
+            let of_all = || largest(&holdings).filter(|_| ledger.is_stuck(share, READ_BYTES));
+            let Some(least) = least_useful(&holdings, ledger.ceiling_of_reads(share)).or_else(of_all) else { return };
             self.shared.counters.overfull.fetch_add(1, Ordering::Relaxed);
             self.close(least, "its share of the memory is full", now, on);
         }
@@ -319,8 +322,11 @@ impl<D: Doorkeeper> Mesh<D> {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let alike = self.roster.alike(peer.standing);
             if held_back(peer, &self.shared.ledger, alike, now) || !self.down.takes(now) {
-                // Its turn comes again; until then the socket's own window holds it back.
-                peer.excuse(now);
+                // Its turn comes again; until then the socket's own window holds it back. Nobody is excused for a
+                // fullness that it has more than its part in.
+                if !fills(peer, &self.shared.ledger, alike, now) {
+                    peer.excuse(now);
+                }
                 self.readable.push_back(id);
                 continue;
             }
@@ -545,4 +551,11 @@ fn held_back(peer: &mut Peer, ledger: &Ledger, alike: usize, now: Instant) -> bo
     }
     let ceiling = ledger.ceiling(share);
     ledger.used(share) > ceiling / 2 && peer.pending() > ceiling / alike.max(1)
+}
+
+/// Whether its share is full of what is not worked off yet by the mesh, and it holds more than its part of that.
+fn fills(peer: &Peer, ledger: &Ledger, alike: usize, now: Instant) -> bool {
+    let (share, held) = (peer.share(), peer.holding(now).0);
+    let of_mesh = ledger.held(share) > ledger.pending(share);
+    of_mesh && !ledger.may_read(share, READ_BYTES) && held > ledger.ceiling_of_reads(share) / alike.max(1)
 }

@@ -98,9 +98,9 @@ impl Body {
     /// hold the body as long as what it became.
     ///
     /// # Errors
-    /// When it does not fit: then it should not be decoded.
+    /// When it does not fit, and others of its share wait to be worked off: then it should not be decoded.
     pub fn charge(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        if !self.shared.ledger.has_room(self.share, bytes) {
+        if !self.shared.ledger.may_become(self.share, self.weight, bytes) {
             self.shared.counters.over_budget.fetch_add(1, Ordering::Relaxed);
             return Err(OverBudget { bytes, share: self.share });
         }

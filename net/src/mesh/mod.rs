@@ -30,7 +30,7 @@ mod roster;
 mod sending;
 mod standing;
 
-pub use bans::Bans;
+pub use bans::{BAN_POINTS, BAN_TIME, Bans};
 pub use budget::{CALLER_PARTS, Ledger, NODE_PARTS, Parts, SHARES, Share};
 pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, Read, TransportKey, public_key};
 pub use door::{Claim, Doorkeeper};

@@ -198,16 +198,25 @@ impl Peer {
         shared.ledger.let_go(self.share, std::mem::take(&mut self.charged));
     }
 
-    /// Bytes that come free when it ends, as far as nobody else has them, and what it has moved of late.
-    pub(super) fn holding(&self) -> (usize, usize) {
-        (self.charged + self.waiting.bytes(), self.moved[0] + self.moved[1])
+    /// Bytes that come free when it ends, as far as nobody else has them, and what it has moved of late: what it moved
+    /// before counts less with time, whether or not it is read meanwhile.
+    pub(super) fn holding(&self, now: Instant) -> (usize, usize) {
+        let [newest, before] = self.moved_by(now);
+        (self.charged + self.waiting.bytes(), newest.saturating_add(before))
+    }
+
+    /// What it has moved in the window that goes on now, and in the one before.
+    fn moved_by(&self, now: Instant) -> [usize; 2] {
+        match now.saturating_duration_since(self.moved_since) {
+            since if since < WINDOW => self.moved,
+            since if since < 2 * WINDOW => [0, self.moved[0]],
+            _ => [0; 2],
+        }
     }
 
     fn moves(&mut self, bytes: usize, now: Instant) {
         if now >= self.moved_since + WINDOW {
-            let fresh = now < self.moved_since + 2 * WINDOW;
-            self.moved = [0, if fresh { self.moved[0] } else { 0 }];
-            self.moved_since = now;
+            (self.moved, self.moved_since) = (self.moved_by(now), now);
         }
         self.moved[0] = self.moved[0].saturating_add(bytes);
     }
@@ -230,9 +239,10 @@ impl Peer {
         slow_down || self.introduction.is_some() || self.pending() > self.bounds.pending_max
     }
 
-    /// It is not read now, and is not slow for that.
+    /// It is not read now though it has said something, and is neither slow nor silent for that.
     pub(super) fn excuse(&mut self, now: Instant) {
         self.streams.excuse(now);
+        self.heard_at = now;
     }
 
     /// Bytes have come.

@@ -81,6 +81,11 @@ impl Entry {
         if let Stage::Placed(standing, _) = self.stage { Some(standing) } else { None }
     }
 
+    /// The name that it has proved.
+    fn name(&self) -> Option<u32> {
+        if let Stage::Placed(_, name) = self.stage { name } else { None }
+    }
+
     /// Whether it may have to go for the sake of others from its own address or network: who has a duty, or was called,
     /// does not stand there by its own choice alone.
     fn is_crowd(&self) -> bool {
@@ -115,7 +120,7 @@ pub(super) struct Roster {
     expected: HashSet<IpAddr>,
     bans: Bans,
     /// Who has gone lately: what they said may still be judged.
-    gone: VecDeque<(u64, IpAddr, TransportKey)>,
+    gone: VecDeque<(u64, IpAddr, TransportKey, Option<u32>)>,
     /// Spreads calls over time; no secret.
     chance: u64,
 }
@@ -282,6 +287,9 @@ impl Roster {
             return Err("no place is free");
         }
         let Claim::Named(name) = claim else { return Ok(()) };
+        if self.bans.name_banned(name, now) {
+            return Err("not wanted");
+        }
         if let Some(there) = self.named(name).and_then(|earlier| self.entries.get(&earlier))
             && there.key == Some(key)
             && there.target.is_some() != entry.target.is_some()
@@ -387,10 +395,10 @@ impl Roster {
             if self.gone.len() >= GONE_MAX {
                 self.gone.pop_front();
             }
-            self.gone.push_back((id, entry.ip, key));
+            self.gone.push_back((id, entry.ip, key, entry.name()));
         }
         // Its name may have gone to a later connection.
-        if let Stage::Placed(_, Some(name)) = entry.stage
+        if let Some(name) = entry.name()
             && self.by_name.get(&name) == Some(&id)
         {
             self.by_name.remove(&name);
@@ -458,12 +466,20 @@ impl Roster {
     }
 
     /// Books points against a peer, also one that has gone: whoever talks garbage and hangs up has talked garbage. True
-    /// if its key is banned now.
+    /// if its key or its name is banned now.
     pub(super) fn penalise(&mut self, id: u64, points: u32, now: Instant) -> bool {
-        let here = self.entries.get(&id).and_then(|entry| Some((entry.ip, entry.key?)));
-        let gone = || self.gone.iter().find(|gone| gone.0 == id).map(|gone| (gone.1, gone.2));
-        let Some((ip, key)) = here.or_else(gone) else { return false };
-        self.bans.penalise(&ip, &key, points, now)
+        let Some((ip, key, name)) = self.who_was(id) else { return false };
+        self.bans.penalise(&ip, (&key, name), points, now)
+    }
+
+    fn who_was(&self, id: u64) -> Option<(IpAddr, TransportKey, Option<u32>)> {
+        let here = self.entries.get(&id).and_then(|entry| Some((entry.ip, entry.key?, entry.name())));
+        here.or_else(|| self.gone.iter().find(|gone| gone.0 == id).map(|gone| (gone.1, gone.2, gone.3)))
+    }
+
+    /// The connection that the name of this one has by now.
+    pub(super) fn namesake(&self, id: u64) -> Option<u64> {
+        self.who_was(id).and_then(|(_, _, name)| self.named(name?))
     }
 
     /// Forgets points and bans that are over.
@@ -679,6 +695,24 @@ mod tests {
         assert_eq!(roster.calls_due(later), [target]);
         let again = roster.begin(&address(HIGH[0]), None, later);
         assert!(!roster.caller(again).unwrap().suspected);
+    }
+
+    #[test]
+    fn a_banned_name_is_not_let_in_under_another_key() {
+        let (now, mut roster) = (Instant::now(), roster(LOW, MeshLimits::default()));
+        let (first, _) = meet(&mut roster, HIGH, false, SEVEN, now);
+        assert!(!roster.penalise(first, 60, now));
+        roster.leave(first, now);
+        let (second, welcome) = meet(&mut roster, [9; 32], false, SEVEN, now);
+        assert!(matches!(welcome, Welcome::Placed { .. }));
+        // What it has said on the first connection is judged when it has the second.
+        assert!(roster.penalise(first, 60, now));
+        assert_eq!(roster.namesake(first), Some(second));
+        roster.leave(second, now);
+        let third = roster.begin(&address(6), None, now);
+        roster.shaken(third, [10; 32]);
+        assert_eq!(roster.wants(third, SEVEN, now), Err("not wanted"), "before its proof is looked at");
+        assert_eq!(roster.wants(third, Claim::Guest, now), Ok(()));
     }
 
     #[test]

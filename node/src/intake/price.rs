@@ -3,6 +3,8 @@
 //! A point is a millisecond of a thread. A hundred are a ban and one fades in a second: whoever costs us more than a
 //! thousandth of a thread for nothing goes, whoever errs now and then stays.
 
+use dynemix_net::mesh::BAN_POINTS;
+
 /// Microseconds of a point.
 const POINT_MICROS: u64 = 1_000;
 /// A signature of a transaction that does not hold: its batch is taken apart to find it.
@@ -10,7 +12,7 @@ const SIGNATURE_MICROS: u64 = 90;
 /// A pairing that comes to nothing.
 const PAIRING_MICROS: u64 = 1_500;
 /// Points that are a ban at once.
-const BAN: u64 = 100;
+const BAN: u64 = BAN_POINTS as u64;
 /// Bytes that cost a millisecond between the socket and whoever throws them away.
 const POINT_BYTES: usize = 1 << 20;
 /// Bytes of what nobody has asked for that are a point: they take the line from what was. A megabyte in a second is all

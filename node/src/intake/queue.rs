@@ -32,6 +32,9 @@ pub struct Queue<T> {
     rows: BTreeMap<Source, Row<T>>,
     /// By what each was served: the least first.
     turns: BTreeSet<(u64, Source)>,
+    /// What those were served who have nothing waiting now: who hands in one at a time does not begin anew each time.
+    left: BTreeMap<Source, u64>,
+    left_max: usize,
     /// What whoever comes now counts as served.
     level: u64,
     cost: usize,
@@ -42,7 +45,16 @@ pub struct Queue<T> {
 impl<T> Queue<T> {
     /// Of entries that cost so much together at most; a single one may cost more.
     pub fn new(cost_max: usize) -> Queue<T> {
-        Queue { rows: BTreeMap::new(), turns: BTreeSet::new(), level: 0, cost: 0, cost_max, dropped: 0 }
+        Queue {
+            rows: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            left: BTreeMap::new(),
+            left_max: 64,
+            level: 0,
+            cost: 0,
+            cost_max,
+            dropped: 0,
+        }
     }
 
     /// Whether nothing waits.
@@ -70,8 +82,9 @@ impl<T> Queue<T> {
         // Nothing is free: what has no bytes takes a place.
         let cost = cost.max(1);
         let row = self.rows.entry(source).or_insert_with(|| {
-            self.turns.insert((self.level, source));
-            Row { waiting: VecDeque::new(), cost: 0, served: self.level }
+            let served = self.left.remove(&source).map_or(self.level, |served| served.max(self.level));
+            self.turns.insert((served, source));
+            Row { waiting: VecDeque::new(), cost: 0, served }
         });
         row.waiting.push_back((entry, cost));
         row.cost += cost;
@@ -105,7 +118,16 @@ impl<T> Queue<T> {
         if let Some(row) = self.rows.get(&source).filter(|row| row.waiting.is_empty()) {
             assert_eq!(row.cost, 0, "a row without entries costs nothing");
             self.turns.remove(&(row.served, source));
+            if row.served > self.level {
+                self.left.insert(source, row.served);
+            }
             self.rows.remove(&source);
+            let level = self.level;
+            // Those whom all others have caught up with are forgotten, as often as there are twice as many.
+            if self.left.len() > self.left_max {
+                self.left.retain(|_, served| *served > level);
+                self.left_max = 2 * self.left.len() + 64;
+            }
         }
     }
 
@@ -152,6 +174,19 @@ mod tests {
         let rest: Vec<i32> = std::iter::from_fn(|| queue.pop()).collect();
         assert!(rest.is_sorted(), "one source keeps its order");
         assert!(queue.is_empty() && queue.cost() == 0);
+    }
+
+    #[test]
+    fn who_hands_in_one_at_a_time_does_not_always_go_first() {
+        let mut queue = Queue::new(1 << 20);
+        (0..10).for_each(|_| drop(queue.push(Source(Rank::Guest, 9), 1_000, 9)));
+        let mut served = Vec::new();
+        for _ in 0..20 {
+            // An older connection, which has its next one here as soon as the last was taken.
+            queue.push(Source(Rank::Guest, 1), 1_000, 1);
+            served.extend(queue.pop());
+        }
+        assert_eq!(served.iter().filter(|&&who| who == 9).count(), 10, "{served:?}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ use dynemix_engine::transaction::item::Item;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// False records of one name that are verified at a height: then none of it are, whatever it comes with.
+const FALSE_MAX: u32 = 2;
 /// Records of the height after that are kept.
 const EARLY_MAX: usize = 1_024;
 
@@ -148,6 +150,8 @@ pub enum Step {
 pub struct RecordGate {
     height: u64,
     taken: BTreeMap<Place, Hash>,
+    /// How many of each were false.
+    lies: BTreeMap<AccountIndex, u32>,
     early: BTreeMap<Place, (Speaker, Arc<Item>)>,
 }
 
@@ -155,7 +159,11 @@ impl RecordGate {
     /// A record is brought.
     pub fn offer(&mut self, duties: &DutyTable, from: Speaker, record: &Record, item: &Arc<Item>) -> Step {
         self.of_height(duties);
-        let Some(name) = from.name else { return Step::Charge(Failure::Unwanted(item.bytes.len())) };
+        let unwanted = Step::Charge(Failure::Unwanted(item.bytes.len()));
+        let Some(name) = from.name else { return unwanted };
+        if self.lies.get(&name).is_some_and(|&lies| lies >= FALSE_MAX) {
+            return unwanted;
+        }
         if matches!(record, Record::Conflict(_)) && self.taken.values().any(|id| *id == item.id) {
             return Step::Nothing;
         }
@@ -185,6 +193,12 @@ impl RecordGate {
         self.taken.insert(place, id);
     }
 
+    /// A record that was to be verified does not hold.
+    pub fn is_false(&mut self, duties: &DutyTable, name: Option<AccountIndex>) {
+        self.of_height(duties);
+        name.into_iter().for_each(|name| *self.lies.entry(name).or_insert(0) += 1);
+    }
+
     /// Records that were early and are not any more, with who brought them.
     pub fn ripe(&mut self, duties: &DutyTable) -> Vec<(Speaker, Arc<Item>)> {
         self.of_height(duties);
@@ -208,6 +222,7 @@ impl RecordGate {
             self.height = duties.system.height;
             // A fraud that no block has taken yet is brought again to each new committee.
             self.taken.clear();
+            self.lies.clear();
         }
     }
 

@@ -44,10 +44,14 @@ pub struct Speaker {
 }
 
 impl Speaker {
+    /// Who it is: its name, or its connection if it has none.
+    pub fn whom(&self) -> Whom {
+        self.name.map_or(Whom::Connection(self.connection), Whom::Name)
+    }
+
     /// All that a question to it may have called it.
     fn whoms(&self) -> [Whom; 3] {
-        let connection = Whom::Connection(self.connection);
-        [self.name.map_or(connection, Whom::Name), connection, Whom::Anyone]
+        [self.whom(), Whom::Connection(self.connection), Whom::Anyone]
     }
 }
 

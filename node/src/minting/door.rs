@@ -19,6 +19,9 @@ use std::sync::Arc;
 /// What a peer that has come costs in the inbox.
 const PEER_COST: usize = 4_096;
 
+/// What a record costs while it waits to be verified, beside its bytes: as much as transactions that take as long.
+const RECORD_COST: usize = 16 << 10;
+
 /// Signs and remembers.
 pub type NodeSigning = Remembering<BlsSigning>;
 
@@ -83,16 +86,23 @@ impl Sorter {
     }
 
     fn frame(&self, peer: PeerInfo, class: u8, body: Body) {
+        if self.gate.is_out(peer) {
+            return;
+        }
         let Some((kind, bytes)) = PeerFrameKind::split(&body) else {
             return self.gate.charge(peer, Failure::Malformed(body.len()));
         };
         match (class, kind) {
             (_, PeerFrameKind::Message) => self.message(peer, class, body),
-            (CELLS, PeerFrameKind::Peers) if peer.name.is_none() && !peer.called => self.gate.in_vain(peer, body.len()),
+            (CELLS, PeerFrameKind::Peers) if peer.name.is_none() && !peer.called => {
+                self.gate.in_vain(peer, body.len());
+            }
             (CELLS, PeerFrameKind::Peers) => match frames::read_peers(bytes) {
                 Some(targets) => {
                     // Who comes tells once.
-                    self.gate.in_vain(peer, body.len());
+                    if !self.gate.in_vain(peer, body.len()) {
+                        return;
+                    }
                     self.inbox.push(self.gate.source(peer), cost_of_frame(&body), Entry::Peers(targets));
                 }
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
@@ -109,7 +119,9 @@ impl Sorter {
                 }
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
-            (CELLS, PeerFrameKind::Outcome) => self.gate.in_vain(peer, body.len()),
+            (CELLS, PeerFrameKind::Outcome) => {
+                self.gate.in_vain(peer, body.len());
+            }
             _ => self.gate.charge(peer, Failure::Malformed(body.len())),
         }
     }
@@ -125,7 +137,9 @@ impl Sorter {
         if !self.gate.hears(peer, &glance, body.len()) {
             return;
         }
-        let (source, cost) = (self.gate.source(peer), cost_of_frame(&body));
+        // A record costs pairings, whatever its length.
+        let pairings = if matches!(glance, Glance::Item) { RECORD_COST } else { 0 };
+        let (source, cost) = (self.gate.source(peer), cost_of_frame(&body) + pairings);
         let may_mint = self.gate.duties_of(peer).may_mint();
         // A certificate of who has no seat is verified before consensus hears of it.
         let first_verified = class != VOTES || (matches!(glance, Glance::Final(..)) && !may_mint);

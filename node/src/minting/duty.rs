@@ -192,7 +192,7 @@ impl<S: Signing> Duty<S> {
             self.inbox.take_some(wait, TAKEN_AT_ONCE, is_light, &mut self.local.taken);
             if self.local.taken.len() > 1 {
                 self.minter.verify_ahead(self.local.taken.iter().filter_map(|entry| match entry {
-                    Entry::Message(from, message, _) => Some((from.name?, &**message)),
+                    Entry::Message(from, message, _) if !self.gate.is_out(*from) => Some((from.name?, &**message)),
                     _ => None,
                 }));
             }
@@ -202,6 +202,7 @@ impl<S: Signing> Duty<S> {
 
     fn take(&mut self, now: u64, entry: Entry) {
         match entry {
+            Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
             Entry::Cells(batch) => {
@@ -318,7 +319,8 @@ impl<S: Signing> Duty<S> {
             _ => self.local.connections.get(&name).copied(),
         };
         tracing::warn!(name, ?offence, "a peer has lied");
-        connection.into_iter().for_each(|peer| self.gate.book(peer, offence.points()));
+        let proved = matches!(to_of(name), To::Name(_)).then_some(name);
+        connection.into_iter().for_each(|peer| self.gate.book(proved, peer, offence.points()));
     }
 
     fn send(&mut self, to: To, message: &Message) {

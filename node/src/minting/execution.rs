@@ -64,6 +64,26 @@ impl Directory for StateDirectory<'_> {
     }
 }
 
+/// The same of a thread that consensus does not wait for: it holds the state for one look at a time, however much it
+/// reads. Accounts keep their places, so that two looks are as good as one.
+pub struct SharedDirectory<'a>(pub &'a SharedState);
+
+impl SharedDirectory<'_> {
+    fn look(&self) -> StateDirectory<'_> {
+        StateDirectory(self.0.read().expect(UNPOISONED))
+    }
+}
+
+impl Directory for SharedDirectory<'_> {
+    fn index(&self, key: &Key) -> Option<u32> {
+        self.look().index(key)
+    }
+
+    fn key(&self, account: u32) -> Option<Key> {
+        self.look().key(account)
+    }
+}
+
 /// A node's state and pool.
 pub struct NodeExecution<S> {
     chain: Arc<Chain>,

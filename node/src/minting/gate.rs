@@ -4,6 +4,7 @@
 use crate::intake::asked::{Sifted, Whom};
 use crate::intake::duties::{Duties, DutyTable};
 use crate::intake::glance::Glance;
+use crate::intake::outcasts::Outcasts;
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::rules::{Rules, Speaker, Verdict};
@@ -27,7 +28,7 @@ fn whom(to: To) -> Whom {
     }
 }
 
-fn speaker(peer: PeerInfo) -> Speaker {
+pub(super) fn speaker(peer: PeerInfo) -> Speaker {
     Speaker { name: peer.name, connection: peer.id.0, called: peer.called }
 }
 
@@ -35,6 +36,7 @@ fn speaker(peer: PeerInfo) -> Speaker {
 pub struct Gate {
     rules: Mutex<Rules>,
     vain: Mutex<Vain>,
+    outcasts: Mutex<Outcasts>,
     duties: RwLock<Arc<DutyTable>>,
     begun: Instant,
     mesh: MeshHandle,
@@ -47,6 +49,7 @@ impl Gate {
         Gate {
             rules: Mutex::new(Rules::new(slot_ms)),
             vain: Mutex::default(),
+            outcasts: Mutex::default(),
             duties: RwLock::new(Arc::new(duties)),
             begun: Instant::now(),
             mesh,
@@ -93,19 +96,33 @@ impl Gate {
         let verdict = rules.hear(&duties, speaker(peer), glance, bytes, self.now_ms());
         drop(rules);
         match verdict {
-            Verdict::Take => {}
-            Verdict::Hint | Verdict::Pass => self.in_vain(peer, bytes),
-            Verdict::Charge(failure) => self.charge(peer, failure),
+            Verdict::Take => true,
+            Verdict::Hint => self.in_vain(peer, bytes),
+            Verdict::Pass => {
+                self.in_vain(peer, bytes);
+                false
+            }
+            Verdict::Charge(failure) => {
+                self.charge(peer, failure);
+                false
+            }
         }
-        matches!(verdict, Verdict::Take | Verdict::Hint)
     }
 
-    /// A frame of so many bytes has come to nothing, and nobody is at fault: not for a few of them.
-    pub fn in_vain(&self, peer: PeerInfo, bytes: usize) {
-        let PeerId(connection) = peer.id;
-        if self.vain.lock().expect(UNPOISONED).is_too_much(connection, self.now_ms()) {
+    /// A frame of so many bytes comes to nothing, and nobody is at fault: not for a few of them. False if it is too many:
+    /// what there is of it is not looked at either.
+    pub fn in_vain(&self, peer: PeerInfo, bytes: usize) -> bool {
+        let too_much = self.vain.lock().expect(UNPOISONED).is_too_much(speaker(peer).whom(), self.now_ms());
+        if too_much {
             self.charge(peer, Failure::Unwanted(bytes));
         }
+        !too_much
+    }
+
+    /// Whether whoever this is has been thrown out: what it has sent before is not worked off.
+    pub fn is_out(&self, peer: PeerInfo) -> bool {
+        let whoms = [speaker(peer).whom(), Whom::Connection(peer.id.0)];
+        self.outcasts.lock().expect(UNPOISONED).is_out(&whoms, self.now_ms())
     }
 
     /// A minter calls a set of this root its own.
@@ -125,13 +142,16 @@ impl Gate {
     /// Books what a failure costs.
     pub fn charge(&self, peer: PeerInfo, failure: Failure) {
         tracing::debug!(name = peer.name, peer = peer.id.0, ?failure, points = failure.points(), "charged");
-        self.book(peer.id, failure.points());
+        self.book(peer.name, peer.id, failure.points());
     }
 
     /// Books points with the mesh: whoever has too many loses its connection, and does not come back for a while.
-    pub fn book(&self, peer: PeerId, points: u32) {
+    pub fn book(&self, name: Option<u32>, peer: PeerId, points: u32) {
         assert!(points > 0, "what costs nothing is not booked");
         self.charged.fetch_add(1, Ordering::Relaxed);
+        let connection = Whom::Connection(peer.0);
+        let whoms = [name.map_or(connection, Whom::Name), connection];
+        self.outcasts.lock().expect(UNPOISONED).book(&whoms[usize::from(name.is_none())..], points, self.now_ms());
         self.mesh.penalise(peer, points);
     }
 

@@ -328,6 +328,7 @@ impl Shared {
             records: self.records.clone(),
             data: options.directory.clone(),
             mesh: self.mesh.clone(),
+            gate: self.gate.clone(),
             niceness: 10,
         }
     }

@@ -3,9 +3,11 @@
 
 use super::checks::{Checks, UNPOISONED};
 use super::entry::{Entry, Raw, Ready, cost_of_transactions};
+use super::gate::speaker;
 use super::inbox::Inbox;
 use super::pool::{is_heavy, may_come};
 use super::verdicts::BATCH_MAX;
+use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank};
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
@@ -36,8 +38,8 @@ pub struct Prepare {
     pub gather: Duration,
     /// Of the thread: votes come before new transactions.
     pub niceness: i32,
-    /// Proofs of possession that each connection has brought at this height.
-    pub heavy: (u64, BTreeMap<u64, usize>),
+    /// Proofs of possession that each has brought at this height.
+    pub heavy: (u64, BTreeMap<Option<Whom>, usize>),
 }
 
 /// A transaction that may come into a block, with its ordinal and its sender's account.
@@ -66,6 +68,8 @@ impl Prepare {
             let (mut count, gathered) = (0, Instant::now() + self.gather);
             while let Some(raw) = next.take() {
                 match raw {
+                    // What somebody has sent before it was thrown out.
+                    Raw::Frame(from, _) | Raw::Bodies(from, ..) if self.checks.gate.is_out(from) => {}
                     Raw::Frame(from, body) => {
                         if let Some(pending) = self.cells(from, body) {
                             count += pending.items.len();
@@ -235,7 +239,7 @@ impl Prepare {
         }
         let rank = from.map_or(Rank::Own, |from| self.checks.gate.duties_of(from).rank());
         let max = if rank == Rank::Guest { HEAVY_OF_GUEST } else { HEAVY_MAX };
-        let brought = self.heavy.1.entry(from.map_or(u64::MAX, |from| from.id.0)).or_insert(0);
+        let brought = self.heavy.1.entry(from.map(|from| speaker(from).whom())).or_insert(0);
         *brought += 1;
         match () {
             () if *brought > max => Err((Refusal::Busy, false)),

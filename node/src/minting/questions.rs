@@ -3,6 +3,7 @@
 
 use super::duty::Duty;
 use super::entry::Question;
+use super::gate::speaker;
 use super::serve::QUESTION_BYTES;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::vote::signing::Signing;
@@ -14,7 +15,7 @@ impl<S: Signing> Duty<S> {
     pub(super) fn is_answered(&mut self, from: PeerInfo, message: &Message) -> bool {
         let pending = self.minter.pending_height();
         let duties = self.gate.duties();
-        let who = duties.of_name(from.name);
+        let (who, asker) = (duties.of_name(from.name), speaker(from).whom());
         let old = match message {
             Message::WantFinal(height) | Message::WantBlocks(height, _) | Message::Have { height, .. } => {
                 (*height < pending).then_some(*height)
@@ -29,7 +30,7 @@ impl<S: Signing> Duty<S> {
         }
         if let Some(height) = old {
             // Who has a name and catches up asks for one block after another: one at a time, within what is handed out.
-            let may = from.name.is_some() || self.local.asked_by.may_ask(from.id.0, who.rank());
+            let may = from.name.is_some() || self.local.asked_by.may_ask(asker, who.rank());
             let question = || Question::Final(from, height, self.minter.kept_final(height));
             if !(may && self.questions.ask(self.gate.source(from), question())) {
                 self.gate.in_vain(from, QUESTION_BYTES);
@@ -40,12 +41,12 @@ impl<S: Signing> Duty<S> {
             Message::WantBlocks(..) => who.seat.is_some(),
             Message::WantBodies(block) => {
                 let keeps = from.name.is_some_and(|name| duties.keeps(block, name));
-                (keeps || who.seat.is_some()) && self.local.asked_by.may_get(from.id.0, block)
+                (keeps || who.seat.is_some()) && self.local.asked_by.may_get(asker, block)
             }
             // Of a height that is not final nothing can be told.
             _ => false,
         };
-        let refused = !entitled || !self.local.asked_by.may_ask(from.id.0, who.rank());
+        let refused = !entitled || !self.local.asked_by.may_ask(asker, who.rank());
         if refused {
             self.gate.in_vain(from, QUESTION_BYTES);
         }

@@ -1,9 +1,10 @@
 //! What rounds need between network and consensus: blocks, items, records, certificates. Each is looked at in the order
 //! of what it costs: whether it is wanted, its certificate, its form, then signatures.
 
-use super::checks::{Checks, UNPOISONED};
+use super::checks::Checks;
 use super::entry::{Entry, Raw, cost_of_frame};
-use super::execution::StateDirectory;
+use super::execution::SharedDirectory;
+use super::gate::speaker;
 use super::inbox::Inbox;
 use super::pool::is_heavy;
 use crate::intake::duties::DutyTable;
@@ -16,11 +17,12 @@ use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::read::CodecError;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::messages::codec::decode;
+use dynemix_engine::messages::measure::measure;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::{Claim, Signing};
 use dynemix_net::mesh::{Body, Net, PeerId, PeerInfo, Standing};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,8 +66,10 @@ impl Rounds {
             let wait = if more { Duration::ZERO } else { Duration::from_millis(200) };
             let raw = if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None };
             match raw {
-                Some(Raw::Frame(from, body)) => {
-                    if let Some(message) = self.read(from, &body) {
+                // What somebody has sent before it was thrown out.
+                Some(Raw::Frame(from, _)) if self.checks.gate.is_out(from) => {}
+                Some(Raw::Frame(from, mut body)) => {
+                    if let Some(message) = self.read(from, &mut body) {
                         match *message {
                             Message::Item(item) => records.push((from, item)),
                             message => {
@@ -93,8 +97,8 @@ impl Rounds {
         }
     }
 
-    /// Decodes a frame whose certificate, if it has one, holds.
-    fn read(&mut self, from: PeerInfo, body: &Body) -> Option<Box<Message>> {
+    /// Decodes a frame whose certificate, if it has one, holds, and that what it becomes has room for.
+    fn read(&mut self, from: PeerInfo, body: &mut Body) -> Option<Box<Message>> {
         let duties = self.checks.gate.duties();
         // The door has looked at it; the height may have gone on since.
         let holds = match Glance::of(&body[1..]) {
@@ -120,13 +124,17 @@ impl Rounds {
             self.checks.gate.charge(from, Failure::Certificate);
             return None;
         }
-        let directory = StateDirectory(self.checks.state.read().expect(UNPOISONED));
-        match decode(&body[1..], &directory) {
+        let Ok(becomes) = measure(&body[1..]) else {
+            self.checks.malformed(from, body.len());
+            return None;
+        };
+        // Its share is full of what others bring: nobody is at fault, and who has asked asks again.
+        body.charge(becomes).ok()?;
+        match decode(&body[1..], &SharedDirectory(&self.checks.state)) {
             Ok(message) => Some(Box::new(message)),
             // Whoever is ahead of us speaks of accounts that we do not know yet.
             Err(CodecError::UnknownAccount(_)) => None,
             Err(_) => {
-                drop(directory);
                 self.checks.malformed(from, body.len());
                 None
             }
@@ -153,13 +161,11 @@ impl Rounds {
                 }
                 message
             }
-            Message::Final(ref decided, ref blocks) => {
+            Message::Final(_, ref blocks) => {
                 let duties = self.checks.gate.duties();
                 for block in blocks {
-                    let listed = decided.value.headers.iter().flatten().any(|header| *header == block.listed_hash());
-                    let judged =
-                        if listed { self.checks.block_items(&duties, block) } else { Err(Failure::OtherItems(bytes)) };
-                    if let Err(failure) = judged {
+                    // Decoding has let in only what it lists.
+                    if let Err(failure) = self.checks.block_items(&duties, block) {
                         return self.checks.gate.charge(from, failure);
                     }
                 }
@@ -214,33 +220,52 @@ impl Rounds {
         stakes.len()
     }
 
-    /// Verifies records that have a place, all at once, and hands on those that hold.
+    /// Verifies records that have a place, many at once, and hands on those that hold. Of one sender no more at a time
+    /// than have held before, and one: at its first lie the rest of what it has brought is dropped.
     fn judge(&mut self, records: &mut Vec<Brought>) {
-        if records.is_empty() {
-            return;
+        let mut brought: BTreeMap<u64, VecDeque<Brought>> = BTreeMap::new();
+        for (from, item) in records.drain(..) {
+            brought.entry(from.id.0).or_default().push_back((from, item));
         }
+        let mut at_once = 1;
+        while !brought.is_empty() {
+            let wave: Vec<Brought> =
+                brought.values_mut().flat_map(|of_one| of_one.drain(..at_once.min(of_one.len()))).collect();
+            let liars = self.judge_wave(wave);
+            brought.retain(|connection, of_one| !of_one.is_empty() && !liars.contains(connection));
+            at_once *= 2;
+        }
+    }
+
+    /// Verifies these together; returns whose do not hold.
+    fn judge_wave(&mut self, wave: Vec<Brought>) -> BTreeSet<u64> {
         let duties = self.checks.gate.duties();
         let mut wanted: Vec<(Brought, Record, Place)> = Vec::new();
         let mut claims = Vec::new();
-        for (from, item) in records.drain(..) {
+        let mut liars = BTreeSet::new();
+        for (from, item) in wave {
+            if self.checks.gate.is_out(from) {
+                continue;
+            }
             let Some(record) = Record::of_item(&item) else {
                 // A transaction comes by another way.
                 self.checks.gate.charge(from, Failure::Unwanted(item.bytes.len()));
                 continue;
             };
-            let speaker = Speaker { name: from.name, connection: from.id.0, called: from.called };
-            match self.records.offer(&duties, speaker, &record, &item) {
+            match self.records.offer(&duties, speaker(from), &record, &item) {
                 Step::Verify(place) => {
                     Claim::of_item(&self.checks.chain.genesis_hash, &item, &mut claims);
                     wanted.push(((from, item), record, place));
                 }
-                Step::Nothing => self.checks.gate.in_vain(from, item.bytes.len()),
+                Step::Nothing => {
+                    self.checks.gate.in_vain(from, item.bytes.len());
+                }
                 Step::Charge(failure) => self.checks.gate.charge(from, failure),
             }
         }
         self.checks.signing.foresee(&claims);
         for ((from, item), record, place) in wanted {
-            if self.records.is_taken(place) {
+            if self.records.is_taken(place) || liars.contains(&from.id.0) {
                 continue;
             }
             if self.checks.record_holds(&duties, &record) {
@@ -248,8 +273,11 @@ impl Rounds {
                 let source = self.checks.gate.source(from);
                 self.checks.inbox.push(source, RECORD_COST, Entry::Record(from, item));
             } else if self.checks.gate.duties().pending() == duties.pending() {
+                self.records.is_false(&duties, from.name);
+                liars.insert(from.id.0);
                 self.checks.gate.charge(from, Failure::Record);
             }
         }
+        liars
     }
 }

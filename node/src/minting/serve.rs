@@ -2,6 +2,7 @@
 //! one question of each after the other, within what may be handed out.
 
 use super::entry::Question;
+use super::gate::Gate;
 use crate::intake::portions::{Line, Portions};
 use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
@@ -16,7 +17,7 @@ use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
 use dynemix_storage::Records;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 /// Bytes of a question, as far as its price goes: less than a point's worth.
@@ -144,6 +145,8 @@ pub struct Serve {
     pub data: PathBuf,
     /// Where answers go.
     pub mesh: MeshHandle,
+    /// Who is not listened to any more.
+    pub gate: Arc<Gate>,
     /// Of the thread: everything else comes first.
     pub niceness: i32,
 }
@@ -155,6 +158,8 @@ impl Serve {
         loop {
             let Some((line, question)) = questions.take() else { continue };
             let (to, frame) = match question {
+                // Whoever has been thrown out since is not there to be answered.
+                Question::Piece(to, ..) | Question::Final(to, ..) if self.gate.is_out(to) => (to, None),
                 Question::Piece(to, want, _body) => (to, self.piece(want)),
                 Question::Final(to, height, kept) => (to, self.history(height, kept)),
                 Question::Stop => return,

@@ -182,6 +182,11 @@ impl Drop for Named {
 impl Named {
     /// Connects to a node.
     pub fn connect(town: &Town, minter: Option<u32>, to: u32) -> Named {
+        Named::try_connect(town, minter, to, Duration::from_secs(10)).expect("it is let in")
+    }
+
+    /// Connects to a node under a new key; none if it is not let in within this time.
+    pub fn try_connect(town: &Town, minter: Option<u32>, to: u32, within: Duration) -> Option<Named> {
         let chain = town.genesis.chain.genesis_hash;
         let signing = BlsSigning::new(&secret("vote", minter.unwrap_or(99).into()), Arc::<VoteKeys>::default());
         let door = Liar { chain, candidate: minter.map(|minter| town.candidate(minter)), signing };
@@ -211,15 +216,17 @@ impl Named {
         });
         handle.set_targets(vec![town.target(to)]);
         let mut named = Named { handle, seen, peer: PeerId(0), thread: Some(thread) };
+        let end = Instant::now() + within;
         named.peer = loop {
-            match named.seen.recv_timeout(Duration::from_secs(10)).expect("it is let in") {
-                Seen::Opened(peer) => break peer,
-                Seen::Closed | Seen::Frame(_) => {}
+            match named.seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Seen::Opened(peer)) => break peer,
+                Ok(Seen::Closed | Seen::Frame(_)) => {}
+                Err(_) => return None,
             }
         };
         // Whoever is thrown out stays out.
         named.handle.set_targets(Vec::new());
-        named
+        Some(named)
     }
 
     pub fn send(&self, class: u8, frame: Vec<u8>) {
