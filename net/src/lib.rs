@@ -1,7 +1,6 @@
 //! A lean network: mio event loops, no runtime, no protocol.
 //!
 //! * [`Server`] brings clients' frames from sockets straight into memory that the caller supplies.
-//! * [`bucket`] says how much may be had in a second.
 //! * [`mesh`] connects nodes to each other: encrypted, by names that are proved, with budgets for everyone.
 //!
 //! For the server a frame is a header of fixed length and a body; the [`Handler`] looks at each header, says how long
@@ -13,7 +12,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod bucket;
 pub mod mesh;
 mod server;
 

@@ -1,6 +1,7 @@
 //! One connection of the mesh, from its first byte to its last.
 
 use super::answers::{Answers, Owed};
+use super::bucket::Bucket;
 use super::budget::Share;
 use super::channel::{Channel, PIECE_BYTES_MAX, Read, TransportKey, is_whole, wire_bytes};
 use super::door::{CLASS_ALIVE, CLASS_HELLO, Claim, Doorkeeper, SILENCE};
@@ -12,7 +13,6 @@ use super::nets::Net;
 use super::rates::{Caller, HandshakeRates, SHAKE_MICROS, two_seconds};
 use super::sending::Sending;
 use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
-use crate::bucket::Bucket;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Write};

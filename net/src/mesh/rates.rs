@@ -1,8 +1,8 @@
 //! How much work handshakes may cost, by where they come from and in all; and how fast one peer is read. Token buckets,
 //! without a clock: who, what it costs, now -> whether it is done now or later.
 
+use super::bucket::Bucket;
 use super::nets::Net;
-use crate::bucket::Bucket;
 use std::collections::HashMap;
 #[cfg(test)]
 use std::time::Duration;

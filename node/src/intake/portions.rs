@@ -5,7 +5,7 @@
 //! served for that. In a line those who wait take turns, a whole network as one.
 
 use super::queue::{Queue, Source};
-use dynemix_net::bucket::Bucket;
+use dynemix_net::mesh::Bucket;
 
 /// Who has a name is handed out so many times what a guest is: a minter that was away catches up.
 const NAMED_MORE: u64 = 16;
@@ -102,8 +102,8 @@ mod tests {
     const PIECE: u64 = 128 << 10;
     const UNDER_WAY: usize = 4;
 
-    /// Ten seconds in which some ask again as soon as they can, and one, the last, every half second. How many bytes each
-    /// was handed out.
+    /// Ten seconds in which some ask again as soon as they can, and one, the last, every half second. How many bytes
+    /// each was handed out.
     fn ten_seconds(askers: &[(Line, Source)], bytes: impl Fn(Line) -> u64) -> Vec<u64> {
         let mut portions = Portions::new(PER_S, 0);
         let mut waiting: BTreeMap<usize, usize> = BTreeMap::new();
