@@ -5,6 +5,7 @@ mod desk;
 
 use desk::Desk;
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
+use dynemix_engine::chain::record::Attest;
 use dynemix_engine::committee::schedule::Step;
 use dynemix_engine::committee::statement::{Certificate, SeatSet};
 use dynemix_engine::consensus::master::Locked;
@@ -13,6 +14,8 @@ use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::transaction::item::Items;
+use dynemix_engine::vote::signing::Signing;
+use dynemix_engine::vote::stub::StubSigning;
 use std::sync::Arc;
 
 /// A slot of a clock that is a year ahead.
@@ -184,4 +187,89 @@ fn a_record_with_a_block_of_no_shard_is_survived() {
     let mut desk = Desk::new(SignedOnce { height: 1, locked, ..SignedOnce::default() }, 0);
     desk.until(1, Step::Try1);
     assert_eq!(desk.minter.master().shown().shards_held, 0);
+}
+
+/// The next height's end, decided in this slot, as a follower hears of it: from somebody without a seat.
+fn hears_decided(desk: &mut Desk, slot: u64) {
+    let height = desk.minter.pending_height();
+    let value = desk.minter.execution.value(&[None]);
+    let decided = desk.certified(value, 2 * slot + 1);
+    desk.hear(desk.stranger(), Message::Final(decided, Vec::new()));
+    assert_eq!((desk.minter.pending_height(), desk.penalties()), (height + 1, vec![]));
+}
+
+#[test]
+fn who_hears_of_heights_in_their_time_knows_which_slot_it_is_elsewhere() {
+    // The clock of one who follows is eighteen slots behind, or ahead.
+    for (own, theirs) in [(2u64, 20u64), (20, 2)] {
+        let ahead = theirs as i64 - own as i64;
+        let mut desk = Desk::new(SignedOnce::default(), 0);
+        desk.until(own, Step::Try1);
+        hears_decided(&mut desk, theirs);
+        assert_eq!(desk.minter.slots_ahead(), None, "one height may have been decided long ago");
+        desk.until(own + 1, Step::Try1);
+        hears_decided(&mut desk, theirs + 1);
+        assert_eq!(desk.minter.slots_ahead(), Some(ahead..=ahead + 1));
+        // Set right, it is compared anew.
+        desk.until(own + 2, Step::Sets);
+        desk.tick((theirs + 2) * desk.schedule.slot_ms + 100);
+        assert_eq!(desk.minter.slots_ahead(), None);
+        for slot in theirs + 2..theirs + 4 {
+            desk.until(slot, Step::Try1);
+            hears_decided(&mut desk, slot);
+        }
+        assert_eq!(desk.minter.slots_ahead(), Some(0..=1));
+        // What nobody has said for long is not known.
+        desk.until(theirs + 13, Step::Have);
+        assert_eq!(desk.minter.slots_ahead(), None);
+    }
+}
+
+#[test]
+fn who_catches_up_learns_no_time_from_old_heights() {
+    let mut desk = Desk::new(SignedOnce::default(), 0);
+    desk.until(50, Step::Sets);
+    (2..40).for_each(|slot| hears_decided(&mut desk, slot));
+    assert_eq!(desk.minter.slots_ahead(), None, "many at once");
+    // Given one a slot, while others are at heights far ahead.
+    let committee = desk.minter.execution.system.committee.clone();
+    let others = committee.members.iter().map(|member| member.candidate).filter(|&candidate| candidate != desk.me);
+    for from in others.take(committee.byzantine_max() + 1).collect::<Vec<_>>() {
+        let value = dynemix_engine::chain::block::Value { height: 500, ..desk.minter.execution.value(&[None]) };
+        let decided = desk.certified(value, 100);
+        desk.hear(from, Message::Final(decided, Vec::new()));
+    }
+    for slot in 51..54 {
+        desk.until(slot, Step::Sets);
+        hears_decided(&mut desk, slot - 10);
+    }
+    assert_eq!(desk.minter.slots_ahead(), None, "one a slot");
+}
+
+#[test]
+fn what_is_decided_is_taken_however_far_the_own_clock_is_behind() {
+    let mut desk = Desk::new(SignedOnce::default(), 0);
+    desk.until(2, Step::Sets);
+    let built = desk.minter.execution.build(0, 30, &Items::default());
+    let (block, hash) = (built.block, built.block.hash());
+    let of = |certificate| Attest { height: 1, slot: 30, shard: 0, block: hash, certificate };
+    let mut certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+    let digest = of(certificate.clone()).digest(&desk.chain);
+    let signatures: Vec<_> = (0..)
+        .zip(&desk.committee.members)
+        .map(|(seat, member)| {
+            certificate.signers.insert(seat);
+            StubSigning::stub(member.candidate, &digest)
+        })
+        .collect();
+    certificate.aggregate = StubSigning { candidate: 0 }.aggregate(&signatures);
+    let (items, patch) = (built.items.clone(), built.patch.clone());
+    let block = Arc::new(CertifiedBlock { height: 1, block, hash, certificate, items, patch });
+    let (_, from) = desk.others()[0];
+    desk.hear(from, Message::Block(block.clone()));
+    assert_eq!(desk.minter.master().shown().shards_held, 0, "nobody holds what is of a time to come");
+    let value = desk.minter.execution.value(&[Some(block.clone())]);
+    let decided = desk.certified(value, 61);
+    desk.hear(from, Message::Final(decided, vec![block]));
+    assert_eq!((desk.minter.pending_height(), desk.penalties()), (2, vec![]));
 }

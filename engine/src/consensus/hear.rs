@@ -144,9 +144,19 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.out.push(Action::Send(whom, Message::WantFinal(self.master.height)));
     }
 
+    /// Whether a shard-block is of a time to come by the own clock. What is decided is not: then the clock is behind,
+    /// and who follows must not need it.
+    fn is_to_come(&self, now_ms: u64, block: &CertifiedBlock) -> bool {
+        let decided = || {
+            let headers = self.master.decided.as_ref().map(|decided| &decided.value.headers);
+            headers.is_some_and(|headers| headers.contains(&Some(block.listed_hash())))
+        };
+        block.block.slot > self.schedule.slot(now_ms) + 1 && !decided()
+    }
+
     /// A shard-block: one that is ahead of the clock is not held.
     pub(super) fn take_block(&mut self, now_ms: u64, block: &Arc<CertifiedBlock>) -> Taken {
-        if block.block.slot > self.schedule.slot(now_ms) + 1 {
+        if self.is_to_come(now_ms, block) {
             return Taken::Idle;
         }
         self.master.take_block(&mut self.execution, &*self.signing, block)
@@ -211,7 +221,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// A shard-block of the pending height. Members send it, by themselves or asked; nobody else is asked.
     fn hear_block(&mut self, now_ms: u64, from: u32, block: &Arc<CertifiedBlock>) {
-        if self.master.holds(&block.listed_hash()) || block.block.slot > self.schedule.slot(now_ms) + 1 {
+        if self.master.holds(&block.listed_hash()) || self.is_to_come(now_ms, block) {
             return;
         }
         let committee = &self.master.committee;

@@ -179,7 +179,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// How many slots the clocks of others are ahead of this node's, an honest one's among them; none while too few
-    /// have said it.
+    /// have said it and no heights are heard of while they become final.
     pub fn slots_ahead(&self) -> Option<RangeInclusive<i64>> {
         self.claims.slots_ahead(&self.master.committee)
     }
@@ -271,8 +271,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let now_slot = self.schedule.slot(now_ms);
         if self.next_step.0 > now_slot + 1 {
             self.next_step = (now_slot + 1, 0);
+            self.claims.clock_was_set();
         } else if self.next_step.0 + 1 < now_slot {
             self.next_step = (now_slot - 1, 0);
+            self.claims.clock_was_set();
         }
         self.replay_at_ms = self.replay_at_ms.min(now_ms + REPLAY_EACH_MS);
         self.asked_ms = self.asked_ms.min(now_ms);
@@ -303,7 +305,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     fn step(&mut self, now_ms: u64, slot: u64, step: Step) {
         let attempt = self.schedule.attempt(now_ms);
         if step == Step::Begin {
-            self.claims.weigh(self.execution.system());
+            self.claims.weigh(self.execution.system(), slot);
             self.step_master(MasterInput::NewSlot(attempt));
             if !self.seated() || self.master.decided.is_some() || self.silence.is_unsure() {
                 // Who does not mint follows; one who hears nothing asks.
@@ -553,7 +555,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             // What others certify is refused where it does not follow, never asserted on: a node that ended here would
             // end again at each start.
             if self.execution.value(&blocks) == *decided.value {
-                self.finish(&decided, &blocks);
+                self.finish(now_ms, &decided, &blocks);
                 self.release_early(now_ms);
             } else {
                 self.master.refuse();
@@ -597,7 +599,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.act_on_custody(out);
     }
 
-    fn finish(&mut self, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {
+    fn finish(&mut self, now_ms: u64, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {
         let there: Vec<_> = blocks.iter().flatten().map(|block| self.as_it_travels(block)).collect();
         self.out.push(Action::Finalized(decided.clone(), there.clone()));
         // The certificate alone: most have the shard-blocks, and who lacks them asks.
@@ -620,6 +622,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
         self.claims.reached(self.master.height, &self.execution.system().committee);
+        self.claims.decided(self.master.height, decided.attempt / 2, self.schedule.slot(now_ms));
         self.shard = None;
         self.accused.clear();
         let ahead = self.resumed.height == self.execution.system().height + 1;

@@ -248,11 +248,11 @@ impl Desk {
         StubSigning::stub(candidate, &statement.digest(&self.chain))
     }
 
-    /// A final certificate of all members for a value.
+    /// A final certificate of all members of the pending height for a value.
     pub fn certified(&self, value: Value, attempt: u64) -> Arc<Final> {
         let hash = value.hash();
         let (mut signers, mut signatures) = (SeatSet::default(), Vec::new());
-        for (seat, member) in (0..).zip(&self.committee.members) {
+        for (seat, member) in (0..).zip(&self.minter.execution.system.committee.members) {
             signers.insert(seat);
             signatures.push(self.signed(member.candidate, StatementKind::Second, attempt, hash));
         }

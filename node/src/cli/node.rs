@@ -12,6 +12,7 @@ use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::minting::status::StatusShown;
 use dynemix::peer::join::{self, JoinOptions};
 use dynemix::setup::clock::Clock;
+use dynemix::setup::computer;
 use dynemix::setup::config::{Config, Layered};
 use dynemix::setup::digits::digits;
 use dynemix::setup::discipline::Discipline;
@@ -205,9 +206,11 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     // Asked for before anything runs, so that an early signal is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let node = Node::start(options)?;
+    let discipline = Discipline { slot_ms, bound_ms: clock.bound_ms };
     if clock.source == "sntp" {
-        let discipline = Discipline { slot_ms, bound_ms: clock.bound_ms };
         sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), discipline)?;
+    } else {
+        computer::watch(node_clock, discipline)?;
     }
     let (stop, stops) = channel();
     Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;

@@ -61,8 +61,9 @@ pub struct Surroundings {
 impl SlotLine {
     /// Whether a slot has begun of which nothing was said yet.
     pub fn begins(&mut self, slot: u64) -> bool {
-        let begins = slot > self.logged_slot;
-        self.logged_slot = self.logged_slot.max(slot);
+        // Not only a later one: a clock that was ahead and was set right begins slots again.
+        let begins = slot != self.logged_slot;
+        self.logged_slot = slot;
         begins
     }
 
@@ -98,5 +99,18 @@ impl SlotLine {
             }
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_a_year_ahead_for_a_slot_begins_slots_again() {
+        let mut line = SlotLine::default();
+        assert!(line.begins(7) && !line.begins(7) && line.begins(3_153_600));
+        // At each, questions are counted anew, and the network is asked what slot it is.
+        assert!(line.begins(8) && !line.begins(8) && line.begins(9));
     }
 }

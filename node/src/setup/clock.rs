@@ -1,10 +1,10 @@
 //! The node's time: milliseconds since the chain's start. Durations come from the monotonic clock; how far it is off is
 //! measured by SNTP, or taken as nothing on a devnet, whose nodes share one clock.
 
-use super::discipline::{Discipline, Followed, is_with_the_network};
+use super::discipline::{Discipline, Followed, Standing, is_of_one_mind, is_with_the_network};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970, as this computer has it.
@@ -19,14 +19,34 @@ pub struct Clock {
     /// The system's time when the clock was made, and the moment.
     base: (u64, Instant),
     offset_ms: Arc<AtomicI64>,
-    trusted: Arc<AtomicBool>,
-    /// Whether it was good once since the process began.
-    confirmed: Arc<AtomicBool>,
-    /// How many slots others are ahead, as they say.
-    ahead: Arc<Mutex<Option<RangeInclusive<i64>>>>,
+    /// Added on purpose, for tests.
+    shift_ms: Arc<AtomicI64>,
+    known: Arc<Mutex<Known>>,
 }
 
-const UNPOISONED: &str = "nothing panics while it holds a range of two numbers";
+/// What is known of a clock beside its time.
+#[derive(Default)]
+struct Known {
+    trusted: bool,
+    /// When the network was last with it, once servers and network have agreed.
+    confirmed: Option<Instant>,
+    /// Milliseconds that it has jumped since then without the network.
+    jumped_ms: i64,
+    /// How many slots others are ahead, as they say.
+    ahead: Option<RangeInclusive<i64>>,
+}
+
+impl Known {
+    /// If what was measured last is good, and the network says the same, that is remembered.
+    fn agree(&mut self) {
+        let ahead = self.ahead.as_ref();
+        if self.trusted && is_of_one_mind(ahead) && is_with_the_network(ahead) {
+            (self.confirmed, self.jumped_ms) = (Some(Instant::now()), 0);
+        }
+    }
+}
+
+const UNPOISONED: &str = "nothing panics while it holds what is known of a clock";
 
 impl Clock {
     /// A clock for a chain that starts at `start_ms`. It is trusted from the start, or only once it has been measured.
@@ -35,10 +55,13 @@ impl Clock {
             start_ms,
             base: (unix_ms(), Instant::now()),
             offset_ms: Arc::default(),
-            trusted: Arc::new(AtomicBool::new(trusted)),
-            confirmed: Arc::new(AtomicBool::new(trusted)),
-            ahead: Arc::default(),
+            shift_ms: Arc::default(),
+            known: Arc::new(Mutex::new(Known { trusted, ..Known::default() })),
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect(UNPOISONED)
     }
 
     fn local_ms(&self) -> u64 {
@@ -58,44 +81,78 @@ impl Clock {
     /// Adds an error on purpose: for tests of a node whose clock is wrong.
     pub fn shift(&self, by_ms: i64) {
         self.offset_ms.fetch_add(by_ms, Ordering::Relaxed);
+        self.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
     /// Whether the node may mint by this clock: it was measured, and it is about the slot that others say it is.
     pub fn is_trusted(&self) -> bool {
-        self.trusted.load(Ordering::Relaxed) && is_with_the_network(self.network().as_ref())
-    }
-
-    fn network(&self) -> Option<RangeInclusive<i64>> {
-        self.ahead.lock().expect(UNPOISONED).clone()
+        let known = self.known();
+        known.trusted && is_with_the_network(known.ahead.as_ref())
     }
 
     /// Hears how many slots others are ahead; none while too few have said it.
     pub fn network_says(&self, ahead: Option<RangeInclusive<i64>>) {
-        *self.ahead.lock().expect(UNPOISONED) = ahead;
+        let mut known = self.known();
+        known.ahead = ahead;
+        known.agree();
     }
 
     /// What the servers say that this clock is off by, against the system's time; none if too few agree. Says what was
     /// made of it.
     pub fn measured(&self, offset_ms: Option<i64>, discipline: &Discipline) -> Option<Followed> {
+        let mut known = self.known();
         let Some(offset) = offset_ms else {
-            self.trusted.store(false, Ordering::Relaxed);
+            known.trusted = false;
             return None;
         };
-        // A system clock that was stepped meanwhile differs from ours by as much.
-        let right = (unix_ms() as i64).saturating_add(offset).saturating_sub(self.local_ms() as i64);
-        let standing = (self.trusted.load(Ordering::Relaxed), self.confirmed.load(Ordering::Relaxed));
-        let behind = right.saturating_sub(self.offset_ms());
-        let followed = discipline.judge(behind, standing, self.network().as_ref());
-        let good = match followed {
+        Some(self.follow(&mut known, self.behind_ms(offset), discipline))
+    }
+
+    /// How far this clock is behind the system's and so much. A system clock that was stepped meanwhile differs from ours
+    /// by as much, and one that has slept: the monotonic clock stands still then.
+    fn behind_ms(&self, offset_ms: i64) -> i64 {
+        let right = (unix_ms() as i64).saturating_add(offset_ms).saturating_sub(self.local_ms() as i64);
+        right.saturating_sub(self.offset_ms())
+    }
+
+    /// Where no servers are asked: looks at the system's clock. It is believed when the network is elsewhere and it is
+    /// there; nodes of one computer that all see it jump stay together. Says what was made of it.
+    pub fn looked_at_system(&self, discipline: &Discipline) -> Option<Followed> {
+        self.looked_at(self.behind_ms(self.shift_ms.load(Ordering::Relaxed)), discipline)
+    }
+
+    fn looked_at(&self, behind_ms: i64, discipline: &Discipline) -> Option<Followed> {
+        let mut known = self.known();
+        let led = is_of_one_mind(known.ahead.as_ref()) && !is_with_the_network(known.ahead.as_ref());
+        if !led || behind_ms.saturating_abs() <= discipline.bound_ms {
+            return None;
+        }
+        let before = known.trusted;
+        let followed = self.follow(&mut known, behind_ms, discipline);
+        // That the computer does not help is nothing against the clock.
+        known.trusted = before;
+        Some(followed)
+    }
+
+    fn follow(&self, known: &mut Known, behind_ms: i64, discipline: &Discipline) -> Followed {
+        let trusted = known.trusted && is_with_the_network(known.ahead.as_ref());
+        let confirmed_ago_ms = known.confirmed.map(|at| at.elapsed().as_millis() as u64);
+        let standing = Standing { trusted, confirmed_ago_ms, jumped_ms: known.jumped_ms };
+        let followed = discipline.judge(behind_ms, standing, known.ahead.as_ref());
+        known.trusted = match followed {
             Followed::Step(step, good) => {
                 self.offset_ms.fetch_add(step, Ordering::Relaxed);
+                let jump = discipline.jump(step, trusted);
+                known.jumped_ms = known.jumped_ms.saturating_add(jump);
+                if jump > 0 {
+                    known.ahead = known.ahead.as_ref().map(|ahead| discipline.ahead_after(ahead, step));
+                }
                 good
             }
             Followed::TooFar | Followed::AgainstTheNetwork => false,
         };
-        self.trusted.store(good, Ordering::Relaxed);
-        self.confirmed.fetch_or(good, Ordering::Relaxed);
-        Some(followed)
+        known.agree();
+        followed
     }
 
     /// How long until a time.
@@ -111,6 +168,7 @@ mod tests {
     use super::*;
 
     const DISCIPLINE: Discipline = Discipline { slot_ms: 10_000, bound_ms: 500 };
+    const YEAR_MS: i64 = 365 * 24 * 3_600_000;
 
     #[test]
     fn a_clock_follows_small_errors_slowly_and_large_ones_stop_minting() {
@@ -127,17 +185,111 @@ mod tests {
     }
 
     #[test]
-    fn servers_that_are_a_year_ahead_move_a_good_clock_by_nothing() {
+    fn servers_that_are_a_year_ahead_move_a_clock_that_the_network_has_confirmed_by_nothing() {
+        for still_heard in [false, true] {
+            let clock = Clock::new(0, false);
+            clock.measured(Some(0), &DISCIPLINE);
+            clock.network_says(Some(0..=0));
+            assert!(clock.is_trusted());
+            clock.network_says(still_heard.then_some(0..=0));
+            // However often they say it, and though the clock is distrusted from the second time on.
+            for _ in 0..10 {
+                clock.measured(Some(YEAR_MS), &DISCIPLINE);
+                assert!(!clock.is_trusted() && clock.offset_ms().abs() <= 20, "{}", clock.offset_ms());
+            }
+            clock.measured(Some(0), &DISCIPLINE);
+            assert!(clock.is_trusted());
+        }
+    }
+
+    #[test]
+    fn jumps_without_the_network_are_two_slots_in_all() {
         let clock = Clock::new(0, false);
         clock.measured(Some(0), &DISCIPLINE);
-        assert!(clock.is_trusted());
-        // However often they say it, and though the clock is distrusted from the first time on.
-        for _ in 0..10 {
-            clock.measured(Some(365 * 24 * 3_600_000), &DISCIPLINE);
-            assert!(!clock.is_trusted() && clock.offset_ms().abs() <= 20, "{}", clock.offset_ms());
+        clock.network_says(Some(0..=0));
+        clock.network_says(None);
+        for slots in 1..100 {
+            // Too few of them agree for a moment: then the next step is whole.
+            clock.measured(None, &DISCIPLINE);
+            clock.measured(Some(slots * 10_000), &DISCIPLINE);
         }
+        assert!((10_000..=20_000).contains(&clock.offset_ms()), "{}", clock.offset_ms());
+    }
+
+    #[test]
+    fn one_false_reading_at_the_start_silences_nobody_for_long() {
+        for lie in [YEAR_MS, -YEAR_MS, 3_600_000, 40_000] {
+            let clock = Clock::new(0, false);
+            assert_eq!(clock.measured(Some(lie), &DISCIPLINE), Some(Followed::Step(lie, true)));
+            // Those who know better are heard, before the servers are asked again and after it.
+            let slots = -lie / 10_000;
+            clock.network_says(Some(slots..=slots));
+            assert!(!clock.is_trusted());
+            for _ in 0..3 {
+                clock.measured(Some(lie), &DISCIPLINE);
+                assert!(!clock.is_trusted(), "servers that lie on move nothing");
+            }
+            clock.measured(Some(0), &DISCIPLINE);
+            assert!(clock.is_trusted() && clock.offset_ms().abs() <= 20, "{lie}: {}", clock.offset_ms());
+            // And a lie that nobody has contradicted yet is not held on to either.
+            let alone = Clock::new(0, false);
+            alone.measured(Some(lie), &DISCIPLINE);
+            for _ in 0..2 {
+                alone.measured(Some(0), &DISCIPLINE);
+            }
+            assert!(alone.is_trusted() && alone.offset_ms().abs() <= 20, "{lie}: {}", alone.offset_ms());
+        }
+    }
+
+    /// A clock that was confirmed, and whose computer then slept for so long.
+    fn slept(by_ms: i64) -> Clock {
+        let clock = Clock::new(0, false);
         clock.measured(Some(0), &DISCIPLINE);
+        clock.network_says(Some(0..=0));
+        clock.offset_ms.fetch_sub(by_ms, Ordering::Relaxed);
+        clock
+    }
+
+    #[test]
+    fn a_computer_that_slept_comes_back_once_servers_and_network_are_heard() {
+        for slots in [2i64, 3, 10, 3_000, 3_153_600] {
+            let clock = slept(slots * 10_000 + 1_000);
+            // The network's word of before, and none.
+            for ahead in [Some(0..=0), None] {
+                clock.network_says(ahead);
+                clock.measured(Some(0), &DISCIPLINE);
+            }
+            clock.network_says(Some(slots..=slots + 1));
+            for _ in 0..2 {
+                clock.measured(Some(0), &DISCIPLINE);
+            }
+            assert!(clock.is_trusted() && clock.offset_ms().abs() <= 20, "{slots}: {}", clock.offset_ms());
+        }
+    }
+
+    #[test]
+    fn without_servers_the_computers_clock_is_followed_to_where_the_network_is_and_nowhere_else() {
+        let clock = Clock::new(0, true);
+        // It jumps, alone or with all that share it: nobody stops for that.
+        for ahead in [None, Some(0..=0), Some(-1..=1)] {
+            clock.network_says(ahead);
+            for jump in [YEAR_MS, -YEAR_MS, 21_000] {
+                assert_eq!(clock.looked_at(jump, &DISCIPLINE), None);
+                assert!(clock.is_trusted());
+            }
+        }
+        clock.offset_ms.fetch_sub(21_000, Ordering::Relaxed);
+        clock.network_says(Some(2..=2));
+        assert!(!clock.is_trusted());
+        assert_eq!(clock.looked_at(YEAR_MS, &DISCIPLINE), Some(Followed::AgainstTheNetwork));
+        assert!(matches!(clock.looked_at_system(&DISCIPLINE), Some(Followed::Step(20_900..=21_100, true))));
         assert!(clock.is_trusted());
+        // One that is wrong on purpose stays so.
+        let clock = Clock::new(0, true);
+        clock.shift(30_000);
+        clock.network_says(Some(-3..=-3));
+        assert_eq!(clock.looked_at_system(&DISCIPLINE), None);
+        assert!(!clock.is_trusted());
     }
 
     #[test]

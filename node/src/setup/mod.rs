@@ -3,10 +3,12 @@
 //! * [`config`] is the node's settings in layers; [`genesis`] what all nodes of a chain begin with.
 //! * [`endpoint`] is where a minter is reached, [`trust`] a block that the operator trusts.
 //! * [`keystore`] keeps secrets under a passphrase; [`digits`] reads bytes as their hexadecimal digits.
-//! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off, [`discipline`] which answer is followed.
+//! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off, [`computer`] looks at the system's,
+//!   [`discipline`] says which answer is followed.
 //! * [`log_filter`] reads what of the log is shown; [`memory`] says how much of it the network may have.
 
 pub mod clock;
+pub mod computer;
 pub mod config;
 pub mod digits;
 pub mod discipline;

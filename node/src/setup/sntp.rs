@@ -5,10 +5,12 @@ use super::discipline::{Discipline, Followed, agreed};
 use rsntp::{Config, SntpClient};
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// When servers are asked again while the clock is not good.
+const SOON: Duration = Duration::from_secs(16);
 
 /// Milliseconds that the computer's clock is off by one server.
 fn ask(server: &str) -> Option<i64> {
@@ -37,6 +39,7 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: D
     thread::Builder::new().name("sntp".into()).spawn(move || {
         let mut failures = 0;
         loop {
+            let begun = Instant::now();
             let answers = ask_all(&servers);
             let mut offsets: Vec<i64> = answers.iter().filter_map(|answer| answer.1).collect();
             let offset = agreed(&mut offsets, servers.len(), discipline.bound_ms);
@@ -50,8 +53,9 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: D
                 let before = clock.is_trusted();
                 match clock.measured(offset, &discipline) {
                     Some(Followed::TooFar) => tracing::error!(
-                        "most time servers say that this clock, which was good, is off by more than two slots: it is \
-                         left, and this node follows. If they are right, restart it"
+                        "most time servers say that this clock, which the network has confirmed, is off by more than \
+                         two slots, and the network is not heard: it is left, and this node follows until it is, or \
+                         has not been for 64 slots"
                     ),
                     Some(Followed::AgainstTheNetwork) => tracing::error!(
                         "most time servers say that it is another slot than the committee says: the clock is left, and \
@@ -68,7 +72,11 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: D
                     (true, true) => {}
                 }
             }
-            thread::sleep(if clock.is_trusted() { every } else { Duration::from_secs(16).min(every) });
+            // The network, or a computer that was asleep, makes a good clock a doubtful one between.
+            while {
+                thread::sleep(SOON.min(every));
+                clock.is_trusted() && begun.elapsed() < every
+            } {}
         }
     })?;
     Ok(())
