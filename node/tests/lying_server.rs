@@ -492,6 +492,51 @@ fn who_turns_to_another_node_pays_once() {
 }
 
 #[test]
+fn an_honest_second_node_is_enough_behind_a_liar_that_takes_everything() {
+    let stage = Stage::new();
+    let (net, user, honest) = (stage.net, "erin", stage.net.url(1));
+    let liars = [
+        swallows(net, "waiting", false),
+        swallows(net, "final", false),
+        swallows(net, "refused", false),
+        repeats(&["proof", "system", "headers", "inclusion", "status"]),
+    ];
+    for (place, lie) in liars.into_iter().enumerate() {
+        let (liar, home, before) = (Liar::new(net.url(0), lie), tempfile::tempdir().unwrap(), units(net, user));
+        let nodes = ["--node", &liar.url(), "--node", &honest];
+        let order = ["send", "3", "--to", SHOP, "--devnet", "--from", user, "--expires", "12"];
+        let ran = net.wallet(home.path(), &[&order[..], &nodes].concat());
+        assert_eq!(ran.code, Some(0), "liar {place}: {}", ran.text);
+        assert_eq!(units(net, user), before - PAID, "liar {place}");
+    }
+}
+
+#[test]
+fn a_node_that_is_slow_to_show_blocks_keeps_no_command_longer_than_its_time() {
+    let stage = Stage::new();
+    let (net, user) = (stage.net, "frank");
+    let lie: Lie = Arc::new(|method, _, said| match method {
+        "submit" => error(-32_001, "busy"),
+        "inclusion" => {
+            std::thread::sleep(Duration::from_secs(3));
+            error(-32_004, "not kept")
+        }
+        _ => passes(said),
+    });
+    let (liar, home) = (Liar::new(net.url(0), lie), tempfile::tempdir().unwrap());
+    let run =
+        |verb: &[&str]| net.wallet(home.path(), &[verb, &["--devnet", "--from", user, "--node", &liar.url()]].concat());
+    let ran = run(&["send", "3", "--to", SHOP, "--expires", "30"]);
+    assert!(ran.code == Some(9) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
+    // Many blocks later each of them would be asked for.
+    net.wait_height(0, net.height(0) + 34, 60);
+    let begun = std::time::Instant::now();
+    let ran = run(&["pending"]);
+    assert!(ran.text.contains("has come into no block"), "{:?} {}", ran.code, ran.text);
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_forged_system_names_nobody_and_a_servers_sequence_is_not_signed() {
     let stage = Stage::new();
     assert_eq!(key_behind_forged_system(&stage), None);

@@ -210,22 +210,33 @@ impl Client {
         &mut self,
         mut work: impl FnMut(&mut Client, usize) -> Result<T, WalletError>,
     ) -> Result<T, WalletError> {
-        let why = "no node is configured; use --node or --devnet".to_owned();
-        let mut worst = WalletError::Unreachable { tried: "none".into(), why };
+        let mut worst = WalletError::no_node();
         for node in 0..self.transport.len() {
             match work(self, node) {
-                Err(error) if error.is_of_node() => {
-                    worst = match (worst, error) {
-                        (worst, error) if worst.is_lie() && !error.is_lie() => worst,
-                        // Whoever answered says more than who did not.
-                        (worst @ WalletError::Node(_), WalletError::Unreachable { .. }) => worst,
-                        (_, error) => error,
-                    };
-                }
+                Err(error) if error.is_of_node() => worst = worst.or_worse(error),
                 done => return done,
             }
         }
         Err(worst)
+    }
+
+    /// Does something with every node, where one that seems to serve it well may be the one that does not.
+    ///
+    /// # Errors
+    /// When none serves it: as [`Self::on_any`].
+    pub(super) fn on_all(
+        &mut self,
+        mut work: impl FnMut(&mut Client, usize) -> Result<(), WalletError>,
+    ) -> Result<(), WalletError> {
+        let (mut worst, mut done) = (WalletError::no_node(), false);
+        for node in 0..self.transport.len() {
+            match work(self, node) {
+                Ok(()) => done = true,
+                Err(error) if error.is_of_node() => worst = worst.or_worse(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if done { Ok(()) } else { Err(worst) }
     }
 
     fn ask<T: DeserializeOwned>(&self, node: usize, method: &str, params: &Value) -> Result<T, WalletError> {

@@ -211,6 +211,22 @@ pub enum TimeError {
 }
 
 impl WalletError {
+    /// There is nobody to ask.
+    pub(super) fn no_node() -> WalletError {
+        let why = "no node is configured; use --node or --devnet".to_owned();
+        WalletError::Unreachable { tried: "none".into(), why }
+    }
+
+    /// Of two nodes' errors the one that says more: a lie, else the later one.
+    pub(super) fn or_worse(self, error: WalletError) -> WalletError {
+        match (self, error) {
+            (worst, error) if worst.is_lie() && !error.is_lie() => worst,
+            // Whoever answered says more than who did not.
+            (worst @ WalletError::Node(_), WalletError::Unreachable { .. }) => worst,
+            (_, error) => error,
+        }
+    }
+
     /// Whether it speaks of one node: another one may answer better.
     pub fn is_of_node(&self) -> bool {
         matches!(

@@ -40,8 +40,11 @@ const SEARCHED_MAX: u64 = 4_096;
 const BAD_SLOTS: u64 = 3;
 /// How often nodes are asked.
 const EVERY: Duration = Duration::from_millis(150);
-/// Heights for which the system knows who was punished, at least.
+/// Heights for which it is looked up in the system who was punished, at most: it knows no more than the chain keeps.
 const PUNISHED_HEIGHTS: u64 = 8;
+/// How long a node's answers are looked through at a time, and once, for what an earlier command has signed.
+const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_BACK_PATIENCE: Duration = Duration::from_secs(40);
 
 /// How a payment is made.
 #[derive(Clone, Copy, Debug)]
@@ -129,8 +132,8 @@ enum Found {
 struct Way {
     pending: Pending,
     id: Hash,
-    /// Heights up to this one were looked through, and are not again.
-    looked: u64,
+    /// Heights up to this one were looked through at each node, and are not again.
+    looked: Vec<u64>,
     handed_in: Option<u64>,
     account_at: u64,
     /// Height at which its sequence was seen used.
@@ -236,7 +239,7 @@ impl Client {
             }
             Prospect::Used => {
                 let mut way = self.way(pending);
-                match self.look(&mut way)? {
+                match self.look(&mut way, LOOK_BACK_PATIENCE)? {
                     Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
                     Found::Final(settled) => {
                         self.kept.forget_pending(sender)?;
@@ -255,7 +258,8 @@ impl Client {
 
     fn way(&self, pending: Pending) -> Way {
         let id = pending.cell.id(&self.chain.transaction_prefix);
-        let (looked, account_at) = (pending.signed_at, self.height().saturating_add(LOOK_HEIGHTS));
+        let (looked, account_at) =
+            (vec![pending.signed_at; self.transport.len()], self.height().saturating_add(LOOK_HEIGHTS));
         Way { pending, id, looked, handed_in: None, account_at, used: None, said: None, bad_since: None }
     }
 
@@ -300,8 +304,9 @@ impl Client {
     fn round(&mut self, way: &mut Way, on: &mut dyn FnMut(Event<'_>)) -> Result<Found, WalletError> {
         let again = way.handed_in.is_none_or(|at| self.height() >= at.saturating_add(AGAIN_HEIGHTS));
         let handed_in = if again && way.used.is_none() { self.hand_in(way) } else { Ok(()) };
-        self.sync()?;
-        let found = self.look(way)?;
+        // One that shows nothing new is silent, or behind: the others are followed as well.
+        self.on_all(Client::sync_with)?;
+        let found = self.look(way, LOOK_PATIENCE)?;
         if !matches!(found, Found::Nothing) {
             return Ok(found);
         }
@@ -331,12 +336,12 @@ impl Client {
         Ok(WalletError::Expired { id, expires_slot: cell.expires_slot, sequence: cell.sequence, height })
     }
 
-    /// Hands in the transaction to the first node that takes it.
+    /// Hands in the transaction to all nodes: one that takes it may let it lie.
     fn hand_in(&mut self, way: &mut Way) -> Result<(), WalletError> {
         let (cell, payload) = (bytemuck::bytes_of(&way.pending.cell), &way.pending.payload);
         let params = json!({ "cell": hex::encode(cell), "payload": hex::encode(payload) });
         let id = way.id;
-        let done = self.on_any(|client, node| {
+        let done = self.on_all(|client, node| {
             let told: String = client.transport.ask(node, "submit", &params, 1 << 16)?;
             let same = <Hash as FromHex>::from_hex(&told).is_ok_and(|told| told == id);
             if same { Ok(()) } else { Err(WalletError::Lie("it names another transaction than was handed in".into())) }
@@ -349,7 +354,19 @@ impl Client {
 
     /// What nodes say of it; true if one says that it is final.
     fn hear(&mut self, way: &mut Way, on: &mut dyn FnMut(Event<'_>)) -> bool {
-        let Ok(shown) = self.transaction(&way.id) else { return false };
+        let mut shown: Option<TransactionShown> = None;
+        for node in 0..self.transport.len() {
+            match self.transaction_of(node, &way.id) {
+                // Refused is refused by one: another may have taken it.
+                Ok(said) if said.state == "refused" => shown = shown.or(Some(said)),
+                Ok(said) => {
+                    shown = Some(said);
+                    break;
+                }
+                Err(_) => {}
+            }
+        }
+        let Some(shown) = shown else { return false };
         if way.said.as_ref() != Some(&shown) {
             on(Event::NodeSays(&shown));
             way.said = Some(shown.clone());
@@ -366,58 +383,70 @@ impl Client {
     /// # Errors
     /// When no node that is asked took it.
     pub fn transaction(&mut self, id: &Hash) -> Result<TransactionShown, WalletError> {
+        self.on_any(|client, node| client.transaction_of(node, id))
+    }
+
+    fn transaction_of(&self, node: usize, id: &Hash) -> Result<TransactionShown, WalletError> {
         let params = json!({ "id": hex::encode(id) });
-        let shown: TransactionShown =
-            self.on_any(|client, node| client.transport.ask(node, "transaction", &params, 1 << 16))?;
+        let shown: TransactionShown = self.transport.ask(node, "transaction", &params, 1 << 16)?;
         let refusal = shown.refusal.as_deref().map(plain);
         Ok(TransactionShown { state: plain(&shown.state), refusal, ..shown })
     }
 
-    /// Looks through the blocks since it was signed, at every node.
-    fn look(&mut self, way: &mut Way) -> Result<Found, WalletError> {
-        let Pending { cell, signed_at, .. } = way.pending;
-        let of_sender = json!({ "sender": hex::encode(cell.sender) });
+    /// Looks through the blocks since it was signed, at every node, at each for so long: a slow one takes no other's time.
+    fn look(&mut self, way: &mut Way, patience: Duration) -> Result<Found, WalletError> {
+        let signed_at = way.pending.signed_at;
         let last = self.height().min(signed_at.saturating_add(SEARCHED_MAX));
-        let (prefix, mut bad, mut answered) = (self.chain.transaction_prefix, None, last == way.looked);
-        for height in way.looked + 1..=last {
-            for node in 0..self.transport.len() {
-                let (proof, block) = match self.inclusion(node, height, &of_sender) {
-                    Ok(Some(proved)) => proved,
-                    Ok(None) => {
-                        answered = true;
-                        continue;
-                    }
+        let (mut bad, mut answered) = (None, false);
+        for node in 0..self.transport.len() {
+            let begun = Instant::now();
+            let from = way.looked[node];
+            assert!(from >= signed_at, "nothing is looked for in a block from before it was signed");
+            let mut through = from;
+            while through < last && begun.elapsed() < patience {
+                match self.look_at(node, through + 1, way) {
+                    Ok(Found::Nothing) => through += 1,
+                    Ok(found) => return Ok(found),
                     // Another node may prove it.
                     Err(error) => {
                         bad = Some(error);
-                        continue;
+                        break;
                     }
-                };
-                let Some((there, _)) = proof.verify(&block.headers) else { continue };
-                if there.sender == cell.sender && there.sequence == cell.sequence {
-                    let id = there.id(&prefix);
-                    if id != way.id {
-                        return Ok(Found::Replaced { by: id, height });
-                    }
-                    let maturity = self.chain.parameters.consensus.maturity(height);
-                    return Ok(Found::Final(Settled {
-                        id: hex::encode(id),
-                        state: "final",
-                        height,
-                        slot: block.slot,
-                        shard: proof.block.shard,
-                        takes_effect_height: height + maturity,
-                        effect: if maturity == 0 { Effect::Stands } else { Effect::Waiting },
-                        verified_height: self.height(),
-                    }));
                 }
             }
+            answered |= through > from || through == last;
+            way.looked[node] = from.max(through.min(last.saturating_sub(LATE_HEIGHTS)));
         }
-        way.looked = way.looked.max(last.saturating_sub(LATE_HEIGHTS));
         match bad {
             Some(error) if !answered => Err(error),
             _ => Ok(Found::Nothing),
         }
+    }
+
+    /// What a node proves of it in the block of one height.
+    fn look_at(&mut self, node: usize, height: u64, way: &Way) -> Result<Found, WalletError> {
+        let cell = &way.pending.cell;
+        let of_sender = json!({ "sender": hex::encode(cell.sender) });
+        let Some((proof, block)) = self.inclusion(node, height, &of_sender)? else { return Ok(Found::Nothing) };
+        let Some((there, _)) = proof.verify(&block.headers) else { return Ok(Found::Nothing) };
+        if there.sender != cell.sender || there.sequence != cell.sequence {
+            return Ok(Found::Nothing);
+        }
+        let id = there.id(&self.chain.transaction_prefix);
+        if id != way.id {
+            return Ok(Found::Replaced { by: id, height });
+        }
+        let maturity = self.chain.parameters.consensus.maturity(height);
+        Ok(Found::Final(Settled {
+            id: hex::encode(id),
+            state: "final",
+            height,
+            slot: block.slot,
+            shard: proof.block.shard,
+            takes_effect_height: height + maturity,
+            effect: if maturity == 0 { Effect::Stands } else { Effect::Waiting },
+            verified_height: self.height(),
+        }))
     }
 
     /// Waits until nothing can take back what a final transaction did.
@@ -427,9 +456,10 @@ impl Client {
             let end = Instant::now() + wait;
             settled.effect = Effect::Doubtful;
             while Instant::now() < end {
-                let come = self.sync().is_ok() && self.height() >= settled.takes_effect_height;
+                let come = self.on_all(Client::sync_with).is_ok() && self.height() >= settled.takes_effect_height;
                 if let Some(system) = come.then(|| self.system().ok()).flatten() {
-                    settled.effect = effect_of(&system, settled.height);
+                    let kept = self.chain.parameters.consensus.evidence_heights;
+                    settled.effect = effect_of(&system, settled.height, kept);
                     break;
                 }
                 std::thread::sleep(EVERY);
@@ -441,9 +471,35 @@ impl Client {
 }
 
 /// Whether shard-blocks of this height stand, by a system in which their effects have matured: a ban punishes those who
-/// certified the block for that height, so where nobody was punished nothing was banned.
-fn effect_of(system: &System, height: u64) -> Effect {
+/// certified the block for that height, so where nobody was punished nothing was banned. The chain keeps offences for so
+/// many heights: that it has none of a height further back says nothing.
+fn effect_of(system: &System, height: u64, kept: u64) -> Effect {
     let punished = system.offences.iter().any(|offence| offence.1 == height);
-    let known = system.height <= height.saturating_add(PUNISHED_HEIGHTS);
+    let known = system.height <= height.saturating_add(kept.min(PUNISHED_HEIGHTS));
     if known && !punished { Effect::Stands } else { Effect::Doubtful }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynemix_engine::base::ids::Endpoint;
+    use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE, GenesisMinter};
+
+    #[test]
+    fn where_offences_are_forgotten_nothing_is_said_to_stand() {
+        let key = Box::new([1; 96]);
+        let name = b"minter".to_vec();
+        let minters = [GenesisMinter { account: 0, name, stake: 500 * DYNE, key, endpoint: Endpoint::default() }];
+        let chain = Chain::with_minters(ChainParameters::default(), &[([0x58; 32], 1_000 * DYNE)], &minters);
+        let mut system = System::genesis(&chain, &minters);
+        let of = |system: &mut System, height: u64, kept: u64| {
+            system.height = height;
+            effect_of(system, 20, kept)
+        };
+        // At height 24 a chain that keeps three heights has forgotten who was punished for 20.
+        assert_eq!([23, 24].map(|height| of(&mut system, height, 3)), [Effect::Stands, Effect::Doubtful]);
+        assert_eq!([28, 29].map(|height| of(&mut system, height, 12)), [Effect::Stands, Effect::Doubtful]);
+        system.offences.insert((7, 20));
+        assert_eq!(of(&mut system, 23, 3), Effect::Doubtful);
+    }
 }
