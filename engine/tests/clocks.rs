@@ -254,7 +254,7 @@ fn what_is_decided_is_taken_however_far_the_own_clock_is_behind() {
     let (block, hash) = (built.block, built.block.hash());
     let of = |certificate| Attest { height: 1, slot: 30, shard: 0, block: hash, certificate };
     let mut certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
-    let digest = of(certificate.clone()).digest(&desk.chain);
+    let digest = of(certificate).digest(&desk.chain);
     let signatures: Vec<_> = (0..)
         .zip(&desk.committee.members)
         .map(|(seat, member)| {

@@ -25,6 +25,8 @@ pub struct PeerInfo {
     pub called: bool,
     /// What it was to us when it said so.
     pub standing: Standing,
+    /// Who has it, as far as its address says: all of a network are one, on this computer each connection is its own.
+    pub holder: u64,
 }
 
 /// Whom to keep a connection to.

@@ -13,6 +13,7 @@
 
 mod answers;
 mod bans;
+mod bucket;
 mod budget;
 mod channel;
 mod door;
@@ -31,6 +32,7 @@ mod sending;
 mod standing;
 
 pub use bans::Bans;
+pub use bucket::Bucket;
 pub use budget::{CALLER_PARTS, Ledger, NODE_PARTS, Parts, SHARES, Share};
 pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, Read, TransportKey, public_key};
 pub use door::{Claim, Doorkeeper};

@@ -25,6 +25,15 @@ pub(super) fn canonical(ip: IpAddr) -> IpAddr {
 }
 
 impl Net {
+    /// A number for who has a connection of this network: the same for all of it, but for this computer's.
+    pub(super) fn holder(self, connection: u64) -> u64 {
+        match self {
+            Net::Loopback => connection,
+            Net::V4([a, b, c]) => 1 << 62 | u64::from(u32::from_be_bytes([0, a, b, c])),
+            Net::V6(net) => 1 << 63 | u64::from_be_bytes(net),
+        }
+    }
+
     /// The network of an address, in whatever form.
     pub(super) fn of(ip: IpAddr) -> Net {
         match canonical(ip) {

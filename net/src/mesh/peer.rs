@@ -1,6 +1,7 @@
 //! One connection of the mesh, from its first byte to its last.
 
 use super::answers::{Answers, Owed};
+use super::bucket::Bucket;
 use super::budget::Share;
 use super::channel::{Channel, PIECE_BYTES_MAX, Read, TransportKey, is_whole, wire_bytes};
 use super::door::{CLASS_ALIVE, CLASS_HELLO, Claim, Doorkeeper, SILENCE};
@@ -8,7 +9,8 @@ use super::frames::{CLASSES, Outgoing, Reassembly, Verdict, WINDOW};
 use super::handle::{Body, Event, PeerId, PeerInfo, Shared};
 use super::link::Line;
 use super::mutation::{Mutation, planted};
-use super::rates::{Bucket, Caller, HandshakeRates, SHAKE_MICROS};
+use super::nets::Net;
+use super::rates::{Caller, HandshakeRates, SHAKE_MICROS, two_seconds};
 use super::sending::Sending;
 use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
 use mio::net::TcpStream;
@@ -73,6 +75,7 @@ pub(super) struct Peer {
     /// Where its memory is charged, and how much of what it holds is.
     share: Share,
     charged: usize,
+    begun: Instant,
     read_rate: Bucket,
     /// Bytes moved in this window, and in the one before.
     moved: [usize; 2],
@@ -124,7 +127,8 @@ impl Peer {
             pending: Arc::default(),
             share: Share::Handshakes,
             charged: 0,
-            read_rate: Bucket::full(bounds.read_rate.unwrap_or(0), now),
+            begun: now,
+            read_rate: two_seconds(bounds.read_rate.unwrap_or(0), 0),
             moved: [0; 2],
             moved_since: now,
             write_blocked: false,
@@ -142,7 +146,13 @@ impl Peer {
     }
 
     pub(super) fn info(&self) -> PeerInfo {
-        PeerInfo { id: PeerId(self.id), name: self.name, called: self.target.is_some(), standing: self.standing }
+        PeerInfo {
+            id: PeerId(self.id),
+            name: self.name,
+            called: self.target.is_some(),
+            standing: self.standing,
+            holder: Net::of(self.address.ip()).holder(self.id),
+        }
     }
 
     /// Bytes of frames that the caller has not worked off.
@@ -202,11 +212,19 @@ impl Peer {
         self.moved[0] = self.moved[0].saturating_add(bytes);
     }
 
+    fn ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begun).as_millis() as u64
+    }
+
     /// Whether it has been read enough for now, whatever others do.
     pub(super) fn has_enough(&mut self, now: Instant) -> bool {
+        let now_ms = self.ms(now);
         let slow_down = match self.bounds.read_rate {
             // What we have asked for may come as fast as it can.
-            Some(rate) if matches!(self.phase, Phase::Open) && !self.owed.any(now) => !self.read_rate.has(1, rate, now),
+            Some(rate) if matches!(self.phase, Phase::Open) && !self.owed.any(now) => {
+                self.read_rate.set(rate.saturating_mul(2), rate, now_ms);
+                !self.read_rate.has(now_ms, 1)
+            }
             _ => false,
         };
         slow_down || self.introduction.is_some() || self.pending() > self.bounds.pending_max
@@ -222,7 +240,7 @@ impl Peer {
         self.heard_at = now;
         self.moves(bytes, now);
         if self.bounds.read_rate.is_some() && matches!(self.phase, Phase::Open) {
-            self.read_rate.take(bytes as u64);
+            self.read_rate.take(self.ms(now), bytes as u64);
         }
     }
 
@@ -280,6 +298,7 @@ impl Peer {
                 return Ok(false);
             }
         }
+        let info = self.info();
         match self.channel.read(bytes) {
             Ok(Read::More) => return Ok(false),
             Ok(Read::Shaken) => self.shake(house.door)?,
@@ -294,12 +313,6 @@ impl Peer {
                 }
                 let (streams, rights) =
                     (&mut self.streams, Rights { id: self.id, bounds: &self.bounds, share: self.share });
-                let info = PeerInfo {
-                    id: PeerId(self.id),
-                    name: self.name,
-                    called: self.target.is_some(),
-                    standing: self.standing,
-                };
                 let (owed, pending, shared) = (&mut self.owed, &self.pending, house.shared);
                 let answers = std::cell::RefCell::new(&mut *house.answers);
                 let taken = streams.take(

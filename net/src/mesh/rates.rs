@@ -1,9 +1,12 @@
 //! How much work handshakes may cost, by where they come from and in all; and how fast one peer is read. Token buckets,
 //! without a clock: who, what it costs, now -> whether it is done now or later.
 
+use super::bucket::Bucket;
 use super::nets::Net;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+#[cfg(test)]
+use std::time::Duration;
+use std::time::Instant;
 
 /// Networks whose handshakes are counted at a time. What is beyond shares one bucket.
 const NETS_MAX: usize = 4_096;
@@ -27,48 +30,14 @@ pub struct HandshakeWork {
     pub net_micros: u64,
 }
 
-/// Something that fills by itself and is taken from.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Bucket {
-    /// What is there; below nothing when more was taken.
-    level: i64,
-    at: Instant,
+/// A bucket of what fills so fast, and holds what comes in two seconds.
+pub(super) fn two_seconds(rate: u64, now_ms: u64) -> Bucket {
+    Bucket::holding(rate.saturating_mul(2), rate, now_ms)
 }
 
-impl Bucket {
-    pub(super) fn full(rate: u64, now: Instant) -> Bucket {
-        Bucket { level: capacity(rate), at: now }
-    }
-
-    fn fill(&mut self, rate: u64, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.at).min(Duration::from_secs(3_600));
-        let more = elapsed.as_micros() as u64 * rate / 1_000_000;
-        if more > 0 {
-            self.level = self.level.saturating_add(more as i64).min(capacity(rate));
-            // What is less than one stays for the next time.
-            self.at = if self.level == capacity(rate) {
-                now
-            } else {
-                self.at + Duration::from_micros(more * 1_000_000 / rate)
-            };
-        }
-    }
-
-    /// Whether so much is there.
-    pub(super) fn has(&mut self, cost: u64, rate: u64, now: Instant) -> bool {
-        self.fill(rate, now);
-        // What costs more than there ever is waits for all there is.
-        self.level >= (cost as i64).min(capacity(rate))
-    }
-
-    /// Takes so much, also more than there is.
-    pub(super) fn take(&mut self, cost: u64) {
-        self.level = self.level.saturating_sub(cost as i64);
-    }
-}
-
-fn capacity(rate: u64) -> i64 {
-    2 * rate as i64
+/// Whether so much is there. What costs more than there ever is waits for all there is.
+fn has(bucket: &mut Bucket, cost: u64, now_ms: u64) -> bool {
+    bucket.has(now_ms, cost.min(bucket.holds()))
 }
 
 /// Who makes us work.
@@ -84,6 +53,7 @@ pub(super) struct Caller {
 /// The work of handshakes under way.
 pub(super) struct HandshakeRates {
     work: HandshakeWork,
+    begun: Instant,
     strangers: Bucket,
     expected: Bucket,
     nets: HashMap<Net, Bucket>,
@@ -92,46 +62,46 @@ pub(super) struct HandshakeRates {
 
 impl HandshakeRates {
     pub(super) fn new(work: HandshakeWork, now: Instant) -> HandshakeRates {
-        let total = Bucket::full(work.total_micros, now);
-        let other_nets = Bucket::full(work.net_micros, now);
-        HandshakeRates { work, strangers: total, expected: total, nets: HashMap::new(), other_nets }
+        let [total, other_nets] = [work.total_micros, work.net_micros].map(|micros| two_seconds(micros, 0));
+        HandshakeRates { work, begun: now, strangers: total, expected: total, nets: HashMap::new(), other_nets }
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begun).as_millis() as u64
     }
 
     /// Whether work of this cost is done now; if not it can be asked for again later. Strangers use up what is for
     /// strangers, each network what is its own; who is expected waits for neither.
     pub(super) fn allow(&mut self, caller: &Caller, cost: u64, now: Instant) -> bool {
-        let HandshakeWork { total_micros, net_micros } = self.work;
+        let (net_micros, now_ms) = (self.work.net_micros, self.ms(now));
         if caller.expected {
-            let has = self.expected.has(cost, total_micros, now);
-            self.expected.take(if has { cost } else { 0 });
+            let has = has(&mut self.expected, cost, now_ms);
+            self.expected.take(now_ms, if has { cost } else { 0 });
             return has;
         }
-        if !self.strangers.has(cost, total_micros, now) {
+        if !has(&mut self.strangers, cost, now_ms) {
             return false;
         }
         if caller.net != Net::Loopback {
             let known = self.nets.len() < NETS_MAX || self.nets.contains_key(&caller.net);
             let of_net = match known {
-                true => self.nets.entry(caller.net).or_insert_with(|| Bucket::full(net_micros, now)),
+                true => self.nets.entry(caller.net).or_insert_with(|| two_seconds(net_micros, now_ms)),
                 false => &mut self.other_nets,
             };
             let cost = if caller.suspected { cost * SUSPECTED_TIMES } else { cost };
-            if !of_net.has(cost, net_micros, now) {
+            if !has(of_net, cost, now_ms) {
                 return false;
             }
-            of_net.take(cost);
+            of_net.take(now_ms, cost);
         }
-        self.strangers.take(cost);
+        self.strangers.take(now_ms, cost);
         true
     }
 
     /// Forgets networks that have used up nothing.
     pub(super) fn forget(&mut self, now: Instant) {
-        let rate = self.work.net_micros;
-        self.nets.retain(|_, bucket| {
-            bucket.fill(rate, now);
-            bucket.level < capacity(rate)
-        });
+        let now_ms = self.ms(now);
+        self.nets.retain(|_, bucket| !bucket.is_full(now_ms));
         assert!(self.nets.len() <= NETS_MAX, "more networks are counted than there is room for");
     }
 }

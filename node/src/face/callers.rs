@@ -11,7 +11,7 @@
 //!
 //! Whoever needs room gets that of who has been silent, or slow, for longest.
 
-use super::allowance::Bucket;
+use dynemix_net::mesh::Bucket;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 

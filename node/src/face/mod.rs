@@ -1,8 +1,8 @@
 //! What people and programs see of a running node. Nothing here can slow consensus.
 //!
 //! * [`api`] serves JSON-RPC, health and metrics; `news` what WebSockets subscribe to.
-//! * [`callers`] has the rules of places, waiting times, bytes and allowances, without socket or clock, [`allowance`] the
-//!   bucket; `connection` carries them out.
+//! * [`callers`] has the rules of places, waiting times, bytes and allowances, without socket or clock; `connection`
+//!   carries them out.
 //! * [`methods`] has the table of methods, [`metrics`] that of metrics; [`answered`] is what a method works with and
 //!   answers, [`batch`] takes a body apart and puts its answers together, `answering` does so in a connection's turn,
 //!   `slow` is a thread for what takes long.
@@ -11,7 +11,6 @@
 //! * [`admin`] is the owner's socket, [`logs`] what is written on screen and to files.
 
 pub mod admin;
-pub mod allowance;
 pub mod answered;
 mod answering;
 pub mod api;

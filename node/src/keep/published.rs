@@ -18,15 +18,10 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::messages::codec::{decode, encode};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
-use dynemix_net::mesh::PeerId;
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-#[cfg(test)]
-use std::time::Duration;
-use std::time::Instant;
 
 /// Snapshots that are kept.
 const KEPT: usize = 2;
@@ -189,58 +184,4 @@ pub fn read_piece(data: &Path, height: u64, part: Part, offset: u64) -> Option<(
     let mut bytes = vec![0; total.checked_sub(offset)?.min(PIECE_BYTES as u64) as usize];
     file.read_exact_at(&mut bytes, offset).ok()?;
     Some((total, bytes))
-}
-
-/// How much may still be handed out: joining must not take the line from those who mint. Nobody has more than half of
-/// it.
-pub struct Allowance {
-    bytes_per_s: u64,
-    since: Instant,
-    bytes: u64,
-    of: HashMap<PeerId, u64>,
-}
-
-impl Allowance {
-    /// So many bytes in a second, to all together.
-    pub fn new(bytes_per_s: u64) -> Allowance {
-        Allowance { bytes_per_s, since: Instant::now(), bytes: 0, of: HashMap::new() }
-    }
-
-    /// Whether a peer may have something now; whoever asks in vain asks again.
-    pub fn has(&mut self, peer: PeerId) -> bool {
-        let seconds = self.since.elapsed().as_secs();
-        if seconds > 0 {
-            // What was handed out beyond a second's share counts for the next ones.
-            self.bytes = self.bytes.saturating_sub(self.bytes_per_s.saturating_mul(seconds));
-            self.of.clear();
-            self.since = Instant::now();
-        }
-        self.bytes < self.bytes_per_s && self.of.get(&peer).is_none_or(|&of| of < self.bytes_per_s.div_ceil(2))
-    }
-
-    /// Counts what a peer was given.
-    pub fn take(&mut self, peer: PeerId, bytes: usize) {
-        self.bytes += bytes as u64;
-        let of = self.of.entry(peer).or_insert(0);
-        *of += bytes as u64;
-        assert!(*of <= self.bytes, "one peer was given {of} bytes, all together {}", self.bytes);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nobody_takes_all_of_the_allowance() {
-        let mut allowance = Allowance::new(1_000);
-        for peer in [1, 2] {
-            assert!(allowance.has(PeerId(peer)));
-            allowance.take(PeerId(peer), 600);
-            assert!(!allowance.has(PeerId(peer)), "more than half of it");
-        }
-        assert!(!allowance.has(PeerId(3)), "more than all of it");
-        allowance.since -= Duration::from_secs(1);
-        assert!(allowance.has(PeerId(1)) && allowance.bytes == 200);
-    }
 }

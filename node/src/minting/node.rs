@@ -236,10 +236,11 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new() -> Waiting {
+    fn new(snapshot_bytes_per_s: u64) -> Waiting {
         // Nothing of it is urgent.
         let of = |max: usize| Arc::new(Inbox::new(0, max));
-        Waiting { cells: of(CELLS_IN), rounds: of(ROUNDS_IN), questions: Arc::default() }
+        let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
+        Waiting { cells: of(CELLS_IN), rounds: of(ROUNDS_IN), questions }
     }
 }
 
@@ -327,8 +328,6 @@ impl Shared {
             records: self.records.clone(),
             data: options.directory.clone(),
             mesh: self.mesh.clone(),
-            gate: self.gate.clone(),
-            allowances: Serve::allowances(options.snapshot_bytes_per_s),
             niceness: 10,
         }
     }
@@ -469,7 +468,7 @@ impl Node {
         shared.status.stored.store(store.last_record(), Ordering::Relaxed);
 
         let (jobs, jobs_in) = channel();
-        let waiting = Waiting::new();
+        let waiting = Waiting::new(options.snapshot_bytes_per_s);
         let (of_cells, of_rounds) = (shared.prepare(), shared.rounds(waiting.cells.clone()));
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());

@@ -79,7 +79,8 @@ impl Rounds {
                     let duties = self.checks.gate.duties();
                     let peer = |from: Speaker| {
                         let standing = from.name.map_or(Standing::Guest, |_| Standing::Named);
-                        PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing }
+                        let Speaker { connection, name, called } = from;
+                        PeerInfo { id: PeerId(connection), name, called, standing, holder: connection }
                     };
                     records.extend(self.records.ripe(&duties).into_iter().map(|(from, item)| (peer(from), item)));
                 }

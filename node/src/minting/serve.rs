@@ -2,96 +2,135 @@
 //! one question of each after the other, within what may be handed out.
 
 use super::entry::Question;
-use super::gate::Gate;
-use super::inbox::Inbox;
+use crate::intake::portions::{Line, Portions};
 use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
-use crate::keep::published::{self, Allowance, Part};
+use crate::keep::published::{self, Part};
 use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
-use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, To};
+use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
 use dynemix_storage::Records;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 /// Bytes of a question, as far as its price goes: less than a point's worth.
 pub(super) const QUESTION_BYTES: usize = 64;
 /// What a question counts for at least: looking costs something too.
 const ASKED_BYTES: usize = 16 << 10;
-/// Who has a name is handed out so many times what a guest is: a minter that was away catches up.
-const NAMED_MORE: u64 = 16;
 /// Questions of one peer that wait: who joins has four pieces under way, who catches up asks for one block.
 const PIECES_UNDER_WAY: usize = 4;
 const FINALS_UNDER_WAY: usize = 1;
-/// Questions that wait at all.
-const QUESTIONS_MAX: usize = 1_024;
 
 const UNPOISONED: &str = "nothing panics while it holds the questions";
 
 /// What was asked and is not answered.
 pub struct Questions {
-    inbox: Inbox<Question>,
-    /// Of each connection: pieces and final blocks.
-    under_way: Mutex<BTreeMap<u64, [usize; 2]>>,
+    begun: Instant,
+    held: Mutex<Held>,
+    filled: Condvar,
 }
 
-impl Default for Questions {
-    fn default() -> Self {
-        Questions { inbox: Inbox::new(1, QUESTIONS_MAX), under_way: Mutex::default() }
+struct Held {
+    portions: Portions<Question>,
+    /// Of each connection: pieces and final blocks.
+    under_way: BTreeMap<u64, [usize; 2]>,
+    stopped: bool,
+}
+
+/// Whose a question is, its place among what is under way, how many of those there may be, and the line it waits in.
+fn of(question: &Question) -> Option<(PeerInfo, usize, usize, Line)> {
+    Some(match question {
+        Question::Piece(from, ..) if from.standing == Standing::Joining => (*from, 0, PIECES_UNDER_WAY, Line::Joining),
+        Question::Piece(from, ..) => (*from, 0, PIECES_UNDER_WAY, Line::Pieces),
+        Question::Final(from, ..) if from.name.is_some() => (*from, 1, FINALS_UNDER_WAY, Line::Named),
+        Question::Final(from, ..) => (*from, 1, FINALS_UNDER_WAY, Line::Guests),
+        Question::Stop => return None,
+    })
+}
+
+impl Held {
+    /// A question waits no more.
+    fn ends(&mut self, question: &Question) {
+        let Some((from, place, ..)) = of(question) else { return };
+        let PeerId(connection) = from.id;
+        let of_peer = self.under_way.get_mut(&connection).expect("what waits is under way");
+        assert!(of_peer[place] > 0, "a question of connection {connection} ends that was not asked");
+        of_peer[place] -= 1;
+        if *of_peer == [0; 2] {
+            self.under_way.remove(&connection);
+        }
     }
 }
 
 impl Questions {
+    /// None yet; so many bytes in a second are handed out of snapshots.
+    pub fn new(bytes_per_s: u64) -> Questions {
+        let held = Held { portions: Portions::new(bytes_per_s, 0), under_way: BTreeMap::new(), stopped: false };
+        Questions { begun: Instant::now(), held: Mutex::new(held), filled: Condvar::new() }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.begun.elapsed().as_millis() as u64
+    }
+
     /// Asks. False of who has asked too much already: it is not heard, and asks again.
     pub fn ask(&self, source: Source, question: Question) -> bool {
-        let (PeerId(connection), place, max) = match &question {
-            Question::Piece(from, ..) => (from.id, 0, PIECES_UNDER_WAY),
-            Question::Final(from, ..) => (from.id, 1, FINALS_UNDER_WAY),
-            Question::Stop => {
-                self.stop();
-                return true;
-            }
+        let Some((from, place, max, line)) = of(&question) else {
+            self.stop();
+            return true;
         };
-        let mut under_way = self.under_way.lock().expect(UNPOISONED);
-        let of_peer = &mut under_way.entry(connection).or_default()[place];
+        let mut held = self.held.lock().expect(UNPOISONED);
+        let of_peer = &mut held.under_way.entry(from.id.0).or_default()[place];
         if *of_peer >= max {
             return false;
         }
         *of_peer += 1;
-        drop(under_way);
-        if !self.inbox.push(source, 1, question) {
-            // Whose question had to go is not known here: all may ask anew.
-            self.under_way.lock().expect(UNPOISONED).clear();
-        }
+        // Those of a network take turns with others as one, those with a name by it.
+        let holder = from.name.map_or(from.holder, u64::from);
+        let gone = held.portions.ask(line, Source(source.0, holder), question);
+        gone.iter().for_each(|question| held.ends(question));
+        drop(held);
+        self.filled.notify_one();
         true
     }
 
     /// The node ends.
     pub fn stop(&self) {
-        self.inbox.push_own(Question::Stop);
+        self.held.lock().expect(UNPOISONED).stopped = true;
+        self.filled.notify_one();
     }
 
-    fn take(&self) -> Option<Question> {
-        let question = self.inbox.take(Duration::from_millis(200))?;
-        let (PeerId(connection), place) = match &question {
-            Question::Piece(from, ..) => (from.id, 0),
-            Question::Final(from, ..) => (from.id, 1),
-            Question::Stop => return Some(question),
-        };
-        let mut under_way = self.under_way.lock().expect(UNPOISONED);
-        if let Some(of_peer) = under_way.get_mut(&connection) {
-            of_peer[place] = of_peer[place].saturating_sub(1);
-            if *of_peer == [0; 2] {
-                under_way.remove(&connection);
-            }
+    /// The next question that there is something to hand out for, and its line.
+    fn take(&self) -> Option<(Line, Question)> {
+        let mut held = self.held.lock().expect(UNPOISONED);
+        if held.stopped {
+            return Some((Line::Named, Question::Stop));
         }
-        Some(question)
+        let mut taken = held.portions.next(self.now_ms());
+        if taken.is_none() {
+            let wait_ms = held.portions.wait_ms(self.now_ms()).unwrap_or(200).clamp(1, 200);
+            held = self.filled.wait_timeout(held, Duration::from_millis(wait_ms)).expect(UNPOISONED).0;
+            taken = held.portions.next(self.now_ms());
+        }
+        let (line, question) = taken?;
+        held.ends(&question);
+        Some((line, question))
+    }
+
+    /// Whether so much may be handed out at once; it is counted then.
+    fn hands_out(&self, line: Line, frame: Option<&Vec<u8>>) -> bool {
+        let mut held = self.held.lock().expect(UNPOISONED);
+        let may = frame.is_some_and(|frame| held.portions.may(line, frame.len() as u64));
+        // Whatever is asked for costs something, what is looked for in vain too.
+        let bytes = frame.filter(|_| may).map_or(0, Vec::len).max(ASKED_BYTES);
+        held.portions.hand_out(line, bytes as u64, self.now_ms());
+        may
     }
 }
 
@@ -105,72 +144,47 @@ pub struct Serve {
     pub data: PathBuf,
     /// Where answers go.
     pub mesh: MeshHandle,
-    /// Who pays for asking without end.
-    pub gate: Arc<Gate>,
-    /// Bytes that may be handed out: to who has a name, and to guests.
-    pub allowances: [Allowance; 2],
     /// Of the thread: everything else comes first.
     pub niceness: i32,
 }
 
 impl Serve {
-    /// What may be handed out of so many bytes in a second.
-    pub fn allowances(bytes_per_s: u64) -> [Allowance; 2] {
-        [Allowance::new(bytes_per_s.saturating_mul(NAMED_MORE)), Allowance::new(bytes_per_s)]
-    }
-
     /// Runs until told to stop.
-    pub fn run(mut self, questions: &Questions) {
+    pub fn run(self, questions: &Questions) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         loop {
-            match questions.take() {
-                None => {}
-                Some(Question::Piece(to, want, _body)) => self.piece(to, want),
-                Some(Question::Final(to, height, kept)) => self.history(to, height, kept),
-                Some(Question::Stop) => return,
+            let Some((line, question)) = questions.take() else { continue };
+            let (to, frame) = match question {
+                Question::Piece(to, want, _body) => (to, self.piece(want)),
+                Question::Final(to, height, kept) => (to, self.history(height, kept)),
+                Question::Stop => return,
+            };
+            if questions.hands_out(line, frame.as_ref())
+                && let Some(frame) = frame
+            {
+                self.mesh.send(To::Peer(to.id), BODIES, frame.into());
             }
         }
     }
 
-    fn allowance(&mut self, to: PeerInfo) -> &mut Allowance {
-        &mut self.allowances[usize::from(to.name.is_none())]
-    }
-
-    /// Hands out a piece of a snapshot. What is not there, or beyond the allowance, is not answered. Snapshots are what
-    /// who joins needs, named or not: all share what guests have.
-    fn piece(&mut self, to: PeerInfo, want: WantPiece) {
-        let [_, allowance] = &mut self.allowances;
-        if !allowance.has(to.id) {
-            return self.gate.in_vain(to, QUESTION_BYTES);
-        }
+    /// A piece of a snapshot. What is not there is not answered.
+    fn piece(&self, want: WantPiece) -> Option<Vec<u8>> {
         let part = Part::of_number(want.part);
-        let frame = match want.height {
+        match want.height {
             OFFERS => Some(Piece::encode_offers(&published::offers(&self.data, &self.chain))),
             height => published::read_piece(&self.data, height, part, want.offset)
                 .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
-        };
-        // Whatever is asked for costs something, what is looked for in vain too.
-        allowance.take(to.id, frame.as_ref().map_or(0, Vec::len).max(ASKED_BYTES));
-        if let Some(frame) = frame {
-            self.mesh.send(To::Peer(to.id), BODIES, frame.into());
         }
     }
 
-    /// Sends the final block of a height, from memory or from the log.
-    fn history(&mut self, to: PeerInfo, height: u64, kept: Option<KeptFinal>) {
-        if !self.allowance(to).has(to.id) {
-            return self.gate.in_vain(to, QUESTION_BYTES);
-        }
+    /// The final block of a height, from memory or from the log.
+    fn history(&self, height: u64, kept: Option<KeptFinal>) -> Option<Vec<u8>> {
         let read = || read_final_block(&self.records.read(height).ok()?, height).ok();
-        let frame = kept.or_else(read).map(|(decided, blocks)| {
+        kept.or_else(read).map(|(decided, blocks)| {
             let mut frame = vec![PeerFrameKind::Message as u8];
             encode(&Message::Final(decided, blocks), &Nobody, &mut frame);
             frame
-        });
-        self.allowance(to).take(to.id, frame.as_ref().map_or(0, Vec::len).max(ASKED_BYTES));
-        if let Some(frame) = frame {
-            self.mesh.send(To::Peer(to.id), BODIES, frame.into());
-        }
+        })
     }
 }
 
@@ -178,30 +192,40 @@ impl Serve {
 mod tests {
     use super::*;
     use crate::intake::duties::Rank;
-    use dynemix_net::mesh::Standing;
 
     #[test]
     fn one_question_for_a_block_waits_for_each_and_nobody_has_to_wait_behind_a_flood() {
-        let questions = Questions::default();
+        let questions = Questions::new(1 << 20);
         let ask = |peer: u64, height: u64| {
-            let from = PeerInfo { id: PeerId(peer), name: None, called: false, standing: Standing::Guest };
-            questions.ask(Source(Rank::Guest, peer), Question::Final(from, height, None));
+            let (id, standing) = (PeerId(peer), Standing::Guest);
+            let from = PeerInfo { id, name: None, called: false, standing, holder: peer };
+            questions.ask(Source(Rank::Guest, peer), Question::Final(from, height, None))
         };
-        (0..10_000).for_each(|height| ask(1, height));
-        (2..50).for_each(|peer| ask(peer, 7));
+        assert_eq!((0..10_000).filter(|&height| ask(1, height)).count(), 1);
+        (2..50).for_each(|peer| assert!(ask(peer, 7)));
         let mut answered = Vec::new();
-        while let Some(Question::Final(from, height, _)) = questions.take() {
+        while let Some((Line::Guests, Question::Final(from, height, _))) = questions.take() {
             answered.push((from.id.0, height));
-            if answered.len() == 49 {
-                break;
-            }
+            questions.hands_out(Line::Guests, None);
         }
+        assert_eq!(answered.len(), 49, "and nothing else waits");
         assert_eq!(answered.iter().filter(|answer| answer.0 == 1).collect::<Vec<_>>(), [&(1, 0)]);
-        assert!(questions.inbox.take(Duration::ZERO).is_none(), "nothing else waits");
-        ask(1, 9);
-        assert!(matches!(questions.take(), Some(Question::Final(_, 9, _))), "answered, it may ask again");
+        assert!(ask(1, 9), "answered, it may ask again");
         // Whatever waits is bounded, and whose question had to go may ask again.
-        (0..10_000).for_each(|peer| ask(1_000 + peer, 7));
-        assert_eq!(questions.inbox.dropped(), 10_000 - QUESTIONS_MAX as u64);
+        (0..10_000).for_each(|peer| assert!(ask(1_000 + peer, 7)));
+        assert!(questions.held.lock().unwrap().under_way.len() <= 1_024);
+    }
+
+    #[test]
+    fn who_asks_while_there_is_nothing_to_hand_out_is_answered_later() {
+        let questions = Questions::new(64 << 10);
+        let from = PeerInfo { id: PeerId(1), name: None, called: false, standing: Standing::Guest, holder: 1 };
+        assert!(questions.hands_out(Line::Guests, Some(&vec![0; 64 << 10])), "all there is");
+        assert!(!questions.hands_out(Line::Guests, Some(&vec![0; (64 << 10) + 1])), "more than there ever is");
+        assert!(questions.ask(Source(Rank::Guest, 1), Question::Final(from, 7, None)));
+        let begun = Instant::now();
+        let taken = std::iter::repeat_with(|| questions.take()).take(20).flatten().next();
+        assert!(matches!(taken, Some((Line::Guests, Question::Final(_, 7, _)))));
+        assert!(begun.elapsed() > Duration::from_millis(150), "what was owed is waited for: {:?}", begun.elapsed());
     }
 }

@@ -107,7 +107,7 @@ pub struct StorageConfig {
     pub key_cache_keys: usize,
     /// Heights between two snapshots for those who join; two are kept, 48 bytes an account. 0: none are made.
     pub snapshot_blocks: u64,
-    /// Bytes of snapshots that are handed out in a second, to all together.
+    /// Bytes of snapshots that are handed out in a second, to all together; guests get as many of old blocks.
     pub snapshot_bytes_per_s: u64,
 }
 
