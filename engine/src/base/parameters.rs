@@ -57,9 +57,6 @@ pub struct ConsensusParameters {
     /// E: heights for which evidence is taken, and for which a stake is held after its owner's seat. As long as one, so
     /// long the other: whoever may still be punished has something to lose.
     pub evidence_heights: u64,
-    /// Units that an account has at stake at least if it is to keep transactions of other shards: below it a name and
-    /// a dyne would buy a say in every alarm.
-    pub custody_stake_min: u64,
     /// When in a slot each step is due.
     pub sub_slots: SubSlots,
 }
@@ -121,7 +118,6 @@ impl Default for ConsensusParameters {
             stake_min: DYNE,
             accounts_max: 1 << 31,
             evidence_heights: 12,
-            custody_stake_min: 1_000 * DYNE,
             sub_slots: SubSlots::HOME,
         }
     }
@@ -184,7 +180,6 @@ impl Chain {
             stake_min,
             accounts_max,
             evidence_heights,
-            custody_stake_min,
             sub_slots,
         } = consensus;
         let mut hasher = blake3::Hasher::new_derive_key("dynemix genesis v1");
@@ -196,15 +191,7 @@ impl Chain {
         for number in [seats, shards_max, shard_transactions] {
             hasher.update(&number.to_le_bytes());
         }
-        for number in [
-            quilt_from_height,
-            emission,
-            register_reserve,
-            stake_min,
-            accounts_max,
-            evidence_heights,
-            custody_stake_min,
-        ] {
+        for number in [quilt_from_height, emission, register_reserve, stake_min, accounts_max, evidence_heights] {
             hasher.update(&number.to_le_bytes());
         }
         for number in sub_slots.steps() {

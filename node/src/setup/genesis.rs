@@ -149,7 +149,6 @@ fn check_amounts(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
     within("output_fee", parameters.output_fee, 0, SUPPLY_GENESIS / u64::from(OUTPUTS_MAX))?;
     within("consensus.register_reserve", consensus.register_reserve, 1, SUPPLY_GENESIS)?;
     within("consensus.stake_min", consensus.stake_min, 1, SUPPLY_GENESIS)?;
-    within("consensus.custody_stake_min", consensus.custody_stake_min, 1, SUPPLY_GENESIS)?;
     // Twice the emission is never exceeded, and there are fewer heights than slots, of which there are 2^32.
     let emission_max = (u64::MAX - SUPPLY_GENESIS) >> 33;
     within("consensus.emission", consensus.emission, 0, emission_max)
@@ -301,7 +300,7 @@ mod tests {
     fn numbers_that_make_no_chain_are_refused() {
         assert!(file().genesis().is_ok());
         type Change = (&'static str, fn(&mut GenesisFile));
-        let changes: [Change; 17] = [
+        let changes: [Change; 16] = [
             ("slot_ms", |file| file.parameters.slot_ms = 0),
             ("amount_min", |file| file.parameters.amount_min = 0),
             ("output_fee", |file| file.parameters.output_fee = u64::MAX),
@@ -316,7 +315,6 @@ mod tests {
             ("stake_min", |file| file.parameters.consensus.stake_min = 0),
             ("emission", |file| file.parameters.consensus.emission = u64::MAX),
             ("evidence_heights", |file| file.parameters.consensus.evidence_heights = 2),
-            ("custody_stake_min", |file| file.parameters.consensus.custody_stake_min = 0),
             ("at stake", |file| file.minters[0].stake = 0),
             ("possession", |file| file.minters[0].account = hex::encode(KeyChain::new(1).keys(1..2)[0])),
         ];
