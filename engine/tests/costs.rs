@@ -7,8 +7,10 @@ use desk::{Desk, SEATS};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
 use dynemix_engine::chain::record::Attest;
+use dynemix_engine::committee::schedule::Step;
 use dynemix_engine::committee::statement::{Certificate, SeatSet, StatementKind};
 use dynemix_engine::consensus::allowance::Offence;
+use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::messages::message::{Message, ShardMessage, list_hash};
 use dynemix_engine::transaction::item::Items;
 use std::sync::Arc;
@@ -185,6 +187,26 @@ fn true_signatures_by_hundreds_cost_two_checks_and_are_one_proof() {
         let told = desk.said.iter().filter(|action| format!("{action:?}").contains("Item(")).count();
         assert!(told > 0, "{kind:?} twice is evidence");
     }
+}
+
+#[test]
+fn a_proposal_of_blocks_that_do_not_exist_makes_nobody_ask_but_its_proposer() {
+    let mut desk = Desk::in_round();
+    desk.until(8, Step::Begin);
+    let (from, now) = (desk.others()[0].1, 16);
+    for attempt in 0..now + 20 {
+        let header = *blake3::hash(&[attempt as u8]).as_bytes();
+        let value = Arc::new(Value { headers: vec![Some(header)], ..(*value(header)).clone() });
+        let signature = desk.signed(from, StatementKind::Proposal, attempt, value.hash());
+        desk.hear(from, Message::Proposal { attempt, value, prepared: None, signature });
+    }
+    let asked = |action: &Action| match action {
+        Action::Send(whom, Message::WantBlocks(..)) => Some(*whom),
+        _ => None,
+    };
+    let asked: Vec<u32> = desk.said.iter().filter_map(asked).collect();
+    assert!(!asked.is_empty() && asked.len() <= 11, "{} are asked, of eleven timely attempts", asked.len());
+    assert!(asked.iter().all(|whom| *whom == from), "an honest proposer has them");
 }
 
 #[test]

@@ -90,27 +90,49 @@ fn who_leaves_or_is_barred_loses_its_own_places_and_moves_nobody_else() {
 fn sybils_of_a_dyne_keep_nothing_and_larger_ones_their_share() {
     let stakes: Vec<u64> = (0..200).map(|account| if account < 20 { 1_000_000 * DYNE } else { DYNE }).collect();
     let mut scene = Scene::of(true, (20, 1), &stakes);
-    let kept_by_sybils = |scene: &Scene| {
+    let kept_by = |scene: &Scene, whose: fn(u32) -> bool| {
         let of_seed = |number: u64| {
             let seed = *blake3::hash(&number.to_le_bytes()).as_bytes();
             let shards = scene.system.draw_custodians(&scene.chain.parameters.consensus, &seed, 9, 1);
             assert_eq!(shards[0].len(), 7);
-            shards[0].iter().filter(|&&custodian| custodian >= 20).count()
+            shards[0].iter().filter(|&&custodian| whose(custodian)).count()
         };
         (0..2_000).map(of_seed).sum::<usize>()
     };
-    assert_eq!(kept_by_sybils(&scene), 0);
-    // Without a floor by their stake: nine in a million of 14 000 places.
-    scene.chain.parameters.consensus.custody_stake_min = 1;
-    assert!(kept_by_sybils(&scene) <= 3);
+    // By their stake nine in a million of 14 000 places.
+    assert!(kept_by(&scene, |account| account >= 20) <= 3);
     // Those who are asked are the ones that the height before has drawn.
     let drawn = scene.system.custodians_of(0).to_vec();
     scene.advance(&[]);
     assert_eq!(scene.system.immature[0].blocks[0].custodians, drawn);
-    // A tenth of the stake in as many accounts as the rest has, each above the floor: a tenth of the places.
+    // A tenth of the stake in as many accounts as the rest has: a tenth of the places.
     let stakes: Vec<u64> = (0..200).map(|account| if account < 20 { 81_000 * DYNE } else { DYNE * 1_000 }).collect();
-    let share = kept_by_sybils(&Scene::of(true, (20, 1), &stakes)) as f64 / 14_000.0;
-    assert!((0.09..0.16).contains(&share), "{share}");
+    let share = |stakes: &[u64], whose| kept_by(&Scene::of(true, (20, 1), stakes), whose) as f64 / 14_000.0;
+    let of_many = share(&stakes, |account| account >= 20);
+    assert!((0.09..0.16).contains(&of_many), "{of_many}");
+    // Nor has anybody more who is larger than a thousand others: 5.7 % of the stake, 5.7 % of the places.
+    let stakes: Vec<u64> = (0..1_060).map(|account| DYNE * if account < 60 { 1_000 } else { 999 }).collect();
+    let of_larger = share(&stakes, |account| account < 60);
+    assert!((0.05..0.065).contains(&of_larger), "{of_larger}");
+}
+
+#[test]
+fn dust_beside_few_large_stakes_is_not_drawn_for_want_of_others() {
+    let drawn_of = |large: u32| {
+        let stakes: Vec<u64> = (0..200).map(|account| DYNE * if account < large { 1_000_000 } else { 200 }).collect();
+        let scene = Scene::of(true, (20, 1), &stakes);
+        let of_seed = |number: u64| {
+            let seed = *blake3::hash(&number.to_le_bytes()).as_bytes();
+            scene.system.draw_custodians(&scene.chain.parameters.consensus, &seed, 9, 1).remove(0)
+        };
+        (0..500).flat_map(of_seed).partition::<Vec<u32>, _>(|&custodian| custodian < large)
+    };
+    // Five large ones and whoever was drawn by its own weight: without an end two of seven would be dust.
+    let (large, dust) = drawn_of(5);
+    assert_eq!(large.len(), 5 * 500);
+    assert!(dust.len() < 100, "{} places", dust.len());
+    // Two cannot raise an alarm: the others keep as well.
+    assert!(drawn_of(2).1.len() > 1_000);
 }
 
 /// Runs to a height.

@@ -58,9 +58,6 @@ pub struct ConsensusParameters {
     /// E: heights for which evidence is taken, and for which a stake is held after its owner's seat. As long as one, so
     /// long the other: whoever may still be punished has something to lose.
     pub evidence_heights: u64,
-    /// Units that an account has at stake at least if it is to keep transactions of other shards: below it a name and
-    /// a dyne would buy a say in every alarm.
-    pub custody_stake_min: u64,
     /// Bytes that the line of a minter carries in a second, each way: what has to travel is given time by its size, and a
     /// block is no larger than there is time for.
     pub line_bytes_per_s: u64,
@@ -147,7 +144,6 @@ impl Default for ConsensusParameters {
             stake_min: DYNE,
             accounts_max: 1 << 31,
             evidence_heights: 12,
-            custody_stake_min: 1_000 * DYNE,
             line_bytes_per_s: 1_250_000,
             sub_slots: SubSlots::HOME,
         }
@@ -211,7 +207,6 @@ impl Chain {
             stake_min,
             accounts_max,
             evidence_heights,
-            custody_stake_min,
             line_bytes_per_s,
             sub_slots,
         } = consensus;
@@ -231,7 +226,6 @@ impl Chain {
             stake_min,
             accounts_max,
             evidence_heights,
-            custody_stake_min,
             line_bytes_per_s,
         ] {
             hasher.update(&number.to_le_bytes());

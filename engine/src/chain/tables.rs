@@ -16,7 +16,7 @@ use crate::base::limits::{DELEGATES_MAX, SEATS_MAX};
 use crate::base::mutation::{Mutation, planted};
 use crate::base::parameters::{Chain, ConsensusParameters, GenesisMinter};
 use crate::base::trie::{Trie, TrieValue};
-use crate::committee::draw::{Lots, draw};
+use crate::committee::draw::{Lots, draw, draw_down_to};
 use crate::committee::members::Committee;
 use crate::committee::statement::{Conflict, SeatSet};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,8 +30,9 @@ pub const ANCESTORS: usize = 64;
 const ANCESTORS_NAMED: usize = ANCESTORS - 4;
 /// Keepers of one shard-block's transactions: any three of them that are honest and not served can raise the alarm.
 pub const CUSTODIANS: usize = 7;
-/// Candidates that are drawn for custody of a shard at most, those passed over for too small a stake among them.
-const CUSTODIANS_LOOKED_AT: usize = 64;
+/// Of all that is at stake the part, one of so many, that must be left for another custodian to be drawn: after few large
+/// stakes only dust is.
+const CUSTODY_LEFT: u64 = 8;
 /// Heights that unstaked funds wait at least: so long a draw that the stake still counted for may seat its owner.
 pub const UNSTAKE_HEIGHTS: u64 = 2;
 /// After so many heights with too few answers in a row everyone who is drawn is seated.
@@ -312,8 +313,9 @@ impl System {
         committee
     }
 
-    /// Draws who keeps the transactions of each shard's block of a height: by stake, for each shard from all who have
-    /// at stake what the chain asks for. Where fewer have it than an alarm needs, whoever has any stake is drawn from.
+    /// Draws who keeps the transactions of each shard's block of a height: by stake, for each shard, until what is left
+    /// is a small part of all. Where that makes fewer than an alarm needs, the draw goes on. No stake is too small to be
+    /// weighed: of a floor by heads whoever is above it has what all below it are worth.
     pub fn draw_custodians(
         &self,
         parameters: &ConsensusParameters,
@@ -331,13 +333,11 @@ impl System {
             if let Some(heads) = &heads {
                 return draw(&mut lots, heads, CUSTODIANS);
             }
-            // Who has too little is passed over: the others are drawn as if among themselves.
-            let mut any = draw(&mut lots, &self.stakers, CUSTODIANS_LOOKED_AT);
-            let enough = |account: &&AccountIndex| self.stake(**account) >= parameters.custody_stake_min;
-            let mut custodians: Vec<_> = any.iter().filter(enough).copied().take(CUSTODIANS).collect();
+            let least = self.stakers.weight() / CUSTODY_LEFT;
+            let mut again = lots.clone();
+            let mut custodians = draw_down_to(&mut lots, &self.stakers, CUSTODIANS, least);
             if custodians.len() < ALERTS {
-                any.truncate(CUSTODIANS);
-                custodians = any;
+                custodians = draw(&mut again, &self.stakers, CUSTODIANS);
             }
             assert!(custodians.len() <= CUSTODIANS, "{} keep one block", custodians.len());
             custodians

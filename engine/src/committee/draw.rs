@@ -10,6 +10,7 @@ static DRAW_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix draw v1"
 static SEED_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix seed v1"));
 
 /// Numbers from a seed, for one purpose at one height.
+#[derive(Clone)]
 pub struct Lots {
     key: Hash,
     counter: u64,
@@ -72,9 +73,14 @@ impl Lots {
 /// left; in the order drawn, so that who asks for more gets the same and then others. Candidates without stake are never
 /// drawn.
 pub fn draw<V: TrieValue>(lots: &mut Lots, stakes: &Trie<u32, V>, count: usize) -> Vec<u32> {
+    draw_down_to(lots, stakes, count, 0)
+}
+
+/// The same, as long as those left weigh more than this together.
+pub fn draw_down_to<V: TrieValue>(lots: &mut Lots, stakes: &Trie<u32, V>, count: usize, least: u64) -> Vec<u32> {
     let (mut left, mut taken) = (stakes.clone(), 0);
     let mut drawn = Vec::with_capacity(count);
-    while drawn.len() < count && left.weight() > 0 {
+    while drawn.len() < count && left.weight() > least {
         let (&candidate, of) = left.at_weight(lots.below(left.weight()));
         let stake = of.weight();
         assert!(stake > 0, "only who has a stake is drawn, and nobody twice");

@@ -7,8 +7,8 @@
 //! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know
 //! it before it closes a set of its own, and loses that set alone.
 //!
-//! What one minter tells never stands in the way of what another tells: of each set each has its own try, and a body is
-//! asked of one more than may be faulty.
+//! What one minter tells never stands in the way of what another tells: of each set each has its own try, what may be
+//! missing of what it tells is a bound of its own, and a body is asked of one more than may be faulty.
 
 use crate::base::hash::{Hash, list_root, purpose_key};
 use crate::base::ids::Seat;
@@ -120,9 +120,13 @@ impl Sets {
         if short.len() > SET_ITEMS_MAX || self.holds(&root) {
             return Vec::new();
         }
+        // Who is honest sends what is missing; who tells what there is not uses up its own room alone.
+        if self.missing_of(from, &root) >= SET_ITEMS_MAX {
+            return Vec::new();
+        }
         let tells = self.tells.entry((root, from)).or_insert(0);
         *tells += 1;
-        if *tells > TELLS_MAX || self.asked.len() > 2 * SET_ITEMS_MAX {
+        if *tells > TELLS_MAX {
             return Vec::new();
         }
         if self.places.is_empty() {
@@ -137,8 +141,16 @@ impl Sets {
             self.asked.contains(&(short, from)) || asked < asks_max && self.asked.insert((short, from))
         });
         self.partial.insert((root, from), Partial { places, missing });
+        let missing = self.missing_of(from, &root);
+        assert!(missing < SET_ITEMS_MAX, "{missing} items are missing of what one minter has told before");
         self.complete();
         ask
+    }
+
+    /// How many items are missing of the other sets that a minter has told.
+    fn missing_of(&self, from: Seat, root: &Hash) -> usize {
+        let others = self.partial.iter().filter(|(of, _)| of.1 == from && of.0 != *root);
+        others.map(|(_, partial)| partial.missing.len()).sum()
     }
 
     /// Takes bodies: only what is missing from a set that was told, so that nobody fills the memory with what no one
@@ -283,6 +295,17 @@ mod tests {
         assert!(mine.take_told(root, 7, told, 2).is_empty(), "and a third is not asked");
         mine.take_bodies(theirs.bodies(&root, &salt, ask).unwrap());
         assert!(mine.holds(&root));
+    }
+
+    #[test]
+    fn what_one_invents_takes_no_room_from_what_another_tells() {
+        let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(items(5..12)));
+        let invented = |number: u64| (0..SET_ITEMS_MAX as u64).map(|short| (number << 32) + short).collect::<Vec<_>>();
+        let asked: Vec<usize> =
+            (1..9).map(|number| mine.take_told([number; 32], 5, invented(number.into()), 2).len()).collect();
+        assert_eq!(asked, [SET_ITEMS_MAX, 0, 0, 0, 0, 0, 0, 0], "a set at a time of whoever sends none");
+        assert_eq!(exchange(&theirs, &mut mine), 2);
+        assert!(mine.holds(&theirs.root()));
     }
 
     #[test]

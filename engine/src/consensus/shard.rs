@@ -251,9 +251,13 @@ impl ShardRound {
         (list, roots, signature): (Vec<(Seat, Hash)>, Vec<Sig>, Sig),
         out: &mut Vec<(To, ShardMessage)>,
     ) -> Option<Offence> {
-        if list.len() > self.seats.len() || self.lists.contains_key(&from) {
+        // Of each minter of the shard once, in order, as who is honest lists them.
+        let ordered = list.is_sorted_by(|one, next| one.0 < next.0);
+        let of_shard = list.iter().all(|(seat, _)| self.seats.contains(seat));
+        if !ordered || !of_shard || self.lists.contains_key(&from) {
             return None;
         }
+        assert!(list.len() <= self.seats.len(), "each minter of the shard is listed once");
         if !self.signed(context, from, StatementKind::List, list_hash(&list), &signature) {
             return Some(Offence::Signature);
         }

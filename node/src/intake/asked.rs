@@ -6,7 +6,7 @@ use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::item::Item;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// For how long an answer to a question is awaited, milliseconds.
@@ -40,6 +40,8 @@ pub enum Thing {
 
 struct Question {
     until_ms: u64,
+    /// The height that it is of; transactions of a block are asked for later as well.
+    height: Option<u64>,
     /// How many answers each may give.
     answers: BTreeMap<Whom, u32>,
 }
@@ -81,6 +83,8 @@ struct OfHeight {
 #[derive(Default)]
 pub struct Asked {
     things: BTreeMap<Thing, Question>,
+    /// The same by the time until which an answer is awaited: the first to go first.
+    by_time: BTreeSet<(u64, Thing)>,
     /// Of the pending height, and of the next one, of which some speak already.
     sets: BTreeMap<u64, OfHeight>,
 }
@@ -89,13 +93,14 @@ impl Asked {
     /// A message goes out: what it asks for will be awaited.
     pub fn note(&mut self, to: Whom, message: &Message, now_ms: u64) {
         match message {
-            Message::WantFinal(height) => self.ask(Thing::Final(*height), to, now_ms),
-            Message::WantBodies(block) => self.ask(Thing::Bodies(*block), to, now_ms),
-            // Whoever is ahead answers these with the end of that height.
-            Message::Have { height, .. } => self.ask(Thing::Final(*height), to, now_ms),
+            Message::WantBodies(block) => self.ask(Thing::Bodies(*block), None, to, now_ms),
+            // Whoever is ahead answers also the second with the end of that height.
+            Message::WantFinal(height) | Message::Have { height, .. } => {
+                self.ask(Thing::Final(*height), Some(*height), to, now_ms);
+            }
             Message::WantBlocks(height, blocks) => {
-                self.ask(Thing::Final(*height), to, now_ms);
-                blocks.iter().for_each(|block| self.ask(Thing::Block(*block), to, now_ms));
+                self.ask(Thing::Final(*height), Some(*height), to, now_ms);
+                blocks.iter().for_each(|block| self.ask(Thing::Block(*block), Some(*height), to, now_ms));
             }
             Message::Shard { height, message: ShardMessage::WantItems(root, salt, shorts), .. } => {
                 let Whom::Name(name) = to else { return };
@@ -112,20 +117,29 @@ impl Asked {
         }
     }
 
-    fn ask(&mut self, thing: Thing, to: Whom, now_ms: u64) {
-        if self.things.len() >= THINGS_MAX && !self.things.contains_key(&thing) {
-            self.things.retain(|_, question| question.until_ms > now_ms);
-            while self.things.len() >= THINGS_MAX {
-                let oldest = self.things.iter().min_by_key(|entry| entry.1.until_ms).map(|entry| *entry.0);
-                oldest.map(|oldest| self.things.remove(&oldest));
+    /// A height begins: what was asked at earlier ones about them is not looked at any more.
+    pub fn begin_height(&mut self, pending: u64) {
+        self.things.retain(|_, question| question.height.is_none_or(|height| height >= pending));
+        self.by_time.retain(|(_, thing)| self.things.contains_key(thing));
+        assert_eq!(self.things.len(), self.by_time.len(), "each question is awaited until a time");
+    }
+
+    fn ask(&mut self, thing: Thing, height: Option<u64>, to: Whom, now_ms: u64) {
+        if !self.things.contains_key(&thing) {
+            while self.things.len() >= THINGS_MAX
+                && let Some((_, oldest)) = self.by_time.pop_first()
+            {
+                self.things.remove(&oldest);
             }
         }
-        assert!(self.things.len() <= THINGS_MAX, "{} things are asked for at a time", self.things.len());
-        let question = self.things.entry(thing).or_insert(Question { until_ms: 0, answers: BTreeMap::new() });
+        let question = self.things.entry(thing).or_insert(Question { until_ms: 0, height, answers: BTreeMap::new() });
+        self.by_time.remove(&(question.until_ms, thing));
         question.until_ms = now_ms + AWAITED_MS;
+        self.by_time.insert((question.until_ms, thing));
         let whom = if question.answers.len() >= NAMES_MAX { Whom::Anyone } else { to };
         let answers = question.answers.entry(whom).or_insert(0);
         *answers = answers.saturating_add(1);
+        assert!(self.things.len() <= THINGS_MAX, "{} things are asked for at a time", self.things.len());
     }
 
     /// Whether whoever is one of these was asked for this.
@@ -150,6 +164,7 @@ impl Asked {
             question.answers.remove(whom);
         }
         if question.answers.is_empty() {
+            self.by_time.remove(&(question.until_ms, thing));
             self.things.remove(&thing);
         }
         true
@@ -241,6 +256,22 @@ mod tests {
             asked.note(Whom::Name(name), &Message::WantFinal(5_000), 30_000);
         }
         assert!(asked.is_wanted(Thing::Final(5_000), &[Whom::Name(999), Whom::Anyone], 30_001));
+    }
+
+    #[test]
+    fn what_was_asked_at_a_height_goes_with_it() {
+        let mut asked = Asked::default();
+        for number in 0..2_000u32 {
+            let block = *blake3::hash(&number.to_le_bytes()).as_bytes();
+            asked.note(Whom::Name(number), &Message::WantBlocks(8, vec![block]), 0);
+        }
+        asked.note(Whom::Name(1), &Message::WantBodies([7; 32]), 0);
+        asked.note(Whom::Name(1), &Message::WantFinal(9), 0);
+        assert_eq!(asked.things.len(), 2_003);
+        asked.begin_height(9);
+        assert_eq!(asked.things.keys().collect::<Vec<_>>(), [&Thing::Final(9), &Thing::Bodies([7; 32])]);
+        assert!(asked.answer(Thing::Final(9), &[Whom::Name(1)], 1));
+        assert_eq!((asked.things.len(), asked.by_time.len()), (1, 1));
     }
 
     #[test]

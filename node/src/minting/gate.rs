@@ -72,6 +72,8 @@ impl Gate {
         let (before, after) = (now.pending(), duties.pending());
         assert!(before <= after, "the duties of height {after} follow those of {before}");
         *now = Arc::new(duties);
+        drop(now);
+        self.rules.lock().expect(UNPOISONED).asked.begin_height(after);
     }
 
     /// The duties of a peer.

@@ -151,7 +151,6 @@ fn check_amounts(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
     within("output_fee", parameters.output_fee, 0, SUPPLY_GENESIS / u64::from(OUTPUTS_MAX))?;
     within("consensus.register_reserve", consensus.register_reserve, 1, SUPPLY_GENESIS)?;
     within("consensus.stake_min", consensus.stake_min, 1, SUPPLY_GENESIS)?;
-    within("consensus.custody_stake_min", consensus.custody_stake_min, 1, SUPPLY_GENESIS)?;
     // Twice the emission is never exceeded, and there are fewer heights than slots, of which there are 2^32.
     let emission_max = (u64::MAX - SUPPLY_GENESIS) >> 33;
     within("consensus.emission", consensus.emission, 0, emission_max)
@@ -307,7 +306,7 @@ mod tests {
     fn numbers_that_make_no_chain_are_refused() {
         assert!(file().genesis().is_ok());
         type Change = (&'static str, fn(&mut GenesisFile));
-        let changes: [Change; 19] = [
+        let changes: [Change; 18] = [
             ("slot_ms", |file| file.parameters.slot_ms = 0),
             ("amount_min", |file| file.parameters.amount_min = 0),
             ("output_fee", |file| file.parameters.output_fee = u64::MAX),
@@ -324,7 +323,6 @@ mod tests {
             ("evidence_heights", |file| file.parameters.consensus.evidence_heights = 2),
             ("line_bytes_per_s", |file| file.parameters.consensus.line_bytes_per_s = 0),
             ("line_bytes_per_s", |file| file.parameters.consensus.line_bytes_per_s = 1_000),
-            ("custody_stake_min", |file| file.parameters.consensus.custody_stake_min = 0),
             ("at stake", |file| file.minters[0].stake = 0),
             ("possession", |file| file.minters[0].account = hex::encode(KeyChain::new(1).keys(1..2)[0])),
         ];

@@ -3,6 +3,7 @@
 //! A state is a pure function of the final blocks, so nodes that agree share one, and what one of them has computed the
 //! others look up; now and then it is computed again and compared.
 
+use crate::chain::signing::uncounted;
 use crate::seed::dice::Dice;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::state::State;
@@ -316,7 +317,6 @@ impl Execution for SimExecution {
     }
 
     fn proofs(&self) -> Vec<Arc<Item>> {
-        // Of what waits here nothing was verified before.
         let view = self.shared.view(&self.version);
         let mut of_whom = BTreeSet::new();
         let holds = |item: &&Arc<Item>| match Record::of_item(item) {
@@ -325,7 +325,7 @@ impl Execution for SimExecution {
             Some(record @ Record::Conflict(_)) => view.record_holds(&record),
             _ => false,
         };
-        self.pool.values().filter(holds).cloned().collect()
+        uncounted(|| self.pool.values().filter(holds).cloned().collect())
     }
 
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {

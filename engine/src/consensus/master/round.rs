@@ -485,7 +485,11 @@ impl MasterRound {
         {
             return out.push(MasterAction::FalseCertificate(from));
         }
-        self.ask_for(&value, out);
+        // Whoever proposes a value has its blocks: nobody else is asked for what a liar may have made up.
+        let missing = self.held.missing(&value.headers);
+        if !missing.is_empty() && missing.len() <= self.committee.shards.len() {
+            out.push(MasterAction::Tell(from, Message::WantBlocks(self.height, missing)));
+        }
         self.proposals.insert((attempt, from), (value, prepared, signature));
     }
 
