@@ -3,10 +3,11 @@
 mod common;
 
 use common::{ByHand, Seen, hello_of, raise_descriptors, resident_bytes, start, start_with};
-use dynemix_net::mesh::{MeshLimits, To};
+use dynemix_net::mesh::{HandshakeWork, MeshLimits, To};
+use std::collections::VecDeque;
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -63,4 +64,56 @@ fn strangers_lose_their_connection_and_nobody_else_anything() {
     assert!(grown < 64 << 20, "{grown} bytes more");
     assert!(a.handle.counters().evicted.load(Ordering::Relaxed) > 0);
     drop(silent);
+}
+
+#[test]
+fn who_calls_without_a_word_does_not_hold_up_who_talks() {
+    // Of the work that strangers may cost by default a fortieth, for a slow computer to come to its end.
+    let handshake_work = HandshakeWork { total_micros: 5_000, net_micros: 5_000 };
+    let limits = MeshLimits { handshake_work, ..MeshLimits::default() };
+    let (a, b) = (start_with(11, Some(11), b"chain", limits, ""), start(12, Some(12)));
+    b.handle.set_targets(vec![a.target()]);
+    b.wait(|seen| matches!(seen, Seen::Opened(_)));
+    let (address, stop, called) = (a.address(), AtomicBool::new(false), AtomicU64::new(0));
+    let mut took: Vec<Duration> = std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut silent = VecDeque::new();
+                while !stop.load(Ordering::Relaxed) {
+                    match TcpStream::connect(address) {
+                        Ok(stream) => {
+                            called.fetch_add(1, Ordering::Relaxed);
+                            silent.push_back(stream);
+                        }
+                        // No port is free for a while.
+                        Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                    }
+                    silent.drain(..silent.len().saturating_sub(200));
+                }
+            });
+        }
+        let took = (0..300u16).map(|number| {
+            let begun = Instant::now();
+            b.handle.send(To::Name(11), 0, number.to_le_bytes().to_vec().into());
+            let heard = a.handle.counters();
+            while heard.frames[0].load(Ordering::Relaxed) <= u64::from(number)
+                && begun.elapsed() < Duration::from_secs(5)
+            {
+                std::thread::sleep(Duration::from_micros(200));
+            }
+            let took = begun.elapsed();
+            std::thread::sleep(Duration::from_millis(10));
+            took
+        });
+        let took = took.collect();
+        stop.store(true, Ordering::Relaxed);
+        took
+    });
+    took.sort_unstable();
+    let (median, late) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+    let refused = a.handle.counters().refused.load(Ordering::Relaxed);
+    let called = called.load(Ordering::Relaxed);
+    println!("median {median:?}, p99 {late:?}, {refused} of {called} refused");
+    assert!(refused > 100, "{refused} of {called} were dropped before anything was made for them");
+    assert!(late < Duration::from_millis(50), "{late:?}, and {median:?} in the middle");
 }

@@ -260,9 +260,19 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
 
     let items = Glance::ShardItems { height: 1, shard: 0 };
     assert!(charged(hear(&mut rules, mine, &items, 1 << 20)), "nobody asked");
+    // Each custodian has one of the shard's minters: this one is in the second place, and has the second of them.
+    let mut scene = scene;
+    let second = scene.system.committee.members[usize::from(scene.system.committee.shards[0][1])].candidate;
+    scene.system.custodians = vec![vec![900, 3, 901]];
+    let (now, mine) = (duties(&scene), Some(second));
+    let other = Some((0..10).find(|name| *name != second && *name != 3).unwrap());
+    let hear = |rules: &mut Rules, from: Option<u32>, glance: &Glance, bytes: usize| {
+        rules.hear(&now, speaker(from), glance, bytes, 10)
+    };
     let bodies = Glance::Bodies([9; 32]);
+    assert_eq!(hear(&mut rules, other, &bodies, 1 << 20), Verdict::Pass, "another's part, or of another height");
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)));
-    assert_eq!(hear(&mut rules, mine, &bodies, 1 << 20), Verdict::Take, "its minters send it unasked");
+    assert_eq!(hear(&mut rules, mine, &bodies, 1 << 20), Verdict::Take, "whose part it is sends it unasked");
     assert_eq!(
         hear(&mut rules, mine, &Glance::Bodies([8; 32]), 1 << 20),
         Verdict::Pass,

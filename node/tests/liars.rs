@@ -268,6 +268,21 @@ fn honest_nodes_charge_each_other_nothing() {
     }
 }
 
+#[test]
+fn transactions_that_nobody_asked_for_are_verified_of_whose_part_they_are_and_no_further_than_they_hold() {
+    let town = Town::of(1, true);
+    let before = verified(&town);
+    // At most one of them has this node for a custodian.
+    for minter in 1..MINTERS {
+        let liar = Named::connect(&town, Some(minter), 0);
+        liar.say(BODIES, &Message::Bodies([9; 32], broken_items(4_000).into()));
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    let verified = verified(&town) - before;
+    assert!(verified <= 1_024, "{verified} of 12 000 broken signatures were looked at");
+    town.stop();
+}
+
 /// A fraud of an honest minter, with signatures that do not hold: each another one.
 fn fraud(town: &Town, junk: Sig) -> Message {
     let mut first = [1; 32];

@@ -219,15 +219,9 @@ impl Chain {
         for number in [seats, shards_max, shard_transactions] {
             hasher.update(&number.to_le_bytes());
         }
-        for number in [
-            quilt_from_height,
-            emission,
-            register_reserve,
-            stake_min,
-            accounts_max,
-            evidence_heights,
-            line_bytes_per_s,
-        ] {
+        for number in
+            [quilt_from_height, emission, register_reserve, stake_min, accounts_max, evidence_heights, line_bytes_per_s]
+        {
             hasher.update(&number.to_le_bytes());
         }
         for number in sub_slots.steps() {

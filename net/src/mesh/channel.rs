@@ -45,7 +45,16 @@ pub fn public_key(secret: &[u8; 32]) -> TransportKey {
     curve25519_dalek::montgomery::MontgomeryPoint::mul_base_clamped(secret).to_bytes()
 }
 
+/// What the first message of a handshake needs.
+struct Begun {
+    secret: [u8; 32],
+    prologue: Vec<u8>,
+    initiator: bool,
+}
+
 enum State {
+    /// Nothing has been said: it costs nothing but this.
+    Begun(Box<Begun>),
     Shaking(Box<HandshakeState>),
     Open(Box<TransportState>),
     /// After an error.
@@ -70,22 +79,31 @@ pub struct Channel {
     handshake_hash: [u8; 32],
     sent: u64,
     received: u64,
-    scratch: Box<[u8; PIECE_BYTES_MAX + TAG_BYTES]>,
+    /// Empty until something is said.
+    scratch: Vec<u8>,
 }
 
 impl Channel {
-    /// A channel that begins; `initiator` on the side that has called.
+    /// A channel that begins; `initiator` on the side that has called. Keys are agreed on, and a buffer is there, from the
+    /// first message on: whoever calls and says nothing is given nothing.
+    pub fn new(secret: &[u8; 32], prologue: &[u8], initiator: bool) -> Channel {
+        let state = State::Begun(Box::new(Begun { secret: *secret, prologue: prologue.to_vec(), initiator }));
+        Channel { state, remote: [0; 32], handshake_hash: [0; 32], sent: 0, received: 0, scratch: Vec::new() }
+    }
+
+    /// Makes ready for the first message.
     ///
     /// # Panics
     /// Never: the pattern and the key's length are fixed.
-    pub fn new(secret: &[u8; 32], prologue: &[u8], initiator: bool) -> Channel {
+    fn build(&mut self) {
+        let State::Begun(begun) = &self.state else { return };
+        let Begun { secret, prologue, initiator } = &**begun;
         let builder = Builder::with_resolver(PATTERN.parse().expect("a pattern of Noise"), Box::new(Primitives));
         let builder =
             builder.local_private_key(secret).and_then(|builder| builder.prologue(prologue)).expect("set once");
-        let shaking = if initiator { builder.build_initiator() } else { builder.build_responder() };
-        let state = State::Shaking(Box::new(shaking.expect("complete")));
-        let scratch = Box::new([0; PIECE_BYTES_MAX + TAG_BYTES]);
-        Channel { state, remote: [0; 32], handshake_hash: [0; 32], sent: 0, received: 0, scratch }
+        let shaking = if *initiator { builder.build_initiator() } else { builder.build_responder() };
+        self.state = State::Shaking(Box::new(shaking.expect("complete")));
+        self.scratch = vec![0; PIECE_BYTES_MAX + TAG_BYTES];
     }
 
     /// Whether the handshake is done.
@@ -108,6 +126,7 @@ impl Channel {
     /// # Errors
     /// [`ChannelError::Handshake`].
     pub fn shake(&mut self, out: &mut Vec<u8>) -> Result<(), ChannelError> {
+        self.build();
         if let State::Shaking(shaking) = &mut self.state
             && shaking.is_my_turn()
             && !shaking.is_handshake_finished()
@@ -154,6 +173,7 @@ impl Channel {
         }
         let Some((message, rest)) = rest.split_at_checked(length) else { return Ok(Read::More) };
         *bytes = rest;
+        self.build();
         match &mut self.state {
             State::Shaking(shaking) => {
                 // Nothing but keys is said before both know each other.
@@ -173,7 +193,7 @@ impl Channel {
                 let (&class, piece) = self.scratch[..length].split_first().ok_or(ChannelError::Piece)?;
                 Ok(Read::Piece(class, piece))
             }
-            State::Ended => Err(ChannelError::Piece),
+            State::Begun(_) | State::Ended => Err(ChannelError::Piece),
         }
     }
 

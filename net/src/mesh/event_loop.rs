@@ -31,6 +31,8 @@ const READ_BYTES_SHAKING: usize = 1 << 12;
 const LEFT_BYTES: usize = 1 << 15;
 /// Reads of one connection before the others have their turn.
 const READS_IN_A_ROW: usize = 4;
+/// Connections that are accepted before peers have their turn.
+const ACCEPTS_IN_A_ROW: usize = 64;
 const HOUSEKEEPING: Duration = Duration::from_millis(25);
 /// Points of a hello that is false: a third one within minutes is a ban.
 const FALSE_HELLO_POINTS: u32 = 34;
@@ -54,6 +56,8 @@ pub struct Mesh<D> {
     introduced: VecDeque<u64>,
     /// One of those was not held back when it was read last.
     read_more: bool,
+    /// More may call than were accepted in this turn.
+    accept_more: bool,
     up: Line,
     down: Line,
     housekeeping_at: Instant,
@@ -94,6 +98,7 @@ impl<D: Doorkeeper> Mesh<D> {
             readable: VecDeque::new(),
             introduced: VecDeque::new(),
             read_more: false,
+            accept_more: false,
             up: Line::new(options.link, seed),
             down: Line::new(options.link, !seed),
             housekeeping_at: now,
@@ -138,7 +143,7 @@ impl<D: Doorkeeper> Mesh<D> {
     }
 
     fn timeout(&self) -> Duration {
-        if self.read_more && !self.down.shapes() {
+        if self.accept_more || self.read_more && !self.down.shapes() {
             return Duration::ZERO;
         }
         let waits = !self.readable.is_empty() || !self.introduced.is_empty();
@@ -146,7 +151,7 @@ impl<D: Doorkeeper> Mesh<D> {
     }
 
     fn take_events(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
-        let mut accept = false;
+        let mut accept = self.accept_more;
         for event in &self.events {
             match event.token() {
                 LISTENER => accept = true,
@@ -170,16 +175,23 @@ impl<D: Doorkeeper> Mesh<D> {
     }
 
     fn accept_all(&mut self, now: Instant, on: &mut impl FnMut(Event)) {
-        loop {
+        self.accept_more = false;
+        for _ in 0..ACCEPTS_IN_A_ROW {
             match self.listener.as_ref().map(TcpListener::accept) {
                 Some(Ok((stream, address))) => self.accept(stream, address, now, on),
                 Some(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 _ => return,
             }
         }
+        // The system says only once that somebody calls.
+        self.accept_more = self.listener.is_some();
     }
 
     fn accept(&mut self, stream: TcpStream, address: SocketAddr, now: Instant, on: &mut impl FnMut(Event)) {
+        if !self.rates.accepts(&self.roster.caller_at(&address, now), now) {
+            self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         match self.roster.arrive(&address) {
             Arrival::Refused => {
                 self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);

@@ -13,7 +13,10 @@ const NETS_MAX: usize = 4_096;
 /// How much more a handshake counts that comes from where garbage has come from.
 const SUSPECTED_TIMES: u64 = 10;
 
-/// Microseconds of the mesh's thread that a message of a handshake takes: key agreements, one of them for a key that is
+/// Microseconds of the mesh's thread that a connection takes before anything is said on it: its entries, and who goes for
+/// it.
+const ACCEPT_MICROS: u64 = 40;
+/// The same that a message of a handshake takes: key agreements, one of them for a key that is
 /// used once.
 pub(super) const SHAKE_MICROS: u64 = 200;
 /// The same of the signature in our hello.
@@ -55,6 +58,8 @@ pub(super) struct HandshakeRates {
     work: HandshakeWork,
     begun: Instant,
     strangers: Bucket,
+    /// What accepting strangers may cost: who only calls does not use up the time of who says something.
+    accepts: Bucket,
     expected: Bucket,
     nets: HashMap<Net, Bucket>,
     other_nets: Bucket,
@@ -63,23 +68,33 @@ pub(super) struct HandshakeRates {
 impl HandshakeRates {
     pub(super) fn new(work: HandshakeWork, now: Instant) -> HandshakeRates {
         let [total, other_nets] = [work.total_micros, work.net_micros].map(|micros| two_seconds(micros, 0));
-        HandshakeRates { work, begun: now, strangers: total, expected: total, nets: HashMap::new(), other_nets }
+        let (strangers, accepts, expected) = (total.clone(), total.clone(), total);
+        HandshakeRates { work, begun: now, strangers, accepts, expected, nets: HashMap::new(), other_nets }
     }
 
     fn ms(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.begun).as_millis() as u64
     }
 
+    /// Whether a connection is begun with; if not it is dropped, and nothing is made for it.
+    pub(super) fn accepts(&mut self, caller: &Caller, now: Instant) -> bool {
+        self.take(caller, ACCEPT_MICROS, |rates| &mut rates.accepts, now)
+    }
+
     /// Whether work of this cost is done now; if not it can be asked for again later. Strangers use up what is for
     /// strangers, each network what is its own; who is expected waits for neither.
     pub(super) fn allow(&mut self, caller: &Caller, cost: u64, now: Instant) -> bool {
+        self.take(caller, cost, |rates| &mut rates.strangers, now)
+    }
+
+    fn take(&mut self, caller: &Caller, cost: u64, of: impl Fn(&mut Self) -> &mut Bucket, now: Instant) -> bool {
         let (net_micros, now_ms) = (self.work.net_micros, self.ms(now));
         if caller.expected {
             let has = has(&mut self.expected, cost, now_ms);
             self.expected.take(now_ms, if has { cost } else { 0 });
             return has;
         }
-        if !has(&mut self.strangers, cost, now_ms) {
+        if !has(of(self), cost, now_ms) {
             return false;
         }
         if caller.net != Net::Loopback {
@@ -94,7 +109,7 @@ impl HandshakeRates {
             }
             of_net.take(now_ms, cost);
         }
-        self.strangers.take(now_ms, cost);
+        of(self).take(now_ms, cost);
         true
     }
 
@@ -133,6 +148,22 @@ mod tests {
         assert_eq!(allowed(&mut rates, expected, 1_000, now), 200);
         let loopback = Caller { net: Net::Loopback, ..from(0) };
         assert_eq!(allowed(&mut rates, loopback, 1_000, now + Duration::from_secs(9)), 200, "it is no network");
+    }
+
+    #[test]
+    fn who_only_calls_uses_up_nobody_elses_time() {
+        let now = Instant::now();
+        let mut rates = HandshakeRates::new(WORK, now);
+        let loopback = Caller { net: Net::Loopback, ..from(0) };
+        let accepted = |rates: &mut HandshakeRates, caller: Caller, now| {
+            (0..100_000).take_while(|_| rates.accepts(&caller, now)).count() as u64
+        };
+        assert_eq!(accepted(&mut rates, loopback, now), 200_000 / ACCEPT_MICROS);
+        assert_eq!(allowed(&mut rates, loopback, 1_000, now), 200, "what is said is another matter");
+        let later = now + Duration::from_secs(1);
+        assert_eq!(accepted(&mut rates, from(1), later), 20_000 / ACCEPT_MICROS, "a network has its own");
+        assert_eq!(allowed(&mut rates, from(1), 1_000, later), 0, "for all of it");
+        assert!(rates.accepts(&Caller { expected: true, ..from(1) }, later));
     }
 
     #[test]

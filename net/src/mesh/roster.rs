@@ -104,7 +104,8 @@ struct Calling {
 /// The roster. Its tables agree:
 /// 1. `by_name` has every placed entry that has a name, under this name, and nothing else;
 /// 2. `counts` has the placed entries of each standing;
-/// 3. `of_address` and `of_net` count the entries that have called us.
+/// 3. `of_address` and `of_net` count the entries that have called us;
+/// 4. `shaking` has those of them that have no place yet.
 pub(super) struct Roster {
     own_key: TransportKey,
     limits: MeshLimits,
@@ -114,6 +115,7 @@ pub(super) struct Roster {
     counts: [usize; STANDINGS],
     of_address: HashMap<IpAddr, usize>,
     of_net: HashMap<Net, usize>,
+    shaking: BTreeSet<u64>,
     standings: BTreeMap<u32, Standing>,
     targets: HashMap<TransportKey, Calling>,
     /// Where they listen.
@@ -144,6 +146,7 @@ impl Roster {
             counts: [0; STANDINGS],
             of_address: HashMap::new(),
             of_net: HashMap::new(),
+            shaking: BTreeSet::new(),
             standings: BTreeMap::new(),
             targets: HashMap::new(),
             expected: HashSet::new(),
@@ -168,9 +171,9 @@ impl Roster {
                 return self.who_goes(from_there).map_or(Arrival::Refused, Arrival::Instead);
             }
         }
-        let shaking = |entry: &Entry| entry.stage == Stage::Shaking && entry.target.is_none();
-        if self.entries.values().filter(|entry| shaking(entry)).count() >= self.limits.shaking_max {
-            return self.who_goes(|_, entry| shaking(entry)).map_or(Arrival::Refused, Arrival::Instead);
+        if self.shaking.len() >= self.limits.shaking_max {
+            let shaking = self.shaking.iter().map(|id| (*id, &self.entries[id])).collect();
+            return Roster::least_of(shaking).map_or(Arrival::Refused, Arrival::Instead);
         }
         Arrival::Taken
     }
@@ -178,8 +181,11 @@ impl Roster {
     /// The least useful of some: first from where garbage has come, of these from the network that has most of them,
     /// there the one that has been silent longest. Who is expected goes last.
     fn who_goes(&self, of: impl Fn(u64, &Entry) -> bool) -> Option<u64> {
-        let all: Vec<(u64, &Entry)> =
-            self.entries.iter().map(|(&id, entry)| (id, entry)).filter(|(id, entry)| of(*id, entry)).collect();
+        let all = self.entries.iter().map(|(&id, entry)| (id, entry));
+        Roster::least_of(all.filter(|(id, entry)| of(*id, entry)).collect())
+    }
+
+    fn least_of(all: Vec<(u64, &Entry)>) -> Option<u64> {
         let mut nets: HashMap<Net, usize> = HashMap::new();
         all.iter().for_each(|(_, entry)| *nets.entry(entry.net).or_insert(0) += 1);
         let worst = |(id, entry): &(u64, &Entry)| {
@@ -196,6 +202,7 @@ impl Roster {
         if target.is_none() {
             count(&mut self.of_address, holder(ip), true);
             count(&mut self.of_net, net, true);
+            self.shaking.insert(id);
         }
         let (expected, suspected) = (self.expected.contains(&holder(ip)), self.bans.suspects(&ip, now));
         let stage = Stage::Shaking;
@@ -203,6 +210,13 @@ impl Roster {
         let before = self.entries.insert(id, entry);
         assert!(before.is_none(), "connection {id} of the mesh has begun twice");
         id
+    }
+
+    /// Who calls from this address.
+    pub(super) fn caller_at(&self, address: &SocketAddr, now: Instant) -> Caller {
+        let (ip, net) = (canonical(address.ip()), Net::of(address.ip()));
+        let expected = self.expected.contains(&holder(ip)) && net != Net::Loopback;
+        Caller { net, expected, suspected: self.bans.suspects(&ip, now) }
     }
 
     /// Who makes us work on this connection; none if we do so ourselves, since we have called.
@@ -219,6 +233,7 @@ impl Roster {
             count(&mut self.of_address, holder(entry.ip), false);
             count(&mut self.of_net, entry.net, false);
         }
+        self.shaking.remove(&id);
         if let Some(standing) = entry.standing() {
             self.counts[standing as usize] -= 1;
         }
@@ -339,6 +354,7 @@ impl Roster {
         if let Some(entry) = self.entries.get_mut(&id) {
             (entry.stage, entry.spoke_at) = (Stage::Placed(standing, name), now);
         }
+        self.shaking.remove(&id);
         self.counts[standing as usize] += 1;
         let has_room = taken - usize::from(leaves) < places;
         assert!(

@@ -3,6 +3,7 @@
 
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::members::Committee;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -127,6 +128,26 @@ impl DutyTable {
     /// Accounts that keep the transactions of this shard-block; none if its effects are mature.
     pub fn keeps(&self, block: &[u8; 32], name: AccountIndex) -> bool {
         self.system.immature_block(block).is_some_and(|(_, block)| block.custodians.contains(&name))
+    }
+
+    /// Whether this minter is the one that sends this node the transactions of its shard-block unasked, of the pending
+    /// height or of this block of one that is final: each custodian has one of the shard's minters for it.
+    pub fn is_sent_by(&self, block: &[u8; 32], name: AccountIndex) -> bool {
+        let Some(me) = self.me else { return false };
+        let assigned = |committee: &Committee, shard: usize, custodians: &[AccountIndex]| {
+            let (seat, seats) = (committee.seat_of(name)?, committee.shards.get(shard)?);
+            let part = seats.iter().position(|&of_shard| of_shard == seat)?;
+            let place = custodians.iter().position(|&custodian| custodian == me)?;
+            Some(place % seats.len() == part)
+        };
+        let of_pending = self
+            .of_name(Some(name))
+            .seat
+            .and_then(|shard| assigned(&self.system.committee, usize::from(shard), self.system.custodians_of(shard)));
+        let of_final = self.system.immature_block(block).and_then(|(height, immature)| {
+            assigned(self.system.committee_of(height)?, immature.header.shard as usize, &immature.custodians)
+        });
+        of_pending == Some(true) || of_final == Some(true)
     }
 
     /// Names that have something to do at this height, each with what it is.

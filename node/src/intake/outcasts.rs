@@ -30,8 +30,8 @@ pub struct Outcasts {
 }
 
 impl Outcasts {
-    /// Books points with whoever is all of these.
-    pub fn book(&mut self, whoms: &[Whom], points: u32, now_ms: u64) {
+    /// Books points with whoever is all of these; whether it is out now.
+    pub fn book(&mut self, whoms: &[Whom], points: u32, now_ms: u64) -> bool {
         for &whom in whoms {
             if self.booked.len() >= ENTRIES_MAX && !self.booked.contains_key(&whom) {
                 let first = self.booked.iter().min_by_key(|entry| entry.1.ends_ms()).map(|entry| *entry.0);
@@ -44,6 +44,7 @@ impl Outcasts {
             }
         }
         assert!(self.booked.len() <= ENTRIES_MAX, "{} are remembered for their points", self.booked.len());
+        self.is_out(whoms, now_ms)
     }
 
     /// Whether whoever is one of these is out.
@@ -60,10 +61,9 @@ mod tests {
     fn who_has_a_hundred_points_is_out_under_its_name_on_every_connection_for_a_while() {
         let mut outcasts = Outcasts::default();
         let (name, first, second) = (Whom::Name(7), Whom::Connection(1), Whom::Connection(2));
-        outcasts.book(&[name, first], 60, 0);
-        outcasts.book(&[name, second], 60, 30_000);
+        assert!(!outcasts.book(&[name, first], 60, 0) && !outcasts.book(&[name, second], 60, 30_000));
         assert!(!outcasts.is_out(&[name, second], 30_000), "thirty have faded");
-        outcasts.book(&[name, second], 10, 30_000);
+        assert!(outcasts.book(&[name, second], 10, 30_000));
         assert!(outcasts.is_out(&[name, Whom::Connection(3)], 30_000) && !outcasts.is_out(&[first], 30_000));
         assert!(!outcasts.is_out(&[Whom::Name(8), Whom::Connection(4)], 30_000));
         assert!(outcasts.is_out(&[name], 629_999) && !outcasts.is_out(&[name], 630_000));
@@ -73,7 +73,7 @@ mod tests {
     fn who_is_out_stays_so_however_many_others_have_a_point() {
         let mut outcasts = Outcasts::default();
         outcasts.book(&[Whom::Name(7)], u32::MAX, 0);
-        (0..2 * ENTRIES_MAX as u64).for_each(|id| outcasts.book(&[Whom::Connection(id)], 1, 1));
+        assert!((0..2 * ENTRIES_MAX as u64).all(|id| !outcasts.book(&[Whom::Connection(id)], 1, 1)));
         assert!(outcasts.is_out(&[Whom::Name(7)], 2) && outcasts.booked.len() == ENTRIES_MAX);
     }
 }

@@ -7,7 +7,7 @@
 //! | a shard-block | asked for it, or who has a seat in the shard that made it | points |
 //! | a final block with shard-blocks | asked for it | points |
 //! | a final certificate | anybody with a name, or whom we have called; of a past height, one beside the one known | nothing |
-//! | transactions of a shard-block, in quilt mode | asked for them; once a height, who has or had a seat | points |
+//! | transactions of a shard-block, in quilt mode | asked for them; once a height, whose part it is to send them here | points |
 //! | votes, proposals, what is held | who has a seat; a height ahead, who may mint it; who is behind | points |
 //! | a record | anybody with a name: see [`super::records`] | points |
 //! | a question | anybody, in bounds | |
@@ -89,6 +89,7 @@ fn is_talk(glance: &Glance) -> bool {
 struct Spread {
     since_ms: u64,
     times: u64,
+    taken: bool,
 }
 
 /// What the rules remember.
@@ -200,14 +201,19 @@ impl Rules {
         if self.spread.0 != pending {
             self.spread = (pending, BTreeMap::new());
         }
-        let Spread { since_ms, times } = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0 });
-        *times += 1;
-        // In each slot that the height takes: looked at once, and no fault.
-        let slots = now_ms.saturating_sub(*since_ms) / self.slot_ms.max(1);
-        Some(match *times {
-            1 => Verdict::Take,
-            times if times <= slots + SPREAD_AT_ONCE => Verdict::Pass,
-            _ => Verdict::Charge(Failure::Repeated(bytes)),
+        let Thing::Bodies(block) = thing else { return None };
+        let mine = duties.is_sent_by(&block, name);
+        let spread = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0, taken: false });
+        spread.times += 1;
+        // In each slot that the height takes, and of a height that is not ours: no fault.
+        let slots = now_ms.saturating_sub(spread.since_ms) / self.slot_ms.max(1);
+        Some(match spread.times {
+            times if times > slots + SPREAD_AT_ONCE => Verdict::Charge(Failure::Repeated(bytes)),
+            _ if mine && !spread.taken => {
+                spread.taken = true;
+                Verdict::Take
+            }
+            _ => Verdict::Pass,
         })
     }
 

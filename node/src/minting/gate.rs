@@ -12,7 +12,7 @@ use crate::intake::vain::Vain;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
-use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, To};
+use dynemix_net::mesh::{BAN_POINTS, MeshHandle, PeerId, PeerInfo, To};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
@@ -153,7 +153,11 @@ impl Gate {
         self.charged.fetch_add(1, Ordering::Relaxed);
         let connection = Whom::Connection(peer.0);
         let whoms = [name.map_or(connection, Whom::Name), connection];
-        self.outcasts.lock().expect(UNPOISONED).book(&whoms[usize::from(name.is_none())..], points, self.now_ms());
+        let whoms = &whoms[usize::from(name.is_none())..];
+        let out = self.outcasts.lock().expect(UNPOISONED).book(whoms, points, self.now_ms());
+        // The mesh reads its clock later, and points have faded a little by then: whoever is out for us, so that nothing
+        // more of it is looked at, is out there as well.
+        let points = if out { points.max(BAN_POINTS) } else { points };
         self.mesh.penalise(peer, points);
     }
 
