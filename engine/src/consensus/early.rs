@@ -110,7 +110,8 @@ impl Early {
 mod tests {
     use super::*;
     use crate::base::hash::Hash;
-    use crate::chain::block::{CertifiedBlock, ShardBlock};
+    use crate::base::limits::SHARDS_MAX;
+    use crate::chain::block::{CertifiedBlock, ShardBlock, Value};
     use crate::committee::statement::{Certificate, SeatSet};
     use crate::transaction::item::Items;
     use std::sync::Arc;
@@ -155,6 +156,28 @@ mod tests {
         early.release();
         assert_eq!(std::iter::from_fn(|| early.next_due()).count(), PLACES_MAX + 1);
         assert_eq!(early.bytes, [0, 0]);
+    }
+
+    #[test]
+    fn what_is_kept_of_one_counts_what_it_takes_in_memory() {
+        let mut early = Early::default();
+        let (hash, headers) = ([0; 32], vec![None; SHARDS_MAX]);
+        let [parent, quilt, parent_root, system, seed, committee_next] = [hash; 6];
+        let (height, slot) = (8, 1);
+        let value = Value { height, parent, slot, headers, quilt, parent_root, system, seed, committee_next };
+        let signature = [0; 48];
+        for attempt in 0..24 {
+            let value = Arc::new(value.clone());
+            early.keep(1, Message::Proposal { attempt, value: value.clone(), prepared: None, signature }, 20);
+            early.keep(1, Message::First { attempt, value, justified_by: 0, signature }, 20);
+        }
+        let held = |(_, message): &(u32, Message)| match message {
+            Message::Proposal { value, .. } | Message::First { value, .. } => size_of_val(&value.headers[..]),
+            _ => 0,
+        };
+        let held: usize = early.kept.iter().map(held).sum();
+        assert!(held <= LIGHT_BYTES_OF_ONE, "{held} bytes of one sender");
+        assert!(early.kept.iter().all(|(_, message)| message.body_bytes() <= LIGHT_BYTES_OF_ONE));
     }
 
     #[test]

@@ -126,11 +126,26 @@ impl Message {
         }
     }
 
-    /// Bytes of the largest things in it, for whoever keeps messages.
+    /// Bytes that it takes in memory, roughly, for whoever keeps messages: a place of a list that is empty takes what a
+    /// full one does, though it travels as one byte.
     pub fn body_bytes(&self) -> usize {
+        let of_headers = |headers: &[Option<Hash>]| size_of_val(headers);
+        let of_prepared = |prepared: &Option<Arc<Prepared>>| {
+            prepared.as_ref().map_or(0, |prepared| of_headers(&prepared.value.headers) + size_of::<Prepared>())
+        };
         let bytes = match self {
             Message::Block(block) => block.body_bytes(),
-            Message::Final(_, blocks) => blocks.iter().map(|block| block.body_bytes()).sum(),
+            Message::Final(decided, blocks) => {
+                of_headers(&decided.value.headers) + blocks.iter().map(|block| block.body_bytes()).sum::<usize>()
+            }
+            Message::Have { held, high, .. } => of_headers(held) + of_prepared(high),
+            Message::Proposal { value, prepared, .. } => of_headers(&value.headers) + of_prepared(prepared),
+            Message::First { value, .. } => of_headers(&value.headers),
+            Message::WantBlocks(_, blocks) => size_of_val(&blocks[..]),
+            Message::Shard { message: ShardMessage::List(list, roots, _), .. } => {
+                size_of_val(&list[..]) + size_of_val(&roots[..])
+            }
+            Message::Shard { message: ShardMessage::Decision(list, _), .. } => size_of_val(&list[..]),
             Message::Bodies(_, items) => items_bytes(items),
             Message::Shard { message: ShardMessage::Items(items), .. } => items_bytes(items),
             Message::Shard {
