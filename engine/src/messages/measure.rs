@@ -2,6 +2,7 @@
 
 use crate::base::hash::Hash;
 use crate::base::read::{CodecError, array, number, small};
+use crate::chain::block::Prepared;
 use crate::chain::block_codec::{measure_body, read_final, read_head, read_listed};
 use crate::transaction::compact::{measure_item, measure_items};
 
@@ -26,6 +27,8 @@ pub fn measure(whole: &[u8]) -> Result<usize, CodecError> {
             let head = read_head(bytes)?;
             measure_body(&head, bytes)?
         }
+        // A list of hashes, each of them a byte at least on its way; what else there is has a fixed size.
+        4..=7 => size_of::<Prepared>() + bytes.len() * size_of::<Option<Hash>>(),
         8 => {
             let decided = read_final(bytes)?;
             let blocks = read_listed(&decided, bytes, |head, bytes| measure_body(&head, bytes))?;

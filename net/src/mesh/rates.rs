@@ -68,7 +68,7 @@ pub(super) struct HandshakeRates {
 impl HandshakeRates {
     pub(super) fn new(work: HandshakeWork, now: Instant) -> HandshakeRates {
         let [total, other_nets] = [work.total_micros, work.net_micros].map(|micros| two_seconds(micros, 0));
-        let (strangers, accepts, expected) = (total.clone(), total.clone(), total);
+        let (strangers, accepts, expected) = (total, total, total);
         HandshakeRates { work, begun: now, strangers, accepts, expected, nets: HashMap::new(), other_nets }
     }
 

@@ -123,7 +123,7 @@ impl Flood {
         let (stop, frames, closed) = (Arc::<AtomicBool>::default(), Arc::default(), Arc::default());
         let (tell_gone, gone) = channel();
         let mut work = Work {
-            liar: Liar::new(&genesis, candidate, devnet, signing),
+            liar: Liar::new(&genesis, candidate, devnet, &signing),
             options,
             mesh: handle.clone(),
             heard,

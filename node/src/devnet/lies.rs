@@ -103,7 +103,9 @@ impl LieKind {
 pub(super) struct Liar {
     chain: Chain,
     candidate: u32,
-    signing: Arc<BlsSigning>,
+    /// A point of the group that signs nothing that is asked about. One for all: making another takes longer than a line
+    /// takes for a small frame.
+    signature: Sig,
     owner: SigningKey,
     /// Secret of the voting key.
     vote: [u8; 32],
@@ -117,11 +119,12 @@ pub(super) struct Liar {
 }
 
 impl Liar {
-    pub(super) fn new(genesis: &Genesis, candidate: u32, devnet: &Devnet, signing: Arc<BlsSigning>) -> Liar {
+    pub(super) fn new(genesis: &Genesis, candidate: u32, devnet: &Devnet, signing: &BlsSigning) -> Liar {
         let owner = SigningKey::from_bytes(&secret("owner", devnet.shape.nodes.into()));
         let vote = secret("vote", devnet.shape.nodes.into());
         let (chain, newest, stakes) = (genesis.chain.clone(), genesis.chain.genesis_hash, Vec::new());
-        Liar { chain, candidate, signing, owner, vote, newest, pending: 1, count: 0, stakes }
+        let signature = signing.sign(&chain.genesis_hash);
+        Liar { chain, candidate, signature, owner, vote, newest, pending: 1, count: 0, stakes }
     }
 
     /// A height is final.
@@ -136,17 +139,12 @@ impl Liar {
         *blake3::hash(&self.count.to_le_bytes()).as_bytes()
     }
 
-    /// A point of the group that signs nothing that is asked about.
-    fn signature(&self) -> Sig {
-        self.signing.sign(&self.hash())
-    }
-
     fn certificate(&self) -> Certificate {
         let mut signers = SeatSet::default();
         for seat in 0..SEATS_CLAIMED {
             signers.insert(seat);
         }
-        Certificate { signers, aggregate: self.signature() }
+        Certificate { signers, aggregate: self.signature }
     }
 
     fn value(&self) -> Arc<Value> {
@@ -174,7 +172,7 @@ impl Liar {
     }
 
     fn message(&self, kind: LieKind) -> Message {
-        let (height, hash, signature) = (self.pending, self.hash(), self.signature());
+        let (height, hash, signature) = (self.pending, self.hash(), self.signature);
         match kind {
             LieKind::Finals => {
                 let value = self.value();
@@ -270,7 +268,7 @@ impl Liar {
         if self.stakes.is_empty() {
             let mut payload = [0; 96 + 48];
             payload[..96].copy_from_slice(&BlsSigning::key_and_possession(&self.vote, &self.hash()).0);
-            payload[96..].copy_from_slice(&self.signature());
+            payload[96..].copy_from_slice(&self.signature);
             let signed = |number: u64| {
                 let (recipient, payload_hash) = (self.newest, payload_hash(&payload));
                 let mut cell = Cell { kind: 6, outputs: 0, recipient, payload_hash, ..self.cell(number) };

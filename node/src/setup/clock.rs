@@ -1,7 +1,7 @@
 //! The node's time: milliseconds since the chain's start. Durations come from the monotonic clock; how far it is off is
 //! measured by SNTP, or taken as nothing on a devnet, whose nodes share one clock.
 
-use super::discipline::{Discipline, Followed, Standing, is_of_one_mind, is_with_the_network};
+use super::discipline::{Discipline, Followed, Track, is_of_one_mind, is_with_the_network};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -137,8 +137,8 @@ impl Clock {
     fn follow(&self, known: &mut Known, behind_ms: i64, discipline: &Discipline) -> Followed {
         let trusted = known.trusted && is_with_the_network(known.ahead.as_ref());
         let confirmed_ago_ms = known.confirmed.map(|at| at.elapsed().as_millis() as u64);
-        let standing = Standing { trusted, confirmed_ago_ms, jumped_ms: known.jumped_ms };
-        let followed = discipline.judge(behind_ms, standing, known.ahead.as_ref());
+        let track = Track { trusted, confirmed_ago_ms, jumped_ms: known.jumped_ms };
+        let followed = discipline.judge(behind_ms, track, known.ahead.as_ref());
         known.trusted = match followed {
             Followed::Step(step, good) => {
                 self.offset_ms.fetch_add(step, Ordering::Relaxed);

@@ -34,7 +34,7 @@ pub struct Discipline {
 
 /// What a clock has shown so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct Track {
     /// It is good enough to mint by now.
     pub trusted: bool,
     /// If servers and network have agreed on it, milliseconds since the network was last with it.
@@ -78,15 +78,15 @@ impl Discipline {
     }
 
     /// Judges a measurement: the clock is behind by so much, says a majority.
-    pub fn judge(&self, behind_ms: i64, standing: Standing, ahead: Option<&RangeInclusive<i64>>) -> Followed {
-        let step = if standing.trusted { behind_ms.clamp(-STEP_MS, STEP_MS) } else { behind_ms };
+    pub fn judge(&self, behind_ms: i64, track: Track, ahead: Option<&RangeInclusive<i64>>) -> Followed {
+        let step = if track.trusted { behind_ms.clamp(-STEP_MS, STEP_MS) } else { behind_ms };
         let there = ahead.map(|ahead| self.ahead_after(ahead, step));
         if !is_with_the_network(there.as_ref()) {
             return Followed::AgainstTheNetwork;
         }
         let lapses_ms = CONFIRMED_SLOTS.saturating_mul(self.slot_ms);
-        let confirmed = standing.confirmed_ago_ms.is_some_and(|ago| ago <= lapses_ms);
-        let jumped = standing.jumped_ms.saturating_add(self.jump(step, standing.trusted));
+        let confirmed = track.confirmed_ago_ms.is_some_and(|ago| ago <= lapses_ms);
+        let jumped = track.jumped_ms.saturating_add(self.jump(step, track.trusted));
         if confirmed && !is_of_one_mind(ahead) && jumped > JUMP_SLOTS.saturating_mul(self.slot()) {
             return Followed::TooFar;
         }
@@ -113,8 +113,8 @@ mod tests {
 
     const DISCIPLINE: Discipline = Discipline { slot_ms: 10_000, bound_ms: 500 };
     const YEAR_MS: i64 = 365 * 24 * 3_600_000;
-    const NEW: Standing = Standing { trusted: false, confirmed_ago_ms: None, jumped_ms: 0 };
-    const GOOD: Standing = Standing { trusted: true, confirmed_ago_ms: Some(0), jumped_ms: 0 };
+    const NEW: Track = Track { trusted: false, confirmed_ago_ms: None, jumped_ms: 0 };
+    const GOOD: Track = Track { trusted: true, confirmed_ago_ms: Some(0), jumped_ms: 0 };
 
     #[test]
     fn a_minority_of_the_servers_moves_nothing_whatever_it_says_and_whoever_is_silent() {
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_confirmed_never_jumps_far_without_the_network_however_often_it_is_told() {
-        let doubtful = Standing { trusted: false, ..GOOD };
+        let doubtful = Track { trusted: false, ..GOOD };
         // Nor if those who are heard say different things, and the servers choose among them.
         for (ahead, behind) in [YEAR_MS, -YEAR_MS, 20_001, -20_001]
             .map(|behind| (None, behind))
@@ -149,10 +149,10 @@ mod tests {
             assert_eq!(DISCIPLINE.judge(behind, doubtful, ahead.as_ref()), Followed::TooFar);
         }
         assert_eq!(DISCIPLINE.judge(20_000, doubtful, None), Followed::Step(20_000, true));
-        let jumped = Standing { jumped_ms: 1, ..doubtful };
+        let jumped = Track { jumped_ms: 1, ..doubtful };
         assert_eq!(DISCIPLINE.judge(20_000, jumped, None), Followed::TooFar);
         // All were asleep, and nobody is left who could confirm it.
-        let lapsed = Standing { confirmed_ago_ms: Some(64 * 10_000 + 1), ..jumped };
+        let lapsed = Track { confirmed_ago_ms: Some(64 * 10_000 + 1), ..jumped };
         assert_eq!(DISCIPLINE.judge(3_600_000, lapsed, None), Followed::Step(3_600_000, true));
     }
 
@@ -178,9 +178,9 @@ mod tests {
         }
         assert!(moved <= 2 * 10_000, "{moved} ms in {steps} steps");
         // And a clock that is wrong is set right, by the servers, where the network is, confirmed or not.
-        let slept = Standing { trusted: false, jumped_ms: 20_000, ..GOOD };
-        for standing in [NEW, slept] {
-            assert_eq!(DISCIPLINE.judge(400_000, standing, Some(&(40..=41))), Followed::Step(400_000, true));
+        let slept = Track { trusted: false, jumped_ms: 20_000, ..GOOD };
+        for track in [NEW, slept] {
+            assert_eq!(DISCIPLINE.judge(400_000, track, Some(&(40..=41))), Followed::Step(400_000, true));
         }
         assert!(!is_with_the_network(Some(&(40..=41))) && is_with_the_network(Some(&(-1..=1))));
     }
