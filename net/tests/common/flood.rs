@@ -276,7 +276,7 @@ pub(crate) fn judge(crowd: &Crowd, harm: &Harm) -> Result<(), String> {
         return Err(format!("{} bytes counted, and only {} there", harm.most, harm.grown));
     }
     // Two cores that a crowd, its victim and others share are slow; silence would be none at all.
-    if harm.heard < harm.said / 4 {
+    if harm.heard < harm.said / 2 {
         return Err(format!("of {} honest frames {} came", harm.said, harm.heard));
     }
     Ok(())
