@@ -68,41 +68,39 @@ impl Looker {
         self.committee.members[0].candidate
     }
 
+    /// Lets its custody see and do; what comes of it.
+    fn watches(
+        &mut self,
+        with: impl FnOnce(&mut Custody, &Watch<'_, StubSigning>, &Ground, &mut CustodyOut),
+    ) -> CustodyOut {
+        let (candidate, mut out) = (self.me(), CustodyOut::default());
+        let watch = Watch {
+            chain: &self.ground.chain.genesis_hash,
+            candidate,
+            committee: &self.committee,
+            schedule: &self.schedule,
+            signing: &StubSigning { candidate },
+        };
+        with(&mut self.custody, &watch, &self.ground, &mut out);
+        out
+    }
+
     /// So many custodians raise the alarm.
     fn alarms(&mut self, count: usize) {
-        let chain = self.ground.chain.genesis_hash;
-        let signing = StubSigning { candidate: self.me() };
-        let (committee, schedule) = (self.committee.clone(), self.schedule);
-        let watch = Watch {
-            chain: &chain,
-            candidate: self.me(),
-            committee: &committee,
-            schedule: &schedule,
-            signing: &signing,
-        };
-        for &custodian in &self.custodians[..count] {
-            let signature = StubSigning::stub(custodian, &Alert::alarm_digest(&chain, &self.attest));
-            let mut out = CustodyOut::default();
-            self.custody.hear_alarm(&watch, custodian, (custodian, &self.attest, signature), &mut out);
-            assert!(out.offences.is_empty() && out.useless.is_empty());
-        }
+        let (attest, custodians) = (self.attest, self.custodians[..count].to_vec());
+        let out = self.watches(|custody, watch, _, out| {
+            for custodian in custodians {
+                let signature = StubSigning::stub(custodian, &Alert::alarm_digest(watch.chain, &attest));
+                custody.hear_alarm(watch, custodian, (custodian, &attest, signature), out);
+            }
+        });
+        assert!(out.offences.is_empty() && out.useless.is_empty());
     }
 
     /// A step of a slot: whom it asks, and whether it says that it was not served.
     fn step(&mut self, slot: u64, step: Step) -> (Vec<u32>, bool) {
-        let chain = self.ground.chain.genesis_hash;
-        let signing = StubSigning { candidate: self.me() };
-        let (committee, schedule) = (self.committee.clone(), self.schedule);
-        let watch = Watch {
-            chain: &chain,
-            candidate: self.me(),
-            committee: &committee,
-            schedule: &schedule,
-            signing: &signing,
-        };
-        let mut out = CustodyOut::default();
-        let now_ms = slot * SLOT_MS + step.at(&schedule);
-        self.custody.step(&watch, &self.ground, (step, now_ms), &mut out);
+        let now_ms = slot * SLOT_MS + step.at(&self.schedule);
+        let out = self.watches(|custody, watch, ground, out| custody.step(watch, ground, (step, now_ms), out));
         let asked = out.sends.iter().filter(|send| matches!(send.1, Message::WantBodies(_))).map(|send| send.0);
         (asked.collect(), out.says.iter().any(|message| matches!(message, Message::NotServed(..))))
     }

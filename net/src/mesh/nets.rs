@@ -26,7 +26,7 @@ pub(super) fn canonical(ip: IpAddr) -> IpAddr {
 
 impl Net {
     /// A number for who has a connection of this network: the same for all of it, but for this computer's.
-    pub(super) fn holder(self, connection: u64) -> u64 {
+    pub fn holder(self, connection: u64) -> u64 {
         match self {
             Net::Loopback => connection,
             Net::V4([a, b, c]) => 1 << 62 | u64::from(u32::from_be_bytes([0, a, b, c])),

@@ -197,6 +197,7 @@ impl Drop for Slow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dynemix_net::mesh::Net;
     use std::sync::mpsc::{Sender, channel};
 
     fn job(done: &Sender<u64>, number: u64) -> Job {
@@ -208,16 +209,16 @@ mod tests {
     fn who_asks_without_end_is_served_in_turn_with_who_asks_once() {
         let (done, order) = channel();
         let mut rows = Rows::default();
-        (0..40).for_each(|number| rows.push(Holder::Local(1), job(&done, 100 + number)));
-        rows.push(Holder::Local(2), job(&done, 2));
+        (0..40).for_each(|number| rows.push(Holder::of(Net::Loopback, 1), job(&done, 100 + number)));
+        rows.push(Holder::of(Net::Loopback, 2), job(&done, 2));
         // Whoever comes again when it was served stands behind whoever waits.
         for _ in 0..3 {
             (rows.pop().unwrap().work)();
-            rows.push(Holder::Local(1), job(&done, 1));
+            rows.push(Holder::of(Net::Loopback, 1), job(&done, 1));
         }
         assert_eq!(order.try_iter().collect::<Vec<_>>(), [100, 2, 101]);
         rows.rows.values().flatten().for_each(|job| job.gone.store(true, Ordering::Relaxed));
-        rows.push(Holder::Local(3), job(&done, 3));
+        rows.push(Holder::of(Net::Loopback, 3), job(&done, 3));
         rows.forget_gone();
         assert_eq!(rows.len(), 1);
         (rows.pop().unwrap().work)();

@@ -12,17 +12,12 @@ use std::hash::Hash;
 
 /// For whom something counts, whichever of its connections has brought it and is there still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Holder {
-    /// Whoever has this network.
-    Net(Net),
-    /// A connection of this computer, which is one network to everyone who works on it.
-    Local(u64),
-}
+pub struct Holder(u64);
 
 impl Holder {
     /// Of a connection from this network.
     pub fn of(net: Net, connection: u64) -> Holder {
-        if net == Net::Loopback { Holder::Local(connection) } else { Holder::Net(net) }
+        Holder(net.holder(connection))
     }
 }
 

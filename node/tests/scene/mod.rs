@@ -16,6 +16,7 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
 use dynemix_engine::transaction::item::{Item, transaction_item, transaction_of};
+use dynemix_net::mesh::Net;
 use dynemix_net::mesh::PeerId;
 use std::sync::Arc;
 
@@ -30,13 +31,13 @@ pub fn key(number: u32) -> Key {
 
 /// Of a connection of this computer to the network, with its ordinal there.
 pub fn client(connection: u64, ordinal: u64) -> Client {
-    let user = User { by_api: false, holder: Holder::Local(connection) };
+    let user = User { by_api: false, holder: Holder::of(Net::Loopback, connection) };
     Client { user, told: Some((PeerId(connection), ordinal)) }
 }
 
 /// Of one to the API.
 pub fn caller(connection: u64) -> Client {
-    Client { user: User { by_api: true, holder: Holder::Local(connection) }, told: None }
+    Client { user: User { by_api: true, holder: Holder::of(Net::Loopback, connection) }, told: None }
 }
 
 /// Of an account whose next one it is.
