@@ -26,6 +26,8 @@ const LOAD_BALANCE: u64 = 100_000 * DYNE;
 const STAKE: u64 = 1_000_000 * DYNE;
 /// What a line within one computer carries at least, bytes a second.
 const LOOPBACK_BYTES_PER_S: u64 = 125_000_000;
+/// The least that a chain may expect of a line: 1 Mbit/s.
+const LINE_BYTES_PER_S_MIN: u64 = 125_000;
 /// What the keys of load accounts follow from.
 const LOAD_SEED: u64 = 645;
 
@@ -218,7 +220,8 @@ impl Devnet {
             // Room for as many new accounts as there are, and some.
             accounts_max: 2 * (load_accounts + u64::from(minters)) + 100_000,
             sub_slots: if self.shape.link.is_empty() { SubSlots::LOCAL } else { SubSlots::HOME },
-            line_bytes_per_s: line.rate_bytes.unwrap_or(LOOPBACK_BYTES_PER_S),
+            // On a slower line than that there is no time to look for any block: tried all the same.
+            line_bytes_per_s: line.rate_bytes.map_or(LOOPBACK_BYTES_PER_S, |rate| rate.max(LINE_BYTES_PER_S_MIN)),
             ..ConsensusParameters::default()
         };
         let minter = |node: u32| {
