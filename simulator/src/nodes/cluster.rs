@@ -169,12 +169,14 @@ impl<'a> Cluster<'a> {
         self.wake(candidate, start);
     }
 
-    /// A clock goes wrong, by up to a year either way or by a few slots back, until it is set right again.
+    /// A clock goes wrong, by up to a year or by a few slots, either way, until it is set right again. A few ahead is what
+    /// others find plausible: what was signed then comes by a second time when the clock is right.
     pub(crate) fn spoil_clock(&mut self, candidate: u32) {
         let few = 3 * self.options.slot_ms;
         let offset_ms = match self.dice.below(4) {
             0 => -(self.dice.between(few / 3, few) as i64),
             1 => -(self.dice.below(YEAR_MS) as i64),
+            2 => self.dice.between(few / 3, few) as i64,
             _ => self.dice.below(YEAR_MS) as i64,
         };
         self.count("clocks spoilt");
