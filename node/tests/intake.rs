@@ -283,7 +283,7 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert_eq!(at_once.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 2, "a slow line has gathered some");
     assert_eq!(at_once[3], Verdict::Charge(Failure::Repeated(1 << 17)), "not without end");
     assert_eq!(again(&mut rules, 40_010), Verdict::Pass, "four slots later, at the same height");
-    rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32]), 0);
+    rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32], None), 0);
     assert_eq!(hear(&mut rules, poor, &bodies, 1 << 20), Verdict::Take);
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");
     assert_eq!(hear(&mut rules, None, &Glance::Question, 10), Verdict::Take);

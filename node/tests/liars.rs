@@ -344,7 +344,7 @@ fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
             ),
             (BODIES, Message::Bodies([9; 32], items.clone().into())),
             (VOTES, Message::WantFinal(1)),
-            (VOTES, Message::WantBodies([9; 32])),
+            (VOTES, Message::WantBodies([9; 32], None)),
             (ROUNDS, fraud(&town, junk)),
             (VOTES, Message::Final(Arc::new(decided), Vec::new())),
         ];
