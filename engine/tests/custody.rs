@@ -260,10 +260,10 @@ fn the_largest_block_can_be_looked_for_between_a_slots_beginning_and_its_first_v
     let consensus = ConsensusParameters { quilt_from_height: 5, ..ConsensusParameters::default() };
     let parameters = ChainParameters { consensus, ..ChainParameters::default() };
     let schedule = Schedule::of(&parameters);
-    let most = parameters.transactions_bytes_max(5);
+    let most = parameters.block_bytes_max(5);
     assert!(LOOK_ROUNDS * schedule.carry_ms(most) < schedule.try_0_ms, "{most}");
     assert!(most > 10_000 * 193, "ten thousand transfers on a home line");
-    assert_eq!(parameters.transactions_bytes_max(4), 32 << 20, "in blockchain mode nobody looks");
+    assert_eq!(parameters.block_bytes_max(4), 32 << 20, "in blockchain mode nobody looks");
     let fast = ConsensusParameters { line_bytes_per_s: 125_000_000, ..consensus };
-    assert_eq!(ChainParameters { consensus: fast, ..parameters }.transactions_bytes_max(5), 32 << 20);
+    assert_eq!(ChainParameters { consensus: fast, ..parameters }.block_bytes_max(5), 32 << 20);
 }

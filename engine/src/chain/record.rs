@@ -259,6 +259,11 @@ impl Record {
         }
     }
 
+    /// Whether it follows from a transaction, and is no item of its own.
+    pub fn is_of_transaction(&self) -> bool {
+        matches!(self, Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. })
+    }
+
     /// The one encoding of the record, as patches carry it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();

@@ -351,6 +351,12 @@ impl System {
         height <= block && block <= height.saturating_add(parameters.evidence_heights)
     }
 
+    /// Whether somebody had a seat at a height of which a committee is kept: who had none has made no statement that a
+    /// block counts, and what it signs at leisure convicts nobody else.
+    pub fn was_seated(&self, height: u64, candidate: AccountIndex) -> bool {
+        self.committee_of(height).is_some_and(|committee| committee.seat_of(candidate).is_some())
+    }
+
     /// Whom two certificates convict who is not barred already.
     pub fn convicts(&self, conflict: &Conflict) -> Vec<AccountIndex> {
         let Some(committee) = self.committee_of(conflict.height()) else { return Vec::new() };
@@ -373,6 +379,14 @@ impl System {
     /// What an account has at stake.
     pub fn stake(&self, account: AccountIndex) -> u64 {
         self.stakers.get(&account).map_or(0, |staker| staker.stake)
+    }
+
+    /// What a conviction takes from an account: its stake, and what is on its way out of it.
+    pub fn forfeits(&self, account: AccountIndex) -> u64 {
+        let leaving = self.unstaking.iter().filter(|entry| entry.account == account).map(|entry| entry.amount);
+        let forfeits = leaving.fold(self.stake(account), u64::saturating_add);
+        assert!(forfeits >= self.stake(account), "what is leaving adds to what stays");
+        forfeits
     }
 
     /// The voting key of an account; zeros if it has none.

@@ -40,10 +40,9 @@ pub fn transaction_bytes(payload_bytes: u32) -> u64 {
     1 + CELL_BYTES as u64 + u64::from(payload_bytes)
 }
 
-/// Bytes of those of a block's items that are transactions.
-pub fn transactions_bytes(items: &[Arc<Item>]) -> u64 {
-    let transactions = items.iter().filter(|item| item.bytes.first() == Some(&ITEM_TRANSACTION));
-    transactions.map(|item| item.bytes.len() as u64).sum()
+/// Bytes of a block's items, transactions and records alike: all of them travel to whoever looks for them.
+pub fn block_bytes(items: &[Arc<Item>]) -> u64 {
+    items.iter().map(|item| item.bytes.len() as u64).sum()
 }
 
 /// The cell and payload of an item that is a transaction.
