@@ -3,6 +3,7 @@
 
 mod scene;
 
+use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
 use dynemix_engine::chain::patch::Patch;
@@ -11,6 +12,7 @@ use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, Statement, StatementKind};
 use dynemix_engine::rules::foreign::PatchFault;
 use dynemix_engine::rules::next::Next;
+use dynemix_engine::rules::objects::{SetBounds, closing};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::stub::StubSigning;
 use scene::{BALANCE, MINTERS, Scene, key, vote_key};
@@ -349,6 +351,32 @@ fn a_block_holds_so_many_frauds_against_the_largest_stakes_and_counts_their_byte
     more.sort_by_key(|item| item.id);
     let stuffed = CertifiedBlock { items: more.into(), ..(*block).clone() };
     assert!(!scene.view().block_holds(&stuffed, false, || panic!("what is beside the patch's records is not judged")));
+}
+
+#[test]
+fn a_set_is_judged_by_how_much_it_has_of_what_costs_pairings_before_anything_else() {
+    let stakes: Vec<u64> = (0..50).map(|minter| (1_000 + minter) * DYNE).collect();
+    let mut scene = Scene::of(true, (50, 1), &stakes);
+    (0..2).for_each(|_| scene.advance(&[]));
+    let bounds = SetBounds::of(&scene.system);
+    let frauds: Vec<_> = (0..50).map(|candidate| evidence(&scene, candidate, 2).item()).collect();
+    let stakes: Vec<_> = (0..HEAVY_MAX as u32 + 1).map(|account| scene.stake(account, DYNE)).collect();
+    let honest: Vec<_> = scene.answers();
+    let set = |items: &[&[Arc<Item>]]| bounds.hold(items.concat().iter());
+    assert!(set(&[&honest, &frauds[..32], &stakes[1..]]));
+    assert!(!set(&[&honest, &frauds[..33]]), "a fraud too many");
+    assert!(!set(&[&honest, &stakes]), "a stake too many, whoever has which of them");
+    assert!(!set(&[&honest, &honest[..1]]), "an answer too many");
+    assert!(!set(&[&[Item::new(vec![99; 100])]]), "what is no record");
+    // What an honest minter closes of too much that holds.
+    let mut all = [&honest[..], &frauds, &stakes].concat();
+    all.sort_by_key(|item| item.id);
+    let mut other_way = all.clone();
+    let closed = closing(&scene.system, all);
+    assert_eq!(closed.len(), honest.len() + 32 + HEAVY_MAX);
+    assert!(bounds.hold(closed.iter()) && frauds[18..].iter().all(|fraud| closed.contains(fraud)));
+    other_way.retain(|item| closed.contains(item));
+    assert_eq!(closing(&scene.system, other_way), closed);
 }
 
 #[test]

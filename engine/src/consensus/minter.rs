@@ -27,6 +27,7 @@ use crate::chain::tables::Stakers;
 use crate::committee::schedule::{Schedule, Step};
 use crate::messages::message::{Message, ShardMessage};
 use crate::rules::execution::Execution;
+use crate::rules::objects::{SetBounds, closing};
 use crate::transaction::item::{Item, Items};
 use crate::vote::signing::Signing;
 use std::collections::{BTreeSet, VecDeque};
@@ -399,7 +400,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
         let context = RoundContext { chain: &self.chain, committee: &committee, signing: &*self.signing };
         let mut said = Vec::new();
-        round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
+        let waiting = self.execution.waiting(usize::from(shard));
+        round.close(&context, closing(self.execution.system(), waiting), &mut said);
         self.shard = Some(round);
         self.release_early(now_ms);
         said
@@ -418,7 +420,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             Step::Vote if round.has_voted() && !planted(Mutation::VotesTwiceInARound) => {}
             Step::Vote => {
                 let shard = usize::from(round.shard);
-                if let Some(items) = round.union(|item| self.execution.sound(shard, item)) {
+                let bounds = SetBounds::of(self.execution.system());
+                if let Some(items) = round.union(&bounds, |item| self.execution.sound(shard, item)) {
                     let built = self.execution.build(shard, slot, &items);
                     let hash = round.vote(&context, &built, &mut said);
                     // In blockchain mode blocks travel whole, and nobody asks for their items.

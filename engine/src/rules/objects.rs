@@ -1,10 +1,14 @@
-//! How many records of one thing a block may hold.
+//! How many records of one thing a block may hold, and a minter's set.
 
+use crate::base::hash::keyed;
+use crate::base::limits::HEAVY_MAX;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::committee::members::SHARD_MINTERS;
+use crate::transaction::item::{ITEM_TRANSACTION, Item, is_heavy};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Frauds that a shard-block may hold: each costs two pairings, and an offender its stake. Who forks in numbers is
 /// convicted by conflicts, many at a time.
@@ -100,4 +104,77 @@ fn conflicts_standing<'r>(system: &System, records: impl Iterator<Item = (usize,
         *of_height.entry(height).or_insert(0) += 1;
         standing.insert(place);
     }
+}
+
+/// What a minter's set may hold at most of all that costs a pairing or more, on one parent: as much as one of an honest
+/// minter can. By that and its contents alone a set counts or not, before any of it is judged, so all minters of the
+/// shard say the same of it, whatever each of them has itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetBounds {
+    answers: usize,
+    attests: usize,
+    frauds: usize,
+    conflicts: usize,
+    /// Of shard-blocks that are not mature: each is banned once, by one proof or another.
+    bans: usize,
+    stakes: usize,
+}
+
+impl SetBounds {
+    /// Of a set for the block after this one.
+    pub fn of(system: &System) -> SetBounds {
+        // Evidence is taken about the heights whose committees are kept, and about the block's own.
+        let evident = system.committees.len() + 1;
+        SetBounds {
+            answers: system.drawn.len(),
+            attests: 2 * SHARD_MINTERS * system.minted.len(),
+            frauds: FRAUDS_MAX,
+            conflicts: CONFLICTS_MAX * evident,
+            bans: system.immature.iter().map(|immature| immature.blocks.len()).sum(),
+            stakes: HEAVY_MAX,
+        }
+    }
+
+    /// Whether a set keeps within them.
+    pub fn hold<'i>(&self, items: impl Iterator<Item = &'i Arc<Item>> + Clone) -> bool {
+        let SetBounds { answers, attests, frauds, conflicts, bans, stakes } = *self;
+        let most = answers + attests + frauds + conflicts + bans;
+        // How many they are is seen without reading them.
+        let records = items.clone().filter(|item| item.bytes.first() != Some(&ITEM_TRANSACTION));
+        if records.clone().take(most + 1).count() > most || items.filter(|item| is_heavy(item)).count() > stakes {
+            return false;
+        }
+        let mut left = [answers, attests, frauds, conflicts, bans];
+        let mut takes = |kind: usize| left[kind].checked_sub(1).map(|fewer| left[kind] = fewer).is_some();
+        records.into_iter().all(|item| match Record::of_item(item) {
+            Some(Record::Answer(_)) => takes(0),
+            Some(Record::Attest(_)) => takes(1),
+            Some(Record::Fraud(_)) => takes(2),
+            Some(Record::Conflict(_)) => takes(3),
+            Some(Record::Invalid(_) | Record::Alert(_)) => takes(4),
+            Some(Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. }) | None => false,
+        })
+    }
+}
+
+/// What an honest minter closes of what may stand in the next block, ascending by id: of what costs pairings no more
+/// than a block takes, the stakes by a rank that the seed gives them.
+pub fn closing(system: &System, mut items: Vec<Arc<Item>>) -> Vec<Arc<Item>> {
+    let places = items.iter().enumerate();
+    let records: Vec<_> = places.filter_map(|(place, item)| Some((place, Record::of_item(item)?))).collect();
+    let standing = records_standing(system, records.iter().map(|(place, record)| (*place, record)));
+    let mut heavy: Vec<_> =
+        items.iter().filter(|item| is_heavy(item)).map(|item| keyed(&system.seed, &item.id)).collect();
+    heavy.sort_unstable();
+    let last = heavy.get(HEAVY_MAX);
+    let mut place = 0;
+    items.retain(|item| {
+        place += 1;
+        match item.bytes.first() {
+            Some(&ITEM_TRANSACTION) => !is_heavy(item) || last.is_none_or(|last| keyed(&system.seed, &item.id) < *last),
+            _ => standing.contains(&(place - 1)),
+        }
+    });
+    assert!(SetBounds::of(system).hold(items.iter()), "what may stand in a block is within the bounds of a set");
+    items
 }

@@ -19,7 +19,7 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::rules::admit::Judged;
-use dynemix_engine::transaction::cell::{Cell, TransactionKind};
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::{Cost, check};
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use hashbrown::HashMap;
@@ -291,9 +291,4 @@ pub fn may_come<M: StateMemory>(
         return Err(Refusal::InsufficientBalance);
     }
     Ok(cost.total())
-}
-
-/// Whether an item is a transaction that costs a pairing to judge.
-pub fn is_heavy(item: &Item) -> bool {
-    transaction_of(item).is_some_and(|(cell, _)| cell.kind == TransactionKind::Stake as u8)
 }
