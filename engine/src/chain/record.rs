@@ -264,6 +264,15 @@ impl Record {
         matches!(self, Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. })
     }
 
+    /// The height whose committee's statements it is a proof of; none if it convicts nobody by statements.
+    pub fn evident_at(&self) -> Option<u64> {
+        match self {
+            Record::Fraud(evidence) => Some(evidence.height),
+            Record::Conflict(conflict) => Some(conflict.height()),
+            _ => None,
+        }
+    }
+
     /// The one encoding of the record, as patches carry it.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();

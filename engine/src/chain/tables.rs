@@ -381,11 +381,14 @@ impl System {
         self.stakers.get(&account).map_or(0, |staker| staker.stake)
     }
 
-    /// What a conviction takes from an account: its stake, and what is on its way out of it.
-    pub fn forfeits(&self, account: AccountIndex) -> u64 {
-        let leaving = self.unstaking.iter().filter(|entry| entry.account == account).map(|entry| entry.amount);
-        let forfeits = leaving.fold(self.stake(account), u64::saturating_add);
-        assert!(forfeits >= self.stake(account), "what is leaving adds to what stays");
+    /// What convictions take from these accounts: their stakes, and what is on its way out of them.
+    pub fn forfeits(&self, accounts: impl Iterator<Item = AccountIndex>) -> BTreeMap<AccountIndex, u64> {
+        let mut forfeits: BTreeMap<_, _> = accounts.map(|account| (account, self.stake(account))).collect();
+        for Unstaking { account, amount, .. } in &self.unstaking {
+            if let Some(forfeit) = forfeits.get_mut(account) {
+                *forfeit = forfeit.checked_add(*amount).expect("part of the supply");
+            }
+        }
         forfeits
     }
 

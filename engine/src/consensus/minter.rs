@@ -18,7 +18,7 @@ use super::master::{Locked, MasterAction, MasterInput, MasterRound, Taken};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
 use super::silence::Silence;
-use crate::base::hash::Hash;
+use crate::base::hash::{Hash, keyed};
 use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{CertifiedBlock, Final};
@@ -27,7 +27,7 @@ use crate::chain::tables::Stakers;
 use crate::committee::schedule::{Schedule, Step};
 use crate::messages::message::{Message, ShardMessage};
 use crate::rules::execution::Execution;
-use crate::rules::objects::{SetBounds, closing};
+use crate::rules::objects::{SetBounds, closing, weightiest_first};
 use crate::transaction::item::{Item, Items};
 use crate::vote::signing::Signing;
 use std::collections::{BTreeSet, VecDeque};
@@ -43,6 +43,8 @@ pub(super) const REPLAY_EACH_MS: u64 = 5;
 const LATE_PER_MILLE: u64 = 50;
 /// Proofs that a new committee is told: each costs somebody its stake, so few wait. Of more, others after these.
 const PROOFS_TOLD_MAX: usize = 64;
+/// Members whom somebody without a seat tells a proof: by so many parts of one hash.
+const STRANGER_TELLS: usize = 4;
 
 /// What the node wants done.
 #[derive(Clone, Debug)]
@@ -661,10 +663,33 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.act_on_custody(out);
         duties.extend(self.answer());
         duties.into_iter().for_each(|item| self.bring(item));
-        // Those who were told of an offence need not mint again as long as it may be punished.
-        for item in self.execution.proofs().into_iter().take(PROOFS_TOLD_MAX) {
-            assert!(Record::of_item(&item).is_some(), "a proof against a minter is a record");
-            self.tell_committee(&Message::Item(item));
+        self.tell_proofs();
+    }
+
+    /// Those who were told of an offence need not mint again as long as it may be punished. Who had a seat beside the
+    /// offender, or has one now, tells everyone; of all others, who may be thousands, each tells a few.
+    fn tell_proofs(&mut self) {
+        let (system, committee) = (self.execution.system(), self.master.committee.clone());
+        let seated = committee.seat_of(self.candidate).is_some();
+        let witness = |height: u64| system.was_seated(height, self.candidate);
+        let mut told = Vec::new();
+        for item in weightiest_first(system, self.execution.proofs()).into_iter().take(PROOFS_TOLD_MAX) {
+            let record = Record::of_item(&item).expect("a proof against a minter is a record");
+            told.push((item, seated || record.evident_at().is_some_and(witness)));
+        }
+        assert!(told.len() <= PROOFS_TOLD_MAX, "{} proofs are told at once", told.len());
+        for (item, everyone) in told {
+            if everyone {
+                self.tell_committee(&Message::Item(item));
+                continue;
+            }
+            // Another few of each teller, and at each height.
+            let lots = [&committee.height.to_le_bytes()[..], &self.candidate.to_le_bytes()].concat();
+            let lots = keyed(&item.id, &lots);
+            let lots = lots.as_chunks::<{ 32 / STRANGER_TELLS }>().0.iter().map(|lot| u64::from_le_bytes(*lot));
+            let places: BTreeSet<usize> = lots.map(|lot| (lot % committee.len().max(1) as u64) as usize).collect();
+            let whom = places.iter().filter_map(|&place| committee.members.get(place));
+            self.out.extend(whom.map(|member| Action::Send(member.candidate, Message::Item(item.clone()))));
         }
     }
 

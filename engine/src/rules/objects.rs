@@ -1,6 +1,7 @@
 //! How many records of one thing a block may hold, and a minter's set.
 
-use crate::base::hash::keyed;
+use crate::base::hash::{Hash, keyed};
+use crate::base::ids::AccountIndex;
 use crate::base::limits::HEAVY_MAX;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
@@ -70,8 +71,9 @@ fn frauds_standing<'r>(system: &System, records: impl Iterator<Item = (usize, &'
     for (candidate, first) in records.filter_map(fraud) {
         of_whom.entry(candidate).or_insert(first);
     }
+    let forfeits = system.forfeits(of_whom.keys().copied());
     let mut frauds: Vec<_> =
-        of_whom.into_iter().map(|(candidate, (place, id))| (Reverse(system.forfeits(candidate)), id, place)).collect();
+        of_whom.into_iter().map(|(candidate, (place, id))| (Reverse(forfeits[&candidate]), id, place)).collect();
     frauds.sort_unstable();
     frauds.truncate(FRAUDS_MAX);
     assert!(frauds.is_sorted_by(|a, b| a.0 <= b.0), "the largest stakes come first");
@@ -104,6 +106,24 @@ fn conflicts_standing<'r>(system: &System, records: impl Iterator<Item = (usize,
         *of_height.entry(height).or_insert(0) += 1;
         standing.insert(place);
     }
+}
+
+/// Proofs against minters in the order in which there is room for them: conflicts, which convict many at a time, then
+/// frauds, of each those that take the largest stakes first. What else there is comes last.
+pub fn weightiest_first(system: &System, mut proofs: Vec<Arc<Item>>) -> Vec<Arc<Item>> {
+    let convicted = |item: &Arc<Item>| match Record::of_item(item) {
+        Some(Record::Conflict(conflict)) => (2, system.convicts(&conflict)),
+        Some(Record::Fraud(evidence)) => (1, vec![evidence.candidate]),
+        _ => (0, Vec::new()),
+    };
+    let of: Vec<_> = proofs.iter().map(convicted).collect();
+    let forfeits = system.forfeits(of.iter().flat_map(|(_, whom)| whom.iter().copied()));
+    let weight = |whom: &[AccountIndex]| whom.iter().map(|whom| u128::from(forfeits[whom])).sum::<u128>();
+    let weights: BTreeMap<Hash, _> =
+        proofs.iter().zip(&of).map(|(item, (kind, whom))| (item.id, Reverse((*kind, weight(whom))))).collect();
+    proofs.sort_by_key(|item| (weights[&item.id], item.id));
+    assert!(proofs.is_sorted_by_key(|item| weights[&item.id]), "the weightiest come first");
+    proofs
 }
 
 /// What a minter's set may hold at most of all that costs a pairing or more, on one parent: as much as one of an honest

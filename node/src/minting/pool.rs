@@ -205,7 +205,10 @@ impl HeightPool {
             Timing::Early(_) | Timing::Never => return,
         };
         let frauds = self.records.range(Key::Fraud(AccountIndex::MIN)..=Key::Fraud(AccountIndex::MAX)).count();
-        if matches!(key, Key::Fraud(_)) && frauds >= FRAUDS_MAX {
+        if let Key::Fraud(whom) = key
+            && frauds >= FRAUDS_MAX
+            && !self.gives_way(whom, system)
+        {
             return;
         }
         // One that has a place may have room at another.
@@ -218,6 +221,17 @@ impl HeightPool {
             of_key.push(item.clone());
             self.unjudged.push_back(item.clone());
         }
+    }
+
+    /// Whether of the frauds, which are too many, that against the least stake has gone for one against a larger.
+    fn gives_way(&mut self, whom: AccountIndex, system: &System) -> bool {
+        let of_whom = |key: &Key| if let Key::Fraud(whom) = key { Some(*whom) } else { None };
+        let forfeits = system.forfeits(self.records.keys().filter_map(of_whom).chain([whom]));
+        let others = self.records.keys().filter_map(of_whom).map(|other| (forfeits[&other], other));
+        let Some((least, other)) = others.min().filter(|_| !self.records.contains_key(&Key::Fraud(whom))) else {
+            return false;
+        };
+        least < forfeits[&whom] && self.records.remove(&Key::Fraud(other)).is_some()
     }
 
     /// Drops a record that was found false where it had to be true: its place is free.
