@@ -268,8 +268,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
         assert!(self.asked.0 <= self.master.height, "no slot is reserved for a height to come");
-        self.promised =
-            SignedOnce { unsure: self.silence.is_unsure(), ..self.promised.reserving(height, self.asked.1) };
+        // A record that is of a height ahead may have a later slot than is reserved here by a clock that was set back
+        // since: it stays the one that may have been signed in.
+        let before = if height == self.promised.height { self.promised.reserved_slot } else { 0 };
+        let promised = self.promised.reserving(height, self.asked.1.max(before));
+        self.promised = SignedOnce { unsure: self.silence.is_unsure(), ..promised };
+        assert!(self.promised.may_have_signed(self.asked.0, self.asked.1), "what is reserved is in the record");
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, SignedOnce { locked, ..self.promised.clone() }));
     }
