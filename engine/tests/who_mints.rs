@@ -141,6 +141,13 @@ fn dust_beside_few_large_stakes_is_not_drawn_for_want_of_others() {
     let (large, dust) = drawn_of(5);
     assert_eq!(large.len(), 5 * 500);
     assert!(dust.len() < 100, "{} places", dust.len());
+    // Three or four of them could raise an alarm only if hardly any is silent: there are five, of whom the large ones
+    // are enough, and the others by themselves are not.
+    for few in [3, 4] {
+        let (large, dust) = drawn_of(few);
+        let (of_large, of_dust) = (500 * few as usize, 500 * (5 - few as usize));
+        assert!(large.len() == of_large && (of_dust..of_dust + 10).contains(&dust.len()), "{} of dust", dust.len());
+    }
     // Two cannot raise an alarm: the others keep as well.
     assert!(drawn_of(2).1.len() > 1_000);
 }
