@@ -54,6 +54,31 @@ fn a_clock_that_is_set_back_says_nothing_of_a_round_again() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_under_a_record_of_a_height_ahead_takes_nothing_back() {
+    // As after a store was restored that is older than the record of what was signed.
+    for ahead in [2, 5] {
+        let record = SignedOnce { height: ahead, reserved_slot: 1, ..SignedOnce::default() };
+        let mut desk = Desk::new(record, 0);
+        desk.until(4, Step::Sets);
+        assert_eq!(desk.reserved(), [2, 3, 4], "not where it may have signed");
+        let value = desk.minter.execution.value(&[None]);
+        let decided = desk.certified(value, 4);
+        desk.hear(desk.others()[0].1, Message::Final(decided, Vec::new()));
+        assert_eq!(desk.minter.pending_height(), 2);
+        // A slot back, at the next height.
+        desk.tick(3 * desk.schedule.slot_ms - 1);
+        desk.until(3, Step::Sets);
+        assert_eq!(desk.reserved()[3..], [4], "one more, and the record keeps the later slot");
+        let Some(Action::Persist(_, record)) = desk.said.iter().rfind(|said| matches!(said, Action::Persist(..)))
+        else {
+            panic!("it was reserved")
+        };
+        assert!(record.may_have_signed(2, 3) && record.may_have_signed(1, 4) && !record.may_have_signed(ahead, 5));
+        assert!(desk.minter.round().is_some(), "and signs at the height that is pending");
+    }
+}
+
+#[test]
 fn a_slot_is_reserved_only_if_the_network_makes_it_plausible() {
     let mut desk = Desk::new(SignedOnce::default(), FAR * 10_000);
     desk.until(FAR + 3, Step::Try1);

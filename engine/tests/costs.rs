@@ -13,6 +13,8 @@ use dynemix_engine::consensus::allowance::Offence;
 use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::messages::message::{Message, ShardMessage, list_hash};
 use dynemix_engine::transaction::item::Items;
+use dynemix_engine::vote::signing::Signing;
+use dynemix_engine::vote::stub::StubSigning;
 use std::sync::Arc;
 
 /// Messages of a flood.
@@ -207,6 +209,46 @@ fn a_proposal_of_blocks_that_do_not_exist_makes_nobody_ask_but_its_proposer() {
     let asked: Vec<u32> = desk.said.iter().filter_map(asked).collect();
     assert!(!asked.is_empty() && asked.len() <= 11, "{} are asked, of eleven timely attempts", asked.len());
     assert!(asked.iter().all(|whom| *whom == from), "an honest proposer has them");
+}
+
+/// The `number`th block of shard 0 that its minters have certified.
+fn rival(desk: &Desk, number: u8) -> Arc<CertifiedBlock> {
+    let (height, hash) = (1, [number; 32]);
+    let (parent_root, transactions_root, patch_hash) = (hash, hash, hash);
+    let (slot, shard, transactions, bytes) = (SLOT, 0, 0, 0);
+    let block = ShardBlock { parent_root, slot, shard, transactions, bytes, transactions_root, patch_hash };
+    let (hash, items, patch) = (block.hash(), Items::default(), Vec::new());
+    let (mut signers, mut signatures) = (SeatSet::default(), Vec::new());
+    for (seat, member) in (0..).zip(&desk.committee.members) {
+        signers.insert(seat);
+        signatures.push(desk.signed(member.candidate, StatementKind::ShardVote, SLOT, hash));
+    }
+    let certificate = Certificate { signers, aggregate: StubSigning { candidate: 0 }.aggregate(&signatures) };
+    Arc::new(CertifiedBlock { height, block, hash, certificate, items, patch })
+}
+
+#[test]
+fn of_one_shard_two_blocks_are_looked_at_and_any_that_a_vote_may_be_about() {
+    let mut desk = Desk::in_round();
+    let others = desk.others();
+    let before = desk.checks();
+    for number in 0..40 {
+        let from = others[usize::from(number) % others.len()].1;
+        desk.hear(from, Message::Block(rival(&desk, number)));
+    }
+    assert_eq!(desk.checks() - before, 2, "a captured shard certifies as many as it likes");
+    let last = rival(&desk, 9);
+    let asks = |desk: &Desk| desk.said.iter().filter(|said| format!("{said:?}").contains("WantBlocks")).count();
+    let held = vec![Some(last.listed_hash())];
+    desk.hear(others[0].1, Message::Have { height: 1, attempt: ATTEMPT, held: held.clone(), high: None });
+    assert_eq!((asks(&desk), desk.minter.master().holds(&last.listed_hash())), (0, false), "nor is it asked for");
+    // Whoever proposes it is asked for it, and it is held then.
+    let proposed = Arc::new(Value { headers: held, ..(*value([9; 32])).clone() });
+    let signature = desk.signed(others[0].1, StatementKind::Proposal, ATTEMPT, proposed.hash());
+    desk.hear(others[0].1, Message::Proposal { attempt: ATTEMPT, value: proposed, prepared: None, signature });
+    desk.hear(others[0].1, Message::Block(last.clone()));
+    assert_eq!((asks(&desk), desk.minter.master().holds(&last.listed_hash())), (1, true));
+    assert_eq!(desk.penalties(), []);
 }
 
 #[test]

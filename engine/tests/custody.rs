@@ -13,6 +13,7 @@ use dynemix_engine::chain::tables::{Immature, ImmatureBlock};
 use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::schedule::{Schedule, Step};
 use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_engine::consensus::allowance::Offence;
 use dynemix_engine::consensus::custody::{Custody, CustodyOut, Watch};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Items;
@@ -30,11 +31,17 @@ struct Looker {
     block: Hash,
     attest: Attest,
     custodians: Vec<u32>,
+    me: u32,
 }
 
 impl Looker {
-    /// As candidate 0 sees it; the block has so many bytes.
+    /// As the first member sees it; the block has so many bytes.
     fn of(bytes: u64) -> Looker {
+        Looker::at(0, bytes)
+    }
+
+    /// As the member at this place sees it.
+    fn at(place: usize, bytes: u64) -> Looker {
         let mut ground = Ground::new();
         let header = ShardBlock {
             parent_root: [1; 32],
@@ -47,8 +54,8 @@ impl Looker {
         };
         let (block, certificate) = (header.hash(), Certificate { signers: SeatSet::default(), aggregate: [0; 48] });
         let committee = ground.system.committee.clone();
-        let me = committee.members[0].candidate;
-        let custodians: Vec<u32> = (0..14).filter(|&candidate| candidate != me).take(7).collect();
+        let (me, first) = (committee.members[place].candidate, committee.members[0].candidate);
+        let custodians: Vec<u32> = (0..14).filter(|&candidate| candidate != first).take(7).collect();
         let (patch, banned) = (Arc::new(Patch::default()), false);
         let immature = ImmatureBlock { shard: 0, block, header, patch, custodians: custodians.clone(), banned };
         let height = ground.system.height;
@@ -61,11 +68,11 @@ impl Looker {
         let blocks = [Some(Arc::new(certified))];
         custody.finish(&mut ground, me, &committee, &blocks, &mut CustodyOut::default());
         let schedule = Schedule::of(&ground.chain.parameters);
-        Looker { ground, committee, schedule, custody, block, attest, custodians }
+        Looker { ground, committee, schedule, custody, block, attest, custodians, me }
     }
 
     fn me(&self) -> u32 {
-        self.committee.members[0].candidate
+        self.me
     }
 
     /// Lets its custody see and do; what comes of it.
@@ -97,11 +104,22 @@ impl Looker {
         assert!(out.offences.is_empty() && out.useless.is_empty());
     }
 
+    /// A question for the items, with or without alarms, comes to it; what comes of it, and whether they are served.
+    fn is_asked(&mut self, from: u32, message: &Message) -> (CustodyOut, bool) {
+        let Message::WantBodies(block, alarms) = message else { panic!("{message:?}") };
+        let out = self.watches(|custody, watch, _, out| {
+            if let Some(alarms) = alarms {
+                custody.hear_asker(watch, from, (block, alarms), out);
+            }
+        });
+        (out, self.custody.for_asker(&self.ground, from, block).is_some())
+    }
+
     /// A step of a slot: whom it asks, and whether it says that it was not served.
     fn step(&mut self, slot: u64, step: Step) -> (Vec<u32>, bool) {
         let now_ms = slot * SLOT_MS + step.at(&self.schedule);
         let out = self.watches(|custody, watch, ground, out| custody.step(watch, ground, (step, now_ms), out));
-        let asked = out.sends.iter().filter(|send| matches!(send.1, Message::WantBodies(_))).map(|send| send.0);
+        let asked = out.sends.iter().filter(|send| matches!(send.1, Message::WantBodies(..))).map(|send| send.0);
         (asked.collect(), out.says.iter().any(|message| matches!(message, Message::NotServed(..))))
     }
 
@@ -160,6 +178,54 @@ fn a_member_of_the_committee_is_served_after_three_alarms_and_a_custodian_always
 }
 
 #[test]
+fn who_is_told_the_alarms_alone_shows_them_to_whoever_has_the_transactions() {
+    // Three bad custodians of an honest shard raise the alarm to one member and to nobody who could serve it.
+    let mut looker = Looker::of(1_000);
+    looker.alarms(3);
+    let out = looker.watches(|custody, watch, ground, out| custody.step(watch, ground, (Step::Begin, SLOT_MS), out));
+    let asks = out.sends.iter().filter(|send| matches!(send.1, Message::WantBodies(..)));
+    let (mut asked, me) = (0, looker.me());
+    for (whom, question) in asks {
+        let place = looker.committee.members.iter().position(|member| member.candidate == *whom);
+        let Some(place) = place else { continue };
+        let mut holder = Looker::at(place, 1_000);
+        assert_eq!(holder.me(), *whom);
+        holder.custody.keep(holder.block, 0, Items::default());
+        let (out, served) = holder.is_asked(me, question);
+        assert!(served && out.offences.is_empty() && out.useless.is_empty(), "{whom} has heard no alarm before");
+        asked += 1;
+    }
+    assert!(asked > 0);
+}
+
+#[test]
+fn false_alarms_in_a_question_are_their_bringers_and_a_stranger_has_nothing_verified() {
+    let mut looker = Looker::of(1_000);
+    looker.custody.keep(looker.block, 0, Items::default());
+    let keeps = |candidate: &u32| looker.custodians.contains(candidate);
+    let members: Vec<u32> = looker.committee.members.iter().map(|member| member.candidate).collect();
+    let seat = members.iter().copied().skip(1).find(|name| !keeps(name)).unwrap();
+    let stranger = (0..14).find(|name| !members.contains(name)).unwrap();
+    let digest = Alert::alarm_digest(&looker.ground.chain.genesis_hash, &looker.attest);
+    let by = |who: [u32; 3]| who.map(|custodian| (custodian, StubSigning::stub(custodian, &digest)));
+    let custodians = [looker.custodians[0], looker.custodians[1], looker.custodians[2]];
+    let (block, true_ones) = (looker.block, by(custodians));
+    let ask = |alarms| Message::WantBodies(block, Some(Box::new(alarms)));
+    let mut forged = true_ones;
+    forged[2].1 = [9; 48];
+    let (out, served) = looker.is_asked(seat, &ask(forged));
+    assert!(!served && out.offences == [(seat, Offence::Signature)]);
+    let [a, b, c] = true_ones;
+    for wrong in [by([custodians[0], custodians[1], 99]), [a, a, b], [a, c, b]] {
+        let (out, served) = looker.is_asked(seat, &ask(wrong));
+        assert!(!served && out.useless == [seat] && out.offences.is_empty(), "{wrong:?}");
+    }
+    let (out, _) = looker.is_asked(stranger, &ask(forged));
+    assert!(out.offences.is_empty() && out.useless.is_empty());
+    assert!(looker.is_asked(seat, &ask(true_ones)).1);
+}
+
+#[test]
 fn an_alarm_reaches_those_who_have_the_transactions() {
     let mut looker = Looker::of(1_000);
     let me = looker.me();
@@ -194,10 +260,10 @@ fn the_largest_block_can_be_looked_for_between_a_slots_beginning_and_its_first_v
     let consensus = ConsensusParameters { quilt_from_height: 5, ..ConsensusParameters::default() };
     let parameters = ChainParameters { consensus, ..ChainParameters::default() };
     let schedule = Schedule::of(&parameters);
-    let most = parameters.transactions_bytes_max(5);
+    let most = parameters.block_bytes_max(5);
     assert!(LOOK_ROUNDS * schedule.carry_ms(most) < schedule.try_0_ms, "{most}");
     assert!(most > 10_000 * 193, "ten thousand transfers on a home line");
-    assert_eq!(parameters.transactions_bytes_max(4), 32 << 20, "in blockchain mode nobody looks");
+    assert_eq!(parameters.block_bytes_max(4), 32 << 20, "in blockchain mode nobody looks");
     let fast = ConsensusParameters { line_bytes_per_s: 125_000_000, ..consensus };
-    assert_eq!(ChainParameters { consensus: fast, ..parameters }.transactions_bytes_max(5), 32 << 20);
+    assert_eq!(ChainParameters { consensus: fast, ..parameters }.block_bytes_max(5), 32 << 20);
 }

@@ -3,15 +3,19 @@
 mod desk;
 
 use desk::Desk;
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::{Final, Prepared, Value};
 use dynemix_engine::chain::record::Record;
-use dynemix_engine::committee::statement::{Certificate, StatementKind};
+use dynemix_engine::chain::tables::Staker;
+use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::consensus::allowance::Offence;
 use dynemix_engine::consensus::minter::Action;
+use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Records of a kind that were sent since so many actions: to whom.
@@ -50,6 +54,55 @@ fn each_committee_is_told_what_no_block_has_taken() {
         members.retain(|&member| member != desk.me);
         assert_eq!(told(&desk, since, is_fraud), members, "and each that mints while it may be punished");
     }
+}
+
+#[test]
+fn who_has_no_seat_and_had_none_tells_a_few_and_the_weightiest_first() {
+    let first = Desk::new(SignedOnce::default(), 0);
+    let (stranger, others) = (first.stranger(), first.others());
+    let mut desk = Desk::of(stranger, SignedOnce::default(), 0);
+    let fraud = |candidate: u32, number: u64| {
+        let said = |hash| (hash, 0, desk.signed(candidate, StatementKind::Second, number, hash));
+        let statements = [said([1; 32]), said([2; 32])];
+        let evidence = Evidence::of_two(candidate, StatementKind::Second, 1, number, 0, statements);
+        Record::Fraud(Box::new(evidence)).item()
+    };
+    let frauds: Vec<_> = (0..70).map(|number| fraud(others[0].1, number)).collect();
+    let of_more = fraud(others[1].1, 1);
+    let conflict = {
+        let certified = |hash: u8| {
+            let (kind, hash) = (StatementKind::Second, [hash; 32]);
+            let statement = Statement { kind, height: 1, number: 2, shard: 0, justified_by: 0, hash };
+            let mut signers = SeatSet::default();
+            signers.insert(2);
+            (statement, Certificate { signers, aggregate: [0; 48] })
+        };
+        Record::Conflict(Box::new(Conflict::of_certificates([certified(1), certified(2)]).unwrap())).item()
+    };
+    let system = &mut desk.minter.execution.system;
+    let stakes =
+        [others[1].1, others[2].1].map(|candidate| (candidate, system.stakers.get(&candidate).unwrap().clone()));
+    let [(one, more), (other, less)] = stakes;
+    system.stakers.insert(one, Staker { stake: more.stake + 1, ..more });
+    system.stakers.insert(other, Staker { stake: less.stake - 1, ..less });
+    desk.minter.execution.records.extend(frauds.into_iter().chain([of_more.clone(), conflict.clone()]));
+    finish(&mut desk, 2);
+    let mut told: Vec<(Hash, u32)> = Vec::new();
+    for action in &desk.said {
+        if let Action::Send(whom, Message::Item(item)) = action
+            && matches!(Record::of_item(item), Some(Record::Fraud(_) | Record::Conflict(_)))
+        {
+            told.push((item.id, *whom));
+        }
+    }
+    assert!(told[0].0 == conflict.id, "who signed certificates first");
+    let next = told.iter().map(|told| told.0).find(|id| *id != conflict.id);
+    assert_eq!(next, Some(of_more.id), "then whoever has most at stake, whatever the order of names");
+    let ids: BTreeSet<Hash> = told.iter().map(|told| told.0).collect();
+    let few = |id: &Hash| told.iter().filter(|told| told.0 == *id).count();
+    assert!(ids.len() == 64 && ids.iter().all(|id| (1..=4).contains(&few(id))), "{} sent", told.len());
+    let whom: BTreeSet<u32> = told.iter().map(|told| told.1).collect();
+    assert_eq!(whom.len(), desk.committee.len(), "another few of each proof");
 }
 
 fn is_conflict(record: &Record) -> bool {

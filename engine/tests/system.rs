@@ -142,7 +142,7 @@ fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
     let transactions_root = dynemix_engine::chain::block::transactions_root(&mut ids);
     let header = dynemix_engine::chain::block::ShardBlock {
         transactions: items.len() as u32,
-        bytes: dynemix_engine::transaction::item::transactions_bytes(&items),
+        bytes: dynemix_engine::transaction::item::block_bytes(&items),
         transactions_root,
         ..honest.block
     };

@@ -3,12 +3,16 @@
 
 mod scene;
 
+use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::parameters::DYNE;
+use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, Statement, StatementKind};
+use dynemix_engine::rules::foreign::PatchFault;
 use dynemix_engine::rules::next::Next;
+use dynemix_engine::rules::objects::{SetBounds, closing};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::stub::StubSigning;
 use scene::{BALANCE, MINTERS, Scene, key, vote_key};
@@ -72,7 +76,10 @@ fn who_leaves_or_is_barred_loses_its_own_places_and_moves_nobody_else() {
             assert_eq!(gone.committee, still.committee, "its stake is held: the seat that it has answered for stays");
             left_draw += usize::from(gone.drawn != still.drawn);
 
-            let barred = scene.follow(&[evidence(&scene, account, scene.system.height).item()]).1.system;
+            // Of some height at which it had a seat.
+            let height = (1..=scene.system.height + 1).find(|&height| scene.system.was_seated(height, account));
+            let Some(height) = height else { continue };
+            let barred = scene.follow(&[evidence(&scene, account, height).item()]).1.system;
             assert!(barred.barred.contains_key(&account));
             assert_eq!((barred.seed, barred.drawn), (still.seed, others(&still.drawn)));
             let without = still.committee.without(|candidate| candidate == account).unwrap();
@@ -82,7 +89,10 @@ fn who_leaves_or_is_barred_loses_its_own_places_and_moves_nobody_else() {
                 assert_eq!(*now, others(before));
             }
         }
-        assert_eq!((left_draw, left_seat), (20, 20));
+        let seated = |account: u32| (1..=4).any(|height| scene.system.was_seated(height, account));
+        let of_next = still.committee.members.iter().filter(|member| seated(member.candidate)).count();
+        assert!(of_next > 10, "{of_next} of those who mint next had a seat before");
+        assert_eq!((left_draw, left_seat), (20, of_next));
     }
 }
 
@@ -131,6 +141,13 @@ fn dust_beside_few_large_stakes_is_not_drawn_for_want_of_others() {
     let (large, dust) = drawn_of(5);
     assert_eq!(large.len(), 5 * 500);
     assert!(dust.len() < 100, "{} places", dust.len());
+    // Three or four of them could raise an alarm only if hardly any is silent: there are five, of whom the large ones
+    // are enough, and the others by themselves are not.
+    for few in [3, 4] {
+        let (large, dust) = drawn_of(few);
+        let (of_large, of_dust) = (500 * few as usize, 500 * (5 - few as usize));
+        assert!(large.len() == of_large && (of_dust..of_dust + 10).contains(&dust.len()), "{} of dust", dust.len());
+    }
     // Two cannot raise an alarm: the others keep as well.
     assert!(drawn_of(2).1.len() > 1_000);
 }
@@ -315,6 +332,67 @@ fn whoever_gives_up_one_seat_keeps_no_conflict_out_that_convicts_others() {
     let records = Patch::decode(&block.patch, 100).unwrap().records;
     let standing = records.iter().filter(|record| matches!(record, Record::Conflict(_)));
     assert_eq!(standing.count(), 2, "one is enough against each");
+}
+
+#[test]
+fn a_block_holds_so_many_frauds_against_the_largest_stakes_and_counts_their_bytes() {
+    let stakes: Vec<u64> = (0..50).map(|minter| (1_000 + minter) * DYNE).collect();
+    let mut scene = Scene::of(true, (50, 1), &stakes);
+    (0..2).for_each(|_| scene.advance(&[]));
+    let frauds: Vec<_> = (0..50).map(|candidate| evidence(&scene, candidate, 2).item()).collect();
+    let pay = scene.pay(60, key(61), DYNE);
+    let block = scene.certify(&[&frauds[..], &[pay]].concat());
+    assert!(scene.view().patch_holds(&block.block, &block.patch).is_ok());
+    assert_eq!(block.block.bytes, block.items.iter().map(|item| item.bytes.len() as u64).sum::<u64>());
+    assert_eq!(block.items.len(), 33, "and the transaction");
+    assert!(frauds[18..].iter().all(|fraud| block.items.contains(fraud)), "those of the largest stakes");
+    // Nobody holds a patch with one more, and items that the patch has not are not even looked at.
+    let mut patch = Patch::decode(&block.patch, 100).unwrap();
+    patch.records.push(evidence(&scene, 0, 2));
+    patch.records.sort_by_cached_key(Record::to_bytes);
+    let mut bytes = Vec::new();
+    patch.encode(&mut bytes);
+    let header = ShardBlock { patch_hash: Patch::hash(&bytes), ..block.block };
+    assert!(matches!(scene.view().patch_holds(&header, &bytes), Err(PatchFault::Record(_))));
+    let mut more: Vec<_> = block.items.iter().chain(&frauds[..1]).cloned().collect();
+    more.sort_by_key(|item| item.id);
+    let stuffed = CertifiedBlock { items: more.into(), ..(*block).clone() };
+    assert!(!scene.view().block_holds(&stuffed, false, || panic!("what is beside the patch's records is not judged")));
+}
+
+#[test]
+fn a_set_is_judged_by_how_much_it_has_of_what_costs_pairings_before_anything_else() {
+    let stakes: Vec<u64> = (0..50).map(|minter| (1_000 + minter) * DYNE).collect();
+    let mut scene = Scene::of(true, (50, 1), &stakes);
+    (0..2).for_each(|_| scene.advance(&[]));
+    let bounds = SetBounds::of(&scene.system);
+    let frauds: Vec<_> = (0..50).map(|candidate| evidence(&scene, candidate, 2).item()).collect();
+    let stakes: Vec<_> = (0..HEAVY_MAX as u32 + 1).map(|account| scene.stake(account, DYNE)).collect();
+    let honest: Vec<_> = scene.answers();
+    let set = |items: &[&[Arc<Item>]]| bounds.hold(items.concat().iter());
+    assert!(set(&[&honest, &frauds[..32], &stakes[1..]]));
+    assert!(!set(&[&honest, &frauds[..33]]), "a fraud too many");
+    assert!(!set(&[&honest, &stakes]), "a stake too many, whoever has which of them");
+    assert!(!set(&[&honest, &honest[..1]]), "an answer too many");
+    assert!(!set(&[&[Item::new(vec![99; 100])]]), "what is no record");
+    // What an honest minter closes of too much that holds.
+    let mut all = [&honest[..], &frauds, &stakes].concat();
+    all.sort_by_key(|item| item.id);
+    let mut other_way = all.clone();
+    let closed = closing(&scene.system, all);
+    assert_eq!(closed.len(), honest.len() + 32 + HEAVY_MAX);
+    assert!(bounds.hold(closed.iter()) && frauds[18..].iter().all(|fraud| closed.contains(fraud)));
+    other_way.retain(|item| closed.contains(item));
+    assert_eq!(closing(&scene.system, other_way), closed);
+}
+
+#[test]
+fn who_had_no_seat_at_a_height_is_convicted_of_nothing_there() {
+    let scene = sixty(false);
+    let seated = candidates(scene.system.committee_of(3).unwrap());
+    let stranger = (0..60).find(|candidate| !seated.contains(candidate)).unwrap();
+    let holds = |candidate: u32| scene.view().record_holds(&evidence(&scene, candidate, 3));
+    assert!(holds(*seated.first().unwrap()) && !holds(stranger));
 }
 
 #[test]

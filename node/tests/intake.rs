@@ -108,6 +108,32 @@ fn with_places_forgotten_the_same_junk_crowds_them_out() {
     assert_eq!(taken(&pool, &answers), 0, "the fault is one that the test above finds");
 }
 
+/// Those mint the next height beside the first ten.
+fn seat(scene: &mut Scene, who: std::ops::Range<u32>) {
+    let minters: Vec<u32> = (0..10).chain(who).collect();
+    let parameters = &scene.chain.parameters.consensus;
+    scene.system.committee = Arc::new(scene.system.seat(parameters, &scene.system.seed, 1, &minters));
+}
+
+#[test]
+fn of_too_many_frauds_that_against_the_least_stake_gives_way() {
+    let mut scene = Scene::new();
+    for account in 100..1_126 {
+        let staker = Staker { stake: DYNE + u64::from(account), key: Box::new([1; 96]), minted: 0 };
+        scene.system.stakers.insert(account, staker);
+    }
+    seat(&mut scene, 100..1_126);
+    let mut pool = HeightPool::default();
+    let has = |pool: &HeightPool, account| pool.records().any(|known| known.id == fraud(account, 1, 1).id);
+    (101..1_125).for_each(|account| pool.admit_record(&fraud(account, 1, 1), &scene.system));
+    pool.admit_record(&fraud(100, 1, 1), &scene.system);
+    assert!(pool.records().count() == 1_024 && !has(&pool, 100), "against less than any");
+    pool.admit_record(&fraud(102, 1, 2), &scene.system);
+    assert!(has(&pool, 101), "one that has a place moves none");
+    pool.admit_record(&fraud(1_125, 1, 1), &scene.system);
+    assert!(pool.records().count() == 1_024 && has(&pool, 1_125) && !has(&pool, 101));
+}
+
 #[test]
 fn each_record_is_judged_once_a_height_however_many_wait() {
     let mut scene = Scene::new();
@@ -115,6 +141,7 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
         let staker = Staker { stake: DYNE, key: Box::new([1; 96]), minted: 0 };
         scene.system.stakers.insert(account, staker);
     }
+    seat(&mut scene, 100..700);
     let mut pool = HeightPool::default();
     for account in 100..700 {
         pool.admit_record(&fraud(account, 1, 1), &scene.system);
@@ -283,7 +310,7 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert_eq!(at_once.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 2, "a slow line has gathered some");
     assert_eq!(at_once[3], Verdict::Charge(Failure::Repeated(1 << 17)), "not without end");
     assert_eq!(again(&mut rules, 40_010), Verdict::Pass, "four slots later, at the same height");
-    rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32]), 0);
+    rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32], None), 0);
     assert_eq!(hear(&mut rules, poor, &bodies, 1 << 20), Verdict::Take);
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");
     assert_eq!(hear(&mut rules, None, &Glance::Question, 10), Verdict::Take);

@@ -13,7 +13,7 @@ use dynemix_engine::chain::record::Record;
 use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, transaction_item, transactions_bytes};
+use dynemix_engine::transaction::item::{Item, block_bytes, transaction_item};
 use dynemix_engine::vote::bls::BlsSigning;
 use ed25519_dalek::SigningKey;
 use named::{MINTERS, Named, POOR, Town, frame_of, signed};
@@ -67,7 +67,7 @@ fn block(items: Vec<Arc<Item>>) -> CertifiedBlock {
         slot: 0,
         shard: 0,
         transactions: items.len() as u32,
-        bytes: transactions_bytes(&items),
+        bytes: block_bytes(&items),
         transactions_root: [2; 32],
         patch_hash: [3; 32],
     };
@@ -344,7 +344,7 @@ fn a_false_record_is_charged_and_a_flood_of_each_kind_loses_no_slot() {
             ),
             (BODIES, Message::Bodies([9; 32], items.clone().into())),
             (VOTES, Message::WantFinal(1)),
-            (VOTES, Message::WantBodies([9; 32])),
+            (VOTES, Message::WantBodies([9; 32], None)),
             (ROUNDS, fraud(&town, junk)),
             (VOTES, Message::Final(Arc::new(decided), Vec::new())),
         ];

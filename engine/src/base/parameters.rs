@@ -119,9 +119,9 @@ impl ConsensusParameters {
 }
 
 impl ChainParameters {
-    /// Bytes of a shard-block's transactions at most. In quilt mode a committee must be able to look for them from the
+    /// Bytes of a shard-block's items at most. In quilt mode a committee must be able to look for them from the
     /// beginning of a slot to its first votes, and a little less since no clock is exact.
-    pub fn transactions_bytes_max(&self, height: u64) -> u64 {
+    pub fn block_bytes_max(&self, height: u64) -> u64 {
         if self.consensus.maturity(height) == 0 {
             return BLOCK_BYTES_MAX as u64;
         }

@@ -28,7 +28,7 @@ pub struct ShardBlock {
     pub shard: u32,
     /// How many transactions.
     pub transactions: u32,
-    /// Bytes of its transactions, records not counted: whoever looks for them knows how long that takes.
+    /// Bytes of its items, records too: whoever looks for them knows how long that takes.
     pub bytes: u64,
     /// Root of the 16-wide tree over their ids.
     pub transactions_root: Hash,

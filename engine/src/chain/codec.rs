@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::LazyLock;
 
 /// Version of the bytes.
-pub const SYSTEM_VERSION: u8 = 4;
+pub const SYSTEM_VERSION: u8 = 5;
 /// Entries of any table at most.
 const ENTRIES_MAX: usize = u32::MAX as usize;
 

@@ -31,6 +31,8 @@ use std::sync::Arc;
 
 /// Who must have raised the alarm before a committee looks for a block's transactions.
 pub const ALERTS: usize = 3;
+/// Who raised the alarm about a shard-block, and their signatures: as many as a look needs.
+pub type Alarms = [(AccountIndex, Sig); ALERTS];
 /// Levels of a tree of transactions at most: 16^6 is more than a block holds.
 const LEVELS_MAX: usize = 6;
 
@@ -123,7 +125,7 @@ pub struct Alert {
     /// Certificate of the shard-block whose transactions are kept back.
     pub attest: Attest,
     /// Who raised the alarm, and their signatures.
-    pub alarms: [(AccountIndex, Sig); ALERTS],
+    pub alarms: Alarms,
     /// The height whose committee looked.
     pub height: u64,
     /// Those of it who were not served.
@@ -254,6 +256,20 @@ impl Record {
                 out.push(21);
                 encode_conflict(conflict, out);
             }
+        }
+    }
+
+    /// Whether it follows from a transaction, and is no item of its own.
+    pub fn is_of_transaction(&self) -> bool {
+        matches!(self, Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. })
+    }
+
+    /// The height whose committee's statements it is a proof of; none if it convicts nobody by statements.
+    pub fn evident_at(&self) -> Option<u64> {
+        match self {
+            Record::Fraud(evidence) => Some(evidence.height),
+            Record::Conflict(conflict) => Some(conflict.height()),
+            _ => None,
         }
     }
 

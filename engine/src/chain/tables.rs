@@ -30,6 +30,8 @@ pub const ANCESTORS: usize = 64;
 const ANCESTORS_NAMED: usize = ANCESTORS - 4;
 /// Keepers of one shard-block's transactions: any three of them that are honest and not served can raise the alarm.
 pub const CUSTODIANS: usize = 7;
+/// Keepers at least, where so many have a stake: of five two may be silent or bad, and the others raise the alarm.
+pub const CUSTODIANS_MIN: usize = ALERTS + 2;
 /// Of all that is at stake the part, one of so many, that must be left for another custodian to be drawn: after few large
 /// stakes only dust is.
 const CUSTODY_LEFT: u64 = 8;
@@ -314,7 +316,8 @@ impl System {
     }
 
     /// Draws who keeps the transactions of each shard's block of a height: by stake, for each shard, until what is left
-    /// is a small part of all. Where that makes fewer than an alarm needs, the draw goes on. No stake is too small to be
+    /// is a small part of all. Where that makes so few that each is needed for an alarm, or nearly, the draw goes on,
+    /// with the same ones first. No stake is too small to be
     /// weighed: of a floor by heads whoever is above it has what all below it are worth.
     pub fn draw_custodians(
         &self,
@@ -336,8 +339,10 @@ impl System {
             let least = self.stakers.weight() / CUSTODY_LEFT;
             let mut again = lots.clone();
             let mut custodians = draw_down_to(&mut lots, &self.stakers, CUSTODIANS, least);
-            if custodians.len() < ALERTS {
-                custodians = draw(&mut again, &self.stakers, CUSTODIANS);
+            // Beside three or four large ones so many of what is left as can raise no alarm by themselves.
+            let enough = if custodians.len() < ALERTS { CUSTODIANS } else { CUSTODIANS_MIN };
+            if custodians.len() < enough {
+                custodians = draw(&mut again, &self.stakers, enough);
             }
             assert!(custodians.len() <= CUSTODIANS, "{} keep one block", custodians.len());
             custodians
@@ -349,6 +354,12 @@ impl System {
     pub fn takes_evidence(&self, parameters: &ConsensusParameters, height: u64) -> bool {
         let block = self.height + 1;
         height <= block && block <= height.saturating_add(parameters.evidence_heights)
+    }
+
+    /// Whether somebody had a seat at a height of which a committee is kept: who had none has made no statement that a
+    /// block counts, and what it signs at leisure convicts nobody else.
+    pub fn was_seated(&self, height: u64, candidate: AccountIndex) -> bool {
+        self.committee_of(height).is_some_and(|committee| committee.seat_of(candidate).is_some())
     }
 
     /// Whom two certificates convict who is not barred already.
@@ -373,6 +384,17 @@ impl System {
     /// What an account has at stake.
     pub fn stake(&self, account: AccountIndex) -> u64 {
         self.stakers.get(&account).map_or(0, |staker| staker.stake)
+    }
+
+    /// What convictions take from these accounts: their stakes, and what is on its way out of them.
+    pub fn forfeits(&self, accounts: impl Iterator<Item = AccountIndex>) -> BTreeMap<AccountIndex, u64> {
+        let mut forfeits: BTreeMap<_, _> = accounts.map(|account| (account, self.stake(account))).collect();
+        for Unstaking { account, amount, .. } in &self.unstaking {
+            if let Some(forfeit) = forfeits.get_mut(account) {
+                *forfeit = forfeit.checked_add(*amount).expect("part of the supply");
+            }
+        }
+        forfeits
     }
 
     /// The voting key of an account; zeros if it has none.

@@ -8,7 +8,7 @@
 //!   Try 0            the minters of a certified block send the items to the custodians
 //!   next slot        custodians that lack them ask the signers                       Begin .. Lists
 //!                    still lacking: alarm to the committee, signers and custodians    Lists
-//!   from then on     the committee asks them, and its own members                     .. Try 0
+//!   from then on     the committee asks them, and its own members, by those alarms    .. Try 0
 //!                    not served in the time that the block's size takes: said, signed; q of them make an Alert
 //! ```
 //!
@@ -22,7 +22,7 @@ use crate::base::ids::Sig;
 use crate::base::limits::BLOCK_BYTES_MAX;
 use crate::base::parameters::{LOOK_ROUNDS, MATURITY_HEIGHTS};
 use crate::chain::block::{CertifiedBlock, transaction_path, transactions_root};
-use crate::chain::record::{ALERTS, Alert, Attest, Invalid, Record};
+use crate::chain::record::{ALERTS, Alarms, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;
 use crate::committee::schedule::{Schedule, Step};
 use crate::committee::statement::{Certificate, SeatSet};
@@ -77,8 +77,9 @@ struct Case {
 /// A member of a committee looks for itself.
 #[derive(Clone, Copy)]
 struct Look {
-    since_ms: u64,
-    /// Holders that were asked since.
+    /// When the first were asked by the alarms.
+    since_ms: Option<u64>,
+    /// Holders that were asked so.
     asked: usize,
 }
 
@@ -134,7 +135,7 @@ impl Custody {
     }
 
     /// The items of a block for who asks, if they are kept: for its custodians, and for the committee once three of them
-    /// have raised the alarm. Nobody else needs them, and ten bytes are not to cost a stranger's victim megabytes: a few
+    /// have raised the alarm, which who asks for that brings along: see [`Self::hear_asker`]. Nobody else needs them, and ten bytes are not to cost a stranger's victim megabytes: a few
     /// seats that ask for everything would take the lines from the custodians.
     pub fn for_asker<E: Execution>(&self, execution: &E, asker: u32, block: &Hash) -> Option<&Items> {
         let system = execution.system();
@@ -262,13 +263,17 @@ impl Custody {
     ) {
         let pending = execution.system().height + 1;
         let seated = watch.committee.seat_of(watch.candidate).filter(|&seat| watch.committee.is_delegate(seat));
+        let discredited: Vec<u32> =
+            self.unconfirmed.keys().copied().filter(|&custodian| self.is_discredited(custodian)).collect();
         for (block, case) in &mut self.cases {
             if self.bodies.contains_key(block) || case.proved {
                 continue;
             }
             let custodian = case.custodians.contains(&watch.candidate);
-            if seated.is_some() && case.is_alarming() && step < Step::Try0 {
-                case.look.get_or_insert(Look { since_ms: now_ms, asked: 0 });
+            // Those whom nobody believes any more may have come with a question: it is answered, and not followed.
+            let believed = case.alarms.keys().filter(|custodian| !discredited.contains(custodian)).count();
+            if seated.is_some() && believed >= ALERTS && step < Step::Try0 {
+                case.look.get_or_insert(Look { since_ms: None, asked: 0 });
             }
             match step {
                 Step::Lists if custodian && !case.alarmed => {
@@ -298,7 +303,7 @@ impl Custody {
         self.prove(watch, pending, out);
     }
 
-    /// Hears an alarm about a block. Each custodian raises its own, and nobody passes on another's.
+    /// Hears a custodian's alarm about a block.
     pub fn hear_alarm<S: Signing>(
         &mut self,
         watch: &Watch<'_, S>,
@@ -313,14 +318,34 @@ impl Custody {
         if candidate != from || !case.custodians.contains(&from) {
             return out.useless.push(from);
         }
-        if discredited || case.alarms.contains_key(&from) {
-            return;
-        }
-        if watch.signing.verify(from, &Alert::alarm_digest(watch.chain, &case.attest), &signature) {
-            case.alarms.insert(from, signature);
-        } else {
+        if !discredited && !case.takes_alarm(watch, (candidate, &signature)) {
             out.offences.push((from, Offence::Signature));
         }
+    }
+
+    /// Hears the alarms by which a member of the committee asks for the items of a block. Whoever keeps them cannot wait
+    /// for the custodians to tell it: three that are bad would tell the members alone, whom no honest holder would then
+    /// serve, and who would all say so. Each custodian's is verified once, whoever brings it, and also of who is not
+    /// believed any more: to others it may be.
+    pub fn hear_asker<S: Signing>(
+        &mut self,
+        watch: &Watch<'_, S>,
+        from: u32,
+        (block, alarms): (&Hash, &Alarms),
+        out: &mut CustodyOut,
+    ) {
+        // Of a block that is not known, or of who has no seat at this height, there is nothing to say yet or any more.
+        let seated = watch.committee.seat_of(from).is_some();
+        let Some(case) = self.cases.get_mut(block).filter(|_| seated) else { return };
+        let ascend = alarms.is_sorted_by(|a, b| a.0 < b.0);
+        if !ascend || !alarms.iter().all(|(custodian, _)| case.custodians.contains(custodian)) {
+            return out.useless.push(from);
+        }
+        // Whoever passes an alarm on has verified it.
+        if !alarms.iter().all(|(custodian, signature)| case.takes_alarm(watch, (*custodian, signature))) {
+            out.offences.push((from, Offence::Signature));
+        }
+        assert!(case.alarms.len() <= case.custodians.len(), "each custodian has one alarm");
     }
 
     /// Hears that a member of the committee was not served.
@@ -364,8 +389,7 @@ impl Custody {
             });
             let signatures: Vec<Sig> = statements.values().copied().collect();
             assert_eq!(signers.len(), signatures.len(), "each seat's statement counts once");
-            let mut alarms = case.alarms.iter().map(|(&candidate, &signature)| (candidate, signature));
-            let alarms = std::array::from_fn(|_| alarms.next().expect("counted above"));
+            let alarms = *case.alarms_told().expect("asked above");
             let not_served = Certificate { signers, aggregate: watch.signing.aggregate(&signatures) };
             let item = Record::Alert(Box::new(Alert { attest: case.attest, alarms, height, not_served })).item();
             case.proved = true;
@@ -441,6 +465,24 @@ impl Case {
         self.alarms.len() >= ALERTS
     }
 
+    /// The alarms that it takes, once there are so many.
+    fn alarms_told(&self) -> Option<Box<Alarms>> {
+        let mut alarms = self.alarms.iter().map(|(&candidate, &signature)| (candidate, signature));
+        self.is_alarming().then(|| Box::new(std::array::from_fn(|_| alarms.next().expect("so many there are"))))
+    }
+
+    /// Takes a custodian's alarm, once; false if its signature does not hold.
+    fn takes_alarm<S: Signing>(&mut self, watch: &Watch<'_, S>, (custodian, signature): (u32, &Sig)) -> bool {
+        if self.alarms.contains_key(&custodian) {
+            return true;
+        }
+        let holds = watch.signing.verify(custodian, &Alert::alarm_digest(watch.chain, &self.attest), signature);
+        if holds {
+            self.alarms.insert(custodian, *signature);
+        }
+        holds
+    }
+
     /// Tells the own alarm: to the committee, which looks, and to those who have the items, who serve it.
     fn alarm(&self, candidate: u32, signature: Sig, out: &mut CustodyOut) {
         let alarm = || Message::Alarm(candidate, Box::new(self.attest), signature);
@@ -450,9 +492,9 @@ impl Case {
 
     /// Whether a member of the committee has looked long enough for what may be on its way to have come.
     fn was_not_served(&self, schedule: &Schedule, now_ms: u64) -> bool {
-        let Some(look) = self.look else { return false };
+        let Some(Look { since_ms: Some(since_ms), asked }) = self.look else { return false };
         let needed_ms = LOOK_ROUNDS.saturating_mul(schedule.carry_ms(self.bytes));
-        look.asked >= ASKED_MIN.min(self.holders.len()) && now_ms >= look.since_ms.saturating_add(needed_ms)
+        asked >= ASKED_MIN.min(self.holders.len()) && now_ms >= since_ms.saturating_add(needed_ms)
     }
 
     /// Whether what was asked for last would be here by now: nobody asks for a second copy before.
@@ -461,13 +503,17 @@ impl Case {
     }
 
     /// Asks some of those who have the items; as a member of the committee also another one, which may have been served.
+    /// Such a member shows all of them the alarms: nobody else may have.
     fn ask<S>(&mut self, block: Hash, watch: &Watch<'_, S>, now_ms: u64, out: &mut CustodyOut) {
         self.asked_ms = Some(now_ms);
         let at_once = ASKED_AT_ONCE.min(self.holders.len());
         let holders = (0..at_once).map(|place| self.holders[(self.asked + place) % self.holders.len()]);
         let mut asked: Vec<u32> = holders.collect();
         self.asked += at_once;
+        let alarms = self.look.and_then(|_| self.alarms_told());
         if let Some(look) = &mut self.look {
+            assert!(alarms.is_some(), "whoever looks knows of the alarms that it takes");
+            look.since_ms.get_or_insert(now_ms);
             look.asked += at_once;
             let members = &watch.committee.members;
             // Everyone goes round from another one.
@@ -475,7 +521,7 @@ impl Case {
             asked.push(members[place].candidate);
         }
         for whom in asked.into_iter().filter(|&whom| whom != watch.candidate) {
-            out.sends.push((whom, Message::WantBodies(block)));
+            out.sends.push((whom, Message::WantBodies(block, alarms.clone())));
             self.owing.insert(whom);
         }
     }

@@ -13,7 +13,7 @@ use super::minter::{Action, Minter, REPLAY_EACH_MS};
 use super::shard::{RoundContext, ShardRound};
 use crate::base::hash::Hash;
 use crate::chain::block::{CertifiedBlock, Final};
-use crate::chain::record::Record;
+use crate::chain::record::{Alarms, Record};
 use crate::messages::message::{Message, ShardMessage};
 use crate::rules::execution::Execution;
 use crate::transaction::item::Items;
@@ -194,7 +194,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             Message::Final(decided, blocks) => self.hear_final(now_ms, from, &decided, &blocks),
             Message::WantFinal(height) => self.tell_final(from, height),
-            Message::WantBodies(block) => self.tell_bodies(from, block),
+            Message::WantBodies(block, alarms) => self.tell_bodies(from, block, alarms.as_deref()),
             Message::Bodies(block, items) => self.hear_bodies(from, block, items),
             Message::Alarm(candidate, attest, signature) => self.watch(|custody, watch, _, out| {
                 custody.hear_alarm(watch, from, (candidate, &attest, signature), out);
@@ -358,7 +358,10 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    fn tell_bodies(&mut self, to: u32, block: Hash) {
+    fn tell_bodies(&mut self, to: u32, block: Hash, alarms: Option<&Alarms>) {
+        if let Some(alarms) = alarms {
+            self.watch(|custody, watch, _, out| custody.hear_asker(watch, to, (&block, alarms), out));
+        }
         let Some(items) = self.custody.for_asker(&self.execution, to, &block) else { return };
         if self.allowance.may_answer(to, question_of_hash(b'i', &block)) {
             self.out.push(Action::Send(to, Message::Bodies(block, items.clone())));

@@ -18,7 +18,7 @@ use super::master::{Locked, MasterAction, MasterInput, MasterRound, Taken};
 use super::shard::{RoundContext, ShardRound, To};
 use super::signed_once::SignedOnce;
 use super::silence::Silence;
-use crate::base::hash::Hash;
+use crate::base::hash::{Hash, keyed};
 use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
 use crate::chain::block::{CertifiedBlock, Final};
@@ -27,6 +27,7 @@ use crate::chain::tables::Stakers;
 use crate::committee::schedule::{Schedule, Step};
 use crate::messages::message::{Message, ShardMessage};
 use crate::rules::execution::Execution;
+use crate::rules::objects::{SetBounds, closing, weightiest_first};
 use crate::transaction::item::{Item, Items};
 use crate::vote::signing::Signing;
 use std::collections::{BTreeSet, VecDeque};
@@ -42,6 +43,8 @@ pub(super) const REPLAY_EACH_MS: u64 = 5;
 const LATE_PER_MILLE: u64 = 50;
 /// Proofs that a new committee is told: each costs somebody its stake, so few wait. Of more, others after these.
 const PROOFS_TOLD_MAX: usize = 64;
+/// Members whom somebody without a seat tells a proof: by so many parts of one hash.
+const STRANGER_TELLS: usize = 4;
 
 /// What the node wants done.
 #[derive(Clone, Debug)]
@@ -265,8 +268,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         assert!(self.pending.back().is_none_or(|last| last.0 < self.tickets), "tickets ascend");
         assert!(self.asked.0 <= self.master.height, "no slot is reserved for a height to come");
-        self.promised =
-            SignedOnce { unsure: self.silence.is_unsure(), ..self.promised.reserving(height, self.asked.1) };
+        // A record that is of a height ahead may have a later slot than is reserved here by a clock that was set back
+        // since: it stays the one that may have been signed in.
+        let before = if height == self.promised.height { self.promised.reserved_slot } else { 0 };
+        let promised = self.promised.reserving(height, self.asked.1.max(before));
+        self.promised = SignedOnce { unsure: self.silence.is_unsure(), ..promised };
+        assert!(self.promised.may_have_signed(self.asked.0, self.asked.1), "what is reserved is in the record");
         self.pending.push_back((self.tickets, pending));
         self.out.push(Action::Persist(self.tickets, SignedOnce { locked, ..self.promised.clone() }));
     }
@@ -399,7 +406,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let mut round = ShardRound::new(height, slot, shard, seat, &committee, self.execution.system().seed);
         let context = RoundContext { chain: &self.chain, committee: &committee, signing: &*self.signing };
         let mut said = Vec::new();
-        round.close(&context, self.execution.waiting(usize::from(shard)), &mut said);
+        let waiting = self.execution.waiting(usize::from(shard));
+        round.close(&context, closing(self.execution.system(), waiting), &mut said);
         self.shard = Some(round);
         self.release_early(now_ms);
         said
@@ -418,7 +426,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             Step::Vote if round.has_voted() && !planted(Mutation::VotesTwiceInARound) => {}
             Step::Vote => {
                 let shard = usize::from(round.shard);
-                if let Some(items) = round.union(|item| self.execution.sound(shard, item)) {
+                let bounds = SetBounds::of(self.execution.system());
+                if let Some(items) = round.union(&bounds, |item| self.execution.sound(shard, item)) {
                     let built = self.execution.build(shard, slot, &items);
                     let hash = round.vote(&context, &built, &mut said);
                     // In blockchain mode blocks travel whole, and nobody asks for their items.
@@ -658,10 +667,33 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.act_on_custody(out);
         duties.extend(self.answer());
         duties.into_iter().for_each(|item| self.bring(item));
-        // Those who were told of an offence need not mint again as long as it may be punished.
-        for item in self.execution.proofs().into_iter().take(PROOFS_TOLD_MAX) {
-            assert!(Record::of_item(&item).is_some(), "a proof against a minter is a record");
-            self.tell_committee(&Message::Item(item));
+        self.tell_proofs();
+    }
+
+    /// Those who were told of an offence need not mint again as long as it may be punished. Who had a seat beside the
+    /// offender, or has one now, tells everyone; of all others, who may be thousands, each tells a few.
+    fn tell_proofs(&mut self) {
+        let (system, committee) = (self.execution.system(), self.master.committee.clone());
+        let seated = committee.seat_of(self.candidate).is_some();
+        let witness = |height: u64| system.was_seated(height, self.candidate);
+        let mut told = Vec::new();
+        for item in weightiest_first(system, self.execution.proofs()).into_iter().take(PROOFS_TOLD_MAX) {
+            let record = Record::of_item(&item).expect("a proof against a minter is a record");
+            told.push((item, seated || record.evident_at().is_some_and(witness)));
+        }
+        assert!(told.len() <= PROOFS_TOLD_MAX, "{} proofs are told at once", told.len());
+        for (item, everyone) in told {
+            if everyone {
+                self.tell_committee(&Message::Item(item));
+                continue;
+            }
+            // Another few of each teller, and at each height.
+            let lots = [&committee.height.to_le_bytes()[..], &self.candidate.to_le_bytes()].concat();
+            let lots = keyed(&item.id, &lots);
+            let lots = lots.as_chunks::<{ 32 / STRANGER_TELLS }>().0.iter().map(|lot| u64::from_le_bytes(*lot));
+            let places: BTreeSet<usize> = lots.map(|lot| (lot % committee.len().max(1) as u64) as usize).collect();
+            let whom = places.iter().filter_map(|&place| committee.members.get(place));
+            self.out.extend(whom.map(|member| Action::Send(member.candidate, Message::Item(item.clone()))));
         }
     }
 

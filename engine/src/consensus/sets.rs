@@ -14,6 +14,7 @@ use crate::base::hash::{Hash, list_root, purpose_key};
 use crate::base::ids::Seat;
 use crate::base::keyed_hash::HashSeed;
 use crate::base::limits::SET_ITEMS_MAX;
+use crate::rules::objects::SetBounds;
 use crate::transaction::item::{Item, Items};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,10 +196,16 @@ impl Sets {
 
     /// Items of the union of these sets, ascending by id; none if one is not held.
     ///
+    /// `bounds` say what a set may hold: one that does not keep within them is left out before any of it is judged.
     /// `sound` says whether an item that the own set has not may stand in a block on this parent. Honest minters put
     /// nothing else into their sets, so a set with an unsound item is left out, with all that only it has: judging it
     /// costs one look, however much it holds.
-    pub fn union(&self, roots: &BTreeSet<Hash>, mut sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
+    pub fn union(
+        &self,
+        roots: &BTreeSet<Hash>,
+        bounds: &SetBounds,
+        mut sound: impl FnMut(&Arc<Item>) -> bool,
+    ) -> Option<Items> {
         if roots.len() == 1 && roots.contains(&self.root) {
             return Some(self.own.clone());
         }
@@ -206,6 +213,9 @@ impl Sets {
         let mut in_union = vec![false; self.ids.len()];
         for root in roots {
             let places = self.held.get(root)?;
+            if !bounds.hold(places.iter().map(|&place| self.item(place))) {
+                continue;
+            }
             let all_sound = places.iter().all(|&place| match (place as usize).checked_sub(self.own.len()) {
                 None => true,
                 Some(foreign) => *judged[foreign].get_or_insert_with(|| sound(&self.foreign[foreign])),
@@ -225,9 +235,11 @@ impl Sets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transaction::item::ITEM_TRANSACTION;
 
     fn items(numbers: impl Iterator<Item = u32>) -> Vec<Arc<Item>> {
-        let mut items: Vec<_> = numbers.map(|number| Item::new(number.to_le_bytes().to_vec())).collect();
+        let mut items: Vec<_> =
+            numbers.map(|number| Item::new([&[ITEM_TRANSACTION][..], &number.to_le_bytes()].concat())).collect();
         items.sort_by_key(|item| item.id);
         items
     }
@@ -253,8 +265,30 @@ mod tests {
         assert_eq!(exchange(&third, &mut mine), 1, "what one has told is not asked of another");
         assert!(mine.holds(&theirs.root()) && mine.holds(&third.root()));
         let roots = BTreeSet::from([mine.root(), theirs.root(), third.root()]);
-        assert_eq!(ids(&mine.union(&roots, |_| true).unwrap()), ids(&items(0..1_001)));
-        assert_eq!(ids(&mine.union(&BTreeSet::from([theirs.root()]), |_| true).unwrap()), ids(&items(100..1_000)));
+        assert_eq!(ids(&mine.union(&roots, &SetBounds::default(), |_| true).unwrap()), ids(&items(0..1_001)));
+        assert_eq!(
+            ids(&mine.union(&BTreeSet::from([theirs.root()]), &SetBounds::default(), |_| true).unwrap()),
+            ids(&items(100..1_000))
+        );
+    }
+
+    #[test]
+    fn a_set_beyond_its_bounds_is_left_out_unjudged_be_it_the_own_one() {
+        let record = |number: u32| Item::new([&[17][..], &number.to_le_bytes()].concat());
+        let with_records = |mut of: Vec<Arc<Item>>| {
+            of.extend((0..1_000).map(record));
+            of.sort_by_key(|item| item.id);
+            of
+        };
+        let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(with_records(items(5..12))));
+        exchange(&theirs, &mut mine);
+        let roots = BTreeSet::from([mine.root(), theirs.root()]);
+        let never = |_: &Arc<Item>| panic!("nothing of it is judged");
+        assert_eq!(ids(&mine.union(&roots, &SetBounds::default(), never).unwrap()), ids(&items(0..10)));
+        // As whoever closed it sees it.
+        let mut theirs = theirs;
+        exchange(&mine, &mut theirs);
+        assert_eq!(ids(&theirs.union(&roots, &SetBounds::default(), |_| true).unwrap()), ids(&items(0..10)));
     }
 
     #[test]
@@ -263,7 +297,7 @@ mod tests {
         exchange(&theirs, &mut mine);
         let bad = items(11..12)[0].id;
         let roots = BTreeSet::from([mine.root(), theirs.root()]);
-        assert_eq!(ids(&mine.union(&roots, |item| item.id != bad).unwrap()), ids(&items(0..10)));
+        assert_eq!(ids(&mine.union(&roots, &SetBounds::default(), |item| item.id != bad).unwrap()), ids(&items(0..10)));
     }
 
     #[test]
@@ -277,7 +311,10 @@ mod tests {
         assert!(!mine.knows(&root));
         exchange(&theirs, &mut mine);
         assert!(mine.holds(&root));
-        assert!(mine.union(&BTreeSet::from([[9; 32]]), |_| true).is_none(), "a set that is not held has no union");
+        assert!(
+            mine.union(&BTreeSet::from([[9; 32]]), &SetBounds::default(), |_| true).is_none(),
+            "a set that is not held has no union"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::committee::quorum::{shard_faults, shard_quorum};
 use crate::committee::statement::{Certificate, Evidence, SeatSet, Statement, StatementKind};
 use crate::messages::message::{ShardMessage, list_hash};
 use crate::rules::build::Built;
+use crate::rules::objects::SetBounds;
 use crate::transaction::item::{Item, Items};
 use crate::vote::signing::Signing;
 use std::collections::{BTreeMap, BTreeSet};
@@ -393,9 +394,9 @@ impl ShardRound {
         out.push((To::Shard, ShardMessage::Decision(list, signature)));
     }
 
-    /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `sound`:
+    /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `bounds`, `sound`:
     /// [`Sets::union`].
-    pub fn union(&self, sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
+    pub fn union(&self, bounds: &SetBounds, sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
         let sets = self.sets.as_ref()?;
         let faults = shard_faults(self.seats.len());
         let mut roots = BTreeSet::new();
@@ -415,7 +416,7 @@ impl ShardRound {
                 roots.insert(root);
             }
         }
-        sets.union(&roots, sound)
+        sets.union(&roots, bounds, sound)
     }
 
     /// Whether the own vote has been said: then there is nothing to build for.

@@ -15,7 +15,7 @@ use crate::chain::block_codec::{
     put_block, put_final, put_hashes, put_maybe_prepared, put_value, read_block, read_body, read_final, read_hashes,
     read_listed, read_maybe_prepared, read_value,
 };
-use crate::chain::record::{Attest, Record};
+use crate::chain::record::{ALERTS, Attest, Record};
 use crate::transaction::compact::{Directory, put_item, put_items, read_item, read_items};
 
 fn put_list(list: &[(u16, Hash)], out: &mut Vec<u8>) {
@@ -173,9 +173,15 @@ pub fn encode(message: &Message, directory: &impl Directory, out: &mut Vec<u8>) 
             put(out, block);
             put_items(items, directory, out);
         }
-        Message::WantBodies(block) => {
+        Message::WantBodies(block, alarms) => {
             out.push(11);
             put(out, block);
+            // All of them or none.
+            out.push(u8::from(alarms.is_some()));
+            for (custodian, signature) in alarms.iter().flat_map(|alarms| alarms.iter()) {
+                varint::write(out, u64::from(*custodian));
+                put(out, signature);
+            }
         }
         Message::Alarm(candidate, attest, signature) => {
             out.push(12);
@@ -245,7 +251,22 @@ pub fn decode(mut bytes: &[u8], directory: &impl Directory) -> Result<Message, C
         }
         9 => Message::WantFinal(number(bytes)?),
         10 => Message::Bodies(array(bytes)?, read_items(bytes, directory, usize::MAX)?.into()),
-        11 => Message::WantBodies(array(bytes)?),
+        11 => {
+            let block = array(bytes)?;
+            let alarms = match array(bytes)? {
+                [0] => None,
+                [1] => {
+                    let mut alarms = Box::new([(0, [0; 48]); ALERTS]);
+                    for (custodian, signature) in alarms.iter_mut() {
+                        *custodian = u32::try_from(number(bytes)?).map_err(|_| CodecError::Field)?;
+                        *signature = array(bytes)?;
+                    }
+                    Some(alarms)
+                }
+                _ => return Err(CodecError::Field),
+            };
+            Message::WantBodies(block, alarms)
+        }
         12 => {
             let candidate = u32::try_from(number(bytes)?).map_err(|_| CodecError::Field)?;
             Message::Alarm(candidate, read_attest(bytes)?, array(bytes)?)
@@ -354,7 +375,8 @@ mod tests {
             Message::Final(decided, vec![block]),
             Message::WantFinal(300),
             Message::Bodies([1; 32], items().into()),
-            Message::WantBodies([1; 32]),
+            Message::WantBodies([1; 32], None),
+            Message::WantBodies([1; 32], Some(Box::new([(1, [2; 48]), (300, [3; 48]), (u32::MAX, [4; 48])]))),
             Message::Alarm(7, Box::new(attest), [2; 48]),
             Message::NotServed(9, [1; 32], [2; 48]),
             shard(ShardMessage::SetRoot([1; 32], [2; 48])),

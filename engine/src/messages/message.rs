@@ -3,7 +3,7 @@
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::ids::{Seat, Sig};
 use crate::chain::block::{CertifiedBlock, Final, Prepared, Value};
-use crate::chain::record::Attest;
+use crate::chain::record::{Alarms, Attest};
 use crate::transaction::item::{Item, Items, items_bytes};
 use std::sync::{Arc, LazyLock};
 
@@ -46,8 +46,8 @@ pub enum Message {
     },
     /// A shard-block's transactions, for those who keep history or look whether they are there.
     Bodies(Hash, Items),
-    /// "Send me the transactions of that shard-block."
-    WantBodies(Hash),
+    /// "Send me the transactions of that shard-block", and by which alarms, if the sender is none of its custodians.
+    WantBodies(Hash, Option<Box<Alarms>>),
     /// "The transactions of that shard-block of an earlier height are kept back": whose, of which block, signed.
     Alarm(u32, Box<Attest>, Sig),
     /// "I looked and was not served": at which height, which block, signed.
@@ -120,7 +120,7 @@ impl Message {
             | Message::WantBlocks(..)
             | Message::WantFinal(_)
             | Message::Bodies(..)
-            | Message::WantBodies(_)
+            | Message::WantBodies(..)
             | Message::Alarm(..)
             | Message::NotServed(..) => None,
         }

@@ -177,6 +177,7 @@ impl<M: StateMemory> View<'_, M> {
     fn fraud_holds(&self, evidence: &Evidence) -> bool {
         let system = self.system;
         system.takes_evidence(&self.chain.parameters.consensus, evidence.height)
+            && system.was_seated(evidence.height, evidence.candidate)
             && system.stakers.contains_key(&evidence.candidate)
             && !system.barred.contains_key(&evidence.candidate)
             && evidence.verify(&self.chain.genesis_hash, self.signing)

@@ -13,7 +13,7 @@ use crate::chain::tables::ImmatureBlock;
 use crate::rules::effect::explained::Explained;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{check_expiry, cost};
-use crate::transaction::item::{Item, transaction_of, transactions_bytes};
+use crate::transaction::item::{Item, block_bytes, transaction_of};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ impl<M: StateMemory> View<'_, M> {
 
     /// Whether these items, all of them well formed and genuine, change what the patch changes, and nothing else.
     fn explains(&self, height: u64, block: &ImmatureBlock, items: &[Arc<Item>]) -> bool {
-        if transactions_bytes(items) != block.header.bytes {
+        if block_bytes(items) != block.header.bytes {
             return false;
         }
         let patch = &*block.patch;

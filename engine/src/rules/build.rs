@@ -2,7 +2,7 @@
 
 use super::admit::{Valid, View};
 use super::effect::{register, stake, transfer, unstake};
-use super::objects::{Objects, conflicts_standing};
+use super::objects::records_standing;
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaBuilder;
 use crate::base::hash::{Hash, keyed};
@@ -14,7 +14,7 @@ use crate::chain::patch::Patch;
 use crate::chain::record::Record;
 use crate::rules::effect::transaction::{Building, Transaction};
 use crate::transaction::cell::TransactionKind;
-use crate::transaction::item::{Item, Items, transaction_of, transactions_bytes};
+use crate::transaction::item::{Item, Items, block_bytes, transaction_of};
 use hashbrown::HashSet;
 
 /// A shard-block of our own.
@@ -39,8 +39,9 @@ impl<M: StateMemory> View<'_, M> {
     /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
     pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
         assert!(items.is_sorted_by(|a, b| a.id < b.id), "a block is built of items that ascend by id, each once");
-        let Eligible { mut transactions, records } = self.eligible(shard, items);
-        self.limit(items, &mut transactions);
+        let Eligible { mut transactions, mut records } = self.eligible(shard, items);
+        let left = self.limit_records(items, &mut records);
+        self.limit(items, left, &mut transactions);
         let transactions_max = self.chain.parameters.block_transactions_max as usize;
         assert!(transactions.len() <= transactions_max, "a block keeps to the chain's maximum");
         assert!(transactions.is_sorted_by(|a, b| a.0 < b.0), "each transaction stands at one place of the set");
@@ -68,14 +69,17 @@ impl<M: StateMemory> View<'_, M> {
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
         let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
-        let transactions_bytes = transactions_bytes(&items);
-        assert!(transactions_bytes <= self.transactions_bytes_max(), "there is time to look for what a block holds");
+        let block_bytes = block_bytes(&items);
+        assert!(
+            block_bytes <= self.block_bytes_max(),
+            "{block_bytes} bytes: there is time to look for what a block holds"
+        );
         let block = ShardBlock {
             parent_root: patch.parent_root,
             slot,
             shard: shard as u32,
             transactions: items.len() as u32,
-            bytes: transactions_bytes,
+            bytes: block_bytes,
             transactions_root: transactions_root(&mut ids),
             patch_hash: Patch::hash(&bytes),
         };
@@ -96,7 +100,6 @@ impl<M: StateMemory> View<'_, M> {
     /// What of a set may stand: of one sender the lowest id. Those that are known to be valid are taken at that word.
     fn eligible<'i>(&self, shard: usize, items: &'i Items) -> Eligible<'i> {
         let mut senders = HashSet::with_capacity(items.len());
-        let mut objects = Objects::default();
         let mut eligible = Eligible { transactions: Vec::with_capacity(items.len()), records: Vec::new() };
         assert!(self.judged.is_sorted_by(|a, b| a.id <= b.id), "what was judged ascends by id, as the items do");
         let mut judged = self.judged.iter().peekable();
@@ -112,7 +115,7 @@ impl<M: StateMemory> View<'_, M> {
                 continue;
             }
             match self.valid(shard, item) {
-                Some(Valid::Record(record)) if objects.admit(&record) => eligible.records.push((place, record)),
+                Some(Valid::Record(record)) => eligible.records.push((place, record)),
                 Some(Valid::Transaction(transaction))
                     if !senders.contains(&transaction.account) && (self.genuine)(item) =>
                 {
@@ -123,21 +126,37 @@ impl<M: StateMemory> View<'_, M> {
             }
         }
         let records = eligible.records.iter().map(|(place, record)| (*place, record));
-        let standing = conflicts_standing(self.system, records);
-        let stands = |entry: &(usize, Record)| !matches!(entry.1, Record::Conflict(_)) || standing.contains(&entry.0);
-        eligible.records.retain(stands);
+        let standing = records_standing(self.system, records);
+        eligible.records.retain(|entry| standing.contains(&entry.0));
         eligible
     }
 
-    /// Bytes of a block's transactions at most.
-    pub(crate) fn transactions_bytes_max(&self) -> u64 {
-        self.chain.parameters.transactions_bytes_max(self.system.height + 1)
+    /// Bytes of a block's items at most.
+    pub(crate) fn block_bytes_max(&self) -> u64 {
+        self.chain.parameters.block_bytes_max(self.system.height + 1)
     }
 
-    /// Keeps the transactions within the chain's maximum, the bytes of a block, and the pairings that a node can
+    /// Keeps the records within half of a block's bytes, answers first; returns what is left of all for transactions.
+    fn limit_records(&self, items: &Items, records: &mut Vec<(usize, Record)>) -> usize {
+        let (bytes_max, length) = (self.block_bytes_max() as usize, |place: usize| items[place].bytes.len());
+        let mut bytes: usize = records.iter().map(|entry| length(entry.0)).sum();
+        if bytes > bytes_max / 2 {
+            bytes = 0;
+            // By kind, then as patches have them.
+            records.sort_by(|a, b| items[a.0].bytes.cmp(&items[b.0].bytes));
+            records.retain(|(place, _)| {
+                let fits = bytes + length(*place) <= bytes_max / 2;
+                bytes += if fits { length(*place) } else { 0 };
+                fits
+            });
+        }
+        assert!(bytes <= bytes_max / 2, "{bytes} bytes of records stand in a block of {bytes_max}");
+        bytes_max - bytes
+    }
+
+    /// Keeps the transactions within the chain's maximum, the bytes that records leave, and the pairings that a node can
     /// afford.
-    fn limit(&self, items: &Items, transactions: &mut Vec<(usize, Transaction<'_>)>) {
-        let bytes_max = self.transactions_bytes_max() as usize;
+    fn limit(&self, items: &Items, bytes_max: usize, transactions: &mut Vec<(usize, Transaction<'_>)>) {
         let max = self.chain.parameters.block_transactions_max as usize;
         let heavy = |transaction: &Transaction<'_>| transaction.kind == TransactionKind::Stake;
         let bytes: usize = transactions.iter().map(|entry| items[entry.0].bytes.len()).sum();

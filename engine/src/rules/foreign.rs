@@ -3,7 +3,7 @@
 use super::admit::View;
 use super::build::Built;
 use super::effect::{register, stake, unstake};
-use super::objects::{Objects, conflicts_standing};
+use super::objects::records_standing;
 use crate::accounts::columns::StateMemory;
 use crate::accounts::delta::DeltaError;
 use crate::base::ids::AccountIndex;
@@ -14,6 +14,7 @@ use crate::chain::block::{CertifiedBlock, ShardBlock};
 use crate::chain::patch::Patch;
 use crate::chain::record::Record;
 use crate::committee::members::shard_of;
+use crate::transaction::item::ITEM_TRANSACTION;
 use crate::verify::account_key_acceptable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,7 +68,7 @@ impl<M: StateMemory> View<'_, M> {
         if place != (self.system.height + 1, block.slot, block.shard, header.root)
             || block.parent_root != header.root
             || !in_time
-            || block.bytes > self.transactions_bytes_max()
+            || block.bytes > self.block_bytes_max()
         {
             return Err(PatchFault::Header);
         }
@@ -126,12 +127,13 @@ impl<M: StateMemory> View<'_, M> {
     /// Whether a certified block counts as held: in quilt mode if its patch breaks no rule; else if building its items,
     /// each once, gives this very block, whose patch then breaks none either.
     pub fn block_holds(&self, block: &CertifiedBlock, quilt_mode: bool, build: impl FnOnce() -> Arc<Built>) -> bool {
-        if self.patch_holds(&block.block, &block.patch).is_err() {
-            return false;
-        }
+        let Ok(patch) = self.patch_holds(&block.block, &block.patch) else { return false };
         quilt_mode || {
+            // Records are bounded where they stand: what is beside those costs pairings, and comes to nothing.
+            let brought = block.items.iter().filter(|item| item.bytes.first() != Some(&ITEM_TRANSACTION)).count();
+            let stand = patch.records.iter().filter(|record| !record.is_of_transaction()).count();
             let ascending = block.items.is_sorted_by(|a, b| a.id < b.id);
-            ascending && {
+            ascending && brought == stand && {
                 let built = build();
                 built.block == block.block && built.patch == block.patch && built.items.len() == block.items.len()
             }
@@ -142,9 +144,8 @@ impl<M: StateMemory> View<'_, M> {
     fn records_admissible(&self, shard: usize, patch: &Patch) -> Result<u128, PatchFault> {
         let debits = &patch.delta.debits;
         let mut locked: BTreeMap<AccountIndex, u64> = BTreeMap::new();
-        let mut objects = Objects::default();
         let mut pairings = 0;
-        let standing = conflicts_standing(self.system, patch.records.iter().enumerate());
+        let standing = records_standing(self.system, patch.records.iter().enumerate());
         for (place, record) in patch.records.iter().enumerate() {
             let right = match self.own_record(record, &mut pairings) {
                 // A transaction's record stands for its sender's one debit, and its only one.
@@ -154,8 +155,7 @@ impl<M: StateMemory> View<'_, M> {
                 }
                 None => {
                     let id = record.item().id;
-                    let stands = !matches!(record, Record::Conflict(_)) || standing.contains(&place);
-                    stands && objects.admit(record) && self.admits(shard, record, &id) && self.record_holds(record)
+                    standing.contains(&place) && self.admits(shard, record, &id) && self.record_holds(record)
                 }
             };
             if !right {

@@ -2,7 +2,8 @@
 //! items come in; a block with its patch, a verdict on another's, or the next state goes out.
 //!
 //! * [`admit`] decides what may stand in a shard-block, [`build`] builds it, [`foreign`] checks another shard's,
-//!   [`bodies`] whether its transactions make its patch; [`effect`] has what each kind of transaction does.
+//!   [`bodies`] whether its transactions make its patch; [`effect`] has what each kind of transaction does, [`objects`]
+//!   how much there may be of what costs pairings.
 //! * [`next`] takes a state and the blocks of one height to the next state: the only place where anything of the system
 //!   changes. Accounts stay in [`crate::accounts`]: [`next`] hands it a quilt. Both together follow from final blocks
 //!   and nothing else.
@@ -15,5 +16,5 @@ pub mod effect;
 pub mod execution;
 pub mod foreign;
 pub mod next;
-mod objects;
+pub mod objects;
 pub mod selection;

@@ -1,32 +1,40 @@
-//! How many records of one thing a block may hold.
+//! How many records of one thing a block may hold, and a minter's set.
 
+use crate::base::hash::{Hash, keyed};
+use crate::base::ids::AccountIndex;
+use crate::base::limits::HEAVY_MAX;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::committee::members::SHARD_MINTERS;
+use crate::transaction::item::{ITEM_TRANSACTION, Item, is_heavy};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+/// Frauds that a shard-block may hold: each costs two pairings, and an offender its stake. Who forks in numbers is
+/// convicted by conflicts, many at a time.
+const FRAUDS_MAX: usize = 32;
 /// Pairs of certificates about one height that a shard-block may hold: each costs two pairings, and an offender its
 /// stake.
 const CONFLICTS_MAX: usize = 4;
 
-/// The objects of a block's records: of answers one a candidate, of frauds one an offender, of alarms one a
-/// shard-block; of attestations as many as a shard has minters, since each may know other signers. Of certificates that
-/// contradict each other see [`conflicts_standing`].
+/// The objects of a block's records that need no choice: of answers one a candidate, of alarms one a
+/// shard-block; of attestations as many as a shard has minters, since each may know other signers.
 #[derive(Default)]
-pub(super) struct Objects {
+struct Objects {
     seen: BTreeMap<(u8, u64, u16), usize>,
 }
 
 impl Objects {
-    pub(super) fn admit(&mut self, record: &Record) -> bool {
+    fn admit(&mut self, record: &Record) -> bool {
         let (object, max) = match record {
             Record::Answer(answer) => ((16, u64::from(answer.candidate), 0), 1),
-            Record::Fraud(evidence) => ((17, u64::from(evidence.candidate), 0), 1),
             Record::Invalid(invalid) => ((18, invalid.attest.height, invalid.attest.shard), 1),
             Record::Alert(alert) => ((18, alert.attest.height, alert.attest.shard), 1),
             Record::Attest(attest) => ((20, attest.height, attest.shard), 2 * SHARD_MINTERS),
-            Record::Conflict(_) => return true,
+            // Chosen among themselves.
+            Record::Fraud(_) | Record::Conflict(_) => return true,
+            // What follows from transactions is bounded with them.
             Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. } => return false,
         };
         let count = self.seen.entry(object).or_insert(0);
@@ -35,14 +43,47 @@ impl Objects {
     }
 }
 
+/// Of the records of their own among these, each with its place, those that stand in one block: of one object the first,
+/// of frauds and conflicts those that weigh most. Those that stand are chosen again from among themselves, so that who
+/// builds a block and who checks it agree.
+pub(super) fn records_standing<'r>(
+    system: &System,
+    records: impl Iterator<Item = (usize, &'r Record)> + Clone,
+) -> BTreeSet<usize> {
+    let mut objects = Objects::default();
+    let (frauds, conflicts) = (frauds_standing(system, records.clone()), conflicts_standing(system, records.clone()));
+    let stands = |(place, record): &(usize, &Record)| match record {
+        Record::Fraud(_) => frauds.contains(place),
+        Record::Conflict(_) => conflicts.contains(place),
+        _ => objects.admit(record),
+    };
+    records.filter(stands).map(|(place, _)| place).collect()
+}
+
+/// Of the frauds, one an offender, those against the largest stakes: whoever gives up many small ones keeps out none
+/// against a larger.
+fn frauds_standing<'r>(system: &System, records: impl Iterator<Item = (usize, &'r Record)>) -> BTreeSet<usize> {
+    let fraud = |(place, record): (usize, &'r Record)| match record {
+        Record::Fraud(evidence) => Some((evidence.candidate, (place, record.item().id))),
+        _ => None,
+    };
+    let mut of_whom = BTreeMap::new();
+    for (candidate, first) in records.filter_map(fraud) {
+        of_whom.entry(candidate).or_insert(first);
+    }
+    let forfeits = system.forfeits(of_whom.keys().copied());
+    let mut frauds: Vec<_> =
+        of_whom.into_iter().map(|(candidate, (place, id))| (Reverse(forfeits[&candidate]), id, place)).collect();
+    frauds.sort_unstable();
+    frauds.truncate(FRAUDS_MAX);
+    assert!(frauds.is_sorted_by(|a, b| a.0 <= b.0), "the largest stakes come first");
+    frauds.into_iter().map(|(.., place)| place).collect()
+}
+
 /// Of the conflicts among these records, each with its place, those that stand in one block: first what convicts most,
 /// then what convicts most of whom none before it does, a few a height. Whoever gives up one seat makes as many pairs
-/// that convict it as he likes: none of them keeps out what convicts others. Those that stand are chosen again from
-/// among themselves, so that who builds a block and who checks it agree.
-pub(super) fn conflicts_standing<'r>(
-    system: &System,
-    records: impl Iterator<Item = (usize, &'r Record)>,
-) -> BTreeSet<usize> {
+/// that convict it as he likes: none of them keeps out what convicts others.
+fn conflicts_standing<'r>(system: &System, records: impl Iterator<Item = (usize, &'r Record)>) -> BTreeSet<usize> {
     let conflict = |(place, record): (usize, &'r Record)| match record {
         Record::Conflict(conflict) => Some((place, record.item().id, conflict.height(), system.convicts(conflict))),
         _ => None,
@@ -65,4 +106,95 @@ pub(super) fn conflicts_standing<'r>(
         *of_height.entry(height).or_insert(0) += 1;
         standing.insert(place);
     }
+}
+
+/// Proofs against minters in the order in which there is room for them: conflicts, which convict many at a time, then
+/// frauds, of each those that take the largest stakes first. What else there is comes last.
+pub fn weightiest_first(system: &System, mut proofs: Vec<Arc<Item>>) -> Vec<Arc<Item>> {
+    let convicted = |item: &Arc<Item>| match Record::of_item(item) {
+        Some(Record::Conflict(conflict)) => (2, system.convicts(&conflict)),
+        Some(Record::Fraud(evidence)) => (1, vec![evidence.candidate]),
+        _ => (0, Vec::new()),
+    };
+    let of: Vec<_> = proofs.iter().map(convicted).collect();
+    let forfeits = system.forfeits(of.iter().flat_map(|(_, whom)| whom.iter().copied()));
+    let weight = |whom: &[AccountIndex]| whom.iter().map(|whom| u128::from(forfeits[whom])).sum::<u128>();
+    let weights: BTreeMap<Hash, _> =
+        proofs.iter().zip(&of).map(|(item, (kind, whom))| (item.id, Reverse((*kind, weight(whom))))).collect();
+    proofs.sort_by_key(|item| (weights[&item.id], item.id));
+    assert!(proofs.is_sorted_by_key(|item| weights[&item.id]), "the weightiest come first");
+    proofs
+}
+
+/// What a minter's set may hold at most of all that costs a pairing or more, on one parent: as much as one of an honest
+/// minter can. By that and its contents alone a set counts or not, before any of it is judged, so all minters of the
+/// shard say the same of it, whatever each of them has itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetBounds {
+    answers: usize,
+    attests: usize,
+    frauds: usize,
+    conflicts: usize,
+    /// Of shard-blocks that are not mature: each is banned once, by one proof or another.
+    bans: usize,
+    stakes: usize,
+}
+
+impl SetBounds {
+    /// Of a set for the block after this one.
+    pub fn of(system: &System) -> SetBounds {
+        // Evidence is taken about the heights whose committees are kept, and about the block's own.
+        let evident = system.committees.len() + 1;
+        SetBounds {
+            answers: system.drawn.len(),
+            attests: 2 * SHARD_MINTERS * system.minted.len(),
+            frauds: FRAUDS_MAX,
+            conflicts: CONFLICTS_MAX * evident,
+            bans: system.immature.iter().map(|immature| immature.blocks.len()).sum(),
+            stakes: HEAVY_MAX,
+        }
+    }
+
+    /// Whether a set keeps within them.
+    pub fn hold<'i>(&self, items: impl Iterator<Item = &'i Arc<Item>> + Clone) -> bool {
+        let SetBounds { answers, attests, frauds, conflicts, bans, stakes } = *self;
+        let most = answers + attests + frauds + conflicts + bans;
+        // How many they are is seen without reading them.
+        let records = items.clone().filter(|item| item.bytes.first() != Some(&ITEM_TRANSACTION));
+        if records.clone().take(most + 1).count() > most || items.filter(|item| is_heavy(item)).count() > stakes {
+            return false;
+        }
+        let mut left = [answers, attests, frauds, conflicts, bans];
+        let mut takes = |kind: usize| left[kind].checked_sub(1).map(|fewer| left[kind] = fewer).is_some();
+        records.into_iter().all(|item| match Record::of_item(item) {
+            Some(Record::Answer(_)) => takes(0),
+            Some(Record::Attest(_)) => takes(1),
+            Some(Record::Fraud(_)) => takes(2),
+            Some(Record::Conflict(_)) => takes(3),
+            Some(Record::Invalid(_) | Record::Alert(_)) => takes(4),
+            Some(Record::Register { .. } | Record::Stake { .. } | Record::Unstake { .. }) | None => false,
+        })
+    }
+}
+
+/// What an honest minter closes of what may stand in the next block, ascending by id: of what costs pairings no more
+/// than a block takes, the stakes by a rank that the seed gives them.
+pub fn closing(system: &System, mut items: Vec<Arc<Item>>) -> Vec<Arc<Item>> {
+    let places = items.iter().enumerate();
+    let records: Vec<_> = places.filter_map(|(place, item)| Some((place, Record::of_item(item)?))).collect();
+    let standing = records_standing(system, records.iter().map(|(place, record)| (*place, record)));
+    let mut heavy: Vec<_> =
+        items.iter().filter(|item| is_heavy(item)).map(|item| keyed(&system.seed, &item.id)).collect();
+    heavy.sort_unstable();
+    let last = heavy.get(HEAVY_MAX);
+    let mut place = 0;
+    items.retain(|item| {
+        place += 1;
+        match item.bytes.first() {
+            Some(&ITEM_TRANSACTION) => !is_heavy(item) || last.is_none_or(|last| keyed(&system.seed, &item.id) < *last),
+            _ => standing.contains(&(place - 1)),
+        }
+    });
+    assert!(SetBounds::of(system).hold(items.iter()), "what may stand in a block is within the bounds of a set");
+    items
 }

@@ -1,6 +1,6 @@
 //! An item: what consensus carries, by its id. Most are transactions.
 
-use super::cell::Cell;
+use super::cell::{Cell, TransactionKind};
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::limits::CELL_BYTES;
 use std::sync::{Arc, LazyLock};
@@ -40,10 +40,9 @@ pub fn transaction_bytes(payload_bytes: u32) -> u64 {
     1 + CELL_BYTES as u64 + u64::from(payload_bytes)
 }
 
-/// Bytes of those of a block's items that are transactions.
-pub fn transactions_bytes(items: &[Arc<Item>]) -> u64 {
-    let transactions = items.iter().filter(|item| item.bytes.first() == Some(&ITEM_TRANSACTION));
-    transactions.map(|item| item.bytes.len() as u64).sum()
+/// Bytes of a block's items, transactions and records alike: all of them travel to whoever looks for them.
+pub fn block_bytes(items: &[Arc<Item>]) -> u64 {
+    items.iter().map(|item| item.bytes.len() as u64).sum()
 }
 
 /// The cell and payload of an item that is a transaction.
@@ -51,6 +50,11 @@ pub fn transaction_of(item: &Item) -> Option<(Cell, &[u8])> {
     let (&tag, bytes) = item.bytes.split_first()?;
     let (cell, payload) = bytes.split_at_checked(CELL_BYTES).filter(|_| tag == ITEM_TRANSACTION)?;
     Some((bytemuck::pod_read_unaligned(cell), payload))
+}
+
+/// Whether an item is a transaction that costs a pairing to judge.
+pub fn is_heavy(item: &Item) -> bool {
+    transaction_of(item).is_some_and(|(cell, _)| cell.kind == TransactionKind::Stake as u8)
 }
 
 /// The item of a transaction.

@@ -186,10 +186,15 @@ pub struct Desk {
 impl Desk {
     /// A member of the first committee at its start, with this record, at a time.
     pub fn new(record: SignedOnce, now_ms: u64) -> Desk {
+        let me = Ground::new().system.committee.members[0].candidate;
+        Desk::of(me, record, now_ms)
+    }
+
+    /// The same of any candidate.
+    pub fn of(me: u32, record: SignedOnce, now_ms: u64) -> Desk {
         let ground = Ground::new();
         let (chain, schedule) = (ground.chain.genesis_hash, Schedule::of(&ground.chain.parameters));
         let committee = ground.system.committee.clone();
-        let me = committee.members[0].candidate;
         let checks = Arc::<AtomicU64>::default();
         let signing = Remembering::new(Counting { stub: StubSigning { candidate: me }, checks: checks.clone() });
         let minter = Minter::new(chain, schedule, me, ground, Arc::new(signing), record, now_ms);

@@ -93,7 +93,7 @@ impl Asked {
     /// A message goes out: what it asks for will be awaited.
     pub fn note(&mut self, to: Whom, message: &Message, now_ms: u64) {
         match message {
-            Message::WantBodies(block) => self.ask(Thing::Bodies(*block), None, to, now_ms),
+            Message::WantBodies(block, _) => self.ask(Thing::Bodies(*block), None, to, now_ms),
             // Whoever is ahead answers also the second with the end of that height.
             Message::WantFinal(height) | Message::Have { height, .. } => {
                 self.ask(Thing::Final(*height), Some(*height), to, now_ms);
@@ -265,7 +265,7 @@ mod tests {
             let block = *blake3::hash(&number.to_le_bytes()).as_bytes();
             asked.note(Whom::Name(number), &Message::WantBlocks(8, vec![block]), 0);
         }
-        asked.note(Whom::Name(1), &Message::WantBodies([7; 32]), 0);
+        asked.note(Whom::Name(1), &Message::WantBodies([7; 32], None), 0);
         asked.note(Whom::Name(1), &Message::WantFinal(9), 0);
         assert_eq!(asked.things.len(), 2_003);
         asked.begin_height(9);

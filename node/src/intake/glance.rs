@@ -171,7 +171,7 @@ mod tests {
             shard(ShardMessage::Decision(vec![(1, [2; 32])], [4; 48])),
             shard(ShardMessage::Vote([1; 32], [4; 48])),
             Message::Bodies([9; 32], items),
-            Message::WantBodies([9; 32]),
+            Message::WantBodies([9; 32], None),
             Message::NotServed(300, [9; 32], [1; 48]),
             Message::Block(block.clone()),
             Message::WantBlocks(300, vec![[1; 32]]),

@@ -71,8 +71,8 @@ pub fn timing(record: &Record, system: &System) -> Timing {
         Record::Answer(answer) => timing_of_answer(answer, system),
         Record::Attest(attest) => timing_of_attest(attest, system),
         Record::Fraud(evidence) => {
-            // Committees are kept as long as evidence about them is taken.
-            let timely = system.committee_of(evidence.height).is_some();
+            // Committees are kept as long as evidence about them is taken, and convict who sat in them.
+            let timely = system.was_seated(evidence.height, evidence.candidate);
             let punishable =
                 system.stakers.contains_key(&evidence.candidate) && !system.barred.contains_key(&evidence.candidate);
             match () {

@@ -4,7 +4,7 @@
 //! shard-blocks is kept until the height is final, and signatures are judged before they come here.
 
 use super::own::Payer;
-use super::pool::{HeightPool, Place, Teller, is_heavy};
+use super::pool::{HeightPool, Place, Teller};
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
 use dynemix_engine::accounts::state::State;
@@ -16,14 +16,13 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Value};
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::committee::members::SHARD_MINTERS;
 use dynemix_engine::rules::admit::{Judged, View};
 use dynemix_engine::rules::bodies::Bodies;
 use dynemix_engine::rules::build::Built;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::compact::Directory;
-use dynemix_engine::transaction::item::{ITEM_TRANSACTION, Item, Items, transaction_of};
+use dynemix_engine::transaction::item::{ITEM_TRANSACTION, Item, Items, is_heavy, transaction_of};
 use dynemix_engine::vote::signing::Signing;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -101,8 +100,6 @@ pub struct NodeExecution<S> {
     unjudged: Vec<Place>,
     /// The same of those that may cost a pairing.
     heavy: Vec<Place>,
-    /// Such ones of others' sets that were judged.
-    heavy_foreign: usize,
     /// Those of the own set once it is closed, ascending by id.
     closed: Vec<Judged>,
     /// Sound ones of others' sets alone.
@@ -139,7 +136,6 @@ impl<S: Signing> NodeExecution<S> {
             shard: None,
             unjudged: Vec::new(),
             heavy: Vec::new(),
-            heavy_foreign: 0,
             closed: Vec::new(),
             foreign: BTreeMap::new(),
             records: HashMap::new(),
@@ -160,7 +156,6 @@ impl<S: Signing> NodeExecution<S> {
         let told = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
         let heavy = |place: &Place| self.pool.transaction(*place).is_some_and(|item| is_heavy(item));
         (self.heavy, self.unjudged) = told.into_iter().partition(heavy);
-        self.heavy_foreign = 0;
         self.closed.clear();
         self.foreign.clear();
         self.built = None;
@@ -329,11 +324,6 @@ impl<S: Signing> Execution for NodeExecution<S> {
     fn sound(&mut self, _: usize, item: &Arc<Item>) -> bool {
         if item.bytes.first() != Some(&ITEM_TRANSACTION) {
             return self.judge_record(item);
-        }
-        // No honest minter closes a set with more of them than a block takes.
-        self.heavy_foreign += usize::from(is_heavy(item));
-        if is_heavy(item) && self.heavy_foreign > SHARD_MINTERS * HEAVY_MAX {
-            return false;
         }
         let judge = |view: &View<'_, MappedMemory>| {
             let account = view.state.find(&transaction_of(item)?.0.sender)?;

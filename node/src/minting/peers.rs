@@ -48,7 +48,7 @@ pub fn standings(duties: &DutyTable, forwarders: &Forwarders) -> BTreeMap<u32, S
 /// How many answers a question has, each perhaps longer than who is asked may say unasked; 0 of what is no question.
 pub fn answers_to(message: &Message) -> u32 {
     match message {
-        Message::WantFinal(_) | Message::WantBodies(_) => 1,
+        Message::WantFinal(_) | Message::WantBodies(..) => 1,
         Message::Shard { message: ShardMessage::WantItems(..), .. } => 1,
         Message::WantBlocks(_, wanted) => wanted.len() as u32,
         _ => 0,

@@ -19,7 +19,7 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::rules::admit::Judged;
-use dynemix_engine::transaction::cell::{Cell, TransactionKind};
+use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::{Cost, check};
 use dynemix_engine::transaction::item::{Item, transaction_of};
 use hashbrown::HashMap;
@@ -205,7 +205,10 @@ impl HeightPool {
             Timing::Early(_) | Timing::Never => return,
         };
         let frauds = self.records.range(Key::Fraud(AccountIndex::MIN)..=Key::Fraud(AccountIndex::MAX)).count();
-        if matches!(key, Key::Fraud(_)) && frauds >= FRAUDS_MAX {
+        if let Key::Fraud(whom) = key
+            && frauds >= FRAUDS_MAX
+            && !self.gives_way(whom, system)
+        {
             return;
         }
         // One that has a place may have room at another.
@@ -218,6 +221,17 @@ impl HeightPool {
             of_key.push(item.clone());
             self.unjudged.push_back(item.clone());
         }
+    }
+
+    /// Whether of the frauds, which are too many, that against the least stake has gone for one against a larger.
+    fn gives_way(&mut self, whom: AccountIndex, system: &System) -> bool {
+        let of_whom = |key: &Key| if let Key::Fraud(whom) = key { Some(*whom) } else { None };
+        let forfeits = system.forfeits(self.records.keys().filter_map(of_whom).chain([whom]));
+        let others = self.records.keys().filter_map(of_whom).map(|other| (forfeits[&other], other));
+        let Some((least, other)) = others.min().filter(|_| !self.records.contains_key(&Key::Fraud(whom))) else {
+            return false;
+        };
+        least < forfeits[&whom] && self.records.remove(&Key::Fraud(other)).is_some()
     }
 
     /// Drops a record that was found false where it had to be true: its place is free.
@@ -291,9 +305,4 @@ pub fn may_come<M: StateMemory>(
         return Err(Refusal::InsufficientBalance);
     }
     Ok(cost.total())
-}
-
-/// Whether an item is a transaction that costs a pairing to judge.
-pub fn is_heavy(item: &Item) -> bool {
-    transaction_of(item).is_some_and(|(cell, _)| cell.kind == TransactionKind::Stake as u8)
 }

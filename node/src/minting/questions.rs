@@ -23,7 +23,7 @@ impl<S: Signing> Duty<S> {
             _ => None,
         };
         let asks = old.is_some()
-            || matches!(message, Message::WantFinal(_) | Message::WantBodies(_) | Message::WantBlocks(..));
+            || matches!(message, Message::WantFinal(_) | Message::WantBodies(..) | Message::WantBlocks(..));
         if !asks {
             // Guests have no part in consensus. Whom we have called may answer.
             return from.name.is_none() && !(from.called && matches!(message, Message::Final(..)));
@@ -39,7 +39,7 @@ impl<S: Signing> Duty<S> {
         }
         let entitled = match message {
             Message::WantBlocks(..) => who.seat.is_some(),
-            Message::WantBodies(block) => {
+            Message::WantBodies(block, _) => {
                 let keeps = from.name.is_some_and(|name| duties.keeps(block, name));
                 (keeps || who.seat.is_some()) && self.local.asked_by.may_get(asker, block)
             }

@@ -26,7 +26,7 @@ use dynemix_net::mesh::{Claim, MEMBER_FRAME_MAX, Target};
 use std::sync::LazyLock;
 
 /// Version of everything between nodes.
-pub const PEER_VERSION: u8 = 3;
+pub const PEER_VERSION: u8 = 4;
 /// The classes of the mesh, most urgent first: votes and what else is small and decides.
 pub const VOTES: u8 = 0;
 /// What a shard round needs at once.

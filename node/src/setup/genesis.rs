@@ -167,14 +167,14 @@ fn check_bounds(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
     within("consensus.shards_max", consensus.shards_max, 1, SHARDS_MAX as u32)?;
     within("consensus.shard_transactions", consensus.shard_transactions, 1, transactions_max)?;
     within("consensus.evidence_heights", consensus.evidence_heights, EVIDENCE_HEIGHTS_MIN, EVIDENCE_HEIGHTS_MAX)?;
-    // Whatever a shard may make, one transaction fits.
+    // Whatever a shard may make, one transaction fits: records take half at most.
     within("consensus.line_bytes_per_s", consensus.line_bytes_per_s, 1, u64::from(u32::MAX))?;
     // TOML has no larger number: a chain that begins with it never comes to quilt mode.
     if consensus.quilt_from_height >= i64::MAX as u64 {
         return Ok(());
     }
-    let bytes_max = parameters.transactions_bytes_max(consensus.quilt_from_height);
-    within("bytes of a block at consensus.line_bytes_per_s", bytes_max, TRANSACTION_BYTES_MAX as u64, u64::MAX)
+    let bytes_max = parameters.block_bytes_max(consensus.quilt_from_height);
+    within("bytes of a block at consensus.line_bytes_per_s", bytes_max, 2 * TRANSACTION_BYTES_MAX as u64, u64::MAX)
 }
 
 impl MinterEntry {

@@ -19,7 +19,7 @@ use dynemix_engine::committee::quorum::shard_quorum;
 use dynemix_engine::committee::statement::{Certificate, SeatSet};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::{Item, Items, transactions_bytes};
+use dynemix_engine::transaction::item::{Item, Items, block_bytes};
 use dynemix_engine::vote::signing::Signing;
 use std::sync::Arc;
 
@@ -277,7 +277,7 @@ fn forged(
     let mut patch_bytes = Vec::new();
     patch.encode(&mut patch_bytes);
     let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
-    let (transactions, bytes) = (items.len() as u32, transactions_bytes(&items));
+    let (transactions, bytes) = (items.len() as u32, block_bytes(&items));
     let (transactions_root, patch_hash) = (transactions_root(&mut ids), Patch::hash(&patch_bytes));
     let block =
         ShardBlock { parent_root, slot, shard: shard as u32, transactions, bytes, transactions_root, patch_hash };

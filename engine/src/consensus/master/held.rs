@@ -6,6 +6,10 @@ use crate::chain::block::{CertifiedBlock, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Blocks of one shard that are taken whatever lists them: two are the proof against who made both, and each costs a
+/// pairing and a whole check.
+const OF_SHARD: usize = 2;
+
 pub(super) struct Held {
     shards: usize,
     blocks: BTreeMap<Hash, Arc<CertifiedBlock>>,
@@ -24,6 +28,11 @@ impl Held {
 
     pub(super) fn contains(&self, hash: &Hash) -> bool {
         self.blocks.contains_key(hash)
+    }
+
+    /// Whether a shard has all that is taken without a reason.
+    pub(super) fn is_full(&self, shard: usize) -> bool {
+        self.blocks.values().filter(|held| held.block.shard as usize == shard).take(OF_SHARD).count() == OF_SHARD
     }
 
     /// Takes a block that was checked.
@@ -61,6 +70,12 @@ impl Held {
     /// Of these, what is not here.
     pub(super) fn missing(&self, headers: &[Option<Hash>]) -> Vec<Hash> {
         headers.iter().flatten().filter(|hash| !self.blocks.contains_key(*hash)).copied().collect()
+    }
+
+    /// Of what another holds, what is missing here and would be taken for that alone.
+    pub(super) fn wanted(&self, held: &[Option<Hash>]) -> Vec<Hash> {
+        let wanted = held.iter().enumerate().filter_map(|(shard, hash)| hash.filter(|_| !self.is_full(shard)));
+        wanted.filter(|hash| !self.contains(hash)).collect()
     }
 
     /// The blocks of these hashes, as many as there are shards at most.

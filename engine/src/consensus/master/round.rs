@@ -87,7 +87,7 @@ pub enum MasterAction {
 pub enum Taken {
     /// It is held from now on.
     New,
-    /// It is held already, or of another height: nothing was looked at.
+    /// It is held already, one too many of its shard, or of another height: nothing was looked at.
     Idle,
     /// Its certificate is none, or it breaks a rule: no honest node holds it, and so none has sent it.
     False,
@@ -311,14 +311,25 @@ impl MasterRound {
         rivals.next().filter(|_| self.conflicts.is_empty())
     }
 
-    /// A shard-block: held if its certificate verifies and it passes the state's own check.
+    /// Whether a value lists this block that a certificate or a proposal, whose signature held, speaks for.
+    fn is_listed(&self, hash: &Hash) -> bool {
+        let prepared = [&self.durable.high, &self.without_data].into_iter().flatten().map(|known| &known.value);
+        let decided = self.decided.iter().map(|decided| &decided.value);
+        let proposed = self.proposals.values().map(|proposed| &proposed.0);
+        prepared.chain(decided).chain(proposed).any(|value| value.headers.contains(&Some(*hash)))
+    }
+
+    /// A shard-block: held if its certificate verifies and it passes the state's own check. A captured shard certifies
+    /// as many as it likes: of each two are looked at, and any that a vote may be about.
     pub fn take_block<E: Execution, S: Signing>(
         &mut self,
         execution: &mut E,
         signing: &S,
         block: &Arc<CertifiedBlock>,
     ) -> Taken {
-        if block.height != self.height || self.held.contains(&block.listed_hash()) {
+        let (hash, shard) = (block.listed_hash(), block.block.shard as usize);
+        let idle = self.held.contains(&hash) || (self.held.is_full(shard) && !self.is_listed(&hash));
+        if block.height != self.height || idle {
             return Taken::Idle;
         }
         if !block.certificate_holds(&self.chain, &self.committee, signing) || !execution.check(block) {
@@ -411,7 +422,7 @@ impl MasterRound {
         {
             return out.push(MasterAction::FalseCertificate(from));
         }
-        let missing = self.held.missing(held);
+        let missing = self.held.wanted(held);
         if !missing.is_empty() {
             out.push(MasterAction::Tell(from, Message::WantBlocks(self.height, missing)));
         }
