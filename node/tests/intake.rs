@@ -14,12 +14,12 @@ use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::block::{Final, Value};
+use dynemix_engine::chain::block::{CertifiedBlock, Final, ShardBlock, Value};
 use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::{Staker, System};
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
-use dynemix_engine::transaction::item::Item;
+use dynemix_engine::transaction::item::{Item, Items};
 use scene::{Scene, caller, due};
 use std::sync::Arc;
 
@@ -288,6 +288,37 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");
     assert_eq!(hear(&mut rules, None, &Glance::Question, 10), Verdict::Take);
     assert!(charged(hear(&mut rules, None, &Glance::Question, 1 << 20)));
+}
+
+#[test]
+fn a_shard_block_of_its_own_maker_is_looked_at_twice_a_height() {
+    let mut scene = Scene::new();
+    let (now, mut rules) = (duties(&scene), Rules::new(10_000));
+    let block = |height, number: u8| {
+        let (hash, items, patch) = ([number; 32], Items::default(), Vec::new());
+        let [parent_root, transactions_root, patch_hash] = [[number; 32]; 3];
+        let (slot, shard, transactions, bytes) = (1, 0, 0, 0);
+        let block = ShardBlock { parent_root, slot, shard, transactions, bytes, transactions_root, patch_hash };
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [1; 48] };
+        Glance::Block(Box::new(CertifiedBlock { height, block, hash, certificate, items, patch }))
+    };
+    let sent = |rules: &mut Rules, now: &DutyTable, name: u32, height, number: u8| {
+        let verdicts = (0..100).map(|_| rules.hear(now, speaker(Some(name)), &block(height, number), 1 << 20, 10));
+        let verdicts: Vec<Verdict> = verdicts.collect();
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Take | Verdict::Pass)), "no fault: {name}");
+        verdicts.into_iter().filter(|verdict| *verdict == Verdict::Take).count()
+    };
+    assert_eq!([1, 1, 2].map(|number| sent(&mut rules, &now, 4, 1, number)), [2, 0, 2]);
+    assert_eq!(sent(&mut rules, &now, 5, 1, 1), 2, "another's copies are another's");
+    let all: usize = (3..100).map(|number| sent(&mut rules, &now, 4, 1, number)).sum();
+    assert!(all <= 12, "{all} more: a shard makes no more blocks than these");
+    // What was asked for comes however many came before.
+    rules.asked.note(Whom::Name(4), &Message::WantBlocks(1, vec![[1; 32]]), 0);
+    assert_eq!(sent(&mut rules, &now, 4, 1, 1), 1);
+    scene.block(&[]);
+    Arc::make_mut(&mut scene.system.committee).height = 2;
+    let next = duties(&scene);
+    assert_eq!(sent(&mut rules, &next, 4, 2, 1), 2, "at the next height there are others");
 }
 
 // With small limits the pool is full before.

@@ -2,6 +2,7 @@
 //! buy.
 
 use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::Committee;
 use std::collections::BTreeMap;
@@ -58,6 +59,11 @@ impl Duties {
             Duties { named: true, .. } => Rank::Named,
             _ => Rank::Guest,
         }
+    }
+
+    /// Whether it has a seat in the shard of this block.
+    pub fn has_made(&self, block: &CertifiedBlock) -> bool {
+        self.seat.is_some_and(|shard| u32::from(shard) == block.block.shard)
     }
 
     /// Whether it may mint the pending height, or the one after.

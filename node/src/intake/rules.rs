@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | talk, shorts of a shard's round | who has a seat in the own shard; a height ahead, who may mint it | points |
 //! | items of a set | the same, asked for them | points |
-//! | a shard-block | asked for it, or who has a seat in the shard that made it | points |
+//! | a shard-block | asked for it; two copies a height, who has a seat in the shard that made it | points; nothing of who has the seat |
 //! | a final block with shard-blocks | asked for it | points |
 //! | a final certificate | anybody with a name, or whom we have called; of a past height, one beside the one known | nothing |
 //! | transactions of a shard-block, in quilt mode | asked for them; once a height, whose part it is to send them here | points |
@@ -19,6 +19,7 @@ use super::asked::{Asked, Thing, Whom};
 use super::duties::{Duties, DutyTable, Rank};
 use super::glance::Glance;
 use super::price::Failure;
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use std::collections::BTreeMap;
 
@@ -31,6 +32,12 @@ const SPREAD_AT_ONCE: u64 = 4;
 
 /// Shard-blocks of the height after this one that somebody may send.
 const AHEAD_MAX: usize = 2;
+
+/// Copies of a shard-block of the pending height that come unasked from one of those who made it: a queue may have lost
+/// the first.
+const COPIES_MAX: usize = 2;
+/// All of those that one sends at a height: its shard makes one block, or in bad times a few.
+const COPIES_OF_ONE: usize = 16;
 
 /// Whoever speaks, as the mesh knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +106,8 @@ pub struct Rules {
     pub asked: Asked,
     /// The pending height, and who has sent transactions of a shard-block unasked at it.
     spread: (u64, BTreeMap<AccountIndex, Spread>),
+    /// The same of shard-blocks of its own shard: which, as often as they came.
+    made: (u64, BTreeMap<AccountIndex, Vec<Hash>>),
     /// The same of shard-blocks of the height after, whose certificates cannot be judged: how many.
     ahead: (u64, BTreeMap<AccountIndex, usize>),
 }
@@ -106,7 +115,8 @@ pub struct Rules {
 impl Rules {
     /// Of a chain with such slots; nothing is asked.
     pub fn new(slot_ms: u64) -> Rules {
-        Rules { slot_ms, asked: Asked::default(), spread: Default::default(), ahead: Default::default() }
+        let (spread, made, ahead) = Default::default();
+        Rules { slot_ms, asked: Asked::default(), spread, made, ahead }
     }
 
     /// Whether a message of so many bytes is looked at.
@@ -142,8 +152,11 @@ impl Rules {
             },
             Glance::Block(ref block) => match when(block.height) {
                 When::Past | When::Ahead => Verdict::Pass,
-                When::Pending if who.seat.is_some_and(|shard| u32::from(shard) == block.block.shard) => Verdict::Take,
+                When::Pending if who.has_made(block) && self.is_wanted_of_maker(duties, from, &block.hash) => {
+                    Verdict::Take
+                }
                 When::Pending if self.answers(Thing::Block(block.hash), from, now_ms) => Verdict::Take,
+                When::Pending if who.has_made(block) => Verdict::Pass,
                 When::Next if who.may_mint() => self.ahead(duties, from, unwanted),
                 When::Pending | When::Next => unwanted,
             },
@@ -215,6 +228,21 @@ impl Rules {
             }
             _ => Verdict::Pass,
         })
+    }
+
+    /// Whether a shard-block of the pending height is looked at, of one who has a seat in its shard: each costs a
+    /// certificate and a look through its patch.
+    fn is_wanted_of_maker(&mut self, duties: &DutyTable, from: Speaker, block: &Hash) -> bool {
+        let Some(name) = from.name else { return false };
+        if self.made.0 != duties.pending() {
+            self.made = (duties.pending(), BTreeMap::new());
+        }
+        let sent = self.made.1.entry(name).or_default();
+        let copies = sent.iter().filter(|known| *known == block).count();
+        let wanted = copies < COPIES_MAX && sent.len() < COPIES_OF_ONE;
+        sent.extend(wanted.then_some(*block));
+        assert!(sent.len() <= COPIES_OF_ONE, "{} blocks of one minter are remembered", sent.len());
+        wanted
     }
 
     /// A shard-block of the height after this one: so many of each as one who is a height ahead may have to tell.

@@ -249,7 +249,9 @@ impl<S: Signing> Duty<S> {
         if let Message::Block(block) = &message
             && block.height == self.minter.pending_height()
             && from.name.is_some()
+            && !self.minter.master().holds(&block.listed_hash())
         {
+            // A copy of one that is held says nothing new, and looking through all that waits costs as much again.
             self.track_certified(block.height, block);
         }
         let (pending, whole) =
