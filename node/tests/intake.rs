@@ -371,6 +371,56 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
 }
 
+// With small limits the pool is full before.
+#[cfg(not(feature = "tiny-limits"))]
+#[test]
+fn four_names_without_a_seat_leave_room_to_the_fifth_and_what_finds_none_is_handed_in() {
+    let mut scene = Scene::new();
+    let staker = |stake| Staker { stake, key: Box::new([1; 96]), minted: 0 };
+    (600..700).for_each(|name| drop(scene.system.stakers.insert(name, staker(11 * DYNE))));
+    let mut pool = HeightPool::default();
+    let teller = |scene: &Scene, name: u32| Teller { name, share: told_share(&scene.system, name) };
+    // What is ahead of its turn has no room beyond the stake.
+    let mut ahead = (100..200).filter(|&sender| {
+        let item = scene.pay_after(sender, 2 * DYNE, 1);
+        scene.admit_from(&mut pool, &item, 1, &teller(&scene, 604)).is_ok()
+    });
+    assert!(ahead.by_ref().count() <= 9, "as many as go by its stake");
+    let mut sender = 200..1_200;
+    let mut tell = |scene: &Scene, name: u32| {
+        let mut refused = false;
+        let mut told = 0;
+        while !refused && told < 128 {
+            let item = scene.pay(sender.next().unwrap(), 2 * DYNE);
+            refused = scene.admit_from(&mut pool, &item, 1, &teller(scene, name)).is_err();
+            told += usize::from(!refused);
+        }
+        told
+    };
+    let first: usize = (600..604).map(|name| tell(&scene, name)).sum();
+    let honest = tell(&scene, 650);
+    assert!(honest >= 32, "{honest} of the fifth, after {first} of four");
+
+    // What it has told and no block has taken it hands in, from the next height on.
+    let mut own = Own::default();
+    for sender in 100..200 {
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
+    }
+    let count = |frames: &[dynemix::minting::own::Frame], told: Option<u64>| {
+        let read = |frame: &Arc<[u8]>| {
+            dynemix::peer::frames::read_cells(&frame[1..]).map(|(told, _, cells)| (told, cells.len()))
+        };
+        let of = frames.iter().map(|(_, _, frame)| read(frame).unwrap()).filter(|frame| frame.0 == told);
+        of.map(|frame| frame.1).sum::<usize>()
+    };
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
+    assert_eq!((count(&frames, Some(1)), count(&frames, None)), (100 * 10, 0));
+    let parent = scene.block(&[]);
+    own.settle(&scene.state, &parent, &scene.system);
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
+    assert_eq!((count(&frames, Some(2)), count(&frames, None)), (0, 100), "each to one minter");
+}
+
 #[test]
 fn one_teller_replaces_at_one_place_once() {
     let scene = Scene::new();
