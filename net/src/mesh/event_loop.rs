@@ -9,7 +9,7 @@ use super::handle::{Command, Event, MeshHandle, Shared, Target, To};
 use super::link::Line;
 use super::options::MeshOptions;
 use super::peer::{FALSE_HELLO, House, Introduction, Peer, Phase};
-use super::rates::{CHECK_MICROS, HandshakeRates, SIGN_MICROS};
+use super::rates::{CHECK_MICROS, HandshakeRates, SIGN_MICROS, Work};
 use super::roster::{Arrival, Roster, Welcome};
 use super::sending::Sending;
 use super::standing::Standing;
@@ -434,7 +434,7 @@ impl<D: Doorkeeper> Mesh<D> {
         }
         let mut house = House { door, shared, rates, answers };
         let proof = if matches!(claim, Claim::Named(_)) { CHECK_MICROS } else { 0 };
-        if !peer.may_cost(SIGN_MICROS + proof, &mut house, now) {
+        if !peer.may_cost(Work::Hello, SIGN_MICROS + proof, &mut house, now) {
             peer.introduction = Some(Introduction { claim, hello });
             peer.delayed = true;
             return self.introduced.push_back(id);
