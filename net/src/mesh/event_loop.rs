@@ -535,10 +535,10 @@ impl<D: Doorkeeper> Mesh<D> {
             }
         }
         late.into_iter().for_each(|(id, why)| self.close(id, why, now, on));
-        for Target { key, address } in self.roster.calls_due(now) {
-            match TcpStream::connect(address) {
-                Ok(stream) => self.begin(stream, address, Some(key), now),
-                Err(_) => self.roster.cannot_call(&key, now),
+        for target in self.roster.calls_due(now) {
+            match TcpStream::connect(target.address) {
+                Ok(stream) => self.begin(stream, target.address, Some(target.key), now),
+                Err(_) => self.roster.cannot_call(&target, now),
             }
         }
         self.roster.forget(now);

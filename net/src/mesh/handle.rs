@@ -38,7 +38,7 @@ impl PeerInfo {
 }
 
 /// Whom to keep a connection to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Its static key: whoever else answers is not wanted.
     pub key: TransportKey,

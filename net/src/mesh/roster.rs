@@ -64,7 +64,7 @@ struct Entry {
     ip: IpAddr,
     net: Net,
     /// Whom we have called; none if the other side has.
-    target: Option<TransportKey>,
+    target: Option<Target>,
     /// The other side's key, once the handshake is done.
     key: Option<TransportKey>,
     stage: Stage,
@@ -94,8 +94,8 @@ impl Entry {
 }
 
 /// Someone to keep a connection to.
+#[derive(Clone, Copy)]
 struct Calling {
-    address: SocketAddr,
     failures: u32,
     next: Instant,
     under_way: bool,
@@ -117,7 +117,9 @@ pub(super) struct Roster {
     of_net: HashMap<Net, usize>,
     shaking: BTreeSet<u64>,
     standings: BTreeMap<u32, Standing>,
-    targets: HashMap<TransportKey, Calling>,
+    /// Whoever says where somebody listens may be wrong, or lie: of several addresses of one key each is called, until
+    /// the key is proved on one.
+    targets: HashMap<Target, Calling>,
     /// Where they listen.
     expected: HashSet<IpAddr>,
     bans: Bans,
@@ -205,7 +207,7 @@ impl Roster {
             self.shaking.insert(id);
         }
         let (expected, suspected) = (self.expected.contains(&holder(ip)), self.bans.suspects(&ip, now));
-        let stage = Stage::Shaking;
+        let (stage, target) = (Stage::Shaking, target.map(|key| Target { key, address: *address }));
         let entry = Entry { ip, net, target, key: None, stage, expected, suspected, spoke_at: now };
         let before = self.entries.insert(id, entry);
         assert!(before.is_none(), "connection {id} of the mesh has begun twice");
@@ -249,8 +251,8 @@ impl Roster {
     }
 
     /// A call of [`Self::calls_due`] could not even be begun.
-    pub(super) fn cannot_call(&mut self, key: &TransportKey, now: Instant) {
-        if let Some(calling) = self.targets.get_mut(key) {
+    pub(super) fn cannot_call(&mut self, target: &Target, now: Instant) {
+        if let Some(calling) = self.targets.get_mut(target) {
             calling.under_way = false;
             calling.failures += 1;
             calling.next = now + BACK_OFF.1;
@@ -348,7 +350,8 @@ impl Roster {
         if let Some(name) = name {
             self.by_name.insert(name, id);
         }
-        if let Some(calling) = self.targets.get_mut(&key) {
+        // At which of its addresses it can be reached only its own call says.
+        if let Some(calling) = entry.target.and_then(|target| self.targets.get_mut(&target)) {
             (calling.failures, calling.under_way) = (0, false);
         }
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -424,17 +427,13 @@ impl Roster {
     /// Whom to keep connections to from now on. Others stay while they last.
     pub(super) fn set_targets(&mut self, targets: Vec<Target>, now: Instant) {
         let own = self.own_key;
-        let mut kept = std::mem::take(&mut self.targets);
-        for Target { key, address } in targets.into_iter().filter(|target| target.key != own).take(TARGETS_MAX) {
-            // Of two addresses for one key the first counts.
-            if self.targets.contains_key(&key) {
-                continue;
-            }
-            let calling = kept.remove(&key).filter(|calling| calling.address == address);
-            self.targets.insert(key, calling.unwrap_or(Calling { address, failures: 0, next: now, under_way: false }));
+        let kept = std::mem::take(&mut self.targets);
+        for target in targets.into_iter().filter(|target| target.key != own).take(TARGETS_MAX) {
+            let new = Calling { failures: 0, next: now, under_way: false };
+            self.targets.insert(target, kept.get(&target).copied().unwrap_or(new));
         }
-        assert!(!self.targets.contains_key(&own), "we would call ourselves");
-        self.expected = self.targets.values().map(|calling| holder(calling.address.ip())).collect();
+        assert!(self.targets.keys().all(|target| target.key != own), "we would call ourselves");
+        self.expected = self.targets.keys().map(|target| holder(target.address.ip())).collect();
     }
 
     /// The calls to make now; each counts as under way until its connection leaves or cannot begin.
@@ -453,17 +452,18 @@ impl Roster {
             under_way += 1;
         }
         let mut due = Vec::new();
-        for (key, calling) in &mut self.targets {
+        for (target, calling) in &mut self.targets {
             if under_way >= CALLS_MAX.0 {
                 break;
             }
-            let net = Net::of(calling.address.ip());
+            let net = Net::of(target.address.ip());
             let of_net = nets.entry(net).or_insert(0);
+            let key = &target.key;
             let wanted = is_due(calling) && !open.contains(key) && !self.bans.key_banned(key, now);
             if wanted && (*of_net < CALLS_MAX.1 || net == Net::Loopback) {
                 calling.under_way = true;
                 (*of_net, under_way) = (*of_net + 1, under_way + 1);
-                due.push(Target { key: *key, address: calling.address });
+                due.push(*target);
             }
         }
         assert!(due.len() <= CALLS_MAX.0, "{} calls begin at once", due.len());
@@ -663,6 +663,26 @@ mod tests {
         assert!(roster.calls_due(now + BACK_OFF.1).is_empty(), "it is connected");
         roster.leave(id, now);
         assert_eq!(roster.calls_due(now + BACK_OFF.0), [target]);
+    }
+
+    #[test]
+    fn who_names_an_address_of_its_own_for_anothers_key_keeps_nobody_from_calling_it() {
+        let (now, mut roster) = (Instant::now(), roster(LOW, MeshLimits::default()));
+        let at = |host: u8| Target { key: HIGH, address: address(host) };
+        let (liars, own) = (at(8), at(2));
+        roster.set_targets(vec![liars, own, liars], now);
+        let mut due = roster.calls_due(now);
+        due.sort_by_key(|target| target.address);
+        assert_eq!(due, [own, liars], "each of its addresses, once");
+        let waiting = roster.begin(&liars.address, Some(HIGH), now);
+        let (id, welcome) = meet(&mut roster, HIGH, true, SEVEN, now);
+        assert_eq!(welcome, placed(Standing::Named, None, None));
+        // The liar's address answers with another key, or not at all; and is not asked again while the key is here.
+        roster.leave(waiting, now);
+        assert!(roster.calls_due(now + BACK_OFF.1).is_empty());
+        roster.leave(id, now + BACK_OFF.1);
+        assert_eq!(roster.calls_due(now + BACK_OFF.1 + BACK_OFF.0).len(), 2);
+        assert!([own, liars].iter().all(|target| roster.caller_at(&target.address, now).expected));
     }
 
     #[test]

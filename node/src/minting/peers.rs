@@ -105,7 +105,7 @@ impl Peers {
     /// Remembers addresses that a peer has told; calls them if there are few peers.
     pub fn learn(&mut self, targets: Vec<Target>, mesh: &MeshHandle, duties: &DutyTable) {
         for target in targets {
-            if self.learned.len() < LEARNED_MAX && !self.learned.iter().any(|known| known.key == target.key) {
+            if self.learned.len() < LEARNED_MAX && !self.learned.contains(&target) {
                 self.learned.push(target);
             }
         }
