@@ -5,7 +5,7 @@ use super::answers::Answers;
 use super::budget::{Holding, Ledger, Share, largest, least_useful};
 use super::channel::{Channel, TransportKey, public_key};
 use super::door::{Claim, Doorkeeper};
-use super::handle::{Command, Event, MeshHandle, Shared, Target, To};
+use super::handle::{Command, Event, MeshHandle, Shared, To};
 use super::link::Line;
 use super::options::MeshOptions;
 use super::peer::{FALSE_HELLO, House, Introduction, Peer, Phase};

@@ -31,9 +31,9 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// Who has it, as far as its address says: all of a network are one, on this computer each connection is its own.
+    /// Who has it, as far as its address says: all of a network (of IPv6, a /48) are one, on this computer each connection is its own.
     pub fn holder(&self) -> u64 {
-        self.net.holder(self.id.0)
+        self.net.wide().holder(self.id.0)
     }
 }
 

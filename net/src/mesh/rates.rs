@@ -10,6 +10,8 @@ use std::time::Instant;
 
 /// Networks whose handshakes are counted at a time. What is beyond shares one bucket.
 const NETS_MAX: usize = 4_096;
+/// How many times a network's time a /48 has of IPv6.
+const WIDE_TIMES: u64 = 4;
 /// How much more a handshake counts that comes from where garbage has come from.
 const SUSPECTED_TIMES: u64 = 10;
 
@@ -85,46 +87,64 @@ impl Times {
     }
 }
 
-/// The time of a kind of callers: all of them together, and each network.
+/// The time of each network.
+struct Nets {
+    micros: u64,
+    times: HashMap<Net, Times>,
+    others: Times,
+}
+
+impl Nets {
+    fn new(micros: u64) -> Nets {
+        Nets { micros, times: HashMap::new(), others: Times::of(micros, 0) }
+    }
+
+    fn of(&mut self, net: Net, now_ms: u64) -> &mut Times {
+        let (micros, known) = (self.micros, self.times.len() < NETS_MAX || self.times.contains_key(&net));
+        match known {
+            true => self.times.entry(net).or_insert_with(|| Times::of(micros, now_ms)),
+            false => &mut self.others,
+        }
+    }
+
+    fn forget(&mut self, now_ms: u64) {
+        self.times.retain(|_, times| !times.are_full(now_ms));
+        assert!(self.times.len() <= NETS_MAX, "more networks are counted than there is room for");
+    }
+}
+
+/// The time of a kind of callers: all of them together, each network, and each /48.
 struct Callers {
     all: Times,
-    nets: HashMap<Net, Times>,
-    other_nets: Times,
-    net_micros: u64,
+    nets: Nets,
+    wide: Nets,
 }
 
 impl Callers {
     fn new(total_micros: u64, net_micros: u64) -> Callers {
-        let (all, other_nets) = (Times::of(total_micros, 0), Times::of(net_micros, 0));
-        Callers { all, nets: HashMap::new(), other_nets, net_micros }
-    }
-
-    fn of_net(&mut self, net: Net, now_ms: u64) -> &mut Times {
-        let (micros, known) = (self.net_micros, self.nets.len() < NETS_MAX || self.nets.contains_key(&net));
-        match known {
-            true => self.nets.entry(net).or_insert_with(|| Times::of(micros, now_ms)),
-            false => &mut self.other_nets,
-        }
+        let wide_micros = net_micros.max(total_micros / 2).min(net_micros * WIDE_TIMES);
+        Callers { all: Times::of(total_micros, 0), nets: Nets::new(net_micros), wide: Nets::new(wide_micros) }
     }
 
     fn take(&mut self, caller: &Caller, (work, cost): (Work, u64), now_ms: u64) -> bool {
+        let net = caller.net;
         if !self.all.has_some(work, now_ms) {
             return false;
         }
-        if caller.net != Net::Loopback {
-            let of_net = self.of_net(caller.net, now_ms);
-            if !of_net.has_some(work, now_ms) {
+        if net != Net::Loopback {
+            let of_nets = &mut [self.nets.of(net, now_ms), self.wide.of(net.wide(), now_ms)];
+            if !of_nets.iter_mut().all(|times| times.has_some(work, now_ms)) {
                 return false;
             }
-            of_net.take(work, if caller.suspected { cost * SUSPECTED_TIMES } else { cost }, now_ms);
+            let cost = if caller.suspected { cost * SUSPECTED_TIMES } else { cost };
+            of_nets.iter_mut().for_each(|times| times.take(work, cost, now_ms));
         }
         self.all.take(work, cost, now_ms);
         true
     }
 
     fn forget(&mut self, now_ms: u64) {
-        self.nets.retain(|_, times| !times.are_full(now_ms));
-        assert!(self.nets.len() <= NETS_MAX, "more networks are counted than there is room for");
+        [&mut self.nets, &mut self.wide].into_iter().for_each(|nets| nets.forget(now_ms));
     }
 }
 
@@ -231,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn a_48_has_four_times_what_a_64_has_however_many_of_those_call() {
+        let now = Instant::now();
+        let mut rates = HandshakeRates::new(WORK, now);
+        let of = |third: u8, last: u8| Caller { net: Net::V6([0x20, 1, 0, 0, 0, third, 0, last]), ..from(0) };
+        assert_eq!(allowed(&mut rates, of(1, 1), 1_000, now), 21);
+        let rest: usize = (2..=255).map(|last| allowed(&mut rates, of(1, last), 1_000, now)).sum();
+        assert!((59..=64).contains(&rest), "{rest} of all others of its /48");
+        assert_eq!(allowed(&mut rates, of(2, 1), 1_000, now), 21, "another's");
+    }
+
+    #[test]
     fn who_only_calls_uses_up_nobody_elses_time() {
         let now = Instant::now();
         let mut rates = HandshakeRates::new(WORK, now);
@@ -267,9 +298,9 @@ mod tests {
             let caller = Caller { net: Net::V4([9, (third >> 8) as u8, third as u8]), ..from(0) };
             rates.allow(&caller, Work::Hello, 1_000, now);
         }
-        assert_eq!(rates.strangers.nets.len(), NETS_MAX);
+        assert_eq!(rates.strangers.nets.times.len(), NETS_MAX);
         assert_eq!(allowed(&mut rates, Caller { net: Net::V6([1; 8]), ..from(0) }, 1_000, now), 0);
         rates.forget(now + Duration::from_secs(3));
-        assert!(rates.strangers.nets.is_empty());
+        assert!(rates.strangers.nets.times.is_empty());
     }
 }

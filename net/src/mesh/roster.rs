@@ -180,18 +180,22 @@ impl Roster {
         Arrival::Taken
     }
 
-    /// The least useful of some: first from where garbage has come, of these from the network that has most of them,
-    /// there the one that has been silent longest. Who is expected goes last.
+    /// The least useful of some: first from where garbage has come, of these from the /48 and there from the network
+    /// that has most of them, there the one that has been silent longest. Who is expected goes last.
     fn who_goes(&self, of: impl Fn(u64, &Entry) -> bool) -> Option<u64> {
         let all = self.entries.iter().map(|(&id, entry)| (id, entry));
         Roster::least_of(all.filter(|(id, entry)| of(*id, entry)).collect())
     }
 
     fn least_of(all: Vec<(u64, &Entry)>) -> Option<u64> {
-        let mut nets: HashMap<Net, usize> = HashMap::new();
-        all.iter().for_each(|(_, entry)| *nets.entry(entry.net).or_insert(0) += 1);
+        let (mut wide, mut nets): (HashMap<Net, usize>, HashMap<Net, usize>) = Default::default();
+        for (_, Entry { net, .. }) in &all {
+            *wide.entry(net.wide()).or_insert(0) += 1;
+            *nets.entry(*net).or_insert(0) += 1;
+        }
         let worst = |(id, entry): &(u64, &Entry)| {
-            (!entry.expected, entry.suspected, nets[&entry.net], Reverse(entry.spoke_at), Reverse(*id))
+            let crowd = (wide[&entry.net.wide()], nets[&entry.net]);
+            (!entry.expected, entry.suspected, crowd, Reverse(entry.spoke_at), Reverse(*id))
         };
         all.into_iter().max_by_key(worst).map(|(id, _)| id)
     }
@@ -327,7 +331,7 @@ impl Roster {
             return Welcome::Refused(why);
         }
         let entry = &self.entries[&id];
-        let key = entry.key.expect("seen above");
+        assert!(entry.key.is_some(), "connection {id} is welcome, and nobody knows its key");
         let standing = self.standing_of(claim, entry.target.is_some());
         let name = if let Claim::Named(name) = claim { Some(name) } else { None };
         let earlier = name.and_then(|name| self.named(name));
@@ -818,6 +822,28 @@ mod tests {
         assert_eq!(welcome, placed(Standing::Joining, None, None));
         let (_, welcome) = meet_at(&mut roster, &at(2, 99), key(2, 99), false, SEVEN, later(12));
         assert_eq!(welcome, placed(Standing::Named, None, None));
+    }
+
+    #[test]
+    fn who_has_a_whole_48_displaces_its_own() {
+        let mut limits = MeshLimits::default();
+        limits.of_mut(Standing::Guest).places = 6;
+        let (now, mut roster) = (Instant::now(), roster(LOW, limits));
+        let guest = |roster: &mut Roster, text: &str, key: u8, seconds: u64| {
+            let at = SocketAddr::new(text.parse().unwrap(), 1);
+            meet_at(roster, &at, [key; 32], false, Claim::Guest, now + Duration::from_secs(seconds))
+        };
+        // Two of one /64, silent for longest, and a crowd of which each has a /64 of its own.
+        let honest = [1, 2].map(|host| guest(&mut roster, &format!("2001:db8:1:1::{host}"), 10 + host, 0).0);
+        for net in 1..=4u8 {
+            guest(&mut roster, &format!("2001:db8:2:{net}::1"), 20 + net, u64::from(net));
+        }
+        for net in 5..=40u8 {
+            let (id, welcome) = guest(&mut roster, &format!("2001:db8:2:{net}::1"), 20 + net, u64::from(net));
+            let Welcome::Placed { displaced: Some(gone), .. } = welcome else { panic!("{welcome:?}") };
+            assert!(!honest.contains(&gone) && gone != id, "the crowd's own goes");
+            roster.leave(gone, now + Duration::from_secs(u64::from(net)));
+        }
     }
 
     #[test]
