@@ -283,6 +283,10 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert_eq!(at_once.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 2, "a slow line has gathered some");
     assert_eq!(at_once[3], Verdict::Charge(Failure::Repeated(1 << 17)), "not without end");
     assert_eq!(again(&mut rules, 40_010), Verdict::Pass, "four slots later, at the same height");
+    // A node that stood still for ten slots hears of all of them at once; and of no more.
+    let after: Vec<Verdict> = (0..30).map(|_| again(&mut rules, 140_010)).collect();
+    let passed = after.iter().filter(|verdict| **verdict == Verdict::Pass).count();
+    assert!((10..=26).contains(&passed), "{passed} after a pause");
     rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32]), 0);
     assert_eq!(hear(&mut rules, poor, &bodies, 1 << 20), Verdict::Take);
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");

@@ -30,6 +30,9 @@ const TALK_BYTES: [usize; 2] = [1 << 20, 64 << 10];
 /// a slow line has delayed.
 const SPREAD_AT_ONCE: u64 = 4;
 
+/// Slots that a pause counts for at most, in which this node has heard nothing: what was sent meanwhile comes at once.
+const PAUSE_SLOTS: u64 = 60;
+
 /// Shard-blocks of the height after this one that somebody may send.
 const AHEAD_MAX: usize = 2;
 
@@ -102,6 +105,10 @@ struct Spread {
 /// What the rules remember.
 pub struct Rules {
     slot_ms: u64,
+    /// When a message has come for the last time.
+    heard_ms: u64,
+    /// A pause has ended: as many slots as it had, and until when they count, which is as long again.
+    pause: (u64, u64),
     /// What this node has asked for.
     pub asked: Asked,
     /// The pending height, and who has sent transactions of a shard-block unasked at it.
@@ -116,11 +123,16 @@ impl Rules {
     /// Of a chain with such slots; nothing is asked.
     pub fn new(slot_ms: u64) -> Rules {
         let (spread, made, ahead) = Default::default();
-        Rules { slot_ms, asked: Asked::default(), spread, made, ahead }
+        Rules { slot_ms, heard_ms: 0, pause: (0, 0), asked: Asked::default(), spread, made, ahead }
     }
 
     /// Whether a message of so many bytes is looked at.
     pub fn hear(&mut self, duties: &DutyTable, from: Speaker, glance: &Glance, bytes: usize, now_ms: u64) -> Verdict {
+        let silent_ms = now_ms.saturating_sub(self.heard_ms);
+        self.heard_ms = now_ms;
+        if silent_ms > self.slot_ms {
+            self.pause = ((silent_ms / self.slot_ms.max(1)).min(PAUSE_SLOTS), now_ms.saturating_add(silent_ms));
+        }
         let who = duties.of_name(from.name);
         let unwanted = Verdict::Charge(Failure::Unwanted(bytes));
         if is_talk(glance) && bytes > TALK_BYTES[usize::from(!who.may_mint())] {
@@ -219,7 +231,8 @@ impl Rules {
         let spread = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0, taken: false });
         spread.times += 1;
         // In each slot that the height takes, and of a height that is not ours: no fault.
-        let slots = now_ms.saturating_sub(spread.since_ms) / self.slot_ms.max(1);
+        let paused = if now_ms < self.pause.1 { self.pause.0 } else { 0 };
+        let slots = now_ms.saturating_sub(spread.since_ms) / self.slot_ms.max(1) + paused;
         Some(match spread.times {
             times if times > slots + SPREAD_AT_ONCE => Verdict::Charge(Failure::Repeated(bytes)),
             _ if mine && !spread.taken => {
