@@ -161,8 +161,13 @@ fn speaker(name: Option<u32>) -> Speaker {
     Speaker { name, connection: 1_000 + u64::from(name.unwrap_or(999)), called: false }
 }
 
+/// Somebody with a stake and nothing to do.
+const NAMED: u32 = 77;
+
 fn duties(scene: &Scene) -> DutyTable {
-    DutyTable::of(Arc::new(scene.system.clone()), true, Some(3))
+    let mut system = scene.system.clone();
+    system.stakers.insert(NAMED, Staker { stake: DYNE, key: Box::new([1; 96]), minted: 0 });
+    DutyTable::of(Arc::new(system), true, Some(3))
 }
 
 #[test]
@@ -209,11 +214,20 @@ fn privileges_come_from_a_duty() {
     let now = duties(&scene);
     assert_eq!(now.of_name(Some(3)).rank(), Rank::Seated);
     assert_eq!(now.of_name(Some(42)).rank(), Rank::Called);
-    assert_eq!(now.of_name(Some(77)).rank(), Rank::Named);
+    assert_eq!(now.of_name(Some(NAMED)).rank(), Rank::Named);
+    // Whoever has no stake any more has proved a name for nothing.
+    assert_eq!(now.of_name(Some(78)).rank(), Rank::Guest);
+    assert_eq!(told_share(&scene.system, 78), Some(0));
+    let mut rules = Rules::new(10_000);
+    let mut hear = |name, glance: &Glance| rules.hear(&now, speaker(Some(name)), glance, 100, 10);
+    let talk = Glance::ShardTalk { height: 9, shard: 0 };
+    assert_eq!([NAMED, 78].map(|name| hear(name, &talk)), [Verdict::Hint, Verdict::Pass]);
+    assert_eq!(hear(NAMED, &Glance::Item), Verdict::Take);
+    assert!(matches!(hear(78, &Glance::Item), Verdict::Charge(_)), "it brings no records");
     assert_eq!(now.of_name(None).rank(), Rank::Guest);
     assert!(Rank::Seated < Rank::Named && Rank::Named < Rank::Guest);
     assert_eq!(told_share(&scene.system, 3), None);
-    assert!(told_share(&scene.system, 77).unwrap() < 1_000);
+    assert!(told_share(&now.system, NAMED).unwrap() < 1_000);
 }
 
 #[test]

@@ -145,10 +145,10 @@ impl Rules {
             _ => When::Ahead,
         };
         // Whoever is ahead shows it by what it says, if it is somebody.
-        let shows = if from.name.is_some() { Verdict::Hint } else { Verdict::Pass };
+        let shows = if who.named { Verdict::Hint } else { Verdict::Pass };
         let of_round = |shard: u16| who.seat == Some(shard) && duties.own().seat == Some(shard);
         match *glance {
-            Glance::Item if from.name.is_some() => Verdict::Take,
+            Glance::Item if who.named => Verdict::Take,
             Glance::Item => unwanted,
             Glance::ShardTalk { height, .. } if when(height) == When::Ahead => shows,
             Glance::ShardTalk { height, shard } | Glance::ShardShorts { height, shard } => match when(height) {
@@ -174,12 +174,12 @@ impl Rules {
             },
             Glance::Final(ref decided, blocks) => match when(decided.value.height) {
                 // Beside the one that is known it is evidence.
-                When::Past if blocks == 0 && from.name.is_some() => {
+                When::Past if blocks == 0 && who.named => {
                     let rival = duties.system.committee_of_rival(decided).is_some();
                     if rival { Verdict::Take } else { Verdict::Pass }
                 }
                 When::Past => Verdict::Pass,
-                _ if blocks == 0 && from.name.is_none() && !from.called => Verdict::Pass,
+                _ if blocks == 0 && !who.named && !from.called => Verdict::Pass,
                 When::Pending if blocks == 0 => Verdict::Take,
                 _ if blocks == 0 => Verdict::Hint,
                 When::Pending if self.answers(Thing::Final(decided.value.height), from, now_ms) => Verdict::Take,

@@ -3,6 +3,7 @@
 
 use super::entry::Question;
 use super::gate::Gate;
+use crate::intake::duties::Rank;
 use crate::intake::portions::{Line, Portions};
 use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
@@ -90,6 +91,8 @@ impl Questions {
             return true;
         };
         let mut held = self.held.lock().expect(UNPOISONED);
+        // A name without a stake buys nothing.
+        let line = if line == Line::Named && source.0 == Rank::Guest { Line::Guests } else { line };
         let of_peer = &mut held.under_way.entry(from.id.0).or_default()[place];
         if *of_peer >= max {
             return false;
@@ -214,7 +217,6 @@ impl Serve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::duties::Rank;
     use dynemix_net::mesh::{Net, Standing};
 
     #[test]
