@@ -236,6 +236,7 @@ impl<D: Doorkeeper> Mesh<D> {
                     }
                 }
             }
+            Command::Names(names) => self.roster.set_names(names),
             Command::Standings(standings) => {
                 let (changed, go) = self.roster.set_standings(standings);
                 for (id, standing) in changed {

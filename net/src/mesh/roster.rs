@@ -10,7 +10,7 @@
 use super::bans::Bans;
 use super::channel::TransportKey;
 use super::door::Claim;
-use super::handle::Target;
+use super::handle::{Names, Target};
 use super::nets::{Net, canonical, holder};
 use super::options::MeshLimits;
 use super::rates::Caller;
@@ -117,6 +117,8 @@ pub(super) struct Roster {
     of_net: HashMap<Net, usize>,
     shaking: BTreeSet<u64>,
     standings: BTreeMap<u32, Standing>,
+    /// Which names are good for something; none: all.
+    names: Option<Names>,
     /// Whoever says where somebody listens may be wrong, or lie: of several addresses of one key each is called, until
     /// the key is proved on one.
     targets: HashMap<Target, Calling>,
@@ -150,6 +152,7 @@ impl Roster {
             of_net: HashMap::new(),
             shaking: BTreeSet::new(),
             standings: BTreeMap::new(),
+            names: None,
             targets: HashMap::new(),
             expected: HashSet::new(),
             bans: Bans::default(),
@@ -278,11 +281,18 @@ impl Roster {
 
     fn standing_of(&self, claim: Claim, called: bool) -> Standing {
         match claim {
-            Claim::Named(name) => self.standings.get(&name).copied().unwrap_or(Standing::Named),
+            Claim::Named(name) => self.standing_of_name(name),
             _ if called => Standing::Called,
             Claim::Joining => Standing::Joining,
             Claim::Guest => Standing::Guest,
         }
+    }
+
+    /// What a name is; one that can still be proved and is good for nothing any more is a guest's.
+    fn standing_of_name(&self, name: u32) -> Standing {
+        let good = || self.names.as_ref().is_none_or(|names| names(name));
+        let other = || if good() { Standing::Named } else { Standing::Guest };
+        self.standings.get(&name).copied().unwrap_or_else(other)
     }
 
     /// Places of a standing: those with a duty share theirs, since one who is drawn is seated a moment later.
@@ -371,23 +381,30 @@ impl Roster {
         Welcome::Placed { standing, earlier, displaced: displaced.filter(|&displaced| Some(displaced) != earlier) }
     }
 
+    /// Which names are good for something, from the next standings on.
+    pub(super) fn set_names(&mut self, names: Names) {
+        self.names = Some(names);
+    }
+
     /// What each name is from now on. Returns the connections that are something else than before, and those that have
     /// to go since too many are now the same.
     pub(super) fn set_standings(&mut self, standings: BTreeMap<u32, Standing>) -> (Vec<(u64, Standing)>, Vec<u64>) {
         self.standings = standings;
-        let mut changed = Vec::new();
-        for (&id, entry) in &mut self.entries {
+        let mut changed: Vec<(u64, Standing)> = Vec::new();
+        for (&id, entry) in &self.entries {
             let Stage::Placed(before, Some(name)) = entry.stage else { continue };
-            let after = self.standings.get(&name).copied().unwrap_or(Standing::Named);
-            if before != after {
-                entry.stage = Stage::Placed(after, Some(name));
-                self.counts[before as usize] -= 1;
-                self.counts[after as usize] += 1;
-                changed.push((id, after));
-            }
+            let after = self.standing_of_name(name);
+            changed.extend((before != after).then_some((id, after)));
+        }
+        for (id, after) in &changed {
+            let entry = self.entries.get_mut(id).expect("found above");
+            let Stage::Placed(before, name) = entry.stage else { unreachable!("connection {id} has a place") };
+            entry.stage = Stage::Placed(*after, name);
+            self.counts[before as usize] -= 1;
+            self.counts[*after as usize] += 1;
         }
         let mut go = BTreeSet::new();
-        for standing in [Standing::Named, Standing::Forwarder] {
+        for standing in [Standing::Guest, Standing::Named, Standing::Forwarder] {
             let (taken, places) = self.places(standing);
             for _ in places..taken {
                 let left = |id, entry: &Entry| entry.standing() == Some(standing) && !go.contains(&id);
@@ -913,6 +930,22 @@ mod tests {
         assert_eq!(go.len(), 2, "four are named now, and two have places");
         go.into_iter().for_each(|id| roster.leave(id, later(5)));
         assert_eq!(roster.counts(), [0, 0, 2, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_name_that_is_good_for_nothing_any_more_is_a_guest() {
+        let (now, mut roster) = (Instant::now(), roster(LOW, MeshLimits::default()));
+        let (first, welcome) = meet(&mut roster, [7; 32], false, SEVEN, now);
+        assert_eq!(welcome, placed(Standing::Named, None, None));
+        let (other, _) = meet(&mut roster, [8; 32], false, Claim::Named(8), now);
+        roster.set_names(std::sync::Arc::new(|name| name == 8));
+        assert_eq!(roster.set_standings(BTreeMap::new()), (vec![(first, Standing::Guest)], vec![]));
+        roster.leave(first, now);
+        assert_eq!(meet(&mut roster, [7; 32], false, SEVEN, now).1, placed(Standing::Guest, None, None));
+        assert_eq!((roster.counts()[0], roster.counts()[2], roster.named(8)), (1, 1, Some(other)));
+        // Whoever has something to do is what that makes it.
+        let (changed, _) = roster.set_standings([(7, Standing::Custodian)].into());
+        assert_eq!(changed.iter().map(|change| change.1).collect::<Vec<_>>(), [Standing::Custodian]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, Target, To};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Candidates are accounts, below this; from it on stand connections of those who are none.
@@ -117,6 +118,8 @@ impl Peers {
     /// Calls those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and
     /// bootstrap peers.
     pub fn call(&self, mesh: &MeshHandle, duties: &DutyTable) {
+        let system = duties.system.clone();
+        mesh.set_names(Arc::new(move |name| system.stake(name) > 0));
         mesh.set_standings(standings(duties, &self.forwarders));
         let system = &duties.system;
         let mut targets = self.bootstrap.clone();
