@@ -155,6 +155,71 @@ fn a_member_costs_two_checks_a_slot_at_most_and_pays() {
     }
 }
 
+/// A second vote of each of the others for something, which holds.
+fn second_votes(desk: &Desk, hash: Hash) -> Vec<(u32, Message)> {
+    let vote = |(_, from): (_, u32)| {
+        let signature = desk.signed(from, StatementKind::Second, ATTEMPT, hash);
+        (from, Message::Second { height: 1, attempt: ATTEMPT, hash, signature })
+    };
+    desk.others().into_iter().map(vote).collect()
+}
+
+/// What is verified of all others' votes that come together with what one of them says beside.
+fn checks_beside(desk: &mut Desk, hash: Hash, beside: (u32, Message)) -> u64 {
+    let before = desk.checks();
+    let mut messages = second_votes(desk, hash);
+    messages.retain(|(from, _)| *from != beside.0);
+    messages.insert(3, beside);
+    desk.minter.verify_ahead(desk.now_ms, messages.iter().map(|(from, message)| (*from, message)));
+    let checks = desk.checks() - before;
+    for (from, message) in messages {
+        desk.hear(from, message);
+    }
+    assert_eq!(desk.checks() - before, checks, "each is known by then, or nothing is verified of it");
+    checks
+}
+
+#[test]
+fn what_nobody_would_verify_spoils_nothing_that_is_verified_together() {
+    let (height, slot, shard, signature, hash) = (1, SLOT, 0, [9; 48], [8; 32]);
+    let root = ShardMessage::SetRoot(hash, signature);
+    let vote = ShardMessage::Vote(hash, signature);
+    let beside = [
+        Message::Second { height, attempt: u64::MAX, hash, signature },
+        Message::First { attempt: ATTEMPT + 99, value: value(hash), justified_by: 0, signature },
+        Message::Shard { height, slot: slot + 1, shard, message: vote },
+        Message::Shard { height, slot, shard, message: root },
+    ];
+    for beside in beside {
+        let mut desk = Desk::in_round();
+        let from = desk.others()[0].1;
+        let signed = desk.signed(from, StatementKind::SetRoot, SLOT, hash);
+        desk.hear(from, Message::Shard { height, slot, shard, message: ShardMessage::SetRoot(hash, signed) });
+        let what = format!("{beside:?}");
+        assert_eq!(checks_beside(&mut desk, [1; 32], (from, beside)), 1, "{what}");
+        assert_eq!(desk.penalties(), [], "it is of another time, or known: {what}");
+    }
+}
+
+#[test]
+fn who_spoils_what_is_verified_together_does_so_once_a_slot() {
+    let mut desk = Desk::in_round();
+    let from = desk.others()[0].1;
+    let (height, attempt, hash, signature) = (1, ATTEMPT, [9; 32], [9; 48]);
+    let mut checks = Vec::new();
+    for number in 1..=5 {
+        let mut messages = second_votes(&desk, [number; 32]);
+        messages.retain(|vote| vote.0 != from);
+        messages.push((from, Message::Second { height, attempt, hash, signature }));
+        let before = desk.checks();
+        desk.minter.verify_ahead(desk.now_ms, messages.iter().map(|(from, message)| (*from, message)));
+        checks.push(desk.checks() - before);
+    }
+    assert_eq!(checks, [1 + u64::from(SEATS) - 1, 1, 1, 1, 1]);
+    desk.hear(from, Message::Second { height, attempt, hash, signature });
+    assert_eq!(desk.penalties(), [(from, Offence::Signature)]);
+}
+
 #[test]
 fn true_signatures_by_hundreds_cost_two_checks_and_are_one_proof() {
     for kind in [StatementKind::First, StatementKind::Second, StatementKind::SetRoot, StatementKind::ShardVote] {

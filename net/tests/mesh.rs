@@ -165,8 +165,8 @@ fn who_has_not_introduced_itself_costs_no_signature() {
 #[test]
 fn handshakes_cost_no_more_than_they_may_and_who_is_delayed_comes_all_the_same() {
     let mut limits = MeshLimits::default();
-    // Of named callers two come at once, and then one in a second.
-    limits.handshake_work.total_micros = 2_200;
+    // Of named callers two come at once, and then one in a second and a half.
+    limits.handshake_work.total_micros = 1_600;
     let a = start_with(1, Some(1), b"chain", limits, "");
     let address = a.address();
     let begun = Instant::now();

@@ -14,12 +14,12 @@ use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::block::{Final, Value};
+use dynemix_engine::chain::block::{CertifiedBlock, Final, ShardBlock, Value};
 use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::{Staker, System};
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
-use dynemix_engine::transaction::item::Item;
+use dynemix_engine::transaction::item::{Item, Items};
 use scene::{Scene, caller, due};
 use std::sync::Arc;
 
@@ -188,8 +188,13 @@ fn speaker(name: Option<u32>) -> Speaker {
     Speaker { name, connection: 1_000 + u64::from(name.unwrap_or(999)), called: false }
 }
 
+/// Somebody with a stake and nothing to do.
+const NAMED: u32 = 77;
+
 fn duties(scene: &Scene) -> DutyTable {
-    DutyTable::of(Arc::new(scene.system.clone()), true, Some(3))
+    let mut system = scene.system.clone();
+    system.stakers.insert(NAMED, Staker { stake: DYNE, key: Box::new([1; 96]), minted: 0 });
+    DutyTable::of(Arc::new(system), true, Some(3))
 }
 
 #[test]
@@ -236,11 +241,20 @@ fn privileges_come_from_a_duty() {
     let now = duties(&scene);
     assert_eq!(now.of_name(Some(3)).rank(), Rank::Seated);
     assert_eq!(now.of_name(Some(42)).rank(), Rank::Called);
-    assert_eq!(now.of_name(Some(77)).rank(), Rank::Named);
+    assert_eq!(now.of_name(Some(NAMED)).rank(), Rank::Named);
+    // Whoever has no stake any more has proved a name for nothing.
+    assert_eq!(now.of_name(Some(78)).rank(), Rank::Guest);
+    assert_eq!(told_share(&scene.system, 78), Some(0));
+    let mut rules = Rules::new(10_000);
+    let mut hear = |name, glance: &Glance| rules.hear(&now, speaker(Some(name)), glance, 100, 10);
+    let talk = Glance::ShardTalk { height: 9, shard: 0 };
+    assert_eq!([NAMED, 78].map(|name| hear(name, &talk)), [Verdict::Hint, Verdict::Pass]);
+    assert_eq!(hear(NAMED, &Glance::Item), Verdict::Take);
+    assert!(matches!(hear(78, &Glance::Item), Verdict::Charge(_)), "it brings no records");
     assert_eq!(now.of_name(None).rank(), Rank::Guest);
     assert!(Rank::Seated < Rank::Named && Rank::Named < Rank::Guest);
     assert_eq!(told_share(&scene.system, 3), None);
-    assert!(told_share(&scene.system, 77).unwrap() < 1_000);
+    assert!(told_share(&now.system, NAMED).unwrap() < 1_000);
 }
 
 #[test]
@@ -310,11 +324,46 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     assert_eq!(at_once.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 2, "a slow line has gathered some");
     assert_eq!(at_once[3], Verdict::Charge(Failure::Repeated(1 << 17)), "not without end");
     assert_eq!(again(&mut rules, 40_010), Verdict::Pass, "four slots later, at the same height");
+    // A node that stood still for ten slots hears of all of them at once; and of no more.
+    let after: Vec<Verdict> = (0..30).map(|_| again(&mut rules, 140_010)).collect();
+    let passed = after.iter().filter(|verdict| **verdict == Verdict::Pass).count();
+    assert!((10..=26).contains(&passed), "{passed} after a pause");
     rules.asked.note(Whom::Name(77), &Message::WantBodies([9; 32], None), 0);
     assert_eq!(hear(&mut rules, poor, &bodies, 1 << 20), Verdict::Take);
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)), "one answer to one question");
     assert_eq!(hear(&mut rules, None, &Glance::Question, 10), Verdict::Take);
     assert!(charged(hear(&mut rules, None, &Glance::Question, 1 << 20)));
+}
+
+#[test]
+fn a_shard_block_of_its_own_maker_is_looked_at_twice_a_height() {
+    let mut scene = Scene::new();
+    let (now, mut rules) = (duties(&scene), Rules::new(10_000));
+    let block = |height, number: u8| {
+        let (hash, items, patch) = ([number; 32], Items::default(), Vec::new());
+        let [parent_root, transactions_root, patch_hash] = [[number; 32]; 3];
+        let (slot, shard, transactions, bytes) = (1, 0, 0, 0);
+        let block = ShardBlock { parent_root, slot, shard, transactions, bytes, transactions_root, patch_hash };
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [1; 48] };
+        Glance::Block(Box::new(CertifiedBlock { height, block, hash, certificate, items, patch }))
+    };
+    let sent = |rules: &mut Rules, now: &DutyTable, name: u32, height, number: u8| {
+        let verdicts = (0..100).map(|_| rules.hear(now, speaker(Some(name)), &block(height, number), 1 << 20, 10));
+        let verdicts: Vec<Verdict> = verdicts.collect();
+        assert!(verdicts.iter().all(|verdict| matches!(verdict, Verdict::Take | Verdict::Pass)), "no fault: {name}");
+        verdicts.into_iter().filter(|verdict| *verdict == Verdict::Take).count()
+    };
+    assert_eq!([1, 1, 2].map(|number| sent(&mut rules, &now, 4, 1, number)), [2, 0, 2]);
+    assert_eq!(sent(&mut rules, &now, 5, 1, 1), 2, "another's copies are another's");
+    let all: usize = (3..100).map(|number| sent(&mut rules, &now, 4, 1, number)).sum();
+    assert!(all <= 12, "{all} more: a shard makes no more blocks than these");
+    // What was asked for comes however many came before.
+    rules.asked.note(Whom::Name(4), &Message::WantBlocks(1, vec![[1; 32]]), 0);
+    assert_eq!(sent(&mut rules, &now, 4, 1, 1), 1);
+    scene.block(&[]);
+    Arc::make_mut(&mut scene.system.committee).height = 2;
+    let next = duties(&scene);
+    assert_eq!(sent(&mut rules, &next, 4, 2, 1), 2, "at the next height there are others");
 }
 
 // With small limits the pool is full before.
@@ -365,6 +414,56 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     let mut own = Own::default();
     own.follow(&scene.pay(100, 2 * DYNE), due(100, 2 * DYNE), caller(0)).unwrap();
     assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
+}
+
+// With small limits the pool is full before.
+#[cfg(not(feature = "tiny-limits"))]
+#[test]
+fn four_names_without_a_seat_leave_room_to_the_fifth_and_what_finds_none_is_handed_in() {
+    let mut scene = Scene::new();
+    let staker = |stake| Staker { stake, key: Box::new([1; 96]), minted: 0 };
+    (600..700).for_each(|name| drop(scene.system.stakers.insert(name, staker(11 * DYNE))));
+    let mut pool = HeightPool::default();
+    let teller = |scene: &Scene, name: u32| Teller { name, share: told_share(&scene.system, name) };
+    // What is ahead of its turn has no room beyond the stake.
+    let mut ahead = (100..200).filter(|&sender| {
+        let item = scene.pay_after(sender, 2 * DYNE, 1);
+        scene.admit_from(&mut pool, &item, 1, &teller(&scene, 604)).is_ok()
+    });
+    assert!(ahead.by_ref().count() <= 9, "as many as go by its stake");
+    let mut sender = 200..1_200;
+    let mut tell = |scene: &Scene, name: u32| {
+        let mut refused = false;
+        let mut told = 0;
+        while !refused && told < 128 {
+            let item = scene.pay(sender.next().unwrap(), 2 * DYNE);
+            refused = scene.admit_from(&mut pool, &item, 1, &teller(scene, name)).is_err();
+            told += usize::from(!refused);
+        }
+        told
+    };
+    let first: usize = (600..604).map(|name| tell(&scene, name)).sum();
+    let honest = tell(&scene, 650);
+    assert!(honest >= 32, "{honest} of the fifth, after {first} of four");
+
+    // What it has told and no block has taken it hands in, from the next height on.
+    let mut own = Own::default();
+    for sender in 100..200 {
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
+    }
+    let count = |frames: &[dynemix::minting::own::Frame], told: Option<u64>| {
+        let read = |frame: &Arc<[u8]>| {
+            dynemix::peer::frames::read_cells(&frame[1..]).map(|(told, _, cells)| (told, cells.len()))
+        };
+        let of = frames.iter().map(|(_, _, frame)| read(frame).unwrap()).filter(|frame| frame.0 == told);
+        of.map(|frame| frame.1).sum::<usize>()
+    };
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
+    assert_eq!((count(&frames, Some(1)), count(&frames, None)), (100 * 10, 0));
+    let parent = scene.block(&[]);
+    own.settle(&scene.state, &parent, &scene.system);
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
+    assert_eq!((count(&frames, Some(2)), count(&frames, None)), (0, 100), "each to one minter");
 }
 
 #[test]

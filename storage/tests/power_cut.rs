@@ -62,6 +62,7 @@ fn check(disk: &MemoryDisk, acknowledged: u64) {
     assert!(records.first() <= image_record + 1);
     for number in records.first()..=records.last() {
         assert_eq!(records.read(number).unwrap(), payload(number));
+        assert_eq!(records.bytes_of(number).unwrap(), payload(number).len() as u64);
         let found = records.find(Table::Transactions, payload(number).first_chunk().unwrap(), &FirstBytes).unwrap();
         assert!(found.iter().any(|occurrence| occurrence.number == number));
     }

@@ -97,6 +97,8 @@ pub(super) struct Allowance {
     strangers_finals: usize,
     /// Who was asked for what is final in this slot.
     asked: BTreeSet<u32>,
+    /// Who has spoilt what was verified together in this slot.
+    apart: BTreeSet<u32>,
     /// Liars, and the slot from which on each is heard again.
     quiet: BTreeMap<u32, u64>,
 }
@@ -109,6 +111,7 @@ impl Allowance {
             self.spent.clear();
             self.strangers_finals = 0;
             self.asked.clear();
+            self.apart.clear();
             // As seen from now: a clock that was ahead makes nobody quiet for longer.
             self.quiet.retain(|_, until| *until > slot && *until <= slot + QUIET_SLOTS);
         }
@@ -117,6 +120,17 @@ impl Allowance {
     /// Whether a sender is heard at all.
     pub(super) fn hears(&self, from: u32) -> bool {
         !self.quiet.contains_key(&from)
+    }
+
+    /// Whether what a sender claims is verified together with what others do.
+    pub(super) fn is_verified_among_others(&self, from: u32) -> bool {
+        !self.apart.contains(&from)
+    }
+
+    /// A sender's claims do not hold: in this slot it spoils nothing more of what is verified together.
+    pub(super) fn leave_out(&mut self, from: u32) {
+        let new = self.apart.insert(from);
+        assert!(new, "candidate {from} was left out already, and what it claims was looked at with others'");
     }
 
     /// Whether this may still be done for a sender in this slot; it is, then.

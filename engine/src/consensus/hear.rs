@@ -27,38 +27,66 @@ const CLAIMS_MAX: usize = 4;
 const REPLAYED_AT_ONCE: usize = 16;
 
 impl<E: Execution, S: Signing> Minter<E, S> {
-    /// Verifies what these messages of candidates' nodes claim, all at once, before each is handled by itself.
-    pub fn verify_ahead<'m>(&self, messages: impl Iterator<Item = (u32, &'m Message)>) {
-        let (height, committee, system) = (self.master.height, &self.master.committee, self.execution.system());
-        let own_shard = self.seat().map(|seat| committee.members[usize::from(seat)].shard);
+    /// Verifies what these messages of candidates' nodes claim, all at once, before each is handled by itself. Whoever
+    /// spoils that is left out of it while the slot lasts: what is handled by itself costs the others nothing.
+    pub fn verify_ahead<'m>(&mut self, now_ms: u64, messages: impl Iterator<Item = (u32, &'m Message)>) {
+        self.allowance.mind_slot(self.schedule.slot(now_ms));
+        let now = self.schedule.attempt(now_ms);
         let mut claims = Vec::new();
         let mut claims_of: BTreeMap<u32, usize> = BTreeMap::new();
-        for (from, message) in messages.filter(|(from, _)| self.allowance.hears(*from)) {
-            let seat = committee.seat_of(from);
-            let of_shard = |shard: u16| seat.is_some_and(|seat| committee.members[usize::from(seat)].shard == shard);
-            let delegate = seat.is_some_and(|seat| committee.is_delegate(seat));
-            // Nothing that would not be heard, and of each so many as an honest one says at once.
-            let asked = match message {
-                Message::Shard { height: of, shard, .. } => {
-                    *of == height && Some(*shard) == own_shard && of_shard(*shard)
-                }
-                Message::First { value, .. } => value.height == height && delegate,
-                Message::Second { height: of, .. } => *of == height && delegate,
-                Message::Item(item) => match Record::of_item(item) {
-                    Some(Record::Answer(answer)) => {
-                        answer.candidate == from && answer.height == system.height + 2 && system.drawn.contains(&from)
-                    }
-                    _ => false,
-                },
-                _ => false,
-            };
+        for (from, message) in messages {
+            let among = self.allowance.hears(from) && self.allowance.is_verified_among_others(from);
+            // Nothing that would not be verified, and of each so many as an honest one says at once.
+            let asked = among && self.would_verify(now, from, message);
             let count = claims_of.entry(from).or_insert(0);
             *count += usize::from(asked);
             if asked && *count <= CLAIMS_MAX {
                 Claim::of_message(&self.chain, from, message, &mut claims);
             }
         }
-        self.signing.foresee(&claims);
+        if self.signing.foresee(&claims) {
+            return;
+        }
+        claims.sort_by_key(|claim| claim.candidate);
+        for of_one in claims.chunk_by(|claim, next| claim.candidate == next.candidate) {
+            let holds = match of_one {
+                [claim] => self.signing.verify(claim.candidate, &claim.digest, &claim.signature),
+                claims => self.signing.foresee(claims),
+            };
+            if !holds {
+                self.allowance.leave_out(of_one[0].candidate);
+            }
+        }
+    }
+
+    /// Whether a message is signed and would be verified if it were handled in this attempt, as far as one can see
+    /// without handling those before it.
+    fn would_verify(&self, now: u64, from: u32, message: &Message) -> bool {
+        let (height, system) = (self.master.height, self.execution.system());
+        let delegate = self.master.committee.seat_of(from).filter(|_| self.is_delegate(from));
+        match message {
+            Message::Shard { height, slot, shard, message } => {
+                let round = self.shard.as_ref().filter(|round| round.is_at(*height, *slot, *shard));
+                let seat = self.master.committee.seat_of(from);
+                round.zip(seat).is_some_and(|(round, seat)| round.wants(&self.master.committee, seat, message))
+            }
+            Message::First { attempt, value, justified_by, signature } => delegate.is_some_and(|seat| {
+                let (attempt, justified_by, signature) = (*attempt, *justified_by, *signature);
+                let vote = Vote { attempt, hash: value.hash(), justified_by, signature };
+                self.master.wants_first(seat, now, &vote, value)
+            }),
+            Message::Second { height: of, attempt, hash, signature } => delegate.is_some_and(|seat| {
+                let vote = Vote { attempt: *attempt, hash: *hash, justified_by: 0, signature: *signature };
+                *of == height && self.master.wants_second(seat, now, &vote)
+            }),
+            Message::Item(item) => match Record::of_item(item) {
+                Some(Record::Answer(answer)) => {
+                    answer.candidate == from && answer.height == system.height + 2 && system.drawn.contains(&from)
+                }
+                _ => false,
+            },
+            _ => false,
+        }
     }
 
     /// A message has come from a candidate's node.
@@ -208,7 +236,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// Of the own shard's round, if it is that round and the speaker has a seat in it.
     fn hear_in_shard(&mut self, from: u32, (height, slot, shard): (u64, u64, u16), message: ShardMessage) {
         let committee = self.master.committee.clone();
-        let of_round = |round: &&mut ShardRound| (round.height, round.slot, round.shard) == (height, slot, shard);
+        let of_round = |round: &&mut ShardRound| round.is_at(height, slot, shard);
         let Some(round) = self.shard.as_mut().filter(of_round) else { return };
         let seat = committee.seat_of(from).filter(|&seat| committee.members[usize::from(seat)].shard == shard);
         let Some(seat) = seat else { return self.useless(from) };

@@ -189,7 +189,7 @@ impl ShardRound {
             }
             ShardMessage::List(list, roots, signature) => self.hear_list(context, from, (list, roots, signature), out),
             ShardMessage::Decision(list, signature) => {
-                let wanted = self.tie_breaker(context.committee) == Some(from) && self.decision.is_none();
+                let wanted = self.wants_decision(context.committee, from);
                 if wanted && !self.signed(context, from, StatementKind::Decision, list_hash(&list), &signature) {
                     return Some(Offence::Signature);
                 }
@@ -200,6 +200,36 @@ impl ShardRound {
             }
             ShardMessage::Vote(hash, signature) => self.hear_vote(context, from, (hash, signature)),
         }
+    }
+
+    /// Whether it is the round of this height, slot and shard.
+    pub fn is_at(&self, height: u64, slot: u64, shard: u16) -> bool {
+        (self.height, self.slot, self.shard) == (height, slot, shard)
+    }
+
+    /// Whether what another says is signed and would change something: nothing else is worth its signature.
+    pub fn wants(&self, committee: &Committee, from: Seat, message: &ShardMessage) -> bool {
+        let of_shard = self.seats.contains(&from) && from != self.seat;
+        of_shard
+            && match message {
+                ShardMessage::SetRoot(root, _) => !self.is_idle(from, self.roots.get(&from), root),
+                ShardMessage::Vote(hash, _) => !self.is_idle(from, self.votes.get(&from), hash),
+                ShardMessage::List(list, ..) => self.wants_list(from, list),
+                ShardMessage::Decision(..) => self.wants_decision(committee, from),
+                _ => false,
+            }
+    }
+
+    /// Whether this is a list of minters of the shard, of each once, in order, as who is honest lists them, and the
+    /// first of its own.
+    fn wants_list(&self, from: Seat, list: &[(Seat, Hash)]) -> bool {
+        let ordered = list.is_sorted_by(|one, next| one.0 < next.0);
+        let of_shard = list.iter().all(|(seat, _)| self.seats.contains(seat));
+        ordered && of_shard && !self.lists.contains_key(&from)
+    }
+
+    fn wants_decision(&self, committee: &Committee, from: Seat) -> bool {
+        self.tie_breaker(committee) == Some(from) && self.decision.is_none()
     }
 
     /// Whether another minter has signed this in this round.
@@ -252,10 +282,7 @@ impl ShardRound {
         (list, roots, signature): (Vec<(Seat, Hash)>, Vec<Sig>, Sig),
         out: &mut Vec<(To, ShardMessage)>,
     ) -> Option<Offence> {
-        // Of each minter of the shard once, in order, as who is honest lists them.
-        let ordered = list.is_sorted_by(|one, next| one.0 < next.0);
-        let of_shard = list.iter().all(|(seat, _)| self.seats.contains(seat));
-        if !ordered || !of_shard || self.lists.contains_key(&from) {
+        if !self.wants_list(from, &list) {
             return None;
         }
         assert!(list.len() <= self.seats.len(), "each minter of the shard is listed once");

@@ -11,8 +11,10 @@ pub trait Signing {
     /// Whether the candidate signed this.
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
     /// Verifies many at once, so that who asks for one of them later is answered at once; where nothing is remembered,
-    /// nothing.
-    fn foresee(&self, _: &[Claim]) {}
+    /// nothing. False if not all of them hold; then nothing more is known of any.
+    fn foresee(&self, _: &[Claim]) -> bool {
+        true
+    }
     /// Whether all of these hold.
     fn verify_all(&self, claims: &[Claim]) -> bool {
         claims.iter().all(|claim| self.verify(claim.candidate, &claim.digest, &claim.signature))

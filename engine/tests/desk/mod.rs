@@ -26,7 +26,7 @@ use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::verify::account_key_acceptable;
 use dynemix_engine::vote::remembering::Remembering;
-use dynemix_engine::vote::signing::Signing;
+use dynemix_engine::vote::signing::{Claim, Signing};
 use dynemix_engine::vote::stub::StubSigning;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -152,6 +152,12 @@ impl Signing for Counting {
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {
         self.checks.fetch_add(1, Ordering::Relaxed);
         self.stub.verify(candidate, digest, signature)
+    }
+
+    /// All together cost little more than one.
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        self.checks.fetch_add(1, Ordering::Relaxed);
+        claims.iter().all(|claim| self.stub.verify(claim.candidate, &claim.digest, &claim.signature))
     }
 
     fn aggregate(&self, signatures: &[Sig]) -> Sig {

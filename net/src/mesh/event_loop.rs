@@ -5,11 +5,11 @@ use super::answers::Answers;
 use super::budget::{Holding, Ledger, Share, largest, least_useful};
 use super::channel::{Channel, TransportKey, public_key};
 use super::door::{Claim, Doorkeeper};
-use super::handle::{Command, Event, MeshHandle, Shared, Target, To};
+use super::handle::{Command, Event, MeshHandle, Shared, To};
 use super::link::Line;
 use super::options::MeshOptions;
 use super::peer::{FALSE_HELLO, House, Introduction, Peer, Phase};
-use super::rates::{CHECK_MICROS, HandshakeRates, SIGN_MICROS};
+use super::rates::{CHECK_MICROS, HandshakeRates, SIGN_MICROS, Work};
 use super::roster::{Arrival, Roster, Welcome};
 use super::sending::Sending;
 use super::standing::Standing;
@@ -236,6 +236,7 @@ impl<D: Doorkeeper> Mesh<D> {
                     }
                 }
             }
+            Command::Names(names) => self.roster.set_names(names),
             Command::Standings(standings) => {
                 let (changed, go) = self.roster.set_standings(standings);
                 for (id, standing) in changed {
@@ -434,7 +435,7 @@ impl<D: Doorkeeper> Mesh<D> {
         }
         let mut house = House { door, shared, rates, answers };
         let proof = if matches!(claim, Claim::Named(_)) { CHECK_MICROS } else { 0 };
-        if !peer.may_cost(SIGN_MICROS + proof, &mut house, now) {
+        if !peer.may_cost(Work::Hello, SIGN_MICROS + proof, &mut house, now) {
             peer.introduction = Some(Introduction { claim, hello });
             peer.delayed = true;
             return self.introduced.push_back(id);
@@ -535,10 +536,10 @@ impl<D: Doorkeeper> Mesh<D> {
             }
         }
         late.into_iter().for_each(|(id, why)| self.close(id, why, now, on));
-        for Target { key, address } in self.roster.calls_due(now) {
-            match TcpStream::connect(address) {
-                Ok(stream) => self.begin(stream, address, Some(key), now),
-                Err(_) => self.roster.cannot_call(&key, now),
+        for target in self.roster.calls_due(now) {
+            match TcpStream::connect(target.address) {
+                Ok(stream) => self.begin(stream, target.address, Some(target.key), now),
+                Err(_) => self.roster.cannot_call(&target, now),
             }
         }
         self.roster.forget(now);

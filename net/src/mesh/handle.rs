@@ -31,14 +31,17 @@ pub struct PeerInfo {
 }
 
 impl PeerInfo {
-    /// Who has it, as far as its address says: all of a network are one, on this computer each connection is its own.
+    /// Who has it, as far as its address says: all of a network (of IPv6, a /48) are one, on this computer each connection is its own.
     pub fn holder(&self) -> u64 {
-        self.net.holder(self.id.0)
+        self.net.wide().holder(self.id.0)
     }
 }
 
+/// Whether a name is good for something.
+pub type Names = Arc<dyn Fn(u32) -> bool + Send + Sync>;
+
 /// Whom to keep a connection to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Its static key: whoever else answers is not wanted.
     pub key: TransportKey,
@@ -191,6 +194,7 @@ pub(super) enum Command {
     /// The same of a question, which so many answers are awaited to.
     Ask(To, u8, Arc<[u8]>, u32),
     Standings(BTreeMap<u32, Standing>),
+    Names(Names),
     Targets(Vec<Target>),
     Penalise(PeerId, u32),
     CallAgain,
@@ -303,8 +307,13 @@ impl MeshHandle {
         self.tell([Command::Ask(to, class, body, answers)]);
     }
 
+    /// Which names are good for something when the standings are said next; at first all that can be proved are.
+    pub fn set_names(&self, names: Names) {
+        self.tell([Command::Names(names)]);
+    }
+
     /// What each name is to us from now on, to be said at every height; a name that is not here is
-    /// [`Standing::Named`].
+    /// [`Standing::Named`] if it is good for something, else a guest's.
     pub fn set_standings(&self, standings: BTreeMap<u32, Standing>) {
         self.tell([Command::Standings(standings)]);
     }

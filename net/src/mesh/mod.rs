@@ -38,7 +38,7 @@ pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, R
 pub use door::{Claim, Doorkeeper};
 pub use event_loop::Mesh;
 pub use frames::{CLASSES, FrameError, Outgoing, Reassembly, Verdict};
-pub use handle::{Body, Event, MeshCounters, MeshHandle, OverBudget, PeerId, PeerInfo, Target, To};
+pub use handle::{Body, Event, MeshCounters, MeshHandle, Names, OverBudget, PeerId, PeerInfo, Target, To};
 pub use link::{LinkError, LinkShape};
 pub use mutation::Mutation;
 #[cfg(feature = "mutations")]

@@ -1,4 +1,5 @@
-//! Which part of the internet an address is of: whoever has one address there has easily all of them.
+//! Which part of the internet an address is of: whoever has one address there has easily all of them. A subscriber of IPv6
+//! has a /64 or the 65 536 of a /48, and nobody can tell which: so what networks share is shared by both.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -31,6 +32,14 @@ impl Net {
             Net::Loopback => connection,
             Net::V4([a, b, c]) => 1 << 62 | u64::from(u32::from_be_bytes([0, a, b, c])),
             Net::V6(net) => 1 << 63 | u64::from_be_bytes(net),
+        }
+    }
+
+    /// All that whoever has this network may well have: of IPv6 the /48, else no more than the network itself.
+    pub fn wide(self) -> Net {
+        match self {
+            Net::V6([a, b, c, d, e, f, ..]) => Net::V6([a, b, c, d, e, f, 0, 0]),
+            net => net,
         }
     }
 
@@ -75,6 +84,9 @@ mod tests {
         }
         assert_eq!(net("2001:db8:1:2::1"), net("2001:db8:1:2:ffff::9"));
         assert_ne!(net("2001:db8:1:2::1"), net("2001:db8:1:3::1"));
+        assert_eq!(net("2001:db8:1:2::1").wide(), net("2001:db8:1:ffff::1").wide());
+        assert_ne!(net("2001:db8:1:2::1").wide(), net("2001:db8:2:2::1").wide());
+        assert_eq!(net("203.0.113.7").wide(), net("203.0.113.7"));
         for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
             assert_eq!(net(loopback), Net::Loopback, "{loopback}");
         }

@@ -10,7 +10,7 @@ use super::handle::{Body, Event, PeerId, PeerInfo, Shared};
 use super::link::Line;
 use super::mutation::{Mutation, planted};
 use super::nets::Net;
-use super::rates::{Caller, HandshakeRates, SHAKE_MICROS, two_seconds};
+use super::rates::{Caller, HandshakeRates, SHAKE_MICROS, Work, two_seconds};
 use super::sending::Sending;
 use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
 use mio::net::TcpStream;
@@ -303,7 +303,7 @@ impl Peer {
         on: &mut impl FnMut(Event),
     ) -> Result<bool, &'static str> {
         if !self.channel.is_open() && is_whole(bytes) {
-            self.delayed = !self.may_cost(SHAKE_MICROS, house, now);
+            self.delayed = !self.may_cost(Work::Message, SHAKE_MICROS, house, now);
             if self.delayed {
                 return Ok(false);
             }
@@ -353,8 +353,14 @@ impl Peer {
     }
 
     /// Whether work of this cost is done for it now; our own calls are never delayed.
-    pub(super) fn may_cost(&self, micros: u64, house: &mut House<'_, impl Doorkeeper>, now: Instant) -> bool {
-        let may = self.caller.as_ref().is_none_or(|caller| house.rates.allow(caller, micros, now));
+    pub(super) fn may_cost(
+        &self,
+        work: Work,
+        micros: u64,
+        house: &mut House<'_, impl Doorkeeper>,
+        now: Instant,
+    ) -> bool {
+        let may = self.caller.as_ref().is_none_or(|caller| house.rates.allow(caller, work, micros, now));
         if !may && !self.delayed {
             house.shared.counters.delayed.fetch_add(1, Ordering::Relaxed);
         }

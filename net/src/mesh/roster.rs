@@ -10,7 +10,7 @@
 use super::bans::Bans;
 use super::channel::TransportKey;
 use super::door::Claim;
-use super::handle::Target;
+use super::handle::{Names, Target};
 use super::nets::{Net, canonical, holder};
 use super::options::MeshLimits;
 use super::rates::Caller;
@@ -64,7 +64,7 @@ struct Entry {
     ip: IpAddr,
     net: Net,
     /// Whom we have called; none if the other side has.
-    target: Option<TransportKey>,
+    target: Option<Target>,
     /// The other side's key, once the handshake is done.
     key: Option<TransportKey>,
     stage: Stage,
@@ -94,8 +94,8 @@ impl Entry {
 }
 
 /// Someone to keep a connection to.
+#[derive(Clone, Copy)]
 struct Calling {
-    address: SocketAddr,
     failures: u32,
     next: Instant,
     under_way: bool,
@@ -117,7 +117,11 @@ pub(super) struct Roster {
     of_net: HashMap<Net, usize>,
     shaking: BTreeSet<u64>,
     standings: BTreeMap<u32, Standing>,
-    targets: HashMap<TransportKey, Calling>,
+    /// Which names are good for something; none: all.
+    names: Option<Names>,
+    /// Whoever says where somebody listens may be wrong, or lie: of several addresses of one key each is called, until
+    /// the key is proved on one.
+    targets: HashMap<Target, Calling>,
     /// Where they listen.
     expected: HashSet<IpAddr>,
     bans: Bans,
@@ -148,6 +152,7 @@ impl Roster {
             of_net: HashMap::new(),
             shaking: BTreeSet::new(),
             standings: BTreeMap::new(),
+            names: None,
             targets: HashMap::new(),
             expected: HashSet::new(),
             bans: Bans::default(),
@@ -178,18 +183,22 @@ impl Roster {
         Arrival::Taken
     }
 
-    /// The least useful of some: first from where garbage has come, of these from the network that has most of them,
-    /// there the one that has been silent longest. Who is expected goes last.
+    /// The least useful of some: first from where garbage has come, of these from the /48 and there from the network
+    /// that has most of them, there the one that has been silent longest. Who is expected goes last.
     fn who_goes(&self, of: impl Fn(u64, &Entry) -> bool) -> Option<u64> {
         let all = self.entries.iter().map(|(&id, entry)| (id, entry));
         Roster::least_of(all.filter(|(id, entry)| of(*id, entry)).collect())
     }
 
     fn least_of(all: Vec<(u64, &Entry)>) -> Option<u64> {
-        let mut nets: HashMap<Net, usize> = HashMap::new();
-        all.iter().for_each(|(_, entry)| *nets.entry(entry.net).or_insert(0) += 1);
+        let (mut wide, mut nets): (HashMap<Net, usize>, HashMap<Net, usize>) = Default::default();
+        for (_, Entry { net, .. }) in &all {
+            *wide.entry(net.wide()).or_insert(0) += 1;
+            *nets.entry(*net).or_insert(0) += 1;
+        }
         let worst = |(id, entry): &(u64, &Entry)| {
-            (!entry.expected, entry.suspected, nets[&entry.net], Reverse(entry.spoke_at), Reverse(*id))
+            let crowd = (wide[&entry.net.wide()], nets[&entry.net]);
+            (!entry.expected, entry.suspected, crowd, Reverse(entry.spoke_at), Reverse(*id))
         };
         all.into_iter().max_by_key(worst).map(|(id, _)| id)
     }
@@ -205,7 +214,7 @@ impl Roster {
             self.shaking.insert(id);
         }
         let (expected, suspected) = (self.expected.contains(&holder(ip)), self.bans.suspects(&ip, now));
-        let stage = Stage::Shaking;
+        let (stage, target) = (Stage::Shaking, target.map(|key| Target { key, address: *address }));
         let entry = Entry { ip, net, target, key: None, stage, expected, suspected, spoke_at: now };
         let before = self.entries.insert(id, entry);
         assert!(before.is_none(), "connection {id} of the mesh has begun twice");
@@ -249,8 +258,8 @@ impl Roster {
     }
 
     /// A call of [`Self::calls_due`] could not even be begun.
-    pub(super) fn cannot_call(&mut self, key: &TransportKey, now: Instant) {
-        if let Some(calling) = self.targets.get_mut(key) {
+    pub(super) fn cannot_call(&mut self, target: &Target, now: Instant) {
+        if let Some(calling) = self.targets.get_mut(target) {
             calling.under_way = false;
             calling.failures += 1;
             calling.next = now + BACK_OFF.1;
@@ -272,11 +281,18 @@ impl Roster {
 
     fn standing_of(&self, claim: Claim, called: bool) -> Standing {
         match claim {
-            Claim::Named(name) => self.standings.get(&name).copied().unwrap_or(Standing::Named),
+            Claim::Named(name) => self.standing_of_name(name),
             _ if called => Standing::Called,
             Claim::Joining => Standing::Joining,
             Claim::Guest => Standing::Guest,
         }
+    }
+
+    /// What a name is; one that can still be proved and is good for nothing any more is a guest's.
+    fn standing_of_name(&self, name: u32) -> Standing {
+        let good = || self.names.as_ref().is_none_or(|names| names(name));
+        let other = || if good() { Standing::Named } else { Standing::Guest };
+        self.standings.get(&name).copied().unwrap_or_else(other)
     }
 
     /// Places of a standing: those with a duty share theirs, since one who is drawn is seated a moment later.
@@ -325,7 +341,7 @@ impl Roster {
             return Welcome::Refused(why);
         }
         let entry = &self.entries[&id];
-        let key = entry.key.expect("seen above");
+        assert!(entry.key.is_some(), "connection {id} is welcome, and nobody knows its key");
         let standing = self.standing_of(claim, entry.target.is_some());
         let name = if let Claim::Named(name) = claim { Some(name) } else { None };
         let earlier = name.and_then(|name| self.named(name));
@@ -348,7 +364,8 @@ impl Roster {
         if let Some(name) = name {
             self.by_name.insert(name, id);
         }
-        if let Some(calling) = self.targets.get_mut(&key) {
+        // At which of its addresses it can be reached only its own call says.
+        if let Some(calling) = entry.target.and_then(|target| self.targets.get_mut(&target)) {
             (calling.failures, calling.under_way) = (0, false);
         }
         if let Some(entry) = self.entries.get_mut(&id) {
@@ -364,23 +381,30 @@ impl Roster {
         Welcome::Placed { standing, earlier, displaced: displaced.filter(|&displaced| Some(displaced) != earlier) }
     }
 
+    /// Which names are good for something, from the next standings on.
+    pub(super) fn set_names(&mut self, names: Names) {
+        self.names = Some(names);
+    }
+
     /// What each name is from now on. Returns the connections that are something else than before, and those that have
     /// to go since too many are now the same.
     pub(super) fn set_standings(&mut self, standings: BTreeMap<u32, Standing>) -> (Vec<(u64, Standing)>, Vec<u64>) {
         self.standings = standings;
-        let mut changed = Vec::new();
-        for (&id, entry) in &mut self.entries {
+        let mut changed: Vec<(u64, Standing)> = Vec::new();
+        for (&id, entry) in &self.entries {
             let Stage::Placed(before, Some(name)) = entry.stage else { continue };
-            let after = self.standings.get(&name).copied().unwrap_or(Standing::Named);
-            if before != after {
-                entry.stage = Stage::Placed(after, Some(name));
-                self.counts[before as usize] -= 1;
-                self.counts[after as usize] += 1;
-                changed.push((id, after));
-            }
+            let after = self.standing_of_name(name);
+            changed.extend((before != after).then_some((id, after)));
+        }
+        for (id, after) in &changed {
+            let entry = self.entries.get_mut(id).expect("found above");
+            let Stage::Placed(before, name) = entry.stage else { unreachable!("connection {id} has a place") };
+            entry.stage = Stage::Placed(*after, name);
+            self.counts[before as usize] -= 1;
+            self.counts[*after as usize] += 1;
         }
         let mut go = BTreeSet::new();
-        for standing in [Standing::Named, Standing::Forwarder] {
+        for standing in [Standing::Guest, Standing::Named, Standing::Forwarder] {
             let (taken, places) = self.places(standing);
             for _ in places..taken {
                 let left = |id, entry: &Entry| entry.standing() == Some(standing) && !go.contains(&id);
@@ -424,17 +448,13 @@ impl Roster {
     /// Whom to keep connections to from now on. Others stay while they last.
     pub(super) fn set_targets(&mut self, targets: Vec<Target>, now: Instant) {
         let own = self.own_key;
-        let mut kept = std::mem::take(&mut self.targets);
-        for Target { key, address } in targets.into_iter().filter(|target| target.key != own).take(TARGETS_MAX) {
-            // Of two addresses for one key the first counts.
-            if self.targets.contains_key(&key) {
-                continue;
-            }
-            let calling = kept.remove(&key).filter(|calling| calling.address == address);
-            self.targets.insert(key, calling.unwrap_or(Calling { address, failures: 0, next: now, under_way: false }));
+        let kept = std::mem::take(&mut self.targets);
+        for target in targets.into_iter().filter(|target| target.key != own).take(TARGETS_MAX) {
+            let new = Calling { failures: 0, next: now, under_way: false };
+            self.targets.insert(target, kept.get(&target).copied().unwrap_or(new));
         }
-        assert!(!self.targets.contains_key(&own), "we would call ourselves");
-        self.expected = self.targets.values().map(|calling| holder(calling.address.ip())).collect();
+        assert!(self.targets.keys().all(|target| target.key != own), "we would call ourselves");
+        self.expected = self.targets.keys().map(|target| holder(target.address.ip())).collect();
     }
 
     /// The calls to make now; each counts as under way until its connection leaves or cannot begin.
@@ -453,17 +473,18 @@ impl Roster {
             under_way += 1;
         }
         let mut due = Vec::new();
-        for (key, calling) in &mut self.targets {
+        for (target, calling) in &mut self.targets {
             if under_way >= CALLS_MAX.0 {
                 break;
             }
-            let net = Net::of(calling.address.ip());
+            let net = Net::of(target.address.ip());
             let of_net = nets.entry(net).or_insert(0);
+            let key = &target.key;
             let wanted = is_due(calling) && !open.contains(key) && !self.bans.key_banned(key, now);
             if wanted && (*of_net < CALLS_MAX.1 || net == Net::Loopback) {
                 calling.under_way = true;
                 (*of_net, under_way) = (*of_net + 1, under_way + 1);
-                due.push(Target { key: *key, address: calling.address });
+                due.push(*target);
             }
         }
         assert!(due.len() <= CALLS_MAX.0, "{} calls begin at once", due.len());
@@ -666,6 +687,26 @@ mod tests {
     }
 
     #[test]
+    fn who_names_an_address_of_its_own_for_anothers_key_keeps_nobody_from_calling_it() {
+        let (now, mut roster) = (Instant::now(), roster(LOW, MeshLimits::default()));
+        let at = |host: u8| Target { key: HIGH, address: address(host) };
+        let (liars, own) = (at(8), at(2));
+        roster.set_targets(vec![liars, own, liars], now);
+        let mut due = roster.calls_due(now);
+        due.sort_by_key(|target| target.address);
+        assert_eq!(due, [own, liars], "each of its addresses, once");
+        let waiting = roster.begin(&liars.address, Some(HIGH), now);
+        let (id, welcome) = meet(&mut roster, HIGH, true, SEVEN, now);
+        assert_eq!(welcome, placed(Standing::Named, None, None));
+        // The liar's address answers with another key, or not at all; and is not asked again while the key is here.
+        roster.leave(waiting, now);
+        assert!(roster.calls_due(now + BACK_OFF.1).is_empty());
+        roster.leave(id, now + BACK_OFF.1);
+        assert_eq!(roster.calls_due(now + BACK_OFF.1 + BACK_OFF.0).len(), 2);
+        assert!([own, liars].iter().all(|target| roster.caller_at(&target.address, now).expected));
+    }
+
+    #[test]
     fn addresses_that_others_have_named_are_not_called_all_at_once() {
         let (now, mut roster) = (Instant::now(), roster(LOW, MeshLimits::default()));
         let targets = |net: u8| {
@@ -801,6 +842,28 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_whole_48_displaces_its_own() {
+        let mut limits = MeshLimits::default();
+        limits.of_mut(Standing::Guest).places = 6;
+        let (now, mut roster) = (Instant::now(), roster(LOW, limits));
+        let guest = |roster: &mut Roster, text: &str, key: u8, seconds: u64| {
+            let at = SocketAddr::new(text.parse().unwrap(), 1);
+            meet_at(roster, &at, [key; 32], false, Claim::Guest, now + Duration::from_secs(seconds))
+        };
+        // Two of one /64, silent for longest, and a crowd of which each has a /64 of its own.
+        let honest = [1, 2].map(|host| guest(&mut roster, &format!("2001:db8:1:1::{host}"), 10 + host, 0).0);
+        for net in 1..=4u8 {
+            guest(&mut roster, &format!("2001:db8:2:{net}::1"), 20 + net, u64::from(net));
+        }
+        for net in 5..=40u8 {
+            let (id, welcome) = guest(&mut roster, &format!("2001:db8:2:{net}::1"), 20 + net, u64::from(net));
+            let Welcome::Placed { displaced: Some(gone), .. } = welcome else { panic!("{welcome:?}") };
+            assert!(!honest.contains(&gone) && gone != id, "the crowd's own goes");
+            roster.leave(gone, now + Duration::from_secs(u64::from(net)));
+        }
+    }
+
+    #[test]
     fn an_address_and_a_network_have_so_many_and_the_newest_is_not_kept_out_by_the_first() {
         let limits = MeshLimits { address_max: 3, net_max: 5, ..MeshLimits::default() };
         let (now, mut roster) = (Instant::now(), roster(LOW, limits));
@@ -867,6 +930,22 @@ mod tests {
         assert_eq!(go.len(), 2, "four are named now, and two have places");
         go.into_iter().for_each(|id| roster.leave(id, later(5)));
         assert_eq!(roster.counts(), [0, 0, 2, 0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn a_name_that_is_good_for_nothing_any_more_is_a_guest() {
+        let (now, mut roster) = (Instant::now(), roster(LOW, MeshLimits::default()));
+        let (first, welcome) = meet(&mut roster, [7; 32], false, SEVEN, now);
+        assert_eq!(welcome, placed(Standing::Named, None, None));
+        let (other, _) = meet(&mut roster, [8; 32], false, Claim::Named(8), now);
+        roster.set_names(std::sync::Arc::new(|name| name == 8));
+        assert_eq!(roster.set_standings(BTreeMap::new()), (vec![(first, Standing::Guest)], vec![]));
+        roster.leave(first, now);
+        assert_eq!(meet(&mut roster, [7; 32], false, SEVEN, now).1, placed(Standing::Guest, None, None));
+        assert_eq!((roster.counts()[0], roster.counts()[2], roster.named(8)), (1, 1, Some(other)));
+        // Whoever has something to do is what that makes it.
+        let (changed, _) = roster.set_standings([(7, Standing::Custodian)].into());
+        assert_eq!(changed.iter().map(|change| change.1).collect::<Vec<_>>(), [Standing::Custodian]);
     }
 
     #[test]

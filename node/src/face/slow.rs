@@ -44,6 +44,7 @@ struct Rows {
 
 impl Rows {
     fn push(&mut self, whose: Holder, job: Job) {
+        let whose = whose.wide();
         let row = self.rows.entry(whose).or_default();
         if row.is_empty() {
             self.turns.push_back(whose);

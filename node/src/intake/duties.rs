@@ -2,6 +2,7 @@
 //! buy.
 
 use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::Committee;
 use std::collections::BTreeMap;
@@ -60,6 +61,11 @@ impl Duties {
         }
     }
 
+    /// Whether it has a seat in the shard of this block.
+    pub fn has_made(&self, block: &CertifiedBlock) -> bool {
+        self.seat.is_some_and(|shard| u32::from(shard) == block.block.shard)
+    }
+
     /// Whether it may mint the pending height, or the one after.
     pub fn may_mint(&self) -> bool {
         self.seat.is_some() || self.drawn
@@ -114,9 +120,10 @@ impl DutyTable {
     }
 
     /// The duties of whoever has proved this name; of who has proved none, those of a guest. A name is one that the
-    /// mesh has let in, so it has, or had, a stake.
+    /// mesh has let in, so it had a stake: whoever has taken it away, or has lost it, and has nothing left to do, is a
+    /// guest again, or names would be had for the price of one.
     pub fn of_name(&self, name: Option<AccountIndex>) -> Duties {
-        let named = Duties { named: name.is_some(), ..Duties::default() };
+        let named = Duties { named: name.is_some_and(|name| self.system.stake(name) > 0), ..Duties::default() };
         name.and_then(|name| self.called.get(&name).copied()).unwrap_or(named)
     }
 
@@ -159,10 +166,13 @@ impl DutyTable {
 /// How many transactions a teller may tell each minter of a shard for a height; none: as many as there is room for. Who
 /// has a seat, or was drawn, is bounded by the assumption that few of those lie. Anybody else could tell each minter
 /// something else for eleven dynes, so that all sets differ: what it may tell goes by what it has at stake. Teller and
-/// told compute the same, so that what is told whole is taken whole.
+/// told compute the same, so that what is told whole is taken whole. Who has no stake tells nothing.
 pub fn told_share(system: &System, teller: AccountIndex) -> Option<usize> {
     if system.committee.seat_of(teller).is_some() || system.drawn.contains(&teller) {
         return None;
+    }
+    if system.stake(teller) == 0 {
+        return Some(0);
     }
     let (stake, stakes) = (u128::from(system.stake(teller)), u128::from(system.pools.stakes.max(1)));
     let by_stake = (u128::from(TOLD_BY_STAKE) * stake / stakes) as u64;

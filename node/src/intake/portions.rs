@@ -80,10 +80,10 @@ impl<T> Portions<T> {
         self.lines.iter_mut().filter_map(waits).min()
     }
 
-    /// Whether so much may be handed out at once: to guests no more than there ever is, or one question would keep all
-    /// others waiting.
-    pub fn may(&self, line: Line, bytes: u64) -> bool {
-        line != Line::Guests || bytes <= self.lines[line as usize].1.holds()
+    /// How much may be handed out at once: to guests no more than there ever is, or one question would keep all others
+    /// waiting.
+    pub fn most(&self, line: Line) -> u64 {
+        if line == Line::Guests { self.lines[line as usize].1.holds() } else { u64::MAX }
     }
 
     /// So much was handed out; what was not there is owed by those who ask next.
@@ -153,8 +153,8 @@ mod tests {
         let given = ten_seconds(&askers, |line| if line == Line::Guests { PER_S } else { PIECE });
         assert!(given[2] >= 6 << 20, "all that it asks for: {given:?}");
         let portions = Portions::<()>::new(PER_S, 0);
-        assert!(portions.may(Line::Guests, PER_S) && !portions.may(Line::Guests, PER_S + 1));
-        assert!(portions.may(Line::Named, 80 << 20), "who has a name needs it to go on");
+        assert_eq!(portions.most(Line::Guests), PER_S);
+        assert!(portions.most(Line::Named) > 80 << 20, "who has a name needs it to go on");
     }
 
     #[test]

@@ -10,6 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source(pub Rank, pub u64);
 
+/// Sources that are remembered at most that have nothing waiting.
+const LEFT_MAX: usize = 4_096;
+
 /// How often a rank is served, against a guest.
 fn weight(rank: Rank) -> u64 {
     match rank {
@@ -128,6 +131,13 @@ impl<T> Queue<T> {
                 self.left.retain(|_, served| *served > level);
                 self.left_max = 2 * self.left.len() + 64;
             }
+            // When nobody waits nobody is behind: all begin anew where the furthest is. The same when there are too many
+            // to remember who come once each: those who wait are served before whoever comes then.
+            if self.rows.is_empty() || self.left.len() > LEFT_MAX {
+                self.level = self.left.values().copied().fold(self.level, u64::max);
+                (self.left, self.left_max) = (BTreeMap::new(), 64);
+            }
+            assert!(self.left.len() <= LEFT_MAX, "{} are remembered who have nothing waiting", self.left.len());
         }
     }
 
@@ -187,6 +197,20 @@ mod tests {
             served.extend(queue.pop());
         }
         assert_eq!(served.iter().filter(|&&who| who == 9).count(), 10, "{served:?}");
+    }
+
+    #[test]
+    fn whoever_comes_once_is_not_remembered_for_ever() {
+        let (mut alone, mut beside) = (Queue::new(1 << 20), Queue::new(1 << 20));
+        beside.push(Source(Rank::Guest, u64::MAX), 1_000, 0);
+        for connection in 0..20_000 {
+            for queue in [&mut alone, &mut beside] {
+                queue.push(Source(Rank::Guest, connection), 1_000, 1);
+                queue.pop();
+            }
+        }
+        assert!(alone.left.is_empty() && beside.left.len() <= LEFT_MAX, "{} are", beside.left.len());
+        assert!(beside.rows.len() <= 1);
     }
 
     #[test]

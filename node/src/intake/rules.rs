@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | talk, shorts of a shard's round | who has a seat in the own shard; a height ahead, who may mint it | points |
 //! | items of a set | the same, asked for them | points |
-//! | a shard-block | asked for it, or who has a seat in the shard that made it | points |
+//! | a shard-block | asked for it; two copies a height, who has a seat in the shard that made it | points; nothing of who has the seat |
 //! | a final block with shard-blocks | asked for it | points |
 //! | a final certificate | anybody with a name, or whom we have called; of a past height, one beside the one known | nothing |
 //! | transactions of a shard-block, in quilt mode | asked for them; once a height, whose part it is to send them here | points |
@@ -19,6 +19,7 @@ use super::asked::{Asked, Thing, Whom};
 use super::duties::{Duties, DutyTable, Rank};
 use super::glance::Glance;
 use super::price::Failure;
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use std::collections::BTreeMap;
 
@@ -29,8 +30,17 @@ const TALK_BYTES: [usize; 2] = [1 << 20, 64 << 10];
 /// a slow line has delayed.
 const SPREAD_AT_ONCE: u64 = 4;
 
+/// Slots that a pause counts for at most, in which this node has heard nothing: what was sent meanwhile comes at once.
+const PAUSE_SLOTS: u64 = 60;
+
 /// Shard-blocks of the height after this one that somebody may send.
 const AHEAD_MAX: usize = 2;
+
+/// Copies of a shard-block of the pending height that come unasked from one of those who made it: a queue may have lost
+/// the first.
+const COPIES_MAX: usize = 2;
+/// All of those that one sends at a height: its shard makes one block, or in bad times a few.
+const COPIES_OF_ONE: usize = 16;
 
 /// Whoever speaks, as the mesh knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +105,16 @@ struct Spread {
 /// What the rules remember.
 pub struct Rules {
     slot_ms: u64,
+    /// When a message has come for the last time.
+    heard_ms: u64,
+    /// A pause has ended: as many slots as it had, and until when they count, which is as long again.
+    pause: (u64, u64),
     /// What this node has asked for.
     pub asked: Asked,
     /// The pending height, and who has sent transactions of a shard-block unasked at it.
     spread: (u64, BTreeMap<AccountIndex, Spread>),
+    /// The same of shard-blocks of its own shard: which, as often as they came.
+    made: (u64, BTreeMap<AccountIndex, Vec<Hash>>),
     /// The same of shard-blocks of the height after, whose certificates cannot be judged: how many.
     ahead: (u64, BTreeMap<AccountIndex, usize>),
 }
@@ -106,11 +122,17 @@ pub struct Rules {
 impl Rules {
     /// Of a chain with such slots; nothing is asked.
     pub fn new(slot_ms: u64) -> Rules {
-        Rules { slot_ms, asked: Asked::default(), spread: Default::default(), ahead: Default::default() }
+        let (spread, made, ahead) = Default::default();
+        Rules { slot_ms, heard_ms: 0, pause: (0, 0), asked: Asked::default(), spread, made, ahead }
     }
 
     /// Whether a message of so many bytes is looked at.
     pub fn hear(&mut self, duties: &DutyTable, from: Speaker, glance: &Glance, bytes: usize, now_ms: u64) -> Verdict {
+        let silent_ms = now_ms.saturating_sub(self.heard_ms);
+        self.heard_ms = now_ms;
+        if silent_ms > self.slot_ms {
+            self.pause = ((silent_ms / self.slot_ms.max(1)).min(PAUSE_SLOTS), now_ms.saturating_add(silent_ms));
+        }
         let who = duties.of_name(from.name);
         let unwanted = Verdict::Charge(Failure::Unwanted(bytes));
         if is_talk(glance) && bytes > TALK_BYTES[usize::from(!who.may_mint())] {
@@ -123,10 +145,10 @@ impl Rules {
             _ => When::Ahead,
         };
         // Whoever is ahead shows it by what it says, if it is somebody.
-        let shows = if from.name.is_some() { Verdict::Hint } else { Verdict::Pass };
+        let shows = if who.named { Verdict::Hint } else { Verdict::Pass };
         let of_round = |shard: u16| who.seat == Some(shard) && duties.own().seat == Some(shard);
         match *glance {
-            Glance::Item if from.name.is_some() => Verdict::Take,
+            Glance::Item if who.named => Verdict::Take,
             Glance::Item => unwanted,
             Glance::ShardTalk { height, .. } if when(height) == When::Ahead => shows,
             Glance::ShardTalk { height, shard } | Glance::ShardShorts { height, shard } => match when(height) {
@@ -142,19 +164,22 @@ impl Rules {
             },
             Glance::Block(ref block) => match when(block.height) {
                 When::Past | When::Ahead => Verdict::Pass,
-                When::Pending if who.seat.is_some_and(|shard| u32::from(shard) == block.block.shard) => Verdict::Take,
+                When::Pending if who.has_made(block) && self.is_wanted_of_maker(duties, from, &block.hash) => {
+                    Verdict::Take
+                }
                 When::Pending if self.answers(Thing::Block(block.hash), from, now_ms) => Verdict::Take,
+                When::Pending if who.has_made(block) => Verdict::Pass,
                 When::Next if who.may_mint() => self.ahead(duties, from, unwanted),
                 When::Pending | When::Next => unwanted,
             },
             Glance::Final(ref decided, blocks) => match when(decided.value.height) {
                 // Beside the one that is known it is evidence.
-                When::Past if blocks == 0 && from.name.is_some() => {
+                When::Past if blocks == 0 && who.named => {
                     let rival = duties.system.committee_of_rival(decided).is_some();
                     if rival { Verdict::Take } else { Verdict::Pass }
                 }
                 When::Past => Verdict::Pass,
-                _ if blocks == 0 && from.name.is_none() && !from.called => Verdict::Pass,
+                _ if blocks == 0 && !who.named && !from.called => Verdict::Pass,
                 When::Pending if blocks == 0 => Verdict::Take,
                 _ if blocks == 0 => Verdict::Hint,
                 When::Pending if self.answers(Thing::Final(decided.value.height), from, now_ms) => Verdict::Take,
@@ -206,7 +231,8 @@ impl Rules {
         let spread = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0, taken: false });
         spread.times += 1;
         // In each slot that the height takes, and of a height that is not ours: no fault.
-        let slots = now_ms.saturating_sub(spread.since_ms) / self.slot_ms.max(1);
+        let paused = if now_ms < self.pause.1 { self.pause.0 } else { 0 };
+        let slots = now_ms.saturating_sub(spread.since_ms) / self.slot_ms.max(1) + paused;
         Some(match spread.times {
             times if times > slots + SPREAD_AT_ONCE => Verdict::Charge(Failure::Repeated(bytes)),
             _ if mine && !spread.taken => {
@@ -215,6 +241,21 @@ impl Rules {
             }
             _ => Verdict::Pass,
         })
+    }
+
+    /// Whether a shard-block of the pending height is looked at, of one who has a seat in its shard: each costs a
+    /// certificate and a look through its patch.
+    fn is_wanted_of_maker(&mut self, duties: &DutyTable, from: Speaker, block: &Hash) -> bool {
+        let Some(name) = from.name else { return false };
+        if self.made.0 != duties.pending() {
+            self.made = (duties.pending(), BTreeMap::new());
+        }
+        let sent = self.made.1.entry(name).or_default();
+        let copies = sent.iter().filter(|known| *known == block).count();
+        let wanted = copies < COPIES_MAX && sent.len() < COPIES_OF_ONE;
+        sent.extend(wanted.then_some(*block));
+        assert!(sent.len() <= COPIES_OF_ONE, "{} blocks of one minter are remembered", sent.len());
+        wanted
     }
 
     /// A shard-block of the height after this one: so many of each as one who is a height ahead may have to tell.

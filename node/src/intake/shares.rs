@@ -4,7 +4,8 @@
 //! whoever comes next. Nobody is thrown out for it.
 //!
 //! Whoever opens one connection opens twenty, one after the other, and each would find half of the rest: so what users
-//! hold counts for where they come from, for as long as it is held.
+//! hold counts for where they come from, for as long as it is held. A subscriber of IPv6 may have 65 536 networks: so it
+//! counts for the /48 as well, which may hold some times what is left free.
 
 use dynemix_net::mesh::Net;
 use hashbrown::HashMap;
@@ -12,12 +13,20 @@ use std::hash::Hash;
 
 /// For whom something counts, whichever of its connections has brought it and is there still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Holder(u64);
+pub struct Holder {
+    net: u64,
+    wide: u64,
+}
 
 impl Holder {
     /// Of a connection from this network.
     pub fn of(net: Net, connection: u64) -> Holder {
-        Holder(net.holder(connection))
+        Holder { net: net.holder(connection), wide: net.wide().holder(connection) }
+    }
+
+    /// All that may well be one subscriber's.
+    pub fn wide(self) -> Holder {
+        Holder { net: self.wide, ..self }
     }
 }
 
@@ -76,6 +85,8 @@ impl<K: Hash + Eq + Copy> Shares<K> {
 
 /// Users of the API are many, and to those of the network one client that may hold so many times what is left free.
 const API_WEIGHT: usize = 8;
+/// The networks of a /48 together may hold so many times what is left free.
+const WIDE_WEIGHT: usize = 4;
 
 /// Whose a user's transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +103,9 @@ pub struct UserShares {
     /// None: those of the API.
     all: Shares<Option<Holder>>,
     by_api: Shares<Holder>,
+    /// The same by all that may well be one subscriber's.
+    wide: Shares<Option<Holder>>,
+    by_api_wide: Shares<Holder>,
 }
 
 impl UserShares {
@@ -103,12 +117,15 @@ impl UserShares {
     /// Whether one may take one more of `room`.
     pub fn may_take(&self, user: User, room: usize) -> bool {
         if !user.by_api {
-            return self.all.may_take(Some(user.holder), room, 1);
+            return self.all.may_take(Some(user.holder), room, 1)
+                && self.wide.may_take(Some(user.holder.wide()), room, WIDE_WEIGHT);
         }
         // As much as all of them together come to, if they go on until they may not.
         let of_others = self.all.total() - self.by_api.total();
         let of_api = room.saturating_sub(of_others) / (API_WEIGHT + 1) * API_WEIGHT;
-        self.all.may_take(None, room, API_WEIGHT) && self.by_api.may_take(user.holder, of_api, 1)
+        self.all.may_take(None, room, API_WEIGHT)
+            && self.by_api.may_take(user.holder, of_api, 1)
+            && self.by_api_wide.may_take(user.holder.wide(), of_api, WIDE_WEIGHT)
     }
 
     fn key(user: User) -> Option<Holder> {
@@ -118,9 +135,12 @@ impl UserShares {
     /// One more is held.
     pub fn take(&mut self, user: User) {
         self.all.take(Self::key(user));
+        self.wide.take(Self::key(user).map(Holder::wide));
         if user.by_api {
             self.by_api.take(user.holder);
+            self.by_api_wide.take(user.holder.wide());
         }
+        assert_eq!(self.all.total(), self.wide.total(), "what is held counts for a network and for its /48");
         assert_eq!(self.all.of(None), self.by_api.total(), "what the API's users hold counts for each and for all");
     }
 
@@ -130,8 +150,10 @@ impl UserShares {
     /// When it holds none.
     pub fn give_back(&mut self, user: User) {
         self.all.give_back(Self::key(user));
+        self.wide.give_back(Self::key(user).map(Holder::wide));
         if user.by_api {
             self.by_api.give_back(user.holder);
+            self.by_api_wide.give_back(user.holder.wide());
         }
         assert_eq!(self.all.of(None), self.by_api.total(), "what the API's users hold counts for each and for all");
     }
@@ -162,6 +184,29 @@ mod tests {
         // Of the API each gets half of what its users may have: eight parts of nine of the rest.
         assert_eq!((fill(true, net(1), 1), fill(true, net(1), 2), fill(true, net(3), 3)), (100, 0, 50));
         assert_eq!((fill(true, Net::Loopback, 4), fill(true, Net::Loopback, 5)), (25, 13));
+    }
+
+    #[test]
+    fn a_48_leaves_room_to_others_however_many_networks_it_has() {
+        for by_api in [false, true] {
+            let mut shares = UserShares::default();
+            let mut fill = |third: u8, last: u16| {
+                let [high, low] = last.to_be_bytes();
+                let user = User { by_api, holder: Holder::of(Net::V6([0x20, 1, 0, 0, 0, third, high, low]), 1) };
+                let may = |shares: &mut UserShares| shares.may_take(user, 900);
+                (0..)
+                    .take_while(|_| {
+                        may(&mut shares) && {
+                            shares.take(user);
+                            true
+                        }
+                    })
+                    .count()
+            };
+            let crowd: usize = (0..1_000).map(|last| fill(1, last)).sum();
+            let other = fill(2, 1);
+            assert!((600..=730).contains(&crowd) && other >= 75, "{crowd} of a /48, {other} of another");
+        }
     }
 
     fn fill(shares: &mut Shares<u32>, who: u32, room: usize) -> usize {

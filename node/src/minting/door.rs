@@ -94,7 +94,7 @@ impl Sorter {
         };
         match (class, kind) {
             (_, PeerFrameKind::Message) => self.message(peer, class, body),
-            (CELLS, PeerFrameKind::Peers) if peer.name.is_none() && !peer.called => {
+            (CELLS, PeerFrameKind::Peers) if !self.gate.duties_of(peer).named && !peer.called => {
                 self.gate.in_vain(peer, body.len());
             }
             (CELLS, PeerFrameKind::Peers) => match frames::read_peers(bytes) {

@@ -191,10 +191,14 @@ impl<S: Signing> Duty<S> {
         if self.local.taken.is_empty() {
             self.inbox.take_some(wait, TAKEN_AT_ONCE, is_light, &mut self.local.taken);
             if self.local.taken.len() > 1 {
-                self.minter.verify_ahead(self.local.taken.iter().filter_map(|entry| match entry {
-                    Entry::Message(from, message, _) if !self.gate.is_out(*from) => Some((from.name?, &**message)),
-                    _ => None,
-                }));
+                let now = self.clock.now_ms();
+                self.minter.verify_ahead(
+                    now,
+                    self.local.taken.iter().filter_map(|entry| match entry {
+                        Entry::Message(from, message, _) if !self.gate.is_out(*from) => Some((from.name?, &**message)),
+                        _ => None,
+                    }),
+                );
             }
         }
         self.local.taken.pop_front()
@@ -245,7 +249,9 @@ impl<S: Signing> Duty<S> {
         if let Message::Block(block) = &message
             && block.height == self.minter.pending_height()
             && from.name.is_some()
+            && !self.minter.master().holds(&block.listed_hash())
         {
+            // A copy of one that is held says nothing new, and looking through all that waits costs as much again.
             self.track_certified(block.height, block);
         }
         let (pending, whole) =

@@ -10,6 +10,11 @@
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
 //! block can take hold up those of others.
 //!
+//! Who has no seat tells minters no more than they take of it, and of that again no more than others without a seat leave
+//! free. What it has told and no block has taken may have found no room there: it is handed in to one minter then, another
+//! one each height, which tells the others as it tells them its own users'. So nobody who is first with every minter keeps
+//! out the users of others.
+//!
 //! Room is divided among users: none holds more than is left free, so that whoever comes later finds some. What cannot be
 //! told yet, since another one of its account comes before it or its account has too little, may wait for ever: it has
 //! room of its own, and takes none from what can.
@@ -276,7 +281,9 @@ impl Own {
             let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
             *told += 1;
-            if share.is_some_and(|share| told_shards[shard] >= share) {
+            // Told for another height, in vain.
+            let in_vain = followed.told != 0;
+            if share.is_some_and(|share| in_vain || told_shards[shard] >= share) {
                 let minter = one_of(committee, shard, &system.seed, &cell.sender);
                 let is_handed = hand_in(&mut handed, minter, &cell, payload);
                 followed.handed = followed.handed.saturating_add(u8::from(is_handed));

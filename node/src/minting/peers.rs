@@ -6,6 +6,7 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, Target, To};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Candidates are accounts, below this; from it on stand connections of those who are none.
@@ -105,7 +106,7 @@ impl Peers {
     /// Remembers addresses that a peer has told; calls them if there are few peers.
     pub fn learn(&mut self, targets: Vec<Target>, mesh: &MeshHandle, duties: &DutyTable) {
         for target in targets {
-            if self.learned.len() < LEARNED_MAX && !self.learned.iter().any(|known| known.key == target.key) {
+            if self.learned.len() < LEARNED_MAX && !self.learned.contains(&target) {
                 self.learned.push(target);
             }
         }
@@ -117,6 +118,8 @@ impl Peers {
     /// Calls those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and
     /// bootstrap peers.
     pub fn call(&self, mesh: &MeshHandle, duties: &DutyTable) {
+        let system = duties.system.clone();
+        mesh.set_names(Arc::new(move |name| system.stake(name) > 0));
         mesh.set_standings(standings(duties, &self.forwarders));
         let system = &duties.system;
         let mut targets = self.bootstrap.clone();

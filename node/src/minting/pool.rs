@@ -69,22 +69,28 @@ struct Waiting {
 #[derive(Default)]
 struct OfOthers {
     by_teller: HashMap<AccountIndex, usize>,
-    /// Beyond what goes by their stakes, together.
-    beyond: usize,
+    /// Beyond what goes by their stakes: nobody has more of it than is left free, or the first few would have it all.
+    beyond: Shares<AccountIndex>,
 }
 
 impl OfOthers {
-    fn may_tell(&self, teller: &Teller) -> bool {
+    /// `due`: no other of its account comes before it. Nobody honest tells anything else, and who would fill room that
+    /// is not its own is to need an account for each.
+    fn may_tell(&self, teller: &Teller, due: bool) -> bool {
         let Some(share) = teller.share else { return true };
         let told = self.by_teller.get(&teller.name).copied().unwrap_or(0);
-        told < told_by_stake(share) || (told < share && self.beyond < TOLD_ANYHOW_ALL)
+        let beyond = || self.beyond.may_take(teller.name, TOLD_ANYHOW_ALL, 1);
+        told < told_by_stake(share) || (due && told < share && beyond())
     }
 
     fn tell(&mut self, teller: &Teller) {
         let Some(share) = teller.share else { return };
         let told = self.by_teller.entry(teller.name).or_insert(0);
         *told += 1;
-        self.beyond += usize::from(*told > told_by_stake(share));
+        if *told > told_by_stake(share) {
+            self.beyond.take(teller.name);
+        }
+        assert!(self.beyond.total() <= TOLD_ANYHOW_ALL, "more is told beyond all stakes than there is room for");
     }
 }
 
@@ -172,7 +178,11 @@ impl HeightPool {
         } else if !self.shares.may_take(teller.name, POOL_TRANSACTIONS_MAX, 1) {
             return Err(Refusal::Busy);
         }
-        let may_tell = self.of_others.get(&height).is_none_or(|others| others.may_tell(teller));
+        let due = u64::from(state.hot(account).sequence) == cell.sequence;
+        let may_tell = match self.of_others.get(&height) {
+            Some(others) => others.may_tell(teller, due),
+            None => OfOthers::default().may_tell(teller, due),
+        };
         if may_tell { Ok((place, total)) } else { Err(Refusal::Busy) }
     }
 

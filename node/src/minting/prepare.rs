@@ -112,8 +112,8 @@ impl Prepare {
             self.checks.malformed(from, body.len());
             return None;
         };
-        let told = told.filter(|_| from.name.is_some());
         let duties = self.checks.gate.duties();
+        let told = told.filter(|_| duties.of_name(from.name).named);
         let own = duties.own();
         let wanted = match told {
             None => true,

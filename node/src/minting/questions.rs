@@ -26,11 +26,11 @@ impl<S: Signing> Duty<S> {
             || matches!(message, Message::WantFinal(_) | Message::WantBodies(..) | Message::WantBlocks(..));
         if !asks {
             // Guests have no part in consensus. Whom we have called may answer.
-            return from.name.is_none() && !(from.called && matches!(message, Message::Final(..)));
+            return !(who.named || from.called && matches!(message, Message::Final(..)));
         }
         if let Some(height) = old {
             // Who has a name and catches up asks for one block after another: one at a time, within what is handed out.
-            let may = from.name.is_some() || self.local.asked_by.may_ask(asker, who.rank());
+            let may = who.named || self.local.asked_by.may_ask(asker, who.rank());
             let question = || Question::Final(from, height, self.minter.kept_final(height));
             if !(may && self.questions.ask(self.gate.source(from), question())) {
                 self.gate.in_vain(from, QUESTION_BYTES);

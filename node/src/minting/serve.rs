@@ -3,6 +3,7 @@
 
 use super::entry::Question;
 use super::gate::Gate;
+use crate::intake::duties::Rank;
 use crate::intake::portions::{Line, Portions};
 use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
@@ -24,6 +25,9 @@ use std::time::{Duration, Instant};
 pub(super) const QUESTION_BYTES: usize = 64;
 /// What a question counts for at least: looking costs something too.
 const ASKED_BYTES: usize = 16 << 10;
+/// How many times as long as an answer that it is in may be what is read for it: a record has the quilt as well, and
+/// what is in memory takes more there.
+const TIMES_LONGER: u64 = 4;
 /// Questions of one peer that wait: who joins has four pieces under way, who catches up asks for one block.
 const PIECES_UNDER_WAY: usize = 4;
 const FINALS_UNDER_WAY: usize = 1;
@@ -87,6 +91,8 @@ impl Questions {
             return true;
         };
         let mut held = self.held.lock().expect(UNPOISONED);
+        // A name without a stake buys nothing.
+        let line = if line == Line::Named && source.0 == Rank::Guest { Line::Guests } else { line };
         let of_peer = &mut held.under_way.entry(from.id.0).or_default()[place];
         if *of_peer >= max {
             return false;
@@ -127,11 +133,18 @@ impl Questions {
     /// Whether so much may be handed out at once; it is counted then.
     fn hands_out(&self, line: Line, frame: Option<&Vec<u8>>) -> bool {
         let mut held = self.held.lock().expect(UNPOISONED);
-        let may = frame.is_some_and(|frame| held.portions.may(line, frame.len() as u64));
-        // Whatever is asked for costs something, what is looked for in vain too.
-        let bytes = frame.filter(|_| may).map_or(0, Vec::len).max(ASKED_BYTES);
-        held.portions.hand_out(line, bytes as u64, self.now_ms());
+        let most = held.portions.most(line);
+        let may = frame.is_some_and(|frame| frame.len() as u64 <= most);
+        // Whatever is asked for costs something, what is looked for in vain too, and what was read for nothing as much as
+        // is ever there.
+        let bytes = (frame.map_or(0, Vec::len).max(ASKED_BYTES) as u64).min(most);
+        held.portions.hand_out(line, bytes, self.now_ms());
         may
+    }
+
+    /// How long an answer may be.
+    fn most(&self, line: Line) -> u64 {
+        self.held.lock().expect(UNPOISONED).portions.most(line)
     }
 }
 
@@ -161,7 +174,7 @@ impl Serve {
                 // Whoever has been thrown out since is not there to be answered.
                 Question::Piece(to, ..) | Question::Final(to, ..) if self.gate.is_out(to) => (to, None),
                 Question::Piece(to, want, _body) => (to, self.piece(want)),
-                Question::Final(to, height, kept) => (to, self.history(height, kept)),
+                Question::Final(to, height, kept) => (to, self.history(height, kept, questions.most(line))),
                 Question::Stop => return,
             };
             if questions.hands_out(line, frame.as_ref())
@@ -182,8 +195,16 @@ impl Serve {
         }
     }
 
-    /// The final block of a height, from memory or from the log.
-    fn history(&self, height: u64, kept: Option<KeptFinal>) -> Option<Vec<u8>> {
+    /// The final block of a height, from memory or from the log: nothing is read of one that would not be handed out.
+    fn history(&self, height: u64, kept: Option<KeptFinal>, most: u64) -> Option<Vec<u8>> {
+        let kept_bytes = |kept: &KeptFinal| kept.1.iter().map(|block| block.body_bytes() as u64).sum::<u64>();
+        let too_long = match &kept {
+            Some(kept) => kept_bytes(kept) > most.saturating_mul(TIMES_LONGER),
+            None => self.records.bytes_of(height).ok()? > most.saturating_mul(TIMES_LONGER),
+        };
+        if too_long {
+            return None;
+        }
         let read = || read_final_block(&self.records.read(height).ok()?, height).ok();
         kept.or_else(read).map(|(decided, blocks)| {
             let mut frame = vec![PeerFrameKind::Message as u8];
@@ -196,7 +217,6 @@ impl Serve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intake::duties::Rank;
     use dynemix_net::mesh::{Net, Standing};
 
     #[test]
@@ -232,6 +252,7 @@ mod tests {
         let begun = Instant::now();
         let taken = std::iter::repeat_with(|| questions.take()).take(20).flatten().next();
         assert!(matches!(taken, Some((Line::Guests, Question::Final(_, 7, _)))));
-        assert!(begun.elapsed() > Duration::from_millis(150), "what was owed is waited for: {:?}", begun.elapsed());
+        // What was too long was read, and is paid for by who asks next: as far as there ever is so much.
+        assert!(begun.elapsed() > Duration::from_millis(900), "what was owed is waited for: {:?}", begun.elapsed());
     }
 }

@@ -230,8 +230,8 @@ impl Segment {
         self.offsets.lock().expect("nothing panics while it holds the offsets")
     }
 
-    /// Reads a record and checks it; none if the segment does not hold it.
-    pub(crate) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    /// Where a record begins, and the one before it; none if the segment does not hold it.
+    fn find(&self, number: u64) -> Result<Option<(Option<u64>, u64)>, StoreError> {
         let mut offsets = self.locked();
         if offsets.is_none() {
             let mut found = Vec::new();
@@ -250,15 +250,26 @@ impl Segment {
         }
         let place = (number - self.first) as usize;
         let known = offsets.as_ref().expect("filled above");
-        let Some(&offset) = known.get(place) else { return Ok(None) };
         let before = place.checked_sub(1).map(|place| known[place]);
-        drop(offsets);
-        let head_at = |offset| {
-            let mut head = RecordHead::zeroed();
-            self.file.read(offset, bytemuck::bytes_of_mut(&mut head)).map(|()| head)
-        };
-        let chained = before.map_or(Ok(self.chained), |offset| head_at(offset).map(|head| head.checksum))?;
-        let head = head_at(offset)?;
+        Ok(known.get(place).map(|&offset| (before, offset)))
+    }
+
+    fn head_at(&self, offset: u64) -> Result<RecordHead, StoreError> {
+        let mut head = RecordHead::zeroed();
+        self.file.read(offset, bytemuck::bytes_of_mut(&mut head)).map(|()| head)
+    }
+
+    /// How many bytes a record has, as far as its head says; none if the segment does not hold it.
+    pub(crate) fn bytes_of(&self, number: u64) -> Result<Option<u64>, StoreError> {
+        let Some((_, offset)) = self.find(number)? else { return Ok(None) };
+        self.head_at(offset).map(|head| Some(u64::from(head.bytes)))
+    }
+
+    /// Reads a record and checks it; none if the segment does not hold it.
+    pub(crate) fn read(&self, number: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some((before, offset)) = self.find(number)? else { return Ok(None) };
+        let chained = before.map_or(Ok(self.chained), |offset| self.head_at(offset).map(|head| head.checksum))?;
+        let head = self.head_at(offset)?;
         let wrong = || self.file.damaged(offset, format!("record {number} does not match its checksum"));
         if head.magic != RECORD_MAGIC
             || head.number != number

@@ -33,6 +33,23 @@ impl Records {
     /// # Errors
     /// [`StoreError::NoRecord`] when it is not kept; damage.
     pub fn read(&self, number: u64) -> Result<Vec<u8>, StoreError> {
+        self.in_segment(number, Segment::read)
+    }
+
+    /// How many bytes the record's payload has, as its head says: nothing else of it is read.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn bytes_of(&self, number: u64) -> Result<u64, StoreError> {
+        self.in_segment(number, Segment::bytes_of)
+    }
+
+    /// What the segment says that holds a record.
+    fn in_segment<T>(
+        &self,
+        number: u64,
+        ask: impl FnOnce(&Segment, u64) -> Result<Option<T>, StoreError>,
+    ) -> Result<T, StoreError> {
         let segments = self.shared.segments();
         let none = || StoreError::NoRecord { number, first: segments[0].first, last: self.last() };
         if number > self.last() {
@@ -44,7 +61,7 @@ impl Records {
         {
             segment.set_offsets(index.offsets()?);
         }
-        segment.read(number)?.ok_or_else(none)
+        ask(segment, number)?.ok_or_else(none)
     }
 
     /// The segment's index, if it has one.

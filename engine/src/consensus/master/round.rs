@@ -222,7 +222,7 @@ impl MasterRound {
             MasterInput::Try1(attempt) => self.try_1(execution, signing, attempt, &mut out),
             // Rows 8 and 9.
             MasterInput::HeardFirst(from, vote, value, now) => {
-                if self.may_count_first(from, now, &vote, &value) {
+                if self.wants_first(from, now, &vote, &value) {
                     if self.signed(signing, StatementKind::First, from, &vote) {
                         self.count_first(signing, from, now, vote, value, &mut out);
                     } else {
@@ -234,7 +234,7 @@ impl MasterRound {
             MasterInput::Durable(of, now) => self.locked(signing, of, now, &mut out),
             // Row 11.
             MasterInput::HeardSecond(from, vote, now) => {
-                if is_timely(now, vote.attempt) && !self.tallies.second_is_idle(from, &vote) {
+                if self.wants_second(from, now, &vote) {
                     if self.signed(signing, StatementKind::Second, from, &vote) {
                         self.count_second(signing, from, vote, &mut out);
                     } else {
@@ -569,8 +569,14 @@ impl MasterRound {
         self.count_first(signing, seat, attempt, Vote { attempt, hash, justified_by, signature }, value, out);
     }
 
-    fn may_count_first(&self, from: Seat, now: u64, vote: &Vote, value: &Value) -> bool {
+    /// Whether a first vote is timely and would change something: no other is worth its signature.
+    pub fn wants_first(&self, from: Seat, now: u64, vote: &Vote, value: &Value) -> bool {
         value.height == self.height && is_timely(now, vote.attempt) && !self.tallies.first_is_idle(from, vote)
+    }
+
+    /// The same of a second vote.
+    pub fn wants_second(&self, from: Seat, now: u64, vote: &Vote) -> bool {
+        is_timely(now, vote.attempt) && !self.tallies.second_is_idle(from, vote)
     }
 
     fn signed<S: Signing>(&self, signing: &S, kind: StatementKind, from: Seat, vote: &Vote) -> bool {
