@@ -439,7 +439,19 @@ fn a_payment_is_proved_in_blockchain_mode_too_and_again_later_by_its_id() {
     let sent = shown(&["send", "3", "--to", &key(SHOPKEEPER)]);
     assert_eq!((&sent["effect"], &sent["takes_effect_height"]), (&json!("stands"), &sent["height"]), "{sent}");
     assert_eq!(units(&net, SHOPKEEPER), 1_000_000 * DYNE + PAID);
+    // The newest block that was verified is one file beside what was signed. Damaged, it is set aside by itself; where
+    // the disk does not take it, that is said, and the payment goes on to its end.
+    let genesis_hash = net.processes.devnet().genesis().genesis().unwrap().chain.genesis_hash;
+    let chain = home.path().join("dynemix/wallets/chains").join(hex::encode(&genesis_hash[..8]));
+    std::fs::write(chain.join("verified"), b"").unwrap();
+    std::fs::create_dir(chain.join("verified.part")).unwrap();
+    let ran = net.wallet(home.path(), &[&["send", "3", "--to", &key(SHOPKEEPER)], &with[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert!(ran.text.contains("could not be kept") && ran.text.contains("from genesis again"), "{}", ran.text);
+    assert!(chain.join("verified.damaged").exists() && !chain.join("verified").exists());
+    std::fs::remove_dir(chain.join("verified.part")).unwrap();
     let status = shown(&["status", sent["id"].as_str().unwrap()]);
+    assert!(chain.join("verified").exists());
     assert_eq!((&status["state"], &status["proved"]), (&json!("final"), &json!(true)), "{status}");
     // A node that moves it to another height shows no proof, and it is not called proved.
     let lie = in_method("transaction", |_, said| changed(said, "height", json!(1)));

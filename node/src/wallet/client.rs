@@ -136,6 +136,8 @@ pub struct Client {
     tip: Option<Verified>,
     /// Where following begins, if that was not done yet.
     trust: Option<Trust>,
+    /// The newest block could not be kept, which was said once.
+    unkept: bool,
     /// What the user should know before believing anything.
     warnings: Vec<String>,
 }
@@ -158,13 +160,31 @@ impl Client {
         let genesis = genesis.genesis()?;
         let chain = genesis.chain;
         let kept = Kept::open(&wallets, chain.genesis_hash)?;
-        let tip = kept.tip()?;
+        let mut warnings = Vec::new();
+        let tip = match kept.tip() {
+            Err(WalletError::Kept(damaged)) => {
+                // Who trusts a block loses nothing by it. From genesis a chain that is younger than stakes are bound is
+                // followed as safely as from there; an older one is not, and that is for people to decide.
+                let now_slot = unix_ms().saturating_sub(chain.parameters.start_ms) / chain.parameters.slot_ms.max(1);
+                if trust.is_none() && time::long_range(0, now_slot) {
+                    return Err(WalletError::Anchor(damaged));
+                }
+                let aside = kept.set_tip_aside()?;
+                warnings.push(format!(
+                    "{damaged}; it is now {}, and the chain is followed from {} again",
+                    aside.display(),
+                    if trust.is_some() { "the block that you trust" } else { "genesis" }
+                ));
+                None
+            }
+            tip => tip?,
+        };
         let light = match &tip {
             Some(tip) => LightChain::beginning(chain.genesis_hash, tip.clone()),
             None => LightChain::genesis(&System::genesis(&chain, &genesis.minters)),
         };
         let mut client =
-            Client { transport: Transport::new(nodes), chain, light, kept, tip, trust, warnings: Vec::new() };
+            Client { transport: Transport::new(nodes), chain, light, kept, tip, trust, unkept: false, warnings };
         let (from, now_slot) = (client.light.newest().slot, client.now_slot());
         if client.trust.is_none() && time::long_range(from, now_slot) {
             client.warnings.push(format!(
@@ -284,7 +304,14 @@ impl Client {
                 self.trust.is_none(),
                 "a block is kept as verified before following has begun where the user trusts"
             );
-            self.kept.keep_tip(&tip)?;
+            match self.kept.keep_tip(&tip) {
+                Err(conflict @ WalletError::Conflict(_)) => return Err(conflict),
+                // The next command begins further back, that is all: no payment ends for it.
+                Err(error) if !std::mem::replace(&mut self.unkept, true) => {
+                    self.warnings.push(format!("the newest verified block could not be kept: {error}"));
+                }
+                Err(_) | Ok(()) => {}
+            }
             self.tip = Some(tip);
         }
         Ok(())

@@ -60,6 +60,13 @@ pub enum WalletError {
     /// What the wallet keeps of a chain.
     #[error("{0}; without it the wallet cannot know what it has signed")]
     Kept(#[from] SealedError),
+    /// The newest verified block, of which nothing that was signed depends.
+    #[error(
+        "{0}: it holds the newest block that this wallet has verified, and nothing that it has signed. Give --trust \
+         HEIGHT:HASH of a recent block, from a source that you trust: then that one file is set aside. Leave the files \
+         beside it where they are: they hold what was signed"
+    )]
+    Anchor(SealedError),
     /// The directory of what is kept.
     #[error("{}: {source}", path.display())]
     Io {
