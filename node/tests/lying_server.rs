@@ -65,6 +65,14 @@ fn changed(said: &dyn Fn() -> Value, field: &str, value: Value) -> Reply {
     Reply::Json(answer)
 }
 
+/// So many bytes of the system from where they are asked for, however it was served.
+fn piece(honest: &Value, params: &Value, length: usize) -> Reply {
+    let bytes = hex::decode(honest["result"]["bytes"].as_str().unwrap_or_default()).unwrap();
+    let (from, total) = (params["offset"].as_u64().unwrap_or(0), honest["result"]["total_bytes"].clone());
+    let piece = &bytes[..length.min(bytes.len())];
+    result(json!({ "height": 1, "offset": from, "total_bytes": total, "bytes": hex::encode(piece) }))
+}
+
 /// What a submit says when it is taken: the id that the cell has.
 fn id_of(net: &Net, params: &Value) -> Value {
     let cell = hex::decode(params["cell"].as_str().unwrap()).unwrap();
@@ -120,6 +128,7 @@ fn lies(net: &'static Net) -> Vec<(&'static str, Lie)> {
         ("system forged at its height", redirects(net, None)),
         ("system of the last height of all", in_method("system", |_, said| changed(said, "height", json!(u64::MAX)))),
         ("system of a height ahead", redirects(net, Some(1 << 40))),
+        ("a system in one-byte pieces", in_method("system", |params, said| piece(&said(), params, 1))),
         (
             "sequence + 1",
             in_method("account", |_, said| {
@@ -215,6 +224,14 @@ fn heavy_lies() -> Vec<(&'static str, Lie)> {
     let everywhere = |reply: fn() -> Reply| -> Lie { Arc::new(move |_, _, _| reply()) };
     vec![
         ("a byte a second", everywhere(|| Reply::Drip)),
+        (
+            "a system of the longest, piece after piece",
+            in_method("system", |params, _| {
+                std::thread::sleep(Duration::from_secs(1));
+                let zeros = "00".repeat(16 << 10);
+                result(json!({ "height": 1, "offset": params["offset"], "total_bytes": 32 << 20, "bytes": zeros }))
+            }),
+        ),
         ("a terabyte", everywhere(|| Reply::Bytes(vec![b' '; 200 << 20], 1 << 40))),
         (
             "a million small things",

@@ -33,6 +33,11 @@ const HEADERS_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of a system at most: a million names and a hundred thousand stakers. In memory a forged one of
 /// small entries takes some ten times as much until its root is seen to be wrong.
 const SYSTEM_BYTES_MAX: u64 = 32 << 20;
+/// Bytes of a piece of it at least, but for the last: no node may be configured to serve less at a time.
+const SYSTEM_PIECE_MIN: u64 = 16 << 10;
+/// All pieces together, and all tries, take no longer than this, and a second more for so many bytes of it.
+const SYSTEM_PATIENCE: Duration = Duration::from_secs(40);
+const SYSTEM_BYTES_PER_S: u64 = 256 << 10;
 /// Bytes of other answers at most.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Answers that are too old before a node is given up.
@@ -399,10 +404,13 @@ impl Client {
     }
 
     /// Height and bytes of a node's newest system, piece by piece; none if a block came between two pieces.
-    fn system_bytes(&mut self, node: usize) -> Result<Option<(u64, Vec<u8>)>, WalletError> {
+    fn system_bytes(&mut self, node: usize, begun: Instant) -> Result<Option<(u64, Vec<u8>)>, WalletError> {
         let (mut whole, mut of_height) = (Vec::new(), None);
         loop {
             let from = whole.len() as u64;
+            if begun.elapsed() > SYSTEM_PATIENCE + Duration::from_secs(from / SYSTEM_BYTES_PER_S) {
+                return Err(WalletError::Drags { what: "its system", seconds: begun.elapsed().as_secs() });
+            }
             // Two digits a byte, and what stands around them.
             let most = 2 * SYSTEM_BYTES_MAX + ANSWER_BYTES_MAX;
             let answer: SystemAnswer = self.transport.ask(node, "system", &json!({ "offset": from }), most)?;
@@ -413,7 +421,8 @@ impl Client {
             let piece = bytes(&piece).ok_or_else(|| lie("a system that is none"))?;
             let length = from + piece.len() as u64;
             let ends = length == total_bytes;
-            if offset != from || length > total_bytes || total_bytes > SYSTEM_BYTES_MAX || (piece.is_empty() && !ends) {
+            let short = (piece.len() as u64) < SYSTEM_PIECE_MIN && !ends;
+            if offset != from || length > total_bytes || total_bytes > SYSTEM_BYTES_MAX || short {
                 return Err(lie("a system in pieces that do not fit"));
             }
             whole.extend_from_slice(&piece);
@@ -425,8 +434,9 @@ impl Client {
     }
 
     pub(super) fn system_of(&mut self, node: usize) -> Result<System, WalletError> {
+        let begun = Instant::now();
         for _ in 0..TRIES {
-            let Some((height, bytes)) = self.system_bytes(node)? else { continue };
+            let Some((height, bytes)) = self.system_bytes(node, begun)? else { continue };
             self.wait(node, height)?;
             let system = System::decode(&bytes).map_err(|error| lie(error.to_string()))?;
             if planted(Mutation::SystemUnchecked) {

@@ -37,6 +37,14 @@ pub enum WalletError {
         /// For so long.
         seconds: u64,
     },
+    /// Something that comes in parts, and does not come to its end.
+    #[error("the node has not shown {what} in {seconds} s; that is too slow to go on with it")]
+    Drags {
+        /// What was asked for.
+        what: &'static str,
+        /// For so long.
+        seconds: u64,
+    },
     /// The node does not have what the wallet would go on with.
     #[error(
         "the node says: {says}. This wallet has verified the chain up to height {at}: ask another node, or give --trust \
@@ -244,6 +252,7 @@ impl WalletError {
                 | WalletError::Light(_)
                 | WalletError::Stale
                 | WalletError::Slow { .. }
+                | WalletError::Drags { .. }
                 | WalletError::Pruned { .. }
                 | WalletError::Waited { .. }
                 | WalletError::Time(TimeError::Height { .. } | TimeError::Old { .. })
