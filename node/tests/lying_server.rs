@@ -478,6 +478,28 @@ fn a_payment_is_proved_in_blockchain_mode_too_and_again_later_by_its_id() {
     assert!(ran.code == Some(0) && ran.text.contains("\"proved\": false"), "{:?} {}", ran.code, ran.text);
 }
 
+/// A server shows the account as it was before the payment, by a proof that is young enough to be looked at.
+#[test]
+fn who_has_just_paid_signs_no_used_sequence_again() {
+    let net = Net::up(4, false);
+    let old: Arc<Mutex<Option<Value>>> = Arc::default();
+    let lie = in_method("proof", move |_, said| Reply::Json(old.lock().unwrap().get_or_insert_with(said).clone()));
+    let (home, honest, liar) = (tempfile::tempdir().unwrap(), net.url(0), Liar::new(net.url(0), lie).url());
+    let send = |node: &str| {
+        net.wallet(home.path(), &["send", "3", "--to", &key(SHOPKEEPER), "--devnet", "--from", "erin", "--node", node])
+    };
+    let before = units(&net, "erin");
+    // The first is signed by the proof that the server shows ever after.
+    let ran = send(&liar);
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    let ran = send(&liar);
+    assert!(ran.code == Some(1) && ran.text.contains("older heights"), "{:?} {}", ran.code, ran.text);
+    assert!(!ran.text.contains("signed "), "{}", ran.text);
+    let ran = send(&honest);
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert_eq!(units(&net, "erin"), before - 2 * PAID);
+}
+
 /// A server says that it is busy and keeps the cell; its user turns to another node; then the server hands the cell in.
 #[test]
 fn who_turns_to_another_node_pays_once() {

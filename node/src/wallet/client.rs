@@ -44,6 +44,9 @@ const ANSWER_BYTES_MAX: u64 = 4 << 20;
 const TRIES: usize = 5;
 /// Heights that a state may lie behind the newest verified one.
 const BEHIND_MAX: u64 = 3;
+/// How soon a node is asked again for what is of an older state than it has shown: a block is worked into its accounts
+/// before it is shown, but not by every node at once.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Slots that a height is waited for which the node itself has spoken of.
 const WAIT_SLOTS: u64 = 6;
 /// Following the chain takes no longer than this, and than so long for each height.
@@ -472,21 +475,27 @@ impl Client {
         let answer: ResolveAnswer = self.ask(node, "resolve", &json!({ "name": name }))?;
         let key: Key = FromHex::from_hex(&answer.key).map_err(|_| lie("a key that is none"))?;
         // The names say which account it is; the proof, which key that account has.
-        match self.proof_of(node, &key)? {
+        match self.proof_of(node, &key, 0)? {
             Some(proved) if proved.account == account => Ok(key),
             _ => Err(lie(format!("the key that it names is not that of '{name}'"))),
         }
     }
 
-    /// An account by its proof. Waits for the block that certifies the state. None says the node alone: that a key has
-    /// no account cannot be proved.
-    pub(super) fn proof_of(&mut self, node: usize, key: &Key) -> Result<Option<Proved>, WalletError> {
-        for _ in 0..TRIES {
+    /// An account by its proof, of a state of this height at least. Waits for the block that certifies the state. None
+    /// says the node alone: that a key has no account cannot be proved.
+    pub(super) fn proof_of(&mut self, node: usize, key: &Key, least: u64) -> Result<Option<Proved>, WalletError> {
+        for again in 0..TRIES {
+            if again > 0 {
+                std::thread::sleep(AGAIN);
+            }
             let answer: ProofAnswer = self.ask(node, "proof", &json!({ "key": hex::encode(key) }))?;
             let Some(text) = answer.proof else { return Ok(None) };
             let proof = Some(text).filter(|text| text.len() <= 2 * PROOF_BYTES_MAX).and_then(|text| bytes(&text));
             let proof = proof.and_then(|bytes| AccountProof::decode(&bytes).ok()).ok_or_else(|| lie("no proof"))?;
             let certified = proof.height.checked_add(1).ok_or_else(|| lie("a height that there cannot be"))?;
+            if proof.height < least {
+                continue;
+            }
             self.wait(node, certified)?;
             let Some(block) = self.light.at(certified).filter(|block| self.is_recent(block.height)) else { continue };
             let (proved, hot) = proof.verify(&block.parent_root).map_err(|error| lie(error.to_string()))?;
@@ -494,6 +503,7 @@ impl Client {
                 return Err(lie("the proof is of another account"));
             }
             let AccountProof { account, height, slot, .. } = proof;
+            assert!(height >= least, "a state of height {height} is taken for one of {least} at least");
             return Ok(Some(Proved { account, hot, height, slot }));
         }
         Err(WalletError::Stale)
@@ -506,7 +516,7 @@ impl Client {
     pub fn account(&mut self, key: &Key) -> Result<ProvedAccount, WalletError> {
         let (system, found) = self.on_any(|client, node| {
             client.sync_with(node)?;
-            Ok((client.system_of(node)?, client.proof_of(node, key)?))
+            Ok((client.system_of(node)?, client.proof_of(node, key, 0)?))
         })?;
         if let Err(error) = time::recent(self.light.newest().slot, self.now_slot()) {
             self.warnings.push(error.to_string());

@@ -126,6 +126,19 @@ pub enum WalletError {
         /// Height of the state that proves it.
         height: u64,
     },
+    /// It could never become final.
+    #[error(
+        "transaction {id} can never be final: its account had used sequence {sequence} when it was signed, which is \
+         proved of height {height}. Nothing was paid by it; whoever used the sequence has this key as well"
+    )]
+    Stillborn {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// Number of the transaction among those of its sender.
+        sequence: u64,
+        /// Height of the state that proves it.
+        height: u64,
+    },
     /// Another transaction of this account took its place.
     #[error(
         "transaction {id} will never be final: at height {height} its account has used the sequence for {by}, which \

@@ -108,13 +108,17 @@ enum Prospect {
     Open,
     /// Its sequence is used.
     Used,
+    /// Its sequence was used before it was signed: it could never come into a block.
+    Stillborn,
     /// It cannot come into a block any more.
     Never,
 }
 
 fn prospect(pending: &Pending, proved: &Proved) -> Prospect {
+    let used = u64::from(proved.hot.sequence) > pending.cell.sequence;
     match () {
-        () if u64::from(proved.hot.sequence) > pending.cell.sequence => Prospect::Used,
+        () if used && proved.height <= pending.signed_at => Prospect::Stillborn,
+        () if used => Prospect::Used,
         // The next block's time is this state's slot: a later one there will not be.
         () if proved.slot > pending.cell.expires_slot => Prospect::Never,
         () => Prospect::Open,
@@ -189,16 +193,18 @@ impl Client {
         let proved = self.on_any(|client, node| client.proved(node, sender))?;
         match prospect(&pending, &proved) {
             Prospect::Open => Err(self.open(&pending).into()),
-            Prospect::Used | Prospect::Never => self.kept.forget_pending(sender),
+            Prospect::Used | Prospect::Stillborn | Prospect::Never => self.kept.forget_pending(sender),
         }
     }
 
-    /// The account that signs, of now.
+    /// The account that signs, of now: of no older state than was verified before the node was asked, or a sequence would
+    /// be signed again that this very wallet has seen used.
     fn proved(&mut self, node: usize, key: &Key) -> Result<Proved, WalletError> {
         self.sync_with(node)?;
+        let least = self.height();
         time::recent(self.light.newest().slot, self.now_slot())?;
         let none = || WalletError::Node("there is no account of this key; the first payment to it opens one".into());
-        self.proof_of(node, key)?.ok_or_else(none)
+        self.proof_of(node, key, least)?.ok_or_else(none)
     }
 
     fn draw_up(&mut self, node: usize, sender: Key, order: &Order, options: PayOptions) -> Result<Cell, WalletError> {
@@ -232,9 +238,9 @@ impl Client {
         let (id, what) = self.named(&pending);
         match prospect(&pending, &proved) {
             Prospect::Open => Err(self.open(&pending).into()),
-            Prospect::Never => {
+            Prospect::Stillborn | Prospect::Never => {
                 self.kept.forget_pending(sender)?;
-                self.warn(format!("an earlier transaction, {id} ({what}), has expired and was never final"));
+                self.warn(format!("an earlier transaction, {id} ({what}), was never final and cannot be any more"));
                 Ok(())
             }
             Prospect::Used => {
@@ -319,6 +325,7 @@ impl Client {
             match prospect(&way.pending, &proved) {
                 Prospect::Open => {}
                 Prospect::Used => way.used = Some(self.height()),
+                Prospect::Stillborn => return Err(self.stillborn(way, &proved)?),
                 Prospect::Never => return Err(self.expired(way, &proved)?),
             }
         }
@@ -334,6 +341,13 @@ impl Client {
         self.kept.forget_pending(&cell.sender)?;
         let (id, height) = (hex::encode(way.id), proved.height);
         Ok(WalletError::Expired { id, expires_slot: cell.expires_slot, sequence: cell.sequence, height })
+    }
+
+    fn stillborn(&self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
+        let cell = &way.pending.cell;
+        self.kept.forget_pending(&cell.sender)?;
+        let (id, sequence, height) = (hex::encode(way.id), cell.sequence, proved.height);
+        Ok(WalletError::Stillborn { id, sequence, height })
     }
 
     /// Hands in the transaction to all nodes: one that takes it may let it lie.
@@ -482,8 +496,23 @@ fn effect_of(system: &System, height: u64, kept: u64) -> Effect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
+    use dynemix_engine::accounts::columns::Hot;
     use dynemix_engine::base::ids::Endpoint;
     use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE, GenesisMinter};
+
+    #[test]
+    fn a_sequence_that_was_used_before_it_was_signed_pays_never_and_one_used_since_perhaps() {
+        let cell = Cell { sequence: 7, expires_slot: 30, ..Cell::zeroed() };
+        let pending = Pending { cell, payload: Vec::new(), signed_at: 9 };
+        let of = |height: u64, slot: u64, sequence: u32| {
+            let hot = Hot { sequence, ..Hot::default() };
+            prospect(&pending, &Proved { account: 0, hot, height, slot })
+        };
+        assert_eq!([of(8, 20, 8), of(9, 21, 8), of(9, 21, 9)], [Prospect::Stillborn; 3]);
+        assert_eq!([of(10, 22, 8), of(40, 99, 8)], [Prospect::Used; 2]);
+        assert_eq!([of(9, 21, 7), of(10, 30, 7), of(10, 31, 7)], [Prospect::Open, Prospect::Open, Prospect::Never]);
+    }
 
     #[test]
     fn where_offences_are_forgotten_nothing_is_said_to_stand() {
