@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Verified heights that are remembered: a proof that is some heights old can still be checked.
-const REMEMBERED: usize = 64;
+pub const REMEMBERED: usize = 64;
 /// Shards of a master-block at most.
 const HEADERS_MAX: usize = 1 << 16;
 

@@ -8,7 +8,7 @@ use super::kept::Kept;
 use super::time;
 use super::transport::Transport;
 use crate::face::inclusion::{INCLUSION_BYTES_MAX, Inclusion};
-use crate::face::light::{LightChain, Verified, known_block};
+use crate::face::light::{LightChain, REMEMBERED, Verified, known_block};
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFile;
 use crate::setup::trust::Trust;
@@ -288,9 +288,14 @@ impl Client {
     }
 
     pub(super) fn sync_with(&mut self, node: usize) -> Result<(), WalletError> {
+        self.sync_to(node, u64::MAX)
+    }
+
+    /// Follows the chain to this height, or to its end.
+    fn sync_to(&mut self, node: usize, to: u64) -> Result<(), WalletError> {
         self.begin(node)?;
         let (begun, from, mut kept_at) = (Instant::now(), self.height(), self.height());
-        while self.step(node, u64::MAX)? {
+        while self.step(node, to)? {
             let heights = self.height() - from;
             let most = SYNC_PATIENCE.saturating_add(HEIGHT_PATIENCE.saturating_mul(heights.min(1 << 30) as u32));
             if begun.elapsed() > most {
@@ -302,6 +307,19 @@ impl Client {
             }
         }
         self.keep_tip()
+    }
+
+    /// Follows the chain, if it has not come further already, to where the blocks behind this height are the last that
+    /// are remembered: whoever looks for something in one of them needs no way back to it.
+    ///
+    /// # Errors
+    /// As [`Self::sync`].
+    pub(super) fn sync_in_passing(&mut self, height: u64) -> Result<(), WalletError> {
+        let to = height.saturating_add(REMEMBERED as u64);
+        if self.height() >= to {
+            return Ok(());
+        }
+        self.on_any(|client, node| client.sync_to(node, to))
     }
 
     /// Keeps the newest verified block, unless an earlier command has come further.
@@ -557,21 +575,22 @@ impl Client {
         let Some(text) = answer.proof else { return Ok(None) };
         let proof = Some(text).filter(|text| text.len() <= 2 * INCLUSION_BYTES_MAX).and_then(|text| bytes(&text));
         let proof = proof.and_then(|bytes| Inclusion::decode(&bytes)).ok_or_else(|| lie("a proof that is none"))?;
-        let block = self.block(node, height)?;
+        let Some(block) = self.block(node, height)? else { return Ok(None) };
         if proof.verify(&block.headers).is_none() {
             return Err(lie(format!("its proof does not lead to the block of height {height}")));
         }
         Ok(Some((proof, block)))
     }
 
-    /// The verified block of a height: remembered, or by the hashes that lead back to it from one that is.
-    fn block(&self, node: usize, height: u64) -> Result<Verified, WalletError> {
+    /// The verified block of a height: remembered, or by the hashes that lead back to it from one that is. None where no
+    /// way of bearable length leads: it was this wallet that asked for the height, and the node has no part in that.
+    fn block(&self, node: usize, height: u64) -> Result<Option<Verified>, WalletError> {
         if let Some(block) = self.light.at(height) {
-            return Ok(block.clone());
+            return Ok(Some(block.clone()));
         }
         let mut known = self.light.oldest().clone();
         if height >= known.height || known.height - height > LOOK_BACK_MAX {
-            return Err(lie(format!("it speaks of height {height}, which is not verified")));
+            return Ok(None);
         }
         while known.height > height {
             let from = height.max(known.height.saturating_sub(HEADERS_AT_ONCE));
@@ -583,7 +602,8 @@ impl Client {
                 known = known_block(header, known.height - 1, &known.parent)?;
             }
         }
-        Ok(known)
+        assert_eq!(known.height, height, "hashes lead back to another height than was looked for");
+        Ok(Some(known))
     }
 
     /// Whether a transaction stands in the final block of this height, by any node's proof.
@@ -605,5 +625,48 @@ impl Client {
             }
         }
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynemix_engine::base::parameters::ChainParameters;
+
+    /// A client that has verified one block, of this height.
+    fn client(wallets: &std::path::Path, height: u64) -> Client {
+        let block = Verified {
+            height,
+            slot: 2 * height,
+            hash: [1; 32],
+            parent: [2; 32],
+            system: [3; 32],
+            parent_root: [4; 32],
+            committee_next: [5; 32],
+            headers: Vec::new(),
+        };
+        let chain = Chain::with_minters(ChainParameters::default(), &[], &[]);
+        Client {
+            // Nobody listens there.
+            transport: Transport::new(vec!["http://127.0.0.1:1/".into()]),
+            light: LightChain::beginning(chain.genesis_hash, block.clone()),
+            kept: Kept::open(wallets, chain.genesis_hash).unwrap(),
+            chain,
+            tip: Some(block),
+            trust: None,
+            unkept: false,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_height_too_far_back_is_shown_by_nobody_and_no_node_has_lied() {
+        let directory = tempfile::tempdir().unwrap();
+        let client = client(directory.path(), LOOK_BACK_MAX + 10);
+        for height in [9, LOOK_BACK_MAX + 11, u64::MAX] {
+            assert!(matches!(client.block(0, height), Ok(None)), "height {height}");
+        }
+        assert!(matches!(client.block(0, 10), Err(WalletError::Unreachable { .. })), "one that is near is asked for");
+        assert!(client.block(0, LOOK_BACK_MAX + 10).unwrap().is_some());
     }
 }

@@ -168,7 +168,8 @@ impl Client {
         self.kept.keep_pending(&pending)?;
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: cell.expires_slot });
-        self.follow(pending, on)
+        let way = self.way(pending);
+        self.follow(way, on)
     }
 
     /// Follows what an earlier command has signed; none if nothing waits.
@@ -180,7 +181,12 @@ impl Client {
         let Some(pending) = self.kept.pending(sender)? else { return Ok(None) };
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: pending.cell.expires_slot });
-        self.follow(pending, on).map(Some)
+        let mut way = self.way(pending);
+        match self.look_in_passing(&mut way)? {
+            Found::Nothing => self.follow(way, on).map(Some),
+            Found::Final(settled) => self.ends(settled, sender, on).map(Some),
+            Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
+        }
     }
 
     /// Lets go what an earlier command has signed, if its sequence is used or it has expired.
@@ -234,8 +240,14 @@ impl Client {
     /// What an earlier command has signed must have ended, and the user must know how.
     fn settle_earlier(&mut self, sender: &Key) -> Result<(), WalletError> {
         let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
-        let proved = self.on_any(|client, node| client.proved(node, sender))?;
         let (id, what) = self.named(&pending);
+        let mut way = self.way(pending);
+        match self.look_in_passing(&mut way)? {
+            Found::Nothing => {}
+            found => return Err(self.told(&way, found)?),
+        }
+        let pending = way.pending.clone();
+        let proved = self.on_any(|client, node| client.proved(node, sender))?;
         match prospect(&pending, &proved) {
             Prospect::Open => Err(self.open(&pending).into()),
             Prospect::Stillborn | Prospect::Never => {
@@ -243,17 +255,34 @@ impl Client {
                 self.warn(format!("an earlier transaction, {id} ({what}), was never final and cannot be any more"));
                 Ok(())
             }
-            Prospect::Used => {
-                let mut way = self.way(pending);
-                match self.look(&mut way, LOOK_BACK_PATIENCE)? {
-                    Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
-                    Found::Final(settled) => {
-                        self.kept.forget_pending(sender)?;
-                        Err(Unsettled::WasFinal { id, what, height: settled.height }.into())
-                    }
-                    Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
-                }
+            Prospect::Used => match self.look(&mut way, LOOK_BACK_PATIENCE)? {
+                Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
+                found => Err(self.told(&way, found)?),
+            },
+        }
+    }
+
+    /// What the user is told of an earlier command's transaction whose end was found, and which is let go.
+    fn told(&self, way: &Way, found: Found) -> Result<WalletError, WalletError> {
+        let (id, what) = self.named(&way.pending);
+        match found {
+            Found::Final(Settled { height, .. }) => {
+                self.kept.forget_pending(&way.pending.cell.sender)?;
+                Ok(Unsettled::WasFinal { id, what, height }.into())
             }
+            Found::Replaced { by, height } => self.replaced(way, &by, height),
+            Found::Nothing => unreachable!("nothing is told of what was not found"),
+        }
+    }
+
+    /// Looks for what an earlier command has signed while the chain is followed past it: later its blocks are not
+    /// remembered any more, and after a long time no way leads back to them.
+    fn look_in_passing(&mut self, way: &mut Way) -> Result<Found, WalletError> {
+        let followed = self.sync_in_passing(way.pending.signed_at);
+        match followed.and_then(|()| self.look(way, LOOK_PATIENCE)) {
+            // What follows asks again, and says what is wrong.
+            Err(error) if error.is_of_node() => Ok(Found::Nothing),
+            found => found,
         }
     }
 
@@ -270,17 +299,12 @@ impl Client {
     }
 
     /// Hands in a transaction and looks for it in every block, until its end is proved or waiting leads nowhere.
-    fn follow(&mut self, pending: Pending, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
-        let slots = pending.cell.expires_slot.saturating_sub(self.now_slot()).saturating_add(AFTER_SLOTS);
+    fn follow(&mut self, mut way: Way, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
+        let slots = way.pending.cell.expires_slot.saturating_sub(self.now_slot()).saturating_add(AFTER_SLOTS);
         let end = Instant::now().checked_add(self.slots(slots));
-        let mut way = self.way(pending);
         loop {
             match self.round(&mut way, on) {
-                Ok(Found::Final(settled)) => {
-                    self.kept.forget_pending(&way.pending.cell.sender)?;
-                    on(Event::Final(&settled));
-                    return Ok(self.effect(settled));
-                }
+                Ok(Found::Final(settled)) => return self.ends(settled, &way.pending.cell.sender, on),
                 Ok(Found::Replaced { by, height }) => return Err(self.replaced(&way, &by, height)?),
                 Ok(Found::Nothing) => {}
                 Err(error) if error.is_of_node() => self.note_bad(&mut way, &error),
@@ -297,6 +321,13 @@ impl Client {
             }
             std::thread::sleep(EVERY);
         }
+    }
+
+    /// It is final: nothing of it is kept any more.
+    fn ends(&mut self, settled: Settled, of: &Key, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
+        self.kept.forget_pending(of)?;
+        on(Event::Final(&settled));
+        Ok(self.effect(settled))
     }
 
     fn note_bad(&mut self, way: &mut Way, error: &WalletError) {
