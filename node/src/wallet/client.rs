@@ -19,6 +19,7 @@ use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
+use dynemix_engine::transaction::cell::Cell;
 use hex::FromHex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -54,6 +55,8 @@ const SYNC_PATIENCE: Duration = Duration::from_secs(40);
 const HEIGHT_PATIENCE: Duration = Duration::from_millis(200);
 /// Heights after which the newest is kept, while many are followed.
 const KEEP_EVERY: u64 = 1_000;
+/// How long a node has, once, to show what is in an old block.
+pub(super) const LOOK_BACK_PATIENCE: Duration = Duration::from_secs(40);
 /// Old heights that are looked at, one by one, for a transaction in one of them.
 const LOOK_BACK_MAX: u64 = 20_000;
 
@@ -347,7 +350,7 @@ impl Client {
     fn begin(&mut self, node: usize) -> Result<(), WalletError> {
         let Some(Trust { height, block }) = self.trust else { return Ok(()) };
         time::plausible_height(height, self.now_slot())?;
-        let headers = self.headers(node, height, 1)?;
+        let headers = self.headers(node, height, 1, Duration::MAX)?;
         let header = headers.first().ok_or_else(|| lie(format!("it has no block {height}, which you trust")))?;
         let trusted = known_block(header, height, &block)?;
         self.fits_tip(&trusted)?;
@@ -363,10 +366,10 @@ impl Client {
     }
 
     /// What a node serves of these heights, as bytes; fewer where the chain ends.
-    fn headers(&self, node: usize, from: u64, count: u64) -> Result<Vec<Vec<u8>>, WalletError> {
+    fn headers(&self, node: usize, from: u64, count: u64, within: Duration) -> Result<Vec<Vec<u8>>, WalletError> {
         let params = json!({ "from": from, "count": count });
-        let served = self.transport.ask::<Vec<HeaderAnswer>>(node, "headers", &params, HEADERS_BYTES_MAX);
-        let served = match served {
+        let asked = self.transport.ask_within(within, node, "headers", &params, HEADERS_BYTES_MAX);
+        let served: Vec<HeaderAnswer> = match asked {
             // A node that has pruned says so, and which heights it has.
             Err(WalletError::Node(says)) => return Err(WalletError::Pruned { says, at: self.height() }),
             served => served?,
@@ -383,7 +386,8 @@ impl Client {
         if from > to {
             return Ok(false);
         }
-        let headers = self.headers(node, from, HEADERS_AT_ONCE.min((to - from).saturating_add(1)))?;
+        let count = HEADERS_AT_ONCE.min((to - from).saturating_add(1));
+        let headers = self.headers(node, from, count, Duration::MAX)?;
         for header in &headers {
             let block = self.light.follow(header)?.clone();
             time::plausible_slot(block.slot, self.now_slot())?;
@@ -558,16 +562,21 @@ impl Client {
     }
 
     /// The transaction of a final block that a node proves to stand there: the one of this id, or the one of this sender,
-    /// who has one in a block at most. None if this node shows none: which says nothing.
+    /// who has one in a block at most. None if this node shows none that `fits`: which says nothing. The node has until
+    /// then, for the way back to an old block as well.
     pub(super) fn inclusion(
         &mut self,
         node: usize,
         height: u64,
         of: &Value,
+        until: Instant,
+        fits: impl Fn(&Cell) -> bool,
     ) -> Result<Option<(Inclusion, Verified)>, WalletError> {
         let mut params = of.clone();
         params["height"] = json!(height);
-        let answer: InclusionAnswer = match self.ask(node, "inclusion", &params) {
+        let within = until.saturating_duration_since(Instant::now());
+        let asked = self.transport.ask_within(within, node, "inclusion", &params, ANSWER_BYTES_MAX);
+        let answer: InclusionAnswer = match asked {
             // It does not keep that block's transactions, or none is of this sender.
             Err(WalletError::Node(_)) => return Ok(None),
             answer => answer?,
@@ -575,7 +584,12 @@ impl Client {
         let Some(text) = answer.proof else { return Ok(None) };
         let proof = Some(text).filter(|text| text.len() <= 2 * INCLUSION_BYTES_MAX).and_then(|text| bytes(&text));
         let proof = proof.and_then(|bytes| Inclusion::decode(&bytes)).ok_or_else(|| lie("a proof that is none"))?;
-        let Some(block) = self.block(node, height)? else { return Ok(None) };
+        // What needs no block is looked at before one is fetched, which may be far back.
+        let (cell, _) = proof.claimed().ok_or_else(|| lie("a proof that does not lead to its own block"))?;
+        if !fits(&cell) {
+            return Ok(None);
+        }
+        let Some(block) = self.block(node, height, until)? else { return Ok(None) };
         if proof.verify(&block.headers).is_none() {
             return Err(lie(format!("its proof does not lead to the block of height {height}")));
         }
@@ -584,7 +598,7 @@ impl Client {
 
     /// The verified block of a height: remembered, or by the hashes that lead back to it from one that is. None where no
     /// way of bearable length leads: it was this wallet that asked for the height, and the node has no part in that.
-    fn block(&self, node: usize, height: u64) -> Result<Option<Verified>, WalletError> {
+    fn block(&self, node: usize, height: u64, until: Instant) -> Result<Option<Verified>, WalletError> {
         if let Some(block) = self.light.at(height) {
             return Ok(Some(block.clone()));
         }
@@ -592,9 +606,15 @@ impl Client {
         if height >= known.height || known.height - height > LOOK_BACK_MAX {
             return Ok(None);
         }
+        let begun = Instant::now();
         while known.height > height {
+            let within = until.saturating_duration_since(Instant::now());
+            if within.is_zero() {
+                let seconds = begun.elapsed().as_secs();
+                return Err(WalletError::Drags { what: "the way back to an old block", seconds });
+            }
             let from = height.max(known.height.saturating_sub(HEADERS_AT_ONCE));
-            let headers = self.headers(node, from, known.height - from)?;
+            let headers = self.headers(node, from, known.height - from, within)?;
             if headers.len() as u64 != known.height - from {
                 return Err(lie("fewer headers than it has"));
             }
@@ -618,8 +638,10 @@ impl Client {
             return Ok(false);
         }
         for node in 0..self.transport.len() {
-            if let Some((proof, block)) = self.inclusion(node, height, &of)?
-                && proof.verify(&block.headers).is_some_and(|(cell, _)| cell.id(&prefix) == *id)
+            let until = Instant::now() + LOOK_BACK_PATIENCE;
+            let is_it = |cell: &Cell| cell.id(&prefix) == *id;
+            if let Some((proof, block)) = self.inclusion(node, height, &of, until, is_it)?
+                && proof.verify(&block.headers).is_some_and(|(cell, _)| is_it(&cell))
             {
                 return Ok(true);
             }
@@ -659,14 +681,31 @@ mod tests {
         }
     }
 
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(2)
+    }
+
     #[test]
     fn a_height_too_far_back_is_shown_by_nobody_and_no_node_has_lied() {
         let directory = tempfile::tempdir().unwrap();
         let client = client(directory.path(), LOOK_BACK_MAX + 10);
         for height in [9, LOOK_BACK_MAX + 11, u64::MAX] {
-            assert!(matches!(client.block(0, height), Ok(None)), "height {height}");
+            assert!(matches!(client.block(0, height, soon()), Ok(None)), "height {height}");
         }
-        assert!(matches!(client.block(0, 10), Err(WalletError::Unreachable { .. })), "one that is near is asked for");
-        assert!(client.block(0, LOOK_BACK_MAX + 10).unwrap().is_some());
+        assert!(matches!(client.block(0, 10, soon()), Err(WalletError::Unreachable { .. })), "a near one is asked for");
+        assert!(client.block(0, LOOK_BACK_MAX + 10, soon()).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_way_back_to_an_old_block_ends_with_the_time_that_its_node_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut client = client(directory.path(), LOOK_BACK_MAX);
+        // One that takes whoever comes and says nothing.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        client.transport = Transport::new(vec![format!("http://{}/", silent.local_addr().unwrap())]);
+        let (begun, until) = (Instant::now(), Instant::now() + Duration::from_millis(300));
+        assert!(matches!(client.block(0, 10, until), Err(WalletError::Unreachable { .. })));
+        assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+        assert!(matches!(client.block(0, 10, until), Err(WalletError::Drags { .. })), "nothing is asked any more");
     }
 }

@@ -9,7 +9,7 @@
 //!                                                 the same again    else it stays kept
 //! ```
 
-use super::client::{Client, Proved};
+use super::client::{Client, LOOK_BACK_PATIENCE, Proved};
 use super::error::{Unsettled, WalletError};
 use super::kept::Pending;
 use super::order::{Ground, Order, described, sign};
@@ -42,9 +42,8 @@ const BAD_SLOTS: u64 = 3;
 const EVERY: Duration = Duration::from_millis(150);
 /// Heights for which it is looked up in the system who was punished, at most: it knows no more than the chain keeps.
 const PUNISHED_HEIGHTS: u64 = 8;
-/// How long a node's answers are looked through at a time, and once, for what an earlier command has signed.
+/// How long a node's answers are looked through at a time.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_BACK_PATIENCE: Duration = Duration::from_secs(40);
 
 /// How a payment is made.
 #[derive(Clone, Copy, Debug)]
@@ -444,12 +443,12 @@ impl Client {
         let last = self.height().min(signed_at.saturating_add(SEARCHED_MAX));
         let (mut bad, mut answered) = (None, false);
         for node in 0..self.transport.len() {
-            let begun = Instant::now();
+            let until = Instant::now() + patience;
             let from = way.looked[node];
             assert!(from >= signed_at, "nothing is looked for in a block from before it was signed");
             let mut through = from;
-            while through < last && begun.elapsed() < patience {
-                match self.look_at(node, through + 1, way) {
+            while through < last && Instant::now() < until {
+                match self.look_at(node, through + 1, way, until) {
                     Ok(Found::Nothing) => through += 1,
                     Ok(found) => return Ok(found),
                     // Another node may prove it.
@@ -469,14 +468,14 @@ impl Client {
     }
 
     /// What a node proves of it in the block of one height.
-    fn look_at(&mut self, node: usize, height: u64, way: &Way) -> Result<Found, WalletError> {
+    fn look_at(&mut self, node: usize, height: u64, way: &Way, until: Instant) -> Result<Found, WalletError> {
         let cell = &way.pending.cell;
         let of_sender = json!({ "sender": hex::encode(cell.sender) });
-        let Some((proof, block)) = self.inclusion(node, height, &of_sender)? else { return Ok(Found::Nothing) };
+        let fits = |there: &Cell| there.sender == cell.sender && there.sequence == cell.sequence;
+        let found = self.inclusion(node, height, &of_sender, until, fits)?;
+        let Some((proof, block)) = found else { return Ok(Found::Nothing) };
         let Some((there, _)) = proof.verify(&block.headers) else { return Ok(Found::Nothing) };
-        if there.sender != cell.sender || there.sequence != cell.sequence {
-            return Ok(Found::Nothing);
-        }
+        assert!(fits(&there), "what was looked at before its block is another transaction than in it");
         let id = there.id(&self.chain.transaction_prefix);
         if id != way.id {
             return Ok(Found::Replaced { by: id, height });
