@@ -291,7 +291,14 @@ impl Client {
     }
 
     pub(super) fn sync_with(&mut self, node: usize) -> Result<(), WalletError> {
-        self.sync_to(node, u64::MAX)
+        self.sync_to(node, u64::MAX)?;
+        match &self.tip {
+            // Who begins at a block from before it has not come to where another history would show.
+            Some(tip) if tip.height > self.height() => {
+                Err(WalletError::Short { height: self.height(), verified: tip.height })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Follows the chain to this height, or to its end.
@@ -319,7 +326,8 @@ impl Client {
     /// As [`Self::sync`].
     pub(super) fn sync_in_passing(&mut self, height: u64) -> Result<(), WalletError> {
         let to = height.saturating_add(REMEMBERED as u64);
-        if self.height() >= to {
+        // Nor is anything looked for in a chain that has not come to what was verified before.
+        if self.height() >= to || self.tip.as_ref().is_some_and(|tip| tip.height > to) {
             return Ok(());
         }
         self.on_any(|client, node| client.sync_to(node, to))
@@ -359,9 +367,9 @@ impl Client {
         Ok(())
     }
 
-    /// Two certified histories are not one chain.
+    /// Two certified histories are not one chain: they have different blocks of one height, or slots that do not ascend.
     fn fits_tip(&self, block: &Verified) -> Result<(), WalletError> {
-        let other = self.tip.as_ref().is_some_and(|tip| tip.height == block.height && tip.hash != block.hash);
+        let other = self.tip.as_ref().is_some_and(|tip| !block.fits(tip));
         if other { Err(WalletError::Conflict(block.height)) } else { Ok(()) }
     }
 

@@ -56,10 +56,21 @@ pub enum WalletError {
         /// Newest height that is verified.
         at: u64,
     },
+    /// The node shows less than is verified.
+    #[error(
+        "the node shows the chain up to height {height}, and this wallet has verified it up to {verified} before: nothing \
+         is believed of it until it has come as far"
+    )]
+    Short {
+        /// Newest height that it shows.
+        height: u64,
+        /// Newest height that was verified before.
+        verified: u64,
+    },
     /// Two certified histories.
     #[error(
-        "the chain that the node shows has another block at height {0} than the one that this wallet has verified \
-         before, and both are certified: do not pay anyone, and ask people whom you trust"
+        "the chain that the node shows has a block of height {0} that cannot stand in one chain with what this wallet has \
+         verified before, and both are certified: do not pay anyone, and ask people whom you trust"
     )]
     Conflict(u64),
     /// The genesis file, which is all that is trusted.
@@ -266,6 +277,7 @@ impl WalletError {
                 | WalletError::Stale
                 | WalletError::Slow { .. }
                 | WalletError::Drags { .. }
+                | WalletError::Short { .. }
                 | WalletError::Pruned { .. }
                 | WalletError::Waited { .. }
                 | WalletError::Time(TimeError::Height { .. } | TimeError::Old { .. })
