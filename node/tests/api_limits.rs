@@ -128,6 +128,35 @@ fn call(stream: &mut TcpStream, method: &str, params: Value) -> Value {
     serde_json::from_slice(&body).unwrap()
 }
 
+/// A request of a web page, as its browser sends it.
+fn of_page(request: &[u8], origin: &str) -> Vec<u8> {
+    let text = String::from_utf8(request.to_vec()).unwrap();
+    text.replacen("Host: x\r\n", &format!("Host: x\r\nOrigin: {origin}\r\n"), 1).into_bytes()
+}
+
+#[test]
+fn a_web_page_asks_a_node_only_where_its_operator_allows_that() {
+    let node = Alone::up(0, &["api.origins=https://wallet.example,https://other.example"]);
+    let status = |request: &[u8]| ask(&mut connect(node.address()), request).map(|(status, _)| status);
+    let question = post(&request("status", json!({})).to_string());
+    for origin in ["http://evil.example", "null", "https://wallet.example.evil", "http://127.0.0.1:8645", ""] {
+        assert_eq!(status(&of_page(&question, origin)), Some(403), "a question of '{origin}'");
+        assert_eq!(status(&of_page(UPGRADE, origin)), Some(403), "a WebSocket of '{origin}'");
+    }
+    let (_, body) = ask(&mut connect(node.address()), &of_page(&question, "http://evil.example")).unwrap();
+    assert!(String::from_utf8(body).unwrap().contains("api.origins"));
+    for origin in ["https://wallet.example", "https://other.example"] {
+        assert_eq!(status(&of_page(&question, origin)), Some(200));
+    }
+    // Programs name no page.
+    assert_eq!((status(&question), status(&get("/health"))), (Some(200), Some(200)));
+    let mut socket = connect(node.address());
+    socket.write_all(&of_page(UPGRADE, "https://wallet.example")).unwrap();
+    let mut first = [0; 12];
+    socket.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 101");
+}
+
 /// How long `/health` takes on a connection of its own.
 fn health(address: SocketAddr) -> Duration {
     let begun = Instant::now();

@@ -65,6 +65,14 @@ fn changed(said: &dyn Fn() -> Value, field: &str, value: Value) -> Reply {
     Reply::Json(answer)
 }
 
+/// So many bytes of the system from where they are asked for, however it was served.
+fn piece(honest: &Value, params: &Value, length: usize) -> Reply {
+    let bytes = hex::decode(honest["result"]["bytes"].as_str().unwrap_or_default()).unwrap();
+    let (from, total) = (params["offset"].as_u64().unwrap_or(0), honest["result"]["total_bytes"].clone());
+    let piece = &bytes[..length.min(bytes.len())];
+    result(json!({ "height": 1, "offset": from, "total_bytes": total, "bytes": hex::encode(piece) }))
+}
+
 /// What a submit says when it is taken: the id that the cell has.
 fn id_of(net: &Net, params: &Value) -> Value {
     let cell = hex::decode(params["cell"].as_str().unwrap()).unwrap();
@@ -120,6 +128,7 @@ fn lies(net: &'static Net) -> Vec<(&'static str, Lie)> {
         ("system forged at its height", redirects(net, None)),
         ("system of the last height of all", in_method("system", |_, said| changed(said, "height", json!(u64::MAX)))),
         ("system of a height ahead", redirects(net, Some(1 << 40))),
+        ("a system in one-byte pieces", in_method("system", |params, said| piece(&said(), params, 1))),
         (
             "sequence + 1",
             in_method("account", |_, said| {
@@ -215,6 +224,14 @@ fn heavy_lies() -> Vec<(&'static str, Lie)> {
     let everywhere = |reply: fn() -> Reply| -> Lie { Arc::new(move |_, _, _| reply()) };
     vec![
         ("a byte a second", everywhere(|| Reply::Drip)),
+        (
+            "a system of the longest, piece after piece",
+            in_method("system", |params, _| {
+                std::thread::sleep(Duration::from_secs(1));
+                let zeros = "00".repeat(16 << 10);
+                result(json!({ "height": 1, "offset": params["offset"], "total_bytes": 32 << 20, "bytes": zeros }))
+            }),
+        ),
         ("a terabyte", everywhere(|| Reply::Bytes(vec![b' '; 200 << 20], 1 << 40))),
         (
             "a million small things",
@@ -439,7 +456,19 @@ fn a_payment_is_proved_in_blockchain_mode_too_and_again_later_by_its_id() {
     let sent = shown(&["send", "3", "--to", &key(SHOPKEEPER)]);
     assert_eq!((&sent["effect"], &sent["takes_effect_height"]), (&json!("stands"), &sent["height"]), "{sent}");
     assert_eq!(units(&net, SHOPKEEPER), 1_000_000 * DYNE + PAID);
+    // The newest block that was verified is one file beside what was signed. Damaged, it is set aside by itself; where
+    // the disk does not take it, that is said, and the payment goes on to its end.
+    let genesis_hash = net.processes.devnet().genesis().genesis().unwrap().chain.genesis_hash;
+    let chain = home.path().join("dynemix/wallets/chains").join(hex::encode(&genesis_hash[..8]));
+    std::fs::write(chain.join("verified"), b"").unwrap();
+    std::fs::create_dir(chain.join("verified.part")).unwrap();
+    let ran = net.wallet(home.path(), &[&["send", "3", "--to", &key(SHOPKEEPER)], &with[..]].concat());
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert!(ran.text.contains("could not be kept") && ran.text.contains("from genesis again"), "{}", ran.text);
+    assert!(chain.join("verified.damaged").exists() && !chain.join("verified").exists());
+    std::fs::remove_dir(chain.join("verified.part")).unwrap();
     let status = shown(&["status", sent["id"].as_str().unwrap()]);
+    assert!(chain.join("verified").exists());
     assert_eq!((&status["state"], &status["proved"]), (&json!("final"), &json!(true)), "{status}");
     // A node that moves it to another height shows no proof, and it is not called proved.
     let lie = in_method("transaction", |_, said| changed(said, "height", json!(1)));
@@ -447,6 +476,28 @@ fn a_payment_is_proved_in_blockchain_mode_too_and_again_later_by_its_id() {
     let with = ["status", sent["id"].as_str().unwrap(), "--devnet", "--node", &liar, "--json", "-"];
     let ran = net.wallet(home.path(), &with);
     assert!(ran.code == Some(0) && ran.text.contains("\"proved\": false"), "{:?} {}", ran.code, ran.text);
+}
+
+/// A server shows the account as it was before the payment, by a proof that is young enough to be looked at.
+#[test]
+fn who_has_just_paid_signs_no_used_sequence_again() {
+    let net = Net::up(4, false);
+    let old: Arc<Mutex<Option<Value>>> = Arc::default();
+    let lie = in_method("proof", move |_, said| Reply::Json(old.lock().unwrap().get_or_insert_with(said).clone()));
+    let (home, honest, liar) = (tempfile::tempdir().unwrap(), net.url(0), Liar::new(net.url(0), lie).url());
+    let send = |node: &str| {
+        net.wallet(home.path(), &["send", "3", "--to", &key(SHOPKEEPER), "--devnet", "--from", "erin", "--node", node])
+    };
+    let before = units(&net, "erin");
+    // The first is signed by the proof that the server shows ever after.
+    let ran = send(&liar);
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    let ran = send(&liar);
+    assert!(ran.code == Some(1) && ran.text.contains("older heights"), "{:?} {}", ran.code, ran.text);
+    assert!(!ran.text.contains("signed "), "{}", ran.text);
+    let ran = send(&honest);
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    assert_eq!(units(&net, "erin"), before - 2 * PAID);
 }
 
 /// A server says that it is busy and keeps the cell; its user turns to another node; then the server hands the cell in.

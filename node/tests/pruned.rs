@@ -162,4 +162,16 @@ fn conflicts(net: &Net, trust: &str, url: &str) {
     assert!(ran.code == Some(8) && ran.text.contains("committee"), "{:?} {}", ran.code, ran.text);
     let ran = net.wallet(home.path(), &[&send[..], &["--trust", trust]].concat());
     assert!(ran.code == Some(8) && ran.text.contains("both are certified"), "{:?} {}", ran.code, ran.text);
+
+    // One that is higher, of no later slot: no chain has both. And one that the node does not come to: nothing is believed.
+    for (slot, code, says) in [(1, 8, "both are certified"), (u64::MAX >> 1, 1, "until it has come as far")] {
+        let home = tempfile::tempdir().unwrap();
+        let kept = Kept::open(&home.path().join("dynemix/wallets"), chain).unwrap();
+        let headers = Vec::new();
+        let height = height + 1_000_000;
+        kept.keep_tip(&Verified { height, slot, hash, parent, system, parent_root, committee_next, headers }).unwrap();
+        let balance = ["balance", "--devnet", "--from", "alice", "--node", url, "--trust", trust];
+        let ran = net.wallet(home.path(), &balance);
+        assert!(ran.code == Some(code) && ran.text.contains(says), "{:?} {}", ran.code, ran.text);
+    }
 }

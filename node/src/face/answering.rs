@@ -7,8 +7,14 @@ use super::connection::{NoRoom, OWED_MAX, Turn};
 use super::methods::{bytes_max, call, slow};
 use serde_json::Value;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 const BUSY: &str = "too many answers are under way; ask again in a moment, or for less";
+
+/// How long the requests of one body are looked at; what is begun is brought to its end. A hundred that take long are
+/// else one place that is taken for minutes.
+const BODY_TIME: Duration = Duration::from_secs(10);
+const LATE: &str = "the requests before it took 10 s; ask for it again, by itself or with fewer";
 
 /// Answers the requests of one turn, and counts what is held for it.
 struct Answering<'a> {
@@ -16,6 +22,7 @@ struct Answering<'a> {
     turn: &'a mut Turn,
     /// Bytes that were held before: those of the question.
     before: u64,
+    begun: Instant,
 }
 
 impl Answers for Answering<'_> {
@@ -26,6 +33,9 @@ impl Answers for Answering<'_> {
     async fn call(&mut self, method: &'static str, params: Value) -> Answered {
         // Between two requests of a batch others have their turn.
         tokio::task::yield_now().await;
+        if self.begun.elapsed() > BODY_TIME {
+            return Err((LIMIT, LATE.to_owned()));
+        }
         let connection = self.turn.connection.clone();
         // As it is made, and as it is written.
         let room = 2 * bytes_max(self.api, method, &params) as u64;
@@ -36,9 +46,15 @@ impl Answers for Answering<'_> {
         };
         // While it waits for its thread nothing is there to be held.
         let holder = connection.holder;
-        let work =
-            move |api: &Arc<Api>| connection.hold_here(room).ok().map(|()| call(api, &connection, method, &params));
-        let answered = self.api.have(holder, errand, work).await.ok().flatten().ok_or_else(busy)?;
+        connection.enter(Stage::Queued);
+        let work = move |api: &Arc<Api>| {
+            connection.enter(Stage::Working);
+            connection.hold_here(room).ok().map(|()| call(api, &connection, method, &params))
+        };
+        let answered = self.api.have(holder, errand, work).await;
+        // Also where there was no place in the row.
+        self.turn.connection.enter(Stage::Working);
+        let answered = answered.ok().flatten().ok_or_else(busy)?;
         self.turn.took(room);
         answered
     }
@@ -67,5 +83,5 @@ pub(super) async fn respond_to(api: &Arc<Api>, turn: &mut Turn, body: &[u8]) -> 
     turn.connection.enter(Stage::Working);
     let bounds = Bounds { requests: api.config.batch_max, bytes: api.config.answer_bytes_max };
     let before = turn.held();
-    answer(body, bounds, &mut Answering { api, turn, before }).await
+    answer(body, bounds, &mut Answering { api, turn, before, begun: Instant::now() }).await
 }

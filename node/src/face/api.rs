@@ -18,7 +18,7 @@ use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -41,6 +41,8 @@ const NICENESS: i32 = 5;
 const BUSY: &str = "too many questions and answers are under way; ask again in a moment";
 
 const JSON: &str = "application/json";
+/// Letters of a page's origin that it is told again.
+const ORIGIN_SHOWN: usize = 200;
 
 /// What handlers are given.
 #[derive(Clone)]
@@ -134,8 +136,25 @@ async fn read(turn: &mut Turn, mut body: Body, bytes_max: usize) -> Result<Vec<u
     }
 }
 
-async fn rpc(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Caller>, body: Body) -> Response {
+/// Says no to a web page that nobody has allowed. A browser lets every page ask every address of its computer, and names
+/// the page with whatever can change something, also where a name of the page's own leads here; programs name none.
+fn refused_page(headers: &HeaderMap, config: &ApiConfig) -> Option<String> {
+    let origin = headers.get(header::ORIGIN)?;
+    let allowed = config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
+    let page: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(ORIGIN_SHOWN).collect();
+    (!allowed).then(|| format!("web pages of '{page}' may not ask this node; its operator allows them by api.origins"))
+}
+
+async fn rpc(
+    State(served): State<Served>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let mut turn = caller.0.turn().await;
+    if let Some(what) = refused_page(&headers, &served.api.config) {
+        return refuse(turn, StatusCode::FORBIDDEN, &what);
+    }
     if caller.0.kept {
         let what = "all connections are taken; only /health, /ready and /metrics are answered now";
         return refuse(turn, StatusCode::SERVICE_UNAVAILABLE, what);
@@ -215,9 +234,13 @@ async fn nowhere(ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
 async fn subscribe(
     State(served): State<Served>,
     ConnectInfo(caller): ConnectInfo<Caller>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let connection: Arc<Connection> = caller.0;
+    if let Some(what) = refused_page(&headers, &served.api.config) {
+        return refuse(connection.turn().await, StatusCode::FORBIDDEN, &what);
+    }
     if connection.kept {
         return refuse(connection.turn().await, StatusCode::SERVICE_UNAVAILABLE, BUSY);
     }

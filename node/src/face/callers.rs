@@ -9,7 +9,7 @@
 //!   a second    submits and bytes: a bucket for each connection inside one for each address (but loopback)
 //! ```
 //!
-//! Whoever needs room gets that of who has been silent, or slow, for longest.
+//! Whoever needs room gets that of who has been silent, or slow, or in a row for what takes long, for longest.
 
 use dynemix_net::mesh::Bucket;
 use std::collections::BTreeMap;
@@ -75,6 +75,8 @@ pub enum Stage {
     Idle,
     /// A question is coming.
     Reading,
+    /// Its question stands in a row for one of our threads, and nothing is done for it yet.
+    Queued,
     /// We look for the answer.
     Working,
     /// The answer, of so many bytes, is going.
@@ -154,18 +156,19 @@ impl Caller {
         self.held.saturating_sub(OF_EACH)
     }
 
-    /// Whether it waits for the other side: silent, or slow for a while.
+    /// Whether it may make room: silent, or slow for a while, or for a while in a row, where its place brings it nothing
+    /// yet. Else questions that take long would keep all places for as long as anyone asks them.
     fn waits(&self, now_ms: u64) -> bool {
         match self.stage {
             Stage::Fresh | Stage::Idle => true,
-            Stage::Reading | Stage::Answering(_) => self.since_ms.saturating_add(GRACE_MS) <= now_ms,
+            Stage::Reading | Stage::Answering(_) | Stage::Queued => self.since_ms.saturating_add(GRACE_MS) <= now_ms,
             Stage::Working | Stage::Subscribed => false,
         }
     }
 
     fn is_overdue(&self, now_ms: u64) -> bool {
         let patience = match self.stage {
-            Stage::Working | Stage::Subscribed => return false,
+            Stage::Queued | Stage::Working | Stage::Subscribed => return false,
             _ if self.kept => KEPT_MS,
             Stage::Fresh => FRESH_MS,
             Stage::Idle => IDLE_MS,
@@ -346,7 +349,7 @@ impl Callers {
         if more > share {
             return Room::Full;
         }
-        // Those that wait for the other side make room, who has waited longest before the others; of the same address
+        // Those that wait make room, who has waited longest before the others; of the same address
         // if it is its share that is full.
         let of_same = of_group + more > share;
         let mut slow: Vec<(u64, u64, u64)> = self
@@ -483,6 +486,28 @@ mod tests {
         assert_eq!(arrival, Arrival::Placed { id: 12, kept: false, instead_of: Some(first[2]) });
         callers.leave(first[1]);
         callers.leave(first[2]);
+    }
+
+    #[test]
+    fn who_stands_in_a_row_for_longest_makes_room_for_who_comes_and_who_is_served_does_not() {
+        let mut callers = callers();
+        let alone = comes(&mut callers, 0, "192.0.2.9");
+        callers.enter(0, alone, Stage::Queued);
+        let crowd: Vec<u64> = (1..10).map(|at| comes(&mut callers, at, "127.0.0.1")).collect();
+        crowd.iter().for_each(|&id| callers.enter(id, id, Stage::Queued));
+        // Who stands there since just now has its place, and so has who is served.
+        let arrival = callers.arrive(20, "192.0.2.1".parse().unwrap());
+        assert_eq!(arrival, Arrival::Placed { id: 11, kept: true, instead_of: None });
+        callers.enter(30, crowd[0], Stage::Working);
+        let arrival = callers.arrive(2 * GRACE_MS, "192.0.2.1".parse().unwrap());
+        assert_eq!(arrival, Arrival::Placed { id: 12, kept: false, instead_of: Some(crowd[1]) });
+        callers.enter(2 * GRACE_MS, 12, Stage::Queued);
+        // Whoever was served and stands in the row again begins anew there.
+        callers.enter(2 * GRACE_MS, crowd[2], Stage::Working);
+        callers.enter(2 * GRACE_MS, crowd[2], Stage::Queued);
+        let arrival = callers.arrive(2 * GRACE_MS, "192.0.2.2".parse().unwrap());
+        assert_eq!(arrival, Arrival::Placed { id: 13, kept: false, instead_of: Some(crowd[3]) });
+        assert!(!callers.overdue(u64::MAX).contains(&alone), "our own slowness is nobody's fault");
     }
 
     #[test]

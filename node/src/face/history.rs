@@ -7,10 +7,10 @@
 
 use super::answered::{Answered, Api, NOT_FOUND};
 use crate::keep::record::BlockRecord;
-use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::ids::{AccountIndex, Prefix};
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::record::Record;
-use dynemix_engine::transaction::cell::payload_outputs;
+use dynemix_engine::transaction::cell::{Cell, payload_outputs};
 use serde_json::{Value, json};
 
 /// Bytes of blocks that one call reads: no further block is begun beyond it.
@@ -24,6 +24,7 @@ pub(super) fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u6
     let records = &api.view.records;
     let account = api.view.state.read().expect(UNPOISONED).find(key);
     let (mut changes, mut transactions, mut read, count) = (Vec::new(), Vec::new(), 0, count.max(1));
+    let (mut left_out, page) = (0, api.config.page_max);
     let mut height = before.map_or(records.last(), |before| records.last().min(before.saturating_sub(1)));
     let first = records.first().max(1);
     while height >= first && changes.len() < count && transactions.len() < count && read < READ_BYTES_MAX {
@@ -41,12 +42,14 @@ pub(super) fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u6
                 changes.extend(change(&patch, account, key));
             }
         }
-        transactions.extend(transactions_of(api, &record, height, key));
+        let cells = record.transactions().unwrap_or_default();
+        let prefix = &api.view.chain.transaction_prefix;
+        let (shown, more) = transactions_of(cells.into_iter(), height, key, prefix, page - transactions.len());
+        transactions.extend(shown);
+        left_out += more;
         height -= 1;
     }
-    // One block can have more than a page of them.
-    let left_out = transactions.len().saturating_sub(api.config.page_max);
-    transactions.truncate(api.config.page_max);
+    assert!(transactions.len() <= page, "{} transactions on a page of {page}", transactions.len());
     let older = (height >= first).then_some(height + 1);
     let answer = json!({
         "first_height": first,
@@ -90,22 +93,58 @@ fn change(patch: &Patch, account: Option<AccountIndex>, key: &[u8; 32]) -> Optio
     })
 }
 
-/// The transactions of a block that an account has a part in.
-fn transactions_of(api: &Api, record: &BlockRecord<'_>, height: u64, key: &[u8; 32]) -> Vec<Value> {
-    let mut out = Vec::new();
-    for (cell, payload) in record.transactions().unwrap_or_default() {
-        let paid = || payload_outputs(&payload).any(|output| output.recipient == *key);
-        if cell.sender == *key || cell.recipient == *key || paid() {
-            out.push(json!({
-                "height": height,
-                "id": hex::encode(cell.id(&api.view.chain.transaction_prefix)),
-                "sender": hex::encode(cell.sender),
-                "recipient": hex::encode(cell.recipient),
-                "amount_units": cell.amount,
-                "kind": cell.kind,
-                "sequence": cell.sequence,
-            }));
+/// The transactions of a block that an account has a part in, as far as there is room for them, and how many more there
+/// are: one block can have many times what a page has, which is to cost no memory.
+fn transactions_of<P: AsRef<[u8]>>(
+    cells: impl Iterator<Item = (Cell, P)>,
+    height: u64,
+    key: &[u8; 32],
+    prefix: &Prefix,
+    room: usize,
+) -> (Vec<Value>, usize) {
+    let (mut out, mut more) = (Vec::new(), 0);
+    for (cell, payload) in cells {
+        let paid = || payload_outputs(payload.as_ref()).any(|output| output.recipient == *key);
+        if cell.sender != *key && cell.recipient != *key && !paid() {
+            continue;
         }
+        if out.len() >= room {
+            more += 1;
+            continue;
+        }
+        out.push(json!({
+            "height": height,
+            "id": hex::encode(cell.id(prefix)),
+            "sender": hex::encode(cell.sender),
+            "recipient": hex::encode(cell.recipient),
+            "amount_units": cell.amount,
+            "kind": cell.kind,
+            "sequence": cell.sequence,
+        }));
     }
-    out
+    (out, more)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytemuck::Zeroable;
+    use std::mem::size_of_val;
+
+    #[test]
+    fn of_a_block_with_more_than_a_page_of_them_a_page_is_made() {
+        let cells = |own: u64| {
+            (0..2 * own).map(move |sequence| {
+                let sender = if sequence % 2 == 0 { [7; 32] } else { [8; 32] };
+                (Cell { sender, sequence, ..Cell::zeroed() }, Vec::new())
+            })
+        };
+        let of = |own: u64, room: usize| transactions_of(cells(own), 9, &[7; 32], &[0; 32], room);
+        let (shown, more) = of(20_000, 3);
+        assert_eq!((shown.len(), more), (3, 19_997));
+        assert!(shown.capacity() * size_of_val(&shown[0]) < 4_096, "no more is made than is shown");
+        assert_eq!(shown[2]["sequence"], 4);
+        let (shown, more) = of(3, 3);
+        assert_eq!((shown.len(), more, of(3, 0)), (3, 0, (Vec::new(), 3)));
+    }
 }

@@ -67,11 +67,16 @@ impl Inclusion {
         short.then(|| Inclusion { block, place, path, item: Item::new(item.to_vec()) })
     }
 
+    /// The transaction, if it stands in the shard-block whose header is shown with it: whether that one is of the chain
+    /// is another question, which costs more.
+    pub fn claimed(&self) -> Option<(Cell, &[u8])> {
+        transaction_of(&self.item).filter(|_| self.block.holds(&self.item.id, self.place, &self.path))
+    }
+
     /// The transaction, if it stands in one of the shard-blocks that a verified master-block lists.
     pub fn verify(&self, headers: &[Option<Hash>]) -> Option<(Cell, &[u8])> {
         let listed = headers.get(usize::try_from(self.block.shard).ok()?).copied().flatten();
-        let holds = listed == Some(self.block.hash()) && self.block.holds(&self.item.id, self.place, &self.path);
-        transaction_of(&self.item).filter(|_| holds)
+        self.claimed().filter(|_| listed == Some(self.block.hash()))
     }
 }
 
@@ -101,6 +106,9 @@ mod tests {
         let bytes = Inclusion::of(&block, &items, 17).encode();
         let read = Inclusion::decode(&bytes).unwrap();
         assert_eq!(read.verify(&headers).map(|(cell, _)| cell), transaction_of(&items[17]).map(|(cell, _)| cell));
+        assert_eq!(read.claimed(), transaction_of(&items[17]), "by its header, of whatever chain that is");
+        let elsewhere = Inclusion { place: 16, ..read.clone() };
+        assert!(elsewhere.claimed().is_none() && elsewhere.verify(&headers).is_none());
         assert!(read.verify(&[Some(block.hash())]).is_none() && read.verify(&[None, Some([3; 32])]).is_none());
         for at in 0..bytes.len() {
             let mut changed = bytes.clone();

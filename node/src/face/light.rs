@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Verified heights that are remembered: a proof that is some heights old can still be checked.
-const REMEMBERED: usize = 64;
+pub const REMEMBERED: usize = 64;
 /// Shards of a master-block at most.
 const HEADERS_MAX: usize = 1 << 16;
 
@@ -66,6 +66,14 @@ impl Verified {
     fn of(value: &Value, hash: Hash) -> Verified {
         let Value { height, slot, parent, system, parent_root, committee_next, .. } = *value;
         Verified { height, slot, hash, parent, system, parent_root, committee_next, headers: value.headers.clone() }
+    }
+
+    /// Whether one chain can have both: slots ascend with heights, and each height has one block.
+    pub fn fits(&self, other: &Verified) -> bool {
+        match self.height.cmp(&other.height) {
+            std::cmp::Ordering::Equal => self.hash == other.hash,
+            heights => self.slot.cmp(&other.slot) == heights,
+        }
     }
 
     /// Appends all fields.
@@ -252,5 +260,31 @@ mod tests {
         assert!((0..bytes.len()).all(|end| Verified::decode(&bytes[..end]).is_err()));
         bytes.push(0);
         assert!(Verified::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn two_blocks_of_one_chain_have_slots_in_the_order_of_their_heights() {
+        let block = |height: u64, slot: u64, hash: u8| Verified {
+            height,
+            slot,
+            hash: [hash; 32],
+            parent: [2; 32],
+            system: [3; 32],
+            parent_root: [4; 32],
+            committee_next: [5; 32],
+            headers: Vec::new(),
+        };
+        let tip = block(300, 700, 1);
+        for (other, fits) in [
+            (block(300, 700, 1), true),
+            (block(300, 700, 9), false),
+            (block(299, 699, 9), true),
+            (block(299, 700, 9), false),
+            (block(299, 800, 9), false),
+            (block(301, 701, 9), true),
+            (block(301, 700, 9), false),
+        ] {
+            assert_eq!((other.fits(&tip), tip.fits(&other)), (fits, fits), "{other:?}");
+        }
     }
 }

@@ -6,8 +6,10 @@ use super::answering::respond_to;
 use super::callers::Stage;
 use super::connection::{Connection, Desk};
 use crate::minting::status::Live;
+use crate::minting::tracked::TransactionShown;
 use crate::setup::digits::digits;
 use axum::extract::ws::{Message, WebSocket};
+use dynemix_engine::base::hash::Hash;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,8 +25,11 @@ const PING_EVERY: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// What a message costs that asks nothing, in bytes: a ping is answered by a call of the system.
 const EMPTY_COST: u64 = 4 << 10;
+/// What a subscription costs, in bytes, that is looked at for news, whether there are any of it or not.
+const LOOK_COST: u64 = 64;
 /// Why there is no subscription.
-const NO_SUBSCRIPTION: &str = "topic 'blocks', or 'transaction' with an id; and no more than the configured number";
+const NO_SUBSCRIPTION: &str = "topic 'blocks', or 'transaction' with an id; each once, and no more than the \
+                               configured number";
 
 /// Counts up whenever there is something new, for as long as anyone serves; whoever has handed in a broken signature pays.
 pub(super) async fn announce(api: &Api, desk: &Desk, news: &watch::Sender<u64>) {
@@ -43,39 +48,56 @@ pub(super) async fn announce(api: &Api, desk: &Desk, news: &watch::Sender<u64>) 
     }
 }
 
+/// A subscription to blocks: its number, and the newest height that was told.
+struct ToBlocks(u64, u64);
+
+/// A subscription to a transaction: its number, the transaction's id, and what was told of it last.
+struct ToTransaction(u64, Hash, Option<TransactionShown>);
+
 /// What one connection has subscribed to. `subscribe` with the topic `blocks` or `transaction` is answered by a number;
-/// news come as notifications `news` with that number.
+/// news come as notifications `news` with that number. Nothing is subscribed to twice.
 #[derive(Default)]
 struct Subscriptions {
-    /// Number of the subscription, and the newest height that was told.
-    blocks: Vec<(u64, u64)>,
-    /// Number of the subscription, the transaction's id, and what was told of it last.
-    transactions: Vec<(u64, [u8; 32], Option<Value>)>,
+    blocks: Option<ToBlocks>,
+    transactions: Vec<ToTransaction>,
+    /// Transactions that were looked at since there was something new: each is, once, however much there is to tell.
+    looked: usize,
 }
 
 impl Subscriptions {
-    /// The number of a new one; none where it cannot be, or would be one too many.
-    fn subscribe(&mut self, api: &Api, params: &Value) -> Option<u64> {
-        let there = self.blocks.len() + self.transactions.len();
-        if there >= api.config.subscriptions_max {
+    fn count(&self) -> usize {
+        usize::from(self.blocks.is_some()) + self.transactions.len()
+    }
+
+    /// The number of a new one; none where it cannot be, is there already, or would be one too many.
+    fn subscribe(&mut self, most: usize, height: u64, params: &Value) -> Option<u64> {
+        let there = self.count();
+        if there >= most {
             return None;
         }
         let next = there as u64 + 1;
         let transaction = params["id"].as_str().and_then(digits::<32>);
         match (params["topic"].as_str(), transaction) {
-            (Some("blocks"), _) => self.blocks.push((next, api.view.status.shown().height)),
-            (Some("transaction"), Some(of)) => self.transactions.push((next, of, None)),
+            (Some("blocks"), _) if self.blocks.is_none() => self.blocks = Some(ToBlocks(next, height)),
+            (Some("transaction"), Some(of)) if self.transactions.iter().all(|known| known.1 != of) => {
+                self.transactions.push(ToTransaction(next, of, None));
+            }
             _ => return None,
         }
-        let count = self.blocks.len() + self.transactions.len();
-        assert_eq!(count as u64, next, "each subscription has a number of its own");
+        assert_eq!(self.count() as u64, next, "each subscription has a number of its own");
         Some(next)
     }
 
-    /// One thing that has happened and was not told; each call another, so that none is made before it can be sent.
-    fn next_news(&mut self, api: &Api, live: &Live) -> Option<Value> {
+    /// There is something new: everything is looked at once more.
+    fn begin(&mut self) {
+        self.looked = 0;
+    }
+
+    /// One thing that has happened and was not told; each call another, so that none is made before it can be sent, and
+    /// each goes on where the one before has stopped.
+    fn next_news(&mut self, live: &Live, shown: &mut dyn FnMut(&Hash) -> Option<TransactionShown>) -> Option<Value> {
         let notification = |params: Value| json!({ "jsonrpc": "2.0", "method": "news", "params": params });
-        for (number, seen) in &mut self.blocks {
+        if let Some(ToBlocks(number, seen)) = &mut self.blocks {
             let next = live.blocks.partition_point(|block| block.height <= *seen);
             if let Some(block) = live.blocks.get(next) {
                 assert!(block.height > *seen, "height {} is told after height {seen}", block.height);
@@ -83,8 +105,10 @@ impl Subscriptions {
                 return Some(notification(json!({ "subscription": number, "block": &**block })));
             }
         }
-        for (number, id, seen) in &mut self.transactions {
-            let now = api.view.status.track(|tracked| tracked.shown(id).map(|shown| json!(shown)));
+        assert!(self.looked <= self.transactions.len(), "a subscription is looked at once");
+        while let Some(ToTransaction(number, id, seen)) = self.transactions.get_mut(self.looked) {
+            self.looked += 1;
+            let now = shown(id);
             if now != *seen {
                 seen.clone_from(&now);
                 return Some(notification(json!({ "subscription": number, "transaction": now })));
@@ -113,8 +137,11 @@ impl Follower {
     }
 
     async fn tell_news(&mut self) -> Result<(), Gone> {
-        let live = self.api.view.status.shown();
-        while let Some(news) = self.subscriptions.next_news(&self.api, &live) {
+        let (api, live) = (self.api.clone(), self.api.view.status.shown());
+        self.subscriptions.begin();
+        self.connection.charge(LOOK_COST * self.subscriptions.count() as u64);
+        let mut shown = |id: &Hash| api.view.status.track(|tracked| tracked.shown(id).cloned());
+        while let Some(news) = self.subscriptions.next_news(&live, &mut shown) {
             let text = news.to_string();
             self.connection.charge(text.len() as u64);
             self.send(Message::Text(text.into())).await?;
@@ -128,7 +155,8 @@ impl Follower {
         let answered = if request["method"] == "subscribe" {
             self.connection.charge_request();
             let id = request["id"].clone();
-            let answered = match self.subscriptions.subscribe(&self.api, &request["params"]) {
+            let (most, height) = (self.api.config.subscriptions_max, self.api.view.status.shown().height);
+            let answered = match self.subscriptions.subscribe(most, height, &request["params"]) {
                 Some(number) => json!({ "jsonrpc": "2.0", "id": id, "result": number }),
                 None => error(&id, INVALID_PARAMS, NO_SUBSCRIPTION),
             };
@@ -188,6 +216,51 @@ pub(super) async fn follow(
         };
         if done.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topic(id: u8) -> Value {
+        json!({ "topic": "transaction", "id": hex::encode([id; 32]) })
+    }
+
+    #[test]
+    fn nothing_is_subscribed_to_twice_and_no_more_than_may_be() {
+        let mut subscriptions = Subscriptions::default();
+        assert_eq!(subscriptions.subscribe(3, 7, &topic(1)), Some(1));
+        assert_eq!(subscriptions.subscribe(3, 7, &topic(1)), None, "again");
+        let blocks = json!({ "topic": "blocks" });
+        assert_eq!(subscriptions.subscribe(3, 7, &blocks), Some(2));
+        assert_eq!(subscriptions.subscribe(3, 7, &blocks), None, "again");
+        assert_eq!(subscriptions.subscribe(3, 7, &topic(2)), Some(3));
+        assert_eq!(subscriptions.subscribe(3, 7, &topic(3)), None, "one too many");
+        assert_eq!(subscriptions.subscribe(9, 7, &json!({ "topic": "all" })), None);
+    }
+
+    #[test]
+    fn each_subscription_is_looked_at_once_for_whatever_is_new() {
+        let mut subscriptions = Subscriptions::default();
+        (0..100).for_each(|id| assert!(subscriptions.subscribe(100, 0, &topic(id)).is_some()));
+        let (live, mut looks, mut state) = (Live::default(), 0, "waiting");
+        for round in 1..=3 {
+            subscriptions.begin();
+            let mut told = Vec::new();
+            let mut shown = |_: &Hash| {
+                looks += 1;
+                Some(TransactionShown { state: state.into(), ..TransactionShown::default() })
+            };
+            while let Some(news) = subscriptions.next_news(&live, &mut shown) {
+                told.push(news["params"]["subscription"].as_u64().unwrap());
+            }
+            // Where all have news, and where none has.
+            assert_eq!(looks, 100 * round, "round {round}");
+            assert_eq!(told.len(), if round == 2 { 0 } else { 100 });
+            assert!(told.is_sorted());
+            state = if round == 2 { "final" } else { state };
         }
     }
 }

@@ -413,7 +413,10 @@ impl<S: Signing> Duty<S> {
             pool: self.minter.execution.pool.len(),
             peers: self.mesh.counters().members.load(Ordering::Relaxed),
         };
-        self.local.line.log(slot - 1, self.schedule.slot_ms, &self.status, &around);
+        // A clock that was ahead can be set back to the chain's first slot, before which none has ended.
+        if let Some(ended) = SlotLine::ended(slot) {
+            self.local.line.log(ended, self.schedule.slot_ms, &self.status, &around);
+        }
     }
 
     /// Shows the system and the own seat to others.

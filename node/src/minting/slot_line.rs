@@ -67,6 +67,11 @@ impl SlotLine {
         begins
     }
 
+    /// The slot that has ended when this one begins; none before the first. A clock can be set back to that.
+    pub fn ended(begun: u64) -> Option<u64> {
+        begun.checked_sub(1)
+    }
+
     /// One line of the slot that has ended.
     pub fn log(&mut self, ended: u64, slot_ms: u64, status: &Status, around: &Surroundings) {
         let &Surroundings { pending, heard, pool, peers } = around;
@@ -112,5 +117,8 @@ mod tests {
         assert!(line.begins(7) && !line.begins(7) && line.begins(3_153_600));
         // At each, questions are counted anew, and the network is asked what slot it is.
         assert!(line.begins(8) && !line.begins(8) && line.begins(9));
+        // And one that is set back to the chain's start begins its first, before which none has ended.
+        assert!(line.begins(0) && SlotLine::ended(0).is_none());
+        assert_eq!(SlotLine::ended(9), Some(8));
     }
 }

@@ -281,12 +281,15 @@ impl Tracked {
             Err(refusal) => {
                 let again = entry.stage == Stage::Refused;
                 entry.stage = Stage::Refused;
-                entry.shown = TransactionShown {
-                    state: "refused".into(),
-                    refusal: Some(refusal.name().to_owned()),
-                    received_ms: now_ms,
-                    ..TransactionShown::default()
-                };
+                // That another copy is refused as the one before is no news, for who has subscribed to it.
+                if entry.shown.refusal.as_deref() != Some(refusal.name()) {
+                    entry.shown = TransactionShown {
+                        state: "refused".into(),
+                        refusal: Some(refusal.name().to_owned()),
+                        received_ms: now_ms,
+                        ..TransactionShown::default()
+                    };
+                }
                 if !again {
                     self.refused.push_back((now_ms, id));
                 }
@@ -411,6 +414,21 @@ mod tests {
 
     fn judge(watched: &mut Watched, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
         watched.begin(&PREFIX, &transaction_item(&cell(number), &[]), now_ms, outcome);
+    }
+
+    #[test]
+    fn a_copy_that_is_refused_as_the_one_before_is_no_news() {
+        let (mut watched, mut tracked) = sides();
+        let mut refused = |now_ms: u64, refusal: Refusal| {
+            tracked.hand_in(1, id(5)).unwrap();
+            judge(&mut watched, 5, now_ms, Err(refusal));
+            tracked.hear();
+            tracked.shown(&id(5)).cloned().unwrap()
+        };
+        let first = refused(10, Refusal::BadSignature);
+        assert_eq!(refused(20, Refusal::BadSignature), first);
+        let other = refused(40, Refusal::Inadmissible);
+        assert_eq!((other.received_ms, other.refusal.as_deref()), (40, Some(Refusal::Inadmissible.name())));
     }
 
     #[test]

@@ -117,6 +117,8 @@ pub struct StorageConfig {
 pub struct ApiConfig {
     /// Where it listens; empty: nowhere.
     pub listen: String,
+    /// Web pages that may ask, by their origin as browsers say it: `https://wallet.example`. All others are refused.
+    pub origins: Vec<String>,
     /// Bytes of a request at most.
     pub body_bytes_max: usize,
     /// Requests of a batch at most.
@@ -222,6 +224,7 @@ impl Default for ApiConfig {
     fn default() -> Self {
         ApiConfig {
             listen: "127.0.0.1:8645".into(),
+            origins: Vec::new(),
             body_bytes_max: 1 << 20,
             batch_max: 100,
             page_max: 1_000,

@@ -66,9 +66,13 @@ pub fn is_of_one_mind(ahead: Option<&RangeInclusive<i64>>) -> bool {
 }
 
 impl Discipline {
-    /// How many slots others are ahead of a clock that is set by so much.
+    /// How many slots others are ahead of a clock that is set by so much. A step within the bound, and half
+    /// a slot, leaves them where they are: whole slots cannot say what it changes, and a millisecond would count as one.
     pub fn ahead_after(&self, ahead: &RangeInclusive<i64>, step_ms: i64) -> RangeInclusive<i64> {
         let slot_ms = self.slot();
+        if step_ms.saturating_abs() <= self.bound_ms.min(slot_ms / 2) {
+            return ahead.clone();
+        }
         let after = |slots: i64| slots.saturating_mul(slot_ms).saturating_sub(step_ms).div_euclid(slot_ms);
         after(*ahead.start())..=after(*ahead.end())
     }
@@ -157,6 +161,26 @@ mod tests {
     }
 
     #[test]
+    fn a_millisecond_is_no_slot() {
+        // Others are in the slot before, as at any border, and the clock is good, or has not been measured yet.
+        for track in [GOOD, NEW] {
+            for behind in [1, 20, 400, -1, -400] {
+                let step = if track.trusted { behind.clamp(-STEP_MS, STEP_MS) } else { behind };
+                for slots in [-1, 0, 1] {
+                    let followed = DISCIPLINE.judge(behind, track, Some(&(slots..=slots)));
+                    assert_eq!(followed, Followed::Step(step, true), "{behind} ms, {slots} slots ahead");
+                    assert_eq!(DISCIPLINE.ahead_after(&(slots..=slots), step), slots..=slots);
+                }
+            }
+        }
+        let wide = Discipline { slot_ms: 1_000, bound_ms: 10_000 };
+        assert_eq!(wide.judge(9_000, NEW, Some(&(0..=0))), Followed::AgainstTheNetwork, "a bound of many slots");
+        // Beyond the bound a step is looked at in slots, be it a little more.
+        assert_eq!(DISCIPLINE.judge(501, NEW, Some(&(-1..=-1))), Followed::AgainstTheNetwork);
+        assert_eq!(DISCIPLINE.judge(20, GOOD, Some(&(-2..=-2))), Followed::AgainstTheNetwork);
+    }
+
+    #[test]
     fn no_set_of_servers_moves_a_clock_against_the_slots_of_others() {
         // A clock at its start, which would follow anything; others are in its slot, or one beside it.
         for (low, high) in [(0, 0), (-1, 0), (0, 1), (-1, 1)] {
@@ -169,7 +193,7 @@ mod tests {
         // Led away a little at a time: at two slots it ends.
         let (mut moved, mut steps) = (0, 0);
         while steps < 10_000 {
-            let slots = (-moved + 9_999) / 10_000;
+            let slots = (-moved + 9_999i64).div_euclid(10_000);
             match DISCIPLINE.judge(400, GOOD, Some(&(slots..=slots))) {
                 Followed::Step(step, _) => moved += step,
                 _ => break,

@@ -37,6 +37,14 @@ pub enum WalletError {
         /// For so long.
         seconds: u64,
     },
+    /// Something that comes in parts, and does not come to its end.
+    #[error("the node has not shown {what} in {seconds} s; that is too slow to go on with it")]
+    Drags {
+        /// What was asked for.
+        what: &'static str,
+        /// For so long.
+        seconds: u64,
+    },
     /// The node does not have what the wallet would go on with.
     #[error(
         "the node says: {says}. This wallet has verified the chain up to height {at}: ask another node, or give --trust \
@@ -48,10 +56,21 @@ pub enum WalletError {
         /// Newest height that is verified.
         at: u64,
     },
+    /// The node shows less than is verified.
+    #[error(
+        "the node shows the chain up to height {height}, and this wallet has verified it up to {verified} before: nothing \
+         is believed of it until it has come as far"
+    )]
+    Short {
+        /// Newest height that it shows.
+        height: u64,
+        /// Newest height that was verified before.
+        verified: u64,
+    },
     /// Two certified histories.
     #[error(
-        "the chain that the node shows has another block at height {0} than the one that this wallet has verified \
-         before, and both are certified: do not pay anyone, and ask people whom you trust"
+        "the chain that the node shows has a block of height {0} that cannot stand in one chain with what this wallet has \
+         verified before, and both are certified: do not pay anyone, and ask people whom you trust"
     )]
     Conflict(u64),
     /// The genesis file, which is all that is trusted.
@@ -60,6 +79,13 @@ pub enum WalletError {
     /// What the wallet keeps of a chain.
     #[error("{0}; without it the wallet cannot know what it has signed")]
     Kept(#[from] SealedError),
+    /// The newest verified block, of which nothing that was signed depends.
+    #[error(
+        "{0}: it holds the newest block that this wallet has verified, and nothing that it has signed. Give --trust \
+         HEIGHT:HASH of a recent block, from a source that you trust: then that one file is set aside. Leave the files \
+         beside it where they are: they hold what was signed"
+    )]
+    Anchor(SealedError),
     /// The directory of what is kept.
     #[error("{}: {source}", path.display())]
     Io {
@@ -106,6 +132,19 @@ pub enum WalletError {
         id: String,
         /// The last slot in which it could come into a block.
         expires_slot: u64,
+        /// Number of the transaction among those of its sender.
+        sequence: u64,
+        /// Height of the state that proves it.
+        height: u64,
+    },
+    /// It could never become final.
+    #[error(
+        "transaction {id} can never be final: its account had used sequence {sequence} when it was signed, which is \
+         proved of height {height}. Nothing was paid by it; whoever used the sequence has this key as well"
+    )]
+    Stillborn {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
         /// Number of the transaction among those of its sender.
         sequence: u64,
         /// Height of the state that proves it.
@@ -237,6 +276,8 @@ impl WalletError {
                 | WalletError::Light(_)
                 | WalletError::Stale
                 | WalletError::Slow { .. }
+                | WalletError::Drags { .. }
+                | WalletError::Short { .. }
                 | WalletError::Pruned { .. }
                 | WalletError::Waited { .. }
                 | WalletError::Time(TimeError::Height { .. } | TimeError::Old { .. })

@@ -54,6 +54,11 @@ impl Kept {
         self.directory.join("verified")
     }
 
+    /// The lock of the newest verified block: the commands of all keys keep it in one file.
+    fn tip_lock_path(&self) -> PathBuf {
+        self.directory.join("verified.lock")
+    }
+
     fn path_of(&self, signer: &Key, what: &str) -> PathBuf {
         self.directory.join(format!("{}.{what}", hex::encode(&signer[..16])))
     }
@@ -61,7 +66,7 @@ impl Kept {
     /// The newest block that was verified before; none if this chain was never looked at.
     ///
     /// # Errors
-    /// A file that is damaged.
+    /// A file that is damaged: see [`Self::set_tip_aside`].
     pub fn tip(&self) -> Result<Option<Verified>, WalletError> {
         let path = self.tip_path();
         let Some((height, payload)) = sealed::read(&path, SealedKind::Verified, &self.chain)? else { return Ok(None) };
@@ -69,11 +74,37 @@ impl Kept {
         Ok(Some(tip.ok_or(SealedError::Damaged { path, what: "it holds no block" })?))
     }
 
-    /// Keeps the newest verified block.
+    /// Sets a damaged file of the newest verified block aside: what was signed stands in others.
     ///
     /// # Errors
     /// Whatever the disk refuses.
+    pub fn set_tip_aside(&self) -> Result<PathBuf, WalletError> {
+        let (path, aside) = (self.tip_path(), self.directory.join("verified.damaged"));
+        fs::rename(&path, &aside).map_err(io(&path))?;
+        Ok(aside)
+    }
+
+    /// Keeps the newest verified block, unless another command has kept a later one, or is about to keep its own: one
+    /// at a time writes the file, and whoever comes meanwhile leaves it to the other.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses; or when another command has verified another block of this height.
     pub fn keep_tip(&self, tip: &Verified) -> Result<(), WalletError> {
+        let path = self.tip_lock_path();
+        let lock = File::create(&path).map_err(io(&path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Error(source)) => return Err(WalletError::Io { path, source }),
+        }
+        // One that cannot be read any more is written anew.
+        match self.tip().ok().flatten() {
+            Some(other) if other.height == tip.height && other.hash != tip.hash => {
+                return Err(WalletError::Conflict(tip.height));
+            }
+            Some(other) if other.height >= tip.height => return Ok(()),
+            _ => {}
+        }
         let mut payload = Vec::new();
         tip.encode(&mut payload);
         Ok(sealed::write_whole(&self.tip_path(), SealedKind::Verified, &self.chain, tip.height, &payload)?)
@@ -139,6 +170,47 @@ impl Kept {
 mod tests {
     use super::*;
     use bytemuck::Zeroable;
+
+    #[test]
+    fn commands_that_keep_their_newest_block_at_once_leave_a_whole_one_and_none_goes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let block = |height: u64| Verified {
+            height,
+            slot: height,
+            hash: [height as u8; 32],
+            parent: [1; 32],
+            system: [2; 32],
+            parent_root: [3; 32],
+            committee_next: [4; 32],
+            headers: vec![Some([5; 32]); 100],
+        };
+        // Each as a command of its own, with its own key.
+        std::thread::scope(|scope| {
+            for command in 0..4 {
+                let kept = Kept::open(directory.path(), [1; 32]).unwrap();
+                scope.spawn(move || {
+                    for height in 1..=60 {
+                        let done = kept.keep_tip(&block(height));
+                        assert!(done.is_ok(), "command {command}, height {height}: {done:?}");
+                        // Never a part of one, though perhaps none yet: who is first may still be writing.
+                        let seen = kept.tip();
+                        assert!(seen.is_ok(), "command {command}: {seen:?}");
+                    }
+                });
+            }
+        });
+        let kept = Kept::open(directory.path(), [1; 32]).unwrap();
+        kept.keep_tip(&block(60)).unwrap();
+        kept.keep_tip(&block(7)).unwrap();
+        assert_eq!(kept.tip().unwrap(), Some(block(60)));
+        let other = Verified { hash: [9; 32], ..block(60) };
+        assert!(matches!(kept.keep_tip(&other), Err(WalletError::Conflict(60))));
+        // Damaged, it goes by itself, and what was signed stays.
+        fs::write(kept.tip_path(), b"").unwrap();
+        assert!(kept.tip().is_err());
+        let aside = kept.set_tip_aside().unwrap();
+        assert!(aside.exists() && kept.tip().unwrap().is_none());
+    }
 
     #[test]
     fn what_was_signed_is_there_again_or_named_as_damaged_and_one_process_signs() {

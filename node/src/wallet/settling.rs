@@ -9,7 +9,7 @@
 //!                                                 the same again    else it stays kept
 //! ```
 
-use super::client::{Client, Proved};
+use super::client::{Client, LOOK_BACK_PATIENCE, Proved};
 use super::error::{Unsettled, WalletError};
 use super::kept::Pending;
 use super::order::{Ground, Order, described, sign};
@@ -42,9 +42,8 @@ const BAD_SLOTS: u64 = 3;
 const EVERY: Duration = Duration::from_millis(150);
 /// Heights for which it is looked up in the system who was punished, at most: it knows no more than the chain keeps.
 const PUNISHED_HEIGHTS: u64 = 8;
-/// How long a node's answers are looked through at a time, and once, for what an earlier command has signed.
+/// How long a node's answers are looked through at a time.
 const LOOK_PATIENCE: Duration = Duration::from_secs(5);
-const LOOK_BACK_PATIENCE: Duration = Duration::from_secs(40);
 
 /// How a payment is made.
 #[derive(Clone, Copy, Debug)]
@@ -108,13 +107,17 @@ enum Prospect {
     Open,
     /// Its sequence is used.
     Used,
+    /// Its sequence was used before it was signed: it could never come into a block.
+    Stillborn,
     /// It cannot come into a block any more.
     Never,
 }
 
 fn prospect(pending: &Pending, proved: &Proved) -> Prospect {
+    let used = u64::from(proved.hot.sequence) > pending.cell.sequence;
     match () {
-        () if u64::from(proved.hot.sequence) > pending.cell.sequence => Prospect::Used,
+        () if used && proved.height <= pending.signed_at => Prospect::Stillborn,
+        () if used => Prospect::Used,
         // The next block's time is this state's slot: a later one there will not be.
         () if proved.slot > pending.cell.expires_slot => Prospect::Never,
         () => Prospect::Open,
@@ -164,7 +167,8 @@ impl Client {
         self.kept.keep_pending(&pending)?;
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: cell.expires_slot });
-        self.follow(pending, on)
+        let way = self.way(pending);
+        self.follow(way, on)
     }
 
     /// Follows what an earlier command has signed; none if nothing waits.
@@ -176,7 +180,12 @@ impl Client {
         let Some(pending) = self.kept.pending(sender)? else { return Ok(None) };
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: pending.cell.expires_slot });
-        self.follow(pending, on).map(Some)
+        let mut way = self.way(pending);
+        match self.look_in_passing(&mut way)? {
+            Found::Nothing => self.follow(way, on).map(Some),
+            Found::Final(settled) => self.ends(settled, sender, on).map(Some),
+            Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
+        }
     }
 
     /// Lets go what an earlier command has signed, if its sequence is used or it has expired.
@@ -189,16 +198,18 @@ impl Client {
         let proved = self.on_any(|client, node| client.proved(node, sender))?;
         match prospect(&pending, &proved) {
             Prospect::Open => Err(self.open(&pending).into()),
-            Prospect::Used | Prospect::Never => self.kept.forget_pending(sender),
+            Prospect::Used | Prospect::Stillborn | Prospect::Never => self.kept.forget_pending(sender),
         }
     }
 
-    /// The account that signs, of now.
+    /// The account that signs, of now: of no older state than was verified before the node was asked, or a sequence would
+    /// be signed again that this very wallet has seen used.
     fn proved(&mut self, node: usize, key: &Key) -> Result<Proved, WalletError> {
         self.sync_with(node)?;
+        let least = self.height();
         time::recent(self.light.newest().slot, self.now_slot())?;
         let none = || WalletError::Node("there is no account of this key; the first payment to it opens one".into());
-        self.proof_of(node, key)?.ok_or_else(none)
+        self.proof_of(node, key, least)?.ok_or_else(none)
     }
 
     fn draw_up(&mut self, node: usize, sender: Key, order: &Order, options: PayOptions) -> Result<Cell, WalletError> {
@@ -228,26 +239,49 @@ impl Client {
     /// What an earlier command has signed must have ended, and the user must know how.
     fn settle_earlier(&mut self, sender: &Key) -> Result<(), WalletError> {
         let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
-        let proved = self.on_any(|client, node| client.proved(node, sender))?;
         let (id, what) = self.named(&pending);
+        let mut way = self.way(pending);
+        match self.look_in_passing(&mut way)? {
+            Found::Nothing => {}
+            found => return Err(self.told(&way, found)?),
+        }
+        let pending = way.pending.clone();
+        let proved = self.on_any(|client, node| client.proved(node, sender))?;
         match prospect(&pending, &proved) {
             Prospect::Open => Err(self.open(&pending).into()),
-            Prospect::Never => {
+            Prospect::Stillborn | Prospect::Never => {
                 self.kept.forget_pending(sender)?;
-                self.warn(format!("an earlier transaction, {id} ({what}), has expired and was never final"));
+                self.warn(format!("an earlier transaction, {id} ({what}), was never final and cannot be any more"));
                 Ok(())
             }
-            Prospect::Used => {
-                let mut way = self.way(pending);
-                match self.look(&mut way, LOOK_BACK_PATIENCE)? {
-                    Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
-                    Found::Final(settled) => {
-                        self.kept.forget_pending(sender)?;
-                        Err(Unsettled::WasFinal { id, what, height: settled.height }.into())
-                    }
-                    Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
-                }
+            Prospect::Used => match self.look(&mut way, LOOK_BACK_PATIENCE)? {
+                Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
+                found => Err(self.told(&way, found)?),
+            },
+        }
+    }
+
+    /// What the user is told of an earlier command's transaction whose end was found, and which is let go.
+    fn told(&self, way: &Way, found: Found) -> Result<WalletError, WalletError> {
+        let (id, what) = self.named(&way.pending);
+        match found {
+            Found::Final(Settled { height, .. }) => {
+                self.kept.forget_pending(&way.pending.cell.sender)?;
+                Ok(Unsettled::WasFinal { id, what, height }.into())
             }
+            Found::Replaced { by, height } => self.replaced(way, &by, height),
+            Found::Nothing => unreachable!("nothing is told of what was not found"),
+        }
+    }
+
+    /// Looks for what an earlier command has signed while the chain is followed past it: later its blocks are not
+    /// remembered any more, and after a long time no way leads back to them.
+    fn look_in_passing(&mut self, way: &mut Way) -> Result<Found, WalletError> {
+        let followed = self.sync_in_passing(way.pending.signed_at);
+        match followed.and_then(|()| self.look(way, LOOK_PATIENCE)) {
+            // What follows asks again, and says what is wrong.
+            Err(error) if error.is_of_node() => Ok(Found::Nothing),
+            found => found,
         }
     }
 
@@ -264,17 +298,12 @@ impl Client {
     }
 
     /// Hands in a transaction and looks for it in every block, until its end is proved or waiting leads nowhere.
-    fn follow(&mut self, pending: Pending, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
-        let slots = pending.cell.expires_slot.saturating_sub(self.now_slot()).saturating_add(AFTER_SLOTS);
+    fn follow(&mut self, mut way: Way, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
+        let slots = way.pending.cell.expires_slot.saturating_sub(self.now_slot()).saturating_add(AFTER_SLOTS);
         let end = Instant::now().checked_add(self.slots(slots));
-        let mut way = self.way(pending);
         loop {
             match self.round(&mut way, on) {
-                Ok(Found::Final(settled)) => {
-                    self.kept.forget_pending(&way.pending.cell.sender)?;
-                    on(Event::Final(&settled));
-                    return Ok(self.effect(settled));
-                }
+                Ok(Found::Final(settled)) => return self.ends(settled, &way.pending.cell.sender, on),
                 Ok(Found::Replaced { by, height }) => return Err(self.replaced(&way, &by, height)?),
                 Ok(Found::Nothing) => {}
                 Err(error) if error.is_of_node() => self.note_bad(&mut way, &error),
@@ -291,6 +320,13 @@ impl Client {
             }
             std::thread::sleep(EVERY);
         }
+    }
+
+    /// It is final: nothing of it is kept any more.
+    fn ends(&mut self, settled: Settled, of: &Key, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
+        self.kept.forget_pending(of)?;
+        on(Event::Final(&settled));
+        Ok(self.effect(settled))
     }
 
     fn note_bad(&mut self, way: &mut Way, error: &WalletError) {
@@ -319,6 +355,7 @@ impl Client {
             match prospect(&way.pending, &proved) {
                 Prospect::Open => {}
                 Prospect::Used => way.used = Some(self.height()),
+                Prospect::Stillborn => return Err(self.stillborn(way, &proved)?),
                 Prospect::Never => return Err(self.expired(way, &proved)?),
             }
         }
@@ -334,6 +371,13 @@ impl Client {
         self.kept.forget_pending(&cell.sender)?;
         let (id, height) = (hex::encode(way.id), proved.height);
         Ok(WalletError::Expired { id, expires_slot: cell.expires_slot, sequence: cell.sequence, height })
+    }
+
+    fn stillborn(&self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
+        let cell = &way.pending.cell;
+        self.kept.forget_pending(&cell.sender)?;
+        let (id, sequence, height) = (hex::encode(way.id), cell.sequence, proved.height);
+        Ok(WalletError::Stillborn { id, sequence, height })
     }
 
     /// Hands in the transaction to all nodes: one that takes it may let it lie.
@@ -399,12 +443,12 @@ impl Client {
         let last = self.height().min(signed_at.saturating_add(SEARCHED_MAX));
         let (mut bad, mut answered) = (None, false);
         for node in 0..self.transport.len() {
-            let begun = Instant::now();
+            let until = Instant::now() + patience;
             let from = way.looked[node];
             assert!(from >= signed_at, "nothing is looked for in a block from before it was signed");
             let mut through = from;
-            while through < last && begun.elapsed() < patience {
-                match self.look_at(node, through + 1, way) {
+            while through < last && Instant::now() < until {
+                match self.look_at(node, through + 1, way, until) {
                     Ok(Found::Nothing) => through += 1,
                     Ok(found) => return Ok(found),
                     // Another node may prove it.
@@ -424,14 +468,14 @@ impl Client {
     }
 
     /// What a node proves of it in the block of one height.
-    fn look_at(&mut self, node: usize, height: u64, way: &Way) -> Result<Found, WalletError> {
+    fn look_at(&mut self, node: usize, height: u64, way: &Way, until: Instant) -> Result<Found, WalletError> {
         let cell = &way.pending.cell;
         let of_sender = json!({ "sender": hex::encode(cell.sender) });
-        let Some((proof, block)) = self.inclusion(node, height, &of_sender)? else { return Ok(Found::Nothing) };
+        let fits = |there: &Cell| there.sender == cell.sender && there.sequence == cell.sequence;
+        let found = self.inclusion(node, height, &of_sender, until, fits)?;
+        let Some((proof, block)) = found else { return Ok(Found::Nothing) };
         let Some((there, _)) = proof.verify(&block.headers) else { return Ok(Found::Nothing) };
-        if there.sender != cell.sender || there.sequence != cell.sequence {
-            return Ok(Found::Nothing);
-        }
+        assert!(fits(&there), "what was looked at before its block is another transaction than in it");
         let id = there.id(&self.chain.transaction_prefix);
         if id != way.id {
             return Ok(Found::Replaced { by: id, height });
@@ -482,8 +526,23 @@ fn effect_of(system: &System, height: u64, kept: u64) -> Effect {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytemuck::Zeroable;
+    use dynemix_engine::accounts::columns::Hot;
     use dynemix_engine::base::ids::Endpoint;
     use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE, GenesisMinter};
+
+    #[test]
+    fn a_sequence_that_was_used_before_it_was_signed_pays_never_and_one_used_since_perhaps() {
+        let cell = Cell { sequence: 7, expires_slot: 30, ..Cell::zeroed() };
+        let pending = Pending { cell, payload: Vec::new(), signed_at: 9 };
+        let of = |height: u64, slot: u64, sequence: u32| {
+            let hot = Hot { sequence, ..Hot::default() };
+            prospect(&pending, &Proved { account: 0, hot, height, slot })
+        };
+        assert_eq!([of(8, 20, 8), of(9, 21, 8), of(9, 21, 9)], [Prospect::Stillborn; 3]);
+        assert_eq!([of(10, 22, 8), of(40, 99, 8)], [Prospect::Used; 2]);
+        assert_eq!([of(9, 21, 7), of(10, 30, 7), of(10, 31, 7)], [Prospect::Open, Prospect::Open, Prospect::Never]);
+    }
 
     #[test]
     fn where_offences_are_forgotten_nothing_is_said_to_stand() {

@@ -75,10 +75,26 @@ impl Transport {
         params: &Value,
         bytes_max: u64,
     ) -> Result<T, WalletError> {
+        self.ask_within(Duration::MAX, node, method, params, bytes_max)
+    }
+
+    /// Calls a method of a node that has only so long for it.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_within<T: DeserializeOwned>(
+        &self,
+        within: Duration,
+        node: usize,
+        method: &str,
+        params: &Value,
+        bytes_max: u64,
+    ) -> Result<T, WalletError> {
         let url = &self.nodes[node];
         let unreachable =
             |error: ureq::Error| WalletError::Unreachable { tried: url.clone(), why: plain(&error.to_string()) };
-        let patience = PATIENCE[usize::from(bytes_max > SMALL_BYTES)];
+        // None at all would be taken for no bound.
+        let patience = PATIENCE[usize::from(bytes_max > SMALL_BYTES)].min(within.max(Duration::from_millis(1)));
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let asked = self.agent.post(url).config().timeout_global(Some(patience)).build();
         let mut response = asked.send_json(&request).map_err(unreachable)?;
