@@ -1,6 +1,7 @@
 //! Slips inside one function, planted one at a time: the assertion that states the broken fact stops the node before
 //! anybody else sees anything. `cargo test -p dynemix-engine --features mutations --test asserted`
 
+#[path = "minter/still.rs"]
 mod still;
 
 use dynemix_engine::accounts::quilt::Quilt;

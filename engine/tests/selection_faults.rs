@@ -1,6 +1,7 @@
 //! Planted faults of who mints and who keeps: an owner who arranges his stakes finds each.
 //! `cargo test -p dynemix-engine --features mutations --test selection_faults`
 
+#[path = "minter/scene.rs"]
 mod scene;
 
 use dynemix_engine::base::mutation::{Mutation, plant};

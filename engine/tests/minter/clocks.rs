@@ -1,9 +1,7 @@
 //! Clocks that are wrong, and what others say: nothing is signed twice, nothing is reserved for a time that is not
 //! plausible, and nobody is silenced for longer than it must be.
 
-mod desk;
-
-use desk::Desk;
+use crate::desk::Desk;
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
 use dynemix_engine::chain::record::Attest;
 use dynemix_engine::committee::schedule::Step;

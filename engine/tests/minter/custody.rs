@@ -1,9 +1,7 @@
 //! Who looks for a block's transactions, and when it may say that it was not served: never for the size of a block, and
 //! never at the cost of those whose duty it is.
 
-mod desk;
-
-use desk::Ground;
+use crate::desk::Ground;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, LOOK_ROUNDS};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};

@@ -1,8 +1,7 @@
 //! Who mints and who keeps cannot be moved by who sees the seed; whoever does has something at stake as long as evidence
 //! about it is taken.
 
-mod scene;
-
+use crate::scene::{BALANCE, MINTERS, Scene, key, vote_key};
 use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
@@ -15,7 +14,6 @@ use dynemix_engine::rules::next::Next;
 use dynemix_engine::rules::objects::{SetBounds, closing};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::stub::StubSigning;
-use scene::{BALANCE, MINTERS, Scene, key, vote_key};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

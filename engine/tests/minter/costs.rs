@@ -1,9 +1,7 @@
 //! What a liar costs: each kind of message, sent by hundreds, by one who has a seat and by one who has none. Whatever
 //! is verified is counted; on a network each is a pairing of a millisecond and more.
 
-mod desk;
-
-use desk::{Desk, SEATS};
+use crate::desk::{Desk, SEATS};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::{CertifiedBlock, Final, Prepared, ShardBlock, Value};
 use dynemix_engine::chain::record::Attest;

@@ -1,7 +1,6 @@
 //! What blocks do to names, stakes and payments that are not mature, height by height, in both modes.
 
-mod scene;
-
+use crate::scene::{BALANCE, MINTERS, Scene, UNSIGNED, genuine, key};
 use dynemix_engine::base::parameters::{DYNE, MATURITY_HEIGHTS};
 use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::record::{Alert, Record};
@@ -12,7 +11,6 @@ use dynemix_engine::rules::bodies::Bodies;
 use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
-use scene::{BALANCE, MINTERS, Scene, UNSIGNED, genuine, key};
 use std::sync::Arc;
 
 #[test]

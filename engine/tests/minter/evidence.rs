@@ -1,8 +1,6 @@
 //! Who forks the chain or contradicts itself is punished, whoever mints when it is found out.
 
-mod desk;
-
-use desk::Desk;
+use crate::desk::Desk;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::{Final, Prepared, Value};
 use dynemix_engine::chain::record::Record;

@@ -1,15 +1,13 @@
 //! A minter whose record of what it signed was lost or is not whole: silent until a height is final that was begun
 //! after its start.
 
-mod still;
-
+use crate::still::{Scene, decided};
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::vote::stub::StubSigning;
 use std::sync::Arc;
-use still::{Scene, decided};
 
 type TestMinter = Minter<Scene, StubSigning>;
 
