@@ -129,6 +129,11 @@ fn nothing_that_nobody_asked_for_is_verified_and_whoever_sends_it_is_thrown_out(
         until_thrown_out(&liar, 100, |liar| (0..4).for_each(|_| liar.send(class, frame.clone())));
         assert_eq!(verified(&town), before, "class {class}");
     }
+    town.stop();
+    // Where it is known for nothing: a node that waits for a block asks whomever it sees for it, and what that one answers
+    // is put together, and falls back on it.
+    let town = Town::of(1, false);
+    let before = verified(&town);
     let liar = Named::connect(&town, Some(POOR), 0);
     let short = Arc::new(block(broken_items(40)));
     until_thrown_out(&liar, 100, |liar| (0..4).for_each(|_| liar.say(ROUNDS, &Message::Block(short.clone()))));

@@ -6,6 +6,7 @@ use super::callers::Stage;
 use super::connection::{NoRoom, OWED_MAX, Turn};
 use super::methods::{bytes_max, call, slow};
 use serde_json::Value;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,32 @@ const BUSY: &str = "too many answers are under way; ask again in a moment, or fo
 /// else one place that is taken for minutes.
 const BODY_TIME: Duration = Duration::from_secs(10);
 const LATE: &str = "the requests before it took 10 s; ask for it again, by itself or with fewer";
+
+/// Bytes that are written.
+#[derive(Default)]
+struct Counted(u64);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes of an answer as it is written, or a few more.
+fn bytes_of(answered: &Answered) -> u64 {
+    const ERROR_BYTES: u64 = 256;
+    let mut counted = Counted::default();
+    match answered {
+        Ok(value) => serde_json::to_writer(&mut counted, value).expect("values are written, and nothing refuses them"),
+        Err((_, what)) => counted.0 = ERROR_BYTES + what.len() as u64,
+    }
+    counted.0
+}
 
 /// Answers the requests of one turn, and counts what is held for it.
 struct Answering<'a> {
@@ -49,13 +76,18 @@ impl Answers for Answering<'_> {
         connection.enter(Stage::Queued);
         let work = move |api: &Arc<Api>| {
             connection.enter(Stage::Working);
-            connection.hold_here(room).ok().map(|()| call(api, &connection, method, &params))
+            connection.hold_here(room).ok()?;
+            let answered = call(api, &connection, method, &params);
+            // What it has not come to is there for others at once, however long the answer waits to be written.
+            let kept = room.min(2 * bytes_of(&answered));
+            connection.let_go(room - kept);
+            Some((answered, kept))
         };
         let answered = self.api.have(holder, errand, work).await;
         // Also where there was no place in the row.
         self.turn.connection.enter(Stage::Working);
-        let answered = answered.ok().flatten().ok_or_else(busy)?;
-        self.turn.took(room);
+        let (answered, kept) = answered.ok().flatten().ok_or_else(busy)?;
+        self.turn.took(kept);
         answered
     }
 

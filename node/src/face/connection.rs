@@ -152,6 +152,11 @@ impl Connection {
         Err(NoRoom)
     }
 
+    /// Holds so many bytes less than [`Self::hold_here`] has come to.
+    pub(super) fn let_go(&self, bytes: u64) {
+        self.desk.ask(|callers, _| callers.give_back(self.id, bytes));
+    }
+
     /// How long it has to wait for what it has had.
     pub(super) fn owed(&self) -> Duration {
         Duration::from_millis(self.desk.ask(|callers, now_ms| callers.owed_ms(now_ms, self.id)))
