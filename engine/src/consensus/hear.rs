@@ -8,7 +8,7 @@
 
 use super::allowance::{Offence, Work, question_of_hash, question_of_height};
 use super::custody::{Custody, CustodyOut, Watch};
-use super::master::{MasterInput, Taken, Vote};
+use super::master::{MasterInput, Taken, Vote, is_timely};
 use super::minter::{Action, Minter, REPLAY_EACH_MS};
 use super::shard::{RoundContext, ShardRound};
 use crate::base::hash::Hash;
@@ -285,7 +285,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         let (work, timely) = match &message {
             Message::Proposal { attempt, .. } | Message::First { attempt, .. } | Message::Second { attempt, .. } => {
-                (Work::Vote, self.master.is_timely(now, *attempt))
+                (Work::Vote, is_timely(now, *attempt))
             }
             _ => (Work::Have, true),
         };

@@ -41,6 +41,9 @@ const TAKEN_AT_ONCE: usize = 64;
 const JUDGING: Duration = Duration::from_millis(10);
 /// Peers that gossip goes to.
 const GOSSIP: usize = 4;
+/// What somebody claims waits for what others claim for this part of a slot at most: verified together, ten cost little
+/// more than one.
+const GATHERING: u64 = 100;
 /// What will follow is computed if no step is due for this part of a slot.
 const FORESEEING: u64 = 20;
 
@@ -121,6 +124,14 @@ impl Tickets {
     }
 }
 
+/// Whether all that is to be done with an entry is to verify what a minter claims.
+fn is_claim(entry: &Entry) -> bool {
+    match entry {
+        Entry::Message(_, message, _) => is_light(entry) && !matches!(**message, Message::Item(_)),
+        _ => false,
+    }
+}
+
 /// Whether an entry takes so little that others are looked at with it: claims, which are verified together, and what was
 /// verified.
 fn is_light(entry: &Entry) -> bool {
@@ -190,6 +201,13 @@ impl<S: Signing> Duty<S> {
     fn next_entry(&mut self, wait: Duration) -> Option<Entry> {
         if self.local.taken.is_empty() {
             self.inbox.take_some(wait, TAKEN_AT_ONCE, is_light, &mut self.local.taken);
+            if !self.local.taken.is_empty() && self.local.taken.iter().all(is_claim) {
+                // No more come than there are others.
+                let others = self.minter.master().committee.len().saturating_sub(1).clamp(1, TAKEN_AT_ONCE);
+                let at_most = Duration::from_millis(self.schedule.slot_ms / GATHERING);
+                let until_step = self.clock.until(self.minter.wake_at_ms());
+                self.inbox.gather(at_most.min(until_step / 2), others, is_claim, &mut self.local.taken);
+            }
             if self.local.taken.len() > 1 {
                 let now = self.clock.now_ms();
                 self.minter.verify_ahead(
@@ -256,9 +274,15 @@ impl<S: Signing> Duty<S> {
         }
         let (pending, whole) =
             (self.minter.pending_height(), matches!(&message, Message::Final(_, blocks) if !blocks.is_empty()));
+        let block = if let Message::Block(block) = &message { Some((block.height, block.listed_hash())) } else { None };
         let actions = self.minter.handle(now, name_of(from), message);
         self.act(actions);
         let next = self.minter.pending_height();
+        // Each minter of a shard sends its block: one is verified.
+        block
+            .filter(|(height, hash)| *height == next && self.minter.master().holds(hash))
+            .into_iter()
+            .for_each(|(_, hash)| self.gate.note_held(hash));
         if whole && next > pending && self.minter.height_heard() > next {
             // Whoever has served one height is asked for the next at once.
             self.send(to_of(name_of(from)), &Message::WantFinal(next));

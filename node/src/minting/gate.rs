@@ -13,6 +13,7 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{BAN_POINTS, MeshHandle, PeerId, PeerInfo, To};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Instant;
@@ -38,6 +39,8 @@ pub struct Gate {
     vain: Mutex<Vain>,
     outcasts: Mutex<Outcasts>,
     duties: RwLock<Arc<DutyTable>>,
+    /// Shard-blocks of the pending height that consensus holds.
+    held: Mutex<BTreeSet<Hash>>,
     begun: Instant,
     mesh: MeshHandle,
     charged: AtomicU64,
@@ -51,6 +54,7 @@ impl Gate {
             vain: Mutex::default(),
             outcasts: Mutex::default(),
             duties: RwLock::new(Arc::new(duties)),
+            held: Mutex::default(),
             begun: Instant::now(),
             mesh,
             charged: AtomicU64::new(0),
@@ -74,6 +78,17 @@ impl Gate {
         *now = Arc::new(duties);
         drop(now);
         self.rules.lock().expect(UNPOISONED).asked.begin_height(after);
+        self.held.lock().expect(UNPOISONED).clear();
+    }
+
+    /// Consensus holds this shard-block of the pending height: nobody verifies a copy of it any more.
+    pub fn note_held(&self, block: Hash) {
+        self.held.lock().expect(UNPOISONED).insert(block);
+    }
+
+    /// Whether consensus holds this shard-block.
+    pub fn holds(&self, block: &Hash) -> bool {
+        self.held.lock().expect(UNPOISONED).contains(block)
     }
 
     /// The duties of a peer.

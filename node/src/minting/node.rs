@@ -56,8 +56,6 @@ const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
 /// The same for those that verify users' cells, and what rounds need.
 const CELLS_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
-/// Transactions are gathered into batches for this part of a slot.
-const GATHERING: u64 = 100;
 
 /// What a node mints with.
 pub struct MintingKeys {
@@ -312,14 +310,20 @@ impl Shared {
     }
 
     /// Verifies users' cells, gathered, behind everything else.
-    fn prepare(&self) -> Prepare {
-        let gather = Duration::from_millis(self.chain.parameters.slot_ms / GATHERING);
-        Prepare { checks: self.checks(0), gather, niceness: 5, heavy: (0, BTreeMap::new()) }
+    fn prepare(&self, options: &NodeOptions) -> Prepare {
+        let (clock, schedule) = (options.clock.clone(), Schedule::of(&self.chain.parameters));
+        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, heavy: (0, BTreeMap::new()) }
     }
 
     /// Verifies what rounds need, at once. Bodies of final blocks go to the other.
     fn rounds(&self, bodies: Arc<Inbox<Raw>>) -> Rounds {
-        Rounds { checks: self.checks(1), bodies, records: Default::default(), brought: (0, BTreeMap::new()) }
+        Rounds {
+            checks: self.checks(1),
+            bodies,
+            records: Default::default(),
+            handed_on: BTreeMap::new(),
+            brought: (0, BTreeMap::new()),
+        }
     }
 
     fn serve(&self, options: &NodeOptions) -> Serve {
@@ -470,7 +474,7 @@ impl Node {
 
         let (jobs, jobs_in) = channel();
         let waiting = Waiting::new(options.snapshot_bytes_per_s);
-        let (of_cells, of_rounds) = (shared.prepare(), shared.rounds(waiting.cells.clone()));
+        let (of_cells, of_rounds) = (shared.prepare(&options), shared.rounds(waiting.cells.clone()));
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = shared.duty(&options, minter, jobs, &waiting);

@@ -13,10 +13,12 @@ use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::shares::{Holder, User};
 use crate::peer::frames::{self, PeerFrameKind};
+use crate::setup::clock::Clock;
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::{Item, is_heavy, transaction_item, transaction_of};
@@ -33,12 +35,21 @@ const HEAVY_OF_GUEST: usize = 8;
 /// Transactions of a block that is not final that are verified before it is looked whether they hold.
 const BODIES_AT_ONCE: usize = 1_024;
 
+/// Transactions are gathered into a batch for this part of the time until sets close,
+const GATHERED_OF_LEFT: u64 = 4;
+/// for this part of a slot at least,
+const GATHERED_LEAST: u64 = 100;
+/// and for this part of one at most.
+const GATHERED_MOST: u64 = 5;
+
 /// What the thread works with.
 pub struct Prepare {
     /// What it verifies with.
     pub checks: Checks,
-    /// How long what has come waits for more: a large batch costs a third of many small ones.
-    pub gather: Duration,
+    /// Says how long what has come may wait for more: a large batch costs a third of many small ones.
+    pub clock: Clock,
+    /// The steps of a slot; the nearer sets close, the less is waited.
+    pub schedule: Schedule,
     /// Of the thread: votes come before new transactions.
     pub niceness: i32,
     /// Proofs of possession that each has brought at this height.
@@ -59,6 +70,16 @@ struct Pending {
     body: Option<Body>,
 }
 
+/// How long what has come may wait for more at this time: a part of what is left until minters are told nothing more, so
+/// that what comes late is not held up.
+fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
+    let Schedule { slot_ms, sets_ms, .. } = *schedule;
+    let into_ms = now_ms % slot_ms;
+    let closing_ms = if into_ms < sets_ms { sets_ms } else { slot_ms };
+    let part_ms = (closing_ms - into_ms) / GATHERED_OF_LEFT;
+    Duration::from_millis(part_ms.clamp(slot_ms / GATHERED_LEAST, slot_ms / GATHERED_MOST))
+}
+
 impl Prepare {
     /// Runs until told to stop.
     pub fn run(mut self, input: &Inbox<Raw>) {
@@ -68,7 +89,8 @@ impl Prepare {
             let Some(raw) = input.take(Duration::from_millis(200)) else { continue };
             // Cells of many frames make one batch.
             let mut next = Some(raw);
-            let (mut count, gathered) = (0, Instant::now() + self.gather);
+            let begun = Instant::now();
+            let (mut count, mut gathered) = (0, begun + gather_for(&self.schedule, self.clock.now_ms()));
             while let Some(raw) = next.take() {
                 match raw {
                     // What somebody has sent before it was thrown out.
@@ -80,6 +102,8 @@ impl Prepare {
                         }
                     }
                     Raw::Own(holder, items) => {
+                        // Somebody waits to hear whether they are taken.
+                        gathered = begun + Duration::from_millis(self.schedule.slot_ms / GATHERED_LEAST);
                         count += items.len();
                         let items = items.into_iter().map(|item| (0, item)).collect();
                         waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
@@ -146,10 +170,12 @@ impl Prepare {
 
     /// Verifies what waits and hands it on, each frame with what was refused of it.
     fn flush(&mut self, waiting: &mut VecDeque<Pending>) {
+        let duties = self.checks.gate.duties();
+        // A height may have become final while they waited: what was told for it costs no signature any more.
+        waiting.retain(|pending| pending.told.is_none_or(|told| told >= duties.pending()));
         if waiting.is_empty() {
             return;
         }
-        let duties = self.checks.gate.duties();
         self.look_up(&duties, waiting);
         let all: Vec<Arc<Item>> =
             waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
@@ -277,5 +303,22 @@ impl Prepare {
 impl Pending {
     fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Arc<Item>)>) -> Pending {
         Pending { from, user, told, items, found: Vec::new(), refused: Vec::new(), body: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynemix_engine::base::parameters::{ChainParameters, SubSlots};
+
+    #[test]
+    fn what_comes_late_is_not_held_up() {
+        let mut parameters = ChainParameters { slot_ms: 10_000, ..ChainParameters::default() };
+        parameters.consensus.sub_slots = SubSlots::LOCAL;
+        let schedule = Schedule::of(&parameters);
+        let gather = |into_ms: u64| gather_for(&schedule, 70_000 + into_ms).as_millis();
+        assert_eq!([gather(0), gather(5_500)], [1_425, 100], "long before sets close, and shortly before");
+        assert_eq!(gather(3_700), 500);
+        assert_eq!([gather(schedule.sets_ms), gather(9_999)], [1_075, 100], "and for the next height again");
     }
 }

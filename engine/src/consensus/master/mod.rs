@@ -5,5 +5,7 @@ mod held;
 mod round;
 mod tally;
 
-pub use round::{Locked, MasterAction, MasterInput, MasterRound, MasterShown, Proposed, Taken, others_needed};
+pub use round::{
+    Locked, MasterAction, MasterInput, MasterRound, MasterShown, Proposed, Taken, is_timely, others_needed,
+};
 pub use tally::Vote;

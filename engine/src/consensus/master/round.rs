@@ -107,7 +107,7 @@ pub struct MasterShown {
 }
 
 /// Whether an attempt that another names is near enough to the own one to be kept. It may be any number.
-fn is_timely(now: u64, attempt: u64) -> bool {
+pub fn is_timely(now: u64, attempt: u64) -> bool {
     attempt.abs_diff(now) < ATTEMPTS_KEPT
 }
 
@@ -269,11 +269,6 @@ impl MasterRound {
         let forgotten = planted(Mutation::UnlockByTime);
         assert!(now.2 >= high || forgotten, "the highest certificate fell from {high} to {}: invariant 3", now.2);
         assert!(decided.is_none() || now.3 == decided, "a height is decided once");
-    }
-
-    /// Whether votes of an attempt are near enough to the own one to be counted.
-    pub fn is_timely(&self, now: u64, attempt: u64) -> bool {
-        is_timely(now, attempt)
     }
 
     /// Whether a final certificate would change anything.
