@@ -317,13 +317,7 @@ impl Shared {
 
     /// Verifies what rounds need, at once. Bodies of final blocks go to the other.
     fn rounds(&self, bodies: Arc<Inbox<Raw>>) -> Rounds {
-        Rounds {
-            checks: self.checks(1),
-            bodies,
-            records: Default::default(),
-            handed_on: BTreeMap::new(),
-            brought: (0, BTreeMap::new()),
-        }
+        Rounds { checks: self.checks(1), bodies, records: Default::default(), brought: (0, BTreeMap::new()) }
     }
 
     fn serve(&self, options: &NodeOptions) -> Serve {

@@ -11,11 +11,9 @@ use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
 use crate::intake::records::{Place, RecordGate, Step};
 use crate::intake::rules::Speaker;
-use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::read::CodecError;
-use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::messages::codec::decode;
 use dynemix_engine::messages::measure::measure;
@@ -25,15 +23,13 @@ use dynemix_engine::vote::signing::{Claim, Signing};
 use dynemix_net::mesh::{Body, Net, PeerId, PeerInfo, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Records that are verified at a time.
 const RECORDS_AT_ONCE: usize = 64;
 /// Broken items of a height that who passes on another's set may bring before no more of its items are verified ahead:
 /// it may have been deceived, or lie itself. Consensus looks at a set no further than to the first that is broken.
 const BROKEN_OF_OTHERS: usize = 2_048;
-/// Copies of a shard-block that come so soon after the first are not verified, whatever consensus has made of it.
-const COPIES_COME: Duration = Duration::from_millis(200);
 /// What a record costs while it waits for consensus.
 const RECORD_COST: usize = 2_048;
 
@@ -48,8 +44,6 @@ pub struct Rounds {
     pub bodies: Arc<Inbox<Raw>>,
     /// Places of records.
     pub records: RecordGate,
-    /// Shard-blocks that consensus was given, and when, until it can have said that it holds them.
-    pub handed_on: BTreeMap<Hash, Instant>,
     /// Broken items, and proofs of possession, that each has brought at a height.
     pub brought: (u64, BTreeMap<AccountIndex, Burden>),
 }
@@ -117,7 +111,10 @@ impl Rounds {
                 self.checks.gate.in_vain(from, body.len());
                 return None;
             }
-            Ok(Glance::Block(block)) if block.height == duties.pending() && self.is_copy(&block.hash) => return None,
+            // Each minter of a shard sends its block: one is verified.
+            Ok(Glance::Block(block)) if block.height == duties.pending() && self.checks.gate.holds(&block.hash) => {
+                return None;
+            }
             Ok(Glance::Block(block)) => self.checks.block_holds(&duties, &block),
             Ok(Glance::Final(decided, _)) => self.checks.final_holds(&duties, &decided),
             Ok(_) => true,
@@ -147,13 +144,6 @@ impl Rounds {
         }
     }
 
-    /// Whether consensus holds this shard-block, or has just been given it: each of its minters sends it, and one is
-    /// verified.
-    fn is_copy(&mut self, block: &Hash) -> bool {
-        self.handed_on.retain(|_, at| at.elapsed() < COPIES_COME);
-        self.handed_on.contains_key(block) || self.checks.gate.holds(block)
-    }
-
     /// Verifies what a message brings, and hands it on.
     fn message(&mut self, from: PeerInfo, message: Message, body: Body) {
         let bytes = body.len();
@@ -171,10 +161,6 @@ impl Rounds {
             Message::Block(ref block) => {
                 if let Err(failure) = self.checks.block_items(&self.checks.gate.duties(), block) {
                     return self.checks.gate.charge(from, failure);
-                }
-                // One whose patch is another's stands in nobody's way.
-                if Patch::hash(&block.patch) == block.block.patch_hash {
-                    self.handed_on.insert(block.hash, Instant::now());
                 }
                 message
             }
