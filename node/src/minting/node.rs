@@ -15,10 +15,11 @@ use super::serve::{Questions, Serve};
 use super::status::Status;
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
-use super::writer::{self, Writer, WriterError};
+use super::writer::{Writer, WriterError};
 use crate::intake::duties::DutyTable;
 use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
+use crate::keep::kept;
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
@@ -36,11 +37,10 @@ use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
-use dynemix_storage::{RealDisk, Records, Store, StoreError, StoreOptions};
+use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
@@ -68,7 +68,7 @@ pub struct MintingKeys {
 /// What a node is started with.
 pub struct NodeOptions {
     /// Where everything is.
-    pub directory: PathBuf,
+    pub data: Arc<dyn Disk>,
     /// What the chain begins with.
     pub genesis: Genesis,
     /// Keys, if it mints.
@@ -186,7 +186,7 @@ struct Signer {
 
 impl Signer {
     fn open(options: &NodeOptions, opened: &OpenedChain) -> Result<Signer, NodeStartError> {
-        let NodeOptions { directory, genesis, minting, transport, clock, first_run, .. } = options;
+        let NodeOptions { data, genesis, minting, transport, clock, first_run, .. } = options;
         let chain = &genesis.chain;
         let candidate = minting.as_ref().and_then(|minting| opened.state.find(&minting.account));
         if minting.is_some() && candidate.is_none() {
@@ -197,8 +197,7 @@ impl Signer {
         let may_be_missing = (opened.system.height == 0 && begins) || *first_run;
         let (file, record) = match candidate {
             Some(_) => {
-                let disk = RealDisk::new(directory)?;
-                let (file, record) = SignedFile::open(&disk, chain.genesis_hash, may_be_missing)?;
+                let (file, record) = SignedFile::open(&**data, chain.genesis_hash, may_be_missing)?;
                 if record.unsure && !begins {
                     tracing::warn!(
                         "what this key has signed is not known for sure: nothing is signed until a height is final \
@@ -285,7 +284,7 @@ impl Shared {
         finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
-            for (block, height, items) in writer::kept(&options.directory, &chain) {
+            for (block, height, items) in kept::read(&*options.data, &chain) {
                 let items = items.into();
                 self.inclusions.keep(block, height, &items);
                 minter.remember_items(block, height, items);
@@ -324,7 +323,7 @@ impl Shared {
         Serve {
             chain: self.chain.genesis_hash,
             records: self.records.clone(),
-            data: options.directory.clone(),
+            data: options.data.clone(),
             mesh: self.mesh.clone(),
             gate: self.gate.clone(),
             niceness: 10,
@@ -339,7 +338,7 @@ impl Shared {
         replica: ReplicaHandle,
     ) -> Writer {
         Writer {
-            directory: options.directory.clone(),
+            data: options.data.clone(),
             chain: self.chain.genesis_hash,
             store,
             certificates: self.certificates.clone(),
@@ -402,7 +401,7 @@ impl Shared {
             records: self.records.clone(),
             certificates: self.certificates.clone(),
             inclusions: self.inclusions.clone(),
-            data: options.directory.clone(),
+            data: options.data.clone(),
             submit,
             signing: self.signing.clone(),
             prepared: self.prepared.clone(),
@@ -427,8 +426,7 @@ impl Node {
     /// # Errors
     /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
     pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
-        let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
-        let mut opened = chain_store::open(&options.directory, disk, &options.genesis, options.store)?;
+        let mut opened = chain_store::open(&*options.data, &options.genesis, options.store)?;
         if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
@@ -436,8 +434,7 @@ impl Node {
         let (mesh, mesh_handle) = signer.network(&options)?;
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
-        let certificates =
-            certificates::beside(&options.directory, &options.genesis.chain.genesis_hash, &store.records())?;
+        let certificates = certificates::beside(&*options.data, &options.genesis.chain.genesis_hash, &store.records())?;
         let chain = Arc::new(options.genesis.chain.clone());
         let prefix = chain.transaction_prefix;
         // Until the minter has begun: nobody is heard before.
