@@ -15,7 +15,7 @@ use std::sync::Arc;
 const KEPT_HEIGHTS: u64 = 8;
 
 /// A shard-block's hash and height, and its transactions.
-pub type KeptItems = (Hash, u64, Vec<Arc<Item>>);
+pub type KeptItems = (Hash, u64, Vec<Item>);
 
 /// Their folder in a node's directory.
 fn folder(data: &dyn Disk) -> Arc<dyn Disk> {
@@ -27,12 +27,15 @@ fn folder(data: &dyn Disk) -> Arc<dyn Disk> {
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn keep(data: &dyn Disk, chain: &Hash, block: &Hash, height: u64, items: &[Arc<Item>]) -> Result<(), SealedError> {
+pub fn keep(data: &dyn Disk, chain: &Hash, block: &Hash, height: u64, items: &[Item]) -> Result<(), SealedError> {
     let folder = folder(data);
     folder.make().map_err(failed(data, "kept"))?;
-    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.bytes.len() as u32).to_le_bytes()).collect();
-    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| [&length[..], &item.bytes[..]]);
-    let bytes = 32 + items.iter().map(|item| 4 + item.bytes.len() as u64).sum::<u64>();
+    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.length() as u32).to_le_bytes()).collect();
+    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| {
+        let [tag, cell, payload] = item.parts();
+        [&length[..], tag, cell, payload]
+    });
+    let bytes = 32 + items.iter().map(|item| 4 + item.length() as u64).sum::<u64>();
     let name = format!("{height}.{}", hex::encode(&block[..4]));
     assert_eq!(height_of(&name), Some(height), "what is kept is found again by its height");
     let parts = std::iter::once(&block[..]).chain(parts);
@@ -65,7 +68,7 @@ pub fn read(data: &dyn Disk, chain: &Hash) -> Vec<KeptItems> {
         while !rest.is_empty() {
             let (length, after) = rest.split_first_chunk::<4>()?;
             let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            items.push(Item::new(bytes.to_vec()));
+            items.push(Item::of_bytes(bytes));
             rest = after;
         }
         Some((*block, height, items))
