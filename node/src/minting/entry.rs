@@ -1,7 +1,8 @@
-//! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to the writer
-//! and to whoever answers questions.
+//! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to those that
+//! make things durable and to whoever answers questions.
 
 use crate::intake::shares::{Holder, User};
+use crate::keep::accepted::Accepted;
 use crate::peer::frames::WantPiece;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
@@ -28,6 +29,8 @@ pub enum Entry {
     Durable(u64),
     /// Own transactions are.
     Kept,
+    /// Of own users' transactions what so many jobs were about is.
+    Accepted(usize),
     /// A final block is.
     Stored(u64),
     /// A peer has come.
@@ -86,6 +89,14 @@ pub enum Job {
     Keep(Hash, u64, Items),
     /// A final block.
     Final(Box<FinalJob>),
+}
+
+/// What is to be kept of own users' transactions.
+pub enum Promise {
+    /// These are accepted once they are durable: then tell.
+    Accept(Vec<Accepted>),
+    /// These are all that have not ended.
+    Rewrite(Vec<Accepted>),
 }
 
 /// A final block and what it led to.

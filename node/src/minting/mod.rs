@@ -8,7 +8,7 @@
 //! ```
 //!
 //! * [`node`] starts the threads; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
-//!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable; [`prepare`] verifies users'
+//!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable, [`promises`] what own users send; [`prepare`] verifies users'
 //!   transactions and [`rounds`] what rounds need, both with [`checks`]; [`serve`] answers what others ask of the past.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
 //!   sent.
@@ -37,6 +37,7 @@ pub mod own;
 pub mod peers;
 pub mod pool;
 pub mod prepare;
+pub mod promises;
 pub mod questions;
 pub mod rounds;
 pub mod serve;

@@ -3,13 +3,14 @@
 use super::checks::{Checks, PrepareCounters};
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
-use super::entry::{Entry, Job, Raw};
+use super::entry::{Entry, Job, Promise, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::peers::Peers;
 use super::prepare::Prepare;
+use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
 use super::status::Status;
@@ -17,6 +18,8 @@ use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
 use super::writer::{Writer, WriterError};
 use crate::intake::duties::DutyTable;
+use crate::intake::shares::User;
+use crate::keep::accepted::{Accepted, AcceptedFile};
 use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::kept;
@@ -27,12 +30,15 @@ use crate::peer::frames;
 use crate::setup::clock::Clock;
 use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::consensus::signed_once::SignedOnce;
+use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
@@ -146,6 +152,9 @@ pub enum NodeStopError {
     /// The replica stopped: the log and the state do not agree, or the disk failed.
     #[error("the replica halted: {0}")]
     Replica(#[from] ReplicaError),
+    /// What own users sent could not be made durable.
+    #[error("the keeper of accepted transactions halted: {0}")]
+    Promises(#[from] StoreError),
     /// The event loop of the network failed.
     #[error("the network failed: {0}")]
     Network(#[from] io::Error),
@@ -162,6 +171,7 @@ pub struct Node {
     duty: JoinHandle<()>,
     mesh: JoinHandle<io::Result<()>>,
     writer: JoinHandle<Result<(), WriterError>>,
+    promises: JoinHandle<Result<(), StoreError>>,
     replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
     prepare: Vec<(Arc<Inbox<Raw>>, JoinHandle<()>)>,
     serve: (Arc<Questions>, JoinHandle<()>),
@@ -353,13 +363,47 @@ impl Shared {
         }
     }
 
-    /// The consensus thread, which makes things durable by `writer`.
+    /// Follows again what an earlier process has accepted and kept, each verified again: what others are told does not
+    /// rest on a file. The file begins anew with these.
+    fn resume(
+        &self,
+        options: &NodeOptions,
+        execution: &NodeExecution<NodeSigning>,
+    ) -> Result<(Local, Promises), NodeStartError> {
+        let (mut file, kept) = AcceptedFile::open(options.data.clone(), self.chain.genesis_hash)?;
+        let kept = if planted(Mutation::OwnForgotten) { Vec::new() } else { kept };
+        let now_ms = options.clock.now_ms();
+        let items: Vec<Item> = kept.iter().map(|accepted| accepted.item.clone()).collect();
+        let bad = self.verdicts.verify(&mut Verifier::new(self.keys.clone()), &items);
+        let (mut local, mut bad, count) = (Local::default(), bad.into_iter().peekable(), kept.len());
+        for (place, Accepted { item, whose }) in kept.into_iter().enumerate() {
+            let (user, state) = (User::from_bytes(&whose), execution.state());
+            if bad.next_if_eq(&place).is_some() {
+                tracing::error!("an accepted transaction has come back with a broken signature, and is forgotten");
+            } else if local.own.resume(&item, user, &self.chain, &state, execution.system()) && user.by_api {
+                self.status.watch(|watched| watched.resume(&self.chain.transaction_prefix, &item, now_ms));
+            }
+        }
+        if count > 0 {
+            tracing::info!(
+                "{} of {count} accepted transactions have not ended and are followed again",
+                local.own.len()
+            );
+        }
+        let accepted = |(item, user): (&Item, User)| Accepted { item: item.clone(), whose: user.to_bytes() };
+        file.rewrite(&local.own.all().map(accepted).collect::<Vec<_>>())?;
+        local.in_file = local.own.len();
+        Ok((local, Promises { file, inbox: self.inbox.clone() }))
+    }
+
+    /// The consensus thread, which makes things durable by `writer` and `promises`.
     fn duty(
         &self,
         options: &NodeOptions,
         minter: Minter<NodeExecution<NodeSigning>, NodeSigning>,
-        writer: Sender<Job>,
+        (writer, promises): (Sender<Job>, Sender<Promise>),
         waiting: &Waiting,
+        local: Local,
     ) -> Duty<NodeSigning> {
         Duty {
             minter,
@@ -370,13 +414,14 @@ impl Shared {
             inbox: self.inbox.clone(),
             mesh: self.mesh.clone(),
             writer,
+            promises,
             gate: self.gate.clone(),
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             status: self.status.clone(),
             inclusions: self.inclusions.clone(),
             peers: Peers::new(options.targets()),
-            local: Local::default(),
+            local,
         }
     }
 
@@ -463,22 +508,25 @@ impl Node {
         let minter = shared.minter(&options, system, finals, signer.record);
         shared.status.stored.store(store.last_record(), Ordering::Relaxed);
 
-        let (jobs, jobs_in) = channel();
+        let (local, keeps) = shared.resume(&options, &minter.execution)?;
+        let ((jobs, jobs_in), (promises, promises_in)) = (channel(), channel());
         let waiting = Waiting::new(options.snapshot_bytes_per_s);
         let (of_cells, of_rounds) = (shared.prepare(&options), shared.rounds(waiting.cells.clone()));
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = shared.duty(&options, minter, jobs, &waiting);
+        let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
         let view = shared.view(&options, Submit::new(waiting.cells.clone()));
         let sorter = shared.sorter(&waiting);
         let Waiting { cells, rounds, questions } = waiting;
         let (cells_in, rounds_in, questions_in) = (cells.clone(), rounds.clone(), questions.clone());
         let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
+        let promises_halt = shared.halt("the keeper of accepted transactions");
         Ok(Node {
             view,
             inbox: shared.inbox,
             address: shared.mesh.address(),
             writer: spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?,
+            promises: spawn("promises", move || keeps.run(&promises_in).inspect_err(|error| promises_halt(error)))?,
             replica: (
                 replica_handle,
                 spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
@@ -510,6 +558,7 @@ impl Node {
             || self.serve.1.is_finished()
             || self.duty.is_finished()
             || self.writer.is_finished()
+            || self.promises.is_finished()
             || self.mesh.is_finished()
             || self.replica.1.is_finished()
     }
@@ -520,7 +569,7 @@ impl Node {
     /// # Errors
     /// Why the node had halted, if it had.
     pub fn stop(self, at_once: bool) -> Result<(), NodeStopError> {
-        let Node { view, inbox, duty, mesh, writer, replica, prepare, serve, .. } = self;
+        let Node { view, inbox, duty, mesh, writer, promises, replica, prepare, serve, .. } = self;
         inbox.push_own(Entry::Stop(at_once));
         let duty = duty.join();
         view.mesh.stop();
@@ -533,7 +582,7 @@ impl Node {
         }
         serve.0.stop();
         prepared &= serve.1.join().is_ok();
-        let writer = writer.join();
+        let (writer, promises) = (writer.join(), promises.join());
         drop(replica.0);
         let replica = replica.1.join();
         duty.map_err(|_| NodeStopError::Panic("duty"))?;
@@ -542,6 +591,7 @@ impl Node {
             return Err(NodeStopError::Panic("prepare"));
         }
         writer.map_err(|_| NodeStopError::Panic("writer"))??;
+        promises.map_err(|_| NodeStopError::Panic("promises"))??;
         replica.map_err(|_| NodeStopError::Panic("replica"))??;
         Ok(())
     }

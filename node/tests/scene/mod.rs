@@ -3,7 +3,7 @@
 
 use bytemuck::Zeroable;
 use dynemix::intake::shares::{Holder, User};
-use dynemix::minting::own::{Client, Payer};
+use dynemix::minting::own::{Client, Own, Payer};
 use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
@@ -42,6 +42,13 @@ pub fn caller(connection: u64) -> Client {
 /// Of an account whose next one it is.
 pub fn due(account: u32, total: u64) -> Payer {
     Payer { account, total, due: true }
+}
+
+/// Follows a transaction that is on the disk at once.
+pub fn follow(own: &mut Own, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
+    let is_fresh = own.follow(item, payer, client)?;
+    own.kept(usize::from(is_fresh));
+    Ok(())
 }
 
 /// A chain of one shard, and blocks that use up whatever they are told to.
