@@ -55,11 +55,11 @@ impl<S: Signing> Duty<S> {
         if told == Some(next) && self.minter.round().is_some() {
             self.local.late += good.len();
         }
-        for (ordinal, item, account) in good {
+        for (ordinal, item, found) in good {
             let outcome = match told {
-                Some(height) => self.minter.execution.admit_transaction(&item, account, height, &teller),
+                Some(height) => self.minter.execution.admit_transaction(&item, &found, height, &teller),
                 None => {
-                    let payer = self.minter.execution.check_transaction(&item, account);
+                    let payer = self.minter.execution.check_transaction(&item, &found);
                     let client = Client { user, told: from.map(|from| (from.id, ordinal)) };
                     payer.and_then(|payer| self.local.own.follow(&item, payer, client)).map(|is_fresh| {
                         let accepted = Accepted { item: item.clone(), whose: user.to_bytes() };
@@ -191,10 +191,10 @@ impl<S: Signing> Duty<S> {
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
         self.mesh.send_all(frames);
-        let (height, teller) = (self.minter.pending_height(), self.teller(None));
+        let teller = self.teller(None);
         for (item, account) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_transaction(&item, Some(account), height, &teller);
+            let _ = self.minter.execution.admit_of(&item, account, &teller);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to those that
 //! make things durable and to whoever answers questions.
 
+use super::prospect::Prospect;
 use crate::intake::shares::{Holder, User};
 use crate::keep::accepted::Accepted;
 use crate::peer::frames::WantPiece;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::tables::System;
@@ -73,8 +73,8 @@ pub struct Ready {
     pub user: User,
     /// Another node tells them to the minters of this height: they go no further.
     pub told: Option<u64>,
-    /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
-    pub good: Vec<(u64, Item, Option<AccountIndex>)>,
+    /// Ordinal on the connection, transaction, and what it is good for.
+    pub good: Vec<(u64, Item, Prospect)>,
     /// Ordinal, refusal, and the transaction if its form was right.
     pub refused: Vec<(u64, Refusal, Option<Item>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.

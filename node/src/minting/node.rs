@@ -1,5 +1,6 @@
 //! A running node: its threads, from an open chain to the last sync.
 
+use super::bodies::Bodies;
 use super::checks::{Checks, PrepareCounters};
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
@@ -9,7 +10,7 @@ use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::peers::Peers;
-use super::prepare::Prepare;
+use super::prepare::{Gathering, Prepare};
 use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
@@ -43,6 +44,7 @@ use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
+use dynemix_perf::machine;
 use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -59,8 +61,9 @@ const FRESH_SLOTS: u64 = 64;
 const MIB: usize = 1 << 20;
 /// What waits for consensus may cost so much: the urgent, the ordinary.
 const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
-/// The same for those that verify users' cells, and what rounds need.
-const CELLS_IN: usize = 96 * MIB;
+/// The same for those that verify users' cells, what custodians look at, and what rounds need.
+const CELLS_IN: usize = 48 * MIB;
+const BODIES_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
 
 /// What a node mints with.
@@ -173,9 +176,12 @@ pub struct Node {
     writer: JoinHandle<Result<(), WriterError>>,
     promises: JoinHandle<Result<(), StoreError>>,
     replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
-    prepare: Vec<(Arc<Inbox<Raw>>, JoinHandle<()>)>,
+    verifying: Vec<Verifying>,
     serve: (Arc<Questions>, JoinHandle<()>),
 }
+
+/// A thread that verifies, and what it reads.
+type Verifying = (Arc<Inbox<Raw>>, JoinHandle<()>);
 
 fn spawn<T: Send + 'static>(
     name: &str,
@@ -238,6 +244,7 @@ impl Signer {
 /// What waits for the threads beside consensus.
 struct Waiting {
     cells: Arc<Inbox<Raw>>,
+    bodies: Arc<Inbox<Raw>>,
     rounds: Arc<Inbox<Raw>>,
     questions: Arc<Questions>,
 }
@@ -247,7 +254,7 @@ impl Waiting {
         // Nothing of it is urgent.
         let of = |max: usize| Arc::new(Inbox::new(0, max));
         let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
-        Waiting { cells: of(CELLS_IN), rounds: of(ROUNDS_IN), questions }
+        Waiting { cells: of(CELLS_IN), bodies: of(BODIES_IN), rounds: of(ROUNDS_IN), questions }
     }
 }
 
@@ -318,10 +325,27 @@ impl Shared {
         }
     }
 
-    /// Verifies users' cells, gathered, behind everything else.
-    fn prepare(&self, options: &NodeOptions) -> Prepare {
+    /// Verifies users' cells, gathered, behind all that rounds need; beside others that do the same.
+    fn prepare(&self, options: &NodeOptions, gathering: &Arc<Gathering>) -> Prepare {
         let (clock, schedule) = (options.clock.clone(), Schedule::of(&self.chain.parameters));
-        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, heavy: (0, BTreeMap::new()) }
+        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, gathering: gathering.clone() }
+    }
+
+    /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
+    /// need.
+    fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
+        let gathering = Arc::<Gathering>::default();
+        let mut threads = Vec::new();
+        for number in 0..machine::cores() {
+            let (prepare, input) = (self.prepare(options, &gathering), waiting.cells.clone());
+            let thread = spawn(&format!("verify.{number}"), move || prepare.run(&input))?;
+            threads.push((waiting.cells.clone(), thread));
+        }
+        let (bodies, input) = (Bodies { checks: self.checks(0), niceness: 10 }, waiting.bodies.clone());
+        threads.push((waiting.bodies.clone(), spawn("bodies", move || bodies.run(&input))?));
+        let (rounds, input) = (self.rounds(waiting.bodies.clone()), waiting.rounds.clone());
+        threads.push((waiting.rounds.clone(), spawn("rounds", move || rounds.run(&input))?));
+        Ok(threads)
     }
 
     /// Verifies what rounds need, at once. Bodies of final blocks go to the other.
@@ -511,14 +535,14 @@ impl Node {
         let (local, keeps) = shared.resume(&options, &minter.execution)?;
         let ((jobs, jobs_in), (promises, promises_in)) = (channel(), channel());
         let waiting = Waiting::new(options.snapshot_bytes_per_s);
-        let (of_cells, of_rounds) = (shared.prepare(&options), shared.rounds(waiting.cells.clone()));
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
         let view = shared.view(&options, Submit::new(waiting.cells.clone()));
         let sorter = shared.sorter(&waiting);
-        let Waiting { cells, rounds, questions } = waiting;
-        let (cells_in, rounds_in, questions_in) = (cells.clone(), rounds.clone(), questions.clone());
+        let verifying = shared.verifying(&options, &waiting)?;
+        let questions = waiting.questions;
+        let questions_in = questions.clone();
         let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
         let promises_halt = shared.halt("the keeper of accepted transactions");
         Ok(Node {
@@ -531,10 +555,7 @@ impl Node {
                 replica_handle,
                 spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
             ),
-            prepare: vec![
-                (cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
-                (rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
-            ],
+            verifying,
             serve: (questions, spawn("serve", move || serve.run(&questions_in))?),
             duty: spawn("duty", move || duty.run())?,
             mesh: spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?,
@@ -553,8 +574,8 @@ impl Node {
 
     /// Whether a thread has ended by itself: an invariant is broken, or the disk.
     pub fn ended(&self) -> bool {
-        let prepare = self.prepare.iter().any(|(_, thread)| thread.is_finished());
-        prepare
+        let verifying = self.verifying.iter().any(|(_, thread)| thread.is_finished());
+        verifying
             || self.serve.1.is_finished()
             || self.duty.is_finished()
             || self.writer.is_finished()
@@ -569,26 +590,26 @@ impl Node {
     /// # Errors
     /// Why the node had halted, if it had.
     pub fn stop(self, at_once: bool) -> Result<(), NodeStopError> {
-        let Node { view, inbox, duty, mesh, writer, promises, replica, prepare, serve, .. } = self;
+        let Node { view, inbox, duty, mesh, writer, promises, replica, verifying, serve, .. } = self;
         inbox.push_own(Entry::Stop(at_once));
         let duty = duty.join();
         view.mesh.stop();
         let mesh = mesh.join();
-        let mut prepared = true;
-        for (tell, thread) in prepare {
+        let mut verified = true;
+        for (tell, thread) in verifying {
             // Others may still hold what leads to these threads: they are told.
             tell.push_own(Raw::Stop);
-            prepared &= thread.join().is_ok();
+            verified &= thread.join().is_ok();
         }
         serve.0.stop();
-        prepared &= serve.1.join().is_ok();
+        verified &= serve.1.join().is_ok();
         let (writer, promises) = (writer.join(), promises.join());
         drop(replica.0);
         let replica = replica.1.join();
         duty.map_err(|_| NodeStopError::Panic("duty"))?;
         mesh.map_err(|_| NodeStopError::Panic("mesh"))??;
-        if !prepared {
-            return Err(NodeStopError::Panic("prepare"));
+        if !verified {
+            return Err(NodeStopError::Panic("verify"));
         }
         writer.map_err(|_| NodeStopError::Panic("writer"))??;
         promises.map_err(|_| NodeStopError::Panic("promises"))??;

@@ -5,6 +5,7 @@ use bytemuck::Zeroable;
 use dynemix::intake::shares::{Holder, User};
 use dynemix::minting::own::{Client, Own, Payer};
 use dynemix::minting::pool::{HeightPool, Teller};
+use dynemix::minting::prospect::Prospect;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
@@ -136,8 +137,9 @@ impl Scene {
     }
 
     pub fn admit_from(&self, pool: &mut HeightPool, item: &Item, told: u64, teller: &Teller) -> Result<(), Refusal> {
-        let (place, _) = pool.check(item, None, Some((told, teller)), &self.chain, &self.state, &self.system)?;
-        pool.insert(item, place, teller);
+        let account = item.cell().and_then(|cell| self.state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
+        let prospect = Prospect::of(item, account, &self.chain, &self.state, &self.system)?;
+        pool.insert(item, pool.check(item, &prospect, told, teller)?, teller, None);
         Ok(())
     }
 }
