@@ -42,6 +42,9 @@ pub enum Mutation {
     RecordsFirstCome,
     SystemUnchecked,
     SequenceBelieved,
+    StaleVerified,
+    CapacityIgnored,
+    CapacityBelieved,
 }
 
 impl Mutation {
@@ -92,6 +95,10 @@ impl Mutation {
 
     /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
     pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
+
+    /// Slips of the node under load: tests of its `minting/room.rs`, `minting/pace.rs` and `tests/telling.rs` find them.
+    pub const OF_LOAD: [Mutation; 3] =
+        [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved];
 }
 
 #[cfg(feature = "mutations")]

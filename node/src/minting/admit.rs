@@ -6,7 +6,7 @@ use super::own::Client;
 use super::pool::Teller;
 use super::status::Status;
 use crate::intake::duties::told_share;
-use crate::peer::frames::{CELLS, Outcome};
+use crate::peer::frames::{CELLS, Outcome, RoomWord, VOTES};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::Patch;
@@ -18,6 +18,7 @@ use dynemix_net::mesh::To;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 /// Transactions are told to minters until this part of a slot before sets are closed: what comes later would be in some
 /// sets and not in others, and sets that differ have to be exchanged.
@@ -26,6 +27,7 @@ const TELLING: u64 = 20;
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
     pub(super) fn admit(&mut self, now: u64, ready: Ready) {
+        let (begun, count) = (Instant::now(), ready.good.len());
         let Ready { from, user, told, good, refused, body: _ } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
@@ -46,8 +48,9 @@ impl<S: Signing> Duty<S> {
         }
         let mut admitted = 0;
         let teller = self.teller(from.and_then(|from| from.name));
-        if told == Some(next) && self.minter.round().is_some() {
-            self.local.late += good.len();
+        if let Some(height) = told {
+            self.gate.room().came(height, count);
+            self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
         for (ordinal, item, account) in good {
             let outcome = match told {
@@ -73,6 +76,9 @@ impl<S: Signing> Duty<S> {
         let refused: usize = outcomes.values().map(Vec::len).sum();
         assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
+        if told.is_some() {
+            self.gate.room().judged(count, begun.elapsed());
+        }
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
                 let frame: Arc<[u8]> = Outcome { refusal, height: 0, slot: 0, shard: 0, ordinals }.encode().into();
@@ -129,6 +135,35 @@ impl<S: Signing> Duty<S> {
         });
     }
 
+    /// How many transactions a set closes with that is closed so late: what can be built until shard-blocks are to be
+    /// there.
+    pub(super) fn set_max(&self, late_ms: u64) -> usize {
+        let left_ms = self.schedule.have_ms.saturating_sub(self.schedule.vote_ms).saturating_sub(late_ms);
+        self.gate.room().built_in(left_ms)
+    }
+
+    /// Once the own set of a height is closed: tells each of those who tell this node their users' transactions how many
+    /// it takes of them for the height after, if it may mint that.
+    pub(super) fn tell_room(&mut self, now: u64) {
+        if let Some((items, took)) = self.minter.execution.built_in.take() {
+            self.gate.room().built(items, took);
+        }
+        if self.minter.round().is_none() {
+            return;
+        }
+        let words = self.gate.room().close(now);
+        let height = self.minter.pending_height() + 1;
+        let drawn = self.candidate.is_some_and(|me| self.minter.execution.system().drawn.contains(&me));
+        for (teller, transactions) in words.into_iter().filter(|_| drawn) {
+            let word = RoomWord { height, transactions };
+            if Some(teller) == self.candidate {
+                self.local.own.pace.hear(teller, height, transactions);
+            } else {
+                self.mesh.send(To::Name(teller), VOTES, word.encode().into());
+            }
+        }
+    }
+
     /// Tells the minters of the next height what own users have sent.
     pub(super) fn tell_own(&mut self) {
         let (frames, told) = {
@@ -137,9 +172,16 @@ impl<S: Signing> Duty<S> {
         };
         self.mesh.send_all(frames);
         let (height, teller) = (self.minter.pending_height(), self.teller(None));
+        let (begun, count) = (Instant::now(), told.len());
         for (item, account) in told {
             // One that does not fit any more is settled with the next block.
             let _ = self.minter.execution.admit_transaction(&item, Some(account), height, &teller);
+        }
+        if let Some(me) = self.candidate.filter(|_| count > 0) {
+            let mut room = self.gate.room();
+            room.take(height, me, true, count);
+            room.came(height, count);
+            room.judged(count, begun.elapsed());
         }
     }
 }

@@ -2,7 +2,7 @@
 //! and to whoever answers questions.
 
 use crate::intake::shares::{Holder, User};
-use crate::peer::frames::WantPiece;
+use crate::peer::frames::{RoomWord, WantPiece};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::refusal::Refusal;
@@ -34,6 +34,8 @@ pub enum Entry {
     Opened(PeerInfo),
     /// Addresses that a peer has told.
     Peers(Vec<Target>),
+    /// How many transactions a minter takes of this node.
+    Room(AccountIndex, RoomWord),
     /// Stop: at the end of the duty that is under way, or at once.
     Stop(bool),
 }

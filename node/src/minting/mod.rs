@@ -11,7 +11,7 @@
 //!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable; [`prepare`] verifies users'
 //!   transactions and [`rounds`] what rounds need, both with [`checks`]; [`serve`] answers what others ask of the past.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
-//!   sent.
+//!   sent; [`room`] is how much of it a minter takes, [`pace`] what others say of that.
 //! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
 //!   to each other.
@@ -34,10 +34,12 @@ pub mod inclusions;
 pub mod node;
 pub mod outbox;
 pub mod own;
+pub mod pace;
 pub mod peers;
 pub mod pool;
 pub mod prepare;
 pub mod questions;
+pub mod room;
 pub mod rounds;
 pub mod serve;
 pub mod slot_line;

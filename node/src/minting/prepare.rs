@@ -6,6 +6,7 @@ use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
 use super::pool::may_come;
+use super::room::is_past;
 use super::verdicts::BATCH_MAX;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank};
@@ -89,6 +90,7 @@ impl Prepare {
             let Some(raw) = input.take(Duration::from_millis(200)) else { continue };
             // Cells of many frames make one batch.
             let mut next = Some(raw);
+            let (mut busy, mut since) = (Duration::ZERO, Instant::now());
             let begun = Instant::now();
             let (mut count, mut gathered) = (0, begun + gather_for(&self.schedule, self.clock.now_ms()));
             while let Some(raw) = next.take() {
@@ -109,7 +111,8 @@ impl Prepare {
                         waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
                     }
                     Raw::Bodies(from, message, body) => {
-                        self.flush(&mut waiting);
+                        let looked_at = self.flush(&mut waiting);
+                        self.checks.gate.room().verified(looked_at, Duration::ZERO);
                         count = 0;
                         self.bodies(from, message, body);
                     }
@@ -118,10 +121,13 @@ impl Prepare {
                 }
                 let more = gathered.saturating_duration_since(Instant::now());
                 if count < BATCH_MAX && !more.is_zero() {
+                    busy += since.elapsed();
                     next = input.take(more);
+                    since = Instant::now();
                 }
             }
-            self.flush(&mut waiting);
+            let looked_at = self.flush(&mut waiting);
+            self.checks.gate.room().verified(looked_at, busy + since.elapsed());
         }
     }
 
@@ -130,7 +136,7 @@ impl Prepare {
         let read = PeerFrameKind::split(&body).filter(|(kind, _)| *kind == PeerFrameKind::Cells);
         // Ordinals are the client's to choose, but not beyond all numbers.
         let read = read.and_then(|(_, bytes)| frames::read_cells(bytes));
-        let Some((told, first, cells)) =
+        let Some((told, first, mut cells)) =
             read.filter(|(_, first, cells)| first.checked_add(cells.len() as u64 + 1).is_some())
         else {
             self.checks.malformed(from, body.len());
@@ -156,6 +162,15 @@ impl Prepare {
             self.checks.gate.in_vain(from, body.len());
             return None;
         }
+        if let (Some(height), Some(name)) = (told, from.name) {
+            // What is beyond its room its node keeps: nobody's fault, since a word may be lost.
+            let dutiful = duties.of_name(from.name).may_mint();
+            cells.truncate(self.checks.gate.room().take(height, name, dutiful, cells.len()));
+            if cells.is_empty() {
+                self.checks.gate.in_vain(from, body.len());
+                return None;
+            }
+        }
         let user = User { by_api: false, holder: Holder::of(from.net, from.id.0) };
         let mut pending = Pending::of(Some(from), user, told, Vec::with_capacity(cells.len()));
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
@@ -168,13 +183,19 @@ impl Prepare {
         Some(pending)
     }
 
-    /// Verifies what waits and hands it on, each frame with what was refused of it.
-    fn flush(&mut self, waiting: &mut VecDeque<Pending>) {
+    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at.
+    fn flush(&mut self, waiting: &mut VecDeque<Pending>) -> usize {
         let duties = self.checks.gate.duties();
         // A height may have become final while they waited: what was told for it costs no signature any more.
-        waiting.retain(|pending| pending.told.is_none_or(|told| told >= duties.pending()));
+        waiting.retain(|pending| {
+            let past = is_past(pending.told, duties.pending());
+            if let Some(height) = pending.told.filter(|_| past) {
+                self.checks.gate.room().came(height, pending.items.len());
+            }
+            !past
+        });
         if waiting.is_empty() {
-            return;
+            return 0;
         }
         self.look_up(&duties, waiting);
         let all: Vec<Arc<Item>> =
@@ -212,6 +233,7 @@ impl Prepare {
         assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
         self.checks.wait_for_room();
         self.checks.inbox.push(OWN_CELLS, cost_of_transactions(all.len()), Entry::Cells(batch));
+        all.len()
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
@@ -227,6 +249,7 @@ impl Prepare {
         state.find_all(senders.len(), |i| &senders[i], &mut accounts);
         let mut accounts = accounts.into_iter();
         let (shards, own) = (system.committee.shards.len(), duties.own().seat.map(usize::from));
+        let mut own_left = self.checks.gate.own_left();
         for pending in waiting {
             assert!(pending.found.is_empty(), "a frame of cells is looked up once");
             let here = pending.told == Some(duties.pending());
@@ -238,7 +261,15 @@ impl Prepare {
                     Some(_) if here && own != Some(shard_of(&system.seed, &cell.sender, shards)) => {
                         Err(Refusal::Inadmissible)
                     }
-                    Some(account) => may_come(&cell, payload, account, chain, &state, system).map(|_| account),
+                    Some(account) => may_come(&cell, payload, account, chain, &state, system).and_then(|_| {
+                        // What would find no place among own users' that can be told costs no signature.
+                        let due = pending.told.is_none() && u64::from(state.hot(account).sequence) == cell.sequence;
+                        match own_left {
+                            0 if due => return Err(Refusal::Busy),
+                            _ => own_left -= usize::from(due && own_left != usize::MAX),
+                        }
+                        Ok(account)
+                    }),
                 };
                 match judged {
                     Ok(account) => pending.found.push((ordinal, item, account)),
