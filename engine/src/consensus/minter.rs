@@ -241,7 +241,21 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// When the next step is due.
     fn step_at_ms(&self) -> u64 {
-        self.next_step.0.saturating_mul(self.schedule.slot_ms) + Step::ALL[self.next_step.1].at(&self.schedule)
+        let (slot, step) = (self.next_step.0, Step::ALL[self.next_step.1]);
+        slot.saturating_mul(self.schedule.slot_ms) + step.at(&self.schedule) + self.patience_ms(slot, step)
+    }
+
+    /// How long a step waits for lists that are late, a part of the time in which the block has to be there: whoever
+    /// builds before a quorum has said what it holds builds nothing, and its vote is lost.
+    fn patience_ms(&self, slot: u64, step: Step) -> u64 {
+        let parts = match step {
+            Step::Decide => 1,
+            Step::Vote => 2,
+            _ => return 0,
+        };
+        let lacks = self.shard.as_ref().is_some_and(|round| round.slot == slot && round.lacks_lists());
+        let Schedule { vote_ms, have_ms, .. } = self.schedule;
+        if lacks { have_ms.saturating_sub(vote_ms) / 8 * parts } else { 0 }
     }
 
     /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.
@@ -522,7 +536,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// A transaction or record of this node's own users.
-    pub fn submit(&mut self, item: &Arc<Item>) {
+    pub fn submit(&mut self, item: &Item) {
         self.execution.admit(item);
     }
 
@@ -588,7 +602,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// A record goes into the own pool, and to the committee.
-    pub(super) fn bring(&mut self, item: Arc<Item>) {
+    pub(super) fn bring(&mut self, item: Item) {
         self.execution.admit(&item);
         self.tell_committee(&Message::Item(item));
     }
@@ -689,7 +703,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             // Another few of each teller, and at each height.
             let lots = [&committee.height.to_le_bytes()[..], &self.candidate.to_le_bytes()].concat();
-            let lots = keyed(&item.id, &lots);
+            let lots = keyed(&item.id(), &lots);
             let lots = lots.as_chunks::<{ 32 / STRANGER_TELLS }>().0.iter().map(|lot| u64::from_le_bytes(*lot));
             let places: BTreeSet<usize> = lots.map(|lot| (lot % committee.len().max(1) as u64) as usize).collect();
             let whom = places.iter().filter_map(|&place| committee.members.get(place));
@@ -708,7 +722,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// "I am in", if this node was drawn.
-    fn answer(&self) -> Option<Arc<Item>> {
+    fn answer(&self) -> Option<Item> {
         let system = self.execution.system();
         if !self.minting || !system.drawn.contains(&self.candidate) || system.barred.contains_key(&self.candidate) {
             return None;

@@ -124,7 +124,7 @@ impl ShardRound {
     pub fn close<S: Signing>(
         &mut self,
         context: &RoundContext<'_, S>,
-        items: Vec<Arc<Item>>,
+        items: Vec<Item>,
         out: &mut Vec<(To, ShardMessage)>,
     ) {
         assert!(self.sets.is_none(), "a minter closes its set once a round");
@@ -384,6 +384,12 @@ impl ShardRound {
         RoundShown { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
+    /// Whether so few have said which sets they hold that no quorum agrees on any yet: what is built then is built of
+    /// nothing.
+    pub fn lacks_lists(&self) -> bool {
+        self.sets.is_some() && !self.has_voted() && self.lists.len() < shard_quorum(self.seats.len())
+    }
+
     /// Says which minters' sets are held, once: invariant 1.
     pub fn list<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
         let Some(sets) = self.sets.as_ref().filter(|_| !self.lists.contains_key(&self.seat)) else { return };
@@ -423,7 +429,7 @@ impl ShardRound {
 
     /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `bounds`, `sound`:
     /// [`Sets::union`].
-    pub fn union(&self, bounds: &SetBounds, sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
+    pub fn union(&self, bounds: &SetBounds, sound: impl FnMut(&Item) -> bool) -> Option<Items> {
         let sets = self.sets.as_ref()?;
         let faults = shard_faults(self.seats.len());
         let mut roots = BTreeSet::new();

@@ -3,8 +3,8 @@
 //!
 //! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at
 //! all. They say how much they take, and a shard is told no more than its [`super::pace`]. Where that was wrong each node
-//! finds its part by what became of it: the *window* of a height shrinks when not all that was told is in its block, and
-//! grows while it is. What is outside of the lesser of both waits here, the oldest first, and no more of it than two
+//! finds its part by what became of it: the *window* shrinks when two heights in a row leave out what was told for them,
+//! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than two
 //! heights take: what would wait for longer is refused at once.
 //!
 //! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
@@ -35,7 +35,7 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::{Committee, shard_of};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{PeerId, Standing, To};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -80,7 +80,7 @@ pub struct Payer {
 }
 
 struct Followed {
-    item: Arc<Item>,
+    item: Item,
     account: AccountIndex,
     sequence: u32,
     /// What it takes from its account.
@@ -185,6 +185,8 @@ pub struct Own {
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
     window: usize,
+    /// The last height's block has left out what was told.
+    missed: bool,
     /// What minters say that they take.
     pub pace: Pace,
     /// How many all shards take together of the height that is told for.
@@ -204,6 +206,7 @@ impl Default for Own {
             told: 0,
             looked_at: [0; 2],
             window: WINDOW_FIRST,
+            missed: false,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
         }
@@ -254,7 +257,7 @@ impl Own {
     ///
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
-    pub fn follow(&mut self, item: &Arc<Item>, payer: Payer, client: Client) -> Result<(), Refusal> {
+    pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
         let Payer { account, total, due } = payer;
         let in_turn = !due || self.due.may_use(client.user, self.due_max());
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
@@ -262,19 +265,19 @@ impl Own {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        if !transaction_of(item).is_some_and(|(cell, _)| known(&cell))
+        if !item.cell_and_payload().is_some_and(|(cell, _)| known(cell))
             && !(in_turn && shares.may_take(client.user, room))
         {
             return Err(Refusal::Busy);
         }
-        let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
+        let (cell, _) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
         let (sequence, expires_slot) =
             (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told.
-            Entry::Occupied(known) if *known.get() == item.id => return Ok(()),
+            Entry::Occupied(known) if *known.get() == item.id() => return Ok(()),
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
-            Entry::Vacant(place) => drop(place.insert(item.id)),
+            Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
         let item = item.clone();
@@ -304,7 +307,7 @@ impl Own {
         state: &State<M>,
         system: &System,
         me: Option<u32>,
-    ) -> (Vec<Frame>, Vec<(Arc<Item>, AccountIndex)>) {
+    ) -> (Vec<Frame>, Vec<(Item, AccountIndex)>) {
         let height = system.height + 1;
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
@@ -340,7 +343,7 @@ impl Own {
             if !followed.is_due(state) || followed.told == height {
                 continue;
             }
-            let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
+            let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
@@ -350,7 +353,7 @@ impl Own {
             let in_vain = followed.told != 0;
             if share.is_some_and(|share| in_vain || told_shards[shard] >= share) {
                 let minter = one_of(committee, shard, &system.seed, &cell.sender);
-                let is_handed = hand_in(&mut handed, minter, &cell, payload);
+                let is_handed = hand_in(&mut handed, minter, cell, payload);
                 followed.handed = followed.handed.saturating_add(u8::from(is_handed));
                 beyond += 1;
                 continue;
@@ -360,7 +363,7 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
-            frames[shard].put(Some(height), &cell, payload, Some(&paces[shard]));
+            frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
         let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
@@ -452,8 +455,11 @@ impl Own {
     fn fit_window(&mut self, told: usize, used: usize) {
         assert!(used <= told, "{used} of {told} transactions that were told are in the block");
         let taken = used + told / MISSED >= told;
-        // A few that are missing say nothing of what minters can work off.
-        if !taken && told > WINDOW_MIN {
+        // A few that are missing say nothing of what minters can work off. Nor does one height: a shard can lose it by
+        // much else, and what minters take they say themselves.
+        let missed = !taken && told > WINDOW_MIN;
+        let again = std::mem::replace(&mut self.missed, missed) && missed;
+        if again {
             self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
         } else if taken && self.told >= self.window / 4 * 3 {
             self.window = (self.window + self.window / 4 + WINDOW_MIN).min(FORWARDED_MAX);
