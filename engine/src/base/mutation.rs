@@ -97,8 +97,7 @@ impl Mutation {
     pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
 
     /// Slips of the node under load: tests of its `minting/room.rs`, `minting/pace.rs` and `tests/telling.rs` find them.
-    pub const OF_LOAD: [Mutation; 3] =
-        [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved];
+    pub const OF_LOAD: [Mutation; 3] = [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved];
 }
 
 #[cfg(feature = "mutations")]

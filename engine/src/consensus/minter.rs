@@ -246,7 +246,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// How long a step waits for lists that are late, a part of the time in which the block has to be there: whoever
-    /// builds before a quorum has said what it holds builds nothing, and its vote is lost.
+    /// builds before a quorum lists any set builds nothing, and its vote is lost.
     fn patience_ms(&self, slot: u64, step: Step) -> u64 {
         let parts = match step {
             Step::Decide => 1,

@@ -384,10 +384,12 @@ impl ShardRound {
         RoundShown { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
-    /// Whether so few have said which sets they hold that no quorum agrees on any yet: what is built then is built of
+    /// Whether no set is in enough lists yet, though some minters have not said theirs: what is built then is built of
     /// nothing.
     pub fn lacks_lists(&self) -> bool {
-        self.sets.is_some() && !self.has_voted() && self.lists.len() < shard_quorum(self.seats.len())
+        let faults = shard_faults(self.seats.len());
+        let begun = self.sets.is_some() && !self.has_voted();
+        begun && self.lists.len() < self.seats.len() && self.counts().into_values().all(|count| count <= 2 * faults)
     }
 
     /// Says which minters' sets are held, once: invariant 1.

@@ -305,11 +305,8 @@ impl<'a> Session<'a> {
             self.cpu(),
         );
         let load_slots = slots.unwrap_or(u64::MAX);
-        let end_slot = self.first_slot.saturating_add(load_slots).saturating_add(if self.load.is_some() {
-            TAIL_SLOTS
-        } else {
-            0
-        });
+        let end_slot =
+            self.first_slot.saturating_add(load_slots).saturating_add(if self.load.is_some() { TAIL_SLOTS } else { 0 });
         let mut next_row = self.first_slot;
         loop {
             let tick = Instant::now();

@@ -12,6 +12,7 @@ use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::To;
@@ -20,9 +21,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Transactions are told to minters until this part of a slot before sets are closed: what comes later would be in some
-/// sets and not in others, and sets that differ have to be exchanged.
+/// Transactions are told to minters until this part of a slot before sets are closed, or this part of the time until
+/// then if it is longer: what comes later would be in some sets and not in others, and sets that differ have to be
+/// exchanged. What waits is told first thing to the next minters, and stands in the next slot's block.
 const TELLING: u64 = 20;
+const TELLING_OF_SETS: u64 = 5;
 
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
@@ -97,7 +100,8 @@ impl<S: Signing> Duty<S> {
     /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
     /// the minters of the next height, once it is known.
     pub(super) fn tells(&self, now: u64) -> bool {
-        let open = now % self.schedule.slot_ms + self.schedule.slot_ms / TELLING < self.schedule.sets_ms;
+        let Schedule { slot_ms, sets_ms, .. } = self.schedule;
+        let open = now % slot_ms + (slot_ms / TELLING).max(sets_ms / TELLING_OF_SETS) < sets_ms;
         open || self.minter.execution.system().slot >= self.schedule.slot(now)
     }
 

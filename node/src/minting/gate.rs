@@ -1,6 +1,7 @@
 //! The node's rules of intake, shared by its threads: who stands how at this height, what was asked for, and who is
 //! charged for what. Deciding is [`crate::intake`]'s.
 
+use super::room::Room;
 use crate::intake::asked::{Sifted, Whom};
 use crate::intake::duties::{Duties, DutyTable};
 use crate::intake::glance::Glance;
@@ -9,7 +10,6 @@ use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::rules::{Rules, Speaker, Verdict};
 use crate::intake::vain::Vain;
-use super::room::Room;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;

@@ -1,10 +1,10 @@
 //! How many transactions a node tells the minters of a shard for a height, by what they say that they take of it.
 //!
 //! A shard's *pace* is the (f + 1)-th lowest word of its minters. Of the f + 1 lowest at least one is honest, so no f
-//! liars who say that they take nothing hold a shard up below what its slowest honest minter takes; and at least 2f
-//! words are as high or higher, f of them honest at the worst and with that one f + 1, so no f liars who say that they
-//! take everything make a node tell what only they take. Liars and minters that are slower than the rest are f together:
-//! the other 2f + 1, who take the pace, are the shard's quorum, and their sets are the same.
+//! liars who say that they take nothing hold a shard up below what its slowest honest minter takes; and 2f + 1 words are
+//! as high or higher, f of them liars' at the worst, so no f liars who say that they take everything make a node tell
+//! what only they take. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
+//! pace, are the shard's quorum, and their sets are the same.
 //!
 //! A word binds what is sent to whoever has said it, and nothing else: a minter that takes less than the pace is sent as
 //! much as it has said, the oldest, and one that takes more the pace. Who has said nothing is sent the pace, and counts
@@ -106,8 +106,11 @@ mod tests {
     /// Whether so many liars who all say the same neither hold the shard up nor flood it.
     fn withstands(liars: usize, word: u64) -> bool {
         let honest = |at: usize| 700 + 10 * at as u64;
-        let rooms: Vec<_> =
-            MINTERS.iter().enumerate().map(|(at, &minter)| (minter, if at < liars { word } else { honest(at) })).collect();
+        let rooms: Vec<_> = MINTERS
+            .iter()
+            .enumerate()
+            .map(|(at, &minter)| (minter, if at < liars { word } else { honest(at) }))
+            .collect();
         (700..=honest(9) as usize).contains(&said(&rooms).of_shard(7, &MINTERS).pace)
     }
 
