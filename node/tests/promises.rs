@@ -85,7 +85,7 @@ fn payment(node: &Node, user: &str, sequence: u64) -> Cell {
 fn submit(node: &Node, connection: u64, cell: &Cell) -> Hash {
     let (view, id) = (node.view(), cell.id(&node.view().chain.transaction_prefix));
     view.status.track(|tracked| tracked.hand_in(connection, id)).unwrap();
-    view.submit.send(Raw::Own(Holder::of(Net::Loopback, connection), vec![Item::transaction(cell, &[])])).unwrap();
+    view.submit.send(Holder::of(Net::Loopback, connection), cell, &[]).unwrap();
     id
 }
 

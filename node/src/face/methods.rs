@@ -6,15 +6,14 @@ use super::history::history;
 use super::inclusion::Inclusion;
 use super::slow::Errand;
 use crate::keep::record::BlockRecord;
-use crate::minting::entry::Raw;
 use crate::minting::inclusions::Wanted;
 use crate::minting::tracked::TooManyUnjudged;
+use crate::minting::view::Busy;
 use crate::setup::digits::{bytes_of_digits, digits};
 use dynemix_engine::base::hash::FAN_OUT;
 use dynemix_engine::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::check_form;
-use dynemix_engine::transaction::item::Item;
 use dynemix_storage::StoreError;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -381,10 +380,8 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
-    api.view
-        .submit
-        .send(Raw::Own(from.holder, vec![Item::transaction(&cell, &payload)]))
-        .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
+    let busy = |Busy| (LIMIT, "too many transactions wait; send it again".to_owned());
+    api.view.submit.send(from.holder, &cell, &payload).map_err(busy)?;
     Ok(json!(hex::encode(id)))
 }
 
