@@ -4,13 +4,11 @@
 use bytemuck::Zeroable;
 use dynemix::devnet::layout::{Devnet, DevnetShape, secret, user_secret};
 use dynemix::intake::shares::Holder;
-use dynemix::minting::entry::Raw;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::setup::clock::{Clock, unix_ms};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{LinkShape, MeshLimits, Net};
 use dynemix_storage::{CrashChoice, Disk, MemoryDisk, RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
