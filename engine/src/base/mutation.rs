@@ -43,6 +43,9 @@ pub enum Mutation {
     SystemUnchecked,
     SequenceBelieved,
     OwnForgotten,
+    StaleVerified,
+    CapacityIgnored,
+    CapacityBelieved,
 }
 
 impl Mutation {
@@ -96,6 +99,9 @@ impl Mutation {
 
     /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
     pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
+
+    /// Slips of the node under load: tests of its `minting/room.rs`, `minting/pace.rs` and `tests/telling.rs` find them.
+    pub const OF_LOAD: [Mutation; 3] = [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved];
 }
 
 #[cfg(feature = "mutations")]

@@ -9,12 +9,13 @@ use super::status::Status;
 use crate::intake::duties::told_share;
 use crate::intake::shares::User;
 use crate::keep::accepted::Accepted;
-use crate::peer::frames::{CELLS, Outcome};
+use crate::peer::frames::{CELLS, Outcome, RoomWord, VOTES};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::Signing;
@@ -22,16 +23,20 @@ use dynemix_net::mesh::To;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
-/// Transactions are told to minters until this part of a slot before sets are closed: what comes later would be in some
-/// sets and not in others, and sets that differ have to be exchanged.
+/// Transactions are told to minters until this part of a slot before sets are closed, or this part of the time until
+/// then if it is longer: what comes later would be in some sets and not in others, and sets that differ have to be
+/// exchanged. What waits is told first thing to the next minters, and stands in the next slot's block.
 const TELLING: u64 = 20;
+const TELLING_OF_SETS: u64 = 5;
 /// Transactions that have ended may be in the file of accepted ones, if not more are that are followed.
 const ENDED_KEPT: usize = 16_384;
 
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
     pub(super) fn admit(&mut self, ready: Ready) {
+        let (begun, count) = (Instant::now(), ready.good.len());
         let Ready { from, user, told, good, refused, body: _ } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
@@ -52,8 +57,9 @@ impl<S: Signing> Duty<S> {
         }
         let mut admitted = 0;
         let teller = self.teller(from.and_then(|from| from.name));
-        if told == Some(next) && self.minter.round().is_some() {
-            self.local.late += good.len();
+        if let Some(height) = told {
+            self.gate.room().came(height, count);
+            self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
         for (ordinal, item, found) in good {
             let outcome = match told {
@@ -82,6 +88,9 @@ impl<S: Signing> Duty<S> {
         assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
         self.promise(fresh, accepting);
+        if told.is_some() {
+            self.gate.room().judged(count, begun.elapsed());
+        }
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
                 let frame: Arc<[u8]> = Outcome { refusal, height: 0, slot: 0, shard: 0, ordinals }.encode().into();
@@ -146,7 +155,8 @@ impl<S: Signing> Duty<S> {
     /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
     /// the minters of the next height, once it is known.
     pub(super) fn tells(&self, now: u64) -> bool {
-        let open = now % self.schedule.slot_ms + self.schedule.slot_ms / TELLING < self.schedule.sets_ms;
+        let Schedule { slot_ms, sets_ms, .. } = self.schedule;
+        let open = now % slot_ms + (slot_ms / TELLING).max(sets_ms / TELLING_OF_SETS) < sets_ms;
         open || self.minter.execution.system().slot >= self.schedule.slot(now)
     }
 
@@ -184,6 +194,35 @@ impl<S: Signing> Duty<S> {
         });
     }
 
+    /// How many transactions a set closes with that is closed so late: what can be built until shard-blocks are to be
+    /// there.
+    pub(super) fn set_max(&self, late_ms: u64) -> usize {
+        let left_ms = self.schedule.have_ms.saturating_sub(self.schedule.vote_ms).saturating_sub(late_ms);
+        self.gate.room().built_in(left_ms)
+    }
+
+    /// Once the own set of a height is closed: tells each of those who tell this node their users' transactions how many
+    /// it takes of them for the height after, if it may mint that.
+    pub(super) fn tell_room(&mut self, now: u64) {
+        if let Some((items, took)) = self.minter.execution.built_in.take() {
+            self.gate.room().built(items, took);
+        }
+        if self.minter.round().is_none() {
+            return;
+        }
+        let words = self.gate.room().close(now);
+        let height = self.minter.pending_height() + 1;
+        let drawn = self.candidate.is_some_and(|me| self.minter.execution.system().drawn.contains(&me));
+        for (teller, transactions) in words.into_iter().filter(|_| drawn) {
+            let word = RoomWord { height, transactions };
+            if Some(teller) == self.candidate {
+                self.local.own.pace.hear(teller, height, transactions);
+            } else {
+                self.mesh.send(To::Name(teller), VOTES, word.encode().into());
+            }
+        }
+    }
+
     /// Tells the minters of the next height what own users have sent.
     pub(super) fn tell_own(&mut self) {
         let (frames, told) = {
@@ -191,10 +230,17 @@ impl<S: Signing> Duty<S> {
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
         self.mesh.send_all(frames);
-        let teller = self.teller(None);
+        let (height, teller) = (self.minter.pending_height(), self.teller(None));
+        let (begun, count) = (Instant::now(), told.len());
         for (item, account) in told {
             // One that does not fit any more is settled with the next block.
             let _ = self.minter.execution.admit_of(&item, account, &teller);
+        }
+        if let Some(me) = self.candidate.filter(|_| count > 0) {
+            let mut room = self.gate.room();
+            room.take(height, me, true, count);
+            room.came(height, count);
+            room.judged(count, begun.elapsed());
         }
     }
 }

@@ -157,6 +157,8 @@ impl<S: Signing> Duty<S> {
     /// Runs until told to stop.
     pub fn run(mut self) {
         self.local.parent = Some(self.minter.execution.shared_system().clone());
+        self.local.own.begin(self.schedule.slot_ms);
+        self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
         self.publish();
         self.peers.call(&self.mesh, &self.gate.duties());
         let resumed = self.minter.resume();
@@ -168,10 +170,13 @@ impl<S: Signing> Duty<S> {
             self.minter.set_minting(self.candidate.is_some() && self.clock.is_trusted());
             if self.minter.wake_at_ms() <= now {
                 let due = self.minter.wake_at_ms();
+                self.minter.execution.set_max = self.set_max(now - due);
                 let actions = self.minter.tick(now);
                 let step = Step { due_ms: due, taken_ms: now, done_ms: self.clock.now_ms() };
-                step.log(&self.schedule, &self.minter, &self.local.own, self.local.late);
+                let room = self.gate.room().total();
+                step.log(&self.schedule, &self.minter, &self.local.own, (self.local.late, room));
                 self.act(actions);
+                self.tell_room(now);
                 self.end_slot(now);
                 continue;
             }
@@ -253,6 +258,7 @@ impl<S: Signing> Duty<S> {
                 assert!(next, "height {height} is stored after {before}, and {newest} is the newest that is final");
             }
             Entry::Opened(peer) => self.greet(peer),
+            Entry::Room(minter, word) => self.local.own.pace.hear(minter, word.height, word.transactions),
             Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, &self.gate.duties()),
             Entry::Stop(_) => {}
         }
@@ -293,6 +299,7 @@ impl<S: Signing> Duty<S> {
         self.carry_out();
         self.status.pool.store(self.minter.execution.pool.len(), Ordering::Relaxed);
         self.status.own.store(self.local.own.len(), Ordering::Relaxed);
+        self.gate.note_own_left(self.local.own.left());
         self.status.heard.store(self.minter.height_heard(), Ordering::Relaxed);
     }
 
@@ -416,6 +423,7 @@ impl<S: Signing> Duty<S> {
         // A writer that has stopped has said why.
         let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
         self.local.late = 0;
+        self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
         self.publish();
         if self.minter.execution.system().height == height {
             self.peers.call(&self.mesh, &self.gate.duties());

@@ -4,8 +4,9 @@
 use super::prospect::Prospect;
 use crate::intake::shares::{Holder, User};
 use crate::keep::accepted::Accepted;
-use crate::peer::frames::WantPiece;
+use crate::peer::frames::{RoomWord, WantPiece};
 use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::tables::System;
@@ -37,6 +38,8 @@ pub enum Entry {
     Opened(PeerInfo),
     /// Addresses that a peer has told.
     Peers(Vec<Target>),
+    /// How many transactions a minter takes of this node.
+    Room(AccountIndex, RoomWord),
     /// Stop: at the end of the duty that is under way, or at once.
     Stop(bool),
 }

@@ -11,7 +11,7 @@ use crate::keep::mapped::MappedMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::{Hash, keyed};
 use dynemix_engine::base::ids::{AccountIndex, Endpoint, Key};
-use dynemix_engine::base::limits::HEAVY_MAX;
+use dynemix_engine::base::limits::{HEAVY_MAX, SET_ITEMS_MAX};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Value};
@@ -28,6 +28,7 @@ use dynemix_engine::vote::signing::Signing;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 /// The state that all threads of a node look at; only consensus changes it.
 pub type SharedState = Arc<RwLock<State<MappedMemory>>>;
@@ -110,6 +111,10 @@ pub struct NodeExecution<S> {
     /// The own block: its shard, slot, the items that it was to be of, and what came of them.
     built: Option<(usize, u64, Items, Arc<Built>)>,
     following: Vec<(Vec<Option<Hash>>, Value, Next)>,
+    /// Transactions that the own set closes with at most.
+    pub set_max: usize,
+    /// Items of the block that was built last, and what it took; none once that was looked at.
+    pub built_in: Option<(usize, Duration)>,
     /// What was applied and not yet taken: one entry a height.
     pub applied: Vec<Applied>,
 }
@@ -142,6 +147,8 @@ impl<S: Signing> NodeExecution<S> {
             records: HashMap::new(),
             built: None,
             following: Vec::new(),
+            set_max: SET_ITEMS_MAX,
+            built_in: None,
             applied: Vec::new(),
         };
         execution.begin_height();
@@ -332,6 +339,8 @@ impl<S: Signing> Execution for NodeExecution<S> {
         self.judge_heavy();
         let mut sound: Vec<(&Item, Judged)> = self.pool.sound(self.system.height + 1).collect();
         sound.sort_unstable_by_key(|(_, judged)| judged.id);
+        // All minters leave out the same, if they build equally fast: the highest ids, which are told again.
+        sound.truncate(self.set_max);
         let records = self.pool.records().filter(|item| self.records.get(&item.id()) == Some(&true));
         let mut items: Vec<Item> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
         items.sort_by_key(|item| item.id());
@@ -385,6 +394,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         {
             return built.clone();
         }
+        let begun = Instant::now();
         let built = if self.foreign.is_empty() {
             self.view(&self.closed, |view| view.build(shard, slot, items))
         } else {
@@ -396,6 +406,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             judged.sort_by_key(|judged| judged.id);
             self.view(&judged, |view| view.build(shard, slot, items))
         };
+        self.built_in = Some((items.len(), begun.elapsed()));
         let built = Arc::new(built);
         self.built = Some((shard, slot, items.clone(), built.clone()));
         built

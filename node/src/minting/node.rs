@@ -334,9 +334,10 @@ impl Shared {
     /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
     /// need.
     fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
-        let gathering = Arc::<Gathering>::default();
+        let cores = machine::cores();
+        let gathering = Arc::new(Gathering::new(cores));
         let mut threads = Vec::new();
-        for number in 0..machine::cores() {
+        for number in 0..cores {
             let (prepare, input) = (self.prepare(options, &gathering), waiting.cells.clone());
             let thread = spawn(&format!("verify.{number}"), move || prepare.run(&input))?;
             threads.push((waiting.cells.clone(), thread));

@@ -2,9 +2,10 @@
 //! are final or cannot be any more; then whoever sent them is told.
 //!
 //! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at
-//! all. Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height
-//! grows while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the
-//! oldest first.
+//! all. They say how much they take, and a shard is told no more than its [`super::pace`]. Where that was wrong each node
+//! finds its part by what became of it: the *window* shrinks when two heights in a row leave out what was told for them,
+//! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than two
+//! heights take: what would wait for longer is refused at once.
 //!
 //! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
@@ -19,6 +20,8 @@
 //! told yet, since another one of its account comes before it or its account has too little, may wait for ever: it has
 //! room of its own, and takes none from what can.
 
+use super::pace::{Pace, ShardPace};
+use super::room::newcomer;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
@@ -51,6 +54,9 @@ const MISSED: usize = 64;
 const AHEAD_MAX: usize = FORWARDED_MAX / 4;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
+/// Of what is told for a height at most, so much may be here in quarters: that, what comes while it is not final, and
+/// some that a height has left.
+const QUARTERS_HERE: usize = 9;
 /// Minters that are handed a transaction, one a height, before it is given up: what none of so many could bring into a
 /// block waits for nothing.
 const HANDED_MAX: u8 = 32;
@@ -125,22 +131,36 @@ fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32
     committee.members[usize::from(seat)].candidate
 }
 
+/// A frame of cells, and how many of those for its shard and height are told with it.
+struct Telling {
+    frame: Vec<u8>,
+    count: usize,
+    told: usize,
+}
+
 /// Frames of cells of one shard, or for one minter, as long as whoever gets them takes of anybody.
 #[derive(Default)]
 struct Frames {
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Telling>,
     count: usize,
+    /// How many were told before, of the same height.
+    before: usize,
 }
 
 impl Frames {
-    /// Puts a cell into the last frame, or where that is full into another one.
-    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8]) {
-        let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
-        if self.count.is_multiple_of(CELLS_MAX / 2) || self.frames.last().is_some_and(is_long) {
-            self.frames.push(cells_frame(told, 0));
+    /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
+    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
+        let is_full = |last: &Telling| {
+            last.count == CELLS_MAX / 2
+                || last.frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX
+                || pace.is_some_and(|pace| pace.less.values().any(|&room| room == last.told))
+        };
+        if self.frames.last().is_none_or(is_full) {
+            self.frames.push(Telling { frame: cells_frame(told, 0), count: 0, told: self.before + self.count });
         }
         self.count += 1;
-        let frame = self.frames.last_mut().expect("begun above");
+        let Telling { frame, count, told } = self.frames.last_mut().expect("begun above");
+        (*count, *told) = (*count + 1, *told + 1);
         put_cell(frame, bytemuck::bytes_of(cell), payload);
         assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
@@ -151,7 +171,7 @@ fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload
     let frames = handed.entry(minter).or_default();
     let may = frames.count < CELLS_MAX / 2;
     if may {
-        frames.put(None, cell, payload);
+        frames.put(None, cell, payload, None);
     }
     may
 }
@@ -181,6 +201,12 @@ pub struct Own {
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
     window: usize,
+    /// The last height's block has left out what was told.
+    missed: bool,
+    /// What minters say that they take.
+    pub pace: Pace,
+    /// How many all shards take together of the height that is told for.
+    pace_now: usize,
 }
 
 impl Default for Own {
@@ -197,6 +223,9 @@ impl Default for Own {
             told: 0,
             looked_at: [0; 2],
             window: WINDOW_FIRST,
+            missed: false,
+            pace: Pace::default(),
+            pace_now: FORWARDED_MAX,
         }
     }
 }
@@ -212,9 +241,33 @@ impl Own {
         self.len() == 0
     }
 
-    /// How many are told for a height at most.
+    /// How many are told for a height at most, by what became of the last ones.
     pub fn window(&self) -> usize {
         self.window
+    }
+
+    /// The same by what all shards' minters take of the height that is told for.
+    pub fn pace_now(&self) -> usize {
+        self.pace_now
+    }
+
+    /// The chain has such slots: where no minter has said how much it takes it is told as much as a newcomer may.
+    pub fn begin(&mut self, slot_ms: u64) {
+        self.pace = Pace::of_newcomer(newcomer(slot_ms));
+        self.pace_now = self.pace.of_shard(0, &[]).pace;
+    }
+
+    /// How many may be here whose turn it is: no more than what two heights take, or users would wait for long.
+    fn due_max(&self) -> usize {
+        match self.pace_now {
+            FORWARDED_MAX => FORWARDED_MAX,
+            pace => (pace.min(self.window) / 4 * QUARTERS_HERE).clamp(WINDOW_MIN, FORWARDED_MAX),
+        }
+    }
+
+    /// How many more may come.
+    pub fn left(&self) -> usize {
+        self.due_max().saturating_sub(self.due.total())
     }
 
     /// Follows a transaction that the pool would take, once it is kept; whether it was not followed before.
@@ -223,12 +276,14 @@ impl Own {
     /// When too many of this user wait already, or another one of this account with the same sequence.
     pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
         let Payer { account, total, due } = payer;
+        let in_turn = !due || self.due.may_use(client.user, self.due_max());
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        if !item.cell_and_payload().is_some_and(|(cell, _)| known(cell)) && !shares.may_take(client.user, room) {
+        let takes = item.cell().is_some_and(known) || (in_turn && shares.may_take(client.user, room));
+        if !takes {
             return Err(Refusal::Busy);
         }
         let (cell, _) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
@@ -302,15 +357,24 @@ impl Own {
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
             self.told_shards = vec![0; system.committee.shards.len()];
+            self.pace.begin(height);
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
+        let minters: Vec<Vec<u32>> = committee
+            .shards
+            .iter()
+            .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
+            .collect();
+        let paces: Vec<ShardPace> = minters.iter().map(|minters| self.pace.of_shard(height, minters)).collect();
+        self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
-        let mut frames: Vec<Frames> = (0..shards).map(|_| Frames::default()).collect();
+        let mut frames: Vec<Frames> =
+            self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
         let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
@@ -326,6 +390,9 @@ impl Own {
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
+            if told_shards[shard] >= paces[shard].pace {
+                continue;
+            }
             *told += 1;
             // Told for another height, in vain.
             let in_vain = followed.told != 0;
@@ -341,7 +408,7 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
-            frames[shard].put(Some(height), cell, payload);
+            frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
         let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
@@ -351,13 +418,15 @@ impl Own {
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
         let mut out: Vec<Frame> = Vec::new();
         for (minter, handed) in handed {
-            out.extend(handed.frames.into_iter().map(|frame| (To::Name(minter), CELLS, frame.into())));
+            out.extend(handed.frames.into_iter().map(|telling| (To::Name(minter), CELLS, telling.frame.into())));
         }
-        for (seats, frames) in committee.shards.iter().zip(frames) {
-            let frames: Vec<Arc<[u8]>> = frames.frames.into_iter().map(Into::into).collect();
-            let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
-            for minter in minters.filter(|&minter| Some(minter) != me) {
-                out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));
+        for ((minters, pace), frames) in minters.into_iter().zip(&paces).zip(frames) {
+            let frames: Vec<(usize, Arc<[u8]>)> =
+                frames.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+            for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
+                let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
+                let taken = frames.iter().filter(|(told, _)| *told <= room);
+                out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
             }
         }
         (out, of_own_shard)
@@ -431,8 +500,11 @@ impl Own {
     fn fit_window(&mut self, told: usize, used: usize) {
         assert!(used <= told, "{used} of {told} transactions that were told are in the block");
         let taken = used + told / MISSED >= told;
-        // A few that are missing say nothing of what minters can work off.
-        if !taken && told > WINDOW_MIN {
+        // A few that are missing say nothing of what minters can work off. Nor does one height: a shard can lose it by
+        // much else, and what minters take they say themselves.
+        let missed = !taken && told > WINDOW_MIN;
+        let again = std::mem::replace(&mut self.missed, missed) && missed;
+        if again {
             self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
         } else if taken && self.told >= self.window / 4 * 3 {
             self.window = (self.window + self.window / 4 + WINDOW_MIN).min(FORWARDED_MAX);

@@ -6,6 +6,7 @@ use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
 use super::prospect::Prospect;
+use super::room::is_past;
 use super::verdicts::BATCH_MAX;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank};
@@ -38,12 +39,24 @@ const GATHERED_LEAST: u64 = 100;
 const GATHERED_MOST: u64 = 5;
 
 /// What the threads that verify users' transactions have in common.
-#[derive(Default)]
 pub struct Gathering {
+    /// How many threads these are.
+    threads: u32,
     /// Whose turn it is to gather: one batch is filled after the other, while others are verified.
     turn: Mutex<()>,
     /// Proofs of possession that each has brought at this height.
     heavy: Mutex<(u64, BTreeMap<Option<Whom>, usize>)>,
+}
+
+impl Gathering {
+    /// Of so many threads.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn new(threads: usize) -> Gathering {
+        assert!(threads > 0, "nobody verifies");
+        Gathering { threads: threads as u32, turn: Mutex::default(), heavy: Mutex::default() }
+    }
 }
 
 const UNPOISONED: &str = "whoever panics while it verifies ends the process";
@@ -102,6 +115,7 @@ impl Prepare {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let (mut batch, mut waiting) = (Vec::new(), VecDeque::new());
         while self.gather(input, &mut batch) {
+            let begun = Instant::now();
             for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
@@ -114,7 +128,9 @@ impl Prepare {
                     Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
                 }
             }
-            self.flush(&mut waiting);
+            let looked_at = self.flush(&mut waiting);
+            // So many threads do it side by side.
+            self.checks.gate.room().verified(looked_at, begun.elapsed() / self.gathering.threads);
         }
     }
 
@@ -147,7 +163,7 @@ impl Prepare {
         let read = PeerFrameKind::split(&body).filter(|(kind, _)| *kind == PeerFrameKind::Cells);
         // Ordinals are the client's to choose, but not beyond all numbers.
         let read = read.and_then(|(_, bytes)| frames::read_cells(bytes));
-        let Some((told, first, cells)) =
+        let Some((told, first, mut cells)) =
             read.filter(|(_, first, cells)| first.checked_add(cells.len() as u64 + 1).is_some())
         else {
             self.checks.malformed(from, body.len());
@@ -173,6 +189,15 @@ impl Prepare {
             self.checks.gate.in_vain(from, body.len());
             return None;
         }
+        if let (Some(height), Some(name)) = (told, from.name) {
+            // What is beyond its room its node keeps: nobody's fault, since a word may be lost.
+            let dutiful = duties.of_name(from.name).may_mint();
+            cells.truncate(self.checks.gate.room().take(height, name, dutiful, cells.len()));
+            if cells.is_empty() {
+                self.checks.gate.in_vain(from, body.len());
+                return None;
+            }
+        }
         let user = User { by_api: false, holder: Holder::of(from.net, from.id.0) };
         let mut pending = Pending::of(Some(from), user, told, Vec::with_capacity(cells.len()));
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
@@ -185,13 +210,19 @@ impl Prepare {
         Some(pending)
     }
 
-    /// Verifies what waits and hands it on, each frame with what was refused of it.
-    fn flush(&mut self, waiting: &mut VecDeque<Pending>) {
+    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at.
+    fn flush(&mut self, waiting: &mut VecDeque<Pending>) -> usize {
         let duties = self.checks.gate.duties();
         // A height may have become final while they waited: what was told for it costs no signature any more.
-        waiting.retain(|pending| pending.told.is_none_or(|told| told >= duties.pending()));
+        waiting.retain(|pending| {
+            let past = is_past(pending.told, duties.pending());
+            if let Some(height) = pending.told.filter(|_| past) {
+                self.checks.gate.room().came(height, pending.items.len());
+            }
+            !past
+        });
         if waiting.is_empty() {
-            return;
+            return 0;
         }
         self.look_up(&duties, waiting);
         let all: Vec<Item> =
@@ -229,6 +260,7 @@ impl Prepare {
         assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
         self.checks.wait_for_room();
         self.checks.inbox.push(OWN_CELLS, cost_of_transactions(all.len()), Entry::Cells(batch));
+        all.len()
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
@@ -240,6 +272,7 @@ impl Prepare {
         // All at once: each look-up waits for memory, many of them wait together.
         let mut accounts = vec![None; senders.len()];
         let own = duties.own().seat.map(usize::from);
+        let mut own_left = self.checks.gate.own_left();
         self.checks.view(duties, |view| {
             view.state.find_all(senders.len(), |i| &senders[i], &mut accounts);
             let mut accounts = accounts.iter();
@@ -254,9 +287,16 @@ impl Prepare {
                         .and_then(|prospect| {
                             // Of another shard; or what no block can take though its turn has come, of an own user.
                             let foreign = here && own != Some(prospect.shard);
-                            let unfit =
-                                || pending.told.is_none() && prospect.due && !view.fits(&item, prospect.account);
-                            if foreign || unfit() { Err(Refusal::Inadmissible) } else { Ok(prospect) }
+                            let due = pending.told.is_none() && prospect.due;
+                            if foreign || (due && !view.fits(&item, prospect.account)) {
+                                return Err(Refusal::Inadmissible);
+                            }
+                            // What would find no place among own users' that can be told costs no signature.
+                            match own_left {
+                                0 if due => return Err(Refusal::Busy),
+                                _ => own_left -= usize::from(due && own_left != usize::MAX),
+                            }
+                            Ok(prospect)
                         });
                     match judged {
                         Ok(prospect) => pending.found.push((ordinal, item, prospect)),
