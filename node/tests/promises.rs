@@ -122,8 +122,8 @@ fn what_is_accepted_is_there_after_a_power_cut_at_any_time() {
             }
         }
         // Each is on the disk when its user hears of it, whatever else is not.
-        for place in 6 * round..ids.len() {
-            accepted(&node, &ids[place]);
+        for (place, id) in ids.iter().enumerate().skip(6 * round) {
+            accepted(&node, id);
             cuts.push((disk.log_len(), place + 1));
         }
     }

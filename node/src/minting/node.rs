@@ -25,7 +25,7 @@ use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::kept;
 use crate::keep::record::BlockKeys;
-use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
+use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::peer::frames;
 use crate::setup::clock::Clock;
@@ -469,10 +469,10 @@ impl Shared {
         }
     }
 
-    fn view(&self, options: &NodeOptions, submit: Submit) -> NodeView {
+    fn view(&self, options: &NodeOptions, submit: Submit, accounts: StateReader) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
-            state: self.state.clone(),
+            accounts,
             status: self.status.clone(),
             mesh: self.mesh.clone(),
             clock: options.clock.clone(),
@@ -537,7 +537,7 @@ impl Node {
             chain,
         };
         let records = shared.records.clone();
-        let (replica_stage, replica_handle, _) =
+        let (replica_stage, replica_handle, accounts) =
             replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
         let minter = shared.minter(&options, system, finals, signer.record);
@@ -549,7 +549,8 @@ impl Node {
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
-        let view = shared.view(&options, Submit::new(waiting.cells.clone(), shared.arena.clone()));
+        let submit = Submit::new(waiting.cells.clone(), shared.arena.clone());
+        let view = shared.view(&options, submit, accounts);
         let sorter = shared.sorter(&waiting);
         let verifying = shared.verifying(&options, &waiting)?;
         let questions = waiting.questions;

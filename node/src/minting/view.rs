@@ -3,7 +3,6 @@
 use super::checks::PrepareCounters;
 use super::door::NodeSigning;
 use super::entry::{Raw, cost_of_transactions};
-use super::execution::SharedState;
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
@@ -13,6 +12,7 @@ use crate::intake::queue::Source;
 use crate::intake::shares::Holder;
 use crate::keep::certificates::Certificates;
 use crate::keep::published;
+use crate::keep::replica::StateReader;
 use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::transaction::arena::Arena;
@@ -60,8 +60,8 @@ pub struct Busy;
 pub struct NodeView {
     /// Parameters and identity of the chain.
     pub chain: Arc<Chain>,
-    /// Accounts at the newest final height; only consensus changes them.
-    pub state: SharedState,
+    /// Accounts as the replica has them, milliseconds behind consensus: whoever looks holds up nobody there.
+    pub accounts: StateReader,
     /// What it shows of itself.
     pub status: Arc<Status>,
     /// The network's counters, and how much of it nobody has worked off.
