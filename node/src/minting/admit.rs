@@ -142,8 +142,12 @@ impl<S: Signing> Duty<S> {
     /// How many transactions a set closes with that is closed so late: what can be built until shard-blocks are to be
     /// there.
     pub(super) fn set_max(&self, late_ms: u64) -> usize {
-        let left_ms = self.schedule.have_ms.saturating_sub(self.schedule.vote_ms).saturating_sub(late_ms);
-        self.gate.room().built_in(left_ms)
+        self.gate.room().built_in(self.build_ms().saturating_sub(late_ms))
+    }
+
+    /// How long building may take.
+    fn build_ms(&self) -> u64 {
+        self.schedule.have_ms.saturating_sub(self.schedule.vote_ms)
     }
 
     /// Once the own set of a height is closed: tells each of those who tell this node their users' transactions how many
@@ -155,7 +159,7 @@ impl<S: Signing> Duty<S> {
         if self.minter.round().is_none() {
             return;
         }
-        let words = self.gate.room().close(now);
+        let words = self.gate.room().close(now, self.build_ms());
         let height = self.minter.pending_height() + 1;
         let drawn = self.candidate.is_some_and(|me| self.minter.execution.system().drawn.contains(&me));
         for (teller, transactions) in words.into_iter().filter(|_| drawn) {

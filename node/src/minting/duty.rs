@@ -238,6 +238,9 @@ impl<S: Signing> Duty<S> {
                     of_users |= ready.told.is_none();
                     self.admit(now, ready);
                 }
+                if of_users {
+                    self.gate.note_own_left(self.local.own.left());
+                }
                 if of_users && self.tells(now) {
                     self.tell_own();
                 }
