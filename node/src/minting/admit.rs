@@ -172,6 +172,13 @@ impl<S: Signing> Duty<S> {
         }
     }
 
+    /// Says how many more of own users' transactions may come.
+    pub(super) fn note_own_left(&mut self) {
+        let slot = self.schedule.slot(self.clock.now_ms());
+        self.local.own.note_begun(self.minter.execution.system().slot < slot);
+        self.gate.note_own_left(self.local.own.left());
+    }
+
     /// Tells the minters of the next height what own users have sent.
     pub(super) fn tell_own(&mut self) {
         let (frames, told) = {

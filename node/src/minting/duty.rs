@@ -239,7 +239,7 @@ impl<S: Signing> Duty<S> {
                     self.admit(now, ready);
                 }
                 if of_users {
-                    self.gate.note_own_left(self.local.own.left());
+                    self.note_own_left();
                 }
                 if of_users && self.tells(now) {
                     self.tell_own();
@@ -303,7 +303,7 @@ impl<S: Signing> Duty<S> {
         self.carry_out();
         self.status.pool.store(self.minter.execution.pool.len(), Ordering::Relaxed);
         self.status.own.store(self.local.own.len(), Ordering::Relaxed);
-        self.gate.note_own_left(self.local.own.left());
+        self.note_own_left();
         self.status.heard.store(self.minter.height_heard(), Ordering::Relaxed);
     }
 

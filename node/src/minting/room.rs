@@ -24,7 +24,7 @@ use std::time::Duration;
 /// Transactions that a minter takes of a height before it has measured anything, for each second of a slot.
 const FIRST_PER_SECOND: u64 = 3_000;
 /// What a teller may tell for a height that was told nothing of its part, for each second of a slot.
-const NEWCOMER_PER_SECOND: u64 = 256;
+const NEWCOMER_PER_SECOND: u64 = 192;
 /// Of what it takes, this part has to come in a height, or what it cost is not learned: few say nothing of what a full
 /// batch costs, and with so few room is no matter.
 const MEASURED_PART: u64 = 2;
