@@ -271,7 +271,10 @@ impl Own {
     /// When too many of this user wait already, or another one of this account with the same sequence.
     pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
         let Payer { account, total, due } = payer;
-        let in_turn = !due || self.due.may_use(client.user, self.due_max());
+        let due_max = self.due_max();
+        // What comes behind another one of its account would be late as well where no other finds a place.
+        let is_full = due_max < FORWARDED_MAX && self.left() == 0;
+        let in_turn = if due { self.due.may_use(client.user, due_max) } else { !is_full };
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));

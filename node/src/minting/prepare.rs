@@ -261,10 +261,11 @@ impl Prepare {
                         Err(Refusal::Inadmissible)
                     }
                     Some(account) => may_come(cell, payload, account, chain, &state, system).and_then(|_| {
-                        // What would find no place among own users' that can be told costs no signature.
-                        let due = pending.told.is_none() && u64::from(state.hot(account).sequence) == cell.sequence;
+                        // What would find no place among own users' costs no signature.
+                        let due = u64::from(state.hot(account).sequence) == cell.sequence;
                         match own_left {
-                            0 if due => return Err(Refusal::Busy),
+                            _ if pending.told.is_some() => {}
+                            0 => return Err(Refusal::Busy),
                             _ => own_left -= usize::from(due && own_left != usize::MAX),
                         }
                         Ok(account)

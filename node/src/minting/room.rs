@@ -37,7 +37,7 @@ pub const TAKEN_AT_MOST: u64 = COUNTED_ON;
 /// Of what comes in a height, this part may be late without a narrower room.
 const LATE: u64 = 128;
 /// A room's part that is divided among nobody: it is for newcomers without a duty.
-const RESERVE: u64 = 8;
+const RESERVE: u64 = 16;
 /// Heights after which a teller that has told nothing is forgotten.
 const REMEMBERED: u64 = 8;
 /// Tellers that are remembered.
