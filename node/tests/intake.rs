@@ -336,6 +336,20 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
 }
 
 #[test]
+fn how_much_a_minter_takes_is_heard_of_who_may_mint_and_twice_a_height() {
+    let scene = Scene::new();
+    let (now, mut rules) = (duties(&scene), Rules::new(10_000));
+    let mut hear = |name: Option<u32>, height: u64| rules.room(&now, speaker(name), height, 17);
+    let charged = |verdict: Verdict| verdict == Verdict::Charge(Failure::Unwanted(17));
+    assert_eq!([hear(Some(4), 1), hear(Some(4), 1)], [Verdict::Take; 2]);
+    assert!(charged(hear(Some(4), 1)), "again and again");
+    assert_eq!(hear(Some(4), 2), Verdict::Take, "of the height after it may mint as well");
+    assert!(charged(hear(Some(77), 1)) && charged(hear(Some(77), 2)), "it has no seat, and was not drawn");
+    assert!(charged(hear(None, 1)) && charged(hear(None, 9)), "it is nobody");
+    assert_eq!([hear(Some(4), 0), hear(Some(77), 9)], [Verdict::Pass; 2], "past, and we may be behind");
+}
+
+#[test]
 fn a_shard_block_of_its_own_maker_is_looked_at_twice_a_height() {
     let mut scene = Scene::new();
     let (now, mut rules) = (duties(&scene), Rules::new(10_000));

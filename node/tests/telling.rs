@@ -182,3 +182,64 @@ fn a_pool_holds_what_it_was_told_for_a_height_and_no_longer() {
     pool.settle(&scene.system);
     assert_eq!((pool.len(), pool.told_for(2).len()), (2, 2));
 }
+
+/// A shard's minters have said how much they take of the next height: the most that any of them is told beyond its word
+/// and the pace, of a thousand that could be told.
+fn told_beyond_room() -> usize {
+    let scene = Scene::new();
+    let mut own = Own::default();
+    let rooms: Vec<u64> = (0..10).map(|minter| 100 * (minter + 1)).collect();
+    rooms.iter().zip(0..).for_each(|(&room, minter)| own.pace.hear(minter, 1, room));
+    for sender in 100..1_100 {
+        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+    }
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
+    let pace = 400;
+    let told = |minter: u32| told_to(&frames, minter, 1);
+    let beyond = (0..10).filter(|&minter| minter != 3).map(|minter| {
+        let senders = told(minter);
+        // Who takes half of the pace is told all of it, and closes the same set.
+        let room = rooms[minter as usize];
+        let may = if room >= pace / 2 { pace } else { room } as usize;
+        assert_eq!(senders, (100..1_100).map(key).take(senders.len()).collect::<Vec<_>>(), "the oldest");
+        assert!(senders.len() >= may, "{} of {may} are told to minter {minter}", senders.len());
+        senders.len() - may
+    });
+    beyond.max().unwrap()
+}
+
+#[test]
+fn a_shard_is_told_its_pace_and_no_minter_more_than_it_takes() {
+    assert_eq!(told_beyond_room(), 0);
+}
+
+#[cfg(feature = "mutations")]
+#[test]
+fn with_room_ignored_minters_are_told_more_than_they_take() {
+    use dynemix_engine::base::mutation::{Mutation, plant};
+    plant(Some(Mutation::CapacityIgnored));
+    let beyond = told_beyond_room();
+    plant(None);
+    assert!(beyond > 0, "the fault is one that the test above finds");
+}
+
+#[test]
+fn no_more_waits_than_the_next_slot_takes_and_whoever_comes_later_finds_some() {
+    let scene = Scene::new();
+    let mut own = Own::default();
+    own.begin(2_000);
+    (0..10).for_each(|minter| own.pace.hear(minter, 1, 100));
+    own.tell(&scene.state, &scene.system, Some(3));
+    let mut fill = |from: u32, user: u64| {
+        let follow =
+            |sender: &u32| own.follow(&scene.pay(*sender, 2 * DYNE), due(*sender, 2 * DYNE), client(user, 0)).is_ok();
+        (from..from + 400).filter(follow).count()
+    };
+    // A hundred are told, and three quarters as many may come while they are not final.
+    let (flood, later) = (fill(100, 1), fill(500, 2));
+    assert!((140..=175).contains(&flood) && later >= 10, "{flood} of one, then {later} of another");
+    assert!(own.len() <= 175 && own.left() < 20, "{} wait, {} more may", own.len(), own.left());
+    // Before its slot has begun no more may come than it takes.
+    own.note_begun(false);
+    assert_eq!(own.left(), 0);
+}

@@ -153,7 +153,7 @@ impl UserShares {
         // As much as all of them together come to, if they go on until they may not.
         let of_others = self.all.total() - self.by_api.total();
         let weight = times * API_WEIGHT;
-        let of_api = room.saturating_sub(of_others) / (weight + 1) * weight;
+        let of_api = room.saturating_sub(of_others).saturating_mul(weight) / (weight + 1);
         self.all.may_take(None, room, weight)
             && self.by_api.may_take(user.holder, of_api, times)
             && self.by_api_wide.may_take(user.holder.wide(), of_api, times * WIDE_WEIGHT)

@@ -197,8 +197,12 @@ impl<S: Signing> Duty<S> {
     /// How many transactions a set closes with that is closed so late: what can be built until shard-blocks are to be
     /// there.
     pub(super) fn set_max(&self, late_ms: u64) -> usize {
-        let left_ms = self.schedule.have_ms.saturating_sub(self.schedule.vote_ms).saturating_sub(late_ms);
-        self.gate.room().built_in(left_ms)
+        self.gate.room().built_in(self.build_ms().saturating_sub(late_ms))
+    }
+
+    /// How long building may take.
+    fn build_ms(&self) -> u64 {
+        self.schedule.have_ms.saturating_sub(self.schedule.vote_ms)
     }
 
     /// Once the own set of a height is closed: tells each of those who tell this node their users' transactions how many
@@ -210,7 +214,7 @@ impl<S: Signing> Duty<S> {
         if self.minter.round().is_none() {
             return;
         }
-        let words = self.gate.room().close(now);
+        let words = self.gate.room().close(now, self.build_ms());
         let height = self.minter.pending_height() + 1;
         let drawn = self.candidate.is_some_and(|me| self.minter.execution.system().drawn.contains(&me));
         for (teller, transactions) in words.into_iter().filter(|_| drawn) {
@@ -221,6 +225,13 @@ impl<S: Signing> Duty<S> {
                 self.mesh.send(To::Name(teller), VOTES, word.encode().into());
             }
         }
+    }
+
+    /// Says how many more of own users' transactions may come.
+    pub(super) fn note_own_left(&mut self) {
+        let slot = self.schedule.slot(self.clock.now_ms());
+        self.local.own.note_begun(self.minter.execution.system().slot < slot);
+        self.gate.note_own_left(self.local.own.left());
     }
 
     /// Tells the minters of the next height what own users have sent.

@@ -239,7 +239,13 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
+            Entry::Cells(batch) => {
+                let of_users = batch.iter().any(|ready| ready.told.is_none());
+                batch.into_iter().for_each(|ready| self.admit(ready));
+                if of_users {
+                    self.note_own_left();
+                }
+            }
             Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);
@@ -299,7 +305,7 @@ impl<S: Signing> Duty<S> {
         self.carry_out();
         self.status.pool.store(self.minter.execution.pool.len(), Ordering::Relaxed);
         self.status.own.store(self.local.own.len(), Ordering::Relaxed);
-        self.gate.note_own_left(self.local.own.left());
+        self.note_own_left();
         self.status.heard.store(self.minter.height_heard(), Ordering::Relaxed);
     }
 

@@ -4,8 +4,8 @@
 //! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at
 //! all. They say how much they take, and a shard is told no more than its [`super::pace`]. Where that was wrong each node
 //! finds its part by what became of it: the *window* shrinks when two heights in a row leave out what was told for them,
-//! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than two
-//! heights take: what would wait for longer is refused at once.
+//! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than can
+//! stand in the next slot: what would wait for longer is refused at once.
 //!
 //! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
@@ -55,9 +55,12 @@ const MISSED: usize = 64;
 const AHEAD_MAX: usize = FORWARDED_MAX / 4;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
-/// Of what is told for a height at most, so much may be here in quarters: that, what comes while it is not final, and
-/// some that a height has left.
-const QUARTERS_HERE: usize = 9;
+/// Of what a height takes, so many quarters may be here: what was told for it, and what comes when it is told no more.
+const QUARTERS_HERE: usize = 7;
+/// The same until the slot of that height has begun: what comes then has to stand in it, or it is a slot late.
+const QUARTERS_BEFORE: usize = 4;
+/// So many may be here, however little is taken.
+const HERE_LEAST: usize = 16;
 /// Minters that are handed a transaction, one a height, before it is given up: what none of so many could bring into a
 /// block waits for nothing.
 const HANDED_MAX: u8 = 32;
@@ -220,6 +223,8 @@ pub struct Own {
     pub pace: Pace,
     /// How many all shards take together of the height that is told for.
     pace_now: usize,
+    /// Whether a slot of that height has begun.
+    begun: bool,
 }
 
 impl Default for Own {
@@ -239,6 +244,7 @@ impl Default for Own {
             missed: false,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
+            begun: true,
         }
     }
 }
@@ -270,11 +276,17 @@ impl Own {
         self.pace_now = self.pace.of_shard(0, &[]).pace;
     }
 
-    /// How many may be here whose turn it is: no more than what two heights take, or users would wait for long.
+    /// Whether a slot of the height that is told for has begun.
+    pub fn note_begun(&mut self, begun: bool) {
+        self.begun = begun;
+    }
+
+    /// How many may be here whose turn it is: no more than can stand in their slot or the next.
     fn due_max(&self) -> usize {
+        let quarters = if self.begun { QUARTERS_HERE } else { QUARTERS_BEFORE };
         match self.pace_now {
             FORWARDED_MAX => FORWARDED_MAX,
-            pace => (pace.min(self.window) / 4 * QUARTERS_HERE).clamp(WINDOW_MIN, FORWARDED_MAX),
+            pace => (pace.min(self.window) * quarters / 4).clamp(HERE_LEAST, FORWARDED_MAX),
         }
     }
 
@@ -289,7 +301,10 @@ impl Own {
     /// When too many of this user wait already, or another one of this account with the same sequence.
     pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
         let Payer { account, total, due, found } = payer;
-        let in_turn = !due || self.due.may_use(client.user, self.due_max());
+        let due_max = self.due_max();
+        // What comes behind another one of its account would be late as well where no other finds a place.
+        let is_full = due_max < FORWARDED_MAX && self.left() == 0;
+        let in_turn = if due { self.due.may_use(client.user, due_max) } else { !is_full };
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));

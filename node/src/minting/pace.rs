@@ -6,10 +6,13 @@
 //! what only they take. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
 //! pace, are the shard's quorum, and their sets are the same.
 //!
-//! A word binds what is sent to whoever has said it, and nothing else: a minter that takes less than the pace is sent as
-//! much as it has said, the oldest, and one that takes more the pace. Who has said nothing is sent the pace, and counts
-//! for nothing when it is found: who is away holds nobody up.
+//! A word binds what is sent to whoever has said it, and nothing else. A minter that takes more than the pace is sent the
+//! pace. So is one that takes a little less: f of ten always have measured less than the others, it counts on half of its
+//! time, and a set that is a part of the others' serves nobody and has to be exchanged. One that takes less than half of
+//! the pace would drop the rest, and is sent as much as it has said, the oldest. Who has said nothing is sent the pace,
+//! and counts for nothing when it is found: who is away holds nobody up.
 
+use super::room::TAKEN_AT_MOST;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::FORWARDED_MAX;
 use dynemix_engine::base::mutation::{Mutation, planted};
@@ -24,7 +27,7 @@ const GOOD_FOR: u64 = 2;
 pub struct ShardPace {
     /// How many are told at most.
     pub pace: usize,
-    /// Those minters that take less, and how much.
+    /// Those minters that take less than half of that, and how much.
     pub less: BTreeMap<AccountIndex, usize>,
 }
 
@@ -87,7 +90,8 @@ impl Pace {
             return ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() };
         }
         assert!(pace <= FORWARDED_MAX, "a pace of {pace}, beyond all that a node follows");
-        ShardPace { pace, less: said.into_iter().filter(|word| word.1 < pace).collect() }
+        let takes_less = |word: &(AccountIndex, usize)| word.1.saturating_mul(TAKEN_AT_MOST as usize) < pace;
+        ShardPace { pace, less: said.into_iter().filter(takes_less).collect() }
     }
 }
 
@@ -136,7 +140,7 @@ mod tests {
         let pace = said(&[(20, 5), (21, 100), (22, 200), (23, 300), (24, 400), (25, 500), (26, u64::MAX)]);
         let of = pace.of_shard(7, &MINTERS);
         assert_eq!(of.pace, 300, "three of ten have not spoken");
-        assert_eq!(of.less, BTreeMap::from([(20, 5), (21, 100), (22, 200)]));
+        assert_eq!(of.less, BTreeMap::from([(20, 5), (21, 100)]), "the third takes more than half of it");
         let few = said(&[(20, 5), (21, 100), (22, 200)]).of_shard(7, &MINTERS);
         assert_eq!((few.pace, few.less.len()), (512, 3), "they may all be liars");
     }

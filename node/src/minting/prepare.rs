@@ -297,9 +297,10 @@ impl Prepare {
                             if foreign || (due && !view.fits(&item, prospect.account)) {
                                 return Err(Refusal::Inadmissible);
                             }
-                            // What would find no place among own users' that can be told costs no signature.
+                            // What would find no place among own users' costs no signature.
                             match own_left {
-                                0 if due => return Err(Refusal::Busy),
+                                _ if pending.told.is_some() => {}
+                                0 => return Err(Refusal::Busy),
                                 _ => own_left -= usize::from(due && own_left != usize::MAX),
                             }
                             Ok(prospect)

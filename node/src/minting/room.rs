@@ -24,16 +24,20 @@ use std::time::Duration;
 /// Transactions that a minter takes of a height before it has measured anything, for each second of a slot.
 const FIRST_PER_SECOND: u64 = 3_000;
 /// What a teller may tell for a height that was told nothing of its part, for each second of a slot.
-const NEWCOMER_PER_SECOND: u64 = 256;
-/// So many in a height are measured; fewer say nothing of what a full batch costs.
-const MEASURED_LEAST: u64 = 512;
+const NEWCOMER_PER_SECOND: u64 = 192;
+/// Of what it takes, this part has to come in a height, or what it cost is not learned: few say nothing of what a full
+/// batch costs, and with so few room is no matter.
+const MEASURED_PART: u64 = 2;
 /// Of the time until sets are closed, this part is counted on: a computer that is shared takes longer the more there is
 /// to do, and the rest is for what nobody foresees.
 const COUNTED_ON: u64 = 2;
+/// So many times its word are taken of a teller, since half of the time is left: the words of minters differ by what they
+/// have measured, and one that takes the pace though it has said a little less closes the same set as the others.
+pub const TAKEN_AT_MOST: u64 = COUNTED_ON;
 /// Of what comes in a height, this part may be late without a narrower room.
 const LATE: u64 = 128;
 /// A room's part that is divided among nobody: it is for newcomers without a duty.
-const RESERVE: u64 = 8;
+const RESERVE: u64 = 16;
 /// Heights after which a teller that has told nothing is forgotten.
 const REMEMBERED: u64 = 8;
 /// Tellers that are remembered.
@@ -215,7 +219,7 @@ impl Room {
     pub fn built(&mut self, count: usize, busy: Duration) {
         let mut work = Work::default();
         work.add(count, busy);
-        self.building.learn(work, MEASURED_LEAST);
+        self.building.learn(work, self.total / MEASURED_PART);
     }
 
     /// So many came that were told for this height: too late if the own set is closed, or it is past.
@@ -225,8 +229,8 @@ impl Room {
         }
     }
 
-    /// How many of so many that somebody tells for a height are looked at: its newest are dropped, before they cost a
-    /// signature. `dutiful`: it has a seat, or was drawn; of all others together newcomers have the reserve.
+    /// How many of so many that somebody tells for a height are looked at: beyond twice its word the newest are dropped,
+    /// before they cost a signature. `dutiful`: it has a seat, or was drawn; of all others together newcomers have the reserve.
     pub fn take(&mut self, height: u64, teller: AccountIndex, dutiful: bool, count: usize) -> usize {
         let known = self.tellers.contains_key(&teller);
         if !known && self.tellers.len() >= TELLERS_MAX {
@@ -238,7 +242,7 @@ impl Room {
         let before = *told;
         *told = told.saturating_add(count as u64);
         let room = match asked.room {
-            Some(room) => room,
+            Some(room) => room.saturating_mul(TAKEN_AT_MOST),
             None if dutiful => newcomer(self.slot_ms),
             None => {
                 let free = (self.total / RESERVE).saturating_sub(self.strangers);
@@ -254,16 +258,17 @@ impl Room {
     }
 
     /// The own set of a height is closed: what it was told is measured, and what it takes of the next height is told to
-    /// each of those who tell it. Once a height.
-    pub fn close(&mut self, now_ms: u64) -> Vec<(AccountIndex, u64)> {
+    /// each of those who tell it. Once a height. `build_ms`: how long building may take.
+    pub fn close(&mut self, now_ms: u64, build_ms: u64) -> Vec<(AccountIndex, u64)> {
         if std::mem::replace(&mut self.closed, true) {
             return Vec::new();
         }
         let open_ms = now_ms.saturating_sub(self.begun_ms).min(self.slot_ms);
         self.open_ms = self.open_ms / 4 * 3 + open_ms / 4;
-        self.verifying.learn(self.verified, MEASURED_LEAST);
-        self.judging.learn(self.judged, MEASURED_LEAST);
-        self.fit();
+        let least = self.total / MEASURED_PART;
+        self.verifying.learn(self.verified, least);
+        self.judging.learn(self.judged, least);
+        self.fit(build_ms);
         let divided = self.total - self.total / RESERVE;
         let (height, some) = (self.height, newcomer(self.slot_ms) / 4);
         let wants: Vec<u64> = self
@@ -287,10 +292,11 @@ impl Room {
     }
 
     /// How many transactions of the next height are taken, after what this one has shown.
-    fn fit(&mut self) {
+    fn fit(&mut self, build_ms: u64) {
         let [in_time, late] = self.came;
-        let micros = self.open_ms.saturating_mul(1_000) / COUNTED_ON;
-        let measured = [self.verifying, self.judging].into_iter().filter_map(|cost| cost.fit(micros)).min();
+        let (open_ms, costs) = (self.open_ms, [self.verifying, self.judging, self.building]);
+        let fit = |(cost, ms): (Cost, u64)| cost.fit(ms.saturating_mul(1_000) / COUNTED_ON);
+        let measured = costs.into_iter().zip([open_ms, open_ms, build_ms]).filter_map(fit).min();
         let first = Room::first(self.slot_ms);
         let grown = (in_time / 2).saturating_mul(3).max(first);
         if late > (in_time + late) / LATE {
@@ -302,12 +308,11 @@ impl Room {
         self.total = total.clamp(BUILT_LEAST as u64, POOL_TRANSACTIONS_MAX as u64);
     }
 
-    /// How many can be built into a block in so many milliseconds: a set closes with no more. In coarse steps, so that
-    /// minters that have measured much the same close the same set.
+    /// How many can be built into a block in so many milliseconds: a set closes with no more. Room leaves twice that
+    /// time, so that it comes to this only where a set closes late. In coarse steps, so that minters that have measured
+    /// much the same close the same set.
     pub fn built_in(&self, ms: u64) -> usize {
-        let Some(count) = self.building.fit(ms.saturating_mul(1_000) / COUNTED_ON) else {
-            return POOL_TRANSACTIONS_MAX;
-        };
+        let Some(count) = self.building.fit(ms.saturating_mul(1_000)) else { return POOL_TRANSACTIONS_MAX };
         let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(BUILT_LEAST, POOL_TRANSACTIONS_MAX);
         let step = 1 << count.ilog2();
         let coarse = if count >= step + step / 2 { step + step / 2 } else { step };
@@ -332,7 +337,7 @@ mod tests {
             room.came(height, taken - fit as usize);
             room.closed = false;
         }
-        room.close(height * 2_000 + 1_140)
+        room.close(height * 2_000 + 1_140, 240)
     }
 
     #[test]
@@ -367,7 +372,7 @@ mod tests {
         room.closed = true;
         room.came(6, 2_000);
         room.closed = false;
-        room.close(13_140);
+        room.close(13_140, 240);
         assert!(room.total() < before && room.total() >= before / 2 - 1, "{before}, then {}", room.total());
     }
 
@@ -391,7 +396,7 @@ mod tests {
         assert!(of(1) > of(2), "what they leave is its");
         // Its surplus is dropped unseen, and takes nothing from who comes later.
         room.begin(20, 39_800);
-        assert_eq!(room.take(20, 1, true, 1_000_000) as u64, of(1));
+        assert_eq!(room.take(20, 1, true, 1_000_000) as u64, of(1) * TAKEN_AT_MOST);
         assert_eq!(room.take(20, 1, true, 1), 0);
         assert_eq!(room.take(20, 9, true, 10_000) as u64, newcomer(2_000));
         // All who have no duty share the reserve.
@@ -404,7 +409,9 @@ mod tests {
         let mut room = Room::new(2_000);
         assert_eq!(room.built_in(240), POOL_TRANSACTIONS_MAX, "nothing was measured");
         room.built(10_000, Duration::from_millis(100));
-        assert_eq!([room.built_in(400), room.built_in(260), room.built_in(1)], [16_384, 12_288, BUILT_LEAST]);
+        room.close(1_140, 20);
+        assert_eq!(room.total(), 1_024, "and half of it is taken, a thousand at least");
+        assert_eq!([room.built_in(240), room.built_in(160), room.built_in(1)], [16_384, 12_288, BUILT_LEAST]);
     }
 
     #[test]
