@@ -53,10 +53,12 @@ fn bench_engine_reports_what_it_promises_and_its_root_repeats() {
             "peak_rss_bytes",
             "stages",
             "state_root",
+            "settings",
+            "block_limited",
         ],
     );
     assert_keys(&report["latency_ms"], &["p50", "p99", "max"]);
-    assert_keys(&report["stages"][0], &["name", "busy_s", "blocked_s", "idle_s"]);
+    assert_keys(&report["stages"][0], &["name", "busy_s", "queued_s"]);
     let (finals, bad) = (report["final"].as_u64().unwrap(), report["refused"]["bad_signature"].as_u64().unwrap());
     assert_eq!(finals + bad, 10_000);
     assert!((100..300).contains(&bad));
@@ -75,7 +77,7 @@ fn bench_engine_by_time_and_by_rate() {
         "--seconds",
         "1",
         "--slot-ms",
-        "100",
+        "200",
         "--connections",
         "4",
         "--json",
@@ -91,7 +93,7 @@ fn bench_engine_by_time_and_by_rate() {
         "--seconds",
         "1",
         "--slot-ms",
-        "100",
+        "200",
         "--connections",
         "4",
         "--rate",

@@ -21,6 +21,7 @@ use dynemix::setup::keystore::{self, SecretKind};
 use dynemix::setup::memory;
 use dynemix::setup::sntp;
 use dynemix::setup::trust::Trust;
+use dynemix_engine::base::limits::WINDOW_FIRST;
 use dynemix_net::mesh::{MeshLimits, Standing};
 use dynemix_perf::report::{bytes, facts, grouped};
 use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
@@ -244,7 +245,7 @@ fn options(
     clock: &Clock,
     (minting, transport): Keys,
 ) -> Result<NodeOptions, Box<dyn Error>> {
-    let Config { network, storage, .. } = &layered.config;
+    let Config { network, storage, verification, .. } = &layered.config;
     let mut limits = MeshLimits {
         budget_bytes: memory::budget(network.memory_bytes),
         address_max: network.address_max,
@@ -271,6 +272,10 @@ fn options(
         clock: clock.clone(),
         first_run,
         key_cache_keys: storage.key_cache_keys,
+        simd: layered.config.simd()?,
+        verify_threads: verification.threads(),
+        window_first: WINDOW_FIRST,
+        counted: None,
         snapshot_blocks: storage.snapshot_blocks,
         snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
     })

@@ -12,6 +12,7 @@ use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
+use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::To;
@@ -23,6 +24,11 @@ use std::sync::atomic::Ordering;
 /// sets and not in others, and sets that differ have to be exchanged.
 const TELLING: u64 = 20;
 
+/// The last time before sets close at which minters are told what is new.
+pub(super) fn last_told_at(schedule: &Schedule, closes_ms: u64) -> u64 {
+    closes_ms.saturating_sub(schedule.slot_ms / TELLING + 1)
+}
+
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
     pub(super) fn admit(&mut self, now: u64, ready: Ready) {
@@ -33,6 +39,7 @@ impl<S: Signing> Duty<S> {
             return;
         }
         let asked = good.len() + refused.len();
+        self.local.brought += if told.is_none() { asked as u64 } else { 0 };
         let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
             status.refuse(refusal);

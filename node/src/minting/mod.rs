@@ -10,6 +10,7 @@
 //! * [`node`] starts the threads; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
 //!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable; [`prepare`] verifies users'
 //!   transactions and [`rounds`] what rounds need, both with [`checks`]; [`serve`] answers what others ask of the past.
+//!   [`counted`] is for blocks by count, which are the same on every run.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
 //!   sent.
 //! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
@@ -24,6 +25,7 @@
 pub mod admit;
 pub mod board;
 pub mod checks;
+pub mod counted;
 pub mod door;
 pub mod duty;
 pub mod entry;

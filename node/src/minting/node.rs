@@ -1,6 +1,7 @@
 //! A running node: its threads, from an open chain to the last sync.
 
 use super::checks::{Checks, PrepareCounters};
+use super::counted::Counted;
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
 use super::entry::{Entry, Job, Raw};
@@ -8,6 +9,7 @@ use super::execution::{NodeExecution, SharedState};
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
+use super::own::Own;
 use super::peers::Peers;
 use super::prepare::Prepare;
 use super::rounds::Rounds;
@@ -95,6 +97,14 @@ pub struct NodeOptions {
     pub first_run: bool,
     /// Decoded keys that are kept.
     pub key_cache_keys: usize,
+    /// Vector instructions that signatures are verified with; none: the best that this computer has.
+    pub simd: Option<Simd>,
+    /// Threads that verify users' transactions.
+    pub verify_threads: usize,
+    /// Transactions of own users that are told for the first height.
+    pub window_first: usize,
+    /// Blocks go by count, by a clock that stands.
+    pub counted: Option<Counted>,
     /// Heights between two snapshots for those who join; 0: none are made.
     pub snapshot_blocks: u64,
     /// Bytes of snapshots that are handed out in a second.
@@ -377,7 +387,8 @@ impl Shared {
             status: self.status.clone(),
             inclusions: self.inclusions.clone(),
             peers: Peers::new(options.targets()),
-            local: Local::default(),
+            counted: options.counted,
+            local: Local::new(Own::with_window(options.window_first)),
         }
     }
 
@@ -434,7 +445,7 @@ impl Node {
         }
         let signer = Signer::open(&options, &opened)?;
         let (mesh, mesh_handle) = signer.network(&options)?;
-        let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
+        let keys = Arc::new(KeyCache::new(options.key_cache_keys, options.simd.unwrap_or_else(Simd::best))?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
         let certificates =
             certificates::beside(&options.directory, &options.genesis.chain.genesis_hash, &store.records())?;

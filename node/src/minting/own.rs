@@ -169,6 +169,14 @@ pub struct Own {
 
 impl Default for Own {
     fn default() -> Self {
+        Own::with_window(WINDOW_FIRST)
+    }
+}
+
+impl Own {
+    /// Nothing is followed yet; so many are told for the first height at most.
+    pub fn with_window(window: usize) -> Own {
+        assert!((WINDOW_MIN..=FORWARDED_MAX).contains(&window), "a window of {window} is no window");
         Own {
             followed: VecDeque::new(),
             tried: VecDeque::new(),
@@ -179,12 +187,10 @@ impl Default for Own {
             height: 0,
             told: 0,
             looked_at: [0; 2],
-            window: WINDOW_FIRST,
+            window,
         }
     }
-}
 
-impl Own {
     /// Transactions that are followed, tried or not.
     pub fn len(&self) -> usize {
         self.followed.len() + self.tried.len()

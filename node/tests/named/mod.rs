@@ -1,13 +1,14 @@
 //! A peer with a name that says whatever it likes, and nodes to say it to, in this process.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
-use dynemix::devnet::layout::{Devnet, DevnetShape, secret};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, secret};
 use dynemix::devnet::ports::Ports;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::peer::frames::{self, PeerFrameKind};
 use dynemix::setup::clock::{Clock, unix_ms};
 use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::limits::WINDOW_FIRST;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
@@ -53,6 +54,7 @@ impl Town {
             load_accounts: 8,
             link: String::new(),
             liar: false,
+            simd: any_simd(),
         };
         let start_ms = unix_ms() + 500;
         let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
@@ -92,6 +94,10 @@ impl Town {
                 clock: Clock::new(start_ms, true),
                 first_run: true,
                 key_cache_keys: 1 << 12,
+                simd: None,
+                verify_threads: 1,
+                window_first: WINDOW_FIRST,
+                counted: None,
                 snapshot_blocks: 0,
                 snapshot_bytes_per_s: 1 << 20,
             };
