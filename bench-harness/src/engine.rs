@@ -152,6 +152,8 @@ pub trait EngineToTest {
 pub trait EngineUnderTest {
     /// Where it listens.
     fn address(&self) -> EngineAddress;
+    /// The chain's time begins: what comes before a load is not measured.
+    fn begin(&self);
     /// Transactions of its users that are final so far.
     fn finals(&self) -> u64;
     /// Why it has stopped by itself, if so.
@@ -443,6 +445,7 @@ impl Run {
             None => bar(self.shown, order.transactions, "running"),
         };
         let (start, cpu_start, threads_start) = (Instant::now(), cpu_time(), thread_times());
+        engine.begin();
         self.tell(&"go")?;
         loop {
             match self.hear() {

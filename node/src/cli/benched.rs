@@ -34,6 +34,8 @@ const KEY_CACHE_KEYS_MAX: u64 = 1 << 20;
 const LINE_BYTES_PER_S: u64 = u32::MAX as u64;
 /// Memory of the network: room for the frames of all lines at once.
 const NETWORK_BYTES: usize = 4 << 30;
+/// Longer than it takes to start a node and to open the lines.
+const LONG_MS: u64 = 3_600_000;
 /// Places beside the lines of the load.
 const PLACES_SPARE: usize = 16;
 
@@ -57,6 +59,9 @@ struct NodeToBench {
 struct BenchedNode {
     node: Node,
     key: Hash,
+    clock: Clock,
+    /// When the chain would start; none if its clock stands.
+    starts_ms: Option<u64>,
     layout: StateLayout,
     /// Dropped after the node has stopped.
     _directory: Option<TempDir>,
@@ -192,19 +197,27 @@ impl EngineToTest for NodeToBench {
 
     fn start(self: Box<Self>) -> Result<Box<dyn EngineUnderTest>, String> {
         let NodeToBench { mut options, layout, directory, .. } = *self;
-        if options.counted.is_none() {
-            // The chain begins when its node does, whenever its genesis was made.
-            options.clock = Clock::new(unix_ms(), true);
-        }
-        let key = public_key(&options.transport);
+        let starts_ms = options.counted.is_none().then(|| {
+            // Until the load begins it is before the chain's start.
+            let starts_ms = unix_ms() + LONG_MS;
+            options.clock = Clock::new(starts_ms, true);
+            starts_ms
+        });
+        let (key, clock) = (public_key(&options.transport), options.clock.clone());
         let node = Node::start(options).map_err(|error| error.to_string())?;
-        Ok(Box::new(BenchedNode { node, key, layout, _directory: directory }))
+        Ok(Box::new(BenchedNode { node, key, clock, starts_ms, layout, _directory: directory }))
     }
 }
 
 impl EngineUnderTest for BenchedNode {
     fn address(&self) -> EngineAddress {
         EngineAddress { address: self.node.address().expect("it listens"), key: self.key }
+    }
+
+    fn begin(&self) {
+        if let Some(starts_ms) = self.starts_ms {
+            self.clock.shift(starts_ms.saturating_sub(unix_ms()) as i64);
+        }
     }
 
     fn finals(&self) -> u64 {
