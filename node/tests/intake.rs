@@ -23,20 +23,20 @@ use dynemix_engine::transaction::item::{Item, Items};
 use scene::{Scene, caller, due};
 use std::sync::Arc;
 
-fn answer(system: &System, candidate: u32, height: u64, salt: u16) -> Arc<Item> {
+fn answer(system: &System, candidate: u32, height: u64, salt: u16) -> Item {
     let endpoint = Endpoint { port: salt, ..Endpoint::default() };
     let (answer, signature) = ([salt as u8; 48], [1; 48]);
     Record::Answer(Box::new(Answer { height, candidate, drawn_by: system.hash, endpoint, answer, signature })).item()
 }
 
-fn attest(height: u64, shard: u16, number: u32) -> Arc<Item> {
+fn attest(height: u64, shard: u16, number: u32) -> Item {
     let mut block = [7; 32];
     block[..4].copy_from_slice(&number.to_le_bytes());
     let certificate = Certificate { signers: SeatSet::default(), aggregate: [1; 48] };
     Record::Attest(Box::new(Attest { height, slot: 1, shard, block, certificate })).item()
 }
 
-fn fraud(candidate: u32, height: u64, salt: u8) -> Arc<Item> {
+fn fraud(candidate: u32, height: u64, salt: u8) -> Item {
     Record::Fraud(Box::new(Evidence {
         candidate,
         kinds: [StatementKind::First; 2],
@@ -49,7 +49,7 @@ fn fraud(candidate: u32, height: u64, salt: u8) -> Arc<Item> {
 }
 
 /// 8 192 records that are not true, of any kind, as whoever has names for eleven dynes brings them.
-fn junk(system: &System) -> impl Iterator<Item = Arc<Item>> {
+fn junk(system: &System) -> impl Iterator<Item = Item> {
     let (height, hash) = (system.height, system.clone());
     (0..8_192u32).map(move |number| match number % 4 {
         0 => answer(&hash, 100 + number, height + 2, 1),
@@ -65,7 +65,7 @@ fn drawn(scene: &mut Scene) -> Vec<u32> {
 }
 
 /// Two final certificates of height 1 that these seats have signed, both of them.
-fn conflict(seats: &[u16], salt: u8) -> Arc<Item> {
+fn conflict(seats: &[u16], salt: u8) -> Item {
     let mut signers = SeatSet::default();
     seats.iter().for_each(|&seat| assert!(signers.insert(seat)));
     let certified = |hash: u8| {
@@ -76,8 +76,8 @@ fn conflict(seats: &[u16], salt: u8) -> Arc<Item> {
     Record::Conflict(Box::new(Conflict::of_certificates([certified(1), certified(2)]).unwrap())).item()
 }
 
-fn taken(pool: &HeightPool, answers: &[Arc<Item>]) -> usize {
-    answers.iter().filter(|item| pool.records().any(|known| known.id == item.id)).count()
+fn taken(pool: &HeightPool, answers: &[Item]) -> usize {
+    answers.iter().filter(|item| pool.records().any(|known| known.id() == item.id())).count()
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn of_too_many_frauds_that_against_the_least_stake_gives_way() {
     }
     seat(&mut scene, 100..1_126);
     let mut pool = HeightPool::default();
-    let has = |pool: &HeightPool, account| pool.records().any(|known| known.id == fraud(account, 1, 1).id);
+    let has = |pool: &HeightPool, account| pool.records().any(|known| known.id() == fraud(account, 1, 1).id());
     (101..1_125).for_each(|account| pool.admit_record(&fraud(account, 1, 1), &scene.system));
     pool.admit_record(&fraud(100, 1, 1), &scene.system);
     assert!(pool.records().count() == 1_024 && !has(&pool, 100), "against less than any");
@@ -148,7 +148,7 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
         pool.admit_record(&fraud(account, 1, 2), &scene.system);
     }
     for _ in 0..2 {
-        let mut judged: Vec<_> = std::iter::from_fn(|| pool.next_unjudged()).map(|item| item.id).collect();
+        let mut judged: Vec<_> = std::iter::from_fn(|| pool.next_unjudged()).map(|item| item.id()).collect();
         judged.sort_unstable();
         judged.dedup();
         assert_eq!(judged.len(), 600, "one an offender, each once");
@@ -158,7 +158,7 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
         pool.settle(&scene.system);
     }
     let first = pool.next_unjudged().unwrap();
-    pool.drop_record(&first.id);
+    pool.drop_record(&first.id());
     assert_eq!(pool.records().count(), 599);
 }
 
@@ -166,13 +166,13 @@ fn each_record_is_judged_once_a_height_however_many_wait() {
 fn a_conflict_has_a_place_if_it_convicts_somebody_whom_no_other_does() {
     let scene = Scene::new();
     let (now, mut gate, mut pool) = (duties(&scene), RecordGate::default(), HeightPool::default());
-    let mut offer = |item: &Arc<Item>| {
+    let mut offer = |item: &Item| {
         let step = gate.offer(&now, speaker(Some(6)), &Record::of_item(item).unwrap(), item);
         if let Step::Verify(place) = step {
-            gate.take(place, item.id);
+            gate.take(place, item.id());
             pool.admit_record(item, &scene.system);
         }
-        (matches!(step, Step::Verify(_)), pool.records().any(|known| known.id == item.id))
+        (matches!(step, Step::Verify(_)), pool.records().any(|known| known.id() == item.id()))
     };
     // Whoever gives up seat 9 has made hundreds of these; one of them is enough.
     let kept: Vec<_> = (0..200).map(|salt| offer(&conflict(&[9], salt))).collect();
@@ -202,7 +202,7 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
     let mut scene = Scene::new();
     scene.system.drawn = vec![5];
     let (now, mut gate) = (duties(&scene), RecordGate::default());
-    let offer = |gate: &mut RecordGate, now: &DutyTable, from: Option<u32>, item: &Arc<Item>| {
+    let offer = |gate: &mut RecordGate, now: &DutyTable, from: Option<u32>, item: &Item| {
         gate.offer(now, speaker(from), &Record::of_item(item).unwrap(), item)
     };
     let of_drawn = answer(&scene.system, 5, 2, 1);
@@ -210,7 +210,7 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
     let Step::Verify(place) = offer(&mut gate, &now, Some(700), &of_drawn) else { panic!("it proves itself") };
     // Until one holds, others are looked at: junk does not keep the place.
     assert_eq!(offer(&mut gate, &now, Some(5), &answer(&scene.system, 5, 2, 2)), Step::Verify(place));
-    gate.take(place, of_drawn.id);
+    gate.take(place, of_drawn.id());
     assert_eq!(offer(&mut gate, &now, Some(5), &answer(&scene.system, 5, 2, 3)), Step::Nothing);
     assert_eq!(offer(&mut gate, &now, Some(6), &answer(&scene.system, 6, 2, 1)), Step::Nothing, "not drawn");
     assert_eq!(offer(&mut gate, &now, Some(6), &attest(0, 0, 1)), Step::Nothing, "no such block");
@@ -231,7 +231,7 @@ fn records_are_verified_only_of_who_has_a_right_to_them() {
     (scene.system.hash, scene.system.drawn) = ([8; 32], vec![5]);
     Arc::make_mut(&mut scene.system.committee).height = 2;
     let ripe = gate.ripe(&duties(&scene));
-    assert_eq!(ripe.iter().map(|(from, item)| (from.name, item.id)).collect::<Vec<_>>(), [(Some(5), early.id)]);
+    assert_eq!(ripe.iter().map(|(from, item)| (from.name, item.id())).collect::<Vec<_>>(), [(Some(5), early.id())]);
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn one_teller_replaces_at_one_place_once() {
     let scene = Scene::new();
     let mut rivals: Vec<_> = (2..40).map(|dynes| scene.pay(20, dynes * DYNE)).collect();
     // Falling ids: each would take the place of the one before, and be judged.
-    rivals.sort_by_key(|item| std::cmp::Reverse(item.id));
+    rivals.sort_by_key(|item| std::cmp::Reverse(item.id()));
     let mut pool = HeightPool::default();
     let taken = rivals.iter().filter(|item| scene.admit(&mut pool, item, 1).is_ok()).count();
     assert_eq!(taken, 2);

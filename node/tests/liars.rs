@@ -13,7 +13,7 @@ use dynemix_engine::chain::record::Record;
 use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, block_bytes, transaction_item};
+use dynemix_engine::transaction::item::{Item, block_bytes};
 use dynemix_engine::vote::bls::BlsSigning;
 use ed25519_dalek::SigningKey;
 use named::{MINTERS, Named, POOR, Town, frame_of, signed};
@@ -48,16 +48,16 @@ fn payment(sequence: u64, amount: u64) -> Cell {
 }
 
 /// Transactions with signatures that do not hold.
-fn broken_items(count: u64) -> Vec<Arc<Item>> {
+fn broken_items(count: u64) -> Vec<Item> {
     let sender = owner(1).verifying_key().to_bytes();
-    (0..count).map(|number| transaction_item(&Cell { sender, ..payment(0, DYNE + number) }, &[])).collect()
+    (0..count).map(|number| Item::transaction(&Cell { sender, ..payment(0, DYNE + number) }, &[])).collect()
 }
 
 fn in_round(message: ShardMessage) -> Message {
     Message::Shard { height: 1, slot: 0, shard: 0, message }
 }
 
-fn block(items: Vec<Arc<Item>>) -> CertifiedBlock {
+fn block(items: Vec<Item>) -> CertifiedBlock {
     let mut signers = SeatSet::default();
     (0..MINTERS as u16).for_each(|seat| assert!(signers.insert(seat)));
     // A point of the group that signs nothing of the kind.

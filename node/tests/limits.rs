@@ -29,7 +29,7 @@ fn a_full_pool_refuses_and_takes_again_after_a_block() {
     assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX, "nobody has made room");
     // Of two with one sequence the lower id stays, in a full pool too: it takes the place of the other.
     let (one, other) = (scene.pay(FIRST, 2 * DYNE), scene.pay(FIRST, 3 * DYNE));
-    let expected = if other.id < one.id { Ok(()) } else { Err(Refusal::SenderConflict) };
+    let expected = if other.id < one.id() { Ok(()) } else { Err(Refusal::SenderConflict) };
     assert_eq!(scene.admit(&mut pool, &other, 1), expected);
     assert_eq!(pool.len(), POOL_TRANSACTIONS_MAX);
 

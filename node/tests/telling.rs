@@ -142,17 +142,17 @@ fn one_of_an_account_and_sequence_is_followed() {
 fn which_of_two_with_one_sequence_stays_does_not_depend_on_which_came_first() {
     let scene = Scene::new();
     let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
-    let lower = if one.id < other.id { &one } else { &other };
+    let lower = if one.id() < other.id() { &one } else { &other };
     for order in [[&one, &other], [&other, &one]] {
         let mut pool = HeightPool::default();
         let outcomes = order.map(|item| scene.admit(&mut pool, item, 1));
         assert_eq!(
             outcomes.iter().filter(|outcome| **outcome == Err(Refusal::SenderConflict)).count(),
-            usize::from(order[0].id == lower.id)
+            usize::from(order[0].id() == lower.id())
         );
         let places = pool.told_for(1);
         assert_eq!(places.len(), 1);
-        assert_eq!(pool.transaction(places[0]).unwrap().id, lower.id);
+        assert_eq!(pool.transaction(places[0]).unwrap().id(), lower.id());
     }
 }
 

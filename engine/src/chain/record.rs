@@ -27,7 +27,6 @@ use crate::committee::statement::{
 };
 use crate::transaction::check::name_acceptable;
 use crate::transaction::item::Item;
-use std::sync::Arc;
 
 /// Who must have raised the alarm before a committee looks for a block's transactions.
 pub const ALERTS: usize = 3;
@@ -116,7 +115,7 @@ pub struct Invalid {
     /// Its path: on each level the 16 hashes of which one leads to it.
     pub path: Vec<[Hash; FAN_OUT]>,
     /// The transaction itself, with payload and signature.
-    pub item: Arc<Item>,
+    pub item: Item,
 }
 
 /// Proof that a certified shard-block's transactions are kept back.
@@ -236,7 +235,7 @@ impl Record {
                 out.extend_from_slice(&invalid.place.to_le_bytes());
                 out.push(invalid.path.len() as u8);
                 invalid.path.iter().flatten().for_each(|hash| out.extend_from_slice(hash));
-                out.extend_from_slice(&invalid.item.bytes);
+                out.extend_from_slice(&invalid.item.to_bytes());
             }
             Record::Alert(alert) => {
                 out.push(19);
@@ -326,7 +325,7 @@ impl Record {
                     let level: [u8; 32 * FAN_OUT] = array(bytes)?;
                     path.push(bytemuck::cast(level));
                 }
-                let item = Item::new(std::mem::take(bytes).to_vec());
+                let item = Item::of_bytes(std::mem::take(bytes));
                 Record::Invalid(Box::new(Invalid { attest, header: ShardBlock::decode(&header), place, path, item }))
             }
             19 => {
@@ -351,15 +350,13 @@ impl Record {
 
     /// The record that an item is, if it is one that may stand by itself.
     pub fn of_item(item: &Item) -> Option<Record> {
-        if item.bytes.first().is_none_or(|&tag| tag < 16) {
-            return None;
-        }
-        Record::decode(&item.bytes)
+        let bytes = item.record().filter(|bytes| bytes.first().is_some_and(|&tag| tag >= 16))?;
+        Record::decode(bytes)
     }
 
     /// The item of this record.
-    pub fn item(&self) -> Arc<Item> {
-        Item::new(self.to_bytes())
+    pub fn item(&self) -> Item {
+        Item::of_bytes(&self.to_bytes())
     }
 }
 
@@ -432,7 +429,7 @@ mod tests {
                 header: block,
                 place: 1,
                 path: vec![[[7; 32]; 16]; 2],
-                item: Item::new(vec![ITEM_TRANSACTION; 200]),
+                item: Item::of_bytes(&[ITEM_TRANSACTION; 200]),
             })),
             Record::Alert(Box::new(Alert {
                 attest: attest(2),

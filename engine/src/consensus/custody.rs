@@ -94,7 +94,7 @@ pub struct Custody {
     /// Heights of blocks about which a custodian has raised an alarm that the committee has not confirmed.
     unconfirmed: BTreeMap<u32, Vec<u64>>,
     /// Proofs that are not in a block yet: told again to every new committee.
-    proofs: Vec<(u64, Arc<Item>)>,
+    proofs: Vec<(u64, Item)>,
 }
 
 /// Where and as whom the node looks.
@@ -119,7 +119,7 @@ pub struct CustodyOut {
     /// To the whole committee.
     pub says: Vec<Message>,
     /// Proofs for the pool and the committee.
-    pub proofs: Vec<Arc<Item>>,
+    pub proofs: Vec<Item>,
     /// Shard-blocks whose transactions were found to make their patches: height, hash, transactions.
     pub checked: Vec<(u64, Hash, Items)>,
     /// Who has done what no honest node does.
@@ -418,7 +418,7 @@ impl Custody {
         let Some((_, found)) = execution.system().immature_block(&block) else { return };
         // Who keeps items of a block has them from its own round, or has judged them: whoever brings others lies. That
         // they explain what the block changes is another matter.
-        let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
         let ascend = ids.len() == found.header.transactions as usize && ids.is_sorted_by(|a, b| a < b);
         if !ascend || transactions_root(&mut ids) != found.header.transactions_root {
             return out.offences.push((from, Offence::Bodies));
@@ -430,7 +430,7 @@ impl Custody {
             }
             Some(Bodies::Invalid(place)) => {
                 let Some((_, found)) = execution.system().immature_block(&block) else { return };
-                let ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+                let ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
                 let (path, item) = (transaction_path(&ids, place), items[place].clone());
                 let invalid = Invalid { attest: case.attest, header: found.header, place: place as u32, path, item };
                 let item = Record::Invalid(Box::new(invalid)).item();

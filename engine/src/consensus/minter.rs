@@ -522,7 +522,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// A transaction or record of this node's own users.
-    pub fn submit(&mut self, item: &Arc<Item>) {
+    pub fn submit(&mut self, item: &Item) {
         self.execution.admit(item);
     }
 
@@ -588,7 +588,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// A record goes into the own pool, and to the committee.
-    pub(super) fn bring(&mut self, item: Arc<Item>) {
+    pub(super) fn bring(&mut self, item: Item) {
         self.execution.admit(&item);
         self.tell_committee(&Message::Item(item));
     }
@@ -689,7 +689,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             }
             // Another few of each teller, and at each height.
             let lots = [&committee.height.to_le_bytes()[..], &self.candidate.to_le_bytes()].concat();
-            let lots = keyed(&item.id, &lots);
+            let lots = keyed(&item.id(), &lots);
             let lots = lots.as_chunks::<{ 32 / STRANGER_TELLS }>().0.iter().map(|lot| u64::from_le_bytes(*lot));
             let places: BTreeSet<usize> = lots.map(|lot| (lot % committee.len().max(1) as u64) as usize).collect();
             let whom = places.iter().filter_map(|&place| committee.members.get(place));
@@ -708,7 +708,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     }
 
     /// "I am in", if this node was drawn.
-    fn answer(&self) -> Option<Arc<Item>> {
+    fn answer(&self) -> Option<Item> {
         let system = self.execution.system();
         if !self.minting || !system.drawn.contains(&self.candidate) || system.barred.contains_key(&self.candidate) {
             return None;

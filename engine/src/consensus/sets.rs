@@ -18,7 +18,7 @@ use crate::rules::objects::SetBounds;
 use crate::transaction::item::{Item, Items};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 static SET_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix minter's set v1"));
 
@@ -34,7 +34,7 @@ pub struct Sets {
     /// Root of the own set, and the salt of short ids that are told here.
     root: Hash,
     /// Items of others that the own set has not.
-    foreign: Vec<Arc<Item>>,
+    foreign: Vec<Item>,
     /// Ids of the own items, then of the others.
     ids: Vec<Hash>,
     /// Places by short id; made when somebody tells a set that is not the own one.
@@ -58,10 +58,10 @@ fn set_root(ids: impl Iterator<Item = Hash>) -> Hash {
 
 impl Sets {
     /// With the own set, ascending by id.
-    pub fn new(mut own: Vec<Arc<Item>>) -> Sets {
+    pub fn new(mut own: Vec<Item>) -> Sets {
         own.truncate(SET_ITEMS_MAX);
-        assert!(own.is_sorted_by(|a, b| a.id < b.id), "ids of the own set ascend, each once");
-        let ids: Vec<Hash> = own.iter().map(|item| item.id).collect();
+        assert!(own.is_sorted_by(|a, b| a.id() < b.id()), "ids of the own set ascend, each once");
+        let ids: Vec<Hash> = own.iter().map(|item| item.id()).collect();
         let root = set_root(ids.iter().copied());
         Sets {
             own: own.into(),
@@ -91,7 +91,7 @@ impl Sets {
         self.holds(root) || self.partial.keys().any(|known| known.0 == *root)
     }
 
-    fn item(&self, place: u32) -> &Arc<Item> {
+    fn item(&self, place: u32) -> &Item {
         let place = place as usize;
         self.own.get(place).unwrap_or_else(|| &self.foreign[place - self.own.len()])
     }
@@ -103,7 +103,7 @@ impl Sets {
     }
 
     /// Those items of a set that is held that have these short ids.
-    pub fn bodies(&self, root: &Hash, salt: &Hash, short: Vec<u64>) -> Option<Vec<Arc<Item>>> {
+    pub fn bodies(&self, root: &Hash, salt: &Hash, short: Vec<u64>) -> Option<Vec<Item>> {
         let salt = HashSeed::from_key(salt);
         let wanted: BTreeSet<u64> = short.into_iter().collect();
         let places = self.held.get(root)?.iter().copied();
@@ -156,10 +156,10 @@ impl Sets {
 
     /// Takes bodies: only what is missing from a set that was told, so that nobody fills the memory with what no one
     /// asked for.
-    pub fn take_bodies(&mut self, items: Vec<Arc<Item>>) {
+    pub fn take_bodies(&mut self, items: Vec<Item>) {
         let salt = HashSeed::from_key(&self.root);
         for item in items {
-            let short = salt.hash(&item.id);
+            let short = salt.hash(&item.id());
             let place = self.ids.len() as u32;
             let mut wanted = false;
             for partial in self.partial.values_mut() {
@@ -170,7 +170,7 @@ impl Sets {
             }
             if wanted {
                 self.places.insert(short, place);
-                self.ids.push(item.id);
+                self.ids.push(item.id());
                 self.foreign.push(item);
             }
         }
@@ -204,7 +204,7 @@ impl Sets {
         &self,
         roots: &BTreeSet<Hash>,
         bounds: &SetBounds,
-        mut sound: impl FnMut(&Arc<Item>) -> bool,
+        mut sound: impl FnMut(&Item) -> bool,
     ) -> Option<Items> {
         if roots.len() == 1 && roots.contains(&self.root) {
             return Some(self.own.clone());
@@ -235,17 +235,19 @@ impl Sets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::item::ITEM_TRANSACTION;
+    use crate::transaction::cell::Cell;
+    use bytemuck::Zeroable;
 
-    fn items(numbers: impl Iterator<Item = u32>) -> Vec<Arc<Item>> {
-        let mut items: Vec<_> =
-            numbers.map(|number| Item::new([&[ITEM_TRANSACTION][..], &number.to_le_bytes()].concat())).collect();
-        items.sort_by_key(|item| item.id);
+    fn items(numbers: impl Iterator<Item = u32>) -> Vec<Item> {
+        let mut items: Vec<_> = numbers
+            .map(|number| Item::transaction(&Cell { sequence: u64::from(number), ..Cell::zeroed() }, &[]))
+            .collect();
+        items.sort_by_key(|item| item.id());
         items
     }
 
-    fn ids(items: &[Arc<Item>]) -> Vec<Hash> {
-        items.iter().map(|item| item.id).collect()
+    fn ids(items: &[Item]) -> Vec<Hash> {
+        items.iter().map(|item| item.id()).collect()
     }
 
     /// `to` gets the set of `from`, with what is missing.
@@ -274,16 +276,16 @@ mod tests {
 
     #[test]
     fn a_set_beyond_its_bounds_is_left_out_unjudged_be_it_the_own_one() {
-        let record = |number: u32| Item::new([&[17][..], &number.to_le_bytes()].concat());
-        let with_records = |mut of: Vec<Arc<Item>>| {
+        let record = |number: u32| Item::of_bytes(&[&[17][..], &number.to_le_bytes()].concat());
+        let with_records = |mut of: Vec<Item>| {
             of.extend((0..1_000).map(record));
-            of.sort_by_key(|item| item.id);
+            of.sort_by_key(|item| item.id());
             of
         };
         let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(with_records(items(5..12))));
         exchange(&theirs, &mut mine);
         let roots = BTreeSet::from([mine.root(), theirs.root()]);
-        let never = |_: &Arc<Item>| panic!("nothing of it is judged");
+        let never = |_: &Item| panic!("nothing of it is judged");
         assert_eq!(ids(&mine.union(&roots, &SetBounds::default(), never).unwrap()), ids(&items(0..10)));
         // As whoever closed it sees it.
         let mut theirs = theirs;
@@ -295,9 +297,12 @@ mod tests {
     fn an_unsound_item_takes_its_set_with_it() {
         let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(items(5..12)));
         exchange(&theirs, &mut mine);
-        let bad = items(11..12)[0].id;
+        let bad = items(11..12)[0].id();
         let roots = BTreeSet::from([mine.root(), theirs.root()]);
-        assert_eq!(ids(&mine.union(&roots, &SetBounds::default(), |item| item.id != bad).unwrap()), ids(&items(0..10)));
+        assert_eq!(
+            ids(&mine.union(&roots, &SetBounds::default(), |item| item.id() != bad).unwrap()),
+            ids(&items(0..10))
+        );
     }
 
     #[test]

@@ -124,7 +124,7 @@ impl ShardRound {
     pub fn close<S: Signing>(
         &mut self,
         context: &RoundContext<'_, S>,
-        items: Vec<Arc<Item>>,
+        items: Vec<Item>,
         out: &mut Vec<(To, ShardMessage)>,
     ) {
         assert!(self.sets.is_none(), "a minter closes its set once a round");
@@ -423,7 +423,7 @@ impl ShardRound {
 
     /// Items of the union of the sets that count, ascending by id; none if one of them is not held. `bounds`, `sound`:
     /// [`Sets::union`].
-    pub fn union(&self, bounds: &SetBounds, sound: impl FnMut(&Arc<Item>) -> bool) -> Option<Items> {
+    pub fn union(&self, bounds: &SetBounds, sound: impl FnMut(&Item) -> bool) -> Option<Items> {
         let sets = self.sets.as_ref()?;
         let faults = shard_faults(self.seats.len());
         let mut roots = BTreeSet::new();

@@ -287,7 +287,7 @@ mod tests {
     use crate::messages::measure::measure;
     use crate::transaction::cell::{Cell, payload_hash};
     use crate::transaction::compact::Nobody;
-    use crate::transaction::item::{Item, transaction_item, transaction_of};
+    use crate::transaction::item::Item;
     use proptest::prelude::*;
     use std::sync::Arc;
 
@@ -304,7 +304,7 @@ mod tests {
         }
     }
 
-    fn items() -> Vec<Arc<Item>> {
+    fn items() -> Vec<Item> {
         let cell = |sender: u8, recipient: u8, payload: &[u8]| Cell {
             sender: Ten.key(u32::from(sender)).unwrap_or([sender; 32]),
             recipient: Ten.key(u32::from(recipient)).unwrap_or([recipient; 32]),
@@ -320,10 +320,10 @@ mod tests {
         };
         let odd = Cell { version: 7, ..cell(1, 2, &[]) };
         vec![
-            transaction_item(&cell(1, 2, &[]), &[]),
-            transaction_item(&cell(1, 200, &[3; 40]), &[3; 40]),
-            transaction_item(&odd, &[]),
-            Item::new(vec![99; ITEM_BYTES_MIN]),
+            Item::transaction(&cell(1, 2, &[]), &[]),
+            Item::transaction(&cell(1, 200, &[3; 40]), &[3; 40]),
+            Item::transaction(&odd, &[]),
+            Item::of_bytes(&[99; ITEM_BYTES_MIN]),
         ]
     }
 
@@ -419,10 +419,10 @@ mod tests {
             }
         }
         // The shortest that there are.
-        let least = Cell { amount: 1, sequence: 1, expires_slot: 1, ..transaction_of(&items()[0]).unwrap().0 };
+        let least = Cell { amount: 1, sequence: 1, expires_slot: 1, ..*items()[0].cell().unwrap() };
         let count = 10_000;
         let mut bytes = Vec::new();
-        encode(&Message::Bodies([1; 32], vec![transaction_item(&least, &[]); count].into()), &Ten, &mut bytes);
+        encode(&Message::Bodies([1; 32], vec![Item::transaction(&least, &[]); count].into()), &Ten, &mut bytes);
         assert!(bytes.len() <= count * ITEM_WIRE_BYTES_MIN + 64);
         let measured = measure(&bytes).unwrap();
         assert!((bytes.len() + count * 300..6 * bytes.len()).contains(&measured), "{measured} of {}", bytes.len());
@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(measure(&bytes).unwrap_err(), CodecError::TooMany(400_000));
         assert!((bytes.len() as u64) < MESSAGE_BYTES_MAX as u64);
         // Too short to be any, as many as it says.
-        let short = Message::Bodies([1; 32], vec![Item::new(vec![99; ITEM_BYTES_MIN - 1])].into());
+        let short = Message::Bodies([1; 32], vec![Item::of_bytes(&[99; ITEM_BYTES_MIN - 1])].into());
         let Some(Message::Final(decided, blocks)) =
             samples().into_iter().find(|message| matches!(message, Message::Final(..)))
         else {

@@ -19,7 +19,7 @@ pub enum ShardMessage {
     /// "Send me these of that set", with the same salt.
     WantItems(Hash, Hash, Vec<u64>),
     /// The items that were asked for, whole.
-    Items(Vec<Arc<Item>>),
+    Items(Vec<Item>),
     /// "I hold these minters' sets", with the signature of each root.
     List(Vec<(Seat, Hash)>, Vec<Sig>, Sig),
     /// The tie-breaker's choice among disputed sets.
@@ -32,7 +32,7 @@ pub enum ShardMessage {
 #[derive(Clone, Debug)]
 pub enum Message {
     /// A transaction or record for whoever may need it.
-    Item(Arc<Item>),
+    Item(Item),
     /// Of a shard round.
     Shard {
         /// Height of the block that the round makes.

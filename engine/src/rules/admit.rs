@@ -19,7 +19,7 @@ use crate::committee::statement::{Certificate, Conflict, Evidence};
 use crate::rules::effect::transaction::Transaction;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{Cost, check, check_form};
-use crate::transaction::item::{Item, transaction_of};
+use crate::transaction::item::Item;
 use crate::vote::signing::Signing;
 
 /// A parent, as blocks are judged by it.
@@ -63,14 +63,14 @@ impl<M: StateMemory> View<'_, M> {
     /// here.
     pub fn valid<'i>(&self, shard: usize, item: &'i Item) -> Option<Valid<'i>> {
         let shards = self.system.committee.shards.len();
-        if let Some((cell, payload)) = transaction_of(item) {
+        if let Some((cell, payload)) = item.cell_and_payload() {
             if shard_of(&self.system.seed, &cell.sender, shards) != shard {
                 return None;
             }
             return self.transaction(cell, payload).map(|transaction| Valid::Transaction(Box::new(transaction)));
         }
         let record = Record::of_item(item)?;
-        (self.admits(shard, &record, &item.id) && self.record_holds(&record)).then_some(Valid::Record(record))
+        (self.admits(shard, &record, &item.id()) && self.record_holds(&record)).then_some(Valid::Record(record))
     }
 
     /// Whether this shard is one of those for the record. One that ends a fraud may stand anywhere.
@@ -79,7 +79,7 @@ impl<M: StateMemory> View<'_, M> {
         anywhere || record_shards(&self.system.seed, id, self.system.committee.shards.len()).any(|of| of == shard)
     }
 
-    fn transaction<'i>(&self, cell: Cell, payload: &'i [u8]) -> Option<Transaction<'i>> {
+    fn transaction<'i>(&self, cell: &Cell, payload: &'i [u8]) -> Option<Transaction<'i>> {
         let account = self.state.find(&cell.sender)?;
         self.transaction_of(cell, payload, account)
     }
@@ -87,7 +87,7 @@ impl<M: StateMemory> View<'_, M> {
     /// What a transaction of this account takes, if it may stand in the next block of this shard: as [`Self::valid`],
     /// for whoever knows the sender's account.
     pub fn judge(&self, shard: usize, item: &Item, account: AccountIndex) -> Option<Cost> {
-        let (cell, payload) = transaction_of(item)?;
+        let (cell, payload) = item.cell_and_payload()?;
         let of_shard = shard_of(&self.system.seed, &cell.sender, self.system.committee.shards.len()) == shard;
         let right = of_shard && self.state.columns().key[account as usize] == cell.sender;
         self.transaction_of(cell, payload, account).filter(|_| right).map(|transaction| transaction.cost)
@@ -97,12 +97,12 @@ impl<M: StateMemory> View<'_, M> {
     /// is cheap to say: a stake's proof of possession is not looked at. What is refused here would wait until it
     /// expires.
     pub fn fits(&self, item: &Item, account: AccountIndex) -> bool {
-        let Some((cell, payload)) = transaction_of(item) else { return false };
+        let Some((cell, payload)) = item.cell_and_payload() else { return false };
         match TransactionKind::from_number(cell.kind) {
             Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) => {
-                transfer::fits(self.state, &cell, payload)
+                transfer::fits(self.state, cell, payload)
             }
-            Some(kind) => self.tables_fit(kind, &cell, payload, account),
+            Some(kind) => self.tables_fit(kind, cell, payload, account),
             None => false,
         }
     }
@@ -116,16 +116,16 @@ impl<M: StateMemory> View<'_, M> {
         }
     }
 
-    fn transaction_of<'i>(&self, cell: Cell, payload: &'i [u8], account: AccountIndex) -> Option<Transaction<'i>> {
-        let cost = check(&cell, payload, &self.chain.parameters, self.system.slot).ok()?;
+    fn transaction_of<'i>(&self, cell: &Cell, payload: &'i [u8], account: AccountIndex) -> Option<Transaction<'i>> {
+        let cost = check(cell, payload, &self.chain.parameters, self.system.slot).ok()?;
         let hot = self.state.hot(account);
         if cell.sequence != u64::from(hot.sequence) || cost.total() > hot.balance {
             return None;
         }
         let kind = TransactionKind::from_number(cell.kind)?;
-        let right = self.tables_fit(kind, &cell, payload, account)
+        let right = self.tables_fit(kind, cell, payload, account)
             && (kind != TransactionKind::Stake || stake::possession_holds(self.signing, &cell.sender, payload));
-        if right { Transaction::of(&cell, payload, account, cost) } else { None }
+        if right { Transaction::of(cell, payload, account, cost) } else { None }
     }
 
     fn certified(&self, attest: &Attest) -> bool {
@@ -196,7 +196,7 @@ impl<M: StateMemory> View<'_, M> {
         let never_valid = self.never_valid(item);
         self.is_immature(attest)
             && header.hash() == attest.block
-            && header.holds(&item.id, *place, path)
+            && header.holds(&item.id(), *place, path)
             && never_valid
             && self.certified(attest)
     }
@@ -236,9 +236,9 @@ impl<M: StateMemory> View<'_, M> {
 
     /// Whether an item is one that no state makes valid.
     pub(super) fn never_valid(&self, item: &Item) -> bool {
-        match transaction_of(item) {
+        match item.cell_and_payload() {
             Some((cell, payload)) => {
-                check_form(&cell, payload, &self.chain.parameters).is_err() || !(self.genuine)(item)
+                check_form(cell, payload, &self.chain.parameters).is_err() || !(self.genuine)(item)
             }
             None => Record::of_item(item).is_none(),
         }

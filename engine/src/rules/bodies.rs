@@ -13,9 +13,8 @@ use crate::chain::tables::ImmatureBlock;
 use crate::rules::effect::explained::Explained;
 use crate::transaction::cell::{Cell, TransactionKind};
 use crate::transaction::check::{check_expiry, cost};
-use crate::transaction::item::{Item, block_bytes, transaction_of};
+use crate::transaction::item::{Item, block_bytes};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What items are that are said to be those of a shard-block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,25 +31,21 @@ impl<M: StateMemory> View<'_, M> {
     /// Judges what was served as the items of a final shard-block that is not mature. By then the parent's balances are
     /// gone; what they had to cover was checked with the patch. What is left: that each change has its signed
     /// transaction.
-    pub fn bodies(&self, height: u64, block: &ImmatureBlock, items: &[Arc<Item>]) -> Bodies {
-        let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+    pub fn bodies(&self, height: u64, block: &ImmatureBlock, items: &[Item]) -> Bodies {
+        let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
         let ascending = ids.is_sorted_by(|a, b| a < b) && ids.len() == block.header.transactions as usize;
         if !ascending || transactions_root(&mut ids) != block.header.transactions_root {
             return Bodies::Other;
         }
         if let Some(place) = items.iter().position(|item| self.never_valid(item)) {
             // A proof must fit an item: what is longer than any transaction counts as not shown.
-            return if items[place].bytes.len() <= TRANSACTION_BYTES_MAX {
-                Bodies::Invalid(place)
-            } else {
-                Bodies::Other
-            };
+            return if items[place].length() <= TRANSACTION_BYTES_MAX { Bodies::Invalid(place) } else { Bodies::Other };
         }
         if self.explains(height, block, items) { Bodies::Whole } else { Bodies::Other }
     }
 
     /// Whether these items, all of them well formed and genuine, change what the patch changes, and nothing else.
-    fn explains(&self, height: u64, block: &ImmatureBlock, items: &[Arc<Item>]) -> bool {
+    fn explains(&self, height: u64, block: &ImmatureBlock, items: &[Item]) -> bool {
         if block_bytes(items) != block.header.bytes {
             return false;
         }
@@ -60,27 +55,27 @@ impl<M: StateMemory> View<'_, M> {
         let mut debits: BTreeMap<AccountIndex, u64> = BTreeMap::new();
         let mut explained = Explained::default();
         for item in items {
-            let Some((cell, payload)) = transaction_of(item) else {
-                explained.records.insert(item.bytes.clone());
+            let Some((cell, payload)) = item.cell_and_payload() else {
+                explained.records.insert(item.to_bytes());
                 continue;
             };
-            let Ok(cost) = cost(&cell, payload, &self.chain.parameters) else { return false };
+            let Ok(cost) = cost(cell, payload, &self.chain.parameters) else { return false };
             let Some(account) = self.state.find(&cell.sender) else { return false };
-            let of_time = self.was_its_turn(height, parent_slot, &cell, account);
+            let of_time = self.was_its_turn(height, parent_slot, cell, account);
             if !of_time || debits.insert(account, cost.total()).is_some() {
                 return false;
             }
             match TransactionKind::from_number(cell.kind) {
                 Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) => {
-                    transfer::explain(&cell, payload, &cost, &mut explained)
+                    transfer::explain(cell, payload, &cost, &mut explained)
                 }
                 Some(TransactionKind::Register) => register::explain(account, item, payload, &mut explained),
                 Some(TransactionKind::Stake) => {
-                    if !stake::explain(account, &cell, payload, &mut explained) {
+                    if !stake::explain(account, cell, payload, &mut explained) {
                         return false;
                     }
                 }
-                Some(TransactionKind::Unstake) => unstake::explain(account, &cell, &mut explained),
+                Some(TransactionKind::Unstake) => unstake::explain(account, cell, &mut explained),
                 None => return false,
             }
         }

@@ -14,7 +14,7 @@ use crate::chain::patch::Patch;
 use crate::chain::record::Record;
 use crate::rules::effect::transaction::{Building, Transaction};
 use crate::transaction::cell::TransactionKind;
-use crate::transaction::item::{Item, Items, block_bytes, transaction_of};
+use crate::transaction::item::{Item, Items, block_bytes};
 use hashbrown::HashSet;
 
 /// A shard-block of our own.
@@ -38,7 +38,7 @@ impl<M: StateMemory> View<'_, M> {
     /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the
     /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
     pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
-        assert!(items.is_sorted_by(|a, b| a.id < b.id), "a block is built of items that ascend by id, each once");
+        assert!(items.is_sorted_by(|a, b| a.id() < b.id()), "a block is built of items that ascend by id, each once");
         let Eligible { mut transactions, mut records } = self.eligible(shard, items);
         let left = self.limit_records(items, &mut records);
         self.limit(items, left, &mut transactions);
@@ -68,7 +68,7 @@ impl<M: StateMemory> View<'_, M> {
             if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
-        let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
         let block_bytes = block_bytes(&items);
         assert!(
             block_bytes <= self.block_bytes_max(),
@@ -104,12 +104,12 @@ impl<M: StateMemory> View<'_, M> {
         assert!(self.judged.is_sorted_by(|a, b| a.id <= b.id), "what was judged ascends by id, as the items do");
         let mut judged = self.judged.iter().peekable();
         for (place, item) in items.iter().enumerate() {
-            while judged.next_if(|judged| judged.id < item.id).is_some() {}
-            if let Some(judged) = judged.next_if(|judged| judged.id == item.id)
-                && let Some((cell, payload)) = transaction_of(item)
+            while judged.next_if(|judged| judged.id < item.id()).is_some() {}
+            if let Some(judged) = judged.next_if(|judged| judged.id == item.id())
+                && let Some((cell, payload)) = item.cell_and_payload()
             {
                 if senders.insert(judged.account) {
-                    let transaction = Transaction::of(&cell, payload, judged.account, judged.cost);
+                    let transaction = Transaction::of(cell, payload, judged.account, judged.cost);
                     eligible.transactions.extend(transaction.map(|transaction| (place, transaction)));
                 }
                 continue;
@@ -138,12 +138,12 @@ impl<M: StateMemory> View<'_, M> {
 
     /// Keeps the records within half of a block's bytes, answers first; returns what is left of all for transactions.
     fn limit_records(&self, items: &Items, records: &mut Vec<(usize, Record)>) -> usize {
-        let (bytes_max, length) = (self.block_bytes_max() as usize, |place: usize| items[place].bytes.len());
+        let (bytes_max, length) = (self.block_bytes_max() as usize, |place: usize| items[place].length());
         let mut bytes: usize = records.iter().map(|entry| length(entry.0)).sum();
         if bytes > bytes_max / 2 {
             bytes = 0;
             // By kind, then as patches have them.
-            records.sort_by(|a, b| items[a.0].bytes.cmp(&items[b.0].bytes));
+            records.sort_by(|a, b| items[a.0].record().cmp(&items[b.0].record()));
             records.retain(|(place, _)| {
                 let fits = bytes + length(*place) <= bytes_max / 2;
                 bytes += if fits { length(*place) } else { 0 };
@@ -159,7 +159,7 @@ impl<M: StateMemory> View<'_, M> {
     fn limit(&self, items: &Items, bytes_max: usize, transactions: &mut Vec<(usize, Transaction<'_>)>) {
         let max = self.chain.parameters.block_transactions_max as usize;
         let heavy = |transaction: &Transaction<'_>| transaction.kind == TransactionKind::Stake;
-        let bytes: usize = transactions.iter().map(|entry| items[entry.0].bytes.len()).sum();
+        let bytes: usize = transactions.iter().map(|entry| items[entry.0].length()).sum();
         let pairings = transactions.iter().filter(|entry| heavy(&entry.1)).count();
         if transactions.len() <= max && bytes <= bytes_max && pairings <= HEAVY_MAX {
             return;
@@ -168,7 +168,7 @@ impl<M: StateMemory> View<'_, M> {
         transactions.sort_by_cached_key(|(_, transaction)| keyed(&root, &keys[transaction.account as usize]));
         let (mut count, mut bytes, mut pairings) = (0, 0, 0);
         transactions.retain(|(place, transaction)| {
-            let (more, heavier) = (bytes + items[*place].bytes.len(), pairings + usize::from(heavy(transaction)));
+            let (more, heavier) = (bytes + items[*place].length(), pairings + usize::from(heavy(transaction)));
             let fits = count < max && more <= bytes_max && heavier <= HEAVY_MAX;
             if fits {
                 (count, bytes, pairings) = (count + 1, more, heavier);

@@ -14,7 +14,6 @@ use crate::chain::block::{CertifiedBlock, ShardBlock};
 use crate::chain::patch::Patch;
 use crate::chain::record::Record;
 use crate::committee::members::shard_of;
-use crate::transaction::item::ITEM_TRANSACTION;
 use crate::verify::account_key_acceptable;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -130,9 +129,9 @@ impl<M: StateMemory> View<'_, M> {
         let Ok(patch) = self.patch_holds(&block.block, &block.patch) else { return false };
         quilt_mode || {
             // Records are bounded where they stand: what is beside those costs pairings, and comes to nothing.
-            let brought = block.items.iter().filter(|item| item.bytes.first() != Some(&ITEM_TRANSACTION)).count();
+            let brought = block.items.iter().filter(|item| !item.is_transaction()).count();
             let stand = patch.records.iter().filter(|record| !record.is_of_transaction()).count();
-            let ascending = block.items.is_sorted_by(|a, b| a.id < b.id);
+            let ascending = block.items.is_sorted_by(|a, b| a.id() < b.id());
             ascending && brought == stand && {
                 let built = build();
                 built.block == block.block && built.patch == block.patch && built.items.len() == block.items.len()
@@ -154,7 +153,7 @@ impl<M: StateMemory> View<'_, M> {
                     right && debited == Ok(debit) && locked.insert(account, debit).is_none()
                 }
                 None => {
-                    let id = record.item().id;
+                    let id = record.item().id();
                     standing.contains(&place) && self.admits(shard, record, &id) && self.record_holds(record)
                 }
             };

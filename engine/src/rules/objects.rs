@@ -6,10 +6,9 @@ use crate::base::limits::HEAVY_MAX;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::committee::members::SHARD_MINTERS;
-use crate::transaction::item::{ITEM_TRANSACTION, Item, is_heavy};
+use crate::transaction::item::Item;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Frauds that a shard-block may hold: each costs two pairings, and an offender its stake. Who forks in numbers is
 /// convicted by conflicts, many at a time.
@@ -64,7 +63,7 @@ pub(super) fn records_standing<'r>(
 /// against a larger.
 fn frauds_standing<'r>(system: &System, records: impl Iterator<Item = (usize, &'r Record)>) -> BTreeSet<usize> {
     let fraud = |(place, record): (usize, &'r Record)| match record {
-        Record::Fraud(evidence) => Some((evidence.candidate, (place, record.item().id))),
+        Record::Fraud(evidence) => Some((evidence.candidate, (place, record.item().id()))),
         _ => None,
     };
     let mut of_whom = BTreeMap::new();
@@ -85,7 +84,7 @@ fn frauds_standing<'r>(system: &System, records: impl Iterator<Item = (usize, &'
 /// that convict it as he likes: none of them keeps out what convicts others.
 fn conflicts_standing<'r>(system: &System, records: impl Iterator<Item = (usize, &'r Record)>) -> BTreeSet<usize> {
     let conflict = |(place, record): (usize, &'r Record)| match record {
-        Record::Conflict(conflict) => Some((place, record.item().id, conflict.height(), system.convicts(conflict))),
+        Record::Conflict(conflict) => Some((place, record.item().id(), conflict.height(), system.convicts(conflict))),
         _ => None,
     };
     let mut left: Vec<_> = records.filter_map(conflict).collect();
@@ -110,8 +109,8 @@ fn conflicts_standing<'r>(system: &System, records: impl Iterator<Item = (usize,
 
 /// Proofs against minters in the order in which there is room for them: conflicts, which convict many at a time, then
 /// frauds, of each those that take the largest stakes first. What else there is comes last.
-pub fn weightiest_first(system: &System, mut proofs: Vec<Arc<Item>>) -> Vec<Arc<Item>> {
-    let convicted = |item: &Arc<Item>| match Record::of_item(item) {
+pub fn weightiest_first(system: &System, mut proofs: Vec<Item>) -> Vec<Item> {
+    let convicted = |item: &Item| match Record::of_item(item) {
         Some(Record::Conflict(conflict)) => (2, system.convicts(&conflict)),
         Some(Record::Fraud(evidence)) => (1, vec![evidence.candidate]),
         _ => (0, Vec::new()),
@@ -120,9 +119,9 @@ pub fn weightiest_first(system: &System, mut proofs: Vec<Arc<Item>>) -> Vec<Arc<
     let forfeits = system.forfeits(of.iter().flat_map(|(_, whom)| whom.iter().copied()));
     let weight = |whom: &[AccountIndex]| whom.iter().map(|whom| u128::from(forfeits[whom])).sum::<u128>();
     let weights: BTreeMap<Hash, _> =
-        proofs.iter().zip(&of).map(|(item, (kind, whom))| (item.id, Reverse((*kind, weight(whom))))).collect();
-    proofs.sort_by_key(|item| (weights[&item.id], item.id));
-    assert!(proofs.is_sorted_by_key(|item| weights[&item.id]), "the weightiest come first");
+        proofs.iter().zip(&of).map(|(item, (kind, whom))| (item.id(), Reverse((*kind, weight(whom))))).collect();
+    proofs.sort_by_key(|item| (weights[&item.id()], item.id()));
+    assert!(proofs.is_sorted_by_key(|item| weights[&item.id()]), "the weightiest come first");
     proofs
 }
 
@@ -156,12 +155,12 @@ impl SetBounds {
     }
 
     /// Whether a set keeps within them.
-    pub fn hold<'i>(&self, items: impl Iterator<Item = &'i Arc<Item>> + Clone) -> bool {
+    pub fn hold<'i>(&self, items: impl Iterator<Item = &'i Item> + Clone) -> bool {
         let SetBounds { answers, attests, frauds, conflicts, bans, stakes } = *self;
         let most = answers + attests + frauds + conflicts + bans;
         // How many they are is seen without reading them.
-        let records = items.clone().filter(|item| item.bytes.first() != Some(&ITEM_TRANSACTION));
-        if records.clone().take(most + 1).count() > most || items.filter(|item| is_heavy(item)).count() > stakes {
+        let records = items.clone().filter(|item| !item.is_transaction());
+        if records.clone().take(most + 1).count() > most || items.filter(|item| item.is_heavy()).count() > stakes {
             return false;
         }
         let mut left = [answers, attests, frauds, conflicts, bans];
@@ -179,20 +178,20 @@ impl SetBounds {
 
 /// What an honest minter closes of what may stand in the next block, ascending by id: of what costs pairings no more
 /// than a block takes, the stakes by a rank that the seed gives them.
-pub fn closing(system: &System, mut items: Vec<Arc<Item>>) -> Vec<Arc<Item>> {
+pub fn closing(system: &System, mut items: Vec<Item>) -> Vec<Item> {
     let places = items.iter().enumerate();
     let records: Vec<_> = places.filter_map(|(place, item)| Some((place, Record::of_item(item)?))).collect();
     let standing = records_standing(system, records.iter().map(|(place, record)| (*place, record)));
     let mut heavy: Vec<_> =
-        items.iter().filter(|item| is_heavy(item)).map(|item| keyed(&system.seed, &item.id)).collect();
+        items.iter().filter(|item| item.is_heavy()).map(|item| keyed(&system.seed, &item.id())).collect();
     heavy.sort_unstable();
     let last = heavy.get(HEAVY_MAX);
     let mut place = 0;
     items.retain(|item| {
         place += 1;
-        match item.bytes.first() {
-            Some(&ITEM_TRANSACTION) => !is_heavy(item) || last.is_none_or(|last| keyed(&system.seed, &item.id) < *last),
-            _ => standing.contains(&(place - 1)),
+        match item.is_transaction() {
+            true => !item.is_heavy() || last.is_none_or(|last| keyed(&system.seed, &item.id()) < *last),
+            false => standing.contains(&(place - 1)),
         }
     });
     assert!(SetBounds::of(system).hold(items.iter()), "what may stand in a block is within the bounds of a set");

@@ -2,14 +2,13 @@
 //! varints for numbers, some 80 bytes instead of 193; the receiver rebuilds the cells.
 
 use super::cell::{Cell, payload_hash};
-use super::item::{Item, transaction_item, transaction_of};
+use super::item::Item;
 use crate::base::ids::Key;
 use crate::base::limits::{
     CELL_BYTES, ITEM_BYTES_MAX, ITEM_BYTES_MIN, ITEM_WIRE_BYTES_MIN, MESSAGE_BYTES_MAX, PAYLOAD_BYTES_MAX,
 };
 use crate::base::read::{CodecError, Read, array, count, number, put, slice, small};
 use crate::base::varint;
-use std::sync::Arc;
 
 /// Keys and account indices, as far as this node knows them.
 pub trait Directory {
@@ -50,10 +49,10 @@ pub(crate) fn put_item(item: &Item, directory: &impl Directory, out: &mut Vec<u8
     let regular = |cell: &Cell, payload: &[u8]| {
         cell.version == 1 && cell.reserved == 0 && cell.payload_hash == payload_hash(payload)
     };
-    let Some((cell, payload)) = transaction_of(item).filter(|(cell, payload)| regular(cell, payload)) else {
+    let Some((cell, payload)) = item.cell_and_payload().filter(|(cell, payload)| regular(cell, payload)) else {
         out.push(WHOLE);
-        varint::write(out, item.bytes.len() as u64);
-        out.extend_from_slice(&item.bytes);
+        varint::write(out, item.length() as u64);
+        item.parts().iter().for_each(|part| out.extend_from_slice(part));
         return;
     };
     let (sender, recipient) = (directory.index(&cell.sender), directory.index(&cell.recipient));
@@ -105,10 +104,10 @@ pub(crate) fn measure_item(bytes: &mut &[u8]) -> Read<usize> {
     Ok(ITEM_COST + 1 + CELL_BYTES + payload)
 }
 
-pub(crate) fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<Arc<Item>> {
+pub(crate) fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<Item> {
     let [flags] = array(bytes)?;
     if flags == WHOLE {
-        return Ok(Item::new(read_whole(bytes)?.to_vec()));
+        return Ok(Item::of_bytes(read_whole(bytes)?));
     }
     if flags >= WHOLE {
         return Err(CodecError::Field);
@@ -140,10 +139,10 @@ pub(crate) fn read_item(bytes: &mut &[u8], directory: &impl Directory) -> Read<A
         payload_hash: hash,
         signature,
     };
-    Ok(transaction_item(&cell, payload))
+    Ok(Item::transaction(&cell, payload))
 }
 
-pub(crate) fn put_items(items: &[Arc<Item>], directory: &impl Directory, out: &mut Vec<u8>) {
+pub(crate) fn put_items(items: &[Item], directory: &impl Directory, out: &mut Vec<u8>) {
     varint::write(out, items.len() as u64);
     items.iter().for_each(|item| put_item(item, directory, out));
 }
@@ -158,6 +157,6 @@ pub(crate) fn measure_items(bytes: &mut &[u8], most: usize) -> Read<usize> {
     (0..read_count(bytes, most)?).map(|_| measure_item(bytes)).sum()
 }
 
-pub(crate) fn read_items(bytes: &mut &[u8], directory: &impl Directory, most: usize) -> Read<Vec<Arc<Item>>> {
+pub(crate) fn read_items(bytes: &mut &[u8], directory: &impl Directory, most: usize) -> Read<Vec<Item>> {
     (0..read_count(bytes, most)?).map(|_| read_item(bytes, directory)).collect()
 }

@@ -1,4 +1,7 @@
 //! An item: what consensus carries, by its id. Most are transactions.
+//!
+//! Bytes become an item once, and its id is computed once: whoever has an item reads its cell where it lies. Copies of an
+//! item share what they are copies of.
 
 use super::cell::{Cell, TransactionKind};
 use crate::base::hash::{Hash, keyed, purpose_key};
@@ -10,29 +13,115 @@ static ITEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix item v1"
 /// The first byte of an item that is a transaction: cell and payload follow.
 pub const ITEM_TRANSACTION: u8 = 4;
 
-/// A transaction or system record, as bytes with their id.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+/// A transaction or system record, with its id.
+#[derive(Clone)]
+pub struct Item(Arc<Held>);
+
+/// What the copies of an item share. The cell comes first, where a line of the cache begins.
+#[repr(C, align(64))]
+struct Held {
+    /// Zeros of what is no transaction.
+    cell: Cell,
     /// Hash of the bytes.
-    pub id: Hash,
-    /// What [`crate::rules::execution::Execution`] understands.
-    pub bytes: Vec<u8>,
+    id: Hash,
+    /// The payload of a transaction, or all bytes of something else.
+    rest: Box<[u8]>,
+    is_transaction: bool,
 }
 
 impl Item {
-    /// The item of these bytes.
-    pub fn new(bytes: Vec<u8>) -> Arc<Item> {
-        Arc::new(Item { id: keyed(&ITEM_KEY, &bytes), bytes })
+    /// The item of a transaction.
+    pub fn transaction(cell: &Cell, payload: &[u8]) -> Item {
+        let (tag, cell_bytes) = ([ITEM_TRANSACTION], bytemuck::bytes_of(cell));
+        let mut hasher = blake3::Hasher::new_keyed(&ITEM_KEY);
+        hasher.update(&tag).update(cell_bytes).update(payload);
+        let id = *hasher.finalize().as_bytes();
+        Item(Arc::new(Held { cell: *cell, id, rest: payload.into(), is_transaction: true }))
+    }
+
+    /// The item of these bytes, as they are hashed: a transaction, or whatever else.
+    pub fn of_bytes(bytes: &[u8]) -> Item {
+        match bytes.split_first().and_then(|(&tag, rest)| Some((tag, rest.split_at_checked(CELL_BYTES)?))) {
+            Some((ITEM_TRANSACTION, (cell, payload))) => {
+                Item::transaction(&bytemuck::pod_read_unaligned(cell), payload)
+            }
+            _ => {
+                let cell = bytemuck::Zeroable::zeroed();
+                Item(Arc::new(Held { cell, id: keyed(&ITEM_KEY, bytes), rest: bytes.into(), is_transaction: false }))
+            }
+        }
+    }
+
+    /// Hash of the bytes.
+    pub fn id(&self) -> Hash {
+        self.0.id
+    }
+
+    /// Whether it is a transaction.
+    pub fn is_transaction(&self) -> bool {
+        self.0.is_transaction
+    }
+
+    /// Its cell, if it is a transaction.
+    pub fn cell(&self) -> Option<&Cell> {
+        self.0.is_transaction.then_some(&self.0.cell)
+    }
+
+    /// Cell and payload, if it is a transaction.
+    pub fn cell_and_payload(&self) -> Option<(&Cell, &[u8])> {
+        self.cell().map(|cell| (cell, &*self.0.rest))
+    }
+
+    /// All of its bytes, if it is none.
+    pub fn record(&self) -> Option<&[u8]> {
+        (!self.0.is_transaction).then_some(&*self.0.rest)
+    }
+
+    /// Its bytes, part by part.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        match self.cell_and_payload() {
+            Some((cell, payload)) => [&[ITEM_TRANSACTION], bytemuck::bytes_of(cell), payload],
+            None => [&self.0.rest, &[], &[]],
+        }
+    }
+
+    /// How many bytes these are.
+    pub fn length(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+
+    /// Its bytes in a row.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.parts().concat()
+    }
+
+    /// Whether it is a transaction that costs a pairing to judge.
+    pub fn is_heavy(&self) -> bool {
+        self.cell().is_some_and(|cell| cell.kind == TransactionKind::Stake as u8)
+    }
+}
+
+impl PartialEq for Item {
+    fn eq(&self, other: &Item) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Item {}
+
+impl std::fmt::Debug for Item {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Item({:02x?}, {} bytes)", &self.0.id[..4], self.length())
     }
 }
 
 /// Items that many hold and nobody changes, ascending by id: a block's are a hundred thousand, and copying the row
 /// would touch each of them.
-pub type Items = Arc<[Arc<Item>]>;
+pub type Items = Arc<[Item]>;
 
 /// Bytes that these take in memory, roughly.
-pub(crate) fn items_bytes(items: &[Arc<Item>]) -> usize {
-    items.iter().map(|item| item.bytes.len() + 64).sum()
+pub(crate) fn items_bytes(items: &[Item]) -> usize {
+    items.iter().map(|item| item.length() + 64).sum()
 }
 
 /// Bytes of an item that is a transaction with so long a payload.
@@ -41,27 +130,6 @@ pub fn transaction_bytes(payload_bytes: u32) -> u64 {
 }
 
 /// Bytes of a block's items, transactions and records alike: all of them travel to whoever looks for them.
-pub fn block_bytes(items: &[Arc<Item>]) -> u64 {
-    items.iter().map(|item| item.bytes.len() as u64).sum()
-}
-
-/// The cell and payload of an item that is a transaction.
-pub fn transaction_of(item: &Item) -> Option<(Cell, &[u8])> {
-    let (&tag, bytes) = item.bytes.split_first()?;
-    let (cell, payload) = bytes.split_at_checked(CELL_BYTES).filter(|_| tag == ITEM_TRANSACTION)?;
-    Some((bytemuck::pod_read_unaligned(cell), payload))
-}
-
-/// Whether an item is a transaction that costs a pairing to judge.
-pub fn is_heavy(item: &Item) -> bool {
-    transaction_of(item).is_some_and(|(cell, _)| cell.kind == TransactionKind::Stake as u8)
-}
-
-/// The item of a transaction.
-pub fn transaction_item(cell: &Cell, payload: &[u8]) -> Arc<Item> {
-    let mut bytes = Vec::with_capacity(1 + CELL_BYTES + payload.len());
-    bytes.push(ITEM_TRANSACTION);
-    bytes.extend_from_slice(bytemuck::bytes_of(cell));
-    bytes.extend_from_slice(payload);
-    Item::new(bytes)
+pub fn block_bytes(items: &[Item]) -> u64 {
+    items.iter().map(|item| item.length() as u64).sum()
 }

@@ -49,7 +49,7 @@ pub struct Ground {
     state: State<HeapMemory>,
     pub system: System,
     /// Records that wait: all of them hold.
-    pub records: Vec<Arc<Item>>,
+    pub records: Vec<Item>,
 }
 
 impl Ground {
@@ -93,21 +93,20 @@ impl Execution for Ground {
         Endpoint::default()
     }
 
-    fn waiting(&mut self, _: usize) -> Vec<Arc<Item>> {
+    fn waiting(&mut self, _: usize) -> Vec<Item> {
         Vec::new()
     }
 
-    fn sound(&mut self, _: usize, _: &Arc<Item>) -> bool {
+    fn sound(&mut self, _: usize, _: &Item) -> bool {
         false
     }
 
-    fn admit(&mut self, item: &Arc<Item>) {
+    fn admit(&mut self, item: &Item) {
         self.records.push(item.clone());
     }
 
-    fn proofs(&self) -> Vec<Arc<Item>> {
-        let is_proof =
-            |item: &&Arc<Item>| matches!(Record::of_item(item), Some(Record::Fraud(_) | Record::Conflict(_)));
+    fn proofs(&self) -> Vec<Item> {
+        let is_proof = |item: &&Item| matches!(Record::of_item(item), Some(Record::Fraud(_) | Record::Conflict(_)));
         self.records.iter().filter(is_proof).cloned().collect()
     }
 
@@ -122,7 +121,7 @@ impl Execution for Ground {
         true
     }
 
-    fn bodies(&mut self, _: &Hash, _: &[Arc<Item>]) -> Option<Bodies> {
+    fn bodies(&mut self, _: &Hash, _: &[Item]) -> Option<Bodies> {
         None
     }
 

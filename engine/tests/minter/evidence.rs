@@ -90,12 +90,12 @@ fn who_has_no_seat_and_had_none_tells_a_few_and_the_weightiest_first() {
         if let Action::Send(whom, Message::Item(item)) = action
             && matches!(Record::of_item(item), Some(Record::Fraud(_) | Record::Conflict(_)))
         {
-            told.push((item.id, *whom));
+            told.push((item.id(), *whom));
         }
     }
-    assert!(told[0].0 == conflict.id, "who signed certificates first");
-    let next = told.iter().map(|told| told.0).find(|id| *id != conflict.id);
-    assert_eq!(next, Some(of_more.id), "then whoever has most at stake, whatever the order of names");
+    assert!(told[0].0 == conflict.id(), "who signed certificates first");
+    let next = told.iter().map(|told| told.0).find(|id| *id != conflict.id());
+    assert_eq!(next, Some(of_more.id()), "then whoever has most at stake, whatever the order of names");
     let ids: BTreeSet<Hash> = told.iter().map(|told| told.0).collect();
     let few = |id: &Hash| told.iter().filter(|told| told.0 == *id).count();
     assert!(ids.len() == 64 && ids.iter().all(|id| (1..=4).contains(&few(id))), "{} sent", told.len());

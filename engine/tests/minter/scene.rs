@@ -17,7 +17,7 @@ use dynemix_engine::committee::statement::{Certificate, SeatSet};
 use dynemix_engine::rules::admit::View;
 use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, Items, transaction_item};
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
 use ed25519_dalek::SigningKey;
@@ -53,7 +53,7 @@ pub(crate) struct Scene {
 pub(crate) const UNSIGNED: u8 = 99;
 
 pub(crate) fn genuine(item: &Item) -> bool {
-    item.bytes[1 + 128] != UNSIGNED
+    item.cell().is_none_or(|cell| cell.signature[0] != UNSIGNED)
 }
 
 impl Scene {
@@ -97,7 +97,7 @@ impl Scene {
         }
     }
 
-    pub(crate) fn cell(&self, sender: u32, kind: u8, amount: u64, recipient: Key, payload: &[u8]) -> Arc<Item> {
+    pub(crate) fn cell(&self, sender: u32, kind: u8, amount: u64, recipient: Key, payload: &[u8]) -> Item {
         let sequence = u64::from(self.state.hot(sender).sequence);
         let cell = Cell {
             sender: key(sender),
@@ -111,34 +111,34 @@ impl Scene {
             payload_hash: payload_hash(payload),
             ..Cell::zeroed()
         };
-        transaction_item(&cell, payload)
+        Item::transaction(&cell, payload)
     }
 
-    pub(crate) fn pay(&self, from: u32, to: Key, amount: u64) -> Arc<Item> {
+    pub(crate) fn pay(&self, from: u32, to: Key, amount: u64) -> Item {
         self.cell(from, 1, amount, to, &[])
     }
 
-    pub(crate) fn register(&self, account: u32, name: &str) -> Arc<Item> {
+    pub(crate) fn register(&self, account: u32, name: &str) -> Item {
         self.cell(account, 3, self.chain.parameters.consensus.register_reserve, [0; 32], name.as_bytes())
     }
 
-    pub(crate) fn stake(&self, account: u32, amount: u64) -> Arc<Item> {
+    pub(crate) fn stake(&self, account: u32, amount: u64) -> Item {
         let vote_key = vote_key(account);
         let possession = StubSigning::possession(&key(account), &vote_key);
         self.cell(account, 6, amount, self.system.hash, &[&vote_key[..], &possession[..]].concat())
     }
 
-    pub(crate) fn unstake(&self, account: u32, amount: u64) -> Arc<Item> {
+    pub(crate) fn unstake(&self, account: u32, amount: u64) -> Item {
         self.cell(account, 7, amount, self.system.hash, &[])
     }
 
-    pub(crate) fn certify(&self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+    pub(crate) fn certify(&self, items: &[Item]) -> Arc<CertifiedBlock> {
         self.certify_in(0, items)
     }
 
-    pub(crate) fn certify_in(&self, shard: usize, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+    pub(crate) fn certify_in(&self, shard: usize, items: &[Item]) -> Arc<CertifiedBlock> {
         let mut items = items.to_vec();
-        items.sort_by_key(|item| item.id);
+        items.sort_by_key(|item| item.id());
         let built = self.view().build(shard, self.system.slot + 1, &items.into());
         self.certified(built.block, built.items, built.patch)
     }
@@ -168,7 +168,7 @@ impl Scene {
     }
 
     /// One height with a block of these items. Whatever is applied was held: checks passed, supply unchanged.
-    pub(crate) fn mint(&mut self, items: &[Arc<Item>]) -> Arc<CertifiedBlock> {
+    pub(crate) fn mint(&mut self, items: &[Item]) -> Arc<CertifiedBlock> {
         let items: Vec<_> = items.iter().cloned().chain(self.answers()).collect();
         let block = self.certify(&items);
         assert_eq!(block.items.len(), items.len(), "all of it is valid");
@@ -178,7 +178,7 @@ impl Scene {
     }
 
     /// Whoever is drawn answers, but for users and the silent.
-    pub(crate) fn answers(&self) -> Vec<Arc<Item>> {
+    pub(crate) fn answers(&self) -> Vec<Item> {
         let chain = &self.chain.genesis_hash;
         let answer = |&candidate: &u32| {
             let (height, drawn_by) = (self.system.height + 2, self.system.hash);
@@ -193,7 +193,7 @@ impl Scene {
     }
 
     /// The blocks of all shards over these items and the answers, and what follows: nothing is applied.
-    pub(crate) fn follow(&self, items: &[Arc<Item>]) -> (Vec<Option<Arc<CertifiedBlock>>>, Next) {
+    pub(crate) fn follow(&self, items: &[Item]) -> (Vec<Option<Arc<CertifiedBlock>>>, Next) {
         let items: Vec<_> = items.iter().cloned().chain(self.answers()).collect();
         let shards = 0..self.system.committee.shards.len();
         let blocks: Vec<_> = shards.map(|shard| Some(self.certify_in(shard, &items))).collect();
@@ -205,7 +205,7 @@ impl Scene {
     }
 
     /// One height with blocks of these items, as far as they may stand, and the answers.
-    pub(crate) fn advance(&mut self, items: &[Arc<Item>]) {
+    pub(crate) fn advance(&mut self, items: &[Item]) {
         let (blocks, next) = self.follow(items);
         self.settle(&blocks, next);
     }

@@ -17,7 +17,7 @@ use dynemix_engine::rules::build::Built;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, Items, transaction_item};
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_engine::vote::stub::StubSigning;
 use ed25519_dalek::SigningKey;
@@ -72,10 +72,10 @@ impl Scene {
         let pay = |from: u32, to: u32| {
             let (sender, recipient, payload_hash) = (key(from), key(to), payload_hash(&[]));
             let cell = Cell { sender, recipient, amount: 5 * DYNE, payload_hash, ..Cell::zeroed() };
-            transaction_item(&Cell { expires_slot: 50, version: 1, kind: 1, outputs: 1, ..cell }, &[])
+            Item::transaction(&Cell { expires_slot: 50, version: 1, kind: 1, outputs: 1, ..cell }, &[])
         };
         let mut items = vec![pay(12, 13), pay(14, 90)];
-        items.sort_by_key(|item| item.id);
+        items.sort_by_key(|item| item.id());
         self.build_of(&items.into())
     }
 
@@ -114,17 +114,17 @@ impl Execution for Scene {
         Endpoint::default()
     }
 
-    fn waiting(&mut self, _: usize) -> Vec<Arc<Item>> {
+    fn waiting(&mut self, _: usize) -> Vec<Item> {
         Vec::new()
     }
 
-    fn sound(&mut self, _: usize, _: &Arc<Item>) -> bool {
+    fn sound(&mut self, _: usize, _: &Item) -> bool {
         false
     }
 
-    fn admit(&mut self, _: &Arc<Item>) {}
+    fn admit(&mut self, _: &Item) {}
 
-    fn proofs(&self) -> Vec<Arc<Item>> {
+    fn proofs(&self) -> Vec<Item> {
         Vec::new()
     }
 
@@ -136,7 +136,7 @@ impl Execution for Scene {
         true
     }
 
-    fn bodies(&mut self, _: &Hash, _: &[Arc<Item>]) -> Option<Bodies> {
+    fn bodies(&mut self, _: &Hash, _: &[Item]) -> Option<Bodies> {
         None
     }
 

@@ -39,7 +39,7 @@ fn names_are_unique_permanent_and_cost_a_reserve() {
     let mut scene = Scene::new(false);
     let reserve = scene.chain.parameters.consensus.register_reserve;
     let two = [scene.register(20, "ada"), scene.register(21, "ada")];
-    let first = if two[0].id < two[1].id { 20 } else { 21 };
+    let first = if two[0].id() < two[1].id() { 20 } else { 21 };
     scene.mint(&two);
     assert_eq!(scene.system.names.account_of(b"ada"), Some(first));
     assert_eq!((scene.balance(first), scene.balance(41 - first)), (BALANCE - reserve, BALANCE));
@@ -134,9 +134,9 @@ fn who_approved_a_block_shares_what_it_earns() {
 }
 
 /// A certified block whose patch takes what account 20 has, and the items that are said to be behind it.
-fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
+fn plunder(scene: &Scene, items: Vec<Item>) -> Arc<CertifiedBlock> {
     let honest = scene.certify(&[scene.pay(20, key(91), 900 * DYNE)]);
-    let mut ids: Vec<_> = items.iter().map(|item| item.id).collect();
+    let mut ids: Vec<_> = items.iter().map(|item| item.id()).collect();
     let transactions_root = dynemix_engine::chain::block::transactions_root(&mut ids);
     let header = dynemix_engine::chain::block::ShardBlock {
         transactions: items.len() as u32,
@@ -151,9 +151,9 @@ fn plunder(scene: &Scene, items: Vec<Arc<Item>>) -> Arc<CertifiedBlock> {
 fn a_ban_gives_back_what_was_taken_and_drops_what_was_to_come() {
     let mut scene = Scene::new(true);
     let unsigned = scene.pay(20, key(91), 900 * DYNE);
-    let mut bytes = unsigned.bytes.clone();
+    let mut bytes = unsigned.to_bytes();
     bytes[1 + 128] = UNSIGNED;
-    let items = vec![Item::new(bytes)];
+    let items = vec![Item::of_bytes(&bytes)];
     let block = plunder(&scene, items.clone());
     assert!(scene.view().patch_holds(&block.block, &block.patch).is_ok(), "the patch by itself breaks no rule");
     scene.apply(&block);
@@ -199,15 +199,15 @@ fn a_ban_gives_back_what_was_taken_and_drops_what_was_to_come() {
 fn a_block_that_is_mature_cannot_be_banned_and_a_proof_needs_no_opinion() {
     let mut scene = Scene::new(true);
     let unsigned = scene.pay(20, key(91), 900 * DYNE);
-    let mut bytes = unsigned.bytes.clone();
+    let mut bytes = unsigned.to_bytes();
     bytes[1 + 128] = UNSIGNED;
-    let items = vec![Item::new(bytes), scene.pay(22, key(23), DYNE)];
+    let items = vec![Item::of_bytes(&bytes), scene.pay(22, key(23), DYNE)];
     let mut items = items;
-    items.sort_by_key(|item| item.id);
+    items.sort_by_key(|item| item.id());
     let block = plunder(&scene, items.clone());
     scene.apply(&block);
     let place = items.iter().position(|item| !genuine(item)).unwrap();
-    let ids: Vec<_> = items.iter().map(|item| item.id).collect();
+    let ids: Vec<_> = items.iter().map(|item| item.id()).collect();
     let path = dynemix_engine::chain::block::transaction_path(&ids, place);
     let attest = Scene::attest_of(&block);
     let proof = |place: usize| {

@@ -15,7 +15,6 @@ use dynemix_engine::rules::objects::{SetBounds, closing};
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::stub::StubSigning;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 const STAKE: u64 = 500 * DYNE;
 
@@ -235,7 +234,7 @@ fn nobody_without_a_stake_has_a_seat_even_where_too_few_answer() {
         assert_eq!(candidates(&scene.system.committee), (0..MINTERS).filter(|&account| account != 4).collect());
     }
     // If all leave, those who are left go on, and what they had at stake is held for it.
-    let all: Vec<Arc<Item>> =
+    let all: Vec<Item> =
         (0..MINTERS).filter(|&account| account != 4).map(|account| scene.unstake(account, STAKE)).collect();
     scene.advance(&all);
     (0..30).for_each(|_| scene.advance(&[]));
@@ -321,7 +320,8 @@ fn whoever_gives_up_one_seat_keeps_no_conflict_out_that_convicts_others() {
     };
     let fork = conflict(1, &[0, 1, 2, 3, 4, 5, 6], &[3, 4, 5, 6, 7, 8, 9]);
     // As many of one seat as there are blocks' places for, all of them before it: ids are for grinding.
-    let mut items: Vec<_> = (2..250).map(|hash| conflict(hash, &[9], &[9])).filter(|item| item.id < fork.id).collect();
+    let mut items: Vec<_> =
+        (2..250).map(|hash| conflict(hash, &[9], &[9])).filter(|item| item.id() < fork.id()).collect();
     assert!(items.len() > 8, "{} have a lower id", items.len());
     items.push(fork);
     let (blocks, next) = scene.follow(&items);
@@ -341,7 +341,7 @@ fn a_block_holds_so_many_frauds_against_the_largest_stakes_and_counts_their_byte
     let pay = scene.pay(60, key(61), DYNE);
     let block = scene.certify(&[&frauds[..], &[pay]].concat());
     assert!(scene.view().patch_holds(&block.block, &block.patch).is_ok());
-    assert_eq!(block.block.bytes, block.items.iter().map(|item| item.bytes.len() as u64).sum::<u64>());
+    assert_eq!(block.block.bytes, block.items.iter().map(|item| item.length() as u64).sum::<u64>());
     assert_eq!(block.items.len(), 33, "and the transaction");
     assert!(frauds[18..].iter().all(|fraud| block.items.contains(fraud)), "those of the largest stakes");
     // Nobody holds a patch with one more, and items that the patch has not are not even looked at.
@@ -353,7 +353,7 @@ fn a_block_holds_so_many_frauds_against_the_largest_stakes_and_counts_their_byte
     let header = ShardBlock { patch_hash: Patch::hash(&bytes), ..block.block };
     assert!(matches!(scene.view().patch_holds(&header, &bytes), Err(PatchFault::Record(_))));
     let mut more: Vec<_> = block.items.iter().chain(&frauds[..1]).cloned().collect();
-    more.sort_by_key(|item| item.id);
+    more.sort_by_key(|item| item.id());
     let stuffed = CertifiedBlock { items: more.into(), ..(*block).clone() };
     assert!(!scene.view().block_holds(&stuffed, false, || panic!("what is beside the patch's records is not judged")));
 }
@@ -367,15 +367,15 @@ fn a_set_is_judged_by_how_much_it_has_of_what_costs_pairings_before_anything_els
     let frauds: Vec<_> = (0..50).map(|candidate| evidence(&scene, candidate, 2).item()).collect();
     let stakes: Vec<_> = (0..HEAVY_MAX as u32 + 1).map(|account| scene.stake(account, DYNE)).collect();
     let honest: Vec<_> = scene.answers();
-    let set = |items: &[&[Arc<Item>]]| bounds.hold(items.concat().iter());
+    let set = |items: &[&[Item]]| bounds.hold(items.concat().iter());
     assert!(set(&[&honest, &frauds[..32], &stakes[1..]]));
     assert!(!set(&[&honest, &frauds[..33]]), "a fraud too many");
     assert!(!set(&[&honest, &stakes]), "a stake too many, whoever has which of them");
     assert!(!set(&[&honest, &honest[..1]]), "an answer too many");
-    assert!(!set(&[&[Item::new(vec![99; 100])]]), "what is no record");
+    assert!(!set(&[&[Item::of_bytes(&[99; 100])]]), "what is no record");
     // What an honest minter closes of too much that holds.
     let mut all = [&honest[..], &frauds, &stakes].concat();
-    all.sort_by_key(|item| item.id);
+    all.sort_by_key(|item| item.id());
     let mut other_way = all.clone();
     let closed = closing(&scene.system, all);
     assert_eq!(closed.len(), honest.len() + 32 + HEAVY_MAX);
@@ -409,7 +409,7 @@ fn a_key_and_proof_that_another_has_shown_are_nothing_to_stake_by() {
 #[test]
 fn payments_in_a_circle_weigh_nothing() {
     let scene = Scene::new(false);
-    let weighs = |items: &[Arc<Item>]| scene.follow(items).1.system.minted[0].unwrap().transactions;
+    let weighs = |items: &[Item]| scene.follow(items).1.system.minted[0].unwrap().transactions;
     assert_eq!(weighs(&[scene.pay(20, key(20), 5 * DYNE)]), 0);
     assert_eq!(weighs(&[scene.pay(20, key(21), 5 * DYNE), scene.pay(21, key(20), 5 * DYNE)]), 0);
     assert_eq!(weighs(&[scene.pay(20, key(21), 5 * DYNE), scene.pay(21, key(90), 4 * DYNE)]), 1);

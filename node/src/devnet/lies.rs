@@ -15,7 +15,7 @@ use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
 use dynemix_engine::transaction::compact::Nobody;
-use dynemix_engine::transaction::item::{Item, Items, transaction_item};
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_engine::vote::signing::Signing;
 use ed25519_dalek::{Signer as _, SigningKey};
@@ -115,7 +115,7 @@ pub(super) struct Liar {
     pub(super) pending: u64,
     count: u64,
     /// What a Stake of the owner says, with ids that fall from one to the next.
-    stakes: Vec<Arc<Item>>,
+    stakes: Vec<Item>,
 }
 
 impl Liar {
@@ -247,10 +247,10 @@ impl Liar {
     }
 
     /// A transfer with a signature of the right form that is not its own.
-    fn broken(&self, number: u64) -> Arc<Item> {
+    fn broken(&self, number: u64) -> Item {
         let mut cell = self.cell(number);
         cell.signature = self.owner.sign(b"something else").to_bytes();
-        transaction_item(&cell, &[])
+        Item::transaction(&cell, &[])
     }
 
     fn cells(&self) -> Vec<u8> {
@@ -274,16 +274,15 @@ impl Liar {
                 let mut cell = Cell { kind: 6, outputs: 0, recipient, payload_hash, ..self.cell(number) };
                 let message = [&self.chain.transaction_prefix[..], cell.signed_part()].concat();
                 cell.signature = self.owner.sign(&message).to_bytes();
-                transaction_item(&cell, &payload)
+                Item::transaction(&cell, &payload)
             };
             self.stakes = (0..ITEMS).map(|place| signed(ITEMS * self.count + place)).collect();
-            self.stakes.sort_unstable_by_key(|item| item.id);
+            self.stakes.sort_unstable_by_key(|item| item.id());
         }
         assert!(!self.stakes.is_empty(), "there is a Stake to tell");
         let mut frame = cells_frame(Some(self.pending), 0);
         for item in self.stakes.split_off(self.stakes.len().saturating_sub(50)).iter().rev() {
-            // Behind the item's tag: the cell, then its payload.
-            let (cell, payload) = item.bytes[1..].split_at(size_of::<Cell>());
+            let [_, cell, payload] = item.parts();
             put_cell(&mut frame, cell, payload);
         }
         frame

@@ -9,8 +9,7 @@ use dynemix_engine::base::hash::{FAN_OUT, Hash};
 use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
 use dynemix_engine::chain::block::{SHARD_BLOCK_BYTES, ShardBlock, transaction_path};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::{Item, Items, transaction_of};
-use std::sync::Arc;
+use dynemix_engine::transaction::item::{Item, Items};
 
 const GROUP_BYTES: usize = FAN_OUT * 32;
 /// Levels that 2^32 transactions need.
@@ -28,7 +27,7 @@ pub struct Inclusion {
     pub place: u32,
     path: Vec<[Hash; FAN_OUT]>,
     /// The transaction as it stands there, signature and all.
-    pub item: Arc<Item>,
+    pub item: Item,
 }
 
 impl Inclusion {
@@ -38,7 +37,7 @@ impl Inclusion {
     /// When there is none at this place.
     pub fn of(block: &ShardBlock, items: &Items, place: usize) -> Inclusion {
         assert_eq!(items.len(), block.transactions as usize, "a shard-block has as many items as its header says");
-        let ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
         let path = transaction_path(&ids, place);
         Inclusion { block: *block, place: place as u32, path, item: items[place].clone() }
     }
@@ -50,7 +49,7 @@ impl Inclusion {
         assert!(self.path.len() <= LEVELS_MAX, "a path has no more levels than whoever reads it takes");
         out.push(self.path.len() as u8);
         self.path.iter().for_each(|group| out.extend_from_slice(bytemuck::bytes_of(group)));
-        out.extend_from_slice(&self.item.bytes);
+        self.item.parts().iter().for_each(|part| out.extend_from_slice(part));
         out
     }
 
@@ -64,17 +63,17 @@ impl Inclusion {
         let short = item.len() <= 1 + CELL_BYTES + PAYLOAD_BYTES_MAX;
         let path = path.chunks_exact(GROUP_BYTES).map(bytemuck::pod_read_unaligned).collect();
         let (block, place) = (ShardBlock::decode(block), u32::from_le_bytes(*place));
-        short.then(|| Inclusion { block, place, path, item: Item::new(item.to_vec()) })
+        short.then(|| Inclusion { block, place, path, item: Item::of_bytes(item) })
     }
 
     /// The transaction, if it stands in the shard-block whose header is shown with it: whether that one is of the chain
     /// is another question, which costs more.
-    pub fn claimed(&self) -> Option<(Cell, &[u8])> {
-        transaction_of(&self.item).filter(|_| self.block.holds(&self.item.id, self.place, &self.path))
+    pub fn claimed(&self) -> Option<(&Cell, &[u8])> {
+        self.item.cell_and_payload().filter(|_| self.block.holds(&self.item.id(), self.place, &self.path))
     }
 
     /// The transaction, if it stands in one of the shard-blocks that a verified master-block lists.
-    pub fn verify(&self, headers: &[Option<Hash>]) -> Option<(Cell, &[u8])> {
+    pub fn verify(&self, headers: &[Option<Hash>]) -> Option<(&Cell, &[u8])> {
         let listed = headers.get(usize::try_from(self.block.shard).ok()?).copied().flatten();
         self.claimed().filter(|_| listed == Some(self.block.hash()))
     }
@@ -85,14 +84,13 @@ mod tests {
     use super::*;
     use bytemuck::Zeroable;
     use dynemix_engine::chain::block::transactions_root;
-    use dynemix_engine::transaction::item::transaction_item;
 
     #[test]
     fn a_transaction_is_proved_by_its_own_block_and_no_changed_byte_is() {
         let mut items: Vec<_> =
-            (1..=40).map(|sequence| transaction_item(&Cell { sequence, ..Cell::zeroed() }, &[])).collect();
-        items.sort_unstable_by_key(|item| item.id);
-        let root = transactions_root(&mut items.iter().map(|item| item.id).collect());
+            (1..=40).map(|sequence| Item::transaction(&Cell { sequence, ..Cell::zeroed() }, &[])).collect();
+        items.sort_unstable_by_key(|item| item.id());
+        let root = transactions_root(&mut items.iter().map(|item| item.id()).collect());
         let block = ShardBlock {
             parent_root: [1; 32],
             slot: 9,
@@ -105,8 +103,8 @@ mod tests {
         let (items, headers): (Items, _) = (items.into(), [None, Some(block.hash())]);
         let bytes = Inclusion::of(&block, &items, 17).encode();
         let read = Inclusion::decode(&bytes).unwrap();
-        assert_eq!(read.verify(&headers).map(|(cell, _)| cell), transaction_of(&items[17]).map(|(cell, _)| cell));
-        assert_eq!(read.claimed(), transaction_of(&items[17]), "by its header, of whatever chain that is");
+        assert_eq!(read.verify(&headers).map(|(cell, _)| cell), items[17].cell_and_payload().map(|(cell, _)| cell));
+        assert_eq!(read.claimed(), items[17].cell_and_payload(), "by its header, of whatever chain that is");
         let elsewhere = Inclusion { place: 16, ..read.clone() };
         assert!(elsewhere.claimed().is_none() && elsewhere.verify(&headers).is_none());
         assert!(read.verify(&[Some(block.hash())]).is_none() && read.verify(&[None, Some([3; 32])]).is_none());

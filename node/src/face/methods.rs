@@ -14,7 +14,7 @@ use dynemix_engine::base::hash::FAN_OUT;
 use dynemix_engine::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::check_form;
-use dynemix_engine::transaction::item::transaction_item;
+use dynemix_engine::transaction::item::Item;
 use dynemix_storage::StoreError;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -383,7 +383,7 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
     api.view
         .submit
-        .send(Raw::Own(from.holder, vec![transaction_item(&cell, &payload)]))
+        .send(Raw::Own(from.holder, vec![Item::transaction(&cell, &payload)]))
         .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
     Ok(json!(hex::encode(id)))
 }

@@ -7,7 +7,6 @@ use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::item::Item;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// For how long an answer to a question is awaited, milliseconds.
 const AWAITED_MS: u64 = 60_000;
@@ -65,7 +64,7 @@ struct Owed {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sifted {
     /// Those that were.
-    pub wanted: Vec<Arc<Item>>,
+    pub wanted: Vec<Item>,
     /// How many were not.
     pub unwanted: usize,
     /// Whether all that were asked for are of a set that the speaker has called its own: nobody has deceived it.
@@ -185,7 +184,7 @@ impl Asked {
     }
 
     /// Takes what this minter was asked for out of what it has sent; it owes one answer less.
-    pub fn sift(&mut self, name: AccountIndex, height: u64, items: Vec<Arc<Item>>) -> Sifted {
+    pub fn sift(&mut self, name: AccountIndex, height: u64, items: Vec<Item>) -> Sifted {
         if !self.wants_items(name, height) {
             return Sifted { unwanted: items.len(), ..Sifted::default() };
         }
@@ -196,7 +195,7 @@ impl Asked {
         let brought = items.len();
         let mut sifted = Sifted { own: true, ..Sifted::default() };
         for item in items {
-            let asked = |wanted: &&Wanted| wanted.shorts.binary_search(&wanted.salt.hash(&item.id)).is_ok();
+            let asked = |wanted: &&Wanted| wanted.shorts.binary_search(&wanted.salt.hash(&item.id())).is_ok();
             let mut of = owed.wanted.iter().filter(asked).peekable();
             if of.peek().is_none() {
                 sifted.unwanted += 1;
@@ -276,9 +275,9 @@ mod tests {
 
     #[test]
     fn only_items_that_were_asked_for_are_taken_and_whose_set_it_is_is_known() {
-        let items: Vec<_> = (0..20u8).map(|number| Item::new(vec![number])).collect();
+        let items: Vec<_> = (0..20u8).map(|number| Item::of_bytes(&[number])).collect();
         let salt = HashSeed::from_key(&[5; 32]);
-        let shorts: Vec<u64> = items[..10].iter().map(|item| salt.hash(&item.id)).collect();
+        let shorts: Vec<u64> = items[..10].iter().map(|item| salt.hash(&item.id())).collect();
         let mut asked = Asked::default();
         let want =
             Message::Shard { height: 7, slot: 9, shard: 0, message: ShardMessage::WantItems([1; 32], [5; 32], shorts) };

@@ -138,7 +138,7 @@ mod tests {
             transactions_root: [2; 32],
             patch_hash: [3; 32],
         };
-        let items: Items = vec![Item::new(vec![99, 1, 2])].into();
+        let items: Items = vec![Item::of_bytes(&[99, 1, 2])].into();
         let block = Arc::new(CertifiedBlock {
             height: 300,
             block: header,

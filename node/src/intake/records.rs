@@ -20,7 +20,6 @@ use dynemix_engine::chain::record::{Answer, Attest, Record};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::item::Item;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// False records of one name that are verified at a height: then none of it are, whatever it comes with.
 const FALSE_MAX: u32 = 2;
@@ -152,19 +151,19 @@ pub struct RecordGate {
     taken: BTreeMap<Place, Hash>,
     /// How many of each were false.
     lies: BTreeMap<AccountIndex, u32>,
-    early: BTreeMap<Place, (Speaker, Arc<Item>)>,
+    early: BTreeMap<Place, (Speaker, Item)>,
 }
 
 impl RecordGate {
     /// A record is brought.
-    pub fn offer(&mut self, duties: &DutyTable, from: Speaker, record: &Record, item: &Arc<Item>) -> Step {
+    pub fn offer(&mut self, duties: &DutyTable, from: Speaker, record: &Record, item: &Item) -> Step {
         self.of_height(duties);
-        let unwanted = Step::Charge(Failure::Unwanted(item.bytes.len()));
+        let unwanted = Step::Charge(Failure::Unwanted(item.length()));
         let Some(name) = from.name else { return unwanted };
         if self.lies.get(&name).is_some_and(|&lies| lies >= FALSE_MAX) {
             return unwanted;
         }
-        if matches!(record, Record::Conflict(_)) && self.taken.values().any(|id| *id == item.id) {
+        if matches!(record, Record::Conflict(_)) && self.taken.values().any(|id| *id == item.id()) {
             return Step::Nothing;
         }
         let timing = timing_beside(record, &duties.system, |&key| self.is_taken((key, None)));
@@ -200,10 +199,10 @@ impl RecordGate {
     }
 
     /// Records that were early and are not any more, with who brought them.
-    pub fn ripe(&mut self, duties: &DutyTable) -> Vec<(Speaker, Arc<Item>)> {
+    pub fn ripe(&mut self, duties: &DutyTable) -> Vec<(Speaker, Item)> {
         self.of_height(duties);
         let system = &duties.system;
-        let when = |item: &Arc<Item>| Record::of_item(item).map_or(Timing::Never, |record| timing(&record, system));
+        let when = |item: &Item| Record::of_item(item).map_or(Timing::Never, |record| timing(&record, system));
         let mut ripe = Vec::new();
         self.early.retain(|_, (from, item)| match when(item) {
             Timing::Early(_) => true,
@@ -227,7 +226,7 @@ impl RecordGate {
     }
 
     /// The first of each stays; of too many those of the largest stakes.
-    fn keep(&mut self, duties: &DutyTable, place: Place, from: Speaker, item: &Arc<Item>) {
+    fn keep(&mut self, duties: &DutyTable, place: Place, from: Speaker, item: &Item) {
         let stake = |from: &Speaker| from.name.map_or(0, |name| duties.system.stake(name));
         if self.early.len() >= EARLY_MAX && !self.early.contains_key(&place) {
             let least =

@@ -24,7 +24,6 @@ use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::pipeline::arena::{Arena, Handle};
 use dynemix_engine::transaction::cell::{Cell, payload_outputs};
 use dynemix_engine::transaction::compact::Nobody;
-use dynemix_engine::transaction::item::transaction_of;
 use dynemix_storage::{Keys, ReadKeys, Table};
 use std::sync::Arc;
 
@@ -205,7 +204,7 @@ impl<'a> BlockRecord<'a> {
             let items =
                 self.master()?.into_iter().flat_map(|(_, blocks)| blocks).flat_map(|block| block.items.to_vec());
             return Ok(items
-                .filter_map(|item| transaction_of(&item).map(|(cell, payload)| (cell, payload.to_vec())))
+                .filter_map(|item| item.cell_and_payload().map(|(cell, payload)| (*cell, payload.to_vec())))
                 .collect());
         };
         let payload = || {

@@ -18,7 +18,7 @@ use dynemix_engine::chain::record::Record;
 use dynemix_engine::committee::statement::{Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::rules::admit::View;
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::Verifier;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{Body, PeerInfo};
@@ -70,15 +70,15 @@ pub struct Checks {
 }
 
 /// Whether these are the items that a header is of, as far as their ids say.
-fn are_items_of(header: &ShardBlock, items: &[Arc<Item>]) -> bool {
-    let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+fn are_items_of(header: &ShardBlock, items: &[Item]) -> bool {
+    let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
     let ascending = ids.is_sorted_by(|one, next| one < next) && ids.len() == header.transactions as usize;
     ascending && transactions_root(&mut ids) == header.transactions_root
 }
 
 impl Checks {
     /// Verifies, and counts what it took; those that are not good are returned by place.
-    pub fn verify(&mut self, items: &[Arc<Item>]) -> Vec<usize> {
+    pub fn verify(&mut self, items: &[Item]) -> Vec<usize> {
         let (begun, before) = (Instant::now(), self.verifier.counters());
         let bad = self.verdicts.verify(&mut self.verifier, items);
         let after = self.verifier.counters();
@@ -99,7 +99,7 @@ impl Checks {
     /// Whether a transaction is no stake, or proves that its sender has the voting key: what did not hold once is not
     /// looked at again.
     pub fn possession_holds(&mut self, item: &Item) -> bool {
-        let Some((cell, payload)) = transaction_of(item) else { return true };
+        let Some((cell, payload)) = item.cell_and_payload() else { return true };
         let Some((key, possession)) = payload.split_first_chunk::<{ size_of::<VoteKey>() }>() else { return false };
         let Ok(possession) = <&Sig>::try_from(possession) else { return false };
         let name = *blake3::hash(&[&cell.sender[..], payload].concat()).as_bytes();
@@ -169,7 +169,7 @@ impl Checks {
 
     /// The same of what is said to be the transactions of a final block whose effects are not mature: none if there is
     /// no such block yet.
-    pub fn bodies_hold(&self, duties: &DutyTable, block: &Hash, items: &[Arc<Item>]) -> Option<bool> {
+    pub fn bodies_hold(&self, duties: &DutyTable, block: &Hash, items: &[Item]) -> Option<bool> {
         let (_, immature) = duties.system.immature_block(block)?;
         Some(are_items_of(&immature.header, items))
     }

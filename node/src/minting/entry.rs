@@ -21,7 +21,7 @@ pub enum Entry {
     /// heard.
     Message(PeerInfo, Box<Message>, Body),
     /// A record that holds, and who brought it.
-    Record(PeerInfo, Arc<Item>),
+    Record(PeerInfo, Item),
     /// Verified transactions, frame by frame.
     Cells(Vec<Ready>),
     /// A record of what was signed is durable.
@@ -43,7 +43,7 @@ pub enum Raw {
     /// A frame of cells, or of a message that needs verifying.
     Frame(PeerInfo, Body),
     /// Transactions of one of this node's own users, by the API.
-    Own(Holder, Vec<Arc<Item>>),
+    Own(Holder, Vec<Item>),
     /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
     Bodies(PeerInfo, Box<Message>, Body),
     /// A new height: what came before its time is looked at.
@@ -71,9 +71,9 @@ pub struct Ready {
     /// Another node tells them to the minters of this height: they go no further.
     pub told: Option<u64>,
     /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
-    pub good: Vec<(u64, Arc<Item>, Option<AccountIndex>)>,
+    pub good: Vec<(u64, Item, Option<AccountIndex>)>,
     /// Ordinal, refusal, and the transaction if its form was right.
-    pub refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
+    pub refused: Vec<(u64, Refusal, Option<Item>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.
     pub body: Option<Body>,
 }

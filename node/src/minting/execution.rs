@@ -22,7 +22,7 @@ use dynemix_engine::rules::build::Built;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::compact::Directory;
-use dynemix_engine::transaction::item::{ITEM_TRANSACTION, Item, Items, is_heavy, transaction_of};
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
@@ -154,7 +154,7 @@ impl<S: Signing> NodeExecution<S> {
         self.shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         self.records.clear();
         let told = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
-        let heavy = |place: &Place| self.pool.transaction(*place).is_some_and(|item| is_heavy(item));
+        let heavy = |place: &Place| self.pool.transaction(*place).is_some_and(|item| item.is_heavy());
         (self.heavy, self.unjudged) = told.into_iter().partition(heavy);
         self.closed.clear();
         self.foreign.clear();
@@ -177,7 +177,7 @@ impl<S: Signing> NodeExecution<S> {
     ///
     /// # Errors
     /// Why not.
-    pub fn check_transaction(&self, item: &Arc<Item>, account: Option<AccountIndex>) -> Result<Payer, Refusal> {
+    pub fn check_transaction(&self, item: &Item, account: Option<AccountIndex>) -> Result<Payer, Refusal> {
         let (place, total) = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
         // What no block can take now, though its turn has come, would wait until it expires.
         let due = self.state().hot(place.account).sequence == place.sequence;
@@ -193,7 +193,7 @@ impl<S: Signing> NodeExecution<S> {
     /// Why not.
     pub fn admit_transaction(
         &mut self,
-        item: &Arc<Item>,
+        item: &Item,
         account: Option<AccountIndex>,
         told: u64,
         teller: &Teller,
@@ -206,7 +206,7 @@ impl<S: Signing> NodeExecution<S> {
         };
         self.pool.insert(item, place, teller);
         // Judged as it comes: when sets are closed, everyone has something else to do.
-        if told == next && is_heavy(item) {
+        if told == next && item.is_heavy() {
             self.heavy.push(place);
         } else if told == next {
             self.judge_at(place);
@@ -218,7 +218,7 @@ impl<S: Signing> NodeExecution<S> {
     /// the seed gives them. They were proved before they came here, so most cost nothing.
     fn judge_heavy(&mut self) {
         let seed = self.system.seed;
-        let rank = |place: &Place| self.pool.transaction(*place).map(|item| keyed(&seed, &item.id));
+        let rank = |place: &Place| self.pool.transaction(*place).map(|item| keyed(&seed, &item.id()));
         let mut places: Vec<_> = self.heavy.drain(..).map(|place| (rank(&place), place)).collect();
         // One that was replaced is here twice.
         places.sort_unstable_by_key(|(rank, place)| (*rank, place.account, place.sequence));
@@ -249,8 +249,8 @@ impl<S: Signing> NodeExecution<S> {
         true
     }
 
-    fn judge_record(&mut self, item: &Arc<Item>) -> bool {
-        if let Some(&sound) = self.records.get(&item.id) {
+    fn judge_record(&mut self, item: &Item) -> bool {
+        if let Some(&sound) = self.records.get(&item.id()) {
             return sound;
         }
         let Some(shard) = self.shard else { return false };
@@ -262,9 +262,9 @@ impl<S: Signing> NodeExecution<S> {
             && of_now
             && !self.view(&[], |view| Record::of_item(item).is_some_and(|record| view.record_holds(&record)))
         {
-            self.pool.drop_record(&item.id);
+            self.pool.drop_record(&item.id());
         }
-        self.records.insert(item.id, sound);
+        self.records.insert(item.id(), sound);
         sound
     }
 
@@ -306,40 +306,40 @@ impl<S: Signing> Execution for NodeExecution<S> {
         self.endpoint
     }
 
-    fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
+    fn waiting(&mut self, shard: usize) -> Vec<Item> {
         assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
         while self.judge_some() {}
         self.judge_heavy();
-        let mut sound: Vec<(&Arc<Item>, Judged)> = self.pool.sound(self.system.height + 1).collect();
+        let mut sound: Vec<(&Item, Judged)> = self.pool.sound(self.system.height + 1).collect();
         sound.sort_unstable_by_key(|(_, judged)| judged.id);
-        let records = self.pool.records().filter(|item| self.records.get(&item.id) == Some(&true));
-        let mut items: Vec<Arc<Item>> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
-        items.sort_by_key(|item| item.id);
-        let once = items.is_sorted_by(|one, next| one.id < next.id);
+        let records = self.pool.records().filter(|item| self.records.get(&item.id()) == Some(&true));
+        let mut items: Vec<Item> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
+        items.sort_by_key(|item| item.id());
+        let once = items.is_sorted_by(|one, next| one.id() < next.id());
         assert!(once, "the set that shard {shard} closes has an item twice");
         self.closed = sound.into_iter().map(|(_, judged)| judged).collect();
         items
     }
 
-    fn sound(&mut self, _: usize, item: &Arc<Item>) -> bool {
-        if item.bytes.first() != Some(&ITEM_TRANSACTION) {
+    fn sound(&mut self, _: usize, item: &Item) -> bool {
+        if !item.is_transaction() {
             return self.judge_record(item);
         }
         let judge = |view: &View<'_, MappedMemory>| {
-            let account = view.state.find(&transaction_of(item)?.0.sender)?;
-            Some(Judged { id: item.id, account, cost: view.judge(self.shard?, item, account)? })
+            let account = view.state.find(&item.cell_and_payload()?.0.sender)?;
+            Some(Judged { id: item.id(), account, cost: view.judge(self.shard?, item, account)? })
         };
         match self.view(&[], judge).filter(|_| self.verdicts.genuine(item)) {
             Some(judged) => {
-                self.foreign.insert(item.id, judged);
+                self.foreign.insert(item.id(), judged);
                 true
             }
             None => false,
         }
     }
 
-    fn admit(&mut self, item: &Arc<Item>) {
-        if item.bytes.first() == Some(&ITEM_TRANSACTION) {
+    fn admit(&mut self, item: &Item) {
+        if item.is_transaction() {
             // Whoever sent it hears nothing: transactions of users come by another way.
             let teller = Teller { name: self.candidate.unwrap_or(u32::MAX), share: None };
             if self.verdicts.genuine(item) {
@@ -350,13 +350,14 @@ impl<S: Signing> Execution for NodeExecution<S> {
         }
     }
 
-    fn proofs(&self) -> Vec<Arc<Item>> {
+    fn proofs(&self) -> Vec<Item> {
         self.pool.proofs().cloned().collect()
     }
 
     fn build(&mut self, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
-        let same =
-            |of: &Items| Arc::ptr_eq(of, items) || of.iter().map(|item| item.id).eq(items.iter().map(|item| item.id));
+        let same = |of: &Items| {
+            Arc::ptr_eq(of, items) || of.iter().map(|item| item.id()).eq(items.iter().map(|item| item.id()))
+        };
         if let Some((of_shard, of_slot, of, built)) = &self.built
             && (*of_shard, *of_slot) == (shard, slot)
             && same(of)
@@ -384,7 +385,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         if let Some((.., built)) = &self.built
             && built.block == block.block
             && built.patch == block.patch
-            && built.items.iter().map(|item| &item.id).eq(block.items.iter().map(|item| &item.id))
+            && built.items == block.items
         {
             return true;
         }
@@ -394,7 +395,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         })
     }
 
-    fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies> {
+    fn bodies(&mut self, block: &Hash, items: &[Item]) -> Option<Bodies> {
         let (height, immature) = self.system.immature_block(block)?;
         Some(self.view(&[], |view| view.bodies(height, immature, items)))
     }

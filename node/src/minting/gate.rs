@@ -151,7 +151,7 @@ impl Gate {
     }
 
     /// What of these items this peer was asked for.
-    pub fn sift(&self, peer: PeerInfo, height: u64, items: Vec<Arc<Item>>) -> Sifted {
+    pub fn sift(&self, peer: PeerInfo, height: u64, items: Vec<Item>) -> Sifted {
         let name = peer.name.unwrap_or(u32::MAX);
         self.rules.lock().expect(UNPOISONED).asked.sift(name, height, items)
     }

@@ -5,7 +5,7 @@
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
-use dynemix_engine::transaction::item::{Items, transaction_of};
+use dynemix_engine::transaction::item::Items;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -28,7 +28,7 @@ pub enum Wanted {
 impl Wanted {
     /// Its place among items.
     pub fn place(&self, prefix: &Prefix, items: &Items) -> Option<usize> {
-        items.iter().position(|item| match (transaction_of(item), self) {
+        items.iter().position(|item| match (item.cell_and_payload(), self) {
             (Some((cell, _)), Wanted::Id(id)) => cell.id(prefix) == *id,
             (Some((cell, _)), Wanted::Sender(sender)) => cell.sender == *sender,
             (None, _) => false,
@@ -55,7 +55,7 @@ struct Inner {
 type Known = (ShardBlock, Hash, Items);
 
 fn bytes_of(items: &Items) -> usize {
-    items.iter().map(|item| item.bytes.len() + 64).sum()
+    items.iter().map(|item| item.length() + 64).sum()
 }
 
 impl Inclusions {
@@ -128,10 +128,10 @@ mod tests {
     use bytemuck::Zeroable;
     use dynemix_engine::committee::statement::{Certificate, SeatSet};
     use dynemix_engine::transaction::cell::Cell;
-    use dynemix_engine::transaction::item::transaction_item;
+    use dynemix_engine::transaction::item::Item;
 
     fn items(height: u64) -> Items {
-        vec![transaction_item(&Cell { sender: [5; 32], sequence: height, ..Cell::zeroed() }, &[])].into()
+        vec![Item::transaction(&Cell { sender: [5; 32], sequence: height, ..Cell::zeroed() }, &[])].into()
     }
 
     fn block(height: u64, items: Items) -> Arc<CertifiedBlock> {

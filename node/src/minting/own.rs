@@ -32,7 +32,7 @@ use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::{Committee, shard_of};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{PeerId, Standing, To};
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -74,7 +74,7 @@ pub struct Payer {
 }
 
 struct Followed {
-    item: Arc<Item>,
+    item: Item,
     account: AccountIndex,
     sequence: u32,
     /// What it takes from its account.
@@ -210,24 +210,24 @@ impl Own {
     ///
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
-    pub fn follow(&mut self, item: &Arc<Item>, payer: Payer, client: Client) -> Result<(), Refusal> {
+    pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
         let Payer { account, total, due } = payer;
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        if !transaction_of(item).is_some_and(|(cell, _)| known(&cell)) && !shares.may_take(client.user, room) {
+        if !item.cell_and_payload().is_some_and(|(cell, _)| known(cell)) && !shares.may_take(client.user, room) {
             return Err(Refusal::Busy);
         }
-        let (cell, _) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
+        let (cell, _) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
         let (sequence, expires_slot) =
             (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told.
-            Entry::Occupied(known) if *known.get() == item.id => return Ok(()),
+            Entry::Occupied(known) if *known.get() == item.id() => return Ok(()),
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
-            Entry::Vacant(place) => drop(place.insert(item.id)),
+            Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
         let item = item.clone();
@@ -257,7 +257,7 @@ impl Own {
         state: &State<M>,
         system: &System,
         me: Option<u32>,
-    ) -> (Vec<Frame>, Vec<(Arc<Item>, AccountIndex)>) {
+    ) -> (Vec<Frame>, Vec<(Item, AccountIndex)>) {
         let height = system.height + 1;
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
@@ -284,14 +284,14 @@ impl Own {
             if !followed.is_due(state) || followed.told == height {
                 continue;
             }
-            let Some((cell, payload)) = transaction_of(&followed.item) else { continue };
+            let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
             *told += 1;
             // Told for another height, in vain.
             let in_vain = followed.told != 0;
             if share.is_some_and(|share| in_vain || told_shards[shard] >= share) {
                 let minter = one_of(committee, shard, &system.seed, &cell.sender);
-                let is_handed = hand_in(&mut handed, minter, &cell, payload);
+                let is_handed = hand_in(&mut handed, minter, cell, payload);
                 followed.handed = followed.handed.saturating_add(u8::from(is_handed));
                 beyond += 1;
                 continue;
@@ -301,7 +301,7 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
-            frames[shard].put(Some(height), &cell, payload);
+            frames[shard].put(Some(height), cell, payload);
         }
         let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();

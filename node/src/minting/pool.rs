@@ -21,10 +21,9 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::rules::admit::Judged;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::{Cost, check};
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 /// Frauds that wait at most: each was proved, and each costs somebody a stake.
 const FRAUDS_MAX: usize = 1_024;
@@ -57,7 +56,7 @@ pub struct Teller {
 
 /// One that waits.
 struct Waiting {
-    item: Arc<Item>,
+    item: Item,
     teller: Teller,
     /// Who has put its transaction in the place of another's here: each may do so once.
     replaced_by: Vec<AccountIndex>,
@@ -102,9 +101,9 @@ pub struct HeightPool {
     shares: Shares<AccountIndex>,
     /// What those without a seat have told, by height.
     of_others: BTreeMap<u64, OfOthers>,
-    records: BTreeMap<Key, Vec<Arc<Item>>>,
+    records: BTreeMap<Key, Vec<Item>>,
     /// Records that were not looked at on the present parent.
-    unjudged: VecDeque<Arc<Item>>,
+    unjudged: VecDeque<Item>,
 }
 
 impl HeightPool {
@@ -124,7 +123,7 @@ impl HeightPool {
     }
 
     /// The transaction at a place.
-    pub fn transaction(&self, place: Place) -> Option<&Arc<Item>> {
+    pub fn transaction(&self, place: Place) -> Option<&Item> {
         self.transactions.get(&place).map(|waiting| &waiting.item)
     }
 
@@ -136,9 +135,9 @@ impl HeightPool {
     }
 
     /// What was told for this height and may stand in its block.
-    pub fn sound(&self, height: u64) -> impl Iterator<Item = (&Arc<Item>, Judged)> {
+    pub fn sound(&self, height: u64) -> impl Iterator<Item = (&Item, Judged)> {
         self.transactions.iter().filter(move |waiting| waiting.0.told == height).filter_map(|(place, waiting)| {
-            let judged = Judged { id: waiting.item.id, account: place.account, cost: waiting.cost? };
+            let judged = Judged { id: waiting.item.id(), account: place.account, cost: waiting.cost? };
             Some((&waiting.item, judged))
         })
     }
@@ -150,22 +149,22 @@ impl HeightPool {
     /// Why not.
     pub fn check<M: StateMemory>(
         &self,
-        item: &Arc<Item>,
+        item: &Item,
         account: Option<AccountIndex>,
         told: Option<(u64, &Teller)>,
         chain: &Chain,
         state: &State<M>,
         system: &System,
     ) -> Result<(Place, u64), Refusal> {
-        let (cell, payload) = transaction_of(item).ok_or(Refusal::UnknownKind)?;
+        let (cell, payload) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
         let account = account.or_else(|| state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
-        let total = may_come(&cell, payload, account, chain, state, system)?;
+        let total = may_come(cell, payload, account, chain, state, system)?;
         let (height, teller) = told.map_or((0, None), |(height, teller)| (height, Some(teller)));
         let place = Place { account, sequence: cell.sequence as u32, told: height };
         let known = self.transactions.get(&place);
         match known {
-            Some(known) if known.item.id < item.id => return Err(Refusal::SenderConflict),
-            Some(known) if known.item.id == item.id => return Err(Refusal::Duplicate),
+            Some(known) if known.item.id() < item.id() => return Err(Refusal::SenderConflict),
+            Some(known) if known.item.id() == item.id() => return Err(Refusal::Duplicate),
             None if self.transactions.len() >= POOL_TRANSACTIONS_MAX => return Err(Refusal::Busy),
             _ => {}
         }
@@ -190,7 +189,7 @@ impl HeightPool {
     ///
     /// # Panics
     /// When it was not asked: a pool that is full, or a transaction that nobody was told.
-    pub fn insert(&mut self, item: &Arc<Item>, place: Place, teller: &Teller) {
+    pub fn insert(&mut self, item: &Item, place: Place, teller: &Teller) {
         assert!(place.told > 0, "a transaction is put into the pool of no height");
         let mut waiting = Waiting { item: item.clone(), teller: *teller, replaced_by: Vec::new(), cost: None };
         if let Some(before) = self.transactions.remove(&place) {
@@ -207,7 +206,7 @@ impl HeightPool {
     }
 
     /// Takes a record that holds, if it has a place: see [`crate::intake::records`].
-    pub fn admit_record(&mut self, item: &Arc<Item>, system: &System) {
+    pub fn admit_record(&mut self, item: &Item, system: &System) {
         let Some(record) = Record::of_item(item) else { return };
         let (key, max) = match timing_beside(&record, system, |key| self.records.contains_key(key)) {
             _ if planted(Mutation::RecordsFirstCome) => (Key::Attest(0), FIRST_COME_MAX),
@@ -222,12 +221,12 @@ impl HeightPool {
             return;
         }
         // One that has a place may have room at another.
-        if matches!(key, Key::Conflict(..)) && self.proofs().any(|known| known.id == item.id) {
+        if matches!(key, Key::Conflict(..)) && self.proofs().any(|known| known.id() == item.id()) {
             return;
         }
         let of_key = self.records.entry(key).or_default();
         assert!(of_key.len() <= FIRST_COME_MAX, "{} records have one key", of_key.len());
-        if of_key.len() < max && !of_key.iter().any(|known| known.id == item.id) {
+        if of_key.len() < max && !of_key.iter().any(|known| known.id() == item.id()) {
             of_key.push(item.clone());
             self.unjudged.push_back(item.clone());
         }
@@ -247,24 +246,24 @@ impl HeightPool {
     /// Drops a record that was found false where it had to be true: its place is free.
     pub fn drop_record(&mut self, id: &Hash) {
         for of_key in self.records.values_mut() {
-            of_key.retain(|item| item.id != *id);
+            of_key.retain(|item| item.id() != *id);
         }
         self.records.retain(|_, of_key| !of_key.is_empty());
     }
 
     /// The records that wait.
-    pub fn records(&self) -> impl Iterator<Item = &Arc<Item>> {
+    pub fn records(&self) -> impl Iterator<Item = &Item> {
         self.records.values().flatten()
     }
 
     /// Those of them that are against minters.
-    pub fn proofs(&self) -> impl Iterator<Item = &Arc<Item>> {
+    pub fn proofs(&self) -> impl Iterator<Item = &Item> {
         let against = |key: &Key| matches!(key, Key::Fraud(_) | Key::Conflict(..));
         self.records.iter().filter(move |(key, _)| against(key)).flat_map(|(_, of_key)| of_key)
     }
 
     /// The next record that was not looked at on the present parent: each once.
-    pub fn next_unjudged(&mut self) -> Option<Arc<Item>> {
+    pub fn next_unjudged(&mut self) -> Option<Item> {
         self.unjudged.pop_front()
     }
 

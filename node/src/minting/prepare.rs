@@ -21,10 +21,9 @@ use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::check::check_form;
-use dynemix_engine::transaction::item::{Item, is_heavy, transaction_item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
@@ -57,16 +56,16 @@ pub struct Prepare {
 }
 
 /// A transaction that may come into a block, with its ordinal and its sender's account.
-type Found = (u64, Arc<Item>, AccountIndex);
+type Found = (u64, Item, AccountIndex);
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
     from: Option<PeerInfo>,
     user: User,
     told: Option<u64>,
-    items: Vec<(u64, Arc<Item>)>,
+    items: Vec<(u64, Item)>,
     found: Vec<Found>,
-    refused: Vec<(u64, Refusal, Option<Arc<Item>>)>,
+    refused: Vec<(u64, Refusal, Option<Item>)>,
     body: Option<Body>,
 }
 
@@ -160,7 +159,7 @@ impl Prepare {
         let mut pending = Pending::of(Some(from), user, told, Vec::with_capacity(cells.len()));
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
             match check_form(cell, payload, &self.checks.chain.parameters) {
-                Ok(()) => pending.items.push((ordinal, transaction_item(cell, payload))),
+                Ok(()) => pending.items.push((ordinal, Item::transaction(cell, payload))),
                 Err(refusal) => pending.refused.push((ordinal, refusal, None)),
             }
         }
@@ -177,7 +176,7 @@ impl Prepare {
             return;
         }
         self.look_up(&duties, waiting);
-        let all: Vec<Arc<Item>> =
+        let all: Vec<Item> =
             waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
         let bad = self.checks.verify(&all);
         let mut bad = bad.into_iter().peekable();
@@ -218,7 +217,7 @@ impl Prepare {
     /// been, costs one.
     fn look_up(&self, duties: &DutyTable, waiting: &mut VecDeque<Pending>) {
         let (chain, system) = (&self.checks.chain, &*duties.system);
-        let sender = |item: &Arc<Item>| transaction_of(item).map_or([0; 32], |(cell, _)| cell.sender);
+        let sender = |item: &Item| item.cell_and_payload().map_or([0; 32], |(cell, _)| cell.sender);
         let senders: Vec<Key> =
             waiting.iter().flat_map(|pending| pending.items.iter().map(|(_, item)| sender(item))).collect();
         // All at once: each look-up waits for memory, many of them wait together.
@@ -232,13 +231,13 @@ impl Prepare {
             let here = pending.told == Some(duties.pending());
             for (ordinal, item) in pending.items.drain(..) {
                 let account: Option<AccountIndex> = accounts.next().expect("one for each item");
-                let Some((cell, payload)) = transaction_of(&item) else { continue };
+                let Some((cell, payload)) = item.cell_and_payload() else { continue };
                 let judged = match account {
                     None => Err(Refusal::UnknownSender),
                     Some(_) if here && own != Some(shard_of(&system.seed, &cell.sender, shards)) => {
                         Err(Refusal::Inadmissible)
                     }
-                    Some(account) => may_come(&cell, payload, account, chain, &state, system).map(|_| account),
+                    Some(account) => may_come(cell, payload, account, chain, &state, system).map(|_| account),
                 };
                 match judged {
                     Ok(account) => pending.found.push((ordinal, item, account)),
@@ -254,10 +253,10 @@ impl Prepare {
         &mut self,
         duties: &DutyTable,
         from: Option<PeerInfo>,
-        item: &Arc<Item>,
+        item: &Item,
         account: AccountIndex,
     ) -> Result<(), (Refusal, bool)> {
-        if !is_heavy(item) {
+        if !item.is_heavy() {
             return Ok(());
         }
         if !self.checks.view(duties, |view| view.fits(item, account)) {
@@ -301,7 +300,7 @@ impl Prepare {
 }
 
 impl Pending {
-    fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Arc<Item>)>) -> Pending {
+    fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Item)>) -> Pending {
         Pending { from, user, told, items, found: Vec::new(), refused: Vec::new(), body: None }
     }
 }

@@ -18,7 +18,7 @@ use dynemix_engine::chain::record::Record;
 use dynemix_engine::messages::codec::decode;
 use dynemix_engine::messages::measure::measure;
 use dynemix_engine::messages::message::{Message, ShardMessage};
-use dynemix_engine::transaction::item::{Item, is_heavy};
+use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::{Claim, Signing};
 use dynemix_net::mesh::{Body, Net, PeerId, PeerInfo, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,7 +34,7 @@ const BROKEN_OF_OTHERS: usize = 2_048;
 const RECORD_COST: usize = 2_048;
 
 /// A record, and who brought it.
-type Brought = (PeerInfo, Arc<Item>);
+type Brought = (PeerInfo, Item);
 
 /// What the thread works with.
 pub struct Rounds {
@@ -181,7 +181,7 @@ impl Rounds {
 
     /// Items of a set: only those that were asked for are verified. What is broken in a set that the speaker calls its
     /// own is its lie; in another's it may be the victim of one.
-    fn items(&mut self, from: PeerInfo, height: u64, items: Vec<Arc<Item>>, bytes: usize) -> Option<Vec<Arc<Item>>> {
+    fn items(&mut self, from: PeerInfo, height: u64, items: Vec<Item>, bytes: usize) -> Option<Vec<Item>> {
         let duties = self.checks.gate.duties();
         if height != duties.pending() {
             return None;
@@ -212,10 +212,10 @@ impl Rounds {
     }
 
     /// Verifies the possessions of stakes, so many at most, for consensus to find them remembered.
-    fn prove(&mut self, duties: &DutyTable, items: &[Arc<Item>], max: usize) -> usize {
-        let stakes: Vec<&Arc<Item>> = items.iter().filter(|item| is_heavy(item)).take(max).collect();
+    fn prove(&mut self, duties: &DutyTable, items: &[Item], max: usize) -> usize {
+        let stakes: Vec<&Item> = items.iter().filter(|item| item.is_heavy()).take(max).collect();
         for item in &stakes {
-            if self.checks.verdicts.knows(&item.id) {
+            if self.checks.verdicts.knows(&item.id()) {
                 self.checks.possession_holds(item);
             }
         }
@@ -252,7 +252,7 @@ impl Rounds {
             }
             let Some(record) = Record::of_item(&item) else {
                 // A transaction comes by another way.
-                self.checks.gate.charge(from, Failure::Unwanted(item.bytes.len()));
+                self.checks.gate.charge(from, Failure::Unwanted(item.length()));
                 continue;
             };
             match self.records.offer(&duties, speaker(from), &record, &item) {
@@ -261,7 +261,7 @@ impl Rounds {
                     wanted.push(((from, item), record, place));
                 }
                 Step::Nothing => {
-                    self.checks.gate.in_vain(from, item.bytes.len());
+                    self.checks.gate.in_vain(from, item.length());
                 }
                 Step::Charge(failure) => self.checks.gate.charge(from, failure),
             }
@@ -272,7 +272,7 @@ impl Rounds {
                 continue;
             }
             if self.checks.record_holds(&duties, &record) {
-                self.records.take(place, item.id);
+                self.records.take(place, item.id());
                 let source = self.checks.gate.source(from);
                 self.checks.inbox.push(source, RECORD_COST, Entry::Record(from, item));
             } else if self.checks.gate.duties().pending() == duties.pending() {

@@ -14,11 +14,10 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::mem::take;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 /// Transactions that are remembered.
@@ -86,11 +85,11 @@ impl Watched {
     }
 
     /// One has come and was judged.
-    pub fn begin(&mut self, prefix: &Prefix, item: &Arc<Item>, now_ms: u64, outcome: Result<(), Refusal>) {
-        let Some((cell, _)) = transaction_of(item) else { return };
+    pub fn begin(&mut self, prefix: &Prefix, item: &Item, now_ms: u64, outcome: Result<(), Refusal>) {
+        let Some((cell, _)) = item.cell_and_payload() else { return };
         let id = cell.id(prefix);
         if outcome.is_ok() && self.ids.insert(id) {
-            self.waiting.push((id, cell));
+            self.waiting.push((id, *cell));
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
         Self::say(&self.tell, id, now_ms, Happened::Judged(outcome));
@@ -387,7 +386,6 @@ impl Tracked {
 mod tests {
     use super::*;
     use bytemuck::Zeroable;
-    use dynemix_engine::transaction::item::transaction_item;
     use std::sync::mpsc::channel;
 
     const PREFIX: Prefix = [7; 32];
@@ -413,7 +411,7 @@ mod tests {
     }
 
     fn judge(watched: &mut Watched, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
-        watched.begin(&PREFIX, &transaction_item(&cell(number), &[]), now_ms, outcome);
+        watched.begin(&PREFIX, &Item::transaction(&cell(number), &[]), now_ms, outcome);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::{KeyCache, Signed, Verifier};
 use hashbrown::HashSet;
 use std::sync::{Arc, Mutex};
@@ -58,17 +58,16 @@ impl Verdicts {
 
     /// Verifies those of these items that are transactions and not known; those that are not good are returned by
     /// place.
-    pub fn verify(&self, verifier: &mut Verifier, items: &[Arc<Item>]) -> Vec<usize> {
+    pub fn verify(&self, verifier: &mut Verifier, items: &[Item]) -> Vec<usize> {
         let unknown: Vec<usize> = {
             let good = self.good.lock().expect(UNPOISONED);
-            (0..items.len()).filter(|&place| !good.knows(&items[place].id)).collect()
+            (0..items.len()).filter(|&place| !good.knows(&items[place].id())).collect()
         };
         let (mut bad, unknown): (Vec<usize>, Vec<usize>) = {
             let broken = self.broken.lock().expect(UNPOISONED);
-            unknown.into_iter().partition(|&place| broken.knows(&items[place].id))
+            unknown.into_iter().partition(|&place| broken.knows(&items[place].id()))
         };
-        let cells: Vec<_> =
-            unknown.iter().filter_map(|&place| Some((place, transaction_of(&items[place])?.0))).collect();
+        let cells: Vec<_> = unknown.iter().filter_map(|&place| Some((place, items[place].cell()?))).collect();
         let mut verdicts = Vec::new();
         for batch in cells.chunks(BATCH_MAX) {
             let signed = |i: usize| {
@@ -88,9 +87,9 @@ impl Verdicts {
             broken.age(BROKEN_MAX);
             for ((place, _), verdict) in batch.iter().zip(&verdicts) {
                 if *verdict {
-                    good.young.insert(items[*place].id);
+                    good.young.insert(items[*place].id());
                 } else {
-                    broken.young.insert(items[*place].id);
+                    broken.young.insert(items[*place].id());
                     bad.push(*place);
                 }
             }
@@ -104,10 +103,10 @@ impl Verdicts {
 
     /// Whether a transaction's signature holds.
     pub fn genuine(&self, item: &Item) -> bool {
-        let is_broken = || self.broken.lock().expect(UNPOISONED).knows(&item.id);
-        self.knows(&item.id)
+        let is_broken = || self.broken.lock().expect(UNPOISONED).knows(&item.id());
+        self.knows(&item.id())
             || !is_broken() && {
-                let Some((cell, _)) = transaction_of(item) else { return false };
+                let Some(cell) = item.cell() else { return false };
                 let signed = Signed {
                     key: &cell.sender,
                     signature: &cell.signature,

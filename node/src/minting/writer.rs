@@ -203,12 +203,15 @@ fn kept_directory(directory: &Path) -> PathBuf {
 /// Keeps the transactions of a shard-block where the end of this process does not reach them. No sync is waited for:
 /// only a power cut at all ten minters of the shard within seconds could lose them, and then the block is banned, and
 /// nobody forks.
-fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Arc<Item>]) -> Result<(), WriterError> {
+fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Item]) -> Result<(), WriterError> {
     let directory = kept_directory(directory);
     fs::create_dir_all(&directory).map_err(|source| SealedError::Io { path: directory.clone(), source })?;
-    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.bytes.len() as u32).to_le_bytes()).collect();
-    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| [&length[..], &item.bytes[..]]);
-    let bytes = 32 + items.iter().map(|item| 4 + item.bytes.len() as u64).sum::<u64>();
+    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.length() as u32).to_le_bytes()).collect();
+    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| {
+        let [tag, cell, payload] = item.parts();
+        [&length[..], tag, cell, payload]
+    });
+    let bytes = 32 + items.iter().map(|item| 4 + item.length() as u64).sum::<u64>();
     let name = format!("{height}.{}", hex::encode(&block[..4]));
     let parts = std::iter::once(&block[..]).chain(parts);
     Ok(sealed::write_unsynced(&directory.join(name), SealedKind::Kept, chain, height, bytes, parts)?)
@@ -229,7 +232,7 @@ fn forget_kept(directory: &Path, height: u64) {
 }
 
 /// A shard-block's hash and height, and its transactions.
-pub type KeptItems = (Hash, u64, Vec<Arc<Item>>);
+pub type KeptItems = (Hash, u64, Vec<Item>);
 
 /// What an earlier process has kept. A file that is damaged is passed over: others keep the same.
 pub fn kept(directory: &Path, chain: &Hash) -> Vec<KeptItems> {
@@ -241,7 +244,7 @@ pub fn kept(directory: &Path, chain: &Hash) -> Vec<KeptItems> {
         while !rest.is_empty() {
             let (length, after) = rest.split_first_chunk::<4>()?;
             let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            items.push(Item::new(bytes.to_vec()));
+            items.push(Item::of_bytes(bytes));
             rest = after;
         }
         Some((*block, height, items))

@@ -594,7 +594,7 @@ impl Client {
         let proof = proof.and_then(|bytes| Inclusion::decode(&bytes)).ok_or_else(|| lie("a proof that is none"))?;
         // What needs no block is looked at before one is fetched, which may be far back.
         let (cell, _) = proof.claimed().ok_or_else(|| lie("a proof that does not lead to its own block"))?;
-        if !fits(&cell) {
+        if !fits(cell) {
             return Ok(None);
         }
         let Some(block) = self.block(node, height, until)? else { return Ok(None) };
@@ -649,7 +649,7 @@ impl Client {
             let until = Instant::now() + LOOK_BACK_PATIENCE;
             let is_it = |cell: &Cell| cell.id(&prefix) == *id;
             if let Some((proof, block)) = self.inclusion(node, height, &of, until, is_it)?
-                && proof.verify(&block.headers).is_some_and(|(cell, _)| is_it(&cell))
+                && proof.verify(&block.headers).is_some_and(|(cell, _)| is_it(cell))
             {
                 return Ok(true);
             }

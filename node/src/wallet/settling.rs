@@ -475,7 +475,7 @@ impl Client {
         let found = self.inclusion(node, height, &of_sender, until, fits)?;
         let Some((proof, block)) = found else { return Ok(Found::Nothing) };
         let Some((there, _)) = proof.verify(&block.headers) else { return Ok(Found::Nothing) };
-        assert!(fits(&there), "what was looked at before its block is another transaction than in it");
+        assert!(fits(there), "what was looked at before its block is another transaction than in it");
         let id = there.id(&self.chain.transaction_prefix);
         if id != way.id {
             return Ok(Found::Replaced { by: id, height });

@@ -15,10 +15,9 @@ use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParamete
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, transaction_item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::Net;
 use dynemix_net::mesh::PeerId;
-use std::sync::Arc;
 
 pub const ACCOUNTS: u32 = 1_200;
 const MINTERS: u32 = 10;
@@ -75,20 +74,20 @@ impl Scene {
         Scene { chain, state, system }
     }
 
-    pub fn pay(&self, sender: u32, amount: u64) -> Arc<Item> {
+    pub fn pay(&self, sender: u32, amount: u64) -> Item {
         self.pay_after(sender, amount, 0)
     }
 
     /// To a hundred accounts: the longest that a transaction is.
-    pub fn pay_many(&self, sender: u32) -> Arc<Item> {
-        let (cell, _) = transaction_of(&self.pay(sender, DYNE)).unwrap();
+    pub fn pay_many(&self, sender: u32) -> Item {
+        let cell = *self.pay(sender, DYNE).cell().unwrap();
         let payload: Vec<u8> = [&key(1)[..], &DYNE.to_le_bytes()].concat().repeat(usize::from(OUTPUTS_MAX) - 1);
         let hash = payload_hash(&payload);
-        transaction_item(&Cell { kind: 2, outputs: OUTPUTS_MAX, payload_hash: hash, ..cell }, &payload)
+        Item::transaction(&Cell { kind: 2, outputs: OUTPUTS_MAX, payload_hash: hash, ..cell }, &payload)
     }
 
     /// So many others of its sender come before it.
-    pub fn pay_after(&self, sender: u32, amount: u64, others: u64) -> Arc<Item> {
+    pub fn pay_after(&self, sender: u32, amount: u64, others: u64) -> Item {
         let sequence = u64::from(self.state.hot(sender).sequence) + others;
         let cell = Cell {
             sender: key(sender),
@@ -102,7 +101,7 @@ impl Scene {
             payload_hash: payload_hash(&[]),
             ..Cell::zeroed()
         };
-        transaction_item(&cell, &[])
+        Item::transaction(&cell, &[])
     }
 
     /// The next block steps these accounts' sequences.
@@ -125,17 +124,11 @@ impl Scene {
     }
 
     /// Told by a minter.
-    pub fn admit(&self, pool: &mut HeightPool, item: &Arc<Item>, told: u64) -> Result<(), Refusal> {
+    pub fn admit(&self, pool: &mut HeightPool, item: &Item, told: u64) -> Result<(), Refusal> {
         self.admit_from(pool, item, told, &Teller { name: 0, share: None })
     }
 
-    pub fn admit_from(
-        &self,
-        pool: &mut HeightPool,
-        item: &Arc<Item>,
-        told: u64,
-        teller: &Teller,
-    ) -> Result<(), Refusal> {
+    pub fn admit_from(&self, pool: &mut HeightPool, item: &Item, told: u64, teller: &Teller) -> Result<(), Refusal> {
         let (place, _) = pool.check(item, None, Some((told, teller)), &self.chain, &self.state, &self.system)?;
         pool.insert(item, place, teller);
         Ok(())

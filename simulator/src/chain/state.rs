@@ -22,7 +22,7 @@ use dynemix_engine::rules::build::Built;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, Items, transaction_item, transaction_of};
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::verify::account_key_acceptable;
 use dynemix_engine::vote::signing::Signing;
 use std::cell::RefCell;
@@ -188,7 +188,7 @@ impl Shared {
     }
 
     fn build(&self, parent: &Version, shard: usize, slot: u64, items: &Items) -> Arc<Built> {
-        let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+        let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
         let key = (parent.system.hash, shard, slot, transactions_root(&mut ids));
         let known = self.built.borrow().get(&key).cloned();
         if let Some(built) = &known
@@ -246,18 +246,18 @@ fn stub_signature(cell: &Cell) -> [u8; 64] {
 }
 
 fn genuine(item: &Item) -> bool {
-    transaction_of(item).is_some_and(|(cell, _)| cell.signature[..8] == stub_signature(&cell)[..8])
+    item.cell_and_payload().is_some_and(|(cell, _)| cell.signature[..8] == stub_signature(cell)[..8])
 }
 
 /// A transaction's item. Without `signed` its signature does not hold.
-pub(crate) fn cell_item(cell: Cell, payload: &[u8], signed: bool) -> Arc<Item> {
+pub(crate) fn cell_item(cell: Cell, payload: &[u8], signed: bool) -> Item {
     let cell = Cell { version: 1, payload_hash: payload_hash(payload), ..cell };
     let signature = if signed { stub_signature(&cell) } else { [1; 64] };
-    transaction_item(&Cell { signature, ..cell }, payload)
+    Item::transaction(&Cell { signature, ..cell }, payload)
 }
 
 /// A transfer's item.
-pub(crate) fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, expires_slot: u64) -> Arc<Item> {
+pub(crate) fn transfer_item(sender: Key, recipient: Key, amount: u64, sequence: u64, expires_slot: u64) -> Item {
     cell_item(
         Cell { sender, recipient, amount, sequence, expires_slot, kind: 1, outputs: 1, ..bytemuck::Zeroable::zeroed() },
         &[],
@@ -271,7 +271,7 @@ pub(crate) struct SimExecution {
     candidate: u32,
     /// The newest final state.
     pub(crate) version: Rc<Version>,
-    pool: BTreeMap<Hash, Arc<Item>>,
+    pool: BTreeMap<Hash, Item>,
 }
 
 impl SimExecution {
@@ -294,13 +294,13 @@ impl Execution for SimExecution {
         Endpoint::default()
     }
 
-    fn waiting(&mut self, shard: usize) -> Vec<Arc<Item>> {
-        let items: Vec<Arc<Item>> = self.pool.values().cloned().collect();
+    fn waiting(&mut self, shard: usize) -> Vec<Item> {
+        let items: Vec<Item> = self.pool.values().cloned().collect();
         items.into_iter().filter(|item| self.sound(shard, item)).collect()
     }
 
-    fn sound(&mut self, shard: usize, item: &Arc<Item>) -> bool {
-        let key = (self.version.system.hash, shard, item.id);
+    fn sound(&mut self, shard: usize, item: &Item) -> bool {
+        let key = (self.version.system.hash, shard, item.id());
         if let Some(&known) = self.shared.sound.borrow().get(&key) {
             return known;
         }
@@ -312,14 +312,14 @@ impl Execution for SimExecution {
         known
     }
 
-    fn admit(&mut self, item: &Arc<Item>) {
-        self.pool.entry(item.id).or_insert_with(|| item.clone());
+    fn admit(&mut self, item: &Item) {
+        self.pool.entry(item.id()).or_insert_with(|| item.clone());
     }
 
-    fn proofs(&self) -> Vec<Arc<Item>> {
+    fn proofs(&self) -> Vec<Item> {
         let view = self.shared.view(&self.version);
         let mut of_whom = BTreeSet::new();
-        let holds = |item: &&Arc<Item>| match Record::of_item(item) {
+        let holds = |item: &&Item| match Record::of_item(item) {
             Some(record @ Record::Fraud(_)) if !view.record_holds(&record) => false,
             Some(Record::Fraud(evidence)) => of_whom.insert(evidence.candidate),
             Some(record @ Record::Conflict(_)) => view.record_holds(&record),
@@ -343,7 +343,7 @@ impl Execution for SimExecution {
         right
     }
 
-    fn bodies(&mut self, block: &Hash, items: &[Arc<Item>]) -> Option<Bodies> {
+    fn bodies(&mut self, block: &Hash, items: &[Item]) -> Option<Bodies> {
         let (height, immature) = self.version.system.immature_block(block)?;
         Some(self.shared.view(&self.version).bodies(height, immature, items))
     }
@@ -367,7 +367,7 @@ impl Execution for SimExecution {
         }
         self.version = version;
         let Version { state, system, .. } = &*self.version;
-        let usable = |item: &Item| match (transaction_of(item), Record::of_item(item)) {
+        let usable = |item: &Item| match (item.cell_and_payload(), Record::of_item(item)) {
             (Some((cell, _)), _) => {
                 state.find(&cell.sender).is_some_and(|account| cell.sequence >= u64::from(state.hot(account).sequence))
                     && cell.expires_slot >= system.slot

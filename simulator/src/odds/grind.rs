@@ -294,7 +294,7 @@ impl Field {
     /// The height with what was chosen in it, by the rules of blocks.
     fn play(&mut self, found: &Found) {
         let answers = self.answers().into_iter().filter(|answer| !found.withheld.contains(&answer.candidate));
-        let mut items: Vec<Arc<Item>> = answers.map(|answer| Record::Answer(Box::new(answer)).item()).collect();
+        let mut items: Vec<Item> = answers.map(|answer| Record::Answer(Box::new(answer)).item()).collect();
         let mut slot = self.system.slot + 1;
         match found.what {
             Try::Nothing => {}
@@ -310,7 +310,7 @@ impl Field {
                 }));
             }
         }
-        items.sort_by_key(|item| item.id);
+        items.sort_by_key(|item| item.id());
         let signing = StubSigning { candidate: 0 };
         let (chain, state, system) = (&self.chain, &self.state, &self.system);
         let view = View { chain, state, system, signing: &signing, genuine: &|_| true, judged: &[] };
@@ -331,7 +331,7 @@ impl Field {
         self.system = next.finalized(hash);
     }
 
-    fn service(&self, kind: TransactionKind, account: u32, amount: u64) -> Arc<Item> {
+    fn service(&self, kind: TransactionKind, account: u32, amount: u64) -> Item {
         let (sender, sequence) = (account_key(account.into()), u64::from(self.state.hot(account).sequence));
         let payload = match kind {
             TransactionKind::Stake => {

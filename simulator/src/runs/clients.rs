@@ -10,16 +10,15 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::transaction::cell::{Cell, TransactionKind as CellKind};
-use dynemix_engine::transaction::item::{Item, transaction_of};
+use dynemix_engine::transaction::item::Item;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Slots after which a stake or an unstake that names an older block can no longer be final.
 const ANCESTORS: u64 = 60;
 
 /// A transaction that is not final yet.
 struct Offered {
-    item: Arc<Item>,
+    item: Item,
     sender: u64,
     sequence: u64,
     slot: u64,
@@ -30,7 +29,7 @@ struct Offered {
 
 impl Offered {
     fn waiting(&self) -> Waiting {
-        let kind = transaction_of(&self.item).map_or(0, |(cell, _)| cell.kind);
+        let kind = self.item.cell_and_payload().map_or(0, |(cell, _)| cell.kind);
         Waiting { slot: self.slot, kind, sender: self.sender }
     }
 
@@ -71,7 +70,7 @@ impl Clients {
                 if new { new_key(1 + cluster.dice.below(1_000)) } else { account_key(cluster.dice.below(accounts)) };
             let amount = DYNE * cluster.dice.between(1, 9);
             let item = transfer_item(key, recipient, amount, sequence, now.system.slot + 3_000);
-            self.offered.insert(item.id, Offered { item, sender, sequence, slot, known: false, service: None });
+            self.offered.insert(item.id(), Offered { item, sender, sequence, slot, known: false, service: None });
         }
         if !stops {
             self.offer_services(cluster, slot);
@@ -210,7 +209,7 @@ impl Clients {
                 _ => "unstakes offered",
             });
             self.offered
-                .insert(item.id, Offered { item, sender, sequence, slot, known: false, service: Some(service) });
+                .insert(item.id(), Offered { item, sender, sequence, slot, known: false, service: Some(service) });
         }
     }
 }

@@ -245,11 +245,11 @@ fn forged(
     way: Way,
     thief: u64,
     victims: &[(u32, u64)],
-) -> (Arc<CertifiedBlock>, Vec<Arc<Item>>) {
+) -> (Arc<CertifiedBlock>, Vec<Item>) {
     let (height, parent_root) = (version.system.height + 1, version.state.header().root);
     let slot = cluster.local_ms(0) / cluster.options.slot_ms;
     let mut patch = Patch { height, slot, shard: shard as u32, parent_root, ..Patch::default() };
-    let mut items: Vec<Arc<Item>> = Vec::new();
+    let mut items: Vec<Item> = Vec::new();
     for &(account, amount) in victims {
         patch.delta.debits.accounts.push(account);
         patch.delta.debits.amounts.push(amount);
@@ -270,13 +270,13 @@ fn forged(
         // The victim did sign such a payment, when its sequence was the next.
         items.push(cell_item(cell, &[], way == Way::Replayed));
     }
-    items.sort_by_key(|item| item.id);
+    items.sort_by_key(|item| item.id());
     let sum: u64 = victims.iter().map(|victim| victim.1).sum();
     patch.delta.created_keys.push(new_key(thief));
     patch.delta.created_amounts.push(if way == Way::Printed { 2 * sum } else { sum });
     let mut patch_bytes = Vec::new();
     patch.encode(&mut patch_bytes);
-    let mut ids: Vec<Hash> = items.iter().map(|item| item.id).collect();
+    let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
     let (transactions, bytes) = (items.len() as u32, block_bytes(&items));
     let (transactions_root, patch_hash) = (transactions_root(&mut ids), Patch::hash(&patch_bytes));
     let block =

@@ -20,7 +20,6 @@ use dynemix_engine::committee::quorum::shard_quorum;
 use dynemix_engine::consensus::minter::Action;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::{Message, ShardMessage};
-use dynemix_engine::transaction::item::transaction_of;
 use std::sync::Arc;
 
 /// One run: what happens in it, and what is seen of it.
@@ -299,7 +298,8 @@ impl<'a> World<'a> {
         let new = self.finals.on_certified(block.block.hash());
         if let Some(meter) = self.cluster.meter.as_mut().filter(|_| new) {
             meter.patch_bytes += block.patch.len() as u64;
-            meter.patch_transactions += block.items.iter().filter(|item| transaction_of(item).is_some()).count() as u64;
+            meter.patch_transactions +=
+                block.items.iter().filter(|item| item.cell_and_payload().is_some()).count() as u64;
         }
     }
 

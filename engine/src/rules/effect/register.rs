@@ -31,5 +31,5 @@ pub(in crate::rules) fn admissible(system: &System, account: AccountIndex) -> bo
 }
 
 fn record(account: AccountIndex, item: &Item, name: &[u8]) -> Record {
-    Record::Register { account, id: item.id, name: name.to_vec() }
+    Record::Register { account, id: item.id(), name: name.to_vec() }
 }
