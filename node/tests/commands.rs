@@ -166,7 +166,10 @@ fn a_store_is_inspected_verified_and_carried_over_by_a_snapshot() {
     assert_eq!(json(&["state", "verify", "--store", &store, "--json", "-"])["rebuilt_root"], root);
     let block = json(&["block", "show", "1", "--store", &store, "--json", "-"]);
     let transaction = &block["transactions_kept"][3];
-    assert_eq!(block["transactions_kept"].as_array().unwrap().len() as u64, block["transactions"].as_u64().unwrap());
+    // Each sender has one; what the minter answers stands in the block beside them.
+    let kept = block["transactions_kept"].as_array().unwrap().len() as u64;
+    assert_eq!(Some(kept), block["debits"].as_u64());
+    assert!(kept <= block["transactions"].as_u64().unwrap());
     let id = transaction["id"].as_str().unwrap();
     let found = json(&["block", "find", "--transaction", id, "--store", &store, "--json", "-"]);
     assert_eq!((found["found"].as_array().unwrap().len(), &found["found"][0]["sender"]), (1, &transaction["sender"]));

@@ -17,8 +17,10 @@ use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Target, To, public_key};
 use dynemix_storage::StoreOptions;
 use ed25519_dalek::{Signer, SigningKey};
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -267,5 +269,50 @@ impl Client {
                 Err(_) => return false,
             }
         }
+    }
+}
+
+/// The process that a [`Victim`] is: a node, until it is killed.
+pub fn run_victim() {
+    let Ok(order) = std::env::var("DYNEMIX_TEST_VICTIM") else { return };
+    let (begun_ms, directory) = order.split_once(' ').unwrap();
+    let options = options(Path::new(directory), genesis(), begun_ms.parse().unwrap());
+    let node = Node::start(options).unwrap();
+    println!("listening {}", node.address().unwrap());
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// A node in a process of its own, which runs the test `victim` of the same program.
+pub struct Victim {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Victim {
+    pub fn start(directory: &Path, begun_ms: u64) -> Victim {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "victim", "--nocapture"])
+            .env("DYNEMIX_TEST_VICTIM", format!("{begun_ms} {}", directory.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned()));
+        Victim { child, address: address.expect("the node listens").parse().unwrap() }
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
