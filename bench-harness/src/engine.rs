@@ -7,7 +7,7 @@
 use crate::generator::{EngineAddress, GeneratorMessage, GeneratorOrder, GeneratorResult};
 use crate::verify::rate_estimate;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::limits::FORWARDED_MAX;
+use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX};
 use dynemix_engine::verify::Simd;
 use dynemix_perf::machine::{ThreadTime, cores, cpu_model, cpu_time, peak_rss_bytes, thread_times};
 use dynemix_perf::report::{bar, bytes, facts, grouped, table};
@@ -372,8 +372,9 @@ pub fn run(
 fn window(options: &EngineOptions, verify_rate: f64) -> u64 {
     let lines = options.connections as u64;
     let slots = 2.0 * verify_rate * options.slot_ms as f64 / 1e3;
-    // Nobody holds more than is left free; what waits for its turn has a fourth of that room.
-    let of_node = FORWARDED_MAX as u64 / (lines + 1) * 15 / 16;
+    // Nobody holds more than is left free, of what is followed and of the pool; what waits for its turn has a fourth of
+    // that room.
+    let of_node = (FORWARDED_MAX as u64 / (lines + 1)).min(POOL_TRANSACTIONS_MAX as u64 / 2 / lines) * 15 / 16;
     // A sender acts once a block, and has at most eight sequences waiting.
     let of_senders = (options.accounts * 4).min(options.accounts + FORWARDED_MAX as u64 / 5) / lines;
     (slots as u64 / lines).min(of_node).min(of_senders).clamp(1, LINE_WINDOW_MAX)

@@ -1,9 +1,9 @@
 //! What a stranger can say to a node before and after the handshake: handshake messages, streams of frames, hellos,
-//! cells, outcomes, addresses, pieces of snapshots; and what a node reads from its own disk. Never a panic, never more
+//! cells, outcomes, addresses, pieces of snapshots, room; and what a node reads from its own disk. Never a panic, never more
 //! memory than came.
 #![no_main]
 
-use dynemix::peer::frames::{Outcome, Piece, WantPiece, hello_is_signed, read_cells, read_hello, read_peers};
+use dynemix::peer::frames::{Outcome, Piece, RoomWord, WantPiece, hello_is_signed, read_cells, read_hello, read_peers};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_net::mesh::{Channel, Read, Reassembly, Verdict};
@@ -46,6 +46,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(outcome) = Outcome::read(bytes) {
         assert_eq!(outcome.encode()[1..], *bytes);
+    }
+    if let Some(room) = RoomWord::read(bytes) {
+        assert_eq!(room.encode()[1..], *bytes);
     }
     if let Ok(system) = System::decode(bytes) {
         let mut again = Vec::new();

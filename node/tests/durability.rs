@@ -8,7 +8,7 @@ mod common;
 use common::*;
 use dynemix::exit;
 use dynemix::keep::open;
-use dynemix::keep::published::{offers, snapshot_path};
+use dynemix::keep::published::{offers, snapshot_folder};
 use dynemix::keep::snapshot::{self, SnapshotFailure};
 use dynemix::minting::node::{Node, NodeOptions, NodeStopError};
 use dynemix::setup::clock::unix_ms;
@@ -171,7 +171,7 @@ fn snapshots_are_of_one_height_while_blocks_go_on() {
     let chain = genesis().chain;
     let mut client = Client::welcomed(&node);
     let mut sequence = 0;
-    let is_offered = || offers(directory.path(), &chain.genesis_hash).into_iter().next_back();
+    let is_offered = || offers(&RealDisk::at(directory.path()), &chain.genesis_hash).into_iter().next_back();
     let deadline = Instant::now() + 2 * PATIENCE;
     let offer = loop {
         assert_eq!(client.outcome(&transfer(&chain, 1, key(60 + sequence as u8 % 30), DYNE, sequence)), Ok(()));
@@ -183,11 +183,11 @@ fn snapshots_are_of_one_height_while_blocks_go_on() {
     };
     // The block after it proves it.
     let height = offer.height - 1;
-    let path = snapshot_path(directory.path(), height);
-    let verified = snapshot::verify(&path, None, |_, _| {}).unwrap();
+    let from = snapshot_folder(&RealDisk::at(directory.path()), height);
+    let verified = snapshot::verify(&*from, None, |_, _| {}).unwrap();
     assert_eq!(verified.height, height);
     let disk = Arc::new(RealDisk::new(&directory.path().join("restored")).unwrap());
-    snapshot::restore(&path, disk.clone(), None, None, StoreOptions::default(), |_, _| {}).unwrap();
+    snapshot::restore(&*from, disk.clone(), None, None, StoreOptions::default(), |_, _| {}).unwrap();
     let restored = open::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
     assert_eq!(hex::encode(restored.state.header().root), verified.state_root);
     assert_eq!(restored.state.supply(), supply(), "no snapshot has half a block");
@@ -210,16 +210,17 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     )
     .unwrap();
     let path = directory.path().join("snapshot");
-    let info = snapshot::create(&state, [5; 32], &path, |_, _| {}).unwrap();
+    let from = RealDisk::at(&path);
+    let info = snapshot::create(&state, [5; 32], &from, |_, _| {}).unwrap();
     assert_eq!((info.chunks, info.chunks_resumed), (2, 0));
-    assert_eq!(snapshot::create(&state, [5; 32], &path, |_, _| {}).unwrap().chunks_resumed, 2);
+    assert_eq!(snapshot::create(&state, [5; 32], &from, |_, _| {}).unwrap().chunks_resumed, 2);
     let chunk = path.join("chunk.00001");
     let good = std::fs::read(&chunk).unwrap();
     let mut bad = good.clone();
     bad[1_000] ^= 1;
     std::fs::write(&chunk, &bad).unwrap();
     let disk = Arc::new(RealDisk::new(&directory.path().join("store")).unwrap());
-    let restore = |root| snapshot::restore(&path, disk.clone(), None, root, StoreOptions::default(), |_, _| {});
+    let restore = |root| snapshot::restore(&from, disk.clone(), None, root, StoreOptions::default(), |_, _| {});
     assert!(matches!(restore(Some(&[1; 32])).unwrap_err(), SnapshotFailure::Root { .. }));
     let error = restore(None).unwrap_err();
     assert!(error.to_string().contains("chunk.00001") && error.to_string().contains("chunk 1 is not what"), "{error}");
@@ -236,7 +237,7 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let other =
         State::genesis(HeapMemory::new(StateLayout::new(9)), &genesis[..9], 63, HashSeed::from_number(1)).unwrap();
     assert!(matches!(
-        snapshot::create(&other, [5; 32], &path, |_, _| {}).unwrap_err(),
+        snapshot::create(&other, [5; 32], &from, |_, _| {}).unwrap_err(),
         SnapshotFailure::Occupied { .. }
     ));
 }

@@ -39,6 +39,7 @@ fn flooded(kind: LieKind) -> DevnetReport {
         shape,
         tps: Some(20),
         duration_ms: Some(12_000),
+        then: None,
         kill_every: None,
         flood: Some(FloodOptions { kind, bytes_per_s: 1_000_000 }),
     };

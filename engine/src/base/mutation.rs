@@ -42,6 +42,10 @@ pub enum Mutation {
     RecordsFirstCome,
     SystemUnchecked,
     SequenceBelieved,
+    OwnForgotten,
+    StaleVerified,
+    CapacityIgnored,
+    CapacityBelieved,
 }
 
 impl Mutation {
@@ -90,8 +94,14 @@ impl Mutation {
     pub const SELECTION: [Mutation; 3] =
         [Mutation::DrawByStakesOfNow, Mutation::CustodyByHeads, Mutation::EvidenceOutlivesStake];
 
+    /// Slips of the node around consensus: its `tests/promises.rs` finds it.
+    pub const OF_NODE: [Mutation; 1] = [Mutation::OwnForgotten];
+
     /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
     pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
+
+    /// Slips of the node under load: tests of its `minting/room.rs`, `minting/pace.rs` and `tests/telling.rs` find them.
+    pub const OF_LOAD: [Mutation; 3] = [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved];
 }
 
 #[cfg(feature = "mutations")]

@@ -241,7 +241,21 @@ impl<E: Execution, S: Signing> Minter<E, S> {
 
     /// When the next step is due.
     fn step_at_ms(&self) -> u64 {
-        self.next_step.0.saturating_mul(self.schedule.slot_ms) + Step::ALL[self.next_step.1].at(&self.schedule)
+        let (slot, step) = (self.next_step.0, Step::ALL[self.next_step.1]);
+        slot.saturating_mul(self.schedule.slot_ms) + step.at(&self.schedule) + self.patience_ms(slot, step)
+    }
+
+    /// How long a step waits for lists that are late, a part of the time in which the block has to be there: whoever
+    /// builds before a quorum lists any set builds nothing, and its vote is lost.
+    fn patience_ms(&self, slot: u64, step: Step) -> u64 {
+        let parts = match step {
+            Step::Decide => 1,
+            Step::Vote => 2,
+            _ => return 0,
+        };
+        let lacks = self.shard.as_ref().is_some_and(|round| round.slot == slot && round.lacks_lists());
+        let Schedule { vote_ms, have_ms, .. } = self.schedule;
+        if lacks { have_ms.saturating_sub(vote_ms) / 8 * parts } else { 0 }
     }
 
     /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.

@@ -384,6 +384,14 @@ impl ShardRound {
         RoundShown { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
+    /// Whether no set is in enough lists yet, though some minters have not said theirs: what is built then is built of
+    /// nothing.
+    pub fn lacks_lists(&self) -> bool {
+        let faults = shard_faults(self.seats.len());
+        let begun = self.sets.is_some() && !self.has_voted();
+        begun && self.lists.len() < self.seats.len() && self.counts().into_values().all(|count| count <= 2 * faults)
+    }
+
     /// Says which minters' sets are held, once: invariant 1.
     pub fn list<S: Signing>(&mut self, context: &RoundContext<'_, S>, out: &mut Vec<(To, ShardMessage)>) {
         let Some(sets) = self.sets.as_ref().filter(|_| !self.lists.contains_key(&self.seat)) else { return };

@@ -22,6 +22,7 @@ use dynemix_storage::{RealDisk, Store, StoreOptions};
 use ed25519_dalek::SigningKey;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tempfile::TempDir;
 use zeroize::Zeroizing;
@@ -148,11 +149,9 @@ pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<
             if store.keep_transactions { "blocks keep their transactions" } else { "blocks are patches" }
         ),
         bounds: format!(
-            "network {}, {} guests at any rate, first window {} (no other bound of a node is moved); a block has {} \
-             transactions at most",
+            "network {}, {} guests at any rate; no other bound of a node is moved, and a block has {} transactions at most",
             bytes(NETWORK_BYTES as u64),
             limits.of(Standing::Guest).places,
-            FORWARDED_MAX,
             block_transactions_max
         ),
         block_transactions_max,
@@ -161,7 +160,7 @@ pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<
     let layout = StateLayout::new(genesis.accounts_max);
     let owner = SigningKey::from_bytes(&secret("owner", 0)).verifying_key().to_bytes();
     let options = NodeOptions {
-        directory: path,
+        data: Arc::new(RealDisk::at(&path)),
         genesis,
         minting: Some(MintingKeys { account: owner, vote: Zeroizing::new(secret("vote", 0)) }),
         transport: Zeroizing::new(secret("transport", 0)),
@@ -177,7 +176,6 @@ pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<
         key_cache_keys: (accounts * 5 / 4).min(KEY_CACHE_KEYS_MAX) as usize,
         simd: Some(simd),
         verify_threads: cores,
-        window_first: FORWARDED_MAX,
         counted: counted.map(|(block, total)| Counted { block, total }),
         snapshot_blocks: storage.snapshot_blocks,
         snapshot_bytes_per_s: storage.snapshot_bytes_per_s,

@@ -119,6 +119,85 @@ impl LoadClient {
     }
 }
 
+/// How many transactions are due when: so many a second for so many slots, then perhaps others.
+#[derive(Clone, Copy, Debug)]
+pub struct Rates {
+    /// Transactions a second at first.
+    pub tps: u64,
+    /// Slots that this lasts.
+    pub slots: u64,
+    /// Milliseconds of a slot.
+    pub slot_ms: u64,
+    /// Then so many a second, for so many slots.
+    pub then: Option<(u64, u64)>,
+}
+
+impl Rates {
+    fn first(&self) -> u64 {
+        self.tps * self.slots * self.slot_ms / 1_000
+    }
+
+    /// All that will be offered.
+    pub fn all(&self) -> u64 {
+        self.first() + self.then.map_or(0, |(tps, slots)| tps * slots * self.slot_ms / 1_000)
+    }
+
+    /// How long they are offered, seconds.
+    pub fn seconds(&self) -> f64 {
+        ((self.slots + self.then.map_or(0, |then| then.1)) * self.slot_ms) as f64 / 1e3
+    }
+
+    /// How many are due so long after the first was.
+    pub fn due(&self, elapsed_ms: u64) -> u64 {
+        let first_ms = self.slots * self.slot_ms;
+        let after_ms = elapsed_ms.saturating_sub(first_ms);
+        let due = elapsed_ms.min(first_ms) * self.tps / 1_000 + self.then.map_or(0, |then| after_ms * then.0 / 1_000);
+        due.min(self.all())
+    }
+
+    /// When a transaction is due, by its number, milliseconds after the first was.
+    pub fn due_ms(&self, number: u64) -> u64 {
+        match self.then.filter(|_| number >= self.first()) {
+            Some((tps, _)) => self.slots * self.slot_ms + (number - self.first()) * 1_000 / tps.max(1),
+            None => number * 1_000 / self.tps.max(1),
+        }
+    }
+}
+
+/// Whose turn it is: senders come one after the other, and each sends its transactions in order. One that nobody took is
+/// sent again when its sender's next turn comes: what comes behind it could not take effect without it.
+pub struct Turns {
+    /// Of each sender: which of its transactions is the next.
+    next: Vec<u32>,
+}
+
+impl Turns {
+    /// Of so many senders.
+    pub fn new(senders: u64) -> Turns {
+        Turns { next: vec![0; senders as usize] }
+    }
+
+    fn sender(&self, number: u64) -> u64 {
+        number % self.next.len() as u64
+    }
+
+    /// Which transaction is sent as the one of this number, and which one of its sender's it is.
+    pub fn take(&mut self, number: u64) -> (u64, u32) {
+        let (sender, senders) = (self.sender(number), self.next.len() as u64);
+        let round = self.next[sender as usize];
+        self.next[sender as usize] += 1;
+        let transaction = sender + u64::from(round) * senders;
+        assert!(transaction <= number, "transaction {transaction} is sent as number {number}, before its turn");
+        (transaction, round)
+    }
+
+    /// Nobody took what was sent as this number, one of its sender's.
+    pub fn give_back(&mut self, number: u64, round: u32) {
+        let sender = self.sender(number) as usize;
+        self.next[sender] = self.next[sender].min(round);
+    }
+}
+
 /// Signs a load for a devnet: distinct senders in turn, recipients by Zipf, 1 % new keys.
 pub fn sign(
     devnet: &Devnet,
@@ -137,4 +216,25 @@ pub fn sign(
         expires_slot,
     };
     Workload::new(&spec, &chain.transaction_prefix, transactions, progress)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_changes_with_the_load_and_each_number_is_due_when_it_is_counted() {
+        let rates = Rates { tps: 5_000, slots: 3, slot_ms: 2_000, then: Some((500, 2)) };
+        assert_eq!((rates.all(), rates.seconds()), (32_000, 10.0));
+        assert_eq!([0, 1_000, 6_000, 7_000, 99_000].map(|ms| rates.due(ms)), [0, 5_000, 30_000, 30_500, 32_000]);
+        assert_eq!([0, 5_000, 30_000, 30_500].map(|number| rates.due_ms(number)), [0, 1_000, 6_000, 7_000]);
+    }
+
+    #[test]
+    fn what_nobody_took_is_sent_again_before_what_comes_behind_it() {
+        let mut turns = Turns::new(3);
+        assert_eq!([0, 1, 2, 3].map(|number| turns.take(number)), [(0, 0), (1, 0), (2, 0), (3, 1)]);
+        turns.give_back(1, 0);
+        assert_eq!([4, 5, 6, 7].map(|number| turns.take(number)), [(1, 0), (5, 1), (6, 2), (4, 1)]);
+    }
 }

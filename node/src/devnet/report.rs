@@ -36,6 +36,26 @@ pub struct FinalityMs {
     pub master: Percentiles,
 }
 
+/// What became of a load that may be more than the network carries, and of a lesser one after it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overload {
+    /// Offered a second.
+    pub tps: u64,
+    /// Final a second, while it was offered.
+    pub tps_final: f64,
+    /// Share of what was taken that is in a block of its own slot or the next.
+    pub in_time_share: f64,
+    /// Taken.
+    pub admitted: u64,
+    /// Answered "busy".
+    pub busy: u64,
+    /// From when it was due to finality, of what was taken: 99 of a hundred are below; none if more than that never
+    /// became final.
+    pub p99_ms: Option<u64>,
+    /// Slots of the lesser load until all was taken and in time; none if that did not come.
+    pub recovery_slots: Option<u64>,
+}
+
 /// A slot of the live table.
 #[derive(Clone, Debug, Serialize)]
 pub struct SlotRow {
@@ -90,8 +110,12 @@ pub struct DevnetReport {
     pub final_transactions: u64,
     /// Of them refused, by reason.
     pub refused: BTreeMap<String, u64>,
-    /// Share of the offered that is in a block of its own slot or the next, and final.
+    /// Of them answered "busy": nobody took them, and their senders tried again.
+    pub busy: u64,
+    /// Share of those that were taken that is in a block of its own slot or the next, and final.
     pub included_next_slot_share: f64,
+    /// What became of a load, and of another one after it.
+    pub overload: Option<Overload>,
     /// Time from when a transaction was due to each checkpoint, milliseconds.
     pub finality_ms: FinalityMs,
     /// Bytes that a node sent for a final transaction, on average.
@@ -215,10 +239,11 @@ impl DevnetReport {
             (
                 "final",
                 format!(
-                    "{} transactions, {:.0} a second; {:.3} % in their slot or the next",
+                    "{} transactions, {:.0} a second; of those taken {:.3} % in their slot or the next, {} busy",
                     grouped(self.final_transactions),
                     self.tps_final,
-                    self.included_next_slot_share * 100.0
+                    self.included_next_slot_share * 100.0,
+                    grouped(self.busy)
                 ),
             ),
             ("to the shard's certificate", spread(&self.finality_ms.shard)),

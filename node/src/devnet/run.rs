@@ -2,9 +2,9 @@
 
 use super::flood::{Flood, FloodOptions};
 use super::layout::{Devnet, DevnetShape, LayoutError};
-use super::load::{Ended, LoadClient, sign};
+use super::load::{Ended, LoadClient, Rates, Turns, sign};
 use super::processes::{ProcessError, Processes};
-use super::report::{DevnetReport, FinalityMs, Percentiles, SlotRow};
+use super::report::{DevnetReport, FinalityMs, Overload, Percentiles, SlotRow};
 use crate::minting::status::StatusShown;
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFileError;
@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(10);
 /// Slots after the load in which the rest may become final.
 const TAIL_SLOTS: u64 = 3;
+/// Of what was admitted, this part has to be in its slot or the next, or a run is not good.
+const IN_TIME: f64 = 0.999;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -32,6 +34,8 @@ pub struct RunOptions {
     pub tps: Option<u64>,
     /// Milliseconds that are watched; none: until told to stop.
     pub duration_ms: Option<u64>,
+    /// Then so many a second for so many slots: what the network recovers in.
+    pub then: Option<(u64, u64)>,
     /// Every so many slots a node is killed and started again.
     pub kill_every: Option<u64>,
     /// What the minter without a node says, if the network is made with one: for all slots but the first and the last
@@ -89,8 +93,10 @@ pub fn run(
     watcher: &dyn Watcher,
 ) -> Result<DevnetReport, RunError> {
     let slot_ms = options.shape.slot_ms;
-    let duration_slots = options.duration_ms.map(|duration| duration.div_ceil(slot_ms));
-    let transactions = options.tps.zip(duration_slots).map_or(0, |(tps, slots)| tps * slots * slot_ms / 1_000);
+    let load_slots = options.duration_ms.map(|duration| duration.div_ceil(slot_ms));
+    let rates = options.tps.zip(load_slots).map(|(tps, slots)| Rates { tps, slots, slot_ms, then: options.then });
+    let duration_slots = load_slots.map(|slots| slots + options.then.map_or(0, |then| then.1));
+    let transactions = rates.map_or(0, |rates| rates.all());
     let exists = directory.join("devnet.json").exists();
     let devnet = if exists {
         let devnet = Devnet::read(directory)?;
@@ -122,9 +128,9 @@ pub fn run(
     watcher.say(&format!("starting {} nodes", options.shape.nodes));
     processes.start_all()?;
     watcher.up(processes.devnet());
-    let mut session = Session::new(processes, options, workload, stop, watcher);
+    let mut session = Session::new(processes, options, workload.zip(rates), stop, watcher);
     session.wait_first_block(directory)?;
-    if session.workload.is_some() {
+    if session.load.is_some() {
         let nodes: Vec<u32> = (0..options.shape.nodes).collect();
         session.client = Some(LoadClient::connect(session.processes.devnet(), &chain, &nodes)?);
     }
@@ -136,13 +142,44 @@ pub fn run(
 #[derive(Clone, Copy)]
 struct Fate {
     due_ms: u64,
+    /// Which one of its sender's it was.
+    round: u32,
+    /// Nobody took it; its sender hands it in again when its turn comes.
+    busy: bool,
     ended: Option<(u64, u64, u16, u64)>,
+}
+
+impl Fate {
+    /// Whether it is in a block of the slot that it was due in, or of the next, and was final by then.
+    fn is_in_time(&self, slot_ms: u64) -> bool {
+        self.ended.is_some_and(|(_, slot, _, at)| {
+            let due = self.due_ms / slot_ms;
+            slot <= due + 1 && at / slot_ms <= due + 1
+        })
+    }
+}
+
+/// What is offered.
+struct Load {
+    workload: Workload,
+    turns: Turns,
+    rates: Rates,
+}
+
+/// The part of what was admitted that was in time; of nothing all.
+fn in_time_share<'a>(fates: impl Iterator<Item = &'a Fate>, slot_ms: u64) -> f64 {
+    let (mut admitted, mut in_time) = (0, 0);
+    for fate in fates.filter(|fate| !fate.busy) {
+        admitted += 1;
+        in_time += u64::from(fate.is_in_time(slot_ms));
+    }
+    if admitted == 0 { 1.0 } else { in_time as f64 / admitted as f64 }
 }
 
 struct Session<'a> {
     processes: Processes,
     options: &'a RunOptions,
-    workload: Option<Workload>,
+    load: Option<Load>,
     client: Option<LoadClient>,
     stop: &'a AtomicBool,
     watcher: &'a dyn Watcher,
@@ -185,16 +222,18 @@ impl<'a> Session<'a> {
     fn new(
         processes: Processes,
         options: &'a RunOptions,
-        workload: Option<Workload>,
+        load: Option<(Workload, Rates)>,
         stop: &'a AtomicBool,
         watcher: &'a dyn Watcher,
     ) -> Session<'a> {
         let nodes = options.shape.nodes as usize;
         let start_ms = processes.devnet().start_ms;
+        let accounts = options.shape.load_accounts;
+        let load = load.map(|(workload, rates)| Load { workload, turns: Turns::new(accounts), rates });
         Session {
             processes,
             options,
-            workload,
+            load,
             client: None,
             stop,
             watcher,
@@ -266,11 +305,8 @@ impl<'a> Session<'a> {
             self.cpu(),
         );
         let load_slots = slots.unwrap_or(u64::MAX);
-        let end_slot = self.first_slot.saturating_add(load_slots).saturating_add(if self.workload.is_some() {
-            TAIL_SLOTS
-        } else {
-            0
-        });
+        let end_slot =
+            self.first_slot.saturating_add(load_slots).saturating_add(if self.load.is_some() { TAIL_SLOTS } else { 0 });
         let mut next_row = self.first_slot;
         loop {
             let tick = Instant::now();
@@ -284,8 +320,8 @@ impl<'a> Session<'a> {
                 next_row += 1;
                 self.trouble(next_row);
                 self.lie(next_row, load_slots)?;
-                let all = self.workload.as_ref().is_some_and(|workload| self.sent == workload.cells.len());
-                let ended = all && self.fates.iter().all(|fate| fate.ended.is_some());
+                let all = self.load.as_ref().is_some_and(|load| self.sent == load.workload.cells.len());
+                let ended = all && self.fates.iter().all(|fate| fate.ended.is_some() || fate.busy);
                 if next_row >= end_slot
                     || self.stopped()
                     || (ended && next_row >= self.first_slot.saturating_add(load_slots))
@@ -321,18 +357,21 @@ impl<'a> Session<'a> {
 
     /// Sends what is due.
     fn offer(&mut self, begins_ms: u64) {
-        let (Some(workload), Some(client), Some(tps)) = (&self.workload, &mut self.client, self.options.tps) else {
-            return;
-        };
+        let (Some(load), Some(client)) = (&mut self.load, &mut self.client) else { return };
         let now = unix_ms().saturating_sub(self.start_ms);
-        let due = (now.saturating_sub(begins_ms) * tps / 1_000).min(workload.cells.len() as u64) as usize;
+        let due = load.rates.due(now.saturating_sub(begins_ms)) as usize;
         if due <= self.sent {
             return;
         }
-        let due_ms = |number: usize| begins_ms + number as u64 * 1_000 / tps;
+        let due_ms = |number: usize| begins_ms + load.rates.due_ms(number as u64);
         self.late_ms = self.late_ms.max(now.saturating_sub(due_ms(self.sent)));
-        self.fates.extend((self.sent..due).map(|number| Fate { due_ms: due_ms(number), ended: None }));
-        client.send(&workload.cells[self.sent..due], self.sent as u32, &mut self.turn);
+        let mut cells = Vec::with_capacity(due - self.sent);
+        for number in self.sent..due {
+            let (cell, round) = load.turns.take(number as u64);
+            cells.push(load.workload.cells[cell as usize]);
+            self.fates.push(Fate { due_ms: due_ms(number), round, busy: false, ended: None });
+        }
+        client.send(&cells, self.sent as u32, &mut self.turn);
         self.sent = due;
         assert_eq!(self.fates.len(), self.sent, "each transaction that was sent is followed");
     }
@@ -346,6 +385,10 @@ impl<'a> Session<'a> {
             if refusal != 0 {
                 let name = Refusal::from_number(refusal).map_or("unknown", Refusal::name);
                 *self.refused.entry(name.to_owned()).or_insert(0) += 1;
+                if refusal == Refusal::Busy as u8 && fate.ended.is_none() && !fate.busy {
+                    fate.busy = true;
+                    self.load.iter_mut().for_each(|load| load.turns.give_back(u64::from(number), fate.round));
+                }
                 continue;
             }
             let at_ms = now.0 - (now.1 - at).as_millis() as u64;
@@ -397,18 +440,41 @@ impl<'a> Session<'a> {
         self.cpu_of_nodes().sum()
     }
 
-    /// The part of what was offered that is in a block of the slot that it was due in, or of the next.
-    fn included_next_slot_share(&self) -> f64 {
-        let in_next = |fate: &&Fate| {
-            fate.ended.is_some_and(|(_, slot, _, at)| {
-                let due = fate.due_ms / self.slot_ms;
-                slot <= due + 1 && at / self.slot_ms <= due + 1
-            })
+    /// What became of a load and of that which came after it, if anything did.
+    fn overload(&self) -> Option<Overload> {
+        let rates = self.load.as_ref()?.rates;
+        let (_, after_slots) = rates.then?;
+        let slot = |fate: &Fate| fate.due_ms / self.slot_ms - self.first_slot;
+        let of_load = |fate: &&Fate| slot(fate) < rates.slots;
+        let load = || self.fates.iter().filter(of_load);
+        // What became final in as many slots as it was offered for, from the second on.
+        let (begin, end) = (self.first_slot + 1, self.first_slot + 1 + rates.slots);
+        let final_in = |at_ms: u64| (begin..end).contains(&(at_ms / self.slot_ms));
+        let finals = self.fates.iter().filter(|fate| fate.ended.is_some_and(|ended| final_in(ended.3))).count();
+        // What never became final waits for ever.
+        let mut waits: Vec<u64> = load()
+            .filter(|fate| !fate.busy)
+            .map(|fate| fate.ended.map_or(u64::MAX, |ended| ended.3.saturating_sub(fate.due_ms)))
+            .collect();
+        waits.sort_unstable();
+        let p99_ms = waits.get((waits.len() * 99 / 100).min(waits.len().saturating_sub(1))).copied().unwrap_or(0);
+        // From some slot on all is in time that was admitted.
+        let of_slot = |number: u64| self.fates.iter().filter(move |fate| slot(fate) == number);
+        let is_late = |number: &u64| {
+            let busy = of_slot(*number).any(|fate| fate.busy);
+            busy || in_time_share(of_slot(*number), self.slot_ms) < IN_TIME
         };
-        match self.fates.len() {
-            0 => 1.0,
-            offered => self.fates.iter().filter(in_next).count() as f64 / offered as f64,
-        }
+        let last_late = (rates.slots..rates.slots + after_slots).rev().find(is_late);
+        let recovered = last_late.map_or(0, |last| last + 1 - rates.slots);
+        Some(Overload {
+            tps: rates.tps,
+            tps_final: finals as f64 * 1e3 / (rates.slots * self.slot_ms) as f64,
+            in_time_share: in_time_share(load(), self.slot_ms),
+            admitted: waits.len() as u64,
+            busy: load().filter(|fate| fate.busy).count() as u64,
+            p99_ms: (p99_ms < u64::MAX).then_some(p99_ms),
+            recovery_slots: (recovered < after_slots).then_some(recovered),
+        })
     }
 
     fn certified_ms(&self, height: u64, shard: u32) -> Option<u64> {
@@ -533,7 +599,9 @@ impl<'a> Session<'a> {
         let (shard_ms, master_ms) = self.latencies(|_| true);
         assert_eq!(master_ms.len(), finals, "each final transaction has its latency");
         assert!(finals <= offered && shard_ms.len() <= finals, "more is final than was offered");
-        let seconds = offered as f64 / self.options.tps.unwrap_or(1).max(1) as f64;
+        let seconds = self.load.as_ref().map_or(1.0, |load| load.rates.seconds());
+        let busy = self.fates.iter().filter(|fate| fate.busy).count() as u64;
+        let in_time = in_time_share(self.fates.iter(), self.slot_ms);
         let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.3)).max().unwrap_or(0);
         let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
         let span = (last_final.saturating_sub(first_due) as f64 / 1e3).max(seconds);
@@ -541,7 +609,8 @@ impl<'a> Session<'a> {
         let per_tx = |now: u64, first: u64| {
             now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes)
         };
-        let failures = self.judge(slots_final, slots_lost, state_roots_equal, supply_conserved);
+        let failures = self.judge(slots_final, slots_lost, state_roots_equal, supply_conserved, in_time);
+        let overload = self.overload();
         let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes));
         let verified = self.statuses.iter().flatten().map(|status| status.verified).sum();
         let verify_s = self.statuses.iter().flatten().map(|status| status.verify_s).sum();
@@ -560,7 +629,9 @@ impl<'a> Session<'a> {
             offered,
             final_transactions: finals,
             refused: self.refused.clone(),
-            included_next_slot_share: self.included_next_slot_share(),
+            busy,
+            included_next_slot_share: in_time,
+            overload,
             finality_ms: FinalityMs { shard: Percentiles::of(&shard_ms), master: Percentiles::of(&master_ms) },
             bytes_per_tx_sent: per_tx(bytes.0, self.first_bytes.0),
             bytes_per_tx_received: per_tx(bytes.1, self.first_bytes.1),
@@ -586,8 +657,21 @@ impl<'a> Session<'a> {
     }
 
     /// Every promise that was broken.
-    fn judge(&mut self, slots_final: u64, slots_lost: u64, roots_equal: bool, supply_conserved: bool) -> Vec<String> {
+    fn judge(
+        &mut self,
+        slots_final: u64,
+        slots_lost: u64,
+        roots_equal: bool,
+        supply_conserved: bool,
+        in_time: f64,
+    ) -> Vec<String> {
         let mut failures = std::mem::take(&mut self.failures);
+        // Whoever kills nodes or lets somebody lie asks what is lost by that, not how soon the rest is final.
+        let undisturbed = self.options.kill_every.is_none() && self.options.flood.is_none();
+        if undisturbed && in_time < IN_TIME {
+            let (is, least) = (in_time * 100.0, IN_TIME * 100.0);
+            failures.push(format!("{is:.3} % of what was admitted is in its slot or the next, less than {least:.1} %"));
+        }
         if slots_lost > 0 {
             failures.push(format!("{slots_lost} slots lost"));
         }

@@ -10,6 +10,7 @@
 //! | transactions of a shard-block, in quilt mode | asked for them; once a height, whose part it is to send them here | points |
 //! | votes, proposals, what is held | who has a seat; a height ahead, who may mint it; who is behind | points |
 //! | a record | anybody with a name: see [`super::records`] | points |
+//! | how many transactions a minter takes | who has a seat; a height ahead, who may mint it; twice a height | points |
 //! | a question | anybody, in bounds | |
 //!
 //! Of a height that is past nothing else is looked at, and of one that is further ahead only what shows that we are behind;
@@ -39,6 +40,9 @@ const AHEAD_MAX: usize = 2;
 /// Copies of a shard-block of the pending height that come unasked from one of those who made it: a queue may have lost
 /// the first.
 const COPIES_MAX: usize = 2;
+/// Words of one minter on how much it takes of a height: a second one, if its line has broken.
+const WORDS_MAX: usize = 2;
+
 /// All of those that one sends at a height: its shard makes one block, or in bad times a few.
 const COPIES_OF_ONE: usize = 16;
 
@@ -117,13 +121,15 @@ pub struct Rules {
     made: (u64, BTreeMap<AccountIndex, Vec<Hash>>),
     /// The same of shard-blocks of the height after, whose certificates cannot be judged: how many.
     ahead: (u64, BTreeMap<AccountIndex, usize>),
+    /// Words on how much somebody takes, of the pending height and of the one after it.
+    words: BTreeMap<(u64, AccountIndex), usize>,
 }
 
 impl Rules {
     /// Of a chain with such slots; nothing is asked.
     pub fn new(slot_ms: u64) -> Rules {
-        let (spread, made, ahead) = Default::default();
-        Rules { slot_ms, heard_ms: 0, pause: (0, 0), asked: Asked::default(), spread, made, ahead }
+        let (spread, made, ahead, words) = Default::default();
+        Rules { slot_ms, heard_ms: 0, pause: (0, 0), asked: Asked::default(), spread, made, ahead, words }
     }
 
     /// Whether a message of so many bytes is looked at.
@@ -200,6 +206,25 @@ impl Rules {
             Glance::Custody => Verdict::Pass,
             Glance::Question => Verdict::Take,
         }
+    }
+
+    /// Whether it is listened to how many transactions somebody takes of a height, in a frame of so many bytes: of who
+    /// may mint that height, and not again and again.
+    pub fn room(&mut self, duties: &DutyTable, from: Speaker, height: u64, bytes: usize) -> Verdict {
+        let (who, pending) = (duties.of_name(from.name), duties.pending());
+        let mints = match height {
+            height if height < pending => return Verdict::Pass,
+            height if height == pending => who.seat.is_some(),
+            height if height == pending + 1 => who.may_mint(),
+            // We are behind, if it is somebody.
+            _ if who.named => return Verdict::Pass,
+            _ => false,
+        };
+        let Some(name) = from.name.filter(|_| mints) else { return Verdict::Charge(Failure::Unwanted(bytes)) };
+        self.words = self.words.split_off(&(pending, AccountIndex::MIN));
+        let words = self.words.entry((height, name)).or_insert(0);
+        *words += 1;
+        if *words <= WORDS_MAX { Verdict::Take } else { Verdict::Charge(Failure::Unwanted(bytes)) }
     }
 
     fn answers(&mut self, thing: Thing, from: Speaker, now_ms: u64) -> bool {

@@ -88,6 +88,9 @@ const API_WEIGHT: usize = 8;
 /// The networks of a /48 together may hold so many times what is left free.
 const WIDE_WEIGHT: usize = 4;
 
+/// Of room that is given back at each height one may hold so many times what is left free.
+const USED_WEIGHT: usize = 8;
+
 /// Whose a user's transaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct User {
@@ -95,6 +98,22 @@ pub struct User {
     pub by_api: bool,
     /// In whose share it is.
     pub holder: Holder,
+}
+
+impl User {
+    /// As it is kept on the disk.
+    pub fn to_bytes(self) -> [u8; 17] {
+        let mut bytes = [u8::from(self.by_api); 17];
+        bytes[1..9].copy_from_slice(&self.holder.net.to_le_bytes());
+        bytes[9..].copy_from_slice(&self.holder.wide.to_le_bytes());
+        bytes
+    }
+
+    /// The same back: a connection that has gone keeps its number, which is as good as any.
+    pub fn from_bytes(bytes: &[u8; 17]) -> User {
+        let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        User { by_api: bytes[0] != 0, holder: Holder { net: eight(1), wide: eight(9) } }
+    }
 }
 
 /// Room that users share: each who sends by the network, and beside them all of the API, who share what those may have.
@@ -116,16 +135,28 @@ impl UserShares {
 
     /// Whether one may take one more of `room`.
     pub fn may_take(&self, user: User, room: usize) -> bool {
+        self.may_hold(user, room, 1)
+    }
+
+    /// The same of room that is given back so often that little of it has to be left free: one who is alone gets nearly
+    /// all of it, and whoever comes later what is left and then, as it is given back, as much as anybody.
+    pub fn may_use(&self, user: User, room: usize) -> bool {
+        self.may_hold(user, room, USED_WEIGHT)
+    }
+
+    /// Whether one may take one more of `room` if each may hold so many times what is left free.
+    fn may_hold(&self, user: User, room: usize, times: usize) -> bool {
         if !user.by_api {
-            return self.all.may_take(Some(user.holder), room, 1)
-                && self.wide.may_take(Some(user.holder.wide()), room, WIDE_WEIGHT);
+            return self.all.may_take(Some(user.holder), room, times)
+                && self.wide.may_take(Some(user.holder.wide()), room, times * WIDE_WEIGHT);
         }
         // As much as all of them together come to, if they go on until they may not.
         let of_others = self.all.total() - self.by_api.total();
-        let of_api = room.saturating_sub(of_others) / (API_WEIGHT + 1) * API_WEIGHT;
-        self.all.may_take(None, room, API_WEIGHT)
-            && self.by_api.may_take(user.holder, of_api, 1)
-            && self.by_api_wide.may_take(user.holder.wide(), of_api, WIDE_WEIGHT)
+        let weight = times * API_WEIGHT;
+        let of_api = room.saturating_sub(of_others) / (weight + 1) * weight;
+        self.all.may_take(None, room, weight)
+            && self.by_api.may_take(user.holder, of_api, times)
+            && self.by_api_wide.may_take(user.holder.wide(), of_api, times * WIDE_WEIGHT)
     }
 
     fn key(user: User) -> Option<Holder> {

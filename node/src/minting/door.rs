@@ -6,7 +6,7 @@ use super::inbox::Inbox;
 use super::serve::Questions;
 use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
-use crate::peer::frames::{self, CELLS, PeerFrameKind, VOTES, WantPiece};
+use crate::peer::frames::{self, CELLS, PeerFrameKind, RoomWord, VOTES, WantPiece};
 use dynemix_engine::messages::codec::decode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::compact::Nobody;
@@ -118,6 +118,16 @@ impl Sorter {
                     }
                 }
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
+            },
+            (VOTES, PeerFrameKind::Room) => match (RoomWord::read(bytes), peer.name) {
+                (Some(word), name) if self.gate.hears_room(peer, word.height, body.len()) => {
+                    name.into_iter().for_each(|name| {
+                        let entry = Entry::Room(name, word);
+                        self.inbox.push_urgent(self.gate.source(peer), cost_of_frame(&body), entry);
+                    });
+                }
+                (Some(_), _) => {}
+                (None, _) => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
             (CELLS, PeerFrameKind::Outcome) => {
                 self.gate.in_vain(peer, body.len());

@@ -3,7 +3,7 @@
 
 use super::admit::last_told_at;
 use super::counted::Counted;
-use super::entry::{Entry, FinalJob, Job, Raw};
+use super::entry::{Entry, FinalJob, Job, Promise, Raw};
 use super::execution::{Applied, NodeExecution};
 use super::gate::Gate;
 use super::inbox::Inbox;
@@ -11,6 +11,7 @@ use super::inclusions::Inclusions;
 use super::outbox::Outbox;
 use super::own::Own;
 use super::peers::{Peers, answers_to, name_of, to_of};
+use super::promises::Accepting;
 use super::serve::Questions;
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
@@ -67,6 +68,8 @@ pub struct Duty<S: Signing> {
     pub mesh: MeshHandle,
     /// To the thread that makes things durable.
     pub writer: Sender<Job>,
+    /// To the one that keeps own users' transactions.
+    pub promises: Sender<Promise>,
     /// Who may send what: told of each height, and of what is asked.
     pub gate: Arc<Gate>,
     /// To the thread that verifies what rounds need.
@@ -85,10 +88,14 @@ pub struct Duty<S: Signing> {
     pub local: Local,
 }
 
-/// State of the thread that begins empty.
+/// State of the thread that begins empty, but for what an earlier process has accepted.
 #[derive(Default)]
 pub struct Local {
     pub(super) own: Own,
+    /// What waits until it is on the disk, in the order in which it was asked for.
+    pub(super) accepting: VecDeque<Accepting>,
+    /// Transactions that are in the file of those that were accepted.
+    pub(super) in_file: usize,
     /// Taken from the inbox, and not worked off yet.
     taken: VecDeque<Entry>,
     queue: VecDeque<Action>,
@@ -107,13 +114,6 @@ pub struct Local {
     /// Questions of this slot.
     pub(super) asked_by: AskedBy,
     line: SlotLine,
-}
-
-impl Local {
-    /// Of a thread that begins, and follows users' transactions by this.
-    pub fn new(own: Own) -> Local {
-        Local { own, ..Local::default() }
-    }
 }
 
 /// Tickets of records: they ascend on their way to the writer, and come back in that order.
@@ -167,6 +167,8 @@ impl<S: Signing> Duty<S> {
     /// Runs until told to stop.
     pub fn run(mut self) {
         self.local.parent = Some(self.minter.execution.shared_system().clone());
+        self.local.own.begin(self.schedule.slot_ms);
+        self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
         self.publish();
         self.peers.call(&self.mesh, &self.gate.duties());
         let resumed = self.minter.resume();
@@ -178,10 +180,13 @@ impl<S: Signing> Duty<S> {
             self.minter.set_minting(self.candidate.is_some() && self.clock.is_trusted());
             if self.minter.wake_at_ms() <= now {
                 let due = self.minter.wake_at_ms();
+                self.minter.execution.set_max = self.set_max(now - due);
                 let actions = self.minter.tick(now);
                 let step = Step { due_ms: due, taken_ms: now, done_ms: self.clock.now_ms() };
-                step.log(&self.schedule, &self.minter, &self.local.own, self.local.late);
+                let room = self.gate.room().total();
+                step.log(&self.schedule, &self.minter, &self.local.own, (self.local.late, room));
                 self.act(actions);
+                self.tell_room(now);
                 self.end_slot(now);
                 continue;
             }
@@ -266,16 +271,8 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => {
-                let mut of_users = false;
-                for ready in batch {
-                    of_users |= ready.told.is_none();
-                    self.admit(now, ready);
-                }
-                if of_users && self.tells(now) {
-                    self.tell_own();
-                }
-            }
+            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
+            Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);
                 let actions = self.minter.persisted(now, ticket);
@@ -293,6 +290,7 @@ impl<S: Signing> Duty<S> {
                 assert!(next, "height {height} is stored after {before}, and {newest} is the newest that is final");
             }
             Entry::Opened(peer) => self.greet(peer),
+            Entry::Room(minter, word) => self.local.own.pace.hear(minter, word.height, word.transactions),
             Entry::Peers(targets) => self.peers.learn(targets, &self.mesh, &self.gate.duties()),
             Entry::Stop(_) => {}
         }
@@ -333,6 +331,7 @@ impl<S: Signing> Duty<S> {
         self.carry_out();
         self.status.pool.store(self.minter.execution.pool.len(), Ordering::Relaxed);
         self.status.own.store(self.local.own.len(), Ordering::Relaxed);
+        self.gate.note_own_left(self.local.own.left());
         self.status.heard.store(self.minter.height_heard(), Ordering::Relaxed);
     }
 
@@ -448,6 +447,7 @@ impl<S: Signing> Duty<S> {
             self.local.own.settle(&state, &parent, &system)
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
+        self.tidy_accepted();
         self.mesh.send_all(frames);
         self.track_final(height, decided.value.slot, &parent);
         let mut committee = Vec::new();
@@ -455,6 +455,7 @@ impl<S: Signing> Duty<S> {
         // A writer that has stopped has said why.
         let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
         self.local.late = 0;
+        self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
         self.publish();
         if self.minter.execution.system().height == height {
             self.peers.call(&self.mesh, &self.gate.duties());

@@ -1,6 +1,7 @@
 //! The node's rules of intake, shared by its threads: who stands how at this height, what was asked for, and who is
 //! charged for what. Deciding is [`crate::intake`]'s.
 
+use super::room::Room;
 use crate::intake::asked::{Sifted, Whom};
 use crate::intake::duties::{Duties, DutyTable};
 use crate::intake::glance::Glance;
@@ -14,8 +15,8 @@ use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{BAN_POINTS, MeshHandle, PeerId, PeerInfo, To};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
 
 const UNPOISONED: &str = "nothing panics while it holds the rules of intake";
@@ -41,6 +42,10 @@ pub struct Gate {
     duties: RwLock<Arc<DutyTable>>,
     /// Shard-blocks of the pending height that consensus holds.
     held: Mutex<BTreeSet<Hash>>,
+    /// How much this node takes of the next height, as a minter.
+    room: Mutex<Room>,
+    /// Own users' transactions that may come before all places are taken.
+    own_left: AtomicUsize,
     begun: Instant,
     mesh: MeshHandle,
     charged: AtomicU64,
@@ -55,6 +60,8 @@ impl Gate {
             outcasts: Mutex::default(),
             duties: RwLock::new(Arc::new(duties)),
             held: Mutex::default(),
+            room: Mutex::new(Room::new(slot_ms)),
+            own_left: AtomicUsize::new(usize::MAX),
             begun: Instant::now(),
             mesh,
             charged: AtomicU64::new(0),
@@ -91,6 +98,28 @@ impl Gate {
         self.held.lock().expect(UNPOISONED).contains(block)
     }
 
+    /// How much this node takes as a minter, as it measures and tells it.
+    pub fn room(&self) -> MutexGuard<'_, Room> {
+        self.room.lock().expect(UNPOISONED)
+    }
+
+    /// So many transactions of own users may come before all places are taken.
+    pub fn note_own_left(&self, left: usize) {
+        self.own_left.store(left, Ordering::Relaxed);
+    }
+
+    /// As many as that.
+    pub fn own_left(&self) -> usize {
+        self.own_left.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is listened to how many transactions a peer takes of a height; whoever may not say so has paid then.
+    pub fn hears_room(&self, peer: PeerInfo, height: u64, bytes: usize) -> bool {
+        let duties = self.duties();
+        let verdict = self.rules.lock().expect(UNPOISONED).room(&duties, speaker(peer), height, bytes);
+        self.follows(peer, verdict, bytes)
+    }
+
     /// The duties of a peer.
     pub fn duties_of(&self, peer: PeerInfo) -> Duties {
         self.duties().of_name(peer.name)
@@ -112,6 +141,11 @@ impl Gate {
         let mut rules = self.rules.lock().expect(UNPOISONED);
         let verdict = rules.hear(&duties, speaker(peer), glance, bytes, self.now_ms());
         drop(rules);
+        self.follows(peer, verdict, bytes)
+    }
+
+    /// Does what a verdict on a frame of so many bytes says; whether it is looked at.
+    fn follows(&self, peer: PeerInfo, verdict: Verdict, bytes: usize) -> bool {
         match verdict {
             Verdict::Take => true,
             Verdict::Hint => self.in_vain(peer, bytes),

@@ -2,9 +2,10 @@
 //! are final or cannot be any more; then whoever sent them is told.
 //!
 //! Minters must be able to work off what they are told before they close their sets: sets that differ may not count at
-//! all. Nobody knows what others tell them, so each node finds its part by what became of it: the *window* of a height
-//! grows while all that was told is in its block, and shrinks when it is not. What is outside of it waits here, the
-//! oldest first.
+//! all. They say how much they take, and a shard is told no more than its [`super::pace`]. Where that was wrong each node
+//! finds its part by what became of it: the *window* shrinks when two heights in a row leave out what was told for them,
+//! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than two
+//! heights take: what would wait for longer is refused at once.
 //!
 //! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
 //! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
@@ -19,6 +20,8 @@
 //! told yet, since another one of its account comes before it or its account has too little, may wait for ever: it has
 //! room of its own, and takes none from what can.
 
+use super::pace::{Pace, ShardPace};
+use super::room::newcomer;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
@@ -28,10 +31,12 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
+use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::{Committee, shard_of};
 use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::check::cost;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{PeerId, Standing, To};
 use hashbrown::HashMap;
@@ -49,6 +54,9 @@ const MISSED: usize = 64;
 const AHEAD_MAX: usize = FORWARDED_MAX / 4;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
+/// Of what is told for a height at most, so much may be here in quarters: that, what comes while it is not final, and
+/// some that a height has left.
+const QUARTERS_HERE: usize = 9;
 /// Minters that are handed a transaction, one a height, before it is given up: what none of so many could bring into a
 /// block waits for nothing.
 const HANDED_MAX: u8 = 32;
@@ -93,6 +101,18 @@ struct Followed {
 }
 
 impl Followed {
+    /// One that nobody was told yet.
+    fn of(
+        item: &Item,
+        (account, sequence, total): (AccountIndex, u32, u64),
+        expires_slot: u64,
+        client: Client,
+        due: bool,
+    ) -> Followed {
+        let (item, told, shard, tries, handed) = (item.clone(), 0, 0, 0, 0);
+        Followed { item, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
+    }
+
     fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
         state.hot(self.account).sequence > self.sequence
     }
@@ -111,22 +131,36 @@ fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32
     committee.members[usize::from(seat)].candidate
 }
 
+/// A frame of cells, and how many of those for its shard and height are told with it.
+struct Telling {
+    frame: Vec<u8>,
+    count: usize,
+    told: usize,
+}
+
 /// Frames of cells of one shard, or for one minter, as long as whoever gets them takes of anybody.
 #[derive(Default)]
 struct Frames {
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Telling>,
     count: usize,
+    /// How many were told before, of the same height.
+    before: usize,
 }
 
 impl Frames {
-    /// Puts a cell into the last frame, or where that is full into another one.
-    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8]) {
-        let is_long = |frame: &Vec<u8>| frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX;
-        if self.count.is_multiple_of(CELLS_MAX / 2) || self.frames.last().is_some_and(is_long) {
-            self.frames.push(cells_frame(told, 0));
+    /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
+    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
+        let is_full = |last: &Telling| {
+            last.count == CELLS_MAX / 2
+                || last.frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX
+                || pace.is_some_and(|pace| pace.less.values().any(|&room| room == last.told))
+        };
+        if self.frames.last().is_none_or(is_full) {
+            self.frames.push(Telling { frame: cells_frame(told, 0), count: 0, told: self.before + self.count });
         }
         self.count += 1;
-        let frame = self.frames.last_mut().expect("begun above");
+        let Telling { frame, count, told } = self.frames.last_mut().expect("begun above");
+        (*count, *told) = (*count + 1, *told + 1);
         put_cell(frame, bytemuck::bytes_of(cell), payload);
         assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
@@ -137,7 +171,7 @@ fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload
     let frames = handed.entry(minter).or_default();
     let may = frames.count < CELLS_MAX / 2;
     if may {
-        frames.put(None, cell, payload);
+        frames.put(None, cell, payload, None);
     }
     may
 }
@@ -147,7 +181,9 @@ pub type Frame = (To, u8, Arc<[u8]>);
 
 /// Those that are followed.
 pub struct Own {
-    /// As they came.
+    /// As they came: those that are not on the disk yet. Nobody is told them.
+    unkept: VecDeque<Followed>,
+    /// Those that are.
     followed: VecDeque<Followed>,
     /// Those that blocks have left out.
     tried: VecDeque<Followed>,
@@ -165,19 +201,20 @@ pub struct Own {
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
     window: usize,
+    /// This node is all minters of the height: what it takes it finds in its own queue, and no other set can differ.
+    alone: bool,
+    /// The last height's block has left out what was told.
+    missed: bool,
+    /// What minters say that they take.
+    pub pace: Pace,
+    /// How many all shards take together of the height that is told for.
+    pace_now: usize,
 }
 
 impl Default for Own {
     fn default() -> Self {
-        Own::with_window(WINDOW_FIRST)
-    }
-}
-
-impl Own {
-    /// Nothing is followed yet; so many are told for the first height at most.
-    pub fn with_window(window: usize) -> Own {
-        assert!((WINDOW_MIN..=FORWARDED_MAX).contains(&window), "a window of {window} is no window");
         Own {
+            unkept: VecDeque::new(),
             followed: VecDeque::new(),
             tried: VecDeque::new(),
             ids: HashMap::new(),
@@ -187,13 +224,19 @@ impl Own {
             height: 0,
             told: 0,
             looked_at: [0; 2],
-            window,
+            window: WINDOW_FIRST,
+            alone: false,
+            missed: false,
+            pace: Pace::default(),
+            pace_now: FORWARDED_MAX,
         }
     }
+}
 
-    /// Transactions that are followed, tried or not.
+impl Own {
+    /// Transactions that are followed, kept or not, tried or not.
     pub fn len(&self) -> usize {
-        self.followed.len() + self.tried.len()
+        self.unkept.len() + self.followed.len() + self.tried.len()
     }
 
     /// Whether none is followed.
@@ -201,23 +244,49 @@ impl Own {
         self.len() == 0
     }
 
-    /// How many are told for a height at most.
+    /// How many are told for a height at most, by what became of the last ones.
     pub fn window(&self) -> usize {
         self.window
     }
 
-    /// Follows a transaction that the pool would take.
+    /// The same by what all shards' minters take of the height that is told for.
+    pub fn pace_now(&self) -> usize {
+        self.pace_now
+    }
+
+    /// The chain has such slots: where no minter has said how much it takes it is told as much as a newcomer may.
+    pub fn begin(&mut self, slot_ms: u64) {
+        self.pace = Pace::of_newcomer(newcomer(slot_ms));
+        self.pace_now = self.pace.of_shard(0, &[]).pace;
+    }
+
+    /// How many may be here whose turn it is: no more than what two heights take, or users would wait for long.
+    fn due_max(&self) -> usize {
+        match self.pace_now {
+            FORWARDED_MAX => FORWARDED_MAX,
+            pace => (pace.min(self.window) / 4 * QUARTERS_HERE).clamp(WINDOW_MIN, FORWARDED_MAX),
+        }
+    }
+
+    /// How many more may come.
+    pub fn left(&self) -> usize {
+        self.due_max().saturating_sub(self.due.total())
+    }
+
+    /// Follows a transaction that the pool would take, once it is kept; whether it was not followed before.
     ///
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
-    pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
+    pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
         let Payer { account, total, due } = payer;
+        let in_turn = !due || self.due.may_use(client.user, self.due_max());
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        if !item.cell_and_payload().is_some_and(|(cell, _)| known(cell)) && !shares.may_take(client.user, room) {
+        let takes = item.cell().is_some_and(known) || (in_turn && shares.may_take(client.user, room));
+        if !takes {
             return Err(Refusal::Busy);
         }
         let (cell, _) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
@@ -225,28 +294,57 @@ impl Own {
             (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told.
-            Entry::Occupied(known) if *known.get() == item.id() => return Ok(()),
+            Entry::Occupied(known) if *known.get() == item.id() => return Ok(false),
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
-        let item = item.clone();
-        self.followed.push_back(Followed {
-            item,
-            account,
-            sequence,
-            total,
-            expires_slot,
-            client,
-            due,
-            told: 0,
-            shard: 0,
-            tries: 0,
-            handed: 0,
-        });
+        self.unkept.push_back(Followed::of(item, (account, sequence, total), expires_slot, client, due));
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
-        Ok(())
+        Ok(true)
+    }
+
+    /// So many more are on the disk, in the order in which they came: from now on minters may be told.
+    pub fn kept(&mut self, count: usize) {
+        assert!(count <= self.unkept.len(), "{count} are kept, {} were to be", self.unkept.len());
+        self.followed.extend(self.unkept.drain(..count));
+    }
+
+    /// Follows again what an earlier process has accepted and kept; false if it has ended. Whose there is no room for
+    /// any more has room all the same: it was accepted.
+    pub fn resume<M: StateMemory>(
+        &mut self,
+        item: &Item,
+        user: User,
+        chain: &Chain,
+        state: &State<M>,
+        system: &System,
+    ) -> bool {
+        let Some((cell, payload)) = item.cell_and_payload() else { return false };
+        let (Some(account), Ok(sequence)) = (state.find(&cell.sender), u32::try_from(cell.sequence)) else {
+            return false;
+        };
+        // Also one that its account cannot pay any more: it waits until it can, as it would have done here. What was
+        // near enough once is so, though the newest blocks may have to be fetched again.
+        let Ok(cost) = cost(cell, payload, &chain.parameters) else { return false };
+        let client = Client { user, told: None };
+        let mut followed = Followed::of(item, (account, sequence, cost.total()), cell.expires_slot, client, false);
+        if followed.used(state) || cell.expires_slot < system.slot || self.ids.contains_key(&(account, sequence)) {
+            return false;
+        }
+        followed.due = followed.is_due(state);
+        if followed.due { &mut self.due } else { &mut self.ahead }.take(user);
+        self.ids.insert((account, sequence), item.id());
+        self.followed.push_back(followed);
+        assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
+        true
+    }
+
+    /// All that are followed, as they came, and whose each is.
+    pub fn all(&self) -> impl Iterator<Item = (&Item, User)> {
+        let rows = self.tried.iter().chain(&self.followed).chain(&self.unkept);
+        rows.map(|followed| (&followed.item, followed.client.user))
     }
 
     /// Frames for the minters of the next height, about what they have not been told and the window has room for.
@@ -262,22 +360,37 @@ impl Own {
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
             self.told_shards = vec![0; system.committee.shards.len()];
+            self.pace.begin(height);
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
+        let minters: Vec<Vec<u32>> = committee
+            .shards
+            .iter()
+            .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
+            .collect();
+        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
+        let pace_of = |minters: &Vec<u32>| match self.alone {
+            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
+            false => self.pace.of_shard(height, minters),
+        };
+        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
+        self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
         let seat = me.and_then(|me| committee.seat_of(me));
         let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
-        let mut frames: Vec<Frames> = (0..shards).map(|_| Frames::default()).collect();
+        let mut frames: Vec<Frames> =
+            self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
-        let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
+        let window = if self.alone { FORWARDED_MAX } else { self.window };
+        let Own { followed, tried, looked_at, told, told_shards, .. } = self;
         let before = *told;
         let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
         for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
-            if *told >= *window {
+            if *told >= window {
                 break;
             }
             looked_at[row] += 1;
@@ -286,6 +399,9 @@ impl Own {
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
             let shard = shard_of(&system.seed, &cell.sender, shards);
+            if told_shards[shard] >= paces[shard].pace {
+                continue;
+            }
             *told += 1;
             // Told for another height, in vain.
             let in_vain = followed.told != 0;
@@ -301,23 +417,25 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account));
             }
-            frames[shard].put(Some(height), cell, payload);
+            frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
         let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
         assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
-        assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
+        assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
         let mut out: Vec<Frame> = Vec::new();
         for (minter, handed) in handed {
-            out.extend(handed.frames.into_iter().map(|frame| (To::Name(minter), CELLS, frame.into())));
+            out.extend(handed.frames.into_iter().map(|telling| (To::Name(minter), CELLS, telling.frame.into())));
         }
-        for (seats, frames) in committee.shards.iter().zip(frames) {
-            let frames: Vec<Arc<[u8]>> = frames.frames.into_iter().map(Into::into).collect();
-            let minters = seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate);
-            for minter in minters.filter(|&minter| Some(minter) != me) {
-                out.extend(frames.iter().map(|frame| (To::Name(minter), CELLS, frame.clone())));
+        for ((minters, pace), frames) in minters.into_iter().zip(&paces).zip(frames) {
+            let frames: Vec<(usize, Arc<[u8]>)> =
+                frames.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+            for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
+                let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
+                let taken = frames.iter().filter(|(told, _)| *told <= room);
+                out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
             }
         }
         (out, of_own_shard)
@@ -372,7 +490,7 @@ impl Own {
             let mut tried: VecDeque<Followed> = tried;
             self.tried.append(&mut tried);
         }
-        if self.height == system.height {
+        if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
             self.fit_window(told, used);
         }
@@ -391,8 +509,11 @@ impl Own {
     fn fit_window(&mut self, told: usize, used: usize) {
         assert!(used <= told, "{used} of {told} transactions that were told are in the block");
         let taken = used + told / MISSED >= told;
-        // A few that are missing say nothing of what minters can work off.
-        if !taken && told > WINDOW_MIN {
+        // A few that are missing say nothing of what minters can work off. Nor does one height: a shard can lose it by
+        // much else, and what minters take they say themselves.
+        let missed = !taken && told > WINDOW_MIN;
+        let again = std::mem::replace(&mut self.missed, missed) && missed;
+        if again {
             self.window = (told.min(self.window) / 2).max(WINDOW_MIN);
         } else if taken && self.told >= self.window / 4 * 3 {
             self.window = (self.window + self.window / 4 + WINDOW_MIN).min(FORWARDED_MAX);

@@ -30,7 +30,13 @@ pub struct Step {
 
 impl Step {
     /// One line a step, for who looks for what a slot was lost by. `late` are transactions told too late for the set.
-    pub fn log<S: Signing>(&self, schedule: &Schedule, minter: &Minter<NodeExecution<S>, S>, own: &Own, late: usize) {
+    pub fn log<S: Signing>(
+        &self,
+        schedule: &Schedule,
+        minter: &Minter<NodeExecution<S>, S>,
+        own: &Own,
+        (late, room): (usize, u64),
+    ) {
         tracing::debug!(
             step_ms = self.due_ms % schedule.slot_ms,
             late_ms = self.taken_ms - self.due_ms,
@@ -42,6 +48,9 @@ impl Step {
             pool_late = late,
             own = own.len(),
             own_window = own.window(),
+            own_pace = own.pace_now(),
+            own_left = own.left(),
+            room,
         );
     }
 }

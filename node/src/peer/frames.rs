@@ -9,6 +9,7 @@
 //!   3 peers     each: transport key 32 | address 16 | port u16
 //!   4 want      height u64 | part u32 | offset u64                    of a snapshot; height 0: which ones there are
 //!   5 piece     height u64 | part u32 | offset u64 | of u64 | bytes   of height 0: each height u64, block 32
+//!   6 room      height u64 | transactions u64              that the sender takes of the one it is sent to, for that height
 //!
 //!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash, or 2
 //!               0 of a guest, 1 of a candidate, 2 of who fetches what it needs to join; whoever has called says it first
@@ -26,7 +27,7 @@ use dynemix_net::mesh::{Claim, MEMBER_FRAME_MAX, Target};
 use std::sync::LazyLock;
 
 /// Version of everything between nodes.
-pub const PEER_VERSION: u8 = 4;
+pub const PEER_VERSION: u8 = 5;
 /// The classes of the mesh, most urgent first: votes and what else is small and decides.
 pub const VOTES: u8 = 0;
 /// What a shard round needs at once.
@@ -52,13 +53,15 @@ pub enum PeerFrameKind {
     Want = 4,
     /// The answer to such a question.
     Piece = 5,
+    /// How many transactions a minter takes of whoever hears it, for a height.
+    Room = 6,
 }
 
 impl PeerFrameKind {
     /// The kind of this number, if there is one.
     pub fn of_number(number: u8) -> Option<PeerFrameKind> {
-        use PeerFrameKind::{Cells, Message, Outcome, Peers, Piece, Want};
-        [Message, Cells, Outcome, Peers, Want, Piece].into_iter().find(|kind| *kind as u8 == number)
+        use PeerFrameKind::{Cells, Message, Outcome, Peers, Piece, Room, Want};
+        [Message, Cells, Outcome, Peers, Want, Piece, Room].into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// A frame's kind and its body behind it; none of an empty frame or an unknown kind.
@@ -92,6 +95,8 @@ const CELLS_HEAD_BYTES: usize = 1 + 2 * size_of::<u64>();
 const OUTCOME_HEAD_BYTES: usize = 2 + 2 * size_of::<u64>() + size_of::<u16>();
 /// A frame that asks for a piece: kind, height, part, offset.
 const WANT_BYTES: usize = 1 + 2 * size_of::<u64>() + size_of::<u32>();
+/// A frame of room: kind, height, transactions.
+const ROOM_BYTES: usize = 1 + 2 * size_of::<u64>();
 
 // A frame of half of the cells at most, as nodes tell them, with their payloads fits its class.
 const _: () = assert!(
@@ -403,6 +408,33 @@ impl Piece {
     }
 }
 
+/// How many transactions a minter takes of whoever it says it to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomWord {
+    /// For the minters of this height.
+    pub height: u64,
+    /// So many at most.
+    pub transactions: u64,
+}
+
+impl RoomWord {
+    /// The whole frame, its kind first.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![PeerFrameKind::Room as u8];
+        out.extend_from_slice(&self.height.to_le_bytes());
+        out.extend_from_slice(&self.transactions.to_le_bytes());
+        assert_eq!(out.len(), ROOM_BYTES, "a frame of room is as long as its fields");
+        out
+    }
+
+    /// Reads the body, behind the kind.
+    pub fn read(bytes: &[u8]) -> Option<RoomWord> {
+        let mut rest = bytes;
+        let word = RoomWord { height: u64_of(&mut rest)?, transactions: u64_of(&mut rest)? };
+        rest.is_empty().then_some(word)
+    }
+}
+
 /// The frame of these peers.
 pub fn peers_frame(peers: impl Iterator<Item = Endpoint>) -> Vec<u8> {
     let mut out = vec![PeerFrameKind::Peers as u8];
@@ -439,7 +471,7 @@ mod tests {
         for number in 0..=u8::MAX {
             assert_eq!(
                 PeerFrameKind::of_number(number).map(|kind| kind as u8),
-                Some(number).filter(|&number| number < 6)
+                Some(number).filter(|&number| number < 7)
             );
         }
         let outcome = Outcome { refusal: 3, height: 7, slot: 9, shard: 1, ordinals: vec![4, 5] };
@@ -463,6 +495,9 @@ mod tests {
         assert_eq!(Piece::read(&piece[1..]).unwrap().offers(), [Offer { height: 8, block: hash }]);
         assert!(Outcome::read(&outcome.encode()[1..35]).is_none() && WantPiece::read(&want.encode()[1..20]).is_none());
         assert!(read_peers(&peers[1..50]).is_none());
+        let room = RoomWord { height: 7, transactions: u64::MAX };
+        assert_eq!(RoomWord::read(&room.encode()[1..]), Some(room));
+        assert!(RoomWord::read(&room.encode()[1..16]).is_none() && RoomWord::read(&[0; 17]).is_none());
         assert_eq!(read_hello(&hash, &said[..85]), Err(HelloError::Malformed));
         assert_eq!(read_hello(&[0; 32], &said), Err(HelloError::OtherChain));
     }

@@ -9,18 +9,18 @@ use dynemix::peer::frames::{CELLS, Outcome, PeerFrameKind, cells_frame, put_cell
 use dynemix::peer::guest;
 use dynemix::setup::clock::{Clock, unix_ms};
 use dynemix_engine::base::ids::{Endpoint, Key};
-use dynemix_engine::base::limits::WINDOW_FIRST;
 use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter, SubSlots};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Target, To, public_key};
-use dynemix_storage::StoreOptions;
+use dynemix_storage::{RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ pub fn genesis() -> Genesis {
 /// A node of this chain, which began at this time.
 pub fn options(directory: &Path, genesis: Genesis, begun_ms: u64) -> NodeOptions {
     NodeOptions {
-        directory: directory.to_owned(),
+        data: Arc::new(RealDisk::at(directory)),
         genesis,
         minting: Some(MintingKeys { account: key(OWNER), vote: Zeroizing::new(VOTE) }),
         transport: Zeroizing::new(TRANSPORT),
@@ -98,7 +98,6 @@ pub fn options(directory: &Path, genesis: Genesis, begun_ms: u64) -> NodeOptions
         key_cache_keys: 1 << 14,
         simd: None,
         verify_threads: 2,
-        window_first: WINDOW_FIRST,
         counted: None,
         snapshot_blocks: 0,
         snapshot_bytes_per_s: 1 << 20,

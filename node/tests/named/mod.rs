@@ -8,7 +8,6 @@ use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::peer::frames::{self, PeerFrameKind};
 use dynemix::setup::clock::{Clock, unix_ms};
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::limits::WINDOW_FIRST;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
@@ -20,7 +19,7 @@ use dynemix_net::mesh::{
     Claim, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerId, Standing, Target, To,
     TransportKey, public_key,
 };
-use dynemix_storage::StoreOptions;
+use dynemix_storage::{RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -72,7 +71,7 @@ impl Town {
         let start = |(minter, directory): (u32, &TempDir)| {
             let owner = SigningKey::from_bytes(&secret("owner", minter.into()));
             let options = NodeOptions {
-                directory: directory.path().to_owned(),
+                data: Arc::new(RealDisk::at(directory.path())),
                 genesis: file.genesis().unwrap(),
                 minting: Some(MintingKeys {
                     account: owner.verifying_key().to_bytes(),
@@ -96,7 +95,6 @@ impl Town {
                 key_cache_keys: 1 << 12,
                 simd: None,
                 verify_threads: 1,
-                window_first: WINDOW_FIRST,
                 counted: None,
                 snapshot_blocks: 0,
                 snapshot_bytes_per_s: 1 << 20,

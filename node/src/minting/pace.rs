@@ -1,0 +1,157 @@
+//! How many transactions a node tells the minters of a shard for a height, by what they say that they take of it.
+//!
+//! A shard's *pace* is the (f + 1)-th lowest word of its minters. Of the f + 1 lowest at least one is honest, so no f
+//! liars who say that they take nothing hold a shard up below what its slowest honest minter takes; and 2f + 1 words are
+//! as high or higher, f of them liars' at the worst, so no f liars who say that they take everything make a node tell
+//! what only they take. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
+//! pace, are the shard's quorum, and their sets are the same.
+//!
+//! A word binds what is sent to whoever has said it, and nothing else: a minter that takes less than the pace is sent as
+//! much as it has said, the oldest, and one that takes more the pace. Who has said nothing is sent the pace, and counts
+//! for nothing when it is found: who is away holds nobody up.
+
+use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::limits::FORWARDED_MAX;
+use dynemix_engine::base::mutation::{Mutation, planted};
+use dynemix_engine::committee::quorum::shard_faults;
+use std::collections::BTreeMap;
+
+/// Heights that a word is good for: the one that it names, and so many after that if no newer one has come.
+const GOOD_FOR: u64 = 2;
+
+/// What one shard's minters take of this node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardPace {
+    /// How many are told at most.
+    pub pace: usize,
+    /// Those minters that take less, and how much.
+    pub less: BTreeMap<AccountIndex, usize>,
+}
+
+/// What minters have said.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    /// By minter: the heights that its words name, the newest two of them.
+    words: BTreeMap<AccountIndex, [(u64, u64); 2]>,
+    /// What is told where nobody has said anything.
+    unheard: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { words: BTreeMap::new(), unheard: FORWARDED_MAX }
+    }
+}
+
+impl Pace {
+    /// So many are told for a height where no minter has said anything yet.
+    pub fn of_newcomer(unheard: u64) -> Pace {
+        let unheard = usize::try_from(unheard).unwrap_or(usize::MAX).min(FORWARDED_MAX);
+        Pace { words: BTreeMap::new(), unheard }
+    }
+
+    /// A minter says how much it takes of this node for a height.
+    pub fn hear(&mut self, minter: AccountIndex, height: u64, room: u64) {
+        let words = self.words.entry(minter).or_insert([(0, 0); 2]);
+        let place = usize::from(words[1].0 < words[0].0);
+        let place = words.iter().position(|word| word.0 == height).unwrap_or(place);
+        if height >= words[place].0 {
+            words[place] = (height, room);
+        }
+    }
+
+    /// Words that are good for nothing at this height are forgotten.
+    pub fn begin(&mut self, height: u64) {
+        self.words.retain(|_, words| words.iter().any(|word| word.0 + GOOD_FOR >= height));
+    }
+
+    /// What a minter has said of a height, or lately.
+    fn word(&self, minter: AccountIndex, height: u64) -> Option<u64> {
+        let words = self.words.get(&minter)?;
+        let good = words.iter().filter(|word| word.0 > 0 && word.0 <= height && word.0 + GOOD_FOR >= height);
+        good.max_by_key(|word| word.0).map(|word| word.1)
+    }
+
+    /// What the minters of a shard take of a height.
+    pub fn of_shard(&self, height: u64, minters: &[AccountIndex]) -> ShardPace {
+        let cut = |room: u64| usize::try_from(room).unwrap_or(usize::MAX).min(FORWARDED_MAX);
+        let said: Vec<(AccountIndex, usize)> =
+            minters.iter().filter_map(|&minter| Some((minter, cut(self.word(minter, height)?)))).collect();
+        let mut rooms: Vec<usize> = said.iter().map(|word| word.1).collect();
+        if !planted(Mutation::CapacityBelieved) {
+            rooms.sort_unstable();
+        }
+        let place = if planted(Mutation::CapacityBelieved) { 0 } else { shard_faults(minters.len()) };
+        let pace = rooms.get(place).copied().unwrap_or(self.unheard);
+        if planted(Mutation::CapacityIgnored) {
+            return ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() };
+        }
+        assert!(pace <= FORWARDED_MAX, "a pace of {pace}, beyond all that a node follows");
+        ShardPace { pace, less: said.into_iter().filter(|word| word.1 < pace).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINTERS: [AccountIndex; 10] = [20, 21, 22, 23, 24, 25, 26, 27, 28, 29];
+
+    fn said(rooms: &[(AccountIndex, u64)]) -> Pace {
+        let mut pace = Pace::of_newcomer(512);
+        rooms.iter().for_each(|&(minter, room)| pace.hear(minter, 7, room));
+        pace
+    }
+
+    /// Whether so many liars who all say the same neither hold the shard up nor flood it.
+    fn withstands(liars: usize, word: u64) -> bool {
+        let honest = |at: usize| 700 + 10 * at as u64;
+        let rooms: Vec<_> = MINTERS
+            .iter()
+            .enumerate()
+            .map(|(at, &minter)| (minter, if at < liars { word } else { honest(at) }))
+            .collect();
+        (700..=honest(9) as usize).contains(&said(&rooms).of_shard(7, &MINTERS).pace)
+    }
+
+    #[test]
+    fn three_liars_of_ten_neither_hold_a_shard_up_nor_flood_it() {
+        for word in [0, u64::MAX] {
+            assert!((0..=3).all(|liars| withstands(liars, word)), "they say {word}");
+        }
+    }
+
+    #[cfg(feature = "mutations")]
+    #[test]
+    fn with_one_minters_word_believed_one_liar_does_both() {
+        use dynemix_engine::base::mutation::plant;
+        plant(Some(Mutation::CapacityBelieved));
+        let withstood = [0, u64::MAX].map(|word| withstands(1, word));
+        plant(None);
+        assert_eq!(withstood, [false; 2], "the fault is one that the test above finds");
+    }
+
+    #[test]
+    fn who_takes_less_is_sent_less_and_who_is_silent_holds_nobody_up() {
+        let pace = said(&[(20, 5), (21, 100), (22, 200), (23, 300), (24, 400), (25, 500), (26, u64::MAX)]);
+        let of = pace.of_shard(7, &MINTERS);
+        assert_eq!(of.pace, 300, "three of ten have not spoken");
+        assert_eq!(of.less, BTreeMap::from([(20, 5), (21, 100), (22, 200)]));
+        let few = said(&[(20, 5), (21, 100), (22, 200)]).of_shard(7, &MINTERS);
+        assert_eq!((few.pace, few.less.len()), (512, 3), "they may all be liars");
+    }
+
+    #[test]
+    fn a_word_is_good_for_the_height_that_it_names_and_two_more() {
+        let mut pace = said(&MINTERS.map(|minter| (minter, 300)));
+        let of = |pace: &Pace, height| pace.of_shard(height, &MINTERS).pace;
+        assert_eq!([6, 7, 9, 10].map(|height| of(&pace, height)), [512, 300, 300, 512]);
+        MINTERS.iter().for_each(|&minter| pace.hear(minter, 8, 900));
+        assert_eq!([7, 8].map(|height| of(&pace, height)), [300, 900]);
+        // An older word changes nothing.
+        MINTERS.iter().for_each(|&minter| pace.hear(minter, 3, 1));
+        assert_eq!([7, 8].map(|height| of(&pace, height)), [300, 900]);
+        pace.begin(11);
+        assert!(pace.words.is_empty());
+    }
+}
