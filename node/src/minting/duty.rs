@@ -168,6 +168,8 @@ impl<S: Signing> Duty<S> {
     pub fn run(mut self) {
         self.local.parent = Some(self.minter.execution.shared_system().clone());
         self.local.own.begin(self.schedule.slot_ms);
+        // How much users may bring is known from whom they would be told to.
+        self.tell_own();
         self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
         self.publish();
         self.peers.call(&self.mesh, &self.gate.duties());
@@ -227,7 +229,7 @@ impl<S: Signing> Duty<S> {
     /// been brought that the block is of; until then it is as late as users' transactions are told.
     fn passes_time(&mut self) -> bool {
         let Some(counted) = self.counted else { return false };
-        if self.local.blocked || !self.local.tickets.are_durable() {
+        if self.local.blocked || !self.local.tickets.are_durable() || !self.local.accepting.is_empty() {
             return false;
         }
         let (now, next, schedule) = (self.clock.now_ms(), self.minter.wake_at_ms(), self.schedule);
