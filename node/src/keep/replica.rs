@@ -138,14 +138,20 @@ impl StateReader {
         })
     }
 
-    /// The proof of a key's account, and the root that it leads to.
-    pub fn prove(&self, key: &Key) -> Option<(AccountProof, Hash)> {
-        let proved = self.with(|state| state.root_known().then(|| prove(state, key)));
-        proved.unwrap_or_else(|| {
+    /// Looks at the state at one height, whose header has its root: computed once a height, by who asks first.
+    pub fn sealed<T>(&self, look: impl Fn(&State<MappedMemory>) -> T) -> T {
+        let looked = self.with(|state| state.root_known().then(|| look(state)));
+        looked.unwrap_or_else(|| {
             let mut state = self.state.write().expect(UNPOISONED);
             state.update_root();
-            prove(&state, key)
+            assert!(state.root_known(), "a state is sealed and has no root");
+            look(&state)
         })
+    }
+
+    /// The proof of a key's account, and the root that it leads to.
+    pub fn prove(&self, key: &Key) -> Option<(AccountProof, Hash)> {
+        self.sealed(|state| prove(state, key))
     }
 }
 

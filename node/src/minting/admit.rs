@@ -248,9 +248,9 @@ impl<S: Signing> Duty<S> {
         self.mesh.send_all(frames);
         let (height, teller) = (self.minter.pending_height(), self.teller(None));
         let (begun, count) = (Instant::now(), told.len());
-        for (item, account) in told {
+        for (item, account, found) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_of(&item, account, &teller);
+            let _ = self.minter.execution.admit_of(&item, account, found, &teller);
         }
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();

@@ -26,12 +26,13 @@ use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::kept;
 use crate::keep::record::BlockKeys;
-use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
+use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::peer::frames;
 use crate::setup::clock::Clock;
 use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX};
 use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
@@ -40,6 +41,7 @@ use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::transaction::arena::Arena;
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
@@ -66,6 +68,11 @@ const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
 const CELLS_IN: usize = 48 * MIB;
 const BODIES_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
+
+/// Places for transactions of users: for what all pools and rows may hold, and blocks that are kept. Memory is taken as
+/// they are used.
+const ARENA_PLACES: u32 = 1 << 20;
+const _: () = assert!(ARENA_PLACES as usize >= POOL_TRANSACTIONS_MAX + 2 * FORWARDED_MAX);
 
 /// What a node mints with.
 pub struct MintingKeys {
@@ -276,6 +283,7 @@ struct Shared {
     records: Records,
     certificates: Certificates,
     inclusions: Arc<Inclusions>,
+    arena: Arc<Arena>,
     inbox: Arc<Inbox<Entry>>,
     gate: Arc<Gate>,
     status: Arc<Status>,
@@ -335,7 +343,8 @@ impl Shared {
     /// Verifies users' cells, gathered, behind all that rounds need; beside others that do the same.
     fn prepare(&self, options: &NodeOptions, gathering: &Arc<Gathering>) -> Prepare {
         let (clock, schedule) = (options.clock.clone(), Schedule::of(&self.chain.parameters));
-        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, gathering: gathering.clone() }
+        let (arena, gathering) = (self.arena.clone(), gathering.clone());
+        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, arena, gathering }
     }
 
     /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
@@ -468,10 +477,10 @@ impl Shared {
         }
     }
 
-    fn view(&self, options: &NodeOptions, submit: Submit) -> NodeView {
+    fn view(&self, options: &NodeOptions, submit: Submit, accounts: StateReader) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
-            state: self.state.clone(),
+            accounts,
             status: self.status.clone(),
             mesh: self.mesh.clone(),
             clock: options.clock.clone(),
@@ -528,6 +537,7 @@ impl Node {
             records: store.records(),
             certificates,
             inclusions: Arc::default(),
+            arena: Arena::new(ARENA_PLACES),
             inbox: Arc::new(Inbox::new(INBOX[0], INBOX[1])),
             status: Arc::default(),
             mesh: mesh_handle,
@@ -535,7 +545,7 @@ impl Node {
             chain,
         };
         let records = shared.records.clone();
-        let (replica_stage, replica_handle, _) =
+        let (replica_stage, replica_handle, accounts) =
             replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
         let minter = shared.minter(&options, system, finals, signer.record);
@@ -547,7 +557,8 @@ impl Node {
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
-        let view = shared.view(&options, Submit::new(waiting.cells.clone()));
+        let submit = Submit::new(waiting.cells.clone(), shared.arena.clone());
+        let view = shared.view(&options, submit, accounts);
         let sorter = shared.sorter(&waiting);
         let verifying = shared.verifying(&options, &waiting)?;
         let questions = waiting.questions;

@@ -21,6 +21,7 @@
 //! room of its own, and takes none from what can.
 
 use super::pace::{Pace, ShardPace};
+use super::prospect::Prospect;
 use super::room::newcomer;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
@@ -79,10 +80,17 @@ pub struct Payer {
     pub total: u64,
     /// It can be told now: none of the account comes before it.
     pub due: bool,
+    /// What is known of it besides, on the parent on which that was found.
+    pub found: Option<Prospect>,
 }
+
+/// One that minters were told, for the own pool: its account, and what is known of it on the present parent.
+pub type Mine = (Item, AccountIndex, Option<Prospect>);
 
 struct Followed {
     item: Item,
+    /// As it was found when it came.
+    found: Option<Prospect>,
     account: AccountIndex,
     sequence: u32,
     /// What it takes from its account.
@@ -109,8 +117,8 @@ impl Followed {
         client: Client,
         due: bool,
     ) -> Followed {
-        let (item, told, shard, tries, handed) = (item.clone(), 0, 0, 0, 0);
-        Followed { item, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
+        let (item, found, told, shard, tries, handed) = (item.clone(), None, 0, 0, 0, 0);
+        Followed { item, found, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
     }
 
     fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
@@ -121,6 +129,11 @@ impl Followed {
     fn is_due<M: StateMemory>(&self, state: &State<M>) -> bool {
         let hot = state.hot(self.account);
         hot.sequence == self.sequence && hot.balance >= self.total
+    }
+
+    /// What is known of it on this parent.
+    fn found_on(&self, parent: u64) -> Option<Prospect> {
+        self.found.filter(|found| found.parent == Some(parent))
     }
 }
 
@@ -278,7 +291,7 @@ impl Own {
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
     pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
-        let Payer { account, total, due } = payer;
+        let Payer { account, total, due, found } = payer;
         let in_turn = !due || self.due.may_use(client.user, self.due_max());
         let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
         let known = |cell: &Cell| {
@@ -299,7 +312,8 @@ impl Own {
             Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
-        self.unkept.push_back(Followed::of(item, (account, sequence, total), expires_slot, client, due));
+        let followed = Followed::of(item, (account, sequence, total), expires_slot, client, due);
+        self.unkept.push_back(Followed { found, ..followed });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
         Ok(true)
@@ -355,7 +369,7 @@ impl Own {
         state: &State<M>,
         system: &System,
         me: Option<u32>,
-    ) -> (Vec<Frame>, Vec<(Item, AccountIndex)>) {
+    ) -> (Vec<Frame>, Vec<Mine>) {
         let height = system.height + 1;
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
@@ -394,11 +408,12 @@ impl Own {
                 break;
             }
             looked_at[row] += 1;
-            if !followed.is_due(state) || followed.told == height {
+            let found = followed.found_on(system.height);
+            if followed.told == height || !found.map_or_else(|| followed.is_due(state), |found| found.due) {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
-            let shard = shard_of(&system.seed, &cell.sender, shards);
+            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, shards), |found| found.shard);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
             }
@@ -415,7 +430,7 @@ impl Own {
             (followed.told, followed.shard) = (height, shard);
             told_shards[shard] += 1;
             if own_shard == Some(shard) {
-                of_own_shard.push((followed.item.clone(), followed.account));
+                of_own_shard.push((followed.item.clone(), followed.account, found));
             }
             frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }

@@ -3,17 +3,21 @@
 use super::checks::PrepareCounters;
 use super::door::NodeSigning;
 use super::entry::{Raw, cost_of_transactions};
-use super::execution::SharedState;
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::status::{Status, StatusShown};
 use crate::intake::duties::Rank;
 use crate::intake::queue::Source;
+use crate::intake::shares::Holder;
 use crate::keep::certificates::Certificates;
 use crate::keep::published;
+use crate::keep::replica::StateReader;
 use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::transaction::arena::Arena;
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{MeshHandle, TransportKey};
 use dynemix_perf::machine;
 use dynemix_storage::{Disk, Records};
@@ -26,21 +30,23 @@ const API: Source = Source(Rank::Own, 0);
 #[derive(Clone)]
 pub struct Submit {
     cells: Arc<Inbox<Raw>>,
+    arena: Arc<Arena>,
 }
 
 impl Submit {
-    /// To the thread that verifies users' cells.
-    pub fn new(cells: Arc<Inbox<Raw>>) -> Submit {
-        Submit { cells }
+    /// To the threads that verify users' cells, in places of this arena.
+    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>) -> Submit {
+        Submit { cells, arena }
     }
 
-    /// Hands transactions in.
+    /// Hands a transaction in whose form was looked at.
     ///
     /// # Errors
-    /// When so many wait that some had to go.
-    pub fn send(&self, raw: Raw) -> Result<(), Busy> {
-        let count = if let Raw::Own(_, items) = &raw { items.len() } else { 0 };
-        if self.cells.push(API, cost_of_transactions(count), raw) { Ok(()) } else { Err(Busy) }
+    /// When so many wait that there is no room for it.
+    pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<(), Busy> {
+        let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
+        let raw = Raw::Own(holder, vec![item]);
+        if self.cells.push(API, cost_of_transactions(1), raw) { Ok(()) } else { Err(Busy) }
     }
 }
 
@@ -54,8 +60,8 @@ pub struct Busy;
 pub struct NodeView {
     /// Parameters and identity of the chain.
     pub chain: Arc<Chain>,
-    /// Accounts at the newest final height; only consensus changes them.
-    pub state: SharedState,
+    /// Accounts as the replica has them, milliseconds behind consensus: whoever looks holds up nobody there.
+    pub accounts: StateReader,
     /// What it shows of itself.
     pub status: Arc<Status>,
     /// The network's counters, and how much of it nobody has worked off.
