@@ -2,7 +2,7 @@
 //! power is cut at any operation of its disk. The planted fault forgets, and is found.
 
 use bytemuck::Zeroable;
-use dynemix::devnet::layout::{Devnet, DevnetShape, secret, user_secret};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, secret, user_secret};
 use dynemix::intake::shares::Holder;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::setup::clock::{Clock, unix_ms};
@@ -31,6 +31,7 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         load_accounts: 8,
         link: String::new(),
         liar: false,
+        simd: any_simd(),
     };
     let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
     let file = devnet.genesis();
@@ -55,6 +56,9 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         clock: Clock::new(start_ms, true),
         first_run: true,
         key_cache_keys: 1 << 12,
+        simd: None,
+        verify_threads: 1,
+        counted: None,
         snapshot_blocks: 0,
         snapshot_bytes_per_s: 1 << 20,
     };

@@ -245,7 +245,7 @@ fn options(
     clock: &Clock,
     (minting, transport): Keys,
 ) -> Result<NodeOptions, Box<dyn Error>> {
-    let Config { network, storage, .. } = &layered.config;
+    let Config { network, storage, verification, .. } = &layered.config;
     let mut limits = MeshLimits {
         budget_bytes: memory::budget(network.memory_bytes),
         address_max: network.address_max,
@@ -272,6 +272,9 @@ fn options(
         clock: clock.clone(),
         first_run,
         key_cache_keys: storage.key_cache_keys,
+        simd: layered.config.simd()?,
+        verify_threads: verification.threads(),
+        counted: None,
         snapshot_blocks: storage.snapshot_blocks,
         snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
     })

@@ -16,7 +16,7 @@ use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_storage::{Checkpoint, Disk, Finding, Keeper, Records, Scrubber, StoreError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Niceness of the thread: it gets its share, but others come first.
 const NICENESS: i32 = 10;
@@ -225,8 +225,14 @@ impl ReplicaStage {
     }
 
     fn follow(&mut self) -> Result<(), ReplicaError> {
+        let mut scrubbed = Instant::now();
         loop {
-            match self.requests.recv_timeout(self.scrub_pause) {
+            // However short the slots are: whoever always has a block to follow would never look at what is on disk.
+            if scrubbed.elapsed() >= self.scrub_pause {
+                self.scrub()?;
+                scrubbed = Instant::now();
+            }
+            match self.requests.recv_timeout(self.scrub_pause.saturating_sub(scrubbed.elapsed())) {
                 Ok(Request::Applied(record)) => self.advance(record)?,
                 Ok(Request::Checkpoint(checkpoint, root, beside)) => self.checkpoint(checkpoint, root, beside)?,
                 Ok(Request::Snapshot(directory, reply)) => {
@@ -241,7 +247,7 @@ impl ReplicaStage {
                     }
                 }
                 Ok(Request::Run(work)) => work(),
-                Err(RecvTimeoutError::Timeout) => self.scrub()?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }

@@ -2,6 +2,7 @@
 
 use super::bodies::Bodies;
 use super::checks::{Checks, PrepareCounters};
+use super::counted::Counted;
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
 use super::entry::{Entry, Job, Promise, Raw};
@@ -46,7 +47,6 @@ use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
-use dynemix_perf::machine;
 use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -111,6 +111,12 @@ pub struct NodeOptions {
     pub first_run: bool,
     /// Decoded keys that are kept.
     pub key_cache_keys: usize,
+    /// Vector instructions that signatures are verified with; none: the best that this computer has.
+    pub simd: Option<Simd>,
+    /// Threads that verify users' transactions.
+    pub verify_threads: usize,
+    /// Blocks go by count, by a clock that stands.
+    pub counted: Option<Counted>,
     /// Heights between two snapshots for those who join; 0: none are made.
     pub snapshot_blocks: u64,
     /// Bytes of snapshots that are handed out in a second.
@@ -343,7 +349,7 @@ impl Shared {
     /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
     /// need.
     fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
-        let cores = machine::cores();
+        let cores = options.verify_threads;
         let gathering = Arc::new(Gathering::new(cores));
         let mut threads = Vec::new();
         for number in 0..cores {
@@ -455,6 +461,7 @@ impl Shared {
             status: self.status.clone(),
             inclusions: self.inclusions.clone(),
             peers: Peers::new(options.targets()),
+            counted: options.counted,
             local,
         }
     }
@@ -511,7 +518,7 @@ impl Node {
         }
         let signer = Signer::open(&options, &opened)?;
         let (mesh, mesh_handle) = signer.network(&options)?;
-        let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
+        let keys = Arc::new(KeyCache::new(options.key_cache_keys, options.simd.unwrap_or_else(Simd::best))?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
         let certificates = certificates::beside(&*options.data, &options.genesis.chain.genesis_hash, &store.records())?;
         let chain = Arc::new(options.genesis.chain.clone());

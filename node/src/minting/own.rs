@@ -217,6 +217,8 @@ pub struct Own {
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
     window: usize,
+    /// This node is all minters of the height: what it takes it finds in its own queue, and no other set can differ.
+    alone: bool,
     /// The last height's block has left out what was told.
     missed: bool,
     /// What minters say that they take.
@@ -241,6 +243,7 @@ impl Default for Own {
             told: 0,
             looked_at: [0; 2],
             window: WINDOW_FIRST,
+            alone: false,
             missed: false,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
@@ -395,7 +398,12 @@ impl Own {
             .iter()
             .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
             .collect();
-        let paces: Vec<ShardPace> = minters.iter().map(|minters| self.pace.of_shard(height, minters)).collect();
+        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
+        let pace_of = |minters: &Vec<u32>| match self.alone {
+            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
+            false => self.pace.of_shard(height, minters),
+        };
+        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
         self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
@@ -406,11 +414,12 @@ impl Own {
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
-        let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
+        let window = if self.alone { FORWARDED_MAX } else { self.window };
+        let Own { followed, tried, looked_at, told, told_shards, .. } = self;
         let before = *told;
         let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
         for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
-            if *told >= *window {
+            if *told >= window {
                 break;
             }
             looked_at[row] += 1;
@@ -443,7 +452,7 @@ impl Own {
         let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
         assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
-        assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
+        assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
         let mut out: Vec<Frame> = Vec::new();
@@ -511,7 +520,7 @@ impl Own {
             let mut tried: VecDeque<Followed> = tried;
             self.tried.append(&mut tried);
         }
-        if self.height == system.height {
+        if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
             self.fit_window(told, used);
         }
