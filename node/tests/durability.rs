@@ -230,12 +230,13 @@ fn readers_and_snapshots_see_one_height_while_blocks_go_on() {
             thread::sleep(Duration::from_millis(300));
             let path = directory.path().join(format!("snapshot.{number}"));
             let before = pipeline.reader().height();
-            let info = pipeline.snapshot(&path).unwrap();
+            let info = pipeline.snapshot(Arc::new(RealDisk::at(&path))).unwrap();
             assert!(info.height >= before);
-            let verified = snapshot::verify(&path, None, |_, _| {}).unwrap();
+            let verified = snapshot::verify(&RealDisk::at(&path), None, |_, _| {}).unwrap();
             assert_eq!(verified, info);
             let disk = Arc::new(RealDisk::new(&directory.path().join(format!("restored.{number}"))).unwrap());
-            snapshot::restore(&path, disk.clone(), None, None, StoreOptions::default(), |_, _| {}).unwrap();
+            snapshot::restore(&RealDisk::at(&path), disk.clone(), None, None, StoreOptions::default(), |_, _| {})
+                .unwrap();
             let restored = open::open(disk, chain.genesis_hash, None, StoreOptions::default()).unwrap();
             assert_eq!(hex::encode(restored.state.header().root), info.state_root);
             assert_eq!((restored.state.header().height, restored.store.last_record()), (info.height, info.height));
@@ -266,16 +267,17 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     )
     .unwrap();
     let path = directory.path().join("snapshot");
-    let info = snapshot::create(&state, [5; 32], &path, |_, _| {}).unwrap();
+    let from = RealDisk::at(&path);
+    let info = snapshot::create(&state, [5; 32], &from, |_, _| {}).unwrap();
     assert_eq!((info.chunks, info.chunks_resumed), (2, 0));
-    assert_eq!(snapshot::create(&state, [5; 32], &path, |_, _| {}).unwrap().chunks_resumed, 2);
+    assert_eq!(snapshot::create(&state, [5; 32], &from, |_, _| {}).unwrap().chunks_resumed, 2);
     let chunk = path.join("chunk.00001");
     let good = std::fs::read(&chunk).unwrap();
     let mut bad = good.clone();
     bad[1_000] ^= 1;
     std::fs::write(&chunk, &bad).unwrap();
     let disk = Arc::new(RealDisk::new(&directory.path().join("store")).unwrap());
-    let restore = |root| snapshot::restore(&path, disk.clone(), None, root, StoreOptions::default(), |_, _| {});
+    let restore = |root| snapshot::restore(&from, disk.clone(), None, root, StoreOptions::default(), |_, _| {});
     assert!(matches!(restore(Some(&[1; 32])).unwrap_err(), SnapshotFailure::Root { .. }));
     let error = restore(None).unwrap_err();
     assert!(error.to_string().contains("chunk.00001") && error.to_string().contains("chunk 1 is not what"), "{error}");
@@ -292,7 +294,7 @@ fn an_interrupted_restore_goes_on_and_a_wrong_chunk_or_root_is_refused() {
     let other =
         State::genesis(HeapMemory::new(StateLayout::new(9)), &genesis[..9], 63, HashSeed::from_number(1)).unwrap();
     assert!(matches!(
-        snapshot::create(&other, [5; 32], &path, |_, _| {}).unwrap_err(),
+        snapshot::create(&other, [5; 32], &from, |_, _| {}).unwrap_err(),
         SnapshotFailure::Occupied { .. }
     ));
 }

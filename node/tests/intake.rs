@@ -20,7 +20,7 @@ use dynemix_engine::chain::tables::{Staker, System};
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::{Item, Items};
-use scene::{Scene, caller, due};
+use scene::{Scene, caller, due, follow};
 use std::sync::Arc;
 
 fn answer(system: &System, candidate: u32, height: u64, salt: u16) -> Item {
@@ -414,7 +414,7 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     // minter each, as users do.
     let mut own = Own::default();
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
     let read =
@@ -426,7 +426,7 @@ fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
     assert_eq!((told, handed), (vec![share; 10], 1_000 - share));
     // One without a name tells nobody.
     let mut own = Own::default();
-    own.follow(&scene.pay(100, 2 * DYNE), due(100, 2 * DYNE), caller(0)).unwrap();
+    follow(&mut own, &scene.pay(100, 2 * DYNE), due(100, 2 * DYNE), caller(0)).unwrap();
     assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
 }
 
@@ -463,7 +463,7 @@ fn four_names_without_a_seat_leave_room_to_the_fifth_and_what_finds_none_is_hand
     // What it has told and no block has taken it hands in, from the next height on.
     let mut own = Own::default();
     for sender in 100..200 {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
     let count = |frames: &[dynemix::minting::own::Frame], told: Option<u64>| {
         let read = |frame: &Arc<[u8]>| {

@@ -8,7 +8,7 @@ use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use scene::{Scene, caller, client, due};
+use scene::{Scene, caller, client, due, follow};
 
 /// The first sender that is no minter's account.
 const FIRST: u32 = 100;
@@ -45,10 +45,10 @@ fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let mut own = Own::default();
     let senders = FIRST..FIRST + FORWARDED_MAX as u32;
     for sender in senders.clone() {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0)).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0)).unwrap();
     }
     let late = scene.pay(senders.end, 2 * DYNE);
-    assert_eq!(own.follow(&late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)), Err(Refusal::Busy));
+    assert_eq!(follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)), Err(Refusal::Busy));
     assert_eq!(own.len(), FORWARDED_MAX);
 
     // No more is told than the window has room for.
@@ -57,7 +57,7 @@ fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let parent = scene.block(&(FIRST..FIRST + WINDOW_FIRST as u32).collect::<Vec<_>>());
     let (finals, _) = own.settle(&scene.state, &parent, &scene.system);
     assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, FORWARDED_MAX - WINDOW_FIRST));
-    own.follow(&late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)).unwrap();
+    follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)).unwrap();
 }
 
 #[test]
@@ -68,7 +68,8 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
     let follow = |own: &mut Own, scene: &Scene| {
         for sender in senders.clone() {
             // Most of them are followed still.
-            let followed = own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0));
+            let followed =
+                follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0));
             assert!(matches!(followed, Ok(()) | Err(Refusal::Busy | Refusal::SenderConflict)), "{followed:?}");
         }
     };
@@ -106,14 +107,14 @@ fn who_wants_all_the_room_leaves_some_to_whoever_comes_later() {
     let (mut followed, mut told) = (0, 0);
     for sender in greedy.clone() {
         let item = scene.pay(sender, 2 * DYNE);
-        followed += usize::from(own.follow(&item, due(sender, 2 * DYNE), client(7, 0)).is_ok());
+        followed += usize::from(follow(&mut own, &item, due(sender, 2 * DYNE), client(7, 0)).is_ok());
         told += usize::from(scene.admit(&mut pool, &item, 1).is_ok());
     }
     assert_eq!((followed, told), (FORWARDED_MAX / 2, POOL_TRANSACTIONS_MAX / 2));
     let mut later = 0;
     for sender in greedy.end..greedy.end + 50 {
         let item = scene.pay(sender, 2 * DYNE);
-        later += usize::from(own.follow(&item, due(sender, 2 * DYNE), client(8, 0)).is_ok());
+        later += usize::from(follow(&mut own, &item, due(sender, 2 * DYNE), client(8, 0)).is_ok());
         scene.admit_from(&mut pool, &item, 1, &Teller { name: 9, share: None }).unwrap();
     }
     assert_eq!(later, 50, "users of another connection");
@@ -127,28 +128,29 @@ fn what_waits_for_its_turn_takes_no_room_from_what_does_not() {
     let mut ahead = (FIRST..).flat_map(|sender| (1..8).map(move |after| (sender, after)));
     let mut fill = |own: &mut Own, user: Client| {
         let (sender, after) = ahead.next().unwrap();
-        own.follow(&scene.pay_after(sender, 2 * DYNE, after), Payer { due: false, ..due(sender, 2 * DYNE) }, user)
+        follow(&mut own, &scene.pay_after(sender, 2 * DYNE, after), Payer { due: false, ..due(sender, 2 * DYNE) }, user)
     };
     for connection in (1..=20).map(|number| client(number, 0)).chain([caller(1)]) {
         (0..).take_while(|_| fill(&mut own, connection).is_ok()).count();
     }
     assert!((FORWARDED_MAX / 4 - 30..=FORWARDED_MAX / 4).contains(&own.len()), "{} wait for their turn", own.len());
     for sender in 1_000..1_050 {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(2)).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(2)).unwrap();
     }
     // Nor does one caller keep the others out with what is due.
-    let some =
-        (FIRST..1_000).filter(|&sender| own.follow(&scene.pay(sender, DYNE), due(sender, DYNE), caller(1)).is_ok());
+    let some = (FIRST..1_000)
+        .filter(|&sender| follow(&mut own, &scene.pay(sender, DYNE), due(sender, DYNE), caller(1)).is_ok());
     assert!((100..150).contains(&some.count()));
-    own.follow(&scene.pay(1_100, 2 * DYNE), due(1_100, 2 * DYNE), caller(3)).unwrap();
+    follow(&mut own, &scene.pay(1_100, 2 * DYNE), due(1_100, 2 * DYNE), caller(3)).unwrap();
 }
 
 #[test]
 fn what_has_come_to_its_turn_counts_among_what_is_due() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    own.follow(&scene.pay(FIRST, 2 * DYNE), due(FIRST, 2 * DYNE), caller(1)).unwrap();
-    own.follow(&scene.pay_after(FIRST, 2 * DYNE, 1), Payer { due: false, ..due(FIRST, 2 * DYNE) }, caller(1)).unwrap();
+    follow(&mut own, &scene.pay(FIRST, 2 * DYNE), due(FIRST, 2 * DYNE), caller(1)).unwrap();
+    follow(&mut own, &scene.pay_after(FIRST, 2 * DYNE, 1), Payer { due: false, ..due(FIRST, 2 * DYNE) }, caller(1))
+        .unwrap();
     assert_eq!(own.tell(&scene.state, &scene.system, Some(3)).1.len(), 1);
     for left in [1, 0] {
         let parent = scene.block(&[FIRST]);

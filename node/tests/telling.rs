@@ -11,7 +11,7 @@ use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_net::mesh::{Standing, To};
-use scene::{Scene, caller, client, due, key};
+use scene::{Scene, caller, client, due, follow, key};
 use std::sync::Arc;
 
 /// The senders that one minter is told, in order.
@@ -32,7 +32,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
     let mut scene = Scene::new();
     let mut own = Own::default();
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, u64::from(sender))).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, u64::from(sender))).unwrap();
     }
     let keys = |range: std::ops::Range<u32>| range.map(key).collect::<Vec<_>>();
     let (frames, mine) = own.tell(&scene.state, &scene.system, Some(3));
@@ -69,7 +69,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
     for round in 0..5 {
         let fresh = 10 + 2 * round..12 + 2 * round;
         for sender in fresh.clone() {
-            own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, 1)).unwrap();
+            follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(9, 1)).unwrap();
         }
         let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
         let told = told_to(&frames, 4, scene.system.height + 1);
@@ -86,7 +86,7 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
     let mut scene = Scene::new();
     let mut own = Own::default();
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
     let first = own.window();
     for window in [first, 500, 256, 256] {
@@ -104,7 +104,7 @@ fn what_is_handed_in_comes_in_frames_that_anybody_may_send() {
     for me in [None, Some(650), Some(3)] {
         let mut own = Own::default();
         for sender in 100..1_100 {
-            own.follow(&scene.pay_many(sender), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+            follow(&mut own, &scene.pay_many(sender), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
         }
         let (frames, _) = own.tell(&scene.state, &scene.system, me);
         let longest = frames.iter().map(|(_, _, frame)| frame.len()).max().unwrap();
@@ -120,7 +120,7 @@ fn what_is_handed_in_comes_in_frames_that_anybody_may_send() {
 fn what_no_minter_could_bring_into_a_block_is_given_up() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    own.follow(&scene.pay(20, 2 * DYNE), due(20, 2 * DYNE), client(9, 0)).unwrap();
+    follow(&mut own, &scene.pay(20, 2 * DYNE), due(20, 2 * DYNE), client(9, 0)).unwrap();
     let expires = scene.system.slot + 50;
     let mut handed = 0;
     while !own.is_empty() {
@@ -139,9 +139,9 @@ fn one_of_an_account_and_sequence_is_followed() {
     let scene = Scene::new();
     let mut own = Own::default();
     let (one, other) = (scene.pay(20, 2 * DYNE), scene.pay(20, 3 * DYNE));
-    own.follow(&one, due(20, 2 * DYNE), caller(0)).unwrap();
-    assert_eq!(own.follow(&one, due(20, 2 * DYNE), caller(0)), Ok(()));
-    assert_eq!(own.follow(&other, due(20, 3 * DYNE), caller(0)), Err(Refusal::SenderConflict));
+    follow(&mut own, &one, due(20, 2 * DYNE), caller(0)).unwrap();
+    assert_eq!(follow(&mut own, &one, due(20, 2 * DYNE), caller(0)), Ok(()));
+    assert_eq!(follow(&mut own, &other, due(20, 3 * DYNE), caller(0)), Err(Refusal::SenderConflict));
     assert_eq!(own.len(), 1);
 }
 

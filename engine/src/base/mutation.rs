@@ -42,6 +42,7 @@ pub enum Mutation {
     RecordsFirstCome,
     SystemUnchecked,
     SequenceBelieved,
+    OwnForgotten,
     StaleVerified,
     CapacityIgnored,
     CapacityBelieved,
@@ -92,6 +93,9 @@ impl Mutation {
     /// `tests/selection_faults.rs` and the simulator's `tests/grinder.rs` have each.
     pub const SELECTION: [Mutation; 3] =
         [Mutation::DrawByStakesOfNow, Mutation::CustodyByHeads, Mutation::EvidenceOutlivesStake];
+
+    /// Slips of the node around consensus: its `tests/promises.rs` finds it.
+    pub const OF_NODE: [Mutation; 1] = [Mutation::OwnForgotten];
 
     /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
     pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];

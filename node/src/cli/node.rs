@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, ask};
 use dynemix::face::api::serve;
 use dynemix::face::logs;
-use dynemix::keep::chain_store::Genesis;
+use dynemix::keep::chain_store::{Genesis, state_folder};
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::minting::status::StatusShown;
 use dynemix::peer::join::{self, JoinOptions};
@@ -199,7 +199,8 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let genesis_supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>()
         + genesis.minters.iter().map(|minter| minter.stake).sum::<u64>();
     let slot_ms = genesis.chain.parameters.slot_ms;
-    let options = options(&layered, args.first_run, genesis, &directory, &node_clock, keys)?;
+    let data = Arc::new(RealDisk::at(&directory));
+    let options = options(&layered, args.first_run, genesis, data, &node_clock, keys)?;
     if let Some(trust) = layered.config.trust()? {
         join(&options, trust)?;
     }
@@ -240,7 +241,7 @@ fn options(
     layered: &Layered,
     first_run: bool,
     genesis: Genesis,
-    directory: &Path,
+    data: Arc<RealDisk>,
     clock: &Clock,
     (minting, transport): Keys,
 ) -> Result<NodeOptions, Box<dyn Error>> {
@@ -252,7 +253,7 @@ fn options(
     };
     limits.of_mut(Standing::Guest).places = network.guests_max;
     Ok(NodeOptions {
-        directory: directory.to_owned(),
+        data,
         genesis,
         minting,
         transport,
@@ -305,13 +306,14 @@ fn until_told(node: Node, stops: &Receiver<bool>, slot_ms: u64) -> Result<(), Bo
 
 /// Begins with a snapshot from the network, unless there is a chain already.
 fn join(options: &NodeOptions, trust: Trust) -> Result<(), Box<dyn Error>> {
-    let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
-    if Store::exists(&*disk)? {
+    let state = state_folder(&*options.data);
+    state.make()?;
+    if Store::exists(&*state)? {
         tracing::info!("there is a chain here already: network.trust is not needed");
         return Ok(());
     }
     let how = JoinOptions {
-        data: options.directory.clone(),
+        data: options.data.clone(),
         chain: options.genesis.chain.genesis_hash,
         trust,
         peers: options.targets(),
@@ -321,7 +323,7 @@ fn join(options: &NodeOptions, trust: Trust) -> Result<(), Box<dyn Error>> {
         link: options.link,
     };
     let mut tenths = 0;
-    let height = join::join(&how, disk, |done, all| {
+    let height = join::join(&how, |done, all| {
         let now = 10 * done / all.max(1);
         if now > tenths {
             tenths = now;

@@ -136,12 +136,12 @@ fn timed(
 pub(crate) fn create(store: &Path, out: &Path) -> Result<SnapshotDone, Box<dyn Error>> {
     let opened = open_any(store)?;
     let chain = opened.store.keeper().chain();
-    timed("created", |progress| Ok(snapshot::create(&opened.state, chain, out, progress)?))
+    timed("created", |progress| Ok(snapshot::create(&opened.state, chain, &RealDisk::at(out), progress)?))
 }
 
 /// Does `snapshot verify`, with a bar of bytes.
 pub(crate) fn verify(directory: &Path, root: Option<&[u8; 32]>) -> Result<SnapshotDone, Box<dyn Error>> {
-    timed("verified", |progress| Ok(snapshot::verify(directory, root, progress)?))
+    timed("verified", |progress| Ok(snapshot::verify(&RealDisk::at(directory), root, progress)?))
 }
 
 /// Does `snapshot restore`, with a bar of bytes.
@@ -153,7 +153,7 @@ pub(crate) fn restore(
 ) -> Result<SnapshotDone, Box<dyn Error>> {
     let disk = Arc::new(RealDisk::new(store)?);
     timed("restored", |progress| {
-        Ok(snapshot::restore(directory, disk, accounts_max, root, StoreOptions::default(), progress)?)
+        Ok(snapshot::restore(&RealDisk::at(directory), disk, accounts_max, root, StoreOptions::default(), progress)?)
     })
 }
 
@@ -164,7 +164,7 @@ pub(crate) struct SnapshotList {
 }
 
 pub(crate) fn list(directory: &Path) -> Result<SnapshotList, Box<dyn Error>> {
-    Ok(SnapshotList { snapshots: snapshot::list(directory)? })
+    Ok(SnapshotList { snapshots: snapshot::list(&RealDisk::at(directory))? })
 }
 
 impl Shown for SnapshotList {

@@ -100,6 +100,22 @@ pub struct User {
     pub holder: Holder,
 }
 
+impl User {
+    /// As it is kept on the disk.
+    pub fn to_bytes(self) -> [u8; 17] {
+        let mut bytes = [u8::from(self.by_api); 17];
+        bytes[1..9].copy_from_slice(&self.holder.net.to_le_bytes());
+        bytes[9..].copy_from_slice(&self.holder.wide.to_le_bytes());
+        bytes
+    }
+
+    /// The same back: a connection that has gone keeps its number, which is as good as any.
+    pub fn from_bytes(bytes: &[u8; 17]) -> User {
+        let eight = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+        User { by_api: bytes[0] != 0, holder: Holder { net: eight(1), wide: eight(9) } }
+    }
+}
+
 /// Room that users share: each who sends by the network, and beside them all of the API, who share what those may have.
 #[derive(Debug, Default)]
 pub struct UserShares {

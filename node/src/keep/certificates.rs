@@ -18,6 +18,7 @@
 //! time at most, so of the last `BATCH` each is looked at when the files are opened. What is missing then is read from
 //! the log again, which keeps far more.
 
+use super::chain_store::state_folder;
 use super::record::BlockRecord;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Seat, VoteKey};
@@ -28,7 +29,7 @@ use dynemix_engine::chain::block::Final;
 use dynemix_engine::chain::block_codec::{put_final, read_final};
 use dynemix_engine::chain::codec::{put_committee, read_committee_with_keys};
 use dynemix_engine::committee::members::{Committee, Member};
-use dynemix_storage::{Disk, DiskFile, RealDisk, Records, StoreError};
+use dynemix_storage::{Disk, DiskFile, Records, StoreError};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::io;
@@ -334,25 +335,26 @@ impl State {
 ///
 /// # Errors
 /// Damage, files of another chain, or what the disk refuses.
-pub fn beside(data: &Path, chain: &Hash, records: &Records) -> Result<Certificates, StoreError> {
-    let disk = RealDisk::new(&data.join("light"))?;
+pub fn beside(data: &dyn Disk, chain: &Hash, records: &Records) -> Result<Certificates, StoreError> {
+    let disk = data.folder("light");
+    disk.make().map_err(|source| StoreError::Io { action: "create", path: disk.path().to_owned(), source })?;
     let (oldest, last) = (records.first().max(1), records.last());
-    let mut kept = Certificates::open(&disk, chain, oldest)?;
+    let mut kept = Certificates::open(&*disk, chain, oldest)?;
     if kept.next() < oldest {
         tracing::warn!(
             "certificates end at height {}, and blocks begin at {oldest}: they begin anew there",
             kept.next() - 1
         );
         drop(kept);
-        Certificates::remove(&disk)?;
-        kept = Certificates::open(&disk, chain, oldest)?;
+        Certificates::remove(&*disk)?;
+        kept = Certificates::open(&*disk, chain, oldest)?;
     }
     for height in kept.next()..=last {
         let record = records.read(height)?;
         let light = BlockRecord::decode(&record).ok().and_then(|record| record.light());
         let mut rest = light.unwrap_or(&[]);
         let damaged = |_| StoreError::Damaged {
-            path: data.join("state"),
+            path: state_folder(data).path().to_owned(),
             offset: 0,
             what: format!("record {height} holds no final certificate"),
         };

@@ -4,7 +4,7 @@
 use super::mapped::{MappedMemory, regions};
 use super::open::OpenError;
 use super::record::{BlockRecord, NoBlock};
-use super::sealed::{self, SealedError, SealedKind};
+use super::sealed::{self, SealedError, SealedKind, failed};
 use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
@@ -20,8 +20,7 @@ use dynemix_engine::rules::next::Next;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_storage::{Disk, OpenedStore, Store, StoreError, StoreOptions};
 use std::collections::VecDeque;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Final blocks that a start reads back, for those who catch up.
@@ -102,28 +101,32 @@ pub struct OpenedChain {
     pub fell_back: Option<StoreError>,
 }
 
-/// Where the system of a checkpoint stands.
-pub fn system_path(directory: &Path, record: u64) -> PathBuf {
-    directory.join(format!("system.{record}"))
+/// The name of a checkpoint's system in a node's directory.
+pub fn system_name(record: u64) -> String {
+    format!("system.{record}")
 }
 
 /// Writes the system of a checkpoint; those that no image needs any more go.
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn write_system(directory: &Path, chain: &Hash, system: &System, needed: [u64; 2]) -> Result<(), SealedError> {
+pub fn write_system(data: &dyn Disk, chain: &Hash, system: &System, needed: [u64; 2]) -> Result<(), SealedError> {
     let mut payload = Vec::new();
     system.encode(&mut payload);
-    sealed::write_whole(&system_path(directory, system.height), SealedKind::System, chain, system.height, &payload)?;
-    let names = fs::read_dir(directory).map_err(|source| SealedError::Io { path: directory.to_owned(), source })?;
-    for entry in names.flatten() {
-        let record = entry.file_name().to_str().and_then(|name| name.strip_prefix("system.")?.parse::<u64>().ok());
+    sealed::write_whole(data, &system_name(system.height), SealedKind::System, chain, system.height, &payload)?;
+    for (name, _) in data.files().map_err(failed(data, ""))? {
+        let record = name.strip_prefix("system.").and_then(|record| record.parse::<u64>().ok());
         if record.is_some_and(|record| record != system.height && !needed.contains(&record)) {
             // One that stays is only in the way.
-            let _ = fs::remove_file(entry.path());
+            let _ = data.remove(&name);
         }
     }
     Ok(())
+}
+
+/// The folder of a node's directory that its store is in.
+pub fn state_folder(data: &dyn Disk) -> Arc<dyn Disk> {
+    data.folder("state")
 }
 
 /// The shard-blocks that a master-block lists, one place a shard; none if one is missing.
@@ -135,17 +138,15 @@ pub fn placed(decided: &Final, blocks: &[Arc<CertifiedBlock>]) -> Option<Vec<Opt
     decided.value.headers.iter().map(of).collect()
 }
 
-/// Opens the chain of a directory, or begins it from genesis.
+/// Opens the chain of a node's directory, or begins it from genesis.
 ///
 /// # Errors
 /// Whatever is damaged, of another chain, or in use.
-pub fn open(
-    directory: &Path,
-    disk: Arc<dyn Disk>,
-    genesis: &Genesis,
-    options: StoreOptions,
-) -> Result<OpenedChain, ChainStoreError> {
+pub fn open(data: &dyn Disk, genesis: &Genesis, options: StoreOptions) -> Result<OpenedChain, ChainStoreError> {
     let chain = &genesis.chain;
+    let disk = state_folder(data);
+    let made = disk.make();
+    made.map_err(|source| StoreError::Io { action: "create", path: disk.path().to_owned(), source })?;
     let specs = regions(StateLayout::new(genesis.accounts_max));
     let first = System::genesis(chain, &genesis.minters);
     if !Store::exists(&*disk)? {
@@ -166,7 +167,7 @@ pub fn open(
     memory.make_balances_resident();
     let mut state = State::reopen(memory);
     state.update_root();
-    let mut system = if image_record == 0 { first } else { read_system(directory, &chain.genesis_hash, image_record)? };
+    let mut system = if image_record == 0 { first } else { read_system(data, &chain.genesis_hash, image_record)? };
     let records = store.records();
     let last = store.last_record();
     let mut finals = VecDeque::new();
@@ -251,10 +252,10 @@ impl Signing for Believed {
     fn learn(&self, _: u32, _: &VoteKey) {}
 }
 
-fn read_system(directory: &Path, chain: &Hash, record: u64) -> Result<System, ChainStoreError> {
-    let path = system_path(directory, record);
-    let none = || ChainStoreError::NoSystem(path.clone());
-    let (_, payload) = sealed::read(&path, SealedKind::System, chain)?.ok_or_else(none)?;
+fn read_system(data: &dyn Disk, chain: &Hash, record: u64) -> Result<System, ChainStoreError> {
+    let name = system_name(record);
+    let none = || ChainStoreError::NoSystem(data.path().join(&name));
+    let (_, payload) = sealed::read(data, &name, SealedKind::System, chain)?.ok_or_else(none)?;
     System::decode(&payload).ok().filter(|system| system.height == record).ok_or_else(none)
 }
 
@@ -298,9 +299,9 @@ mod tests {
 
     /// A log whose first record, right in every checksum, has this block.
     fn opened_over(block: ShardBlock, patch: Vec<u8>) -> ChainStoreError {
-        let (disk, directory, genesis) = (MemoryDisk::new(), tempfile::tempdir().unwrap(), genesis());
+        let (disk, genesis) = (MemoryDisk::new(), genesis());
         let options = StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() };
-        let open = || open(directory.path(), Arc::new(disk.clone()), &genesis, options);
+        let open = || open(&disk, &genesis, options);
         let OpenedChain { mut store, system, .. } = open().unwrap();
         let hash = block.hash();
         let certificate = || Certificate { signers: SeatSet::default(), aggregate: [0; 48] };

@@ -10,10 +10,15 @@
 //! * [`replica`] follows the log for readers, checkpoints and [`snapshot`]s; [`published`] is what those who join
 //!   fetch.
 //! * [`certificates`] of every height stay for light clients when the log has pruned the blocks.
-//! * [`sealed`] files are whole or refused; [`signed_file`] is the one that keeps a node from signing twice.
+//! * [`sealed`] files are whole or refused; [`signed_file`] is the one that keeps a node from signing twice, [`kept`]
+//!   are transactions of the own shard's blocks, [`accepted`] those of own users.
+//!
+//! All of it through the store's [`Disk`](dynemix_storage::Disk), so that a test can cut the power of a whole node.
 
+pub mod accepted;
 pub mod certificates;
 pub mod chain_store;
+pub mod kept;
 pub mod mapped;
 pub mod open;
 pub mod published;

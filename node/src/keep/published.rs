@@ -11,16 +11,14 @@
 //! whoever trusts the hash of the second can check everything.
 
 use super::sealed::{self, SealedError, SealedKind};
-use super::snapshot::chunk_path;
+use super::snapshot::{MANIFEST, chunk_name};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::Final;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::messages::codec::{decode, encode};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use dynemix_storage::Disk;
 use std::sync::Arc;
 
 /// Snapshots that are kept.
@@ -71,13 +69,13 @@ impl Part {
         }
     }
 
-    /// Its file in a snapshot's directory.
-    pub fn path(self, directory: &Path) -> PathBuf {
+    /// Its file in a snapshot's folder.
+    pub fn name(self) -> String {
         match self {
-            Part::System => directory.join("system"),
-            Part::Blocks => directory.join("blocks"),
-            Part::Manifest => directory.join("manifest"),
-            Part::Chunk(chunk) => chunk_path(directory, chunk as usize),
+            Part::System => "system".into(),
+            Part::Blocks => "blocks".into(),
+            Part::Manifest => MANIFEST.into(),
+            Part::Chunk(chunk) => chunk_name(chunk as usize),
         }
     }
 }
@@ -94,30 +92,30 @@ impl std::fmt::Display for Part {
 }
 
 /// Where a node keeps its snapshots.
-pub fn snapshots_path(data: &Path) -> PathBuf {
-    data.join("snapshots")
+fn snapshots_folder(data: &dyn Disk) -> Arc<dyn Disk> {
+    data.folder("snapshots")
 }
 
 /// Where the snapshot of a height stands.
-pub fn snapshot_path(data: &Path, height: u64) -> PathBuf {
-    snapshots_path(data).join(height.to_string())
+pub fn snapshot_folder(data: &dyn Disk, height: u64) -> Arc<dyn Disk> {
+    snapshots_folder(data).folder(&height.to_string())
 }
 
-/// Writes the system into a snapshot's directory.
+/// Writes the system into a snapshot's folder.
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn write_system(directory: &Path, chain: &Hash, system: &System) -> Result<(), SealedError> {
+pub fn write_system(folder: &dyn Disk, chain: &Hash, system: &System) -> Result<(), SealedError> {
     let mut payload = Vec::new();
     system.encode(&mut payload);
-    sealed::write_whole(&Part::System.path(directory), SealedKind::System, chain, system.height, &payload)
+    sealed::write_whole(folder, &Part::System.name(), SealedKind::System, chain, system.height, &payload)
 }
 
 /// Writes the two blocks, which makes a snapshot whole, and removes older ones.
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn finish(data: &Path, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result<(), SealedError> {
+pub fn finish(data: &dyn Disk, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result<(), SealedError> {
     let height = blocks[0].value.height;
     assert_eq!(blocks[1].value.height, height + 1, "a snapshot is proved by the block after it");
     assert_eq!(blocks[1].value.parent, blocks[0].hash, "the block that proves a snapshot follows the snapshot's own");
@@ -128,30 +126,31 @@ pub fn finish(data: &Path, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result<(),
         payload.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
         payload.extend_from_slice(&bytes);
     }
-    let directory = snapshot_path(data, height);
-    sealed::write_whole(&Part::Blocks.path(&directory), SealedKind::Blocks, chain, height, &payload)?;
+    let folder = snapshot_folder(data, height);
+    sealed::write_whole(&*folder, &Part::Blocks.name(), SealedKind::Blocks, chain, height, &payload)?;
     let (whole, broken): (Vec<u64>, Vec<u64>) = heights(data)
         .into_iter()
         .filter(|&other| other <= height)
-        .partition(|&other| Part::Blocks.path(&snapshot_path(data, other)).exists());
+        .partition(|&other| snapshot_folder(data, other).open(&Part::Blocks.name()).is_ok());
+    assert!(whole.contains(&height), "the snapshot that was just made is whole");
     for old in whole.iter().rev().skip(KEPT).chain(&broken) {
         // One that stays is removed the next time.
-        let _ = fs::remove_dir_all(snapshot_path(data, *old));
+        let _ = snapshots_folder(data).remove_folder(&old.to_string());
     }
     Ok(())
 }
 
-/// Heights of which there is a directory, ascending.
-fn heights(data: &Path) -> Vec<u64> {
-    let Ok(names) = fs::read_dir(snapshots_path(data)) else { return Vec::new() };
-    let mut heights: Vec<u64> = names.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+/// Heights of which there is a folder, ascending.
+fn heights(data: &dyn Disk) -> Vec<u64> {
+    let names = snapshots_folder(data).folders().unwrap_or_default();
+    let mut heights: Vec<u64> = names.into_iter().filter_map(|name| name.parse().ok()).collect();
     heights.sort_unstable();
     heights
 }
 
 /// Reads the two blocks of a snapshot; none if it is not whole.
-fn read_blocks(directory: &Path, chain: &Hash) -> Option<[Arc<Final>; 2]> {
-    blocks_of(&fs::read(Part::Blocks.path(directory)).ok()?, chain)
+fn read_blocks(folder: &dyn Disk, chain: &Hash) -> Option<[Arc<Final>; 2]> {
+    blocks_of(&folder.read_whole(&Part::Blocks.name(), u64::MAX).ok()?, chain)
 }
 
 /// The two blocks that a file of them holds; none if they are not two of consecutive heights.
@@ -172,16 +171,16 @@ pub fn blocks_of(file: &[u8], chain: &Hash) -> Option<[Arc<Final>; 2]> {
 }
 
 /// The snapshots that are whole, oldest first.
-pub fn offers(data: &Path, chain: &Hash) -> Vec<Offer> {
-    let blocks = heights(data).into_iter().filter_map(|height| read_blocks(&snapshot_path(data, height), chain));
+pub fn offers(data: &dyn Disk, chain: &Hash) -> Vec<Offer> {
+    let blocks = heights(data).into_iter().filter_map(|height| read_blocks(&*snapshot_folder(data, height), chain));
     blocks.map(|[_, proof]| Offer { height: proof.value.height, block: proof.value.hash() }).collect()
 }
 
 /// A piece of a part, and how long the part is; none if there is no such snapshot or part.
-pub fn read_piece(data: &Path, height: u64, part: Part, offset: u64) -> Option<(u64, Vec<u8>)> {
-    let file = File::open(part.path(&snapshot_path(data, height))).ok()?;
-    let total = file.metadata().ok()?.len();
+pub fn read_piece(data: &dyn Disk, height: u64, part: Part, offset: u64) -> Option<(u64, Vec<u8>)> {
+    let file = snapshot_folder(data, height).open(&part.name()).ok()?;
+    let total = file.bytes().ok()?;
     let mut bytes = vec![0; total.checked_sub(offset)?.min(PIECE_BYTES as u64) as usize];
-    file.read_exact_at(&mut bytes, offset).ok()?;
+    file.read(offset, &mut bytes).ok()?;
     Some((total, bytes))
 }

@@ -13,8 +13,7 @@ use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{AccountIndex, Key};
-use dynemix_storage::{Checkpoint, Finding, Keeper, Records, Scrubber, StoreError};
-use std::path::{Path, PathBuf};
+use dynemix_storage::{Checkpoint, Disk, Finding, Keeper, Records, Scrubber, StoreError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -52,8 +51,8 @@ pub type Beside = Box<dyn FnOnce() -> Result<(), StoreError> + Send>;
 enum Request {
     Applied(u64),
     Checkpoint(Checkpoint, Hash, Beside),
-    Snapshot(PathBuf, Sender<Result<SnapshotInfo, SnapshotFailure>>),
-    Publish(PathBuf, Beside),
+    Snapshot(Arc<dyn Disk>, Sender<Result<SnapshotInfo, SnapshotFailure>>),
+    Publish(Arc<dyn Disk>, Beside),
     Run(Box<dyn FnOnce() + Send>),
 }
 
@@ -78,8 +77,8 @@ impl ReplicaHandle {
 
     /// Write a snapshot of the height that was said to be applied last, with what belongs beside it. Nobody waits: one
     /// that cannot be written is a line in the log.
-    pub fn publish(&self, directory: PathBuf, beside: Beside) {
-        let _ = self.requests.send(Request::Publish(directory, beside));
+    pub fn publish(&self, folder: Arc<dyn Disk>, beside: Beside) {
+        let _ = self.requests.send(Request::Publish(folder, beside));
     }
 
     /// Do this after all that was asked for before.
@@ -91,7 +90,7 @@ impl ReplicaHandle {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn snapshot(&self, directory: PathBuf) -> Result<SnapshotInfo, SnapshotFailure> {
+    pub fn snapshot(&self, directory: Arc<dyn Disk>) -> Result<SnapshotInfo, SnapshotFailure> {
         let (reply, answer) = channel();
         let _ = self.requests.send(Request::Snapshot(directory, reply));
         answer.recv().unwrap_or(Err(SnapshotFailure::Stopped))
@@ -226,10 +225,10 @@ impl ReplicaStage {
                 Ok(Request::Checkpoint(checkpoint, root, beside)) => self.checkpoint(checkpoint, root, beside)?,
                 Ok(Request::Snapshot(directory, reply)) => {
                     // Whoever asked may have gone.
-                    let _ = reply.send(self.snapshot(&directory));
+                    let _ = reply.send(self.snapshot(&*directory));
                 }
-                Ok(Request::Publish(directory, beside)) => {
-                    if let Err(error) = self.snapshot(&directory) {
+                Ok(Request::Publish(folder, beside)) => {
+                    if let Err(error) = self.snapshot(&*folder) {
                         tracing::warn!(%error, "no snapshot for those who join");
                     } else if let Err(error) = beside() {
                         tracing::warn!(%error, "no snapshot for those who join");
@@ -242,7 +241,7 @@ impl ReplicaStage {
         }
     }
 
-    fn snapshot(&mut self, directory: &Path) -> Result<SnapshotInfo, SnapshotFailure> {
+    fn snapshot(&mut self, directory: &dyn Disk) -> Result<SnapshotInfo, SnapshotFailure> {
         self.state.write().expect(UNPOISONED).update_root();
         snapshot::create(&self.state.read().expect(UNPOISONED), self.keeper.chain(), directory, |_, _| {})
     }

@@ -5,15 +5,16 @@
 //! ```
 
 use dynemix_engine::base::hash::Hash;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use dynemix_storage::Disk;
+use std::io;
+use std::path::PathBuf;
 
 const MAGIC: [u8; 8] = *b"DYNXSEAL";
 const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 8 + 4 + 4 + 32 + 8 + 8;
 const CHECKSUM_BYTES: usize = 32;
+/// Bytes that are gathered of a file's parts before they are written.
+const BUFFER_BYTES: usize = 1 << 16;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +55,9 @@ pub enum SealedError {
     },
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> SealedError {
-    let path = path.to_owned();
+/// Of a file of this directory; no name: of the directory.
+pub(super) fn failed(disk: &dyn Disk, name: &str) -> impl FnOnce(io::Error) -> SealedError {
+    let path = if name.is_empty() { disk.path().to_owned() } else { disk.path().join(name) };
     move |source| SealedError::Io { path, source }
 }
 
@@ -82,26 +84,20 @@ pub(super) fn seal(kind: SealedKind, chain: &Hash, number: u64, payload: &[u8]) 
     out
 }
 
-/// Writes a file under another name, syncs it, and gives it its name: it is whole or not there.
+/// Writes a file under another name, syncs it, and gives it its name, which is durable then: it is whole or not there.
 ///
 /// # Errors
 /// Whatever the disk refuses.
 pub fn write_whole(
-    path: &Path,
+    disk: &dyn Disk,
+    name: &str,
     kind: SealedKind,
     chain: &Hash,
     number: u64,
     payload: &[u8],
 ) -> Result<(), SealedError> {
-    let part = path.with_extension("part");
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(&seal(kind, chain, number, payload))?;
-        file.sync_data()?;
-        fs::rename(&part, path)?;
-        path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
-    };
-    write().map_err(failed(path))
+    let written = disk.replace(name, &[&seal(kind, chain, number, payload)]).and_then(|_| disk.sync_names());
+    written.map_err(failed(disk, name))
 }
 
 /// Writes a file from its parts, of so many bytes in all, without a sync: the end of this process does not touch it, a
@@ -109,53 +105,57 @@ pub fn write_whole(
 ///
 /// # Errors
 /// Whatever the disk refuses.
-pub fn write_unsynced<'p>(
-    path: &Path,
-    kind: SealedKind,
-    chain: &Hash,
-    number: u64,
+pub(super) fn write_unsynced<'p>(
+    disk: &dyn Disk,
+    name: &str,
+    (kind, chain, number): (SealedKind, &Hash, u64),
     bytes: u64,
     parts: impl Iterator<Item = &'p [u8]>,
 ) -> Result<(), SealedError> {
     let write = || {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        let mut out = BufWriter::with_capacity(1 << 16, file);
-        let mut hasher = blake3::Hasher::new();
-        let first = head(kind, chain, number, bytes);
-        hasher.update(&first);
-        out.write_all(&first)?;
-        // Hashed by the buffer, not by the part: small parts cost more than their bytes.
-        let mut buffer = Vec::with_capacity(1 << 16);
+        let file = disk.create(name)?;
+        let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
+        // Hashed and written by the buffer, not by the part: small parts cost more than their bytes.
+        let mut put = |buffer: &mut Vec<u8>| {
+            hasher.update(buffer);
+            file.write(at, buffer)?;
+            at += buffer.len() as u64;
+            buffer.clear();
+            Ok::<_, io::Error>(())
+        };
+        let mut buffer = head(kind, chain, number, bytes);
+        buffer.reserve(BUFFER_BYTES);
         let mut come = 0;
         for part in parts {
             come += part.len() as u64;
             buffer.extend_from_slice(part);
-            if buffer.len() >= 1 << 15 {
-                hasher.update(&buffer);
-                out.write_all(&buffer)?;
-                buffer.clear();
+            if buffer.len() >= BUFFER_BYTES / 2 {
+                put(&mut buffer)?;
             }
         }
         assert_eq!(come, bytes, "the parts of a sealed file weigh other than its head says");
-        hasher.update(&buffer);
-        out.write_all(&buffer)?;
-        out.write_all(hasher.finalize().as_bytes())?;
-        out.flush()
+        put(&mut buffer)?;
+        file.write(at, hasher.finalize().as_bytes())
     };
-    write().map_err(failed(path))
+    write().map_err(failed(disk, name))
 }
 
 /// The number and payload of a file; none if it is not there.
 ///
 /// # Errors
 /// A file that cannot be read or is not whole.
-pub fn read(path: &Path, kind: SealedKind, chain: &Hash) -> Result<Option<(u64, Vec<u8>)>, SealedError> {
-    let mut bytes = Vec::new();
-    match File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+pub fn read(
+    disk: &dyn Disk,
+    name: &str,
+    kind: SealedKind,
+    chain: &Hash,
+) -> Result<Option<(u64, Vec<u8>)>, SealedError> {
+    let bytes = match disk.read_whole(name, u64::MAX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(failed(path))?,
+        read => read.map_err(failed(disk, name))?,
     };
-    unseal(&bytes, kind, chain).map(Some).map_err(|what| SealedError::Damaged { path: path.to_owned(), what })
+    let damaged = |what| SealedError::Damaged { path: disk.path().join(name), what };
+    unseal(&bytes, kind, chain).map(Some).map_err(damaged)
 }
 
 /// The number and payload of a file's bytes, wherever they come from.
@@ -184,23 +184,29 @@ pub fn unseal(bytes: &[u8], kind: SealedKind, chain: &Hash) -> Result<(u64, Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dynemix_storage::MemoryDisk;
 
     #[test]
     fn files_are_whole_or_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("system.7");
-        assert!(read(&path, SealedKind::System, &[1; 32]).unwrap().is_none());
-        write_whole(&path, SealedKind::System, &[1; 32], 7, b"payload").unwrap();
-        assert_eq!(read(&path, SealedKind::System, &[1; 32]).unwrap(), Some((7, b"payload".to_vec())));
-        assert!(read(&path, SealedKind::Kept, &[1; 32]).is_err() && read(&path, SealedKind::System, &[2; 32]).is_err());
-        let whole = fs::read(&path).unwrap();
+        let disk = MemoryDisk::new();
+        let read = |kind, chain: [u8; 32]| read(&disk, "system.7", kind, &chain);
+        assert!(read(SealedKind::System, [1; 32]).unwrap().is_none());
+        write_whole(&disk, "system.7", SealedKind::System, &[1; 32], 7, b"payload").unwrap();
+        let whole = disk.read_whole("system.7", u64::MAX).unwrap();
+        // Part by part it becomes the same.
+        write_unsynced(&disk, "parts", (SealedKind::System, &[1; 32], 7), 7, [&b"pay"[..], b"load"].into_iter())
+            .unwrap();
+        assert_eq!(disk.read_whole("parts", u64::MAX).unwrap(), whole);
+        assert_eq!(read(SealedKind::System, [1; 32]).unwrap(), Some((7, b"payload".to_vec())));
+        assert!(read(SealedKind::Kept, [1; 32]).is_err() && read(SealedKind::System, [2; 32]).is_err());
         for at in 0..whole.len() {
-            let mut bytes = whole.clone();
-            bytes[at] ^= 1;
-            fs::write(&path, &bytes).unwrap();
-            assert!(read(&path, SealedKind::System, &[1; 32]).is_err(), "byte {at}");
-            fs::write(&path, &whole[..at]).unwrap();
-            assert!(read(&path, SealedKind::System, &[1; 32]).is_err(), "cut to {at}");
+            disk.flip("system.7", at as u64, 0);
+            assert!(read(SealedKind::System, [1; 32]).is_err(), "byte {at}");
+            disk.flip("system.7", at as u64, 0);
+        }
+        for cut in (0..whole.len()).rev() {
+            disk.truncate("system.7", cut as u64);
+            assert!(read(SealedKind::System, [1; 32]).is_err(), "cut to {cut}");
         }
     }
 }

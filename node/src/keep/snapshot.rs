@@ -8,11 +8,10 @@ use dynemix_engine::accounts::snapshot::{MANIFEST_BYTES_MAX, Manifest, SnapshotE
 use dynemix_engine::accounts::state::{GenesisError, State};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::keyed_hash::HashSeed;
-use dynemix_storage::{Disk, Store, StoreError, StoreOptions, make_directory};
+use dynemix_storage::{Disk, Store, StoreError, StoreOptions};
 use serde::Serialize;
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Why a snapshot cannot be made, read or restored.
@@ -115,57 +114,54 @@ impl SnapshotInfo {
     }
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SnapshotFailure {
-    let path = path.to_owned();
+/// Of a file in a snapshot's directory; no name: of the directory.
+fn failed(action: &'static str, disk: &dyn Disk, name: &str) -> impl FnOnce(io::Error) -> SnapshotFailure {
+    let path = if name.is_empty() { disk.path().to_owned() } else { disk.path().join(name) };
     move |source| SnapshotFailure::Io { action, path, source }
 }
 
-fn refused(path: &Path) -> impl FnOnce(SnapshotError) -> SnapshotFailure {
-    let path = path.to_owned();
+fn refused(disk: &dyn Disk, name: &str) -> impl FnOnce(SnapshotError) -> SnapshotFailure {
+    let path = disk.path().join(name);
     move |source| SnapshotFailure::Refused { path, source }
 }
 
-/// Where a chunk stands in a snapshot's directory.
-pub fn chunk_path(directory: &Path, chunk: usize) -> PathBuf {
-    directory.join(format!("chunk.{chunk:05}"))
+/// The name of a chunk in a snapshot's directory.
+pub fn chunk_name(chunk: usize) -> String {
+    format!("chunk.{chunk:05}")
 }
 
-fn manifest_path(directory: &Path) -> PathBuf {
-    directory.join("manifest")
+/// The name of the manifest there.
+pub const MANIFEST: &str = "manifest";
+
+/// Reads and checks the manifest of a snapshot; none if there is none.
+fn find_manifest(disk: &dyn Disk) -> Result<Option<Manifest>, SnapshotFailure> {
+    match disk.read_whole(MANIFEST, MANIFEST_BYTES_MAX as u64 + 1) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => {
+            let bytes = read.map_err(failed("read", disk, MANIFEST))?;
+            Manifest::decode(&bytes).map(Some).map_err(refused(disk, MANIFEST))
+        }
+    }
 }
 
 /// Reads and checks the manifest of a snapshot.
 ///
 /// # Errors
 /// No manifest, or one that does not lead to its root.
-pub fn read_manifest(directory: &Path) -> Result<Manifest, SnapshotFailure> {
-    let path = manifest_path(directory);
-    let file = File::open(&path).map_err(failed("open", &path))?;
-    let mut bytes = Vec::new();
-    file.take(MANIFEST_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", &path))?;
-    Manifest::decode(&bytes).map_err(refused(&path))
+pub fn read_manifest(disk: &dyn Disk) -> Result<Manifest, SnapshotFailure> {
+    let none = || failed("open", disk, MANIFEST)(io::ErrorKind::NotFound.into());
+    find_manifest(disk)?.ok_or_else(none)
 }
 
 /// Reads a chunk, or as much of it as is more than it may have.
-fn read_chunk(directory: &Path, manifest: &Manifest, chunk: usize) -> Result<Vec<u8>, SnapshotFailure> {
-    let path = chunk_path(directory, chunk);
-    let file = File::open(&path).map_err(failed("open", &path))?;
-    let expected = manifest.chunk_bytes(chunk);
-    let mut bytes = Vec::with_capacity(expected + 1);
-    file.take(expected as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", &path))?;
-    Ok(bytes)
+fn read_chunk(disk: &dyn Disk, manifest: &Manifest, chunk: usize) -> Result<Vec<u8>, SnapshotFailure> {
+    let name = chunk_name(chunk);
+    disk.read_whole(&name, manifest.chunk_bytes(chunk) as u64 + 1).map_err(failed("read", disk, &name))
 }
 
-/// Writes a file under another name, syncs it, and renames it: under its own name it is always whole.
-fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), SnapshotFailure> {
-    let part = path.with_extension("part");
-    let write = || {
-        let mut file = File::create(&part)?;
-        parts.iter().try_for_each(|bytes| file.write_all(bytes))?;
-        file.sync_data()?;
-        fs::rename(&part, path)
-    };
-    write().map_err(failed("write", path))
+/// Writes a file that is whole under its own name.
+fn write_whole(disk: &dyn Disk, name: &str, parts: &[&[u8]]) -> Result<(), SnapshotFailure> {
+    disk.replace(name, parts).map(drop).map_err(failed("write", disk, name))
 }
 
 /// Writes the snapshot of a state whose tree is up to date. Chunks that an earlier try of the same snapshot has left
@@ -177,37 +173,37 @@ fn write_whole(path: &Path, parts: &[&[u8]]) -> Result<(), SnapshotFailure> {
 pub fn create<M: StateMemory>(
     state: &State<M>,
     chain: Hash,
-    directory: &Path,
+    disk: &dyn Disk,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<SnapshotInfo, SnapshotFailure> {
     let manifest = Manifest::of(state, chain);
-    make_directory(directory).map_err(failed("create", directory))?;
-    if manifest_path(directory).exists() {
-        let there = read_manifest(directory)?;
-        if there != manifest {
-            return Err(SnapshotFailure::Occupied { path: directory.to_owned(), height: there.height });
+    disk.make().map_err(failed("create", disk, ""))?;
+    match find_manifest(disk)? {
+        Some(there) if there != manifest => {
+            return Err(SnapshotFailure::Occupied { path: disk.path().to_owned(), height: there.height });
         }
-    } else {
-        write_whole(&manifest_path(directory), &[&manifest.encode()])?;
+        Some(_) => {}
+        None => write_whole(disk, MANIFEST, &[&manifest.encode()])?,
     }
     let columns = state.columns();
     let (mut done, mut resumed) = (0, 0);
     for chunk in 0..manifest.nodes.len() {
-        let path = chunk_path(directory, chunk);
-        let whole = path.exists() && manifest.verify_chunk(chunk, &read_chunk(directory, &manifest, chunk)?).is_ok();
+        let name = chunk_name(chunk);
+        let there = disk.open(&name).is_ok();
+        let whole = there && manifest.verify_chunk(chunk, &read_chunk(disk, &manifest, chunk)?).is_ok();
         if whole {
             resumed += 1;
         } else {
             let accounts = manifest.chunk_accounts(chunk);
             let (keys, hot) = (&columns.key[accounts.clone()], &columns.hot[accounts]);
-            manifest.verify_columns(chunk, keys, hot).map_err(refused(&path))?;
-            write_whole(&path, &[bytemuck::cast_slice(keys), bytemuck::cast_slice(hot)])?;
+            manifest.verify_columns(chunk, keys, hot).map_err(refused(disk, &name))?;
+            write_whole(disk, &name, &[bytemuck::cast_slice(keys), bytemuck::cast_slice(hot)])?;
         }
         done += manifest.chunk_bytes(chunk) as u64;
         progress(done, manifest.bytes());
     }
     assert_eq!(done, manifest.bytes(), "the chunks of a snapshot make up all of its accounts");
-    File::open(directory).and_then(|names| names.sync_all()).map_err(failed("sync", directory))?;
+    disk.sync_names().map_err(failed("sync", disk, ""))?;
     Ok(SnapshotInfo::of(&manifest, resumed))
 }
 
@@ -216,17 +212,16 @@ pub fn create<M: StateMemory>(
 /// # Errors
 /// The first thing that is wrong.
 pub fn verify(
-    directory: &Path,
+    disk: &dyn Disk,
     root: Option<&Hash>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<SnapshotInfo, SnapshotFailure> {
-    let manifest = read_manifest(directory)?;
+    let manifest = read_manifest(disk)?;
     check_root(&manifest, root)?;
     let mut done = 0;
     for chunk in 0..manifest.nodes.len() {
-        manifest
-            .verify_chunk(chunk, &read_chunk(directory, &manifest, chunk)?)
-            .map_err(refused(&chunk_path(directory, chunk)))?;
+        let bytes = read_chunk(disk, &manifest, chunk)?;
+        manifest.verify_chunk(chunk, &bytes).map_err(refused(disk, &chunk_name(chunk)))?;
         done += manifest.chunk_bytes(chunk) as u64;
         progress(done, manifest.bytes());
     }
@@ -255,31 +250,27 @@ pub struct Listed {
     pub chunks_there: usize,
 }
 
-/// The snapshots in the directories below `directory`, and in itself, newest first. Directories that hold none are left
-/// out.
+/// The snapshots in the folders of a directory, and in itself, newest first. Folders that hold none are left out.
 ///
 /// # Errors
 /// When the directory cannot be listed.
-pub fn list(directory: &Path) -> Result<Vec<Listed>, SnapshotFailure> {
-    let mut directories = vec![directory.to_owned()];
-    for entry in fs::read_dir(directory).map_err(failed("list", directory))? {
-        directories.push(entry.map_err(failed("list", directory))?.path());
+pub fn list(disk: &dyn Disk) -> Result<Vec<Listed>, SnapshotFailure> {
+    let mut listed = Vec::from_iter(listed(disk)?);
+    for folder in disk.folders().map_err(failed("list", disk, ""))? {
+        listed.extend(self::listed(&*disk.folder(&folder))?);
     }
-    let mut listed: Vec<Listed> = directories
-        .into_iter()
-        .filter(|directory| manifest_path(directory).is_file())
-        .map(|directory| {
-            let manifest = read_manifest(&directory)?;
-            let there = |chunk: &usize| {
-                fs::metadata(chunk_path(&directory, *chunk))
-                    .is_ok_and(|file| file.len() == manifest.chunk_bytes(*chunk) as u64)
-            };
-            let chunks_there = (0..manifest.nodes.len()).filter(there).count();
-            Ok(Listed { info: SnapshotInfo::of(&manifest, 0), chunks_there, directory })
-        })
-        .collect::<Result<_, SnapshotFailure>>()?;
     listed.sort_by_key(|listed| std::cmp::Reverse(listed.info.height));
     Ok(listed)
+}
+
+fn listed(disk: &dyn Disk) -> Result<Option<Listed>, SnapshotFailure> {
+    let Some(manifest) = find_manifest(disk)? else { return Ok(None) };
+    let there = |chunk: &usize| {
+        let file = disk.open(&chunk_name(*chunk)).and_then(|file| file.bytes());
+        file.is_ok_and(|bytes| bytes == manifest.chunk_bytes(*chunk) as u64)
+    };
+    let chunks_there = (0..manifest.nodes.len()).filter(there).count();
+    Ok(Some(Listed { info: SnapshotInfo::of(&manifest, 0), chunks_there, directory: disk.path().to_owned() }))
 }
 
 /// Makes a store of a snapshot. Every chunk is checked before it is taken; what an interrupted try has copied is
@@ -288,14 +279,14 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, SnapshotFailure> {
 /// # Errors
 /// A store that exists, a chunk or root that is wrong, or whatever the disk refuses.
 pub fn restore(
-    directory: &Path,
+    from: &dyn Disk,
     disk: Arc<dyn Disk>,
     accounts_max: Option<u32>,
     root: Option<&Hash>,
     options: StoreOptions,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<SnapshotInfo, SnapshotFailure> {
-    let manifest = read_manifest(directory)?;
+    let manifest = read_manifest(from)?;
     check_root(&manifest, root)?;
     if Store::exists(&*disk)? {
         return Err(SnapshotFailure::Exists { path: disk.path().to_owned() });
@@ -320,9 +311,8 @@ pub fn restore(
             if begun && manifest.verify_columns(chunk, keys, hot).is_ok() {
                 resumed += 1;
             } else {
-                let bytes = read_chunk(directory, &manifest, chunk)?;
-                let (keys, hot) =
-                    manifest.verify_chunk(chunk, &bytes).map_err(refused(&chunk_path(directory, chunk)))?;
+                let bytes = read_chunk(from, &manifest, chunk)?;
+                let (keys, hot) = manifest.verify_chunk(chunk, &bytes).map_err(refused(from, &chunk_name(chunk)))?;
                 let filled = (keys.len(), hot.len());
                 assert_eq!(filled, (accounts.len(), accounts.len()), "a chunk fills its own accounts and no others");
                 memory.write_through(accounts.start, &keys, &hot)?;
@@ -335,7 +325,7 @@ pub fn restore(
         let written = memory.begin_sync();
         let mut state = State::reopen(memory);
         if state.restore(&manifest, HashSeed::random())? != manifest.root {
-            return Err(SnapshotFailure::Refused { path: manifest_path(directory), source: SnapshotError::Root });
+            return Err(refused(from, MANIFEST)(SnapshotError::Root));
         }
         written.finish()?;
         Ok(state.into_memory().into_image())

@@ -1,11 +1,14 @@
 //! Users' transactions at the consensus thread: taken in, told to minters, followed to their end.
 
 use super::duty::Duty;
-use super::entry::Ready;
+use super::entry::{Promise, Ready};
 use super::own::Client;
 use super::pool::Teller;
+use super::promises::Accepting;
 use super::status::Status;
 use crate::intake::duties::told_share;
+use crate::intake::shares::User;
+use crate::keep::accepted::Accepted;
 use crate::peer::frames::{CELLS, Outcome, RoomWord, VOTES};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;
@@ -14,6 +17,7 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::transaction::item::Item;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::To;
 use std::collections::BTreeMap;
@@ -26,10 +30,12 @@ use std::time::Instant;
 /// exchanged. What waits is told first thing to the next minters, and stands in the next slot's block.
 const TELLING: u64 = 20;
 const TELLING_OF_SETS: u64 = 5;
+/// Transactions that have ended may be in the file of accepted ones, if not more are that are followed.
+const ENDED_KEPT: usize = 16_384;
 
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
-    pub(super) fn admit(&mut self, now: u64, ready: Ready) {
+    pub(super) fn admit(&mut self, ready: Ready) {
         let (begun, count) = (Instant::now(), ready.good.len());
         let Ready { from, user, told, good, refused, body: _ } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
@@ -38,15 +44,15 @@ impl<S: Signing> Duty<S> {
             return;
         }
         let asked = good.len() + refused.len();
+        let mut accepting = Accepting::default();
+        let mut fresh = Vec::new();
         let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
         let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
             status.refuse(refusal);
             outcomes.entry(refusal as u8).or_default().push(ordinal);
         };
         for (ordinal, refusal, item) in refused {
-            if let Some(item) = item.filter(|_| from.is_none()) {
-                self.status.watch(|watched| watched.begin(&self.prefix, &item, now, Err(refusal)));
-            }
+            accepting.said.extend(item.filter(|_| from.is_none()).map(|item| (item, Err(refusal))));
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
@@ -55,18 +61,20 @@ impl<S: Signing> Duty<S> {
             self.gate.room().came(height, count);
             self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
-        for (ordinal, item, account) in good {
+        for (ordinal, item, found) in good {
             let outcome = match told {
-                Some(height) => self.minter.execution.admit_transaction(&item, account, height, &teller),
+                Some(height) => self.minter.execution.admit_transaction(&item, &found, height, &teller),
                 None => {
-                    let payer = self.minter.execution.check_transaction(&item, account);
+                    let payer = self.minter.execution.check_transaction(&item, &found);
                     let client = Client { user, told: from.map(|from| (from.id, ordinal)) };
-                    payer.and_then(|payer| self.local.own.follow(&item, payer, client))
+                    payer.and_then(|payer| self.local.own.follow(&item, payer, client)).map(|is_fresh| {
+                        let accepted = Accepted { item: item.clone(), whose: user.to_bytes() };
+                        fresh.extend(is_fresh.then_some(accepted));
+                    })
                 }
             };
             if from.is_none() {
-                let (item, now_ms) = (item.clone(), self.clock.now_ms());
-                self.status.watch(|watched| watched.begin(&self.prefix, &item, now_ms, outcome));
+                accepting.said.push((item, outcome));
             }
             match outcome {
                 Ok(()) => admitted += 1,
@@ -79,8 +87,11 @@ impl<S: Signing> Duty<S> {
         let refused: usize = outcomes.values().map(Vec::len).sum();
         assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
+        self.promise(fresh, accepting);
         if told.is_some() {
             self.gate.room().judged(count, begun.elapsed());
+        } else {
+            self.note_own_left();
         }
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
@@ -89,6 +100,52 @@ impl<S: Signing> Duty<S> {
             };
             self.mesh.send_all(outcomes.into_iter().map(frame));
         }
+    }
+
+    /// Has what is followed anew kept; whoever handed it in hears so when it is. What else is said waits behind what was to
+    /// be said before it.
+    fn promise(&mut self, fresh: Vec<Accepted>, mut accepting: Accepting) {
+        if fresh.is_empty() && (accepting.said.is_empty() || self.local.accepting.is_empty()) {
+            return self.say(accepting.said);
+        }
+        accepting.fresh = fresh.len();
+        self.local.in_file += fresh.len();
+        self.local.accepting.push_back(accepting);
+        // A thread that has stopped has said why; nothing more is accepted then.
+        let _ = self.promises.send(Promise::Accept(fresh));
+    }
+
+    /// What so many jobs were about is on the disk: it is accepted, and minters are told.
+    pub(super) fn accepted(&mut self, now: u64, jobs: usize) {
+        for _ in 0..jobs {
+            let Accepting { fresh, said } =
+                self.local.accepting.pop_front().expect("no more is durable than was asked for");
+            self.local.own.kept(fresh);
+            self.say(said);
+        }
+        if self.tells(now) {
+            self.tell_own();
+        }
+    }
+
+    fn say(&self, said: Vec<(Item, Result<(), Refusal>)>) {
+        let now_ms = self.clock.now_ms();
+        for (item, outcome) in said {
+            self.status.watch(|watched| watched.begin(&self.prefix, &item, now_ms, outcome));
+        }
+    }
+
+    /// Has the file of what was accepted written anew when most of it has ended.
+    pub(super) fn tidy_accepted(&mut self) {
+        let live = self.local.own.len();
+        assert!(live <= self.local.in_file, "{live} are followed, {} were accepted", self.local.in_file);
+        if self.local.in_file - live <= live.max(ENDED_KEPT) {
+            return;
+        }
+        let of = |(item, user): (&Item, User)| Accepted { item: item.clone(), whose: user.to_bytes() };
+        let all: Vec<Accepted> = self.local.own.all().map(of).collect();
+        self.local.in_file = all.len();
+        let _ = self.promises.send(Promise::Rewrite(all));
     }
 
     /// Who tells, and how much it may tell for the next height; this node, of what its own users sent.
@@ -190,7 +247,7 @@ impl<S: Signing> Duty<S> {
         let (begun, count) = (Instant::now(), told.len());
         for (item, account) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_transaction(&item, Some(account), height, &teller);
+            let _ = self.minter.execution.admit_of(&item, account, &teller);
         }
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();

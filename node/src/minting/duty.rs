@@ -1,7 +1,7 @@
 //! The consensus thread: it alone owns the minter. It sleeps until the next step or the next entry of its inbox, and
 //! carries out what the minter wants in that order, never waiting for a disk or a socket.
 
-use super::entry::{Entry, FinalJob, Job, Raw};
+use super::entry::{Entry, FinalJob, Job, Promise, Raw};
 use super::execution::{Applied, NodeExecution};
 use super::gate::Gate;
 use super::inbox::Inbox;
@@ -9,6 +9,7 @@ use super::inclusions::Inclusions;
 use super::outbox::Outbox;
 use super::own::Own;
 use super::peers::{Peers, answers_to, name_of, to_of};
+use super::promises::Accepting;
 use super::serve::Questions;
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
@@ -65,6 +66,8 @@ pub struct Duty<S: Signing> {
     pub mesh: MeshHandle,
     /// To the thread that makes things durable.
     pub writer: Sender<Job>,
+    /// To the one that keeps own users' transactions.
+    pub promises: Sender<Promise>,
     /// Who may send what: told of each height, and of what is asked.
     pub gate: Arc<Gate>,
     /// To the thread that verifies what rounds need.
@@ -81,10 +84,14 @@ pub struct Duty<S: Signing> {
     pub local: Local,
 }
 
-/// State of the thread that begins empty.
+/// State of the thread that begins empty, but for what an earlier process has accepted.
 #[derive(Default)]
 pub struct Local {
     pub(super) own: Own,
+    /// What waits until it is on the disk, in the order in which it was asked for.
+    pub(super) accepting: VecDeque<Accepting>,
+    /// Transactions that are in the file of those that were accepted.
+    pub(super) in_file: usize,
     /// Taken from the inbox, and not worked off yet.
     taken: VecDeque<Entry>,
     queue: VecDeque<Action>,
@@ -232,19 +239,8 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => {
-                let mut of_users = false;
-                for ready in batch {
-                    of_users |= ready.told.is_none();
-                    self.admit(now, ready);
-                }
-                if of_users {
-                    self.note_own_left();
-                }
-                if of_users && self.tells(now) {
-                    self.tell_own();
-                }
-            }
+            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
+            Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);
                 let actions = self.minter.persisted(now, ticket);
@@ -419,6 +415,7 @@ impl<S: Signing> Duty<S> {
             self.local.own.settle(&state, &parent, &system)
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
+        self.tidy_accepted();
         self.mesh.send_all(frames);
         self.track_final(height, decided.value.slot, &parent);
         let mut committee = Vec::new();

@@ -1,7 +1,9 @@
-//! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to the writer
-//! and to whoever answers questions.
+//! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to those that
+//! make things durable and to whoever answers questions.
 
+use super::prospect::Prospect;
 use crate::intake::shares::{Holder, User};
+use crate::keep::accepted::Accepted;
 use crate::peer::frames::{RoomWord, WantPiece};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
@@ -28,6 +30,8 @@ pub enum Entry {
     Durable(u64),
     /// Own transactions are.
     Kept,
+    /// Of own users' transactions what so many jobs were about is.
+    Accepted(usize),
     /// A final block is.
     Stored(u64),
     /// A peer has come.
@@ -72,8 +76,8 @@ pub struct Ready {
     pub user: User,
     /// Another node tells them to the minters of this height: they go no further.
     pub told: Option<u64>,
-    /// Ordinal on the connection, transaction, and its sender's account if it has one by now.
-    pub good: Vec<(u64, Item, Option<AccountIndex>)>,
+    /// Ordinal on the connection, transaction, and what it is good for.
+    pub good: Vec<(u64, Item, Prospect)>,
     /// Ordinal, refusal, and the transaction if its form was right.
     pub refused: Vec<(u64, Refusal, Option<Item>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.
@@ -88,6 +92,14 @@ pub enum Job {
     Keep(Hash, u64, Items),
     /// A final block.
     Final(Box<FinalJob>),
+}
+
+/// What is to be kept of own users' transactions.
+pub enum Promise {
+    /// These are accepted once they are durable: then tell.
+    Accept(Vec<Accepted>),
+    /// These are all that have not ended.
+    Rewrite(Vec<Accepted>),
 }
 
 /// A final block and what it led to.

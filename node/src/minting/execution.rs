@@ -5,6 +5,7 @@
 
 use super::own::Payer;
 use super::pool::{HeightPool, Place, Teller};
+use super::prospect::Prospect;
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
 use dynemix_engine::accounts::state::State;
@@ -179,19 +180,30 @@ impl<S: Signing> NodeExecution<S> {
         self.state.read().expect(UNPOISONED)
     }
 
+    /// What a transaction is good for now: as it was found, if that was on the present parent.
+    fn prospect(&self, item: &Item, found: &Prospect) -> Result<Prospect, Refusal> {
+        if found.parent == Some(self.system.height) {
+            return Ok(*found);
+        }
+        Prospect::of(item, found.account, &self.chain, &self.state(), &self.system)
+    }
+
     /// Whether a transaction of a user whose signature is good can become part of a block soon: what it takes of
-    /// whom, and whether its turn has come. `account` is its sender's, if that was looked up.
+    /// whom, and whether its turn has come.
     ///
     /// # Errors
     /// Why not.
-    pub fn check_transaction(&self, item: &Item, account: Option<AccountIndex>) -> Result<Payer, Refusal> {
-        let (place, total) = self.pool.check(item, account, None, &self.chain, &self.state(), &self.system)?;
-        // What no block can take now, though its turn has come, would wait until it expires.
-        let due = self.state().hot(place.account).sequence == place.sequence;
-        if due && !self.view(&[], |view| view.fits(item, place.account)) {
+    pub fn check_transaction(&self, item: &Item, found: &Prospect) -> Result<Payer, Refusal> {
+        let Prospect { account, due, cost, parent, .. } = self.prospect(item, found)?;
+        if !self.pool.has_room() {
+            return Err(Refusal::Busy);
+        }
+        // What no block can take now, though its turn has come, would wait until it expires. On the parent on which it
+        // was found this was looked at.
+        if due && parent != found.parent && !self.view(&[], |view| view.fits(item, account)) {
             return Err(Refusal::Inadmissible);
         }
-        Ok(Payer { account: place.account, total, due })
+        Ok(Payer { account, total: cost.total(), due })
     }
 
     /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.
@@ -201,24 +213,32 @@ impl<S: Signing> NodeExecution<S> {
     pub fn admit_transaction(
         &mut self,
         item: &Item,
-        account: Option<AccountIndex>,
+        found: &Prospect,
         told: u64,
         teller: &Teller,
     ) -> Result<(), Refusal> {
         let next = self.system.height + 1;
         assert!(told == next || told == next + 1, "the pool is of two heights, {told} is none after {next}");
-        let place = {
-            let (chain, state) = (&self.chain, self.state());
-            self.pool.check(item, account, Some((told, teller)), chain, &state, &self.system)?.0
-        };
-        self.pool.insert(item, place, teller);
+        let prospect = self.prospect(item, found)?;
+        let place = self.pool.check(item, &prospect, told, teller)?;
+        let sound = prospect.sound_in(self.shard).filter(|_| told == next);
+        self.pool.insert(item, place, teller, sound);
         // Judged as it comes: when sets are closed, everyone has something else to do.
         if told == next && item.is_heavy() {
             self.heavy.push(place);
-        } else if told == next {
+        } else if told == next && sound.is_none() {
             self.judge_at(place);
         }
         Ok(())
+    }
+
+    /// Takes a transaction of which nothing but its account is known.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_of(&mut self, item: &Item, account: AccountIndex, teller: &Teller) -> Result<(), Refusal> {
+        let prospect = Prospect::of(item, account, &self.chain, &self.state(), &self.system)?;
+        self.admit_transaction(item, &prospect, self.system.height + 1, teller)
     }
 
     /// Judges those that may cost a pairing: as many as a block takes, all minters of the shard the same, by a rank that
@@ -352,7 +372,8 @@ impl<S: Signing> Execution for NodeExecution<S> {
             // Whoever sent it hears nothing: transactions of users come by another way.
             let teller = Teller { name: self.candidate.unwrap_or(u32::MAX), share: None };
             if self.verdicts.genuine(item) {
-                let _ = self.admit_transaction(item, None, self.system.height + 1, &teller);
+                let account = item.cell().and_then(|cell| self.state().find(&cell.sender));
+                let _ = account.map(|account| self.admit_of(item, account, &teller));
             }
         } else {
             self.pool.admit_record(item, &self.system);

@@ -8,10 +8,12 @@
 //! ```
 //!
 //! * [`node`] starts the threads; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
-//!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable; [`prepare`] verifies users'
-//!   transactions and [`rounds`] what rounds need, both with [`checks`]; [`serve`] answers what others ask of the past.
+//!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable, [`promises`]
+//!   what own users send; [`prepare`] verifies users'
+//!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
-//!   sent; [`room`] is how much of it a minter takes, [`pace`] what others say of that.
+//!   sent, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
+//!   what others say of that.
 //! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
 //!   to each other.
@@ -23,6 +25,7 @@
 
 pub mod admit;
 pub mod board;
+pub mod bodies;
 pub mod checks;
 pub mod door;
 pub mod duty;
@@ -38,6 +41,8 @@ pub mod pace;
 pub mod peers;
 pub mod pool;
 pub mod prepare;
+pub mod promises;
+pub mod prospect;
 pub mod questions;
 pub mod room;
 pub mod rounds;

@@ -1,24 +1,29 @@
 //! A running node: its threads, from an open chain to the last sync.
 
+use super::bodies::Bodies;
 use super::checks::{Checks, PrepareCounters};
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
-use super::entry::{Entry, Job, Raw};
+use super::entry::{Entry, Job, Promise, Raw};
 use super::execution::{NodeExecution, SharedState};
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::peers::Peers;
-use super::prepare::Prepare;
+use super::prepare::{Gathering, Prepare};
+use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
 use super::status::Status;
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
-use super::writer::{self, Writer, WriterError};
+use super::writer::{Writer, WriterError};
 use crate::intake::duties::DutyTable;
+use crate::intake::shares::User;
+use crate::keep::accepted::{Accepted, AcceptedFile};
 use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
+use crate::keep::kept;
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
@@ -26,21 +31,24 @@ use crate::peer::frames;
 use crate::setup::clock::Clock;
 use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::consensus::signed_once::SignedOnce;
+use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
-use dynemix_storage::{RealDisk, Records, Store, StoreError, StoreOptions};
+use dynemix_perf::machine;
+use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
@@ -53,8 +61,9 @@ const FRESH_SLOTS: u64 = 64;
 const MIB: usize = 1 << 20;
 /// What waits for consensus may cost so much: the urgent, the ordinary.
 const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
-/// The same for those that verify users' cells, and what rounds need.
-const CELLS_IN: usize = 96 * MIB;
+/// The same for those that verify users' cells, what custodians look at, and what rounds need.
+const CELLS_IN: usize = 48 * MIB;
+const BODIES_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
 
 /// What a node mints with.
@@ -68,7 +77,7 @@ pub struct MintingKeys {
 /// What a node is started with.
 pub struct NodeOptions {
     /// Where everything is.
-    pub directory: PathBuf,
+    pub data: Arc<dyn Disk>,
     /// What the chain begins with.
     pub genesis: Genesis,
     /// Keys, if it mints.
@@ -146,6 +155,9 @@ pub enum NodeStopError {
     /// The replica stopped: the log and the state do not agree, or the disk failed.
     #[error("the replica halted: {0}")]
     Replica(#[from] ReplicaError),
+    /// What own users sent could not be made durable.
+    #[error("the keeper of accepted transactions halted: {0}")]
+    Promises(#[from] StoreError),
     /// The event loop of the network failed.
     #[error("the network failed: {0}")]
     Network(#[from] io::Error),
@@ -162,10 +174,14 @@ pub struct Node {
     duty: JoinHandle<()>,
     mesh: JoinHandle<io::Result<()>>,
     writer: JoinHandle<Result<(), WriterError>>,
+    promises: JoinHandle<Result<(), StoreError>>,
     replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
-    prepare: Vec<(Arc<Inbox<Raw>>, JoinHandle<()>)>,
+    verifying: Vec<Verifying>,
     serve: (Arc<Questions>, JoinHandle<()>),
 }
+
+/// A thread that verifies, and what it reads.
+type Verifying = (Arc<Inbox<Raw>>, JoinHandle<()>);
 
 fn spawn<T: Send + 'static>(
     name: &str,
@@ -186,7 +202,7 @@ struct Signer {
 
 impl Signer {
     fn open(options: &NodeOptions, opened: &OpenedChain) -> Result<Signer, NodeStartError> {
-        let NodeOptions { directory, genesis, minting, transport, clock, first_run, .. } = options;
+        let NodeOptions { data, genesis, minting, transport, clock, first_run, .. } = options;
         let chain = &genesis.chain;
         let candidate = minting.as_ref().and_then(|minting| opened.state.find(&minting.account));
         if minting.is_some() && candidate.is_none() {
@@ -197,8 +213,7 @@ impl Signer {
         let may_be_missing = (opened.system.height == 0 && begins) || *first_run;
         let (file, record) = match candidate {
             Some(_) => {
-                let disk = RealDisk::new(directory)?;
-                let (file, record) = SignedFile::open(&disk, chain.genesis_hash, may_be_missing)?;
+                let (file, record) = SignedFile::open(&**data, chain.genesis_hash, may_be_missing)?;
                 if record.unsure && !begins {
                     tracing::warn!(
                         "what this key has signed is not known for sure: nothing is signed until a height is final \
@@ -229,6 +244,7 @@ impl Signer {
 /// What waits for the threads beside consensus.
 struct Waiting {
     cells: Arc<Inbox<Raw>>,
+    bodies: Arc<Inbox<Raw>>,
     rounds: Arc<Inbox<Raw>>,
     questions: Arc<Questions>,
 }
@@ -238,7 +254,7 @@ impl Waiting {
         // Nothing of it is urgent.
         let of = |max: usize| Arc::new(Inbox::new(0, max));
         let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
-        Waiting { cells: of(CELLS_IN), rounds: of(ROUNDS_IN), questions }
+        Waiting { cells: of(CELLS_IN), bodies: of(BODIES_IN), rounds: of(ROUNDS_IN), questions }
     }
 }
 
@@ -285,7 +301,7 @@ impl Shared {
         finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
-            for (block, height, items) in writer::kept(&options.directory, &chain) {
+            for (block, height, items) in kept::read(&*options.data, &chain) {
                 let items = items.into();
                 self.inclusions.keep(block, height, &items);
                 minter.remember_items(block, height, items);
@@ -309,10 +325,28 @@ impl Shared {
         }
     }
 
-    /// Verifies users' cells, gathered, behind everything else.
-    fn prepare(&self, options: &NodeOptions) -> Prepare {
+    /// Verifies users' cells, gathered, behind all that rounds need; beside others that do the same.
+    fn prepare(&self, options: &NodeOptions, gathering: &Arc<Gathering>) -> Prepare {
         let (clock, schedule) = (options.clock.clone(), Schedule::of(&self.chain.parameters));
-        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, heavy: (0, BTreeMap::new()) }
+        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, gathering: gathering.clone() }
+    }
+
+    /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
+    /// need.
+    fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
+        let cores = machine::cores();
+        let gathering = Arc::new(Gathering::new(cores));
+        let mut threads = Vec::new();
+        for number in 0..cores {
+            let (prepare, input) = (self.prepare(options, &gathering), waiting.cells.clone());
+            let thread = spawn(&format!("verify.{number}"), move || prepare.run(&input))?;
+            threads.push((waiting.cells.clone(), thread));
+        }
+        let (bodies, input) = (Bodies { checks: self.checks(0), niceness: 10 }, waiting.bodies.clone());
+        threads.push((waiting.bodies.clone(), spawn("bodies", move || bodies.run(&input))?));
+        let (rounds, input) = (self.rounds(waiting.bodies.clone()), waiting.rounds.clone());
+        threads.push((waiting.rounds.clone(), spawn("rounds", move || rounds.run(&input))?));
+        Ok(threads)
     }
 
     /// Verifies what rounds need, at once. Bodies of final blocks go to the other.
@@ -324,7 +358,7 @@ impl Shared {
         Serve {
             chain: self.chain.genesis_hash,
             records: self.records.clone(),
-            data: options.directory.clone(),
+            data: options.data.clone(),
             mesh: self.mesh.clone(),
             gate: self.gate.clone(),
             niceness: 10,
@@ -339,7 +373,7 @@ impl Shared {
         replica: ReplicaHandle,
     ) -> Writer {
         Writer {
-            directory: options.directory.clone(),
+            data: options.data.clone(),
             chain: self.chain.genesis_hash,
             store,
             certificates: self.certificates.clone(),
@@ -354,13 +388,47 @@ impl Shared {
         }
     }
 
-    /// The consensus thread, which makes things durable by `writer`.
+    /// Follows again what an earlier process has accepted and kept, each verified again: what others are told does not
+    /// rest on a file. The file begins anew with these.
+    fn resume(
+        &self,
+        options: &NodeOptions,
+        execution: &NodeExecution<NodeSigning>,
+    ) -> Result<(Local, Promises), NodeStartError> {
+        let (mut file, kept) = AcceptedFile::open(options.data.clone(), self.chain.genesis_hash)?;
+        let kept = if planted(Mutation::OwnForgotten) { Vec::new() } else { kept };
+        let now_ms = options.clock.now_ms();
+        let items: Vec<Item> = kept.iter().map(|accepted| accepted.item.clone()).collect();
+        let bad = self.verdicts.verify(&mut Verifier::new(self.keys.clone()), &items);
+        let (mut local, mut bad, count) = (Local::default(), bad.into_iter().peekable(), kept.len());
+        for (place, Accepted { item, whose }) in kept.into_iter().enumerate() {
+            let (user, state) = (User::from_bytes(&whose), execution.state());
+            if bad.next_if_eq(&place).is_some() {
+                tracing::error!("an accepted transaction has come back with a broken signature, and is forgotten");
+            } else if local.own.resume(&item, user, &self.chain, &state, execution.system()) && user.by_api {
+                self.status.watch(|watched| watched.resume(&self.chain.transaction_prefix, &item, now_ms));
+            }
+        }
+        if count > 0 {
+            tracing::info!(
+                "{} of {count} accepted transactions have not ended and are followed again",
+                local.own.len()
+            );
+        }
+        let accepted = |(item, user): (&Item, User)| Accepted { item: item.clone(), whose: user.to_bytes() };
+        file.rewrite(&local.own.all().map(accepted).collect::<Vec<_>>())?;
+        local.in_file = local.own.len();
+        Ok((local, Promises { file, inbox: self.inbox.clone() }))
+    }
+
+    /// The consensus thread, which makes things durable by `writer` and `promises`.
     fn duty(
         &self,
         options: &NodeOptions,
         minter: Minter<NodeExecution<NodeSigning>, NodeSigning>,
-        writer: Sender<Job>,
+        (writer, promises): (Sender<Job>, Sender<Promise>),
         waiting: &Waiting,
+        local: Local,
     ) -> Duty<NodeSigning> {
         Duty {
             minter,
@@ -371,13 +439,14 @@ impl Shared {
             inbox: self.inbox.clone(),
             mesh: self.mesh.clone(),
             writer,
+            promises,
             gate: self.gate.clone(),
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             status: self.status.clone(),
             inclusions: self.inclusions.clone(),
             peers: Peers::new(options.targets()),
-            local: Local::default(),
+            local,
         }
     }
 
@@ -402,7 +471,7 @@ impl Shared {
             records: self.records.clone(),
             certificates: self.certificates.clone(),
             inclusions: self.inclusions.clone(),
-            data: options.directory.clone(),
+            data: options.data.clone(),
             submit,
             signing: self.signing.clone(),
             prepared: self.prepared.clone(),
@@ -427,8 +496,7 @@ impl Node {
     /// # Errors
     /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
     pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
-        let disk = Arc::new(RealDisk::new(&options.directory.join("state"))?);
-        let mut opened = chain_store::open(&options.directory, disk, &options.genesis, options.store)?;
+        let mut opened = chain_store::open(&*options.data, &options.genesis, options.store)?;
         if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
@@ -436,8 +504,7 @@ impl Node {
         let (mesh, mesh_handle) = signer.network(&options)?;
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
-        let certificates =
-            certificates::beside(&options.directory, &options.genesis.chain.genesis_hash, &store.records())?;
+        let certificates = certificates::beside(&*options.data, &options.genesis.chain.genesis_hash, &store.records())?;
         let chain = Arc::new(options.genesis.chain.clone());
         let prefix = chain.transaction_prefix;
         // Until the minter has begun: nobody is heard before.
@@ -466,30 +533,30 @@ impl Node {
         let minter = shared.minter(&options, system, finals, signer.record);
         shared.status.stored.store(store.last_record(), Ordering::Relaxed);
 
-        let (jobs, jobs_in) = channel();
+        let (local, keeps) = shared.resume(&options, &minter.execution)?;
+        let ((jobs, jobs_in), (promises, promises_in)) = (channel(), channel());
         let waiting = Waiting::new(options.snapshot_bytes_per_s);
-        let (of_cells, of_rounds) = (shared.prepare(&options), shared.rounds(waiting.cells.clone()));
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = shared.duty(&options, minter, jobs, &waiting);
+        let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
         let view = shared.view(&options, Submit::new(waiting.cells.clone()));
         let sorter = shared.sorter(&waiting);
-        let Waiting { cells, rounds, questions } = waiting;
-        let (cells_in, rounds_in, questions_in) = (cells.clone(), rounds.clone(), questions.clone());
+        let verifying = shared.verifying(&options, &waiting)?;
+        let questions = waiting.questions;
+        let questions_in = questions.clone();
         let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
+        let promises_halt = shared.halt("the keeper of accepted transactions");
         Ok(Node {
             view,
             inbox: shared.inbox,
             address: shared.mesh.address(),
             writer: spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?,
+            promises: spawn("promises", move || keeps.run(&promises_in).inspect_err(|error| promises_halt(error)))?,
             replica: (
                 replica_handle,
                 spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
             ),
-            prepare: vec![
-                (cells, spawn("prepare.cells", move || of_cells.run(&cells_in))?),
-                (rounds, spawn("prepare.rounds", move || of_rounds.run(&rounds_in))?),
-            ],
+            verifying,
             serve: (questions, spawn("serve", move || serve.run(&questions_in))?),
             duty: spawn("duty", move || duty.run())?,
             mesh: spawn("mesh", move || mesh.run(|event| sorter.sort(event)))?,
@@ -508,11 +575,12 @@ impl Node {
 
     /// Whether a thread has ended by itself: an invariant is broken, or the disk.
     pub fn ended(&self) -> bool {
-        let prepare = self.prepare.iter().any(|(_, thread)| thread.is_finished());
-        prepare
+        let verifying = self.verifying.iter().any(|(_, thread)| thread.is_finished());
+        verifying
             || self.serve.1.is_finished()
             || self.duty.is_finished()
             || self.writer.is_finished()
+            || self.promises.is_finished()
             || self.mesh.is_finished()
             || self.replica.1.is_finished()
     }
@@ -523,28 +591,29 @@ impl Node {
     /// # Errors
     /// Why the node had halted, if it had.
     pub fn stop(self, at_once: bool) -> Result<(), NodeStopError> {
-        let Node { view, inbox, duty, mesh, writer, replica, prepare, serve, .. } = self;
+        let Node { view, inbox, duty, mesh, writer, promises, replica, verifying, serve, .. } = self;
         inbox.push_own(Entry::Stop(at_once));
         let duty = duty.join();
         view.mesh.stop();
         let mesh = mesh.join();
-        let mut prepared = true;
-        for (tell, thread) in prepare {
+        let mut verified = true;
+        for (tell, thread) in verifying {
             // Others may still hold what leads to these threads: they are told.
             tell.push_own(Raw::Stop);
-            prepared &= thread.join().is_ok();
+            verified &= thread.join().is_ok();
         }
         serve.0.stop();
-        prepared &= serve.1.join().is_ok();
-        let writer = writer.join();
+        verified &= serve.1.join().is_ok();
+        let (writer, promises) = (writer.join(), promises.join());
         drop(replica.0);
         let replica = replica.1.join();
         duty.map_err(|_| NodeStopError::Panic("duty"))?;
         mesh.map_err(|_| NodeStopError::Panic("mesh"))??;
-        if !prepared {
-            return Err(NodeStopError::Panic("prepare"));
+        if !verified {
+            return Err(NodeStopError::Panic("verify"));
         }
         writer.map_err(|_| NodeStopError::Panic("writer"))??;
+        promises.map_err(|_| NodeStopError::Panic("promises"))??;
         replica.map_err(|_| NodeStopError::Panic("replica"))??;
         Ok(())
     }

@@ -31,10 +31,12 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
+use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::{Committee, shard_of};
 use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::check::cost;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{PeerId, Standing, To};
 use hashbrown::HashMap;
@@ -102,6 +104,18 @@ struct Followed {
 }
 
 impl Followed {
+    /// One that nobody was told yet.
+    fn of(
+        item: &Item,
+        (account, sequence, total): (AccountIndex, u32, u64),
+        expires_slot: u64,
+        client: Client,
+        due: bool,
+    ) -> Followed {
+        let (item, told, shard, tries, handed) = (item.clone(), 0, 0, 0, 0);
+        Followed { item, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
+    }
+
     fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
         state.hot(self.account).sequence > self.sequence
     }
@@ -170,7 +184,9 @@ pub type Frame = (To, u8, Arc<[u8]>);
 
 /// Those that are followed.
 pub struct Own {
-    /// As they came.
+    /// As they came: those that are not on the disk yet. Nobody is told them.
+    unkept: VecDeque<Followed>,
+    /// Those that are.
     followed: VecDeque<Followed>,
     /// Those that blocks have left out.
     tried: VecDeque<Followed>,
@@ -201,6 +217,7 @@ pub struct Own {
 impl Default for Own {
     fn default() -> Self {
         Own {
+            unkept: VecDeque::new(),
             followed: VecDeque::new(),
             tried: VecDeque::new(),
             ids: HashMap::new(),
@@ -220,9 +237,9 @@ impl Default for Own {
 }
 
 impl Own {
-    /// Transactions that are followed, tried or not.
+    /// Transactions that are followed, kept or not, tried or not.
     pub fn len(&self) -> usize {
-        self.followed.len() + self.tried.len()
+        self.unkept.len() + self.followed.len() + self.tried.len()
     }
 
     /// Whether none is followed.
@@ -265,11 +282,11 @@ impl Own {
         self.due_max().saturating_sub(self.due.total())
     }
 
-    /// Follows a transaction that the pool would take.
+    /// Follows a transaction that the pool would take, once it is kept; whether it was not followed before.
     ///
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
-    pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
+    pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
         let Payer { account, total, due } = payer;
         let due_max = self.due_max();
         // What comes behind another one of its account would be late as well where no other finds a place.
@@ -280,9 +297,8 @@ impl Own {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        if !item.cell_and_payload().is_some_and(|(cell, _)| known(cell))
-            && !(in_turn && shares.may_take(client.user, room))
-        {
+        let takes = item.cell().is_some_and(known) || (in_turn && shares.may_take(client.user, room));
+        if !takes {
             return Err(Refusal::Busy);
         }
         let (cell, _) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
@@ -290,28 +306,57 @@ impl Own {
             (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told.
-            Entry::Occupied(known) if *known.get() == item.id() => return Ok(()),
+            Entry::Occupied(known) if *known.get() == item.id() => return Ok(false),
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
-        let item = item.clone();
-        self.followed.push_back(Followed {
-            item,
-            account,
-            sequence,
-            total,
-            expires_slot,
-            client,
-            due,
-            told: 0,
-            shard: 0,
-            tries: 0,
-            handed: 0,
-        });
+        self.unkept.push_back(Followed::of(item, (account, sequence, total), expires_slot, client, due));
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
-        Ok(())
+        Ok(true)
+    }
+
+    /// So many more are on the disk, in the order in which they came: from now on minters may be told.
+    pub fn kept(&mut self, count: usize) {
+        assert!(count <= self.unkept.len(), "{count} are kept, {} were to be", self.unkept.len());
+        self.followed.extend(self.unkept.drain(..count));
+    }
+
+    /// Follows again what an earlier process has accepted and kept; false if it has ended. Whose there is no room for
+    /// any more has room all the same: it was accepted.
+    pub fn resume<M: StateMemory>(
+        &mut self,
+        item: &Item,
+        user: User,
+        chain: &Chain,
+        state: &State<M>,
+        system: &System,
+    ) -> bool {
+        let Some((cell, payload)) = item.cell_and_payload() else { return false };
+        let (Some(account), Ok(sequence)) = (state.find(&cell.sender), u32::try_from(cell.sequence)) else {
+            return false;
+        };
+        // Also one that its account cannot pay any more: it waits until it can, as it would have done here. What was
+        // near enough once is so, though the newest blocks may have to be fetched again.
+        let Ok(cost) = cost(cell, payload, &chain.parameters) else { return false };
+        let client = Client { user, told: None };
+        let mut followed = Followed::of(item, (account, sequence, cost.total()), cell.expires_slot, client, false);
+        if followed.used(state) || cell.expires_slot < system.slot || self.ids.contains_key(&(account, sequence)) {
+            return false;
+        }
+        followed.due = followed.is_due(state);
+        if followed.due { &mut self.due } else { &mut self.ahead }.take(user);
+        self.ids.insert((account, sequence), item.id());
+        self.followed.push_back(followed);
+        assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
+        true
+    }
+
+    /// All that are followed, as they came, and whose each is.
+    pub fn all(&self) -> impl Iterator<Item = (&Item, User)> {
+        let rows = self.tried.iter().chain(&self.followed).chain(&self.unkept);
+        rows.map(|followed| (&followed.item, followed.client.user))
     }
 
     /// Frames for the minters of the next height, about what they have not been told and the window has room for.

@@ -5,22 +5,19 @@
 //! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
 //! the same sequence stays does not depend on which came first.
 
+use super::prospect::Prospect;
 use crate::intake::duties::{TOLD_ANYHOW_ALL, told_by_stake};
 use crate::intake::records::{Key, Timing, timing, timing_beside};
 use crate::intake::shares::Shares;
-use dynemix_engine::accounts::columns::StateMemory;
-use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::POOL_TRANSACTIONS_MAX;
 use dynemix_engine::base::mutation::{Mutation, planted};
-use dynemix_engine::base::parameters::{Chain, SEQUENCES_AHEAD};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::record::Record;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::rules::admit::Judged;
-use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::check::{Cost, check};
+use dynemix_engine::transaction::check::Cost;
 use dynemix_engine::transaction::item::Item;
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -142,33 +139,24 @@ impl HeightPool {
         })
     }
 
-    /// Whether a transaction can become part of a block soon: its place, and what its sender pays. `account` is the
-    /// sender's, if it was looked up before; `told` the height that it is told for and who tells it, of one that is.
+    /// Whether there is room for one more that nobody was told.
+    pub fn has_room(&self) -> bool {
+        self.transactions.len() < POOL_TRANSACTIONS_MAX
+    }
+
+    /// The place of a transaction that is told for this height, if there is room for it.
     ///
     /// # Errors
     /// Why not.
-    pub fn check<M: StateMemory>(
-        &self,
-        item: &Item,
-        account: Option<AccountIndex>,
-        told: Option<(u64, &Teller)>,
-        chain: &Chain,
-        state: &State<M>,
-        system: &System,
-    ) -> Result<(Place, u64), Refusal> {
-        let (cell, payload) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
-        let account = account.or_else(|| state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
-        let total = may_come(cell, payload, account, chain, state, system)?;
-        let (height, teller) = told.map_or((0, None), |(height, teller)| (height, Some(teller)));
-        let place = Place { account, sequence: cell.sequence as u32, told: height };
+    pub fn check(&self, item: &Item, prospect: &Prospect, height: u64, teller: &Teller) -> Result<Place, Refusal> {
+        let place = Place { account: prospect.account, sequence: prospect.sequence, told: height };
         let known = self.transactions.get(&place);
         match known {
             Some(known) if known.item.id() < item.id() => return Err(Refusal::SenderConflict),
             Some(known) if known.item.id() == item.id() => return Err(Refusal::Duplicate),
-            None if self.transactions.len() >= POOL_TRANSACTIONS_MAX => return Err(Refusal::Busy),
+            None if !self.has_room() => return Err(Refusal::Busy),
             _ => {}
         }
-        let Some(teller) = teller else { return Ok((place, total)) };
         if let Some(known) = known {
             let replaced = &known.replaced_by;
             if replaced.contains(&teller.name) || replaced.len() >= REPLACED_MAX {
@@ -177,21 +165,20 @@ impl HeightPool {
         } else if !self.shares.may_take(teller.name, POOL_TRANSACTIONS_MAX, 1) {
             return Err(Refusal::Busy);
         }
-        let due = u64::from(state.hot(account).sequence) == cell.sequence;
         let may_tell = match self.of_others.get(&height) {
-            Some(others) => others.may_tell(teller, due),
-            None => OfOthers::default().may_tell(teller, due),
+            Some(others) => others.may_tell(teller, prospect.due),
+            None => OfOthers::default().may_tell(teller, prospect.due),
         };
-        if may_tell { Ok((place, total)) } else { Err(Refusal::Busy) }
+        if may_tell { Ok(place) } else { Err(Refusal::Busy) }
     }
 
-    /// Takes a transaction that [`Self::check`] has let through.
+    /// Takes a transaction that [`Self::check`] has let through; `cost` is what it takes, if it is known to be sound.
     ///
     /// # Panics
     /// When it was not asked: a pool that is full, or a transaction that nobody was told.
-    pub fn insert(&mut self, item: &Item, place: Place, teller: &Teller) {
+    pub fn insert(&mut self, item: &Item, place: Place, teller: &Teller, cost: Option<Cost>) {
         assert!(place.told > 0, "a transaction is put into the pool of no height");
-        let mut waiting = Waiting { item: item.clone(), teller: *teller, replaced_by: Vec::new(), cost: None };
+        let mut waiting = Waiting { item: item.clone(), teller: *teller, replaced_by: Vec::new(), cost };
         if let Some(before) = self.transactions.remove(&place) {
             self.shares.give_back(before.teller.name);
             waiting.replaced_by = before.replaced_by;
@@ -289,29 +276,4 @@ impl HeightPool {
         self.unjudged = self.records.values().flatten().cloned().collect();
         assert!(self.of_others.keys().all(|&told| told >= next), "what was told for a height goes with it");
     }
-}
-
-/// Whether a transaction of this account may come into a block soon, as far as form, time, sequence and balance say:
-/// all that is cheaper than its signature. What it takes from the account.
-///
-/// # Errors
-/// Why not.
-pub fn may_come<M: StateMemory>(
-    cell: &Cell,
-    payload: &[u8],
-    account: AccountIndex,
-    chain: &Chain,
-    state: &State<M>,
-    system: &System,
-) -> Result<u64, Refusal> {
-    let cost = check(cell, payload, &chain.parameters, system.slot)?;
-    let hot = state.hot(account);
-    let next = u64::from(hot.sequence);
-    if cell.sequence < next || cell.sequence >= next + u64::from(SEQUENCES_AHEAD) {
-        return Err(Refusal::WrongSequence);
-    }
-    if cost.total() > hot.balance {
-        return Err(Refusal::InsufficientBalance);
-    }
-    Ok(cost.total())
 }

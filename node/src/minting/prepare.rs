@@ -1,11 +1,11 @@
 //! Users' transactions between network and consensus: bytes become cells, what cannot take effect is refused before it
-//! costs a signature, the rest is verified in batches. Behind it, what custodians have to look at.
+//! costs a signature, the rest is verified in batches, on as many threads as there are cores for it.
 
-use super::checks::{Checks, UNPOISONED};
+use super::checks::Checks;
 use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
-use super::pool::may_come;
+use super::prospect::Prospect;
 use super::room::is_past;
 use super::verdicts::BATCH_MAX;
 use crate::intake::asked::Whom;
@@ -16,24 +16,20 @@ use crate::intake::shares::{Holder, User};
 use crate::peer::frames::{self, PeerFrameKind};
 use crate::setup::clock::Clock;
 use dynemix_engine::base::ids::{AccountIndex, Key};
-use dynemix_engine::base::limits::HEAVY_MAX;
+use dynemix_engine::base::limits::{CELL_BYTES, HEAVY_MAX};
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::committee::schedule::Schedule;
-use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
 const OWN_CELLS: Source = Source(Rank::Own, 0);
 /// Stakes of one guest that are looked at for a height; of who has a name, as many as a block takes.
 const HEAVY_OF_GUEST: usize = 8;
-
-/// Transactions of a block that is not final that are verified before it is looked whether they hold.
-const BODIES_AT_ONCE: usize = 1_024;
 
 /// Transactions are gathered into a batch for this part of the time until sets close,
 const GATHERED_OF_LEFT: u64 = 4;
@@ -42,7 +38,30 @@ const GATHERED_LEAST: u64 = 100;
 /// and for this part of one at most.
 const GATHERED_MOST: u64 = 5;
 
-/// What the thread works with.
+/// What the threads that verify users' transactions have in common.
+pub struct Gathering {
+    /// How many threads these are.
+    threads: u32,
+    /// Whose turn it is to gather: one batch is filled after the other, while others are verified.
+    turn: Mutex<()>,
+    /// Proofs of possession that each has brought at this height.
+    heavy: Mutex<(u64, BTreeMap<Option<Whom>, usize>)>,
+}
+
+impl Gathering {
+    /// Of so many threads.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn new(threads: usize) -> Gathering {
+        assert!(threads > 0, "nobody verifies");
+        Gathering { threads: threads as u32, turn: Mutex::default(), heavy: Mutex::default() }
+    }
+}
+
+const UNPOISONED: &str = "whoever panics while it verifies ends the process";
+
+/// What each of the threads works with.
 pub struct Prepare {
     /// What it verifies with.
     pub checks: Checks,
@@ -52,12 +71,12 @@ pub struct Prepare {
     pub schedule: Schedule,
     /// Of the thread: votes come before new transactions.
     pub niceness: i32,
-    /// Proofs of possession that each has brought at this height.
-    pub heavy: (u64, BTreeMap<Option<Whom>, usize>),
+    /// Shared with the others.
+    pub gathering: Arc<Gathering>,
 }
 
-/// A transaction that may come into a block, with its ordinal and its sender's account.
-type Found = (u64, Item, AccountIndex);
+/// A transaction that may come into a block, with its ordinal.
+type Found = (u64, Item, Prospect);
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
@@ -80,54 +99,63 @@ fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
     Duration::from_millis(part_ms.clamp(slot_ms / GATHERED_LEAST, slot_ms / GATHERED_MOST))
 }
 
+/// How many transactions it brings, about.
+fn count_of(raw: &Raw) -> usize {
+    match raw {
+        Raw::Frame(_, body) => body.len() / CELL_BYTES,
+        Raw::Own(_, items) => items.len(),
+        Raw::Bodies(..) | Raw::Height | Raw::Stop => 0,
+    }
+}
+
 impl Prepare {
-    /// Runs until told to stop.
+    /// Runs until told to stop. Several threads may read one inbox: each takes a batch in its turn, and verifies it while
+    /// the next one fills another.
     pub fn run(mut self, input: &Inbox<Raw>) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
-        let mut waiting: VecDeque<Pending> = VecDeque::new();
-        loop {
-            let Some(raw) = input.take(Duration::from_millis(200)) else { continue };
-            // Cells of many frames make one batch.
-            let mut next = Some(raw);
-            let (mut busy, mut since) = (Duration::ZERO, Instant::now());
+        let (mut batch, mut waiting) = (Vec::new(), VecDeque::new());
+        while self.gather(input, &mut batch) {
             let begun = Instant::now();
-            let (mut count, mut gathered) = (0, begun + gather_for(&self.schedule, self.clock.now_ms()));
-            while let Some(raw) = next.take() {
+            for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
-                    Raw::Frame(from, _) | Raw::Bodies(from, ..) if self.checks.gate.is_out(from) => {}
-                    Raw::Frame(from, body) => {
-                        if let Some(pending) = self.cells(from, body) {
-                            count += pending.items.len();
-                            waiting.push_back(pending);
-                        }
-                    }
+                    Raw::Frame(from, _) if self.checks.gate.is_out(from) => {}
+                    Raw::Frame(from, body) => waiting.extend(self.cells(from, body)),
                     Raw::Own(holder, items) => {
-                        // Somebody waits to hear whether they are taken.
-                        gathered = begun + Duration::from_millis(self.schedule.slot_ms / GATHERED_LEAST);
-                        count += items.len();
                         let items = items.into_iter().map(|item| (0, item)).collect();
                         waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
                     }
-                    Raw::Bodies(from, message, body) => {
-                        let looked_at = self.flush(&mut waiting);
-                        self.checks.gate.room().verified(looked_at, Duration::ZERO);
-                        count = 0;
-                        self.bodies(from, message, body);
-                    }
-                    Raw::Height => {}
-                    Raw::Stop => return,
-                }
-                let more = gathered.saturating_duration_since(Instant::now());
-                if count < BATCH_MAX && !more.is_zero() {
-                    busy += since.elapsed();
-                    next = input.take(more);
-                    since = Instant::now();
+                    Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
                 }
             }
             let looked_at = self.flush(&mut waiting);
-            self.checks.gate.room().verified(looked_at, busy + since.elapsed());
+            // So many threads do it side by side.
+            self.checks.gate.room().verified(looked_at, begun.elapsed() / self.gathering.threads);
         }
+    }
+
+    /// Takes frames until they make a batch, or have waited for long enough. False when the node ends.
+    fn gather(&self, input: &Inbox<Raw>, batch: &mut Vec<Raw>) -> bool {
+        let _turn = self.gathering.turn.lock().expect(UNPOISONED);
+        let mut next = input.take(Duration::from_millis(200));
+        let begun = Instant::now();
+        let (mut count, mut gathered) = (0, begun + gather_for(&self.schedule, self.clock.now_ms()));
+        while let Some(raw) = next {
+            if matches!(raw, Raw::Stop) {
+                // For the next thread.
+                input.push_own(Raw::Stop);
+                return false;
+            }
+            if matches!(raw, Raw::Own(..)) {
+                // Somebody waits to hear whether they are taken.
+                gathered = begun + Duration::from_millis(self.schedule.slot_ms / GATHERED_LEAST);
+            }
+            count += count_of(&raw);
+            batch.push(raw);
+            let more = gathered.saturating_duration_since(Instant::now());
+            next = if count < BATCH_MAX && !more.is_zero() { input.take(more) } else { None };
+        }
+        true
     }
 
     /// Reads a frame of cells; none of one that is not wanted, or is none.
@@ -206,13 +234,13 @@ impl Prepare {
         for Pending { from, user, told, found, mut refused, body, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
-            for (ordinal, item, account) in found {
+            for (ordinal, item, prospect) in found {
                 if bad.next_if_eq(&place).is_some() {
                     refused.push((ordinal, Refusal::BadSignature, Some(item)));
                     broken += 1;
                 } else {
-                    match self.possession(&duties, from, &item, account) {
-                        Ok(()) => good.push((ordinal, item, Some(account))),
+                    match self.possession(&duties, from, &item, prospect.account) {
+                        Ok(()) => good.push((ordinal, item, prospect)),
                         Err((refusal, lied)) => {
                             unproved += usize::from(lied);
                             refused.push((ordinal, refusal, Some(item)));
@@ -238,45 +266,46 @@ impl Prepare {
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
     /// been, costs one.
     fn look_up(&self, duties: &DutyTable, waiting: &mut VecDeque<Pending>) {
-        let (chain, system) = (&self.checks.chain, &*duties.system);
-        let sender = |item: &Item| item.cell_and_payload().map_or([0; 32], |(cell, _)| cell.sender);
+        let sender = |item: &Item| item.cell().map_or([0; 32], |cell| cell.sender);
         let senders: Vec<Key> =
             waiting.iter().flat_map(|pending| pending.items.iter().map(|(_, item)| sender(item))).collect();
         // All at once: each look-up waits for memory, many of them wait together.
         let mut accounts = vec![None; senders.len()];
-        let state = self.checks.state.read().expect(UNPOISONED);
-        state.find_all(senders.len(), |i| &senders[i], &mut accounts);
-        let mut accounts = accounts.into_iter();
-        let (shards, own) = (system.committee.shards.len(), duties.own().seat.map(usize::from));
+        let own = duties.own().seat.map(usize::from);
         let mut own_left = self.checks.gate.own_left();
-        for pending in waiting {
-            assert!(pending.found.is_empty(), "a frame of cells is looked up once");
-            let here = pending.told == Some(duties.pending());
-            for (ordinal, item) in pending.items.drain(..) {
-                let account: Option<AccountIndex> = accounts.next().expect("one for each item");
-                let Some((cell, payload)) = item.cell_and_payload() else { continue };
-                let judged = match account {
-                    None => Err(Refusal::UnknownSender),
-                    Some(_) if here && own != Some(shard_of(&system.seed, &cell.sender, shards)) => {
-                        Err(Refusal::Inadmissible)
+        self.checks.view(duties, |view| {
+            view.state.find_all(senders.len(), |i| &senders[i], &mut accounts);
+            let mut accounts = accounts.iter();
+            for pending in waiting {
+                assert!(pending.found.is_empty(), "a frame of cells is looked up once");
+                let here = pending.told == Some(duties.pending());
+                for (ordinal, item) in pending.items.drain(..) {
+                    let account: Option<AccountIndex> = *accounts.next().expect("one for each item");
+                    let account = account.ok_or(Refusal::UnknownSender);
+                    let judged = account
+                        .and_then(|account| Prospect::of(&item, account, view.chain, view.state, view.system))
+                        .and_then(|prospect| {
+                            // Of another shard; or what no block can take though its turn has come, of an own user.
+                            let foreign = here && own != Some(prospect.shard);
+                            let due = pending.told.is_none() && prospect.due;
+                            if foreign || (due && !view.fits(&item, prospect.account)) {
+                                return Err(Refusal::Inadmissible);
+                            }
+                            // What would find no place among own users' costs no signature.
+                            match own_left {
+                                _ if pending.told.is_some() => {}
+                                0 => return Err(Refusal::Busy),
+                                _ => own_left -= usize::from(due && own_left != usize::MAX),
+                            }
+                            Ok(prospect)
+                        });
+                    match judged {
+                        Ok(prospect) => pending.found.push((ordinal, item, prospect)),
+                        Err(refusal) => pending.refused.push((ordinal, refusal, Some(item))),
                     }
-                    Some(account) => may_come(cell, payload, account, chain, &state, system).and_then(|_| {
-                        // What would find no place among own users' costs no signature.
-                        let due = u64::from(state.hot(account).sequence) == cell.sequence;
-                        match own_left {
-                            _ if pending.told.is_some() => {}
-                            0 => return Err(Refusal::Busy),
-                            _ => own_left -= usize::from(due && own_left != usize::MAX),
-                        }
-                        Ok(account)
-                    }),
-                };
-                match judged {
-                    Ok(account) => pending.found.push((ordinal, item, account)),
-                    Err(refusal) => pending.refused.push((ordinal, refusal, Some(item))),
                 }
             }
-        }
+        });
     }
 
     /// Whether a stake proves its voting key, before anybody is told of it; else the refusal, and whether whoever
@@ -294,40 +323,22 @@ impl Prepare {
         if !self.checks.view(duties, |view| view.fits(item, account)) {
             return Err((Refusal::Inadmissible, false));
         }
-        if self.heavy.0 != duties.pending() {
-            self.heavy = (duties.pending(), BTreeMap::new());
-        }
         let rank = from.map_or(Rank::Own, |from| self.checks.gate.duties_of(from).rank());
         let max = if rank == Rank::Guest { HEAVY_OF_GUEST } else { HEAVY_MAX };
-        let brought = self.heavy.1.entry(from.map(|from| speaker(from).whom())).or_insert(0);
-        *brought += 1;
+        let brought = {
+            let mut heavy = self.gathering.heavy.lock().expect(UNPOISONED);
+            if heavy.0 != duties.pending() {
+                *heavy = (duties.pending(), BTreeMap::new());
+            }
+            let brought = heavy.1.entry(from.map(|from| speaker(from).whom())).or_insert(0);
+            *brought += 1;
+            *brought
+        };
         match () {
-            () if *brought > max => Err((Refusal::Busy, false)),
+            () if brought > max => Err((Refusal::Busy, false)),
             () if self.checks.possession_holds(item) => Ok(()),
             () => Err((Refusal::Inadmissible, true)),
         }
-    }
-
-    /// Transactions of a shard-block, for a custodian: those that were not asked for, or are of another block, are not
-    /// verified.
-    fn bodies(&mut self, from: PeerInfo, message: Box<Message>, body: Body) {
-        let Message::Bodies(block, items) = &*message else { return };
-        let duties = self.checks.gate.duties();
-        match self.checks.bodies_hold(&duties, block, items) {
-            Some(false) => return self.checks.gate.charge(from, Failure::OtherItems(body.len())),
-            // A broken one among the true transactions of a block is what custodians look for: nobody pays for it.
-            Some(true) => drop(self.checks.verify(items)),
-            None => {
-                // Its minters send it before the block is final: they have built it, and nothing in it is broken. Who
-                // lies is found out by the first few, not by all.
-                for few in items.chunks(BODIES_AT_ONCE) {
-                    if !self.checks.verify(few).is_empty() {
-                        return self.checks.gate.charge(from, Failure::Signatures(few.len()));
-                    }
-                }
-            }
-        }
-        self.checks.hand_on(from, message, body);
     }
 }
 

@@ -15,9 +15,8 @@ use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
-use dynemix_storage::Records;
+use dynemix_storage::{Disk, Records};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -154,8 +153,8 @@ pub struct Serve {
     pub chain: Hash,
     /// Blocks that are kept.
     pub records: Records,
-    /// The data directory, for snapshots.
-    pub data: PathBuf,
+    /// The node's directory, for snapshots.
+    pub data: Arc<dyn Disk>,
     /// Where answers go.
     pub mesh: MeshHandle,
     /// Who is not listened to any more.
@@ -189,8 +188,8 @@ impl Serve {
     fn piece(&self, want: WantPiece) -> Option<Vec<u8>> {
         let part = Part::of_number(want.part);
         match want.height {
-            OFFERS => Some(Piece::encode_offers(&published::offers(&self.data, &self.chain))),
-            height => published::read_piece(&self.data, height, part, want.offset)
+            OFFERS => Some(Piece::encode_offers(&published::offers(&*self.data, &self.chain))),
+            height => published::read_piece(&*self.data, height, part, want.offset)
                 .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
         }
     }

@@ -28,6 +28,9 @@ const UNJUDGED_MAX: usize = 8_192;
 const REFUSED_MAX: usize = 4_096;
 const REFUSED_MS: u64 = 60_000;
 
+/// Whose those are that an earlier process has accepted: of a client whose connection has gone.
+const OF_BEFORE: u64 = u64::MAX;
+
 /// How far a transaction is. Times are milliseconds since the chain's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransactionShown {
@@ -52,6 +55,7 @@ pub struct TransactionShown {
 /// Something has happened to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
+    Resumed,
     Judged(Result<(), Refusal>),
     Certified { height: u64, shard: u32 },
     Final { height: u64, slot: u64, shard: u32 },
@@ -93,6 +97,17 @@ impl Watched {
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
         Self::say(&self.tell, id, now_ms, Happened::Judged(outcome));
+    }
+
+    /// One that an earlier process has accepted waits again.
+    pub fn resume(&mut self, prefix: &Prefix, item: &Item, now_ms: u64) {
+        let Some(cell) = item.cell() else { return };
+        let id = cell.id(prefix);
+        if self.ids.insert(id) {
+            self.waiting.push((id, *cell));
+            Self::say(&self.tell, id, now_ms, Happened::Resumed);
+        }
+        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
     }
 
     /// A shard-block of this height is certified; `debits` says whether it takes from the sender.
@@ -230,6 +245,7 @@ impl Tracked {
         while let Ok((id, now_ms, happened)) = self.told.try_recv() {
             self.version += 1;
             match happened {
+                Happened::Resumed => self.resumed(id, now_ms),
                 Happened::Judged(outcome) => self.judged(id, now_ms, outcome),
                 Happened::Certified { height, shard } => self.certified(id, now_ms, height, shard),
                 Happened::Final { .. } | Happened::Expired => self.ends(id, now_ms, happened),
@@ -242,6 +258,16 @@ impl Tracked {
         let others = self.unjudged + self.refused.len();
         let known = self.entries.len();
         assert!(known <= TRACKED_MAX + others, "{known} are remembered, {others} of them for a while");
+    }
+
+    fn resumed(&mut self, id: Hash, now_ms: u64) {
+        if self.entries.contains_key(&id) {
+            return;
+        }
+        let shown = TransactionShown { state: "waiting".into(), received_ms: now_ms, ..TransactionShown::default() };
+        let entry = Entry { stage: Stage::Waiting, client: OF_BEFORE, on_their_way: Vec::new(), shown };
+        self.entries.insert(id, entry);
+        self.enqueue(OF_BEFORE, id);
     }
 
     fn judged(&mut self, id: Hash, now_ms: u64, outcome: Result<(), Refusal>) {

@@ -16,8 +16,7 @@ use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_net::mesh::{MeshHandle, TransportKey};
 use dynemix_perf::machine;
-use dynemix_storage::Records;
-use std::path::PathBuf;
+use dynemix_storage::{Disk, Records};
 use std::sync::Arc;
 
 /// All users of the API.
@@ -71,8 +70,8 @@ pub struct NodeView {
     pub certificates: Certificates,
     /// Transactions of the newest final blocks, as far as they are here.
     pub inclusions: Arc<Inclusions>,
-    /// The data directory.
-    pub data: PathBuf,
+    /// The node's directory.
+    pub data: Arc<dyn Disk>,
     /// Takes transactions of own users.
     pub submit: Submit,
     /// Checks what others signed.
@@ -92,7 +91,7 @@ impl NodeView {
         let counters = self.mesh.counters();
         let relaxed = std::sync::atomic::Ordering::Relaxed;
         let slot_ms = self.chain.parameters.slot_ms;
-        let offers = published::offers(&self.data, &self.chain.genesis_hash);
+        let offers = published::offers(&*self.data, &self.chain.genesis_hash);
         let snapshots: Vec<String> =
             offers.iter().map(|offer| format!("{}:{}", offer.height, hex::encode(offer.block))).collect();
         let live = self.status.shown();

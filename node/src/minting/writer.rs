@@ -5,25 +5,21 @@ use super::entry::{Entry, FinalJob, Job};
 use super::inbox::Inbox;
 use crate::keep::certificates::Certificates;
 use crate::keep::chain_store::write_system;
+use crate::keep::kept;
 use crate::keep::published;
 use crate::keep::record::{RecordTooLong, encode_master};
 use crate::keep::replica::ReplicaHandle;
-use crate::keep::sealed::{self, SealedError, SealedKind};
+use crate::keep::sealed::SealedError;
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::Final;
-use dynemix_engine::transaction::item::Item;
-use dynemix_storage::{Store, StoreError};
-use std::fs;
+use dynemix_storage::{Disk, Store, StoreError};
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-/// Heights for which transactions of own shard-blocks are kept.
-const KEPT_HEIGHTS: u64 = 8;
 /// A job that takes longer is worth a line in the debug log.
 const SLOW: Duration = Duration::from_millis(200);
 
@@ -46,8 +42,8 @@ pub enum WriterError {
 
 /// What the thread works with.
 pub struct Writer {
-    /// Where the files are.
-    pub directory: PathBuf,
+    /// The node's directory.
+    pub data: Arc<dyn Disk>,
     /// Its identity, in the head of every file.
     pub chain: Hash,
     /// The log of final blocks, and the checkpoints of their state.
@@ -105,7 +101,7 @@ impl Writer {
                     }
                 }
                 Some(Job::Keep(block, height, items)) => {
-                    keep(&self.directory, &self.chain, &block, height, &items)?;
+                    kept::keep(&*self.data, &self.chain, &block, height, &items)?;
                     self.inbox.push_own(Entry::Kept);
                 }
                 Some(Job::Final(job)) => {
@@ -138,7 +134,7 @@ impl Writer {
         self.publish(&job);
         self.inbox.push_own(Entry::Stored(height));
         self.certificates.flush()?;
-        forget_kept(&self.directory, height);
+        kept::forget(&*self.data, height);
         let keeper = self.store.keeper();
         let present = keeper.checkpoint_record();
         // One at a time: each needs the system of the one before.
@@ -146,8 +142,8 @@ impl Writer {
             let ascends = self.checkpoint_asked < height && present < height;
             assert!(ascends, "a checkpoint of {height} follows {present}, and {} asked for", self.checkpoint_asked);
             self.checkpoint_asked = height;
-            let (directory, chain, system) = (self.directory.clone(), self.chain, job.system);
-            let beside = move || write_system(&directory, &chain, &system, [present, present]).map_err(store_error);
+            let (data, chain, system) = (self.data.clone(), self.chain, job.system);
+            let beside = move || write_system(&*data, &chain, &system, [present, present]).map_err(store_error);
             self.replica.checkpoint(self.store.begin_checkpoint(), job.root, Box::new(beside));
         }
         Ok(())
@@ -162,7 +158,7 @@ impl Writer {
     /// Makes a snapshot for those who join, if it is time: the state now, what proves it with the next block.
     fn publish(&mut self, job: &FinalJob) {
         let height = job.decided.value.height;
-        let (data, chain) = (self.directory.clone(), self.chain);
+        let (data, chain) = (self.data.clone(), self.chain);
         if let Some(before) = self.published.take().filter(|before| before.value.height + 1 == height) {
             let (data, proof, written) = (data.clone(), job.decided.clone(), self.snapshot_written.clone());
             self.replica.run(Box::new(move || {
@@ -170,21 +166,21 @@ impl Writer {
                 if written.load(Ordering::Acquire) != before.value.height {
                     return;
                 }
-                if let Err(error) = published::finish(&data, &chain, [&before, &proof]) {
+                if let Err(error) = published::finish(&*data, &chain, [&before, &proof]) {
                     tracing::warn!(%error, "no snapshot for those who join");
                 }
             }));
         }
         if self.publishes(height) {
             self.published = Some(job.decided.clone());
-            let (directory, system) = (published::snapshot_path(&data, height), job.system.clone());
-            let (of_system, written) = (directory.clone(), self.snapshot_written.clone());
+            let (folder, system) = (published::snapshot_folder(&*data, height), job.system.clone());
+            let (of_system, written) = (folder.clone(), self.snapshot_written.clone());
             let beside = move || {
-                published::write_system(&of_system, &chain, &system).map_err(store_error)?;
+                published::write_system(&*of_system, &chain, &system).map_err(store_error)?;
                 written.store(height, Ordering::Release);
                 Ok(())
             };
-            self.replica.publish(directory, Box::new(beside));
+            self.replica.publish(folder, Box::new(beside));
         }
     }
 }
@@ -194,60 +190,4 @@ fn store_error(error: SealedError) -> StoreError {
         SealedError::Io { path, source } => StoreError::Io { action: "write", path, source },
         SealedError::Damaged { path, what } => StoreError::Io { action: "write", path, source: io::Error::other(what) },
     }
-}
-
-fn kept_directory(directory: &Path) -> PathBuf {
-    directory.join("kept")
-}
-
-/// Keeps the transactions of a shard-block where the end of this process does not reach them. No sync is waited for:
-/// only a power cut at all ten minters of the shard within seconds could lose them, and then the block is banned, and
-/// nobody forks.
-fn keep(directory: &Path, chain: &Hash, block: &Hash, height: u64, items: &[Item]) -> Result<(), WriterError> {
-    let directory = kept_directory(directory);
-    fs::create_dir_all(&directory).map_err(|source| SealedError::Io { path: directory.clone(), source })?;
-    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.length() as u32).to_le_bytes()).collect();
-    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| {
-        let [tag, cell, payload] = item.parts();
-        [&length[..], tag, cell, payload]
-    });
-    let bytes = 32 + items.iter().map(|item| 4 + item.length() as u64).sum::<u64>();
-    let name = format!("{height}.{}", hex::encode(&block[..4]));
-    let parts = std::iter::once(&block[..]).chain(parts);
-    Ok(sealed::write_unsynced(&directory.join(name), SealedKind::Kept, chain, height, bytes, parts)?)
-}
-
-fn height_of(name: &std::ffi::OsStr) -> Option<u64> {
-    name.to_str()?.split('.').next()?.parse().ok()
-}
-
-fn forget_kept(directory: &Path, height: u64) {
-    let Ok(names) = fs::read_dir(kept_directory(directory)) else { return };
-    for entry in names.flatten() {
-        if height_of(&entry.file_name()).is_none_or(|of| of + KEPT_HEIGHTS <= height) {
-            // What cannot be removed now goes the next time.
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// A shard-block's hash and height, and its transactions.
-pub type KeptItems = (Hash, u64, Vec<Item>);
-
-/// What an earlier process has kept. A file that is damaged is passed over: others keep the same.
-pub fn kept(directory: &Path, chain: &Hash) -> Vec<KeptItems> {
-    let Ok(names) = fs::read_dir(kept_directory(directory)) else { return Vec::new() };
-    let read = |path: PathBuf| {
-        let (height, payload) = sealed::read(&path, SealedKind::Kept, chain).ok()??;
-        let (block, mut rest) = payload.split_first_chunk::<32>()?;
-        let mut items = Vec::new();
-        while !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk::<4>()?;
-            let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            items.push(Item::of_bytes(bytes));
-            rest = after;
-        }
-        Some((*block, height, items))
-    };
-    names.flatten().filter_map(|entry| read(entry.path())).collect()
 }

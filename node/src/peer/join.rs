@@ -7,7 +7,7 @@
 use super::frames::{CELLS, OFFERS, PeerFrameKind, Piece, WantPiece};
 use super::guest;
 use super::patience::Patience;
-use crate::keep::chain_store::system_path;
+use crate::keep::chain_store::{state_folder, system_name};
 use crate::keep::published::{Offer, PIECE_BYTES, Part, blocks_of};
 use crate::keep::sealed::{self, SealedError, SealedKind};
 use crate::keep::snapshot::{self, SnapshotFailure};
@@ -16,11 +16,9 @@ use dynemix_engine::accounts::snapshot::{MANIFEST_BYTES_MAX, Manifest};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::tables::System;
 use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Target, To, TransportKey};
-use dynemix_storage::{Disk, StoreOptions, make_directory};
+use dynemix_storage::{Disk, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -39,8 +37,8 @@ const BLOCKS_BYTES_MAX: u64 = 1 << 20;
 
 /// What is joined, and how.
 pub struct JoinOptions {
-    /// The node's data directory.
-    pub data: PathBuf,
+    /// The node's directory.
+    pub data: Arc<dyn Disk>,
     /// Its identity, by the genesis file.
     pub chain: Hash,
     /// The block that is trusted.
@@ -313,10 +311,10 @@ impl Peers {
 ///
 /// # Errors
 /// When no peer has it, one lies, or the disk refuses. What was fetched stays, for the next try.
-pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut(u64, u64)) -> Result<u64, JoinError> {
+pub fn join(options: &JoinOptions, mut progress: impl FnMut(u64, u64)) -> Result<u64, JoinError> {
     let height = options.trust.height - 1;
-    let directory = options.data.join("joining");
-    make_directory(&directory)?;
+    let joining = options.data.folder("joining");
+    joining.make()?;
     let mut peers = Peers::call(options)?;
     let mut have = peers.who_has(options)?;
     tracing::info!("{} peers have the snapshot of height {height}", have.len());
@@ -356,13 +354,13 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
             right.then(|| (manifest, bytes.to_vec()))
         },
     )?;
-    let keep = |part: Part, bytes: &[u8]| write_whole(&part.path(&directory), bytes);
+    let keep = |part: Part, bytes: &[u8]| joining.replace(&part.name(), &[bytes]);
     keep(Part::Manifest, &manifest_bytes)?;
     let (all, mut done) = (manifest.bytes(), 0);
     for chunk in 0..manifest.nodes.len() {
         let (part, expected) = (Part::Chunk(chunk as u32), manifest.chunk_bytes(chunk) as u64);
         let right = |bytes: &[u8]| manifest.verify_chunk(chunk, bytes).is_ok().then(|| bytes.to_vec());
-        let there = fs::read(part.path(&directory)).is_ok_and(|bytes| right(&bytes).is_some());
+        let there = joining.read_whole(&part.name(), expected + 1).is_ok_and(|bytes| right(&bytes).is_some());
         if !there {
             let bytes = peers.fetch(&mut have, height, (part, expected), |more| progress(done + more, all), right)?;
             keep(part, &bytes)?;
@@ -373,18 +371,13 @@ pub fn join(options: &JoinOptions, disk: Arc<dyn Disk>, mut progress: impl FnMut
     assert_eq!(done, all, "every chunk of the snapshot is here");
     drop(peers);
     // The system stands there before the store that needs it.
-    sealed::write_whole(&system_path(&options.data, height), SealedKind::System, &options.chain, height, &system)?;
-    snapshot::restore(&directory, disk, Some(options.accounts_max), Some(&manifest.root), options.store, |_, _| {})?;
+    sealed::write_whole(&*options.data, &system_name(height), SealedKind::System, &options.chain, height, &system)?;
+    let disk = state_folder(&*options.data);
+    disk.make()?;
+    snapshot::restore(&*joining, disk, Some(options.accounts_max), Some(&manifest.root), options.store, |_, _| {})?;
     // What stays is only in the way.
-    let _ = fs::remove_dir_all(&directory);
+    let _ = options.data.remove_folder("joining");
     Ok(height)
-}
-
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), JoinError> {
-    let part = path.with_extension("part");
-    fs::write(&part, bytes)?;
-    fs::rename(&part, path)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -393,6 +386,7 @@ mod tests {
     use crate::peer::frames::{BODIES, hello, prologue, read_hello};
     use dynemix_engine::base::ids::Sig;
     use dynemix_net::mesh::{Claim, Doorkeeper, Mesh, MeshOptions, public_key};
+    use dynemix_storage::MemoryDisk;
     use std::net::Ipv4Addr;
 
     const CHAIN: Hash = [3; 32];
@@ -452,7 +446,7 @@ mod tests {
         let good = server(2, |_| (5, b"right".to_vec(), Duration::ZERO));
         let liar = server(3, |_| (1 << 30, vec![7; 128 << 10], Duration::ZERO));
         let options = JoinOptions {
-            data: PathBuf::new(),
+            data: Arc::new(MemoryDisk::new()),
             chain: CHAIN,
             trust: Trust { height: 9, block: [1; 32] },
             peers: vec![slow, good, liar],

@@ -28,7 +28,6 @@ use dynemix_net::{NetCounters, Server};
 use dynemix_storage::{Disk, Records, Store, StoreError};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -497,8 +496,8 @@ impl Pipeline {
     ///
     /// # Errors
     /// When it cannot be written, or the node has stopped.
-    pub fn snapshot(&self, directory: &Path) -> Result<SnapshotInfo, SnapshotFailure> {
-        self.replica.0.snapshot(directory.to_owned())
+    pub fn snapshot(&self, directory: Arc<dyn Disk>) -> Result<SnapshotInfo, SnapshotFailure> {
+        self.replica.0.snapshot(directory)
     }
 
     /// Final transactions so far.

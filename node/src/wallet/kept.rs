@@ -8,8 +8,14 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::limits::CELL_BYTES;
 use dynemix_engine::transaction::cell::Cell;
+use dynemix_storage::RealDisk;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+
+/// The file of the newest verified block.
+const TIP: &str = "verified";
+/// What the files of what was signed end with.
+const PENDING: &str = "pending";
 
 /// A transaction that was signed, and may become final for as long as it has not expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +40,11 @@ pub struct SignerLock {
     _file: File,
 }
 
+/// A key's file.
+fn name_of(signer: &Key, what: &str) -> String {
+    format!("{}.{what}", hex::encode(&signer[..16]))
+}
+
 fn io(path: &Path) -> impl FnOnce(std::io::Error) -> WalletError {
     let path = path.to_owned();
     move |source| WalletError::Io { path, source }
@@ -50,8 +61,13 @@ impl Kept {
         Ok(Kept { directory, chain })
     }
 
+    /// For the files that are whole or refused.
+    fn disk(&self) -> RealDisk {
+        RealDisk::at(&self.directory)
+    }
+
     fn tip_path(&self) -> PathBuf {
-        self.directory.join("verified")
+        self.directory.join(TIP)
     }
 
     /// The lock of the newest verified block: the commands of all keys keep it in one file.
@@ -60,7 +76,7 @@ impl Kept {
     }
 
     fn path_of(&self, signer: &Key, what: &str) -> PathBuf {
-        self.directory.join(format!("{}.{what}", hex::encode(&signer[..16])))
+        self.directory.join(name_of(signer, what))
     }
 
     /// The newest block that was verified before; none if this chain was never looked at.
@@ -69,7 +85,8 @@ impl Kept {
     /// A file that is damaged: see [`Self::set_tip_aside`].
     pub fn tip(&self) -> Result<Option<Verified>, WalletError> {
         let path = self.tip_path();
-        let Some((height, payload)) = sealed::read(&path, SealedKind::Verified, &self.chain)? else { return Ok(None) };
+        let kept = sealed::read(&self.disk(), TIP, SealedKind::Verified, &self.chain)?;
+        let Some((height, payload)) = kept else { return Ok(None) };
         let tip = Verified::decode(&payload).ok().filter(|tip| tip.height == height);
         Ok(Some(tip.ok_or(SealedError::Damaged { path, what: "it holds no block" })?))
     }
@@ -107,7 +124,7 @@ impl Kept {
         }
         let mut payload = Vec::new();
         tip.encode(&mut payload);
-        Ok(sealed::write_whole(&self.tip_path(), SealedKind::Verified, &self.chain, tip.height, &payload)?)
+        Ok(sealed::write_whole(&self.disk(), TIP, SealedKind::Verified, &self.chain, tip.height, &payload)?)
     }
 
     /// What this key has signed and has not ended.
@@ -115,8 +132,9 @@ impl Kept {
     /// # Errors
     /// A file that is damaged: nothing may be signed then.
     pub fn pending(&self, signer: &Key) -> Result<Option<Pending>, WalletError> {
-        let path = self.path_of(signer, "pending");
-        let Some((_, payload)) = sealed::read(&path, SealedKind::Pending, &self.chain)? else { return Ok(None) };
+        let path = self.path_of(signer, PENDING);
+        let kept = sealed::read(&self.disk(), &name_of(signer, PENDING), SealedKind::Pending, &self.chain)?;
+        let Some((_, payload)) = kept else { return Ok(None) };
         let read = || {
             let (signed_at, rest) = payload.split_first_chunk::<8>()?;
             let (cell, payload) = rest.split_at_checked(CELL_BYTES)?;
@@ -135,11 +153,12 @@ impl Kept {
     /// # Panics
     /// When another one is kept: nothing is signed over what may still become final.
     pub fn keep_pending(&self, pending: &Pending) -> Result<(), WalletError> {
-        let path = self.path_of(&pending.cell.sender, "pending");
+        let path = self.path_of(&pending.cell.sender, PENDING);
         assert!(!path.exists(), "a transaction is signed while {} holds another one", path.display());
         let payload =
             [&pending.signed_at.to_le_bytes()[..], bytemuck::bytes_of(&pending.cell), &pending.payload].concat();
-        Ok(sealed::write_whole(&path, SealedKind::Pending, &self.chain, pending.cell.sequence, &payload)?)
+        let name = name_of(&pending.cell.sender, PENDING);
+        Ok(sealed::write_whole(&self.disk(), &name, SealedKind::Pending, &self.chain, pending.cell.sequence, &payload)?)
     }
 
     /// Forgets what this key has signed: it has ended.
@@ -147,7 +166,7 @@ impl Kept {
     /// # Errors
     /// Whatever the disk refuses.
     pub fn forget_pending(&self, signer: &Key) -> Result<(), WalletError> {
-        let path = self.path_of(signer, "pending");
+        let path = self.path_of(signer, PENDING);
         fs::remove_file(&path).map_err(io(&path))
     }
 
@@ -226,7 +245,7 @@ mod tests {
         assert!(matches!(kept.lock(&[2; 32]), Err(WalletError::Busy(_))));
         drop(lock);
         kept.lock(&[2; 32]).unwrap();
-        let path = kept.path_of(&[2; 32], "pending");
+        let path = kept.path_of(&[2; 32], PENDING);
         let mut bytes = fs::read(&path).unwrap();
         bytes[90] ^= 1;
         fs::write(&path, bytes).unwrap();

@@ -19,7 +19,7 @@ use dynemix_net::mesh::{
     Claim, Doorkeeper, Event, LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, PeerId, Standing, Target, To,
     TransportKey, public_key,
 };
-use dynemix_storage::StoreOptions;
+use dynemix_storage::{RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ impl Town {
         let start = |(minter, directory): (u32, &TempDir)| {
             let owner = SigningKey::from_bytes(&secret("owner", minter.into()));
             let options = NodeOptions {
-                directory: directory.path().to_owned(),
+                data: Arc::new(RealDisk::at(directory.path())),
                 genesis: file.genesis().unwrap(),
                 minting: Some(MintingKeys {
                     account: owner.verifying_key().to_bytes(),

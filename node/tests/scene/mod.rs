@@ -3,8 +3,9 @@
 
 use bytemuck::Zeroable;
 use dynemix::intake::shares::{Holder, User};
-use dynemix::minting::own::{Client, Payer};
+use dynemix::minting::own::{Client, Own, Payer};
 use dynemix::minting::pool::{HeightPool, Teller};
+use dynemix::minting::prospect::Prospect;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
@@ -42,6 +43,13 @@ pub fn caller(connection: u64) -> Client {
 /// Of an account whose next one it is.
 pub fn due(account: u32, total: u64) -> Payer {
     Payer { account, total, due: true }
+}
+
+/// Follows a transaction that is on the disk at once.
+pub fn follow(own: &mut Own, item: &Item, payer: Payer, client: Client) -> Result<(), Refusal> {
+    let is_fresh = own.follow(item, payer, client)?;
+    own.kept(usize::from(is_fresh));
+    Ok(())
 }
 
 /// A chain of one shard, and blocks that use up whatever they are told to.
@@ -129,8 +137,9 @@ impl Scene {
     }
 
     pub fn admit_from(&self, pool: &mut HeightPool, item: &Item, told: u64, teller: &Teller) -> Result<(), Refusal> {
-        let (place, _) = pool.check(item, None, Some((told, teller)), &self.chain, &self.state, &self.system)?;
-        pool.insert(item, place, teller);
+        let account = item.cell().and_then(|cell| self.state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
+        let prospect = Prospect::of(item, account, &self.chain, &self.state, &self.system)?;
+        pool.insert(item, pool.check(item, &prospect, told, teller)?, teller, None);
         Ok(())
     }
 }

@@ -5,15 +5,16 @@ use super::error::StoreError;
 use super::interface::{Disk, DiskFile};
 use super::mapping::Mapping;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes that a disk writes as one.
 const SECTOR_BYTES: usize = 512;
+
+const UNPOISONED: &str = "no test panics while it holds the disk";
 
 /// Something that changed the disk, or made changes durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +38,21 @@ pub enum DiskOp {
         /// Under which name it is found.
         name: String,
     },
-    /// Names became durable.
-    SyncNames,
+    /// Names of a folder became durable.
+    SyncNames {
+        /// Its path with a stroke at its end; empty: the disk itself.
+        folder: String,
+    },
+    /// A folder was made, and is durable.
+    MakeFolder {
+        /// Its path with a stroke at its end.
+        folder: String,
+    },
+    /// A folder went, and what was in it.
+    RemoveFolder {
+        /// Its path with a stroke at its end.
+        folder: String,
+    },
     /// A file's length changed.
     Resize {
         /// Number of the file, counted from 0 in the order of creation.
@@ -98,12 +112,25 @@ pub struct DiskFault {
     pub errno: i32,
 }
 
+/// What is found under which path: files, and folders with a stroke at their end.
+#[derive(Clone, Default)]
+struct Names {
+    files: BTreeMap<String, usize>,
+    folders: BTreeSet<String>,
+}
+
+/// The folder that a name stands in, with a stroke at its end.
+fn folder_of(name: &str) -> &str {
+    let name = name.strip_suffix('/').unwrap_or(name);
+    name.rfind('/').map_or("", |at| &name[..=at])
+}
+
 #[derive(Default)]
 struct Content {
-    names: BTreeMap<String, usize>,
+    names: Names,
     files: Vec<Vec<u8>>,
     /// What the disk held before the log's first entry.
-    base: (BTreeMap<String, usize>, Vec<Vec<u8>>),
+    base: (Names, Vec<Vec<u8>>),
     log: Vec<DiskOp>,
     operations: u64,
     fault: Option<DiskFault>,
@@ -122,7 +149,7 @@ impl Content {
     }
 
     fn used(&self) -> u64 {
-        self.names.values().map(|&file| self.files[file].len() as u64).sum()
+        self.names.files.values().map(|&file| self.files[file].len() as u64).sum()
     }
 
     fn has_room(&self, more: u64) -> io::Result<()> {
@@ -133,11 +160,16 @@ impl Content {
     }
 
     fn file_of(&self, name: &str) -> io::Result<usize> {
-        self.names.get(name).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+        self.names.files.get(name).copied().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+    }
+
+    fn must_have(&self, folder: &str) -> io::Result<()> {
+        let has = folder.is_empty() || self.names.folders.contains(folder);
+        has.then_some(()).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 
     fn apply(&mut self, op: DiskOp) {
-        apply_names(&mut self.names, &op);
+        self.names.apply(&op);
         if let DiskOp::Create { .. } = op {
             self.files.push(Vec::new());
         }
@@ -146,20 +178,39 @@ impl Content {
     }
 }
 
-fn apply_names(names: &mut BTreeMap<String, usize>, op: &DiskOp) {
-    match op {
-        DiskOp::Create { name, file } => {
-            names.insert(name.clone(), *file);
-        }
-        DiskOp::Rename { from, to } => {
-            if let Some(file) = names.remove(from) {
-                names.insert(to.clone(), file);
+impl Names {
+    fn apply(&mut self, op: &DiskOp) {
+        match op {
+            DiskOp::Create { name, file } => {
+                self.files.insert(name.clone(), *file);
             }
+            DiskOp::Rename { from, to } => {
+                if let Some(file) = self.files.remove(from) {
+                    self.files.insert(to.clone(), file);
+                }
+            }
+            DiskOp::Remove { name } => {
+                self.files.remove(name);
+            }
+            DiskOp::MakeFolder { folder } => {
+                self.folders.insert(folder.clone());
+            }
+            DiskOp::RemoveFolder { folder } => {
+                self.files.retain(|name, _| !name.starts_with(folder));
+                self.folders.retain(|other| !other.starts_with(folder));
+            }
+            _ => {}
         }
-        DiskOp::Remove { name } => {
-            names.remove(name);
-        }
-        _ => {}
+    }
+}
+
+/// The directory whose names an operation changes; none: it changes none, or durably at once.
+fn changed_names(op: &DiskOp) -> Option<&str> {
+    match op {
+        DiskOp::Create { name, .. } | DiskOp::Remove { name } => Some(folder_of(name)),
+        DiskOp::Rename { to, .. } => Some(folder_of(to)),
+        DiskOp::RemoveFolder { folder } => Some(folder_of(folder)),
+        _ => None,
     }
 }
 
@@ -184,12 +235,15 @@ fn apply_bytes(files: &mut [Vec<u8>], op: &DiskOp, choice: &mut CrashChoice<'_>)
     }
 }
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory, or a folder of one. Clones are the same disk.
 #[derive(Clone)]
 pub struct MemoryDisk {
     path: PathBuf,
+    /// Which folder it is, with a stroke at its end; empty: the disk itself.
+    folder: String,
     content: Arc<Mutex<Content>>,
-    locked: Arc<AtomicBool>,
+    /// Folders that somebody keeps the others out of.
+    locked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl fmt::Debug for MemoryDisk {
@@ -207,11 +261,12 @@ impl Default for MemoryDisk {
 impl MemoryDisk {
     /// An empty disk.
     pub fn new() -> MemoryDisk {
-        MemoryDisk { path: PathBuf::from("memory"), content: Arc::default(), locked: Arc::default() }
+        let (path, folder) = (PathBuf::from("memory"), String::new());
+        MemoryDisk { path, folder, content: Arc::default(), locked: Arc::default() }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.content.lock().expect("no test panics while it holds the disk")
+        self.content.lock().expect(UNPOISONED)
     }
 
     /// Sets which operation fails; the count starts anew.
@@ -246,13 +301,17 @@ impl MemoryDisk {
         content.log[..prefix].iter().rev().find_map(|op| if let DiskOp::Mark(mark) = op { Some(*mark) } else { None })
     }
 
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.folder)
+    }
+
     /// Flips one bit.
     ///
     /// # Panics
     /// When there is no such file or bit.
     pub fn flip(&self, name: &str, offset: u64, bit: u8) {
         let mut content = self.content();
-        let file = content.file_of(name).expect("the file exists");
+        let file = content.file_of(&self.full(name)).expect("the file exists");
         content.files[file][offset as usize] ^= 1 << bit;
     }
 
@@ -262,24 +321,29 @@ impl MemoryDisk {
     /// When there is no such file.
     pub fn truncate(&self, name: &str, bytes: u64) {
         let mut content = self.content();
-        let file = content.file_of(name).expect("the file exists");
+        let file = content.file_of(&self.full(name)).expect("the file exists");
         content.files[file].truncate(bytes as usize);
     }
 
-    /// A copy of the disk as it is, with an empty log and no lock.
+    /// A copy of the whole disk as it is, with an empty log and no lock.
     pub fn copy(&self) -> MemoryDisk {
         let content = self.content();
         MemoryDisk::holding(content.names.clone(), content.files.clone())
     }
 
-    /// What a power cut after the first `prefix` entries of the log leaves: everything durable, and of the rest what
-    /// `choice` keeps.
+    /// What a power cut after the first `prefix` entries of the log leaves of the whole disk: everything durable, and of
+    /// the rest what `choice` keeps.
     pub fn crash(&self, prefix: usize, mut choice: CrashChoice<'_>) -> MemoryDisk {
         let content = self.content();
         let log = &content.log[..prefix];
         let (mut names, mut files) = content.base.clone();
         files.resize(content.files.len(), Vec::new());
-        let names_synced = log.iter().rposition(|op| *op == DiskOp::SyncNames).unwrap_or(0);
+        let mut names_synced: BTreeMap<&str, usize> = BTreeMap::new();
+        for (at, op) in log.iter().enumerate() {
+            if let DiskOp::SyncNames { folder } = op {
+                names_synced.insert(folder, at);
+            }
+        }
         // Backwards: what became of each write is said by the next sync of its file.
         let mut next: Vec<Option<bool>> = vec![None; content.files.len()];
         let mut fates = vec![None; log.len()];
@@ -292,12 +356,11 @@ impl MemoryDisk {
             }
         }
         for (at, op) in log.iter().enumerate() {
+            let durable = |folder: &str| names_synced.get(folder).is_some_and(|&synced| at < synced);
+            if changed_names(op).is_none_or(|folder| durable(folder) || choice.keeps()) {
+                names.apply(op);
+            }
             match op {
-                DiskOp::Create { .. } | DiskOp::Rename { .. } | DiskOp::Remove { .. }
-                    if at < names_synced || choice.keeps() =>
-                {
-                    apply_names(&mut names, op);
-                }
                 DiskOp::Resize { .. } | DiskOp::Write { .. } => match fates[at] {
                     Some(true) => apply_bytes(&mut files, op, &mut CrashChoice::All),
                     Some(false) => {}
@@ -309,7 +372,7 @@ impl MemoryDisk {
         MemoryDisk::holding(names, files)
     }
 
-    fn holding(names: BTreeMap<String, usize>, files: Vec<Vec<u8>>) -> MemoryDisk {
+    fn holding(names: Names, files: Vec<Vec<u8>>) -> MemoryDisk {
         let content = Content { base: (names.clone(), files.clone()), names, files, ..Content::default() };
         MemoryDisk { content: Arc::new(Mutex::new(content)), ..MemoryDisk::new() }
     }
@@ -319,11 +382,11 @@ impl MemoryDisk {
     }
 }
 
-struct LockGuard(Arc<AtomicBool>);
+struct LockGuard(MemoryDisk);
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.locked.lock().expect(UNPOISONED).remove(&self.0.folder);
     }
 }
 
@@ -332,11 +395,52 @@ impl Disk for MemoryDisk {
         &self.path
     }
 
+    fn folder(&self, name: &str) -> Arc<dyn Disk> {
+        let folder = self.full(name) + "/";
+        Arc::new(MemoryDisk { path: self.path.join(name), folder, ..self.clone() })
+    }
+
+    fn make(&self) -> io::Result<()> {
+        let mut content = self.content();
+        content.operation()?;
+        let mut folder = self.folder.as_str();
+        while !folder.is_empty() {
+            if !content.names.folders.contains(folder) {
+                content.apply(DiskOp::MakeFolder { folder: folder.to_owned() });
+            }
+            folder = folder_of(folder);
+        }
+        Ok(())
+    }
+
+    fn folders(&self) -> io::Result<Vec<String>> {
+        let mut content = self.content();
+        content.operation()?;
+        content.must_have(&self.folder)?;
+        let here = content.names.folders.iter().filter(|folder| folder_of(folder) == self.folder);
+        Ok(here.map(|folder| folder[self.folder.len()..folder.len() - 1].to_owned()).collect())
+    }
+
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
+        let folder = self.full(name) + "/";
+        let mut content = self.content();
+        content.operation()?;
+        content.must_have(&folder)?;
+        let inside: Vec<String> =
+            content.names.files.keys().filter(|name| name.starts_with(&folder)).cloned().collect();
+        for name in inside {
+            content.apply(DiskOp::Remove { name });
+        }
+        content.apply(DiskOp::RemoveFolder { folder });
+        Ok(())
+    }
+
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut content = self.content();
         content.operation()?;
+        content.must_have(&self.folder)?;
         let file = content.files.len();
-        content.apply(DiskOp::Create { name: name.to_owned(), file });
+        content.apply(DiskOp::Create { name: self.full(name), file });
         drop(content);
         Ok(self.file(file))
     }
@@ -344,7 +448,7 @@ impl Disk for MemoryDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut content = self.content();
         content.operation()?;
-        let file = content.file_of(name)?;
+        let file = content.file_of(&self.full(name))?;
         drop(content);
         Ok(self.file(file))
     }
@@ -352,30 +456,36 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut content = self.content();
         content.operation()?;
-        content.file_of(from)?;
-        content.apply(DiskOp::Rename { from: from.to_owned(), to: to.to_owned() });
+        let (from, to) = (self.full(from), self.full(to));
+        content.file_of(&from)?;
+        content.apply(DiskOp::Rename { from, to });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut content = self.content();
         content.operation()?;
-        content.file_of(name)?;
-        content.apply(DiskOp::Remove { name: name.to_owned() });
+        let name = self.full(name);
+        content.file_of(&name)?;
+        content.apply(DiskOp::Remove { name });
         Ok(())
     }
 
     fn sync_names(&self) -> io::Result<()> {
         let mut content = self.content();
         content.operation()?;
-        content.apply(DiskOp::SyncNames);
+        content.must_have(&self.folder)?;
+        content.apply(DiskOp::SyncNames { folder: self.folder.clone() });
         Ok(())
     }
 
     fn files(&self) -> io::Result<Vec<(String, u64)>> {
         let mut content = self.content();
         content.operation()?;
-        Ok(content.names.iter().map(|(name, &file)| (name.clone(), content.files[file].len() as u64)).collect())
+        content.must_have(&self.folder)?;
+        let here = content.names.files.iter().filter(|(name, _)| folder_of(name) == self.folder);
+        let bytes = |file: &usize| content.files[*file].len() as u64;
+        Ok(here.map(|(name, file)| (name[self.folder.len()..].to_owned(), bytes(file))).collect())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -385,10 +495,10 @@ impl Disk for MemoryDisk {
     }
 
     fn lock(&self) -> Result<Box<dyn Any + Send + Sync>, StoreError> {
-        if self.locked.swap(true, Ordering::AcqRel) {
+        if !self.locked.lock().expect(UNPOISONED).insert(self.folder.clone()) {
             return Err(StoreError::Locked { path: self.path.clone() });
         }
-        Ok(Box::new(LockGuard(self.locked.clone())))
+        Ok(Box::new(LockGuard(self.clone())))
     }
 }
 

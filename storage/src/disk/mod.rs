@@ -1,4 +1,4 @@
-//! What the store asks of a disk: one flat directory of files. Two answer: [`RealDisk`], and [`MemoryDisk`] which can
+//! What the store asks of a disk: a directory of files. Two answer: [`RealDisk`], and [`MemoryDisk`] which can
 //! crash, tear, fail and flip bits on demand.
 //!
 //! In flow offsets and bytes, out flow bytes or an error that names the file and what was tried on it. Nothing here

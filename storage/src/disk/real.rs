@@ -6,8 +6,8 @@ use super::mapping::Mapping;
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock, statvfs};
 use std::any::Any;
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,7 +39,12 @@ impl RealDisk {
     /// When it cannot be made.
     pub fn new(directory: &Path) -> Result<RealDisk, StoreError> {
         make_directory(directory).map_err(StoreError::io("create", directory))?;
-        Ok(RealDisk { directory: directory.to_owned() })
+        Ok(RealDisk::at(directory))
+    }
+
+    /// The directory, which need not be there.
+    pub fn at(directory: &Path) -> RealDisk {
+        RealDisk { directory: directory.to_owned() }
     }
 
     /// The directory, which must exist: for whoever only reads.
@@ -53,7 +58,7 @@ impl RealDisk {
             }
             entries => entries.map_err(StoreError::io("open", directory))?,
         };
-        Ok(RealDisk { directory: directory.to_owned() })
+        Ok(RealDisk::at(directory))
     }
 }
 
@@ -62,10 +67,36 @@ impl Disk for RealDisk {
         &self.directory
     }
 
+    fn folder(&self, name: &str) -> Arc<dyn Disk> {
+        Arc::new(RealDisk::at(&self.directory.join(name)))
+    }
+
+    fn make(&self) -> io::Result<()> {
+        make_directory(&self.directory)
+    }
+
+    fn folders(&self) -> io::Result<Vec<String>> {
+        let mut folders = Vec::new();
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            // A link to a directory is one.
+            if fs::metadata(entry.path()).is_ok_and(|there| there.is_dir()) {
+                folders.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        folders.sort();
+        Ok(folders)
+    }
+
+    fn remove_folder(&self, name: &str) -> io::Result<()> {
+        fs::remove_dir_all(self.directory.join(name))
+    }
+
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.directory.join(name))?;
-        Ok(Arc::new(RealFile(file)))
+        // For nobody but whose process it is: some hold what was signed.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        Ok(Arc::new(RealFile(options.open(self.directory.join(name))?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -122,6 +153,13 @@ impl Disk for RealDisk {
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked { path: self.directory.clone() }),
             Err(error) => Err(StoreError::io("lock", &path)(error.into())),
         }
+    }
+
+    /// Also of a file that may only be read.
+    fn read_whole(&self, name: &str, most: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.directory.join(name))?.take(most).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 

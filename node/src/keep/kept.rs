@@ -1,0 +1,77 @@
+//! Transactions of shard-blocks of the own shard, where the end of this process does not reach them: others may still
+//! have to find them when the block is final.
+//!
+//! ```text
+//!   kept/HEIGHT.BLOCK   sealed: the block's hash, then of each transaction its length u32 and its bytes
+//! ```
+
+use super::sealed::{self, SealedError, SealedKind, failed};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::transaction::item::Item;
+use dynemix_storage::Disk;
+use std::sync::Arc;
+
+/// Heights for which they are kept.
+const KEPT_HEIGHTS: u64 = 8;
+
+/// A shard-block's hash and height, and its transactions.
+pub type KeptItems = (Hash, u64, Vec<Item>);
+
+/// Their folder in a node's directory.
+fn folder(data: &dyn Disk) -> Arc<dyn Disk> {
+    data.folder("kept")
+}
+
+/// Keeps the transactions of a shard-block. No sync is waited for: only a power cut at all ten minters of the shard
+/// within seconds could lose them, and then the block is banned, and nobody forks.
+///
+/// # Errors
+/// Whatever the disk refuses.
+pub fn keep(data: &dyn Disk, chain: &Hash, block: &Hash, height: u64, items: &[Item]) -> Result<(), SealedError> {
+    let folder = folder(data);
+    folder.make().map_err(failed(data, "kept"))?;
+    let lengths: Vec<[u8; 4]> = items.iter().map(|item| (item.length() as u32).to_le_bytes()).collect();
+    let parts = items.iter().zip(&lengths).flat_map(|(item, length)| {
+        let [tag, cell, payload] = item.parts();
+        [&length[..], tag, cell, payload]
+    });
+    let bytes = 32 + items.iter().map(|item| 4 + item.length() as u64).sum::<u64>();
+    let name = format!("{height}.{}", hex::encode(&block[..4]));
+    assert_eq!(height_of(&name), Some(height), "what is kept is found again by its height");
+    let parts = std::iter::once(&block[..]).chain(parts);
+    sealed::write_unsynced(&*folder, &name, (SealedKind::Kept, chain, height), bytes, parts)
+}
+
+fn height_of(name: &str) -> Option<u64> {
+    name.split('.').next()?.parse().ok()
+}
+
+/// Forgets what is too old once this height is final.
+pub fn forget(data: &dyn Disk, height: u64) {
+    let folder = folder(data);
+    // Before the first was kept there is no folder.
+    for (name, _) in folder.files().unwrap_or_default() {
+        if height_of(&name).is_none_or(|of| of + KEPT_HEIGHTS <= height) {
+            // What cannot be removed now goes the next time.
+            let _ = folder.remove(&name);
+        }
+    }
+}
+
+/// What an earlier process has kept. A file that is damaged is passed over: others keep the same.
+pub fn read(data: &dyn Disk, chain: &Hash) -> Vec<KeptItems> {
+    let folder = folder(data);
+    let read = |(name, _): (String, u64)| {
+        let (height, payload) = sealed::read(&*folder, &name, SealedKind::Kept, chain).ok()??;
+        let (block, mut rest) = payload.split_first_chunk::<32>()?;
+        let mut items = Vec::new();
+        while !rest.is_empty() {
+            let (length, after) = rest.split_first_chunk::<4>()?;
+            let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            items.push(Item::of_bytes(bytes));
+            rest = after;
+        }
+        Some((*block, height, items))
+    };
+    folder.files().unwrap_or_default().into_iter().filter_map(read).collect()
+}
