@@ -28,10 +28,10 @@ fn a_clean_stop_reopens_to_the_same_root() {
         client.submit(&cells);
         assert!(client.outcomes(3).iter().all(|outcome| outcome.1.is_ok()));
         node.stop(false).unwrap();
-        let (header, sum) = view.accounts.sealed(|state| (*state.header(), state.supply()));
+        let (header, found) = view.accounts.sealed(|state| (*state.header(), state.supply()));
         before = Some((header.height, header.root));
         let supply = genesis().accounts.iter().map(|account| account.1).sum::<u64>() + genesis().minters[0].stake;
-        assert_eq!(sum, u128::from(supply));
+        assert_eq!(found, u128::from(supply));
     }
 }
 
