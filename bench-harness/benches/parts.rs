@@ -3,10 +3,10 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::state::State;
+use dynemix_engine::base::free_list::FreeList;
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::chain::patch::Patch;
-use dynemix_engine::pipeline::free_list::FreeList;
 use dynemix_engine::pipeline::ring::ring;
 use dynemix_engine::transaction::check::check;
 use dynemix_workload::{Workload, WorkloadSpec, genesis};

@@ -1,20 +1,21 @@
-//! `bench engine`: real signed transactions over loopback TCP into durable state, and how many a second.
+//! `bench engine`: real signed transactions over encrypted loopback connections into a minting node's durable state, and
+//! how many a second become final.
 //!
-//! The bench starts an engine in this process (through [`EngineUnderTest`], since composing one is the node's business)
-//! and the load generator in another, watches, and reports.
+//! The bench starts a node in this process (through [`EngineToTest`], since composing one is the node's business) and the
+//! load generator in another, watches, and reports.
 
-use crate::generator::{GeneratorMessage, GeneratorOrder, GeneratorResult};
+use crate::generator::{EngineAddress, GeneratorMessage, GeneratorOrder, GeneratorResult};
 use crate::verify::rate_estimate;
 use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX};
 use dynemix_engine::verify::Simd;
-use dynemix_perf::machine::{cores, cpu_model, cpu_time, peak_rss_bytes};
+use dynemix_perf::machine::{ThreadTime, cores, cpu_model, cpu_time, peak_rss_bytes, thread_times};
 use dynemix_perf::report::{bar, bytes, facts, grouped, table};
 use dynemix_workload::new_keys;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The user's target on an i5/i7 box.
@@ -28,8 +29,8 @@ pub const PAPER_TPS: [(&str, f64); 4] = [
 ];
 /// The largest load that is signed beforehand: 192 bytes each.
 const TRANSACTIONS_MAX: u64 = 30_000_000;
-/// Transactions under way at most; three quarters of the arena, so that nothing is ever `busy`.
-const WINDOW_MAX: u64 = 3 << 18;
+/// Transactions under way on a line at most: what becomes of them fits a frame.
+const LINE_WINDOW_MAX: u64 = 100_000;
 /// `expires_slot` of the load: within the window of a chain that begins at slot 0, beyond the end of any run.
 pub const EXPIRES_SLOT: u64 = 4_000;
 /// Transactions a block in runs of a fixed number.
@@ -46,7 +47,7 @@ pub struct EngineOptions {
     pub transactions: Option<u64>,
     /// Verifying threads and threads of parallel steps.
     pub cores: usize,
-    /// TCP connections that share the load.
+    /// Encrypted connections that share the load, each of a guest with a key of its own.
     pub connections: usize,
     /// Share of broken signatures.
     pub invalid_share: f64,
@@ -67,7 +68,7 @@ pub struct EngineOptions {
 /// What the bench asks the node to start.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineSetup {
-    /// Accounts at genesis, by [`dynemix_workload::genesis`] from `seed`.
+    /// Accounts of the load at genesis, by [`dynemix_workload::KeyChain`] from `seed`.
     pub accounts: u64,
     /// Room for this many accounts.
     pub accounts_max: u64,
@@ -85,24 +86,24 @@ pub struct EngineSetup {
     pub counted: Option<(u64, u64)>,
 }
 
-/// Time of one stage.
+/// What a thread had of the processors while the load ran; threads of one name together.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageRow {
-    /// Name of the stage, as the topology declares it.
+    /// Its name.
     pub name: String,
-    /// Seconds that it was at work.
+    /// Seconds that it ran.
     pub busy_s: f64,
-    /// Waiting for downstream or the disk.
-    pub blocked_s: f64,
-    /// Waiting for something to do.
-    pub idle_s: f64,
+    /// Seconds that it could have run, and others did.
+    pub queued_s: f64,
 }
 
-/// What a stopped engine tells of itself.
+/// What a stopped node tells of itself.
 #[derive(Clone, Debug)]
 pub struct EngineSummary {
-    /// Blocks that the engine made since genesis.
+    /// Blocks of its chain.
     pub height: u64,
+    /// Slots from the first block with transactions to the last one that have no block.
+    pub slots_lost: u64,
     /// Accounts at the end.
     pub accounts: u64,
     /// Root of the state.
@@ -111,31 +112,56 @@ pub struct EngineSummary {
     pub supply_conserved: bool,
     /// Bytes of state an account.
     pub bytes_per_account: f64,
-    /// What the topology declares.
-    pub declared_bytes: u64,
-    /// Bytes of all quilts.
+    /// Bytes of the quilts of blocks with transactions.
     pub quilt_bytes: u64,
     /// Transactions of the largest block.
     pub block_transactions_max: u64,
-    /// Signatures of an average batch.
-    pub verify_batch_mean: f64,
-    /// Arena slots that did not come back.
-    pub slots_lost: u64,
-    /// Stage by stage.
-    pub stages: Vec<StageRow>,
+    /// Signatures of transactions that were verified.
+    pub signatures: u64,
+    /// Batches of them.
+    pub batches: u64,
+    /// Seconds that it took.
+    pub verify_s: f64,
 }
 
-/// A running engine.
-pub trait EngineUnderTest {
-    /// Where it listens.
-    fn address(&self) -> SocketAddr;
+/// What a node is told that others are not, so that it is what is measured.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct BenchSettings {
+    /// Committee, slots, what travels.
+    pub chain: String,
+    /// Which bounds are wider than a node's, and how wide.
+    pub bounds: String,
+    /// Transactions of a block at most, by the parameters of the chain.
+    pub block_transactions_max: u64,
+}
+
+/// A node that has a genesis, and does not run yet.
+pub trait EngineToTest {
     /// Its genesis hash and its prefix of transactions.
     fn chain(&self) -> (Hash, Hash);
-    /// Rows of what it allocated: name and bytes.
-    fn pools(&self) -> Vec<(String, u64)>;
-    /// Final transactions so far.
+    /// What was set for the bench.
+    fn settings(&self) -> BenchSettings;
+    /// Starts it; an error in words.
+    ///
+    /// # Errors
+    /// When it does not start.
+    fn start(self: Box<Self>) -> Result<Box<dyn EngineUnderTest>, String>;
+}
+
+/// A running node.
+pub trait EngineUnderTest {
+    /// Where it listens.
+    fn address(&self) -> EngineAddress;
+    /// The chain's time begins: what comes before a load is not measured.
+    fn begin(&self);
+    /// Transactions of its users that are final so far.
     fn finals(&self) -> u64;
+    /// Why it has stopped by itself, if so.
+    fn halted(&self) -> Option<String>;
     /// Stops it; an error in words.
+    ///
+    /// # Errors
+    /// When it had halted.
     fn stop(self: Box<Self>) -> Result<EngineSummary, String>;
 }
 
@@ -167,10 +193,12 @@ pub struct EngineReport {
     pub accounts: u64,
     /// Accounts at the end.
     pub accounts_end: u64,
-    /// TCP connections that shared the load.
+    /// Encrypted connections that shared the load.
     pub connections: usize,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
+    /// What the node was told that others are not.
+    pub settings: BenchSettings,
     /// Chose the workload.
     pub seed: u64,
     /// Transactions sent and answered.
@@ -182,6 +210,10 @@ pub struct EngineReport {
     pub honest_tps_final: f64,
     /// Refused ones by reason.
     pub refused: BTreeMap<String, u64>,
+    /// Not answered: the node had thrown out who sent them.
+    pub cut_off: u64,
+    /// How often it threw somebody out.
+    pub cuts: u64,
     /// Seconds from the first send to the last answer.
     pub elapsed_s: f64,
     /// Final transactions a second over that time.
@@ -194,28 +226,34 @@ pub struct EngineReport {
     pub ratio_to_paper: BTreeMap<String, f64>,
     /// From intended send time to the final answer.
     pub latency_ms: Latency,
-    /// Time by stage.
+    /// Time by thread.
     pub stages: Vec<StageRow>,
-    /// CPU seconds of the engine during the run.
+    /// CPU seconds of the node during the run.
     pub engine_cpu_s: f64,
     /// CPU seconds of the generator during the run, signing not included.
     pub generator_cpu_s: f64,
-    /// The generator, not the engine, was the limit.
+    /// The generator, not the node, was the limit.
     pub generator_limited: bool,
+    /// What a block may have was the limit, not what the node can do.
+    pub block_limited: bool,
     /// Bytes of state an account.
     pub bytes_per_account: f64,
-    /// What the topology declares.
-    pub declared_bytes: u64,
-    /// Largest resident set of the engine's process.
+    /// Largest resident set of the node's process.
     pub peak_rss_bytes: u64,
-    /// Blocks that the engine made since genesis.
+    /// Blocks of the chain.
     pub height: u64,
+    /// Slots without a block while there were transactions.
+    pub slots_lost: u64,
     /// Transactions of the largest block.
     pub block_transactions_max: u64,
     /// Bytes of quilt for each final transaction.
     pub quilt_bytes_per_transaction: f64,
+    /// Signatures of transactions that were verified.
+    pub signatures: u64,
     /// Signatures of an average batch.
     pub verify_batch_mean: f64,
+    /// Microseconds of a verification.
+    pub verify_micros: f64,
     /// Balances and pools sum to the supply at the end.
     pub supply_conserved: bool,
     /// Root of the state.
@@ -257,13 +295,13 @@ impl Drop for Generator {
     }
 }
 
-/// Measures. `start` starts an engine; `generator` is the command whose process becomes the generator.
+/// Measures. `prepare` makes a node's genesis; `generator` is the command whose process becomes the generator.
 ///
 /// # Errors
 /// When the engine or the generator fails, or when money was made or lost.
 pub fn run(
     options: &EngineOptions,
-    start: impl FnOnce(EngineSetup) -> Result<Box<dyn EngineUnderTest>, String>,
+    prepare: impl FnOnce(EngineSetup) -> Result<Box<dyn EngineToTest>, String>,
     generator: Command,
 ) -> Result<EngineReport, EngineBenchError> {
     if options.accounts == 0 || options.connections == 0 || options.cores == 0 || options.slot_ms == 0 {
@@ -286,12 +324,12 @@ pub fn run(
     });
     let transactions = transactions.clamp(1, TRANSACTIONS_MAX);
     let fixed = options.transactions.is_some();
-    let wave = FIXED_BLOCK.min(options.accounts).min(WINDOW_MAX / 2);
+    let wave = FIXED_BLOCK.min(options.accounts).min(FORWARDED_MAX as u64 / 2);
     let accounts_max = options.accounts + new_keys(transactions);
     if accounts_max > u64::from(u32::MAX) / 2 {
         return Err(EngineBenchError::Options(format!("{accounts_max} accounts do not fit 31 bits")));
     }
-    let engine = start(EngineSetup {
+    let engine = prepare(EngineSetup {
         accounts: options.accounts,
         accounts_max,
         seed: options.seed,
@@ -302,13 +340,9 @@ pub fn run(
         counted: fixed.then_some((wave, transactions)),
     })
     .map_err(EngineBenchError::Engine)?;
-    let pools = engine.pools();
-    let sum: u64 = pools.iter().map(|pool| pool.1).sum();
-    let rows: Vec<_> = pools.iter().map(|(name, size)| vec![name.clone(), bytes(*size)]).collect();
-    eprintln!("{}", table(&["memory, allocated at start", &bytes(sum)], &rows));
     let (genesis_hash, transaction_prefix) = engine.chain();
+    let settings = engine.settings();
     let order = GeneratorOrder {
-        address: engine.address(),
         genesis_hash,
         transaction_prefix,
         seed: options.seed,
@@ -321,69 +355,130 @@ pub fn run(
         wave: fixed.then_some(wave),
         rate: options.rate,
         connections: options.connections,
-        // A sender has at most eight transactions waiting: with few accounts the window is theirs, not the arena's.
-        window: window(options, verify_rate).min(options.accounts * 4),
+        window: window(options, verify_rate),
     };
-    let (result, engine_cpu) = drive(options, &order, &*engine, generator)?;
+    let mut run = Run::sign(options, &order, generator)?;
+    let engine = engine.start().map_err(EngineBenchError::Engine)?;
+    run.connect(engine.address())?;
+    let measured = run.drive(&order, &*engine)?;
     let finals_seen = engine.finals();
     let summary = engine.stop().map_err(EngineBenchError::Engine)?;
-    check(&order, &result, &summary, finals_seen)?;
-    Ok(report(options, &result, &summary, engine_cpu))
+    check(&order, &measured.result, &summary, finals_seen)?;
+    Ok(report(options, settings, &measured, &summary))
 }
 
-/// Transactions under way: what two slots could bring at most, so that the engine never waits and little more than
-/// needed lies in queues; bounded by the arena.
+/// Transactions under way on a line at most: what two slots could bring, so that the node never waits; no more than a
+/// node holds of one user, and what senders may have waiting.
 fn window(options: &EngineOptions, verify_rate: f64) -> u64 {
+    let lines = options.connections as u64;
     let slots = 2.0 * verify_rate * options.slot_ms as f64 / 1e3;
-    (slots as u64).clamp(1 << 14, WINDOW_MAX)
+    // Nobody holds more than is left free, of what is followed and of the pool; what waits for its turn has a fourth of
+    // that room.
+    let of_node = (FORWARDED_MAX as u64 / (lines + 1)).min(POOL_TRANSACTIONS_MAX as u64 / 2 / lines) * 15 / 16;
+    // A sender acts once a block, and has at most eight sequences waiting.
+    let of_senders = (options.accounts * 4).min(options.accounts + FORWARDED_MAX as u64 / 5) / lines;
+    (slots as u64 / lines).min(of_node).min(of_senders).clamp(1, LINE_WINDOW_MAX)
 }
 
-/// Runs the generator against the engine; returns its result and the engine's CPU time meanwhile.
-fn drive(
-    options: &EngineOptions,
-    order: &GeneratorOrder,
-    engine: &dyn EngineUnderTest,
-    mut command: Command,
-) -> Result<(GeneratorResult, Duration), EngineBenchError> {
-    let mut generator = Generator { child: command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()? };
-    let mut input = generator.child.stdin.take().expect("piped");
-    let output = BufReader::new(generator.child.stdout.take().expect("piped"));
-    serde_json::to_writer(&mut input, order).map_err(io::Error::from)?;
-    input.write_all(b"\n")?;
-    let mut progress = bar(options.progress, order.transactions, "signing the load");
-    let (mut start, mut cpu_start) = (Instant::now(), cpu_time());
-    for line in output.lines() {
-        let message = serde_json::from_str(&line?).map_err(io::Error::from)?;
-        match message {
-            GeneratorMessage::Signed(count) => progress.set_position(count),
-            GeneratorMessage::Ready => {
-                progress.finish_and_clear();
-                progress = match order.seconds {
-                    Some(seconds) => bar(options.progress, (seconds * 1e3) as u64, "running (ms)"),
-                    None => bar(options.progress, order.transactions, "running"),
-                };
-                (start, cpu_start) = (Instant::now(), cpu_time());
-                input.write_all(b"go\n")?;
+/// What a run came to.
+struct Measured {
+    result: GeneratorResult,
+    /// CPU time of the node's process meanwhile, and of each of its threads.
+    cpu: Duration,
+    threads: BTreeMap<String, ThreadTime>,
+}
+
+/// The generator at work.
+struct Run {
+    generator: Generator,
+    input: ChildStdin,
+    output: io::Lines<BufReader<std::process::ChildStdout>>,
+    shown: bool,
+}
+
+impl Run {
+    /// Starts the generator and lets it sign the load.
+    fn sign(options: &EngineOptions, order: &GeneratorOrder, mut command: Command) -> Result<Run, EngineBenchError> {
+        let mut generator = Generator { child: command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()? };
+        let input = generator.child.stdin.take().expect("piped");
+        let output = BufReader::new(generator.child.stdout.take().expect("piped")).lines();
+        let mut run = Run { generator, input, output, shown: options.progress };
+        run.tell(order)?;
+        let progress = bar(run.shown, order.transactions, "signing the load");
+        loop {
+            match run.hear()? {
+                GeneratorMessage::Signed(count) => progress.set_position(count),
+                GeneratorMessage::Ready => break,
+                other => return Err(EngineBenchError::Generator(format!("said {other:?} while it signed"))),
             }
-            GeneratorMessage::Answered(count) => match order.seconds {
-                Some(seconds) => {
-                    progress.set_position((start.elapsed().as_millis() as u64).min((seconds * 1e3) as u64));
-                    let tps = engine.finals() as f64 / start.elapsed().as_secs_f64();
-                    progress.set_message(format!("{} TPS final", grouped(tps as u64)));
-                }
-                None => progress.set_position(count),
-            },
-            GeneratorMessage::Result(result) => {
-                progress.finish_and_clear();
-                return Ok((*result, cpu_time() - cpu_start));
-            }
-            GeneratorMessage::Failed(why) => return Err(EngineBenchError::Generator(why)),
+        }
+        progress.finish_and_clear();
+        Ok(run)
+    }
+
+    fn tell(&mut self, what: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.input, what)?;
+        self.input.write_all(b"\n")
+    }
+
+    fn hear(&mut self) -> Result<GeneratorMessage, EngineBenchError> {
+        let ended = || EngineBenchError::Generator("ended without a result".into());
+        let line = self.output.next().ok_or_else(ended)??;
+        match serde_json::from_str(&line).map_err(io::Error::from)? {
+            GeneratorMessage::Failed(why) => Err(EngineBenchError::Generator(why)),
+            message => Ok(message),
         }
     }
-    Err(EngineBenchError::Generator("ended without a result".into()))
+
+    /// Lets the generator open its lines.
+    fn connect(&mut self, address: EngineAddress) -> Result<(), EngineBenchError> {
+        self.tell(&address)?;
+        match self.hear()? {
+            GeneratorMessage::Connected => Ok(()),
+            other => Err(EngineBenchError::Generator(format!("said {other:?} while it connected"))),
+        }
+    }
+
+    /// Runs the load against the node.
+    fn drive(mut self, order: &GeneratorOrder, engine: &dyn EngineUnderTest) -> Result<Measured, EngineBenchError> {
+        let progress = match order.seconds {
+            Some(seconds) => bar(self.shown, (seconds * 1e3) as u64, "running (ms)"),
+            None => bar(self.shown, order.transactions, "running"),
+        };
+        let (start, cpu_start, threads_start) = (Instant::now(), cpu_time(), thread_times());
+        engine.begin();
+        self.tell(&"go")?;
+        loop {
+            match self.hear() {
+                Ok(GeneratorMessage::Answered(count)) => match order.seconds {
+                    Some(seconds) => {
+                        progress.set_position((start.elapsed().as_millis() as u64).min((seconds * 1e3) as u64));
+                        let tps = engine.finals() as f64 / start.elapsed().as_secs_f64();
+                        progress.set_message(format!("{} TPS final", grouped(tps as u64)));
+                    }
+                    None => progress.set_position(count),
+                },
+                Ok(GeneratorMessage::Result(result)) => {
+                    progress.finish_and_clear();
+                    let since = |(name, now): (String, ThreadTime)| {
+                        let before = threads_start.get(&name).copied().unwrap_or_default();
+                        let (busy, queued) =
+                            (now.busy.saturating_sub(before.busy), now.queued.saturating_sub(before.queued));
+                        (name, ThreadTime { busy, queued })
+                    };
+                    let threads = thread_times().into_iter().map(since).collect();
+                    drop(self.generator);
+                    return Ok(Measured { result: *result, cpu: cpu_time() - cpu_start, threads });
+                }
+                Ok(other) => return Err(EngineBenchError::Generator(format!("said {other:?} while it ran"))),
+                // It may only have lost the node.
+                Err(error) => return Err(engine.halted().map_or(error, EngineBenchError::Engine)),
+            }
+        }
+    }
 }
 
-/// The generator's and the engine's books must agree, or the bench measured something else.
+/// The generator's and the node's books must agree, or the bench measured something else.
 fn check(
     order: &GeneratorOrder,
     result: &GeneratorResult,
@@ -392,11 +487,13 @@ fn check(
 ) -> Result<(), EngineBenchError> {
     let refused: u64 = result.refused.values().sum();
     let broken = |what: String| Err(EngineBenchError::Result(what));
-    if result.finals != finals {
+    // Whoever was thrown out hears nothing of what it had handed in before.
+    if result.finals > finals || (result.cuts == 0 && result.finals != finals) {
         return broken(format!("{finals} transactions are final, {} were answered as final", result.finals));
     }
-    if result.offered != result.finals + refused {
-        return broken(format!("{} offered, but {} final and {refused} refused", result.offered, result.finals));
+    let GeneratorResult { offered, finals, cut_off, .. } = *result;
+    if offered != finals + refused + cut_off {
+        return broken(format!("{offered} offered, but {finals} final, {refused} refused and {cut_off} cut off"));
     }
     if order.wave.is_some() && result.offered != order.transactions {
         return broken(format!("{} of {} transactions were offered", result.offered, order.transactions));
@@ -404,18 +501,16 @@ fn check(
     if !summary.supply_conserved {
         return broken("the balances do not sum to the supply".into());
     }
-    if summary.slots_lost != 0 {
-        return broken(format!("{} arena slots did not come back", summary.slots_lost));
-    }
     Ok(())
 }
 
 fn report(
     options: &EngineOptions,
-    result: &GeneratorResult,
+    settings: BenchSettings,
+    measured: &Measured,
     summary: &EngineSummary,
-    engine_cpu: Duration,
 ) -> EngineReport {
+    let result = &measured.result;
     let tps_final = result.finals as f64 / result.elapsed_s.max(1e-9);
     // A sender acts once a block: with few accounts they, not the engine, are what a slot holds.
     let senders_limited =
@@ -430,6 +525,8 @@ fn report(
         accounts_end: summary.accounts,
         connections: options.connections,
         slot_ms: options.slot_ms,
+        block_limited: summary.block_transactions_max * 100 >= settings.block_transactions_max * 95,
+        settings,
         seed: options.seed,
         offered: result.offered,
         finals: result.finals,
@@ -439,14 +536,16 @@ fn report(
             tps_final
         },
         refused: result.refused.clone(),
+        cut_off: result.cut_off,
+        cuts: result.cuts,
         elapsed_s: result.elapsed_s,
         tps_final,
         target_tps: TARGET_TPS,
         ratio_to_target: tps_final / TARGET_TPS,
         ratio_to_paper: PAPER_TPS.iter().map(|(setting, tps)| ((*setting).to_owned(), tps_final / tps)).collect(),
         latency_ms: Latency { p50: result.latency_ms[0], p99: result.latency_ms[1], max: result.latency_ms[2] },
-        stages: summary.stages.clone(),
-        engine_cpu_s: engine_cpu.as_secs_f64(),
+        stages: stages(&measured.threads),
+        engine_cpu_s: measured.cpu.as_secs_f64(),
         generator_cpu_s: result.cpu_s,
         // An open load whose every transaction became final, a load that ran out, or a generator that never waited.
         generator_limited: (options.rate.is_some() && result.finals == result.offered)
@@ -454,15 +553,29 @@ fn report(
             || result.exhausted
             || result.generator_busy_share > 0.95,
         bytes_per_account: summary.bytes_per_account,
-        declared_bytes: summary.declared_bytes,
         peak_rss_bytes: peak_rss_bytes(),
         height: summary.height,
+        slots_lost: summary.slots_lost,
         block_transactions_max: summary.block_transactions_max,
         quilt_bytes_per_transaction: summary.quilt_bytes as f64 / result.finals.max(1) as f64,
-        verify_batch_mean: summary.verify_batch_mean,
+        signatures: summary.signatures,
+        verify_batch_mean: summary.signatures as f64 / summary.batches.max(1) as f64,
+        verify_micros: summary.verify_s * 1e6 / summary.signatures.max(1) as f64,
         supply_conserved: summary.supply_conserved,
         state_root: hex::encode(summary.state_root),
     }
+}
+
+/// Rows of threads, the busiest first; those that did nothing are left out.
+fn stages(threads: &BTreeMap<String, ThreadTime>) -> Vec<StageRow> {
+    let row = |(name, time): (&String, &ThreadTime)| StageRow {
+        name: name.clone(),
+        busy_s: time.busy.as_secs_f64(),
+        queued_s: time.queued.as_secs_f64(),
+    };
+    let mut rows: Vec<_> = threads.iter().map(row).filter(|row| row.busy_s >= 0.005).collect();
+    rows.sort_by(|one, other| other.busy_s.total_cmp(&one.busy_s));
+    rows
 }
 
 impl EngineReport {
@@ -477,20 +590,26 @@ impl EngineReport {
                 .collect::<Vec<_>>()
                 .join(", "),
         };
-        let limit = if self.generator_limited {
-            "the load: the engine could have done more (a sender acts once a slot)"
-        } else {
-            "the engine"
+        let limit = match () {
+            () if self.generator_limited => "the load: the node could have done more (a sender acts once a slot)",
+            () if self.block_limited => "what a block may have: longer slots hold no more, shorter ones do",
+            () => "the node",
         };
         let mut text = facts(&[
             ("CPU", format!("{}; {} cores, shared with the load generator", self.cpu, self.machine_cores)),
             (
                 "SIMD backend",
                 format!(
-                    "{}, {} verifying threads, {:.0} signatures a batch",
-                    self.simd_backend, self.cores, self.verify_batch_mean
+                    "{}, {} verifying threads, {} signatures, {:.0} a batch, {:.1} us each",
+                    self.simd_backend,
+                    self.cores,
+                    grouped(self.signatures),
+                    self.verify_batch_mean,
+                    self.verify_micros
                 ),
             ),
+            ("chain", self.settings.chain.clone()),
+            ("set for the bench", self.settings.bounds.clone()),
             ("accounts", format!("{} at genesis, {} at the end", grouped(self.accounts), grouped(self.accounts_end))),
             (
                 "offered",
@@ -499,13 +618,15 @@ impl EngineReport {
             (
                 "final",
                 format!(
-                    "{} in {} blocks, the largest {}",
+                    "{} in {} blocks, the largest {}; {} slots lost",
                     grouped(self.finals),
                     self.height,
-                    grouped(self.block_transactions_max)
+                    grouped(self.block_transactions_max),
+                    self.slots_lost
                 ),
             ),
             ("refused", refused),
+            ("thrown out", format!("{} times, {} not answered for it", self.cuts, grouped(self.cut_off))),
             ("honest connections", format!("{} TPS final", grouped(self.honest_tps_final as u64))),
             ("limited by", limit.into()),
             (
@@ -515,33 +636,17 @@ impl EngineReport {
                     self.latency_ms.p50, self.latency_ms.p99, self.latency_ms.max
                 ),
             ),
-            ("CPU time", format!("engine {:.1} s, generator {:.1} s", self.engine_cpu_s, self.generator_cpu_s)),
-            (
-                "memory",
-                format!(
-                    "peak {}, declared {}, {:.1} bytes an account",
-                    bytes(self.peak_rss_bytes),
-                    bytes(self.declared_bytes),
-                    self.bytes_per_account
-                ),
-            ),
+            ("CPU time", format!("node {:.1} s, generator {:.1} s", self.engine_cpu_s, self.generator_cpu_s)),
+            ("memory", format!("peak {}, {:.1} bytes an account", bytes(self.peak_rss_bytes), self.bytes_per_account)),
             ("quilts", format!("{:.1} bytes a transaction", self.quilt_bytes_per_transaction)),
             ("state root", self.state_root.clone()),
         ]);
-        let stages: Vec<_> = self
-            .stages
-            .iter()
-            .map(|stage| {
-                vec![
-                    stage.name.clone(),
-                    format!("{:.2}", stage.busy_s),
-                    format!("{:.2}", stage.blocked_s),
-                    format!("{:.2}", stage.idle_s),
-                ]
-            })
-            .collect();
+        let row = |stage: &StageRow| {
+            vec![stage.name.clone(), format!("{:.2}", stage.busy_s), format!("{:.2}", stage.queued_s)]
+        };
         text.push('\n');
-        text.push_str(&table(&["stage", "busy s", "blocked s", "idle s"], &stages));
+        let stages: Vec<_> = self.stages.iter().map(row).collect();
+        text.push_str(&table(&["thread", "busy s", "waits for a core s"], &stages));
         text.push('\n');
         let mut rows = vec![vec![
             "target on an i5/i7 box".into(),

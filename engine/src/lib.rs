@@ -23,7 +23,7 @@
 //!
 //! | step | module | what happens |
 //! |---|---|---|
-//! | received | [`pipeline::arena`], [`pipeline::free_list`] | its 192 bytes land in memory that was allocated at start |
+//! | received | [`pipeline::arena`], [`base::free_list`] | its 192 bytes land in memory that was allocated at start |
 //! | checked | [`transaction::check`], [`pipeline::in_flight`] | form, expiry and repeats, without looking at the state |
 //! | verified | [`verify`] | its signature, in a batch, by the one door |
 //! | pooled | [`pipeline::pool`] | it joins its sender's chain in the shard's set |

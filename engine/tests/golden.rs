@@ -5,12 +5,18 @@ use bytemuck::Zeroable;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::State;
-use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::ids::{Endpoint, Key};
 use dynemix_engine::base::keyed_hash::HashSeed;
-use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
-use dynemix_engine::pipeline::arena::Arena;
-use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
+use dynemix_engine::chain::block::CertifiedBlock;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_engine::rules::admit::View;
+use dynemix_engine::rules::build::Built;
+use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
+use dynemix_engine::transaction::item::Item;
+use dynemix_engine::vote::stub::StubSigning;
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -34,12 +40,24 @@ fn signed(chain: &Chain, sender: u8, mut cell: Cell) -> Cell {
     cell
 }
 
-/// Three accounts, one block: a transfer to a known key, one to a new key, and a transfer to three with a fee.
+/// Three accounts and a minter, one block: a transfer to a known key, one to a new key, and a transfer to three with a fee.
 fn vectors(threads: usize) -> Value {
-    let genesis: Vec<(Key, u64)> = (1..=3).map(|number| (key(number), 100 * DYNE)).collect();
-    let chain = Chain::new(ChainParameters::default(), &genesis);
+    let genesis: Vec<(Key, u64)> = (1..=3).map(|number| (key(number), 100 * DYNE)).chain([(key(9), 0)]).collect();
+    let minter = GenesisMinter {
+        account: 3,
+        name: b"alone".to_vec(),
+        stake: DYNE,
+        key: Box::new([3; 96]),
+        endpoint: Endpoint::default(),
+    };
+    let consensus = ConsensusParameters { seats: 1, shards_max: 1, emission: 0, ..ConsensusParameters::default() };
+    let parameters = ChainParameters { consensus, ..ChainParameters::default() };
+    let chain = Chain::with_minters(parameters, &genesis, std::slice::from_ref(&minter));
+    let system = System::genesis(&chain, &[minter]);
+    let pool = system.pools.sum();
     let memory = HeapMemory::new(StateLayout::new(20));
-    let state = State::genesis(memory, &genesis, 300 * DYNE, HashSeed::from_number(threads as u64)).unwrap();
+    let seed = HashSeed::from_number(threads as u64);
+    let mut state = State::genesis_with_pool(memory, &genesis, 300 * DYNE + pool, pool, seed).unwrap();
     let genesis_root = state.header().root;
     let payload =
         payload_of(&[Output { recipient: key(5), amount: 3 * DYNE }, Output { recipient: key(4), amount: 4 * DYNE }]);
@@ -68,30 +86,22 @@ fn vectors(threads: usize) -> Value {
             payload,
         ),
     ];
-    let arena = Arc::new(Arena::new(8, 8));
-    let mut ledger = Ledger::new(chain.clone(), arena.clone(), state);
-    let mut slots = Vec::new();
-    arena.take_into(&mut slots, cells.len(), &mut Vec::new());
-    for (slot, (cell, payload)) in slots.iter_mut().zip(&cells) {
-        *arena.cell_mut(slot) = *cell;
-        arena.note_mut(slot).id = cell.id(&chain.transaction_prefix);
-        if !payload.is_empty() {
-            let mut held = arena.take_payload().unwrap();
-            arena.payload_bytes_mut(&mut held)[..payload.len()].copy_from_slice(payload);
-            let note = arena.note_mut(slot);
-            (note.payload, note.payload_bytes) = (Some(held), payload.len() as u32);
-        }
-    }
-    let mut refused = Vec::new();
-    ledger.admit(&mut slots, &mut refused);
-    assert_eq!(ledger.select(4, &mut refused), 3);
-    assert!(refused.is_empty());
-    let block = ledger.build(4, 0);
-    let quilt_wire = ledger.quilt().to_vec();
-    let mut quilt = Quilt::default();
-    quilt.decode_into(&quilt_wire, 100).unwrap();
-    ledger.apply(&mut slots).unwrap();
-    let root = ledger.seal();
+    let mut items: Vec<Item> = cells.iter().map(|(cell, payload)| Item::transaction(cell, payload)).collect();
+    items.sort_by_key(|item| item.id());
+    let signing = StubSigning { candidate: 0 };
+    let view =
+        View { chain: &chain, state: &state, system: &system, signing: &signing, genuine: &|_| true, judged: &[] };
+    let Built { block, items, patch } = view.build(0, 4, &items.into());
+    assert_eq!(items.len(), cells.len(), "all of it stands");
+    let certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+    let (hash, wire) = (block.hash(), patch.clone());
+    let blocks = [Some(Arc::new(CertifiedBlock { height: 1, block, hash, certificate, items, patch }))];
+    let next = Next::new(&chain, &state, &system, &blocks);
+    let value = next.value(&system, &blocks);
+    let mut quilt_wire = Vec::new();
+    next.quilt.encode(&mut quilt_wire);
+    state.apply(&next.quilt).unwrap();
+    let root = state.update_root();
     let transactions: Vec<Value> = cells
         .iter()
         .map(|(cell, payload)| {
@@ -100,19 +110,10 @@ fn vectors(threads: usize) -> Value {
                 "payload": hex(payload),
                 "signed_bytes": hex(&[&chain.transaction_prefix[..], cell.signed_part()].concat()),
                 "id": hex(&cell.id(&chain.transaction_prefix)),
+                "item_id": hex(&Item::transaction(cell, payload).id()),
             })
         })
         .collect();
-    let patch = dynemix_engine::chain::patch::Patch {
-        height: 1,
-        slot: 4,
-        shard: 0,
-        parent_root: genesis_root,
-        delta: quilt.delta.clone(),
-        records: Vec::new(),
-    };
-    let mut patch_wire = Vec::new();
-    patch.encode(&mut patch_wire);
     json!({
         "version": 1,
         "genesis_accounts": genesis.iter().map(|(key, balance)| json!({"key": hex(key), "balance": balance})).collect::<Vec<_>>(),
@@ -120,7 +121,7 @@ fn vectors(threads: usize) -> Value {
         "transaction_prefix": hex(&chain.transaction_prefix),
         "genesis_root": hex(&genesis_root),
         "transactions": transactions,
-        "patch": hex(&patch_wire),
+        "patch": hex(&wire),
         "shard_block": {
             "slot": block.slot, "shard": block.shard, "transactions": block.transactions,
             "transactions_root": hex(&block.transactions_root), "patch_hash": hex(&block.patch_hash), "hash": hex(&block.hash()),
@@ -128,8 +129,9 @@ fn vectors(threads: usize) -> Value {
         "quilt": hex(&quilt_wire),
         "quilt_hash": hex(&Quilt::hash(&quilt_wire)),
         "root": hex(&root),
-        "balances": (0..5).map(|i| { let columns = ledger.state().columns(); json!([hex(&columns.key[i]), columns.hot[i].balance, columns.hot[i].sequence]) }).collect::<Vec<_>>(),
-        "pool": ledger.state().header().pool,
+        "balances": (0..6).map(|i| { let columns = state.columns(); json!([hex(&columns.key[i]), columns.hot[i].balance, columns.hot[i].sequence]) }).collect::<Vec<_>>(),
+        "master_block": hex(&value.hash()),
+        "pool": state.header().pool,
     })
 }
 

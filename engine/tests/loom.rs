@@ -2,7 +2,7 @@
 //! loom`.
 #![cfg(feature = "loom")]
 
-use dynemix_engine::pipeline::free_list::FreeList;
+use dynemix_engine::base::free_list::FreeList;
 use dynemix_engine::pipeline::ring::ring;
 use loom::sync::Arc;
 use loom::thread;

@@ -1,25 +1,30 @@
-//! Execution against a naive ledger: the same transactions, decided and applied by a map and a loop.
+//! The block rule against a naive ledger: the same transactions, decided and applied by a map and a loop.
 
 use bytemuck::Zeroable;
 use dynemix_engine::accounts::memory::{HeapMemory, StateLayout};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::{ApplyError, State};
-use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::{Endpoint, Key};
 use dynemix_engine::base::keyed_hash::HashSeed;
-use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
-use dynemix_engine::base::refusal::Refusal;
+use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter};
+use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::{MergeError, Patch};
-use dynemix_engine::pipeline::arena::{Arena, Handle};
-use dynemix_engine::pipeline::ledger::Ledger;
+use dynemix_engine::chain::tables::System;
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_engine::rules::admit::View;
+use dynemix_engine::rules::build::Built;
+use dynemix_engine::rules::next::Next;
 use dynemix_engine::transaction::cell::{Cell, Output, payload_of};
 use dynemix_engine::transaction::check::check;
+use dynemix_engine::transaction::item::Item;
+use dynemix_engine::vote::stub::StubSigning;
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 const ACCOUNTS: usize = 6;
-const SLOTS: u32 = 64;
 const CASES: u32 = 100_000;
 
 /// Keys that can be accounts; the first [`ACCOUNTS`] are, the others may become so.
@@ -27,6 +32,8 @@ static KEYS: LazyLock<Vec<Key>> =
     LazyLock::new(|| (0..10).map(|i| SigningKey::from_bytes(&[i; 32]).verifying_key().to_bytes()).collect());
 /// A key of small order, and one that does not decode.
 const BAD_KEYS: [Key; 2] = [[0; 32], [2; 32]];
+/// The minter's account: nobody pays it.
+const MINTER: Key = [9; 32];
 
 fn key(number: u8) -> Key {
     let number = usize::from(number);
@@ -62,7 +69,6 @@ fn draft() -> impl Strategy<Value = Draft> {
 #[derive(Clone, Default)]
 struct Naive {
     accounts: BTreeMap<Key, (u64, u64)>,
-    pool: BTreeMap<(Key, u64), ([u8; 32], Draft)>,
     fees: u64,
 }
 
@@ -73,116 +79,103 @@ fn cost(draft: &Draft, parameters: &ChainParameters) -> u128 {
 }
 
 impl Naive {
-    fn admit(&mut self, draft: &Draft, id: [u8; 32], parameters: &ChainParameters) {
-        let Some(&(balance, next)) = self.accounts.get(&key(draft.sender)) else { return };
-        if draft.sequence == next && cost(draft, parameters) > u128::from(balance) {
-            return;
-        }
-        if draft.sequence < next || draft.sequence >= next + 8 {
-            return;
-        }
-        let place = self.pool.entry((key(draft.sender), draft.sequence)).or_insert((id, draft.clone()));
-        if id < place.0 {
-            *place = (id, draft.clone());
-        }
-    }
-
-    fn block(&mut self, parent_slot: u64, parameters: &ChainParameters) {
+    /// A block of these, whose form and time are right; how many stand in it.
+    fn block(&mut self, drafts: &[(Hash, Draft)], parameters: &ChainParameters) -> u32 {
         let parent = self.accounts.clone();
-        let mut pool = std::mem::take(&mut self.pool);
-        let senders: Vec<Key> = parent.keys().copied().collect();
-        for sender in senders {
-            let Some((&at, _)) = pool.range((sender, 0)..=(sender, u64::MAX)).next() else { continue };
-            let (_, draft) = &pool[&at];
-            let (balance, next) = parent[&sender];
-            let expired = draft.expires_slot < parent_slot;
-            if !expired && draft.sequence > next {
+        let mut of_senders: BTreeMap<Key, (Hash, &Draft)> = BTreeMap::new();
+        for (id, draft) in drafts {
+            let Some(&(balance, next)) = parent.get(&key(draft.sender)) else { continue };
+            if draft.sequence != next || cost(draft, parameters) > u128::from(balance) {
                 continue;
             }
-            let (_, draft) = pool.remove(&at).unwrap();
-            if expired || draft.sequence < next || cost(&draft, parameters) > u128::from(balance) {
-                continue;
+            let lowest = of_senders.entry(key(draft.sender)).or_insert((*id, draft));
+            if *id < lowest.0 {
+                *lowest = (*id, draft);
             }
+        }
+        let mut count = 0;
+        for (sender, (_, draft)) in of_senders {
             let outputs: Vec<(u8, u64)> =
                 std::iter::once((draft.recipient, draft.amount)).chain(draft.further.iter().copied()).collect();
             if outputs.iter().any(|output| !parent.contains_key(&key(output.0)) && BAD_KEYS.contains(&key(output.0))) {
                 continue;
             }
-            let spent = cost(&draft, parameters) as u64;
+            count += 1;
             let entry = self.accounts.get_mut(&sender).unwrap();
-            entry.0 -= spent;
+            entry.0 -= cost(draft, parameters) as u64;
             entry.1 += 1;
             for (recipient, amount) in outputs {
                 self.accounts.entry(key(recipient)).or_default().0 += amount;
             }
             self.fees += parameters.output_fee * draft.further.len() as u64;
         }
-        self.pool = pool;
+        count
     }
 }
 
+/// A chain of one minter, whose account stands behind those of the users.
 struct Setting {
     chain: Chain,
-    arena: Arc<Arena>,
-    ledger: Ledger<HeapMemory>,
-    free: Vec<Handle>,
+    state: State<HeapMemory>,
+    system: System,
 }
 
 fn genesis() -> Vec<(Key, u64)> {
     (0..ACCOUNTS).map(|i| (KEYS[i], 10 * DYNE)).collect()
 }
 
+fn cell_of(draft: &Draft) -> (Cell, Vec<u8>) {
+    let further: Vec<_> =
+        draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
+    let (payload, multi) = (payload_of(&further), !further.is_empty());
+    let cell = Cell {
+        sender: key(draft.sender),
+        recipient: key(draft.recipient),
+        amount: draft.amount,
+        sequence: draft.sequence,
+        expires_slot: draft.expires_slot,
+        version: 1,
+        kind: if multi { 2 } else { 1 },
+        outputs: 1 + further.len() as u16,
+        payload_hash: if multi { *blake3::hash(&payload).as_bytes() } else { [0; 32] },
+        ..Cell::zeroed()
+    };
+    (cell, payload)
+}
+
 impl Setting {
     fn new() -> Setting {
-        let parameters = ChainParameters { expires_window_slots: 30, ..ChainParameters::default() };
-        let genesis = genesis();
-        let chain = Chain::new(parameters, &genesis);
-        let arena = Arc::new(Arena::new(SLOTS, 16));
-        let memory = HeapMemory::new(StateLayout::new(64));
-        let state = State::genesis(memory, &genesis, 10 * DYNE * ACCOUNTS as u64, HashSeed::from_number(1)).unwrap();
-        let mut free = Vec::new();
-        arena.take_into(&mut free, SLOTS as usize, &mut Vec::new());
-        Setting { ledger: Ledger::new(chain.clone(), arena.clone(), state), chain, arena, free }
-    }
-
-    /// The way of a transaction through check and admission; whether it was checked.
-    fn offer(&mut self, draft: &Draft, parent_slot: u64, refused: &mut Vec<(Handle, Refusal)>) -> Option<[u8; 32]> {
-        let further: Vec<_> =
-            draft.further.iter().map(|&(recipient, amount)| Output { recipient: key(recipient), amount }).collect();
-        let payload = payload_of(&further);
-        let multi = !further.is_empty();
-        let cell = Cell {
-            sender: key(draft.sender),
-            recipient: key(draft.recipient),
-            amount: draft.amount,
-            sequence: draft.sequence,
-            expires_slot: draft.expires_slot,
-            version: 1,
-            kind: if multi { 2 } else { 1 },
-            outputs: 1 + further.len() as u16,
-            payload_hash: if multi { *blake3::hash(&payload).as_bytes() } else { [0; 32] },
-            ..Cell::zeroed()
+        let consensus = ConsensusParameters { seats: 1, shards_max: 1, emission: 0, ..ConsensusParameters::default() };
+        let parameters = ChainParameters { expires_window_slots: 30, consensus, ..ChainParameters::default() };
+        let accounts: Vec<_> = genesis().into_iter().chain([(MINTER, 0)]).collect();
+        let minter = GenesisMinter {
+            account: ACCOUNTS as u32,
+            name: b"alone".to_vec(),
+            stake: DYNE,
+            key: Box::new([3; 96]),
+            endpoint: Endpoint::default(),
         };
-        check(&cell, &payload, &self.chain.parameters, parent_slot).ok()?;
-        let mut slot = self.free.pop()?;
-        let held = if multi { Some(self.arena.take_payload()?) } else { None };
-        *self.arena.cell_mut(&mut slot) = cell;
-        let id = cell.id(&self.chain.transaction_prefix);
-        let note = self.arena.note_mut(&mut slot);
-        note.id = id;
-        if let Some(mut held) = held {
-            self.arena.payload_bytes_mut(&mut held)[..payload.len()].copy_from_slice(&payload);
-            note.payload = Some(held);
-            note.payload_bytes = payload.len() as u32;
-        }
-        self.ledger.admit(&mut vec![slot], refused);
-        Some(id)
+        let chain = Chain::with_minters(parameters, &accounts, std::slice::from_ref(&minter));
+        let system = System::genesis(&chain, &[minter]);
+        let pool = system.pools.sum();
+        let supply = 10 * DYNE * ACCOUNTS as u64 + pool;
+        let memory = HeapMemory::new(StateLayout::new(64));
+        let state = State::genesis_with_pool(memory, &accounts, supply, pool, HashSeed::from_number(1)).unwrap();
+        Setting { chain, state, system }
     }
 
-    /// Gives back what has left the ledger.
-    fn reclaim(&mut self, mut gone: Vec<Handle>) {
-        self.arena.free(&mut gone, &mut Vec::new());
-        self.arena.take_into(&mut self.free, SLOTS as usize, &mut Vec::new());
+    /// The block of these, and what follows.
+    fn block(&self, slot: u64, items: Vec<Item>) -> ([Option<Arc<CertifiedBlock>>; 1], Next) {
+        let signing = StubSigning { candidate: 0 };
+        let (chain, state, system) = (&self.chain, &self.state, &self.system);
+        let view = View { chain, state, system, signing: &signing, genuine: &|_| true, judged: &[] };
+        let Built { block, items, patch } = view.build(0, slot, &items.into());
+        assert!(view.patch_holds(&block, &patch).is_ok(), "what the rule builds it takes");
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+        let (height, hash) = (system.height + 1, block.hash());
+        let blocks = [Some(Arc::new(CertifiedBlock { height, block, hash, certificate, items, patch }))];
+        let next = Next::new(chain, state, system, &blocks);
+        (blocks, next)
     }
 }
 
@@ -192,45 +185,49 @@ fn run(blocks: &[Vec<Draft>]) {
         accounts: genesis().into_iter().map(|(key, balance)| (key, (balance, 0))).collect(),
         ..Naive::default()
     };
-    let parameters = setting.chain.parameters;
+    let (parameters, pool) = (setting.chain.parameters, setting.state.header().pool);
     for (number, drafts) in blocks.iter().enumerate() {
-        let parent_slot = setting.ledger.state().header().slot;
-        let mut refused = Vec::new();
+        let parent_slot = setting.system.slot;
+        let (mut offered, mut items) = (Vec::new(), Vec::new());
         for draft in drafts {
-            if let Some(id) = setting.offer(draft, parent_slot, &mut refused) {
-                naive.admit(draft, id, &parameters);
+            let (cell, payload) = cell_of(draft);
+            let item = Item::transaction(&cell, &payload);
+            if check(&cell, &payload, &parameters, parent_slot).is_ok() {
+                offered.push((item.id(), draft.clone()));
             }
+            items.push(item);
         }
-        let slot = parent_slot + 1 + 3 * number as u64;
-        setting.ledger.select(slot, &mut refused);
-        let block = setting.ledger.build(slot, 0);
-        let wire = setting.ledger.quilt().to_vec();
+        items.sort_by_key(|item| item.id());
+        items.dedup_by_key(|item| item.id());
+        let (listed, next) = setting.block(parent_slot + 1 + 3 * number as u64, items);
+        let count = naive.block(&offered, &parameters);
+        assert_eq!(listed[0].as_ref().unwrap().block.transactions, count);
+
+        let mut wire = Vec::new();
+        next.quilt.encode(&mut wire);
         let mut quilt = Quilt::default();
         quilt.decode_into(&wire, 1000).unwrap();
-        assert_eq!(setting.ledger.state().validate(&quilt), Ok(()));
+        assert_eq!(setting.state.validate(&quilt), Ok(()));
         if let Some(first) = quilt.delta.created_keys.first_mut() {
             let key = std::mem::replace(first, BAD_KEYS[0]);
-            assert_eq!(setting.ledger.state().validate(&quilt), Err(ApplyError::KeyInvalid { position: 0 }));
+            assert_eq!(setting.state.validate(&quilt), Err(ApplyError::KeyInvalid { position: 0 }));
             quilt.delta.created_keys[0] = key;
         }
-        let mut finals = Vec::new();
-        setting.ledger.apply(&mut finals).unwrap();
-        assert_eq!(finals.len(), block.transactions as usize);
-        let root = setting.ledger.seal();
-        finals.extend(refused.into_iter().map(|refused| refused.0));
-        setting.reclaim(finals);
-        naive.block(parent_slot, &parameters);
+        let hash = next.value(&setting.system, &listed).hash();
+        setting.state.apply(&quilt).unwrap();
+        let root = setting.state.update_root();
+        setting.system = next.finalized(hash);
 
-        let state = setting.ledger.state();
+        let state = &mut setting.state;
         let columns = state.columns();
         let found: BTreeMap<Key, (u64, u64)> = (0..columns.header.accounts as usize)
             .map(|i| (columns.key[i], (columns.hot[i].balance, u64::from(columns.hot[i].sequence))))
+            .filter(|account| account.0 != MINTER)
             .collect();
         assert_eq!(found, naive.accounts);
-        assert_eq!(columns.header.pool, naive.fees);
-        assert_eq!(state.supply(), u128::from(10 * DYNE * ACCOUNTS as u64));
-        assert_eq!(setting.ledger.waiting(), naive.pool.len());
-        assert_eq!(setting.ledger.state_mut().rebuild_tree(), root, "a rebuild gives the incremental root");
+        assert_eq!(columns.header.pool, pool + naive.fees);
+        assert_eq!(state.supply(), u128::from(10 * DYNE * ACCOUNTS as u64 + pool));
+        assert_eq!(state.rebuild_tree(), root, "a rebuild gives the incremental root");
     }
 }
 
@@ -245,7 +242,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn execution_agrees_with_the_naive_ledger(blocks in proptest::collection::vec(proptest::collection::vec(draft(), 0..8), 1..4)) {
+    fn blocks_agree_with_the_naive_ledger(blocks in proptest::collection::vec(proptest::collection::vec(draft(), 0..8), 1..4)) {
         in_pool(|| run(&blocks));
     }
 }

@@ -19,8 +19,9 @@ fn main() -> ExitCode {
     // A node has its own logs, which its configuration describes.
     if !cli.is_node() {
         let asked = std::env::var("DYNEMIX_LOG").ok().and_then(|filter| log_filter(&filter).ok());
-        let filter =
-            asked.unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_target("pprof", Level::WARN));
+        // Of a node that is measured in this process only what is wrong: the report says the rest.
+        let quiet = [("pprof", Level::WARN), ("dynemix::minting", Level::WARN)];
+        let filter = asked.unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_targets(quiet));
         tracing_subscriber::registry()
             .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter))
             .init();

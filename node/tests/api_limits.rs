@@ -2,7 +2,7 @@
 //! the chain goes on. One at a time.
 
 use bytemuck::Zeroable;
-use dynemix::devnet::layout::{Devnet, DevnetShape, user_secret};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, user_secret};
 use dynemix::devnet::processes::Processes;
 use dynemix::setup::clock::unix_ms;
 use dynemix::setup::genesis::AccountEntry;
@@ -36,8 +36,16 @@ impl Alone {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let directory = tempfile::tempdir().unwrap();
         let link = String::new();
-        let shape =
-            DevnetShape { nodes: 1, shards: 1, slot_ms: SLOT_MS, quilt: true, load_accounts: 0, link, liar: false };
+        let shape = DevnetShape {
+            nodes: 1,
+            shards: 1,
+            slot_ms: SLOT_MS,
+            quilt: true,
+            load_accounts: 0,
+            link,
+            liar: false,
+            simd: any_simd(),
+        };
         let devnet = Devnet::create(directory.path(), shape, unix_ms() + 1_500).unwrap();
         let mut genesis = devnet.genesis();
         genesis.accounts.extend((0..accounts).map(|number| {

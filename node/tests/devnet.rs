@@ -1,6 +1,6 @@
 //! Networks of real node processes on loopback: what they survive, who joins, who stays outside. One at a time.
 
-use dynemix::devnet::layout::{Devnet, DevnetShape};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd};
 use dynemix::devnet::processes::Processes;
 use dynemix::setup::clock::unix_ms;
 use std::fs;
@@ -34,6 +34,7 @@ impl Net {
             load_accounts: 0,
             link: String::new(),
             liar: false,
+            simd: any_simd(),
         };
         let devnet = Devnet::create(directory.path(), shape, unix_ms() + 1_000 + 150 * u64::from(nodes)).unwrap();
         let processes = Processes::new(directory.path(), devnet).unwrap().with_program(Path::new(PROGRAM));

@@ -3,7 +3,7 @@
 //! In small. In large, one kind after the other: docs/threats.md.
 
 use dynemix::devnet::flood::FloodOptions;
-use dynemix::devnet::layout::{Devnet, DevnetShape};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd};
 use dynemix::devnet::lies::LieKind;
 use dynemix::devnet::report::{DevnetReport, SlotRow};
 use dynemix::devnet::run::{RunOptions, Watcher, run};
@@ -33,6 +33,7 @@ fn flooded(kind: LieKind) -> DevnetReport {
         load_accounts: 1_000,
         link: String::new(),
         liar: true,
+        simd: any_simd(),
     };
     let options = RunOptions {
         shape,

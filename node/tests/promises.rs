@@ -2,15 +2,13 @@
 //! power is cut at any operation of its disk. The planted fault forgets, and is found.
 
 use bytemuck::Zeroable;
-use dynemix::devnet::layout::{Devnet, DevnetShape, secret, user_secret};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, secret, user_secret};
 use dynemix::intake::shares::Holder;
-use dynemix::minting::entry::Raw;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
 use dynemix::setup::clock::{Clock, unix_ms};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{LinkShape, MeshLimits, Net};
 use dynemix_storage::{CrashChoice, Disk, MemoryDisk, RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
@@ -33,6 +31,7 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         load_accounts: 8,
         link: String::new(),
         liar: false,
+        simd: any_simd(),
     };
     let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
     let file = devnet.genesis();
@@ -57,6 +56,9 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         clock: Clock::new(start_ms, true),
         first_run: true,
         key_cache_keys: 1 << 12,
+        simd: None,
+        verify_threads: 1,
+        counted: None,
         snapshot_blocks: 0,
         snapshot_bytes_per_s: 1 << 20,
     };
@@ -85,7 +87,7 @@ fn payment(node: &Node, user: &str, sequence: u64) -> Cell {
 fn submit(node: &Node, connection: u64, cell: &Cell) -> Hash {
     let (view, id) = (node.view(), cell.id(&node.view().chain.transaction_prefix));
     view.status.track(|tracked| tracked.hand_in(connection, id)).unwrap();
-    view.submit.send(Raw::Own(Holder::of(Net::Loopback, connection), vec![Item::transaction(cell, &[])])).unwrap();
+    view.submit.send(Holder::of(Net::Loopback, connection), cell, &[]).unwrap();
     id
 }
 
@@ -124,8 +126,8 @@ fn what_is_accepted_is_there_after_a_power_cut_at_any_time() {
             }
         }
         // Each is on the disk when its user hears of it, whatever else is not.
-        for place in 6 * round..ids.len() {
-            accepted(&node, &ids[place]);
+        for (place, id) in ids.iter().enumerate().skip(6 * round) {
+            accepted(&node, id);
             cuts.push((disk.log_len(), place + 1));
         }
     }

@@ -1,5 +1,6 @@
 //! The machine and the process, as reports name them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -40,4 +41,30 @@ pub fn rss_bytes() -> u64 {
 pub fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// What a thread has had of the processors since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreadTime {
+    /// It ran.
+    pub busy: Duration,
+    /// It could have run, and others did.
+    pub queued: Duration,
+}
+
+/// The threads of this process now, by name; those of one name together. Empty where the system does not tell.
+pub fn thread_times() -> BTreeMap<String, ThreadTime> {
+    let mut times = BTreeMap::<String, ThreadTime>::new();
+    let Ok(threads) = fs::read_dir("/proc/self/task") else { return times };
+    for thread in threads.flatten() {
+        let read = |file: &str| fs::read_to_string(thread.path().join(file)).ok();
+        // A thread may end while it is looked at.
+        let Some((name, scheduled)) = read("comm").zip(read("schedstat")) else { continue };
+        let mut numbers = scheduled.split_whitespace().map_while(|number| number.parse().ok());
+        let Some((busy, queued)) = numbers.next().zip(numbers.next()) else { continue };
+        let time = times.entry(name.trim().to_owned()).or_default();
+        time.busy += Duration::from_nanos(busy);
+        time.queued += Duration::from_nanos(queued);
+    }
+    times
 }

@@ -2,6 +2,7 @@
 //! limits that must fit each other, refusals. Nothing here knows a transaction, a state or a block.
 
 pub(crate) mod atomics;
+pub mod free_list;
 pub mod hash;
 pub mod ids;
 pub mod keyed_hash;

@@ -12,8 +12,8 @@
 //! through rings and chains like any value, and whoever holds it may read and write. So no two threads ever see one
 //! slot at once, and the columns need no locks.
 
-use super::free_list::FreeList;
 use super::ring::Word;
+use crate::base::free_list::FreeList;
 use crate::base::hash::Hash;
 use crate::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
 use crate::transaction::cell::Cell;

@@ -1,11 +1,9 @@
-//! The way of one transaction through a node, in memory that was allocated at start: [`arena`] and [`free_list`] hold
 //! cells, [`ring`]s carry them between stages as 32-bit handles, [`in_flight`] knows repeats, [`pool`] chains what
 //! waits, [`execute`] turns a block's transactions into columns, [`ledger`] ties pool, execution and state together for
 //! the thread that owns them. [`topology`] declares stages, rings and pools before anything starts.
 
 pub mod arena;
 pub mod execute;
-pub mod free_list;
 pub mod in_flight;
 pub mod ledger;
 pub mod pool;

@@ -1,8 +1,9 @@
 //! An item: what consensus carries, by its id. Most are transactions.
 //!
 //! Bytes become an item once, and its id is computed once: whoever has an item reads its cell where it lies. Copies of an
-//! item share what they are copies of.
+//! item share the place that it stands in: see [`super::arena`].
 
+use super::arena::{Arena, Place, Shared};
 use super::cell::{Cell, TransactionKind};
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::limits::CELL_BYTES;
@@ -13,30 +14,26 @@ static ITEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix item v1"
 /// The first byte of an item that is a transaction: cell and payload follow.
 pub const ITEM_TRANSACTION: u8 = 4;
 
-/// A transaction or system record, with its id.
+/// A transaction or system record, with its id: a right to read it, which costs nothing to pass on.
 #[derive(Clone)]
-pub struct Item(Arc<Held>);
-
-/// What the copies of an item share. The cell comes first, where a line of the cache begins.
-#[repr(C, align(64))]
-struct Held {
-    /// Zeros of what is no transaction.
-    cell: Cell,
-    /// Hash of the bytes.
-    id: Hash,
-    /// The payload of a transaction, or all bytes of something else.
-    rest: Box<[u8]>,
-    is_transaction: bool,
-}
+pub struct Item(Shared);
 
 impl Item {
-    /// The item of a transaction.
+    /// The item of a transaction, in a place of its own on the heap.
     pub fn transaction(cell: &Cell, payload: &[u8]) -> Item {
+        Item(Shared::on_heap(Item::of_cell(cell, payload)))
+    }
+
+    /// The same in a place of an arena; none if it is full.
+    pub fn transaction_in(arena: &Arc<Arena>, cell: &Cell, payload: &[u8]) -> Option<Item> {
+        arena.place(Item::of_cell(cell, payload)).map(Item)
+    }
+
+    fn of_cell(cell: &Cell, payload: &[u8]) -> Place {
         let (tag, cell_bytes) = ([ITEM_TRANSACTION], bytemuck::bytes_of(cell));
         let mut hasher = blake3::Hasher::new_keyed(&ITEM_KEY);
         hasher.update(&tag).update(cell_bytes).update(payload);
-        let id = *hasher.finalize().as_bytes();
-        Item(Arc::new(Held { cell: *cell, id, rest: payload.into(), is_transaction: true }))
+        Place::new(*cell, *hasher.finalize().as_bytes(), payload.into(), true)
     }
 
     /// The item of these bytes, as they are hashed: a transaction, or whatever else.
@@ -46,8 +43,8 @@ impl Item {
                 Item::transaction(&bytemuck::pod_read_unaligned(cell), payload)
             }
             _ => {
-                let cell = bytemuck::Zeroable::zeroed();
-                Item(Arc::new(Held { cell, id: keyed(&ITEM_KEY, bytes), rest: bytes.into(), is_transaction: false }))
+                let (cell, id) = (bytemuck::Zeroable::zeroed(), keyed(&ITEM_KEY, bytes));
+                Item(Shared::on_heap(Place::new(cell, id, bytes.into(), false)))
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Flags that several families share, and what they lead to.
 
 use clap::Args;
+use dynemix::devnet::layout::any_simd;
 use dynemix::keep::open::{OpenedState, open};
-use dynemix::setup::config::{Layered, data_home, load};
+use dynemix::setup::config::{Layered, data_home, load, simd_named};
 use dynemix::setup::digits::digits;
 use dynemix::setup::genesis::GenesisFile;
+use dynemix_engine::verify::Simd;
 use dynemix_storage::{RealDisk, StoreOptions, chain_of};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -71,10 +73,45 @@ impl DirArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SimdArg {
+    /// Vector instructions of verification: auto, portable, avx2 or avx512
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = parse_simd)]
+    simd: SimdChoice,
+}
+
+/// A forced backend, or none.
+#[derive(Clone, Copy, Debug)]
+struct SimdChoice(Option<Simd>);
+
+fn parse_simd(name: &str) -> Result<SimdChoice, String> {
+    simd_named(name).map(SimdChoice)
+}
+
+impl SimdArg {
+    /// The backend that is asked for; none: the best.
+    pub(crate) fn backend(&self) -> Option<Simd> {
+        self.simd.0
+    }
+
+    /// The same as a configuration says it.
+    pub(crate) fn name(&self) -> String {
+        self.backend().map_or_else(any_simd, |simd| simd.name().to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct StoreArg {
-    /// Directory of the store
+    /// Directory of the store, or of the node whose it is
     #[arg(long, value_name = "DIR")]
     pub(crate) store: PathBuf,
+}
+
+impl StoreArg {
+    /// Where the store is: a node has it among its other files.
+    pub(crate) fn directory(&self) -> PathBuf {
+        let of_node = self.store.join("state");
+        if of_node.is_dir() { of_node } else { self.store.clone() }
+    }
 }
 
 /// Opens a store of whatever chain.

@@ -1,7 +1,9 @@
 //! `dynemix bench`: what is measured, by which flags.
 
-use super::benched::{BenchStore, start_node};
+use super::args::SimdArg;
+use super::benched::{BenchStore, prepare_node};
 use super::durable::DurableState;
+use super::lines::GuestLines;
 use super::output::{OutputArgs, Shown};
 use super::saturate::SaturateArgs;
 use clap::{Args, Subcommand};
@@ -30,7 +32,7 @@ Examples:
 
 Each rate takes some slots: a search lasts ten minutes and more.")]
     Saturate(SaturateArgs),
-    /// Signed transactions over TCP into durable state: final transactions a second
+    /// Signed transactions over encrypted connections into a minting node: final transactions a second
     #[command(after_help = "\
 Examples:
   dynemix bench engine
@@ -38,7 +40,8 @@ Examples:
   dynemix bench engine --rate 50000                 an open load: latency below saturation
   dynemix bench engine --transactions 500000        the same state root on every run and core count
 
-The store is a temporary directory, removed at the end; TMPDIR says where.")]
+The node is `node run`'s, alone in its committee. Its data is in a temporary directory, removed at the end; TMPDIR says \
+where.")]
     Engine {
         #[command(flatten)]
         engine: EngineArgs,
@@ -98,7 +101,7 @@ impl BenchVerb {
             BenchVerb::Apply { apply: args, output } => output.show(&apply(&args.options()?)),
             BenchVerb::State { state: args, output } => output.show(&state(&args.options()?)?),
             BenchVerb::Saturate(args) => args.run(),
-            BenchVerb::Generate => Ok(generator::run_child()?),
+            BenchVerb::Generate => Ok(generator::run_child(GuestLines::open)?),
         }
     }
 }
@@ -117,7 +120,7 @@ pub(crate) struct EngineArgs {
     /// Verifying threads [default: all cores]
     #[arg(long, value_name = "N")]
     cores: Option<usize>,
-    /// Client connections that share the load
+    /// Encrypted connections that share the load, each of a user of its own
     #[arg(long, value_name = "N", default_value_t = 64)]
     connections: usize,
     /// Share of transactions with a broken signature, 0 to 1
@@ -129,13 +132,13 @@ pub(crate) struct EngineArgs {
     /// Length of a slot
     #[arg(long, value_name = "MS", default_value_t = 1000)]
     slot_ms: u64,
-    /// Make the store here and leave it there [default: a temporary directory, removed at the end]
+    /// Make the node's data here and leave it there [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// Keep the transactions with their blocks, as master-nodes do
+    /// Blockchain mode: blocks keep their transactions, in the log too [default: quilt mode, patches]
     #[arg(long)]
     keep_transactions: bool,
-    /// Offer this many transactions a second, whatever the engine does [default: as many as it takes]
+    /// Offer this many transactions a second, whatever the node does [default: as many as it takes]
     #[arg(long, value_name = "TPS")]
     rate: Option<u64>,
     /// Chooses accounts and transactions
@@ -161,21 +164,6 @@ pub(crate) struct VerifyArgs {
     invalid_share: f64,
     #[command(flatten)]
     simd: SimdArg,
-}
-
-#[derive(Debug, Args)]
-struct SimdArg {
-    /// Vector instructions of verification: auto, portable, avx2 or avx512
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = parse_simd)]
-    simd: SimdChoice,
-}
-
-/// A forced backend, or none.
-#[derive(Clone, Copy, Debug)]
-struct SimdChoice(Option<Simd>);
-
-fn parse_simd(name: &str) -> Result<SimdChoice, String> {
-    if name == "auto" { Ok(SimdChoice(None)) } else { name.parse().map(|simd| SimdChoice(Some(simd))) }
 }
 
 #[derive(Debug, Args)]
@@ -242,7 +230,7 @@ impl EngineArgs {
             seed,
             simd,
         } = self;
-        let simd = simd.simd.0.unwrap_or_else(Simd::best).required()?;
+        let simd = simd.backend().unwrap_or_else(Simd::best).required()?;
         let cores = cores.unwrap_or_else(machine::cores);
         let progress = std::io::stderr().is_terminal();
         let options = EngineOptions {
@@ -269,7 +257,7 @@ impl VerifyArgs {
         if rounds == 0 || sizes.is_empty() || sizes.iter().any(|size| !(1..=1 << 20).contains(size)) {
             return Err("--rounds must be at least 1 and --sizes between 1 and 1048576".into());
         }
-        Ok(VerifyOptions { sizes, rounds, seed, simd: simd.simd.0, invalid_share })
+        Ok(VerifyOptions { sizes, rounds, seed, simd: simd.backend(), invalid_share })
     }
 }
 
@@ -306,14 +294,14 @@ impl Shown for ApplyReport {
     }
 }
 
-/// Runs `bench engine`: the pipeline here, the load generator in its own process.
+/// Runs `bench engine`: the node here, the load generator in its own process.
 pub(crate) fn engine(options: &EngineOptions, store: BenchStore) -> Result<EngineReport, EngineBenchError> {
     // Fails only if another part of the process has made the pool before: then its size stands.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.cores.max(1)).build_global();
     let program = std::env::current_exe()?;
     let mut generator = Command::new(program);
     generator.args(["bench", "generate"]);
-    engine_bench::run(options, |setup| start_node(setup, store), generator)
+    engine_bench::run(options, |setup| prepare_node(setup, store), generator)
 }
 
 /// Runs `bench verify` with a bar of rounds.

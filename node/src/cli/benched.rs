@@ -1,29 +1,44 @@
-//! The node's pipeline as `bench engine` measures it.
+//! The minting node as `bench engine` measures it: a chain of one minter, whose thresholds are one of one.
 
-use dynemix::pipeline::ledger::{SlotPlan, StorageConfig};
-use dynemix::pipeline::run::{Pipeline, PipelineConfig};
-use dynemix::pipeline::topology::Sizes;
-use dynemix_bench::engine::{EngineSetup, EngineSummary, EngineUnderTest, StageRow};
+use dynemix::devnet::layout::secret;
+use dynemix::keep::chain_store::Genesis;
+use dynemix::keep::record::BlockRecord;
+use dynemix::minting::counted::Counted;
+use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
+use dynemix::setup::clock::{Clock, unix_ms};
+use dynemix::setup::config::StorageConfig;
+use dynemix::setup::genesis::{GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry};
+use dynemix_bench::engine::{BenchSettings, EngineSetup, EngineSummary, EngineToTest, EngineUnderTest};
+use dynemix_bench::generator::EngineAddress;
+use dynemix_engine::accounts::memory::StateLayout;
+use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::parameters::{ChainParameters, SUPPLY_GENESIS};
-use dynemix_net::Limits;
-use dynemix_storage::{RealDisk, Store};
+use dynemix_engine::base::limits::{CELL_BYTES, FORWARDED_MAX, SET_ITEMS_MAX};
+use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, DYNE, SUPPLY_GENESIS, SubSlots};
+use dynemix_engine::vote::bls::BlsSigning;
+use dynemix_net::mesh::{HandshakeWork, LinkShape, MeshLimits, Standing, public_key};
+use dynemix_perf::report::bytes;
+use dynemix_storage::{RealDisk, Store, StoreOptions};
+use ed25519_dalek::SigningKey;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
-/// Cell slots of a benched engine.
-const SLOTS: u32 = 1 << 20;
-/// Decoded keys of a benched engine at most.
+/// What the minter has at stake.
+const STAKE: u64 = 1_000_000 * DYNE;
+/// Decoded keys of a benched node at most.
 const KEY_CACHE_KEYS_MAX: u64 = 1 << 20;
-
-struct BenchedNode {
-    pipeline: Pipeline,
-    /// Dropped after the node has stopped.
-    _directory: Option<TempDir>,
-}
+/// The line of a minter that has nobody to send to: bodies never wait for it.
+const LINE_BYTES_PER_S: u64 = u32::MAX as u64;
+/// Memory of the network: room for the frames of all lines at once.
+const NETWORK_BYTES: usize = 4 << 30;
+/// Longer than it takes to start a node and to open the lines.
+const LONG_MS: u64 = 3_600_000;
+/// Places beside the lines of the load.
+const PLACES_SPARE: usize = 16;
 
 /// Where `bench engine` has its store.
 pub(crate) struct BenchStore {
@@ -33,54 +48,77 @@ pub(crate) struct BenchStore {
     pub(crate) keep_transactions: bool,
 }
 
-impl EngineUnderTest for BenchedNode {
-    fn address(&self) -> SocketAddr {
-        self.pipeline.address()
-    }
-
-    fn chain(&self) -> (Hash, Hash) {
-        let chain = self.pipeline.chain();
-        (chain.genesis_hash, chain.transaction_prefix)
-    }
-
-    fn pools(&self) -> Vec<(String, u64)> {
-        let topology = self.pipeline.topology();
-        let pools = topology.pools.iter().map(|pool| (pool.name.to_owned(), pool.bytes));
-        pools.chain([("rings".to_owned(), topology.rings_bytes())]).collect()
-    }
-
-    fn finals(&self) -> u64 {
-        self.pipeline.finals()
-    }
-
-    fn stop(self: Box<Self>) -> Result<EngineSummary, String> {
-        let declared_bytes = self.pipeline.topology().bytes();
-        let summary = self.pipeline.stop().map_err(|error| error.to_string())?;
-        let stages = summary.stages.into_iter().map(|times| StageRow {
-            name: times.name,
-            busy_s: times.busy_s,
-            blocked_s: times.blocked_s,
-            idle_s: times.idle_s,
-        });
-        Ok(EngineSummary {
-            height: summary.ledger.height,
-            accounts: summary.ledger.accounts,
-            state_root: summary.ledger.root,
-            supply_conserved: summary.ledger.supply == u128::from(SUPPLY_GENESIS),
-            bytes_per_account: summary.bytes_per_account,
-            declared_bytes,
-            quilt_bytes: summary.ledger.quilt_bytes,
-            block_transactions_max: summary.ledger.block_transactions_max,
-            verify_batch_mean: summary.verify.signatures as f64 / summary.verify.batches.max(1) as f64,
-            slots_lost: summary.slots_lost,
-            stages: stages.collect(),
-        })
-    }
+/// A node with its genesis, before it runs.
+struct NodeToBench {
+    options: NodeOptions,
+    settings: BenchSettings,
+    layout: StateLayout,
+    /// Removed at the end.
+    directory: Option<TempDir>,
 }
 
-/// Starts a pipeline with a store of its own.
-pub(crate) fn start_node(setup: EngineSetup, store: BenchStore) -> Result<Box<dyn EngineUnderTest>, String> {
-    let EngineSetup { accounts, accounts_max, seed, cores, simd, connections, slot_ms, counted } = setup;
+struct BenchedNode {
+    node: Node,
+    key: Hash,
+    clock: Clock,
+    /// When the chain would start; none if its clock stands.
+    starts_ms: Option<u64>,
+    layout: StateLayout,
+    /// Dropped after the node has stopped.
+    _directory: Option<TempDir>,
+}
+
+/// The genesis of one minter, who has what no account of the load has.
+fn genesis(setup: &EngineSetup, keep_transactions: bool) -> Result<Genesis, String> {
+    let balance = (SUPPLY_GENESIS - STAKE) / setup.accounts;
+    let owner = SigningKey::from_bytes(&secret("owner", 0)).verifying_key().to_bytes();
+    let (vote_key, possession) = BlsSigning::key_and_possession(&secret("vote", 0), &owner);
+    let consensus = ConsensusParameters {
+        seats: 1,
+        shards_max: 1,
+        // Blocks travel with their transactions, and the log keeps both; else patches do. TOML has no larger number.
+        quilt_from_height: if keep_transactions { i64::MAX as u64 } else { 0 },
+        // What there is stays what it was.
+        emission: 0,
+        accounts_max: setup.accounts_max + 1,
+        line_bytes_per_s: LINE_BYTES_PER_S,
+        sub_slots: SubSlots::LOCAL,
+        ..ConsensusParameters::default()
+    };
+    let minter = MinterEntry {
+        name: "bench".into(),
+        account: hex::encode(owner),
+        balance: SUPPLY_GENESIS - STAKE - balance * setup.accounts,
+        stake: STAKE,
+        vote_key: hex::encode(vote_key),
+        possession: hex::encode(possession),
+        transport_key: hex::encode(public_key(&secret("transport", 0))),
+        address: None,
+    };
+    let file = GenesisFile {
+        format: GENESIS_VERSION,
+        parameters: ChainParameters { slot_ms: setup.slot_ms, consensus, ..ChainParameters::default() },
+        minters: vec![minter],
+        accounts: Vec::new(),
+        load_accounts: Some(LoadAccounts { seed: setup.seed, count: setup.accounts, balance }),
+    };
+    file.genesis().map_err(|error| error.to_string())
+}
+
+/// What a node lets guests have, wider: the load is one program, and neither its line nor its handshakes are measured.
+fn limits(connections: usize) -> MeshLimits {
+    let mut limits = MeshLimits {
+        budget_bytes: NETWORK_BYTES,
+        handshake_work: HandshakeWork { total_micros: 1_000_000, net_micros: 1_000_000 },
+        ..MeshLimits::default()
+    };
+    let guests = limits.of_mut(Standing::Guest);
+    (guests.places, guests.read_rate) = (guests.places.max(connections + PLACES_SPARE), None);
+    limits
+}
+
+/// Makes the genesis of a node with a store of its own.
+pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<dyn EngineToTest>, String> {
     let (path, directory) = match store.directory {
         Some(path) => (path, None),
         None => {
@@ -89,38 +127,154 @@ pub(crate) fn start_node(setup: EngineSetup, store: BenchStore) -> Result<Box<dy
             (directory.path().to_owned(), Some(directory))
         }
     };
-    let disk = RealDisk::new(&path).map_err(|error| error.to_string())?;
+    let disk = RealDisk::new(&path.join("state")).map_err(|error| error.to_string())?;
     if Store::exists(&disk).map_err(|error| error.to_string())? {
         return Err(format!("{} holds a store already; the bench begins with a new one", path.display()));
     }
-    let limits = Limits {
-        connections_max: connections + 16,
-        frame_timeout: Duration::from_secs(5),
-        out_bytes_max: 16 << 20,
-        out_bytes_total_max: 64 << 20,
+    let genesis = genesis(&setup, store.keep_transactions)?;
+    let EngineSetup { accounts, cores, simd, connections, counted, .. } = setup;
+    let (parameters, limits) = (genesis.chain.parameters, limits(connections));
+    assert!(limits.of(Standing::Guest).places > connections, "each line of the load has a place");
+    let bytes_max = parameters.block_bytes_max(1);
+    let block_transactions_max = (bytes_max / CELL_BYTES as u64)
+        .min(parameters.block_transactions_max.into())
+        .min(FORWARDED_MAX.min(SET_ITEMS_MAX) as u64);
+    let [sets, .., try_0, _, _] = parameters.consensus.sub_slots.steps();
+    let settings = BenchSettings {
+        chain: format!(
+            "one minter of one shard, quorum 1 of 1; slots of {} ms, sets close at {} and votes begin at {} per mille; {}",
+            parameters.slot_ms,
+            sets,
+            try_0,
+            if store.keep_transactions { "blocks keep their transactions" } else { "blocks are patches" }
+        ),
+        bounds: format!(
+            "network {}, {} guests at any rate; no other bound of a node is moved, and a block has {} transactions at most",
+            bytes(NETWORK_BYTES as u64),
+            limits.of(Standing::Guest).places,
+            block_transactions_max
+        ),
+        block_transactions_max,
     };
-    let config = PipelineConfig {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        disk: Arc::new(disk),
-        storage: StorageConfig { keep_transactions: store.keep_transactions, ..StorageConfig::default() },
-        parameters: ChainParameters { slot_ms, ..ChainParameters::default() },
-        genesis: Arc::new(dynemix_workload::genesis(seed, accounts)),
-        supply: SUPPLY_GENESIS,
-        sizes: Sizes {
-            slots: SLOTS,
-            payload_slots: 1 << 12,
-            verify_threads: cores,
-            simd,
-            accounts_max: accounts_max as u32,
-            key_cache_keys: (accounts * 5 / 4).min(KEY_CACHE_KEYS_MAX) as usize,
-            limits,
-        },
-        verify_batch_max: 4096,
-        plan: match counted {
-            Some((block, total)) => SlotPlan::Counted { block, total },
-            None => SlotPlan::Timed { slot_ms },
-        },
+    let storage = StorageConfig::default();
+    let layout = StateLayout::new(genesis.accounts_max);
+    let owner = SigningKey::from_bytes(&secret("owner", 0)).verifying_key().to_bytes();
+    let options = NodeOptions {
+        data: Arc::new(RealDisk::at(&path)),
+        genesis,
+        minting: Some(MintingKeys { account: owner, vote: Zeroizing::new(secret("vote", 0)) }),
+        transport: Zeroizing::new(secret("transport", 0)),
+        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        public: None,
+        bootstrap: Vec::new(),
+        link: LinkShape::default(),
+        limits,
+        store: StoreOptions::default(),
+        checkpoint_bytes: storage.checkpoint_bytes,
+        clock: Clock::standing(),
+        first_run: true,
+        key_cache_keys: (accounts * 5 / 4).min(KEY_CACHE_KEYS_MAX) as usize,
+        simd: Some(simd),
+        verify_threads: cores,
+        counted: counted.map(|(block, total)| Counted { block, total }),
+        snapshot_blocks: storage.snapshot_blocks,
+        snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
     };
-    let pipeline = Pipeline::start(config).map_err(|error| error.to_string())?;
-    Ok(Box::new(BenchedNode { pipeline, _directory: directory }))
+    Ok(Box::new(NodeToBench { options, settings, layout, directory }))
+}
+
+impl EngineToTest for NodeToBench {
+    fn chain(&self) -> (Hash, Hash) {
+        let chain = &self.options.genesis.chain;
+        (chain.genesis_hash, chain.transaction_prefix)
+    }
+
+    fn settings(&self) -> BenchSettings {
+        self.settings.clone()
+    }
+
+    fn start(self: Box<Self>) -> Result<Box<dyn EngineUnderTest>, String> {
+        let NodeToBench { mut options, layout, directory, .. } = *self;
+        let starts_ms = options.counted.is_none().then(|| {
+            // Until the load begins it is before the chain's start.
+            let starts_ms = unix_ms() + LONG_MS;
+            options.clock = Clock::new(starts_ms, true);
+            starts_ms
+        });
+        let (key, clock) = (public_key(&options.transport), options.clock.clone());
+        let node = Node::start(options).map_err(|error| error.to_string())?;
+        Ok(Box::new(BenchedNode { node, key, clock, starts_ms, layout, _directory: directory }))
+    }
+}
+
+impl EngineUnderTest for BenchedNode {
+    fn address(&self) -> EngineAddress {
+        EngineAddress { address: self.node.address().expect("it listens"), key: self.key }
+    }
+
+    fn begin(&self) {
+        if let Some(starts_ms) = self.starts_ms {
+            self.clock.shift(starts_ms.saturating_sub(unix_ms()) as i64);
+        }
+    }
+
+    fn finals(&self) -> u64 {
+        self.node.view().status.own_final.load(Ordering::Relaxed)
+    }
+
+    fn halted(&self) -> Option<String> {
+        let halted = self.node.view().status.halted().cloned();
+        halted.or_else(|| self.node.ended().then(|| "a thread has ended: an invariant is broken".to_owned()))
+    }
+
+    fn stop(self: Box<Self>) -> Result<EngineSummary, String> {
+        let BenchedNode { node, layout, _directory, .. } = *self;
+        let view = node.view().clone();
+        node.stop(true).map_err(|error| error.to_string())?;
+        let (header, supply) = {
+            let state = view.state.read().map_err(|_| "a thread has panicked over the state".to_owned())?;
+            (*state.header(), state.supply())
+        };
+        let [first, second] = &view.prepared;
+        let counted =
+            |counter: &dyn Fn(&dynemix::minting::checks::PrepareCounters) -> u64| counter(first) + counter(second);
+        let blocks = blocks(&view.records, header.accounts).map_err(|error| error.to_string())?;
+        let lost = |(first, last): (&Block, &Block)| (last.slot - first.slot) - (last.height - first.height);
+        Ok(EngineSummary {
+            height: header.height,
+            slots_lost: blocks.first().zip(blocks.last()).map_or(0, lost),
+            accounts: header.accounts,
+            state_root: header.root,
+            supply_conserved: supply == u128::from(SUPPLY_GENESIS),
+            bytes_per_account: layout.bytes() as f64 / header.accounts.max(1) as f64,
+            quilt_bytes: blocks.iter().map(|block| block.quilt_bytes).sum(),
+            block_transactions_max: blocks.iter().map(|block| block.transactions).max().unwrap_or(0),
+            signatures: counted(&|counters| counters.signatures.load(Ordering::Relaxed)),
+            batches: counted(&|counters| counters.batches.load(Ordering::Relaxed)),
+            verify_s: counted(&|counters| counters.verify_micros.load(Ordering::Relaxed)) as f64 / 1e6,
+        })
+    }
+}
+
+/// A block that has taken effect on accounts.
+struct Block {
+    height: u64,
+    slot: u64,
+    transactions: u64,
+    quilt_bytes: u64,
+}
+
+/// Blocks of the log that have transactions; a sender has one of each.
+fn blocks(records: &dynemix_storage::Records, accounts: u64) -> Result<Vec<Block>, Box<dyn std::error::Error>> {
+    let (mut blocks, mut quilt) = (Vec::new(), Quilt::default());
+    for height in records.first().max(1)..=records.last() {
+        let payload = records.read(height)?;
+        let record = BlockRecord::decode(&payload)?;
+        quilt.decode_into(record.quilt, accounts as usize)?;
+        let (transactions, quilt_bytes) = (quilt.delta.debits.len() as u64, record.quilt.len() as u64);
+        if transactions > 0 {
+            blocks.push(Block { height, slot: quilt.slot, transactions, quilt_bytes });
+        }
+    }
+    Ok(blocks)
 }

@@ -61,13 +61,13 @@ impl BlockVerb {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Shows<()> {
         match self {
-            BlockVerb::Show { height, store, output } => output.show(&block(&store.store, height)?),
+            BlockVerb::Show { height, store, output } => output.show(&block(&store.directory(), height)?),
             BlockVerb::Find { transaction, account, store, output } => {
                 let (key, table) = match (transaction, account) {
                     (Some(id), _) => (id, Table::Transactions),
                     (None, account) => (account.expect("one of the two is required"), Table::Accounts),
                 };
-                output.show(&find(&store.store, &key, table)?)
+                output.show(&find(&store.directory(), &key, table)?)
             }
         }
     }

@@ -1,6 +1,6 @@
 //! `dynemix devnet`.
 
-use super::args::DirArgs;
+use super::args::{DirArgs, SimdArg};
 use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand, ValueEnum};
 use dynemix::devnet::flood::FloodOptions;
@@ -88,6 +88,8 @@ pub(crate) struct UpArgs {
     /// Bytes a second that it says to each node
     #[arg(long, value_name = "BYTES", default_value_t = 1_000_000, requires = "flood")]
     flood_rate: u64,
+    #[command(flatten)]
+    simd: SimdArg,
     #[command(flatten)]
     dir: DirArgs,
     #[command(flatten)]
@@ -223,7 +225,16 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     let quilt = matches!(args.mode, ModeArg::Quilt);
     // Each sender has its turn every other slot, and a little later.
     let load_accounts = tps.map_or(0, |tps| (tps * slot_ms * 22 / 10_000).max(1_000));
-    let shape = DevnetShape { nodes, shards, slot_ms, quilt, load_accounts, link, liar: flood.is_some() };
+    let shape = DevnetShape {
+        nodes,
+        shards,
+        slot_ms,
+        quilt,
+        load_accounts,
+        link,
+        liar: flood.is_some(),
+        simd: args.simd.name(),
+    };
     let flood = flood.map(|kind| FloodOptions { kind, bytes_per_s: flood_rate });
     let options = RunOptions { shape, tps, duration_ms: duration, then: None, kill_every, flood };
     let temporary = if tps.is_some() && args.dir.dir.is_none() {

@@ -4,7 +4,7 @@
 //! * [`allocator`] is the allocator of the process.
 //! * [`node`], [`setup`], [`wallet`], [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
 //!   [`simulate`], [`attack`] and [`grind`] ask the simulator.
-//! * With the feature `bench`: `bench` and `profile`, `benched` and `durable` (what they measure), `saturate`.
+//! * With the feature `bench`: `bench` and `profile`, `benched`, `lines` and `durable` (what they measure), `saturate`.
 
 pub(crate) mod allocator;
 pub(crate) mod args;
@@ -18,6 +18,8 @@ pub(crate) mod devnet;
 #[cfg(feature = "bench")]
 pub(crate) mod durable;
 pub(crate) mod grind;
+#[cfg(feature = "bench")]
+pub(crate) mod lines;
 pub(crate) mod node;
 pub(crate) mod output;
 #[allow(unsafe_code, reason = "a descriptor is given as a number")]

@@ -4,7 +4,7 @@
 use super::devnet::{ModeArg, Screen};
 use super::output::{OutputArgs, Shown};
 use clap::Args;
-use dynemix::devnet::layout::DevnetShape;
+use dynemix::devnet::layout::{DevnetShape, any_simd};
 use dynemix::devnet::report::{DevnetReport, Overload};
 use dynemix::devnet::run::{RunOptions, run};
 use dynemix_net::mesh::LinkShape;
@@ -199,6 +199,7 @@ impl SaturateArgs {
         let load_accounts = (tps * self.slot_ms * 22 / 10_000).max(1_000);
         let shape = DevnetShape {
             liar: false,
+            simd: any_simd(),
             nodes: self.nodes,
             shards: 1,
             slot_ms: self.slot_ms,

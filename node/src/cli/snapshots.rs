@@ -75,7 +75,7 @@ impl SnapshotVerb {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
-            SnapshotVerb::Create { store, out, output } => output.show(&create(&store.store, &out)?),
+            SnapshotVerb::Create { store, out, output } => output.show(&create(&store.directory(), &out)?),
             SnapshotVerb::List { directory, output } => output.show(&list(&directory)?),
             SnapshotVerb::Verify { directory, root, output } => output.show(&verify(&directory, root.root.as_ref())?),
             SnapshotVerb::Restore { directory, store, accounts_max, root, output } => {

@@ -57,12 +57,12 @@ impl StateVerb {
     /// Does what the flags say.
     pub(crate) fn run(self) -> Shows<()> {
         match self {
-            StateVerb::Inspect { store, output } => output.show(&inspect(&store.store)?),
-            StateVerb::Get { key, store, output } => output.show(&get(&store.store, &key)?),
+            StateVerb::Inspect { store, output } => output.show(&inspect(&store.directory())?),
+            StateVerb::Get { key, store, output } => output.show(&get(&store.directory(), &key)?),
             StateVerb::Verify { store, output } => {
-                let verification = verify(&store.store)?;
+                let verification = verify(&store.directory())?;
                 output.show(&verification)?;
-                verification.outcome(&store.store)
+                verification.outcome(&store.directory())
             }
         }
     }

@@ -49,6 +49,14 @@ pub struct DevnetShape {
     /// One more minter has a stake, and no node.
     #[serde(default)]
     pub liar: bool,
+    /// Vector instructions that the nodes verify with, as in their configuration.
+    #[serde(default = "any_simd")]
+    pub simd: String,
+}
+
+/// The best that the computer has.
+pub fn any_simd() -> String {
+    "auto".into()
 }
 
 /// A devnet on disk.
@@ -264,6 +272,7 @@ impl Devnet {
         config.minting.account =
             hex::encode(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
         config.clock.source = "system".into();
+        config.verification.simd.clone_from(&self.shape.simd);
         config.api.listen = self.api_address(node).to_string();
         // A devnet that is forgotten must not fill the disk.
         config.storage.limit_bytes = (512 << 20) + 400 * (self.shape.load_accounts + 100_000);

@@ -3,31 +3,24 @@
 //! Latency counts from when a transaction was due, not from when it was sent: a network that stalls is not flattered.
 
 use super::layout::Devnet;
-use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, PeerFrameKind, cells_frame, put_cell};
-use crate::peer::guest;
+use crate::peer::frames::{CELLS_MAX, Outcome};
+use crate::peer::guest::{Guest, Heard};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Standing, To, TransportKey};
+use dynemix_net::mesh::{PeerId, TransportKey};
 use dynemix_workload::{Workload, WorkloadSpec};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Transactions in a frame: what one node gets at a time.
 const FRAME_CELLS: usize = 100;
 const _: () = assert!(FRAME_CELLS <= CELLS_MAX);
 
-enum Heard {
-    Opened(PeerId, TransportKey),
-    Outcome(PeerId, Outcome, Instant),
-}
-
 /// A connection to every node of a devnet.
 pub struct LoadClient {
-    mesh: MeshHandle,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    guest: Guest,
     heard: Receiver<Heard>,
     keys: Vec<TransportKey>,
     peers: Vec<PeerId>,
@@ -58,32 +51,12 @@ impl LoadClient {
     /// # Errors
     /// When the system refuses, or a node does not let us in for ten seconds.
     pub fn connect(devnet: &Devnet, chain: &Chain, nodes: &[u32]) -> io::Result<LoadClient> {
-        let mut limits = MeshLimits::default();
-        limits.of_mut(Standing::Called).outgoing_max[usize::from(CELLS)] = 256 << 20;
-        let (mesh, handle) = guest::mesh(chain.genesis_hash, false, limits, LinkShape::default())?;
         let (tell, heard) = channel();
-        let thread = std::thread::Builder::new().name("load".into()).spawn(move || {
-            mesh.run(|event| {
-                let heard = match event {
-                    Event::Opened(peer, key, _) => Heard::Opened(peer.id, key),
-                    Event::Frame(peer, _, body) => match PeerFrameKind::split(&body) {
-                        Some((PeerFrameKind::Outcome, bytes)) => match Outcome::read(bytes) {
-                            Some(outcome) => Heard::Outcome(peer.id, outcome, Instant::now()),
-                            None => return,
-                        },
-                        _ => return,
-                    },
-                    _ => return,
-                };
-                // Whoever waited for it has gone.
-                let _ = tell.send(heard);
-            })
-        })?;
         let targets: Vec<_> = nodes.iter().map(|&node| devnet.target(node)).collect();
-        handle.set_targets(targets.clone());
+        // Whoever waited for it has gone.
+        let guest = Guest::call(chain.genesis_hash, targets.clone(), move |heard| drop(tell.send(heard)))?;
         let mut client = LoadClient {
-            mesh: handle,
-            thread: Some(thread),
+            guest,
             heard,
             keys: targets.iter().map(|target| target.key).collect(),
             peers: Vec::new(),
@@ -95,7 +68,7 @@ impl LoadClient {
             let wait = end.saturating_duration_since(Instant::now());
             match client.heard.recv_timeout(wait) {
                 Ok(Heard::Opened(peer, key)) => drop(open.insert(key, peer)),
-                Ok(Heard::Outcome(..)) => {}
+                Ok(Heard::Outcome(..) | Heard::Closed(_)) => {}
                 Err(_) => {
                     return Err(io::Error::new(
                         io::ErrorKind::TimedOut,
@@ -116,15 +89,11 @@ impl LoadClient {
             let peer = self.peers[*turn % self.peers.len()];
             *turn += 1;
             let sent = self.sent.entry(peer).or_default();
-            let mut frame = cells_frame(None, sent.len() as u64);
-            for (cell, number) in cells.iter().zip(&mut numbers) {
-                put_cell(&mut frame, bytemuck::bytes_of(cell), &[]);
-                sent.push(number);
-            }
-            frames.push((To::Peer(peer), CELLS, frame.into()));
+            frames.push((peer, sent.len() as u64, cells));
+            sent.extend(numbers.by_ref().take(cells.len()));
         }
         assert_eq!(numbers.start, first + cells.len() as u32, "each transaction has a number of its own");
-        self.mesh.send_all(frames);
+        self.guest.hand_in(frames);
     }
 
     /// What has ended since it was asked last.
@@ -140,21 +109,13 @@ impl LoadClient {
                     }
                     continue;
                 }
+                Heard::Closed(_) => continue,
             };
             let Some(sent) = self.sent.get(&peer) else { continue };
             let numbers = ordinals.iter().filter_map(|&ordinal| sent.get(usize::try_from(ordinal).ok()?).copied());
             out.extend(numbers.map(|number| Ended { number, refusal, height, slot, shard, at }));
         }
         out
-    }
-}
-
-impl Drop for LoadClient {
-    fn drop(&mut self) {
-        self.mesh.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

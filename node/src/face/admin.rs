@@ -134,12 +134,9 @@ impl Admin {
         }
     }
 
-    /// Adds up the supply; none between a block and its publication, when the system is a height behind.
+    /// Adds up the supply; none while the replica has not worked in the block whose system is shown.
     fn audit(&self) -> Option<Audit> {
-        let state = self.view.state.read().expect("whoever panics while holding the state ends the process");
-        let header = *state.header();
-        let supply = state.supply();
-        drop(state);
+        let (header, supply) = self.view.accounts.sealed(|state| (*state.header(), state.supply()));
         let issued = self.view.status.look(|live| {
             let system = live.system.as_ref();
             system.filter(|system| system.height == header.height).map(|system| system.pools.issued)

@@ -203,9 +203,11 @@ async fn ready(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Ca
     let turn = caller.0.turn().await;
     let view = &served.api.view;
     let (height, heard) = (view.status.look(|live| live.height), view.status.heard.load(Ordering::Relaxed));
+    let accounts = view.accounts.height();
     let why = match illness(view) {
         Some(why) => Some(why),
         None if heard > height + 2 => Some(format!("catching up: height {height} of {heard}")),
+        None if height > accounts + 2 => Some(format!("accounts are worked in up to height {accounts} of {height}")),
         None if !view.clock.is_trusted() => {
             Some(format!("the clock is not good enough to mint by, offset {} ms", view.clock.offset_ms()))
         }

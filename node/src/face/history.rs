@@ -16,13 +16,11 @@ use serde_json::{Value, json};
 /// Bytes of blocks that one call reads: no further block is begun beyond it.
 const READ_BYTES_MAX: usize = 4 << 20;
 
-const UNPOISONED: &str = "whoever panics while holding the state ends the process";
-
 /// The newest changes of an account below a height, and the transactions that are kept whole: as many blocks as it
 /// takes to `count` of either, or to the bytes of a call. Also how many bytes were read.
 pub(super) fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u64>) -> (usize, Answered) {
     let records = &api.view.records;
-    let account = api.view.state.read().expect(UNPOISONED).find(key);
+    let account = api.view.accounts.with(|state| state.find(key));
     let (mut changes, mut transactions, mut read, count) = (Vec::new(), Vec::new(), 0, count.max(1));
     let (mut left_out, page) = (0, api.config.page_max);
     let mut height = before.map_or(records.last(), |before| records.last().min(before.saturating_sub(1)));

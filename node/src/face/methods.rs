@@ -5,16 +5,18 @@ use super::connection::Connection;
 use super::history::history;
 use super::inclusion::Inclusion;
 use super::slow::Errand;
+use crate::keep::mapped::MappedMemory;
 use crate::keep::record::BlockRecord;
-use crate::minting::entry::Raw;
+use crate::keep::replica::AccountView;
 use crate::minting::inclusions::Wanted;
 use crate::minting::tracked::TooManyUnjudged;
+use crate::minting::view::Busy;
 use crate::setup::digits::{bytes_of_digits, digits};
+use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::FAN_OUT;
 use dynemix_engine::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::check_form;
-use dynemix_engine::transaction::item::Item;
 use dynemix_storage::StoreError;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -37,9 +39,9 @@ pub const METHODS: &[Method] = &[
     ("genesis", "The genesis file of the chain.", &[], "its text"),
     (
         "account",
-        "An account at the newest final height.",
+        "An account at the height that the answer says, which is the newest final one or milliseconds behind.",
         &[KEY],
-        "index, balance, spendable and not yet mature units, sequence, stake, name",
+        "index, height; spendable units and sequence at that height; not yet mature units, stake and name at 'system_height'",
     ),
     (
         "proof",
@@ -146,8 +148,6 @@ fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
     hash_of(params["key"].as_str().unwrap_or(""))
 }
 
-const UNPOISONED: &str = "whoever panics while holding the state ends the process";
-
 /// Bytes of an error, or of a result that has no page.
 const SMALL_BYTES: usize = 8 << 10;
 /// Bytes of an entry of a page; of a shard-block in it a quarter.
@@ -221,10 +221,10 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
         "account" => account(api, &key_of(params)?),
         "proof" => {
             let key = key_of(params)?;
-            let state = view.state.read().expect(UNPOISONED);
-            let header = *state.header();
-            let proof = state.find(&key).and_then(|account| state.prove(account));
-            drop(state);
+            let prove = |state: &State<MappedMemory>| {
+                (*state.header(), state.find(&key).and_then(|account| state.prove(account)))
+            };
+            let (header, proof) = view.accounts.sealed(prove);
             let proof = proof.map(|proof| hex::encode(proof.encode()));
             Ok(json!({ "height": header.height, "root": hex::encode(header.root), "proof": proof }))
         }
@@ -234,7 +234,10 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
                 .status
                 .look(|live| live.system.as_ref().and_then(|system| system.names.account_of(name.as_bytes())));
             let account = account.ok_or((NOT_FOUND, format!("nobody is called '{name}'")))?;
-            let key = view.state.read().expect(UNPOISONED).columns().key[account as usize];
+            let key = view.accounts.with(|state| {
+                (u64::from(account) < state.header().accounts).then(|| state.columns().key[account as usize])
+            });
+            let key = key.ok_or((NOT_FOUND, format!("the account of '{name}' is not worked in yet")))?;
             Ok(json!({ "account": account, "key": hex::encode(key) }))
         }
         "blocks" => {
@@ -296,10 +299,8 @@ fn page(api: &Api, params: &Value) -> Result<(u64, usize), (i64, String)> {
 }
 
 fn account(api: &Api, key: &[u8; 32]) -> Answered {
-    let state = api.view.state.read().expect(UNPOISONED);
-    let account = state.find(key).ok_or((NOT_FOUND, "there is no account of this key".to_owned()))?;
-    let (hot, height) = (*state.hot(account), state.header().height);
-    drop(state);
+    let found = api.view.accounts.account(key).ok_or((NOT_FOUND, "there is no account of this key".to_owned()))?;
+    let AccountView { height, account, hot } = found;
     Ok(api.view.status.look(|live| {
         let system = live.system.as_ref();
         let name = system
@@ -308,6 +309,7 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
         json!({
             "account": account,
             "height": height,
+            "system_height": system.map(|system| system.height),
             "spendable_units": hot.balance,
             "immature_units": system.map_or(0, |system| system.immature_of(account)),
             "sequence": hot.sequence,
@@ -381,10 +383,8 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
-    api.view
-        .submit
-        .send(Raw::Own(from.holder, vec![Item::transaction(&cell, &payload)]))
-        .map_err(|_| (LIMIT, "the node is stopping".to_owned()))?;
+    let busy = |Busy| (LIMIT, "too many transactions wait; send it again".to_owned());
+    api.view.submit.send(from.holder, &cell, &payload).map_err(busy)?;
     Ok(json!(hex::encode(id)))
 }
 

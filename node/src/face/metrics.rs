@@ -75,7 +75,7 @@ pub const METRICS: &[Metric] = &[
         plain(view.prepared.iter().map(|counters| counters.malformed.load(Relaxed)).sum::<u64>() as f64)
     }),
     ("dynemix_state_accounts", "gauge", "accounts", |view, _| {
-        plain(view.state.read().map_or(0.0, |state| state.header().accounts as f64))
+        plain(view.accounts.with(|state| state.header().accounts) as f64)
     }),
     ("dynemix_peers", "gauge", "peers, by kind", |_, shown| {
         vec![("{kind=\"member\"}".into(), shown.members as f64), ("{kind=\"guest\"}".into(), shown.guests as f64)]

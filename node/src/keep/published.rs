@@ -19,6 +19,7 @@ use dynemix_engine::messages::codec::{decode, encode};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_storage::Disk;
+use std::io;
 use std::sync::Arc;
 
 /// Snapshots that are kept.
@@ -135,9 +136,19 @@ pub fn finish(data: &dyn Disk, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result
     assert!(whole.contains(&height), "the snapshot that was just made is whole");
     for old in whole.iter().rev().skip(KEPT).chain(&broken) {
         // One that stays is removed the next time.
-        let _ = snapshots_folder(data).remove_folder(&old.to_string());
+        let _ = remove(data, *old);
     }
     Ok(())
+}
+
+/// Removes a snapshot, and first the blocks that make it whole: a power cut may take its parts in any order.
+fn remove(data: &dyn Disk, height: u64) -> io::Result<()> {
+    let folder = snapshot_folder(data, height);
+    match folder.remove(&Part::Blocks.name()) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => folder.sync_names()?,
+    }
+    snapshots_folder(data).remove_folder(&height.to_string())
 }
 
 /// Heights of which there is a folder, ascending.

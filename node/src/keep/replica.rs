@@ -16,7 +16,7 @@ use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_storage::{Checkpoint, Disk, Finding, Keeper, Records, Scrubber, StoreError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Niceness of the thread: it gets its share, but others come first.
 const NICENESS: i32 = 10;
@@ -138,14 +138,20 @@ impl StateReader {
         })
     }
 
-    /// The proof of a key's account, and the root that it leads to.
-    pub fn prove(&self, key: &Key) -> Option<(AccountProof, Hash)> {
-        let proved = self.with(|state| state.root_known().then(|| prove(state, key)));
-        proved.unwrap_or_else(|| {
+    /// Looks at the state at one height, whose header has its root: computed once a height, by who asks first.
+    pub fn sealed<T>(&self, look: impl Fn(&State<MappedMemory>) -> T) -> T {
+        let looked = self.with(|state| state.root_known().then(|| look(state)));
+        looked.unwrap_or_else(|| {
             let mut state = self.state.write().expect(UNPOISONED);
             state.update_root();
-            prove(&state, key)
+            assert!(state.root_known(), "a state is sealed and has no root");
+            look(&state)
         })
+    }
+
+    /// The proof of a key's account, and the root that it leads to.
+    pub fn prove(&self, key: &Key) -> Option<(AccountProof, Hash)> {
+        self.sealed(|state| prove(state, key))
     }
 }
 
@@ -219,8 +225,14 @@ impl ReplicaStage {
     }
 
     fn follow(&mut self) -> Result<(), ReplicaError> {
+        let mut scrubbed = Instant::now();
         loop {
-            match self.requests.recv_timeout(self.scrub_pause) {
+            // However short the slots are: whoever always has a block to follow would never look at what is on disk.
+            if scrubbed.elapsed() >= self.scrub_pause {
+                self.scrub()?;
+                scrubbed = Instant::now();
+            }
+            match self.requests.recv_timeout(self.scrub_pause.saturating_sub(scrubbed.elapsed())) {
                 Ok(Request::Applied(record)) => self.advance(record)?,
                 Ok(Request::Checkpoint(checkpoint, root, beside)) => self.checkpoint(checkpoint, root, beside)?,
                 Ok(Request::Snapshot(directory, reply)) => {
@@ -235,7 +247,7 @@ impl ReplicaStage {
                     }
                 }
                 Ok(Request::Run(work)) => work(),
-                Err(RecvTimeoutError::Timeout) => self.scrub()?,
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }

@@ -10,6 +10,7 @@ use crate::intake::duties::told_share;
 use crate::intake::shares::User;
 use crate::keep::accepted::Accepted;
 use crate::peer::frames::{CELLS, Outcome, RoomWord, VOTES};
+use dynemix_engine::base::limits::SET_ITEMS_MAX;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::Patch;
@@ -33,6 +34,16 @@ const TELLING_OF_SETS: u64 = 5;
 /// Transactions that have ended may be in the file of accepted ones, if not more are that are followed.
 const ENDED_KEPT: usize = 16_384;
 
+/// Milliseconds before sets close at which the last is told.
+fn telling_ends(schedule: &Schedule) -> u64 {
+    (schedule.slot_ms / TELLING).max(schedule.sets_ms / TELLING_OF_SETS)
+}
+
+/// The last time before sets close at which minters are told what is new.
+pub(super) fn last_told_at(schedule: &Schedule, closes_ms: u64) -> u64 {
+    closes_ms.saturating_sub(telling_ends(schedule) + 1)
+}
+
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
     pub(super) fn admit(&mut self, ready: Ready) {
@@ -44,6 +55,7 @@ impl<S: Signing> Duty<S> {
             return;
         }
         let asked = good.len() + refused.len();
+        self.local.brought += if told.is_none() { asked as u64 } else { 0 };
         let mut accepting = Accepting::default();
         let mut fresh = Vec::new();
         let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
@@ -90,8 +102,6 @@ impl<S: Signing> Duty<S> {
         self.promise(fresh, accepting);
         if told.is_some() {
             self.gate.room().judged(count, begun.elapsed());
-        } else {
-            self.note_own_left();
         }
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
@@ -158,7 +168,7 @@ impl<S: Signing> Duty<S> {
     /// the minters of the next height, once it is known.
     pub(super) fn tells(&self, now: u64) -> bool {
         let Schedule { slot_ms, sets_ms, .. } = self.schedule;
-        let open = now % slot_ms + (slot_ms / TELLING).max(sets_ms / TELLING_OF_SETS) < sets_ms;
+        let open = now % slot_ms + telling_ends(&self.schedule) < sets_ms;
         open || self.minter.execution.system().slot >= self.schedule.slot(now)
     }
 
@@ -199,6 +209,10 @@ impl<S: Signing> Duty<S> {
     /// How many transactions a set closes with that is closed so late: what can be built until shard-blocks are to be
     /// there.
     pub(super) fn set_max(&self, late_ms: u64) -> usize {
+        if self.counted.is_some() {
+            // Time stands while the block is built.
+            return SET_ITEMS_MAX;
+        }
         self.gate.room().built_in(self.build_ms().saturating_sub(late_ms))
     }
 
@@ -245,9 +259,9 @@ impl<S: Signing> Duty<S> {
         self.mesh.send_all(frames);
         let (height, teller) = (self.minter.pending_height(), self.teller(None));
         let (begun, count) = (Instant::now(), told.len());
-        for (item, account) in told {
+        for (item, account, found) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_of(&item, account, &teller);
+            let _ = self.minter.execution.admit_of(&item, account, found, &teller);
         }
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();

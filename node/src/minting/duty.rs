@@ -1,6 +1,8 @@
 //! The consensus thread: it alone owns the minter. It sleeps until the next step or the next entry of its inbox, and
 //! carries out what the minter wants in that order, never waiting for a disk or a socket.
 
+use super::admit::last_told_at;
+use super::counted::Counted;
 use super::entry::{Entry, FinalJob, Job, Promise, Raw};
 use super::execution::{Applied, NodeExecution};
 use super::gate::Gate;
@@ -80,6 +82,8 @@ pub struct Duty<S: Signing> {
     pub inclusions: Arc<Inclusions>,
     /// Whom it calls.
     pub peers: Peers,
+    /// Blocks go by count, by a clock that stands.
+    pub counted: Option<Counted>,
     /// What is known of this thread alone.
     pub local: Local,
 }
@@ -105,6 +109,8 @@ pub struct Local {
     tickets: Tickets,
     /// Transactions told for the pending height that came when the own set was closed.
     pub(super) late: usize,
+    /// Transactions that users have brought.
+    pub(super) brought: u64,
     /// Questions of this slot.
     pub(super) asked_by: AskedBy,
     line: SlotLine,
@@ -121,6 +127,10 @@ impl Tickets {
     fn ask(&mut self, ticket: u64) {
         assert!(ticket > self.asked, "ticket {ticket} is asked for after ticket {}", self.asked);
         self.asked = ticket;
+    }
+
+    fn are_durable(&self) -> bool {
+        self.asked == self.durable
     }
 
     fn is_durable(&mut self, ticket: u64) {
@@ -158,6 +168,8 @@ impl<S: Signing> Duty<S> {
     pub fn run(mut self) {
         self.local.parent = Some(self.minter.execution.shared_system().clone());
         self.local.own.begin(self.schedule.slot_ms);
+        // How much users may bring is known from whom they would be told to.
+        self.tell_own();
         self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
         self.publish();
         self.peers.call(&self.mesh, &self.gate.duties());
@@ -186,13 +198,17 @@ impl<S: Signing> Duty<S> {
             let until_step = self.clock.until(self.minter.wake_at_ms());
             let wait = until_step.min(Duration::from_millis(100));
             // While there is nothing to hear, what waits is judged, and what will follow is computed.
-            let idle = if wait > JUDGING && self.minter.seated() { Duration::ZERO } else { wait };
+            let spare = wait > JUDGING || self.counted.is_some();
+            let idle = if spare && self.minter.seated() { Duration::ZERO } else { wait };
             let mut entry = self.next_entry(idle);
             let judged = entry.is_none() && idle.is_zero() && self.minter.execution.judge_some();
             // What follows takes a while to compute: only with time to spare.
             let mut foreseen =
                 || until_step > Duration::from_millis(self.schedule.slot_ms / FORESEEING) && self.minter.foresee();
             if entry.is_none() && idle.is_zero() && !judged && !foreseen() {
+                if self.passes_time() {
+                    continue;
+                }
                 entry = self.next_entry(wait);
             }
             match entry {
@@ -207,6 +223,24 @@ impl<S: Signing> Duty<S> {
                 Some(entry) => self.take(now, entry),
             }
         }
+    }
+
+    /// Where blocks go by count: nothing is left to do before the next step, so that it is due now. Sets close when all has
+    /// been brought that the block is of; until then it is as late as users' transactions are told.
+    fn passes_time(&mut self) -> bool {
+        let Some(counted) = self.counted else { return false };
+        if self.local.blocked || !self.local.tickets.are_durable() || !self.local.accepting.is_empty() {
+            return false;
+        }
+        let (now, next, schedule) = (self.clock.now_ms(), self.minter.wake_at_ms(), self.schedule);
+        let closes = next % schedule.slot_ms == schedule.sets_ms;
+        let brought = counted.due(self.minter.pending_height()).is_some_and(|due| self.local.brought >= due);
+        let to = if closes && !brought { last_told_at(&schedule, next) } else { next };
+        let passes = to > now;
+        if passes {
+            self.clock.set_forward(to);
+        }
+        passes
     }
 
     /// The next entry. Several are taken at once, and what their messages claim is verified together.
@@ -239,7 +273,13 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
+            Entry::Cells(batch) => {
+                let of_users = batch.iter().any(|ready| ready.told.is_none());
+                batch.into_iter().for_each(|ready| self.admit(ready));
+                if of_users {
+                    self.note_own_left();
+                }
+            }
             Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);

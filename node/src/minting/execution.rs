@@ -194,7 +194,8 @@ impl<S: Signing> NodeExecution<S> {
     /// # Errors
     /// Why not.
     pub fn check_transaction(&self, item: &Item, found: &Prospect) -> Result<Payer, Refusal> {
-        let Prospect { account, due, cost, parent, .. } = self.prospect(item, found)?;
+        let prospect = self.prospect(item, found)?;
+        let Prospect { account, due, cost, parent, .. } = prospect;
         if !self.pool.has_room() {
             return Err(Refusal::Busy);
         }
@@ -203,7 +204,7 @@ impl<S: Signing> NodeExecution<S> {
         if due && parent != found.parent && !self.view(&[], |view| view.fits(item, account)) {
             return Err(Refusal::Inadmissible);
         }
-        Ok(Payer { account, total: cost.total(), due })
+        Ok(Payer { account, total: cost.total(), due, found: Some(prospect) })
     }
 
     /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.
@@ -232,12 +233,19 @@ impl<S: Signing> NodeExecution<S> {
         Ok(())
     }
 
-    /// Takes a transaction of which nothing but its account is known.
+    /// Takes a transaction for the next height of which its account is known, and perhaps more.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_of(&mut self, item: &Item, account: AccountIndex, teller: &Teller) -> Result<(), Refusal> {
-        let prospect = Prospect::of(item, account, &self.chain, &self.state(), &self.system)?;
+    pub fn admit_of(
+        &mut self,
+        item: &Item,
+        account: AccountIndex,
+        found: Option<Prospect>,
+        teller: &Teller,
+    ) -> Result<(), Refusal> {
+        let look = || Prospect::of(item, account, &self.chain, &self.state(), &self.system);
+        let prospect = found.map_or_else(look, Ok)?;
         self.admit_transaction(item, &prospect, self.system.height + 1, teller)
     }
 
@@ -373,7 +381,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             let teller = Teller { name: self.candidate.unwrap_or(u32::MAX), share: None };
             if self.verdicts.genuine(item) {
                 let account = item.cell().and_then(|cell| self.state().find(&cell.sender));
-                let _ = account.map(|account| self.admit_of(item, account, &teller));
+                let _ = account.map(|account| self.admit_of(item, account, None, &teller));
             }
         } else {
             self.pool.admit_record(item, &self.system);

@@ -7,10 +7,11 @@
 //!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
-//! * [`node`] starts the threads; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
+//! * [`node`] starts the threads that [`topology`] declares; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
 //!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable, [`promises`]
 //!   what own users send; [`prepare`] verifies users'
 //!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
+//!   [`counted`] is for blocks by count, which are the same on every run.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
 //!   sent, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
 //!   what others say of that.
@@ -27,6 +28,7 @@ pub mod admit;
 pub mod board;
 pub mod bodies;
 pub mod checks;
+pub mod counted;
 pub mod door;
 pub mod duty;
 pub mod entry;
@@ -49,6 +51,7 @@ pub mod rounds;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
+pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;

@@ -2,6 +2,7 @@
 
 use super::bodies::Bodies;
 use super::checks::{Checks, PrepareCounters};
+use super::counted::Counted;
 use super::door::{Door, NodeSigning, Sorter};
 use super::duty::{Duty, Local};
 use super::entry::{Entry, Job, Promise, Raw};
@@ -15,6 +16,7 @@ use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
 use super::status::Status;
+use super::topology::Topology;
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
 use super::writer::{Writer, WriterError};
@@ -25,7 +27,7 @@ use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::kept;
 use crate::keep::record::BlockKeys;
-use crate::keep::replica::{ReplicaError, ReplicaHandle, replica};
+use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::peer::frames;
 use crate::setup::clock::Clock;
@@ -39,12 +41,12 @@ use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::rules::execution::Execution;
+use dynemix_engine::transaction::arena::Arena;
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::{KeyCache, Simd, Unavailable, Verifier};
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_net::mesh::{LinkShape, Mesh, MeshHandle, MeshLimits, MeshOptions, Target, public_key};
-use dynemix_perf::machine;
 use dynemix_storage::{Disk, Records, Store, StoreError, StoreOptions};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -53,19 +55,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Slots after a chain's start in which a node without any record of what it signed is taken to be new.
 const FRESH_SLOTS: u64 = 64;
-const MIB: usize = 1 << 20;
-/// What waits for consensus may cost so much: the urgent, the ordinary.
-const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
-/// The same for those that verify users' cells, what custodians look at, and what rounds need.
-const CELLS_IN: usize = 48 * MIB;
-const BODIES_IN: usize = 96 * MIB;
-const ROUNDS_IN: usize = 160 * MIB;
-
 /// What a node mints with.
 pub struct MintingKeys {
     /// Key of the account whose stake it mints for.
@@ -104,6 +98,12 @@ pub struct NodeOptions {
     pub first_run: bool,
     /// Decoded keys that are kept.
     pub key_cache_keys: usize,
+    /// Vector instructions that signatures are verified with; none: the best that this computer has.
+    pub simd: Option<Simd>,
+    /// Threads that verify users' transactions.
+    pub verify_threads: usize,
+    /// Blocks go by count, by a clock that stands.
+    pub counted: Option<Counted>,
     /// Heights between two snapshots for those who join; 0: none are made.
     pub snapshot_blocks: u64,
     /// Bytes of snapshots that are handed out in a second.
@@ -111,6 +111,12 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
+    /// The threads of this node, and what its memory may come to.
+    pub fn topology(&self) -> Topology {
+        let NodeOptions { verify_threads, limits, key_cache_keys, genesis, .. } = self;
+        Topology::of(*verify_threads, limits.budget_bytes, *key_cache_keys, genesis.accounts_max)
+    }
+
     /// Whom to call at first: the minters of genesis, and the configuration's peers.
     pub fn targets(&self) -> Vec<Target> {
         let minters = self.genesis.minters.iter().filter_map(|minter| target_of(&minter.endpoint));
@@ -250,11 +256,11 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(snapshot_bytes_per_s: u64) -> Waiting {
-        // Nothing of it is urgent.
-        let of = |max: usize| Arc::new(Inbox::new(0, max));
+    fn new(topology: &Topology, snapshot_bytes_per_s: u64) -> Waiting {
         let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
-        Waiting { cells: of(CELLS_IN), bodies: of(BODIES_IN), rounds: of(ROUNDS_IN), questions }
+        let [cells, bodies, rounds] =
+            [topology.cells_in, topology.bodies_in, topology.rounds_in].map(Topology::queue);
+        Waiting { cells, bodies, rounds, questions }
     }
 }
 
@@ -269,6 +275,7 @@ struct Shared {
     records: Records,
     certificates: Certificates,
     inclusions: Arc<Inclusions>,
+    arena: Arc<Arena>,
     inbox: Arc<Inbox<Entry>>,
     gate: Arc<Gate>,
     status: Arc<Status>,
@@ -328,16 +335,16 @@ impl Shared {
     /// Verifies users' cells, gathered, behind all that rounds need; beside others that do the same.
     fn prepare(&self, options: &NodeOptions, gathering: &Arc<Gathering>) -> Prepare {
         let (clock, schedule) = (options.clock.clone(), Schedule::of(&self.chain.parameters));
-        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, gathering: gathering.clone() }
+        let (arena, gathering) = (self.arena.clone(), gathering.clone());
+        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, arena, gathering }
     }
 
     /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
     /// need.
     fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
-        let cores = machine::cores();
-        let gathering = Arc::new(Gathering::new(cores));
+        let gathering = Arc::new(Gathering::new(options.verify_threads));
         let mut threads = Vec::new();
-        for number in 0..cores {
+        for number in 0..options.verify_threads {
             let (prepare, input) = (self.prepare(options, &gathering), waiting.cells.clone());
             let thread = spawn(&format!("verify.{number}"), move || prepare.run(&input))?;
             threads.push((waiting.cells.clone(), thread));
@@ -446,6 +453,7 @@ impl Shared {
             status: self.status.clone(),
             inclusions: self.inclusions.clone(),
             peers: Peers::new(options.targets()),
+            counted: options.counted,
             local,
         }
     }
@@ -460,10 +468,10 @@ impl Shared {
         }
     }
 
-    fn view(&self, options: &NodeOptions, submit: Submit) -> NodeView {
+    fn view(&self, options: &NodeOptions, submit: Submit, accounts: StateReader) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
-            state: self.state.clone(),
+            accounts,
             status: self.status.clone(),
             mesh: self.mesh.clone(),
             clock: options.clock.clone(),
@@ -477,6 +485,8 @@ impl Shared {
             prepared: self.prepared.clone(),
             candidate: self.candidate,
             transport_key: public_key(&options.transport),
+            topology: options.topology().to_string(),
+            started: Instant::now(),
         }
     }
 
@@ -500,9 +510,11 @@ impl Node {
         if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
+        let topology = options.topology();
+        tracing::info!("{topology}");
         let signer = Signer::open(&options, &opened)?;
         let (mesh, mesh_handle) = signer.network(&options)?;
-        let keys = Arc::new(KeyCache::new(options.key_cache_keys, Simd::best())?);
+        let keys = Arc::new(KeyCache::new(options.key_cache_keys, options.simd.unwrap_or_else(Simd::best))?);
         let OpenedChain { store, state, behind, system, finals, .. } = opened;
         let certificates = certificates::beside(&*options.data, &options.genesis.chain.genesis_hash, &store.records())?;
         let chain = Arc::new(options.genesis.chain.clone());
@@ -520,14 +532,15 @@ impl Node {
             records: store.records(),
             certificates,
             inclusions: Arc::default(),
-            inbox: Arc::new(Inbox::new(INBOX[0], INBOX[1])),
+            arena: Arena::new(topology.places),
+            inbox: Arc::new(Inbox::new(topology.inbox[0], topology.inbox[1])),
             status: Arc::default(),
             mesh: mesh_handle,
             prepared: Default::default(),
             chain,
         };
         let records = shared.records.clone();
-        let (replica_stage, replica_handle, _) =
+        let (replica_stage, replica_handle, accounts) =
             replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
         let minter = shared.minter(&options, system, finals, signer.record);
@@ -535,11 +548,12 @@ impl Node {
 
         let (local, keeps) = shared.resume(&options, &minter.execution)?;
         let ((jobs, jobs_in), (promises, promises_in)) = (channel(), channel());
-        let waiting = Waiting::new(options.snapshot_bytes_per_s);
+        let waiting = Waiting::new(&topology, options.snapshot_bytes_per_s);
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
-        let view = shared.view(&options, Submit::new(waiting.cells.clone()));
+        let submit = Submit::new(waiting.cells.clone(), shared.arena.clone());
+        let view = shared.view(&options, submit, accounts);
         let sorter = shared.sorter(&waiting);
         let verifying = shared.verifying(&options, &waiting)?;
         let questions = waiting.questions;

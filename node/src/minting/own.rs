@@ -21,6 +21,7 @@
 //! room of its own, and takes none from what can.
 
 use super::pace::{Pace, ShardPace};
+use super::prospect::Prospect;
 use super::room::newcomer;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
@@ -82,10 +83,17 @@ pub struct Payer {
     pub total: u64,
     /// It can be told now: none of the account comes before it.
     pub due: bool,
+    /// What is known of it besides, on the parent on which that was found.
+    pub found: Option<Prospect>,
 }
+
+/// One that minters were told, for the own pool: its account, and what is known of it on the present parent.
+pub type Mine = (Item, AccountIndex, Option<Prospect>);
 
 struct Followed {
     item: Item,
+    /// As it was found when it came.
+    found: Option<Prospect>,
     account: AccountIndex,
     sequence: u32,
     /// What it takes from its account.
@@ -112,8 +120,8 @@ impl Followed {
         client: Client,
         due: bool,
     ) -> Followed {
-        let (item, told, shard, tries, handed) = (item.clone(), 0, 0, 0, 0);
-        Followed { item, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
+        let (item, found, told, shard, tries, handed) = (item.clone(), None, 0, 0, 0, 0);
+        Followed { item, found, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
     }
 
     fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
@@ -124,6 +132,11 @@ impl Followed {
     fn is_due<M: StateMemory>(&self, state: &State<M>) -> bool {
         let hot = state.hot(self.account);
         hot.sequence == self.sequence && hot.balance >= self.total
+    }
+
+    /// What is known of it on this parent.
+    fn found_on(&self, parent: u64) -> Option<Prospect> {
+        self.found.filter(|found| found.parent == Some(parent))
     }
 }
 
@@ -204,6 +217,8 @@ pub struct Own {
     looked_at: [usize; 2],
     /// At first more than most nodes' users send in a slot; never so narrow that a node falls silent.
     window: usize,
+    /// This node is all minters of the height: what it takes it finds in its own queue, and no other set can differ.
+    alone: bool,
     /// The last height's block has left out what was told.
     missed: bool,
     /// What minters say that they take.
@@ -228,6 +243,7 @@ impl Default for Own {
             told: 0,
             looked_at: [0; 2],
             window: WINDOW_FIRST,
+            alone: false,
             missed: false,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
@@ -287,7 +303,7 @@ impl Own {
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
     pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
-        let Payer { account, total, due } = payer;
+        let Payer { account, total, due, found } = payer;
         let due_max = self.due_max();
         // What comes behind another one of its account would be late as well where no other finds a place.
         let is_full = due_max < FORWARDED_MAX && self.left() == 0;
@@ -311,7 +327,8 @@ impl Own {
             Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
-        self.unkept.push_back(Followed::of(item, (account, sequence, total), expires_slot, client, due));
+        let followed = Followed::of(item, (account, sequence, total), expires_slot, client, due);
+        self.unkept.push_back(Followed { found, ..followed });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
         Ok(true)
@@ -367,7 +384,7 @@ impl Own {
         state: &State<M>,
         system: &System,
         me: Option<u32>,
-    ) -> (Vec<Frame>, Vec<(Item, AccountIndex)>) {
+    ) -> (Vec<Frame>, Vec<Mine>) {
         let height = system.height + 1;
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
@@ -381,7 +398,12 @@ impl Own {
             .iter()
             .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
             .collect();
-        let paces: Vec<ShardPace> = minters.iter().map(|minters| self.pace.of_shard(height, minters)).collect();
+        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
+        let pace_of = |minters: &Vec<u32>| match self.alone {
+            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
+            false => self.pace.of_shard(height, minters),
+        };
+        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
         self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
@@ -392,19 +414,21 @@ impl Own {
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
-        let Own { followed, tried, looked_at, told, told_shards, window, .. } = self;
+        let window = if self.alone { FORWARDED_MAX } else { self.window };
+        let Own { followed, tried, looked_at, told, told_shards, .. } = self;
         let before = *told;
         let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
         for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
-            if *told >= *window {
+            if *told >= window {
                 break;
             }
             looked_at[row] += 1;
-            if !followed.is_due(state) || followed.told == height {
+            let found = followed.found_on(system.height);
+            if followed.told == height || !found.map_or_else(|| followed.is_due(state), |found| found.due) {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
-            let shard = shard_of(&system.seed, &cell.sender, shards);
+            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, shards), |found| found.shard);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
             }
@@ -421,14 +445,14 @@ impl Own {
             (followed.told, followed.shard) = (height, shard);
             told_shards[shard] += 1;
             if own_shard == Some(shard) {
-                of_own_shard.push((followed.item.clone(), followed.account));
+                of_own_shard.push((followed.item.clone(), followed.account, found));
             }
             frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
         let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
         assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
-        assert!(self.told <= self.window, "{} are told for height {height}, {} may be", self.told, self.window);
+        assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
         let mut out: Vec<Frame> = Vec::new();
@@ -496,7 +520,7 @@ impl Own {
             let mut tried: VecDeque<Followed> = tried;
             self.tried.append(&mut tried);
         }
-        if self.height == system.height {
+        if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
             self.fit_window(told, used);
         }

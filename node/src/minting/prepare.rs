@@ -19,6 +19,7 @@ use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::limits::{CELL_BYTES, HEAVY_MAX};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::committee::schedule::Schedule;
+use dynemix_engine::transaction::arena::Arena;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
@@ -71,6 +72,8 @@ pub struct Prepare {
     pub schedule: Schedule,
     /// Of the thread: votes come before new transactions.
     pub niceness: i32,
+    /// Where transactions stand from here on.
+    pub arena: Arc<Arena>,
     /// Shared with the others.
     pub gathering: Arc<Gathering>,
 }
@@ -202,7 +205,10 @@ impl Prepare {
         let mut pending = Pending::of(Some(from), user, told, Vec::with_capacity(cells.len()));
         for (ordinal, (cell, payload)) in (first..).zip(&cells) {
             match check_form(cell, payload, &self.checks.chain.parameters) {
-                Ok(()) => pending.items.push((ordinal, Item::transaction(cell, payload))),
+                Ok(()) => match Item::transaction_in(&self.arena, cell, payload) {
+                    Some(item) => pending.items.push((ordinal, item)),
+                    None => pending.refused.push((ordinal, Refusal::Busy, None)),
+                },
                 Err(refusal) => pending.refused.push((ordinal, refusal, None)),
             }
         }

@@ -3,21 +3,27 @@
 use super::checks::PrepareCounters;
 use super::door::NodeSigning;
 use super::entry::{Raw, cost_of_transactions};
-use super::execution::SharedState;
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
-use super::status::{Status, StatusShown};
+use super::status::{StageShown, Status, StatusShown};
 use crate::intake::duties::Rank;
 use crate::intake::queue::Source;
+use crate::intake::shares::Holder;
 use crate::keep::certificates::Certificates;
 use crate::keep::published;
+use crate::keep::replica::StateReader;
 use crate::setup::clock::Clock;
 use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::transaction::arena::Arena;
+use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{MeshHandle, TransportKey};
-use dynemix_perf::machine;
+use dynemix_perf::machine::{self, ThreadTime};
 use dynemix_storage::{Disk, Records};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// All users of the API.
 const API: Source = Source(Rank::Own, 0);
@@ -26,21 +32,23 @@ const API: Source = Source(Rank::Own, 0);
 #[derive(Clone)]
 pub struct Submit {
     cells: Arc<Inbox<Raw>>,
+    arena: Arc<Arena>,
 }
 
 impl Submit {
-    /// To the thread that verifies users' cells.
-    pub fn new(cells: Arc<Inbox<Raw>>) -> Submit {
-        Submit { cells }
+    /// To the threads that verify users' cells, in places of this arena.
+    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>) -> Submit {
+        Submit { cells, arena }
     }
 
-    /// Hands transactions in.
+    /// Hands a transaction in whose form was looked at.
     ///
     /// # Errors
-    /// When so many wait that some had to go.
-    pub fn send(&self, raw: Raw) -> Result<(), Busy> {
-        let count = if let Raw::Own(_, items) = &raw { items.len() } else { 0 };
-        if self.cells.push(API, cost_of_transactions(count), raw) { Ok(()) } else { Err(Busy) }
+    /// When so many wait that there is no room for it.
+    pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<(), Busy> {
+        let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
+        let raw = Raw::Own(holder, vec![item]);
+        if self.cells.push(API, cost_of_transactions(1), raw) { Ok(()) } else { Err(Busy) }
     }
 }
 
@@ -54,8 +62,8 @@ pub struct Busy;
 pub struct NodeView {
     /// Parameters and identity of the chain.
     pub chain: Arc<Chain>,
-    /// Accounts at the newest final height; only consensus changes them.
-    pub state: SharedState,
+    /// Accounts as the replica has them, milliseconds behind consensus: whoever looks holds up nobody there.
+    pub accounts: StateReader,
     /// What it shows of itself.
     pub status: Arc<Status>,
     /// The network's counters, and how much of it nobody has worked off.
@@ -82,9 +90,30 @@ pub struct NodeView {
     pub candidate: Option<u32>,
     /// Its transport key.
     pub transport_key: TransportKey,
+    /// Its threads, and what its memory may come to.
+    pub topology: String,
+    /// When its threads began.
+    pub started: Instant,
 }
 
 impl NodeView {
+    /// What each thread of this process has done with its time. Those that verify say how long they have waited for
+    /// consensus; of all others, what is neither work nor waiting for a core is idle.
+    fn stages(&self) -> Vec<StageShown> {
+        let since = self.started.elapsed();
+        let times = machine::thread_times();
+        let verifying = times.keys().filter(|name| name.starts_with("verify.")).count().max(1) as u32;
+        let blocked = Duration::from_micros(self.prepared[0].blocked_micros.load(Ordering::Relaxed)) / verifying;
+        let stage = |(name, time): (String, ThreadTime)| {
+            let blocked = if name.starts_with("verify.") { blocked } else { Duration::ZERO };
+            let idle = since.saturating_sub(time.busy + time.queued + blocked);
+            let [busy_s, queued_s, blocked_s, idle_s] =
+                [time.busy, time.queued, blocked, idle].map(|time| time.as_secs_f64());
+            StageShown { name, busy_s, queued_s, blocked_s, idle_s }
+        };
+        times.into_iter().map(stage).collect()
+    }
+
     /// Everything that is shown; `blocks` newest blocks.
     pub fn shown(&self, blocks: usize) -> StatusShown {
         let now_ms = self.clock.now_ms();
@@ -123,6 +152,8 @@ impl NodeView {
             verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64
                 / 1e6,
             rss_bytes: machine::rss_bytes(),
+            topology: self.topology.clone(),
+            stages: self.stages(),
             duties: status.duties.load(relaxed),
             blocks: live.blocks.iter().rev().take(blocks).rev().map(|block| (**block).clone()).collect(),
             snapshots,

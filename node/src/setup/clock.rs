@@ -3,7 +3,7 @@
 
 use super::discipline::{Discipline, Followed, Track, is_of_one_mind, is_with_the_network};
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -22,6 +22,8 @@ pub struct Clock {
     /// Added on purpose, for tests.
     shift_ms: Arc<AtomicI64>,
     known: Arc<Mutex<Known>>,
+    /// Where it stands, if it does not go by itself.
+    stands_at_ms: Option<Arc<AtomicU64>>,
 }
 
 /// What is known of a clock beside its time.
@@ -57,7 +59,24 @@ impl Clock {
             offset_ms: Arc::default(),
             shift_ms: Arc::default(),
             known: Arc::new(Mutex::new(Known { trusted, ..Known::default() })),
+            stands_at_ms: None,
         }
+    }
+
+    /// A trusted clock that stands at the chain's start until it is set forward: of a node that is alone, whose blocks go
+    /// by count.
+    pub fn standing() -> Clock {
+        Clock { stands_at_ms: Some(Arc::default()), ..Clock::new(0, true) }
+    }
+
+    /// Sets a clock forward that stands.
+    ///
+    /// # Panics
+    /// When it goes by itself, or is further.
+    pub fn set_forward(&self, to_ms: u64) {
+        let stands_at_ms = self.stands_at_ms.as_ref().expect("a clock that goes by itself is not set forward");
+        let before = stands_at_ms.swap(to_ms, Ordering::Relaxed);
+        assert!(before <= to_ms, "a clock at {before} ms is set back to {to_ms}");
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -70,6 +89,9 @@ impl Clock {
 
     /// Milliseconds since the chain's start; 0 before it.
     pub fn now_ms(&self) -> u64 {
+        if let Some(stands_at_ms) = &self.stands_at_ms {
+            return stands_at_ms.load(Ordering::Relaxed);
+        }
         self.local_ms().saturating_add_signed(self.offset_ms()).saturating_sub(self.start_ms)
     }
 
@@ -157,6 +179,9 @@ impl Clock {
 
     /// How long until a time.
     pub fn until(&self, at_ms: u64) -> Duration {
+        if self.stands_at_ms.is_some() {
+            return Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
+        }
         // Before the chain's start time stands still at 0.
         let start = self.start_ms.saturating_sub(self.local_ms().saturating_add_signed(self.offset_ms()));
         Duration::from_millis(at_ms.saturating_sub(self.now_ms()) + start)

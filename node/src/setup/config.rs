@@ -5,7 +5,9 @@ use super::digits::digits;
 use super::log_filter::log_filter;
 use super::memory::BUDGET_MIN;
 use super::trust::Trust;
+use dynemix_engine::verify::Simd;
 use dynemix_net::mesh::{LinkShape, Target};
+use dynemix_perf::machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +32,8 @@ pub struct Config {
     pub minting: MintingConfig,
     /// Where it takes the time from.
     pub clock: ClockConfig,
+    /// How it verifies signatures.
+    pub verification: VerificationConfig,
     /// How much it keeps on disk.
     pub storage: StorageConfig,
     /// Where it answers programs, and how much.
@@ -87,6 +91,16 @@ pub struct ClockConfig {
     pub bound_ms: i64,
     /// Milliseconds that are added to the clock on purpose, for tests.
     pub shift_ms: i64,
+}
+
+/// How a node verifies signatures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VerificationConfig {
+    /// Threads that verify users' transactions; 0: as many as there are cores.
+    pub threads: usize,
+    /// Vector instructions: `auto`, the best that this computer has, or `portable`, `avx2`, `avx512`.
+    pub simd: String,
 }
 
 /// How much a node keeps on disk.
@@ -164,6 +178,7 @@ impl Default for Config {
             network: NetworkConfig::default(),
             minting: MintingConfig::default(),
             clock: ClockConfig::default(),
+            verification: VerificationConfig::default(),
             storage: StorageConfig::default(),
             api: ApiConfig::default(),
             log: LogConfig::default(),
@@ -202,6 +217,12 @@ impl Default for ClockConfig {
             bound_ms: 500,
             shift_ms: 0,
         }
+    }
+}
+
+impl Default for VerificationConfig {
+    fn default() -> Self {
+        VerificationConfig { threads: 0, simd: "auto".into() }
     }
 }
 
@@ -399,6 +420,7 @@ impl Config {
         self.api_listen()?;
         self.link()?;
         self.trust()?;
+        self.simd()?;
         if !["sntp", "system"].contains(&self.clock.source.as_str()) {
             return Err(wrong("clock.source", "it is 'sntp' or 'system'"));
         }
@@ -467,6 +489,14 @@ impl Config {
         self.network.link.parse().map_err(|error| wrong("network.link", format!("{error}")))
     }
 
+    /// The vector instructions that are asked for; none: the best.
+    ///
+    /// # Errors
+    /// A setting that names none.
+    pub fn simd(&self) -> Result<Option<Simd>, ConfigError> {
+        simd_named(&self.verification.simd).map_err(|error| wrong("verification.simd", error))
+    }
+
     /// The block that is trusted, if one is.
     ///
     /// # Errors
@@ -490,6 +520,21 @@ impl Config {
         };
         self.network.peers.iter().map(one).collect()
     }
+}
+
+impl VerificationConfig {
+    /// Threads that verify users' transactions.
+    pub fn threads(&self) -> usize {
+        if self.threads == 0 { machine::cores() } else { self.threads }
+    }
+}
+
+/// The backend of a name; none of `auto`.
+///
+/// # Errors
+/// A name that none has.
+pub fn simd_named(name: &str) -> Result<Option<Simd>, String> {
+    if name == "auto" { Ok(None) } else { name.parse().map(Some) }
 }
 
 /// The directory of a chain's data by the XDG rules.
@@ -548,6 +593,7 @@ mod tests {
         assert!(with("[network]\nlisten = \"nowhere\"\n").contains("nowhere"));
         assert!(with("[minting]\nenabled = true\n").contains("minting.account"));
         assert!(with("[network]\nlink = \"rate=fast\"\n").contains("rate=fast"));
+        assert!(with("[verification]\nsimd = \"mmx\"\n").contains("mmx"));
         let by = |settings: &str| load(None, env(&[]), &[settings.to_owned()]).unwrap_err().to_string();
         assert!(by("network.listenn=1").contains("listenn") && by("clock.bound_ms=long").contains("long"));
         assert!(load(None, env(&[("DYNEMIX_NETWORK_LISTN", "x")]), &[]).unwrap_err().to_string().contains("LISTN"));

@@ -1,29 +1,43 @@
-//! A real node on loopback, and a client that speaks to it like any other.
+//! A real node that is alone in its committee, on loopback and a real disk, and guests that speak to it as programs of
+//! users do.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
 use bytemuck::Zeroable;
-use dynemix::pipeline::ledger::{SlotPlan, StorageConfig};
-use dynemix::pipeline::run::{Pipeline, PipelineConfig};
-use dynemix::pipeline::topology::Sizes;
-use dynemix_engine::base::ids::Key;
-use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
+use dynemix::keep::chain_store::Genesis;
+use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
+use dynemix::peer::frames::{CELLS, Outcome, PeerFrameKind, cells_frame, put_cell};
+use dynemix::peer::guest;
+use dynemix::setup::clock::{Clock, unix_ms};
+use dynemix_engine::base::ids::{Endpoint, Key};
+use dynemix_engine::base::parameters::{Chain, ChainParameters, ConsensusParameters, DYNE, GenesisMinter, SubSlots};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::client_frames::{FrameKind, HEADER_BYTES, Header, OUTCOME_BYTES, hello};
-use dynemix_engine::verify::Simd;
-use dynemix_net::Limits;
+use dynemix_engine::vote::bls::BlsSigning;
+use dynemix_net::mesh::{Event, LinkShape, MeshHandle, MeshLimits, PeerId, Target, To, public_key};
 use dynemix_storage::{RealDisk, StoreOptions};
 use ed25519_dalek::{Signer, SigningKey};
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
-pub const SLOT_MS: u64 = 20;
+pub const SLOT_MS: u64 = 200;
 pub const ACCOUNTS: u8 = 8;
+/// What each account begins with.
+pub const BALANCE: u64 = 1_000 * DYNE;
 /// `expires_slot` of ordinary transactions.
 pub const EXPIRES: u64 = 4_000;
+/// How long anything may take on a computer with other work.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+const OWNER: u8 = 200;
+const VOTE: [u8; 32] = [201; 32];
+pub const TRANSPORT: [u8; 32] = [202; 32];
 
 pub fn secret(number: u8) -> SigningKey {
     SigningKey::from_bytes(&[number; 32])
@@ -33,37 +47,77 @@ pub fn key(number: u8) -> Key {
     secret(number).verifying_key().to_bytes()
 }
 
-pub fn config(directory: &Path) -> PipelineConfig {
-    let genesis: Vec<(Key, u64)> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
-    PipelineConfig {
-        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        disk: Arc::new(RealDisk::new(directory).unwrap()),
-        storage: StorageConfig {
-            options: StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() },
-            ..StorageConfig::default()
-        },
-        parameters: ChainParameters { slot_ms: SLOT_MS, ..ChainParameters::default() },
-        genesis: Arc::new(genesis),
-        supply: 1_000 * DYNE * u64::from(ACCOUNTS),
-        sizes: Sizes {
-            slots: 4096,
-            payload_slots: 16,
-            verify_threads: 2,
-            simd: Simd::best(),
-            accounts_max: 4096,
-            key_cache_keys: 1024,
-            limits: Limits {
-                connections_max: 256,
-                frame_timeout: Duration::from_millis(300),
-                out_bytes_max: 1 << 20,
-                out_bytes_total_max: 16 << 20,
-            },
-        },
-        verify_batch_max: 1024,
-        plan: SlotPlan::Timed { slot_ms: SLOT_MS },
+/// A chain of one minter, whose account is the first, and these.
+pub fn genesis_of(users: impl IntoIterator<Item = Key>, quilt: bool) -> Genesis {
+    let owner = (key(OWNER), BALANCE);
+    let accounts: Vec<(Key, u64)> =
+        std::iter::once(owner).chain(users.into_iter().map(|user| (user, BALANCE))).collect();
+    let (vote_key, _) = BlsSigning::key_and_possession(&VOTE, &key(OWNER));
+    let minter = GenesisMinter {
+        account: 0,
+        name: b"alone".to_vec(),
+        stake: 1_000 * DYNE,
+        key: Box::new(vote_key),
+        endpoint: Endpoint::default(),
+    };
+    let consensus = ConsensusParameters {
+        seats: 1,
+        shards_max: 1,
+        quilt_from_height: if quilt { 0 } else { u64::MAX },
+        emission: 0,
+        accounts_max: 16_384,
+        line_bytes_per_s: 125_000_000,
+        sub_slots: SubSlots::LOCAL,
+        ..ConsensusParameters::default()
+    };
+    let parameters = ChainParameters { slot_ms: SLOT_MS, consensus, ..ChainParameters::default() };
+    let chain = Chain::with_minters(parameters, &accounts, std::slice::from_ref(&minter));
+    Genesis { chain, accounts, minters: vec![minter], accounts_max: 16_384 }
+}
+
+pub fn genesis() -> Genesis {
+    genesis_of((0..ACCOUNTS).map(key), false)
+}
+
+/// A node of this chain, which began at this time.
+pub fn options(directory: &Path, genesis: Genesis, begun_ms: u64) -> NodeOptions {
+    NodeOptions {
+        data: Arc::new(RealDisk::at(directory)),
+        genesis,
+        minting: Some(MintingKeys { account: key(OWNER), vote: Zeroizing::new(VOTE) }),
+        transport: Zeroizing::new(TRANSPORT),
+        listen: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        public: None,
+        bootstrap: Vec::new(),
+        link: LinkShape::default(),
+        limits: MeshLimits::default(),
+        store: StoreOptions { segment_bytes: 1 << 20, ..StoreOptions::default() },
+        checkpoint_bytes: 1 << 20,
+        clock: Clock::new(begun_ms, true),
+        first_run: false,
+        key_cache_keys: 1 << 14,
+        simd: None,
+        verify_threads: 2,
+        counted: None,
+        snapshot_blocks: 0,
+        snapshot_bytes_per_s: 1 << 20,
     }
 }
 
+/// Begins the chain of a directory: its time when the node is there.
+pub fn start(directory: &Path) -> Node {
+    start_with(options(directory, genesis(), unix_ms() + 3_600_000))
+}
+
+/// The same of a node whose chain would start in an hour.
+pub fn start_with(options: NodeOptions) -> Node {
+    let clock = options.clock.clone();
+    let node = Node::start(options).unwrap();
+    clock.shift(clock.until(0).as_millis() as i64);
+    node
+}
+
+/// A transfer of the chain that [`genesis`] makes.
 pub fn transfer(chain: &Chain, sender: u8, recipient: Key, amount: u64, sequence: u64) -> Cell {
     let cell =
         Cell { recipient, amount, sequence, expires_slot: EXPIRES, version: 1, kind: 1, outputs: 1, ..Cell::zeroed() };
@@ -76,103 +130,188 @@ pub fn sign(chain: &Chain, sender: u8, cell: Cell) -> Cell {
     cell
 }
 
-/// What the node says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    Welcome,
-    Outcomes(Vec<(u32, Result<(), Refusal>)>),
-    Refused(Refusal),
+/// What became of a transaction.
+pub type Fate = Result<(), Refusal>;
+
+enum Seen {
+    Opened(PeerId),
     Closed,
+    Outcome(Outcome),
 }
 
+/// A guest of a node, by hand.
 pub struct Client {
-    pub stream: TcpStream,
+    handle: MeshHandle,
+    thread: Option<JoinHandle<()>>,
+    seen: Receiver<Seen>,
+    peer: PeerId,
+    next: u64,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.handle.stop();
+        self.thread.take().map(JoinHandle::join);
+    }
 }
 
 impl Client {
-    pub fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Client { stream }
+    pub fn welcomed(node: &Node) -> Client {
+        Client::try_connect(&genesis().chain, node.address().unwrap(), PATIENCE, || ()).expect("it is let in")
     }
 
-    pub fn welcomed(pipeline: &Pipeline) -> Client {
-        let mut client = Client::connect(pipeline.address());
-        client.send(&hello(&pipeline.chain().genesis_hash));
-        assert_eq!(client.listen(), Said::Welcome);
-        client
+    /// Connects to whoever listens there; none if it is not let in within this time. `begin` is done on the thread that
+    /// it hears on.
+    pub fn try_connect(
+        chain: &Chain,
+        address: SocketAddr,
+        within: Duration,
+        begin: impl FnOnce() + Send + 'static,
+    ) -> Option<Client> {
+        let (mesh, handle) =
+            guest::mesh(chain.genesis_hash, false, MeshLimits::default(), LinkShape::default()).unwrap();
+        let (tell, seen) = channel();
+        let thread = std::thread::spawn(move || {
+            begin();
+            mesh.run(|event| {
+                let seen = match event {
+                    Event::Opened(peer, ..) => Seen::Opened(peer.id),
+                    Event::Closed(..) => Seen::Closed,
+                    Event::Frame(_, _, body) => match PeerFrameKind::split(&body) {
+                        Some((PeerFrameKind::Outcome, bytes)) => Seen::Outcome(Outcome::read(bytes).unwrap()),
+                        _ => return,
+                    },
+                    Event::TurnedAway(..) => return,
+                };
+                let _ = tell.send(seen);
+            })
+            .unwrap();
+        });
+        handle.set_targets(vec![Target { key: public_key(&TRANSPORT), address }]);
+        let mut client = Client { handle, thread: Some(thread), seen, peer: PeerId(0), next: 0 };
+        let end = Instant::now() + within;
+        client.peer = loop {
+            match client.seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Seen::Opened(peer)) => break peer,
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        };
+        // Whoever is thrown out stays out.
+        client.handle.set_targets(Vec::new());
+        Some(client)
     }
 
-    pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).unwrap();
+    pub fn say(&self, class: u8, frame: Vec<u8>) {
+        self.handle.send(To::Peer(self.peer), class, frame.into());
     }
 
     pub fn submit(&mut self, cells: &[Cell]) {
-        for cells in cells.chunks(64) {
-            let header =
-                Header { length: (cells.len() * 192) as u32, kind: FrameKind::Submit as u8, count: cells.len() as u16 };
-            self.send(&header.encode());
-            self.send(bytemuck::cast_slice(cells));
+        for cells in cells.chunks(512) {
+            let mut frame = cells_frame(None, self.next);
+            cells.iter().for_each(|cell| put_cell(&mut frame, bytemuck::bytes_of(cell), &[]));
+            self.next += cells.len() as u64;
+            self.say(CELLS, frame);
         }
     }
 
     pub fn submit_with_payload(&mut self, cell: &Cell, payload: &[u8]) {
-        let header = Header { length: (192 + payload.len()) as u32, kind: FrameKind::Payload as u8, count: 1 };
-        self.send(&[&header.encode()[..], bytemuck::bytes_of(cell), payload].concat());
+        let mut frame = cells_frame(None, self.next);
+        put_cell(&mut frame, bytemuck::bytes_of(cell), payload);
+        self.next += 1;
+        self.say(CELLS, frame);
     }
 
-    pub fn listen(&mut self) -> Said {
-        let mut header = [0; HEADER_BYTES];
-        if self.stream.read_exact(&mut header).is_err() {
-            return Said::Closed;
-        }
-        let header = Header::decode(&header);
-        let mut body = vec![0; header.length as usize];
-        self.stream.read_exact(&mut body).unwrap();
-        match header.kind {
-            kind if kind == FrameKind::Welcome as u8 => Said::Welcome,
-            kind if kind == FrameKind::Refused as u8 => Said::Refused(Refusal::from_number(body[0]).unwrap()),
-            kind if kind == FrameKind::Outcome as u8 => {
-                assert_eq!(body.len(), usize::from(header.count) * OUTCOME_BYTES);
-                let record = |record: &[u8]| {
-                    (
-                        u32::from_le_bytes(record[..4].try_into().unwrap()),
-                        Refusal::from_number(record[4]).map_or(Ok(()), Err),
-                    )
-                };
-                Said::Outcomes(body.chunks_exact(OUTCOME_BYTES).map(record).collect())
-            }
-            kind => panic!("a frame of kind {kind}"),
-        }
-    }
-
-    /// The outcomes of the next `count` transactions, by ordinal.
-    pub fn outcomes(&mut self, count: usize) -> Vec<(u32, Result<(), Refusal>)> {
-        let mut all = Vec::new();
+    /// The outcomes that come next, until there are so many; fewer if the node goes away or says nothing for so long.
+    pub fn try_outcomes(&mut self, count: usize, within: Duration) -> Vec<(u64, Fate)> {
+        let (mut all, end) = (Vec::new(), Instant::now() + within);
         while all.len() < count {
-            match self.listen() {
-                Said::Outcomes(outcomes) => all.extend(outcomes),
-                other => panic!("{other:?} instead of outcomes, after {all:?}"),
+            match self.seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Seen::Outcome(outcome)) => {
+                    let fate = Refusal::from_number(outcome.refusal).map_or(Ok(()), Err);
+                    all.extend(outcome.ordinals.into_iter().map(|ordinal| (ordinal, fate)));
+                }
+                Ok(Seen::Opened(_)) => {}
+                Ok(Seen::Closed) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        assert_eq!(all.len(), count);
         all.sort_unstable_by_key(|outcome| outcome.0);
         all
     }
 
+    /// The outcomes of the next `count` transactions, by ordinal.
+    pub fn outcomes(&mut self, count: usize) -> Vec<(u64, Fate)> {
+        let all = self.try_outcomes(count, PATIENCE);
+        assert_eq!(all.len(), count, "after {all:?} nothing more");
+        all
+    }
+
     /// Sends one transaction and waits for its outcome; none when the node goes away instead.
-    pub fn try_outcome(&mut self, cell: &Cell) -> Option<Result<(), Refusal>> {
-        let header = Header { length: 192, kind: FrameKind::Submit as u8, count: 1 };
-        self.stream.write_all(&[&header.encode()[..], bytemuck::bytes_of(cell)].concat()).ok()?;
-        let mut answer = [0; HEADER_BYTES + OUTCOME_BYTES];
-        self.stream.read_exact(&mut answer).ok()?;
-        Some(Refusal::from_number(answer[HEADER_BYTES + 4]).map_or(Ok(()), Err))
+    pub fn try_outcome(&mut self, cell: &Cell) -> Option<Fate> {
+        self.submit(&[*cell]);
+        self.try_outcomes(1, PATIENCE).first().map(|outcome| outcome.1)
     }
 
     /// Sends one transaction and waits for its outcome.
-    pub fn outcome(&mut self, cell: &Cell) -> Result<(), Refusal> {
+    pub fn outcome(&mut self, cell: &Cell) -> Fate {
         self.submit(&[*cell]);
         self.outcomes(1)[0].1
+    }
+
+    /// Whether the node has thrown it out, within this time.
+    pub fn is_thrown_out(&self, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        loop {
+            match self.seen.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(Seen::Closed) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+/// The process that a [`Victim`] is: a node, until it is killed.
+pub fn run_victim() {
+    let Ok(order) = std::env::var("DYNEMIX_TEST_VICTIM") else { return };
+    let (begun_ms, directory) = order.split_once(' ').unwrap();
+    let options = options(Path::new(directory), genesis(), begun_ms.parse().unwrap());
+    let node = Node::start(options).unwrap();
+    println!("listening {}", node.address().unwrap());
+    std::thread::sleep(Duration::from_secs(60));
+}
+
+/// A node in a process of its own, which runs the test `victim` of the same program.
+pub struct Victim {
+    child: Child,
+    pub address: SocketAddr,
+}
+
+impl Victim {
+    pub fn start(directory: &Path, begun_ms: u64) -> Victim {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "victim", "--nocapture"])
+            .env("DYNEMIX_TEST_VICTIM", format!("{begun_ms} {}", directory.display()))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once("listening ").map(|(_, address)| address.to_owned()));
+        Victim { child, address: address.expect("the node listens").parse().unwrap() }
+    }
+
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

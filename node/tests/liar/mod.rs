@@ -1,7 +1,7 @@
 //! A node's API with a liar in front: it passes questions on to an honest node, and answers what it likes.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
-use dynemix::devnet::layout::{Devnet, DevnetShape};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd};
 use dynemix::devnet::processes::Processes;
 use dynemix::setup::clock::unix_ms;
 use serde_json::{Value, json};
@@ -150,6 +150,7 @@ impl Net {
             load_accounts: 0,
             link: String::new(),
             liar: false,
+            simd: any_simd(),
         };
         let devnet = Devnet::create(directory.path(), shape, unix_ms() + 1_000 + 150 * u64::from(nodes)).unwrap();
         let processes = Processes::new(directory.path(), devnet).unwrap().with_program(Path::new(PROGRAM));

@@ -1,7 +1,7 @@
 //! A peer with a name that says whatever it likes, and nodes to say it to, in this process.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part")]
 
-use dynemix::devnet::layout::{Devnet, DevnetShape, secret};
+use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, secret};
 use dynemix::devnet::ports::Ports;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
@@ -53,6 +53,7 @@ impl Town {
             load_accounts: 8,
             link: String::new(),
             liar: false,
+            simd: any_simd(),
         };
         let start_ms = unix_ms() + 500;
         let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
@@ -92,6 +93,9 @@ impl Town {
                 clock: Clock::new(start_ms, true),
                 first_run: true,
                 key_cache_keys: 1 << 12,
+                simd: None,
+                verify_threads: 1,
+                counted: None,
                 snapshot_blocks: 0,
                 snapshot_bytes_per_s: 1 << 20,
             };

@@ -14,7 +14,7 @@
 //! Pairs: a push's exchange of `head` (release) with a pop's load (acquire) publishes the links and whatever the
 //! freeing thread wrote to the slots.
 
-use crate::base::atomics::{AtomicU32, AtomicU64, Ordering};
+use super::atomics::{AtomicU32, AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 const FIRST_BITS: u32 = 32;
@@ -94,7 +94,7 @@ impl FreeList {
     ///
     /// # Panics
     /// When a slot number is out of range. Pushing a slot that is free already breaks the list: callers own their slots
-    /// (see [`super::arena::Handle`]).
+    /// (see `transaction::arena`).
     pub fn push(&self, slots: &[u32]) {
         let Some(&last) = slots.last() else { return };
         for pair in slots.windows(2) {
