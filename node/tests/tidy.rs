@@ -296,7 +296,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "engine/src/verify/",
     "engine/src/vote/",
     "engine/src/base/prefetch.rs",
-    "engine/src/pipeline/arena.rs",
+    "engine/src/transaction/arena.rs",
     "engine/src/pipeline/ring.rs",
     "node/src/pipeline/outcome.rs",
     "storage/src/disk/",
