@@ -332,7 +332,7 @@ impl Own {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        let takes = item.cell().is_some_and(known) || (in_turn && shares.may_take(client.user, room));
+        let takes = (in_turn && shares.may_take(client.user, room)) || item.cell().is_some_and(known);
         if !takes {
             return Err(Refusal::Busy);
         }
