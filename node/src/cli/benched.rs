@@ -231,10 +231,7 @@ impl EngineUnderTest for BenchedNode {
         let BenchedNode { node, layout, _directory, .. } = *self;
         let view = node.view().clone();
         node.stop(true).map_err(|error| error.to_string())?;
-        let (header, supply) = {
-            let state = view.state.read().map_err(|_| "a thread has panicked over the state".to_owned())?;
-            (*state.header(), state.supply())
-        };
+        let (header, supply) = view.accounts.sealed(|state| (*state.header(), state.supply()));
         let [first, second] = &view.prepared;
         let counted =
             |counter: &dyn Fn(&dynemix::minting::checks::PrepareCounters) -> u64| counter(first) + counter(second);
