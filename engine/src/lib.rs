@@ -7,7 +7,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`pipeline`] | memory and rings of one transaction's way, the pool, execution in columns, the ledger that ties them |
+//! | [`pipeline`] | rings that carry transactions between threads |
 //! | [`consensus`] | what minters agree on: pure machines over messages and time |
 //! | [`messages`] | what they say to each other, and its bytes |
 //! | [`rules`] | what may stand in a block, what each kind of transaction does, the step from one state to the next |
@@ -23,11 +23,10 @@
 //!
 //! | step | module | what happens |
 //! |---|---|---|
-//! | received | [`pipeline::arena`], [`base::free_list`] | its 192 bytes land in memory that was allocated at start |
-//! | checked | [`transaction::check`], [`pipeline::in_flight`] | form, expiry and repeats, without looking at the state |
+//! | checked | [`transaction::check`] | form and expiry, without looking at the state |
 //! | verified | [`verify`] | its signature, in a batch, by the one door |
-//! | pooled | [`pipeline::pool`] | it joins its sender's chain in the shard's set |
-//! | executed | [`chain::block`], [`pipeline::execute`] | the set becomes a shard-block, the block a patch |
+//! | judged | [`rules`] | may it stand in a block on this parent |
+//! | agreed on | [`consensus`] | sets become a shard-block, shard-blocks a master-block |
 //! | applied | [`chain::patch`], [`accounts::quilt`], [`accounts::state`] | patches merge into a quilt, the quilt changes the state and its root |
 
 #[cfg(not(target_endian = "little"))]

@@ -9,7 +9,6 @@ use dynemix::setup::clock::unix_ms;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_storage::StoreError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 #[test]
@@ -21,11 +20,6 @@ fn a_clean_stop_reopens_to_the_same_root() {
     for round in 0..3u64 {
         let node = Node::start(options(directory.path(), genesis(), begun_ms)).unwrap();
         let view = node.view().clone();
-        // What the log has is worked in beside.
-        let stored = view.status.stored.load(Ordering::Relaxed);
-        while view.accounts.height() < stored {
-            std::thread::sleep(Duration::from_millis(2));
-        }
         let header = view.accounts.sealed(|state| *state.header());
         assert_eq!(before.unwrap_or((header.height, header.root)), (header.height, header.root), "as it was left");
         let mut client = Client::welcomed(&node);
@@ -34,10 +28,10 @@ fn a_clean_stop_reopens_to_the_same_root() {
         client.submit(&cells);
         assert!(client.outcomes(3).iter().all(|outcome| outcome.1.is_ok()));
         node.stop(false).unwrap();
-        let (header, units) = view.accounts.sealed(|state| (*state.header(), state.supply()));
+        let (header, found) = view.accounts.sealed(|state| (*state.header(), state.supply()));
         before = Some((header.height, header.root));
         let supply = genesis().accounts.iter().map(|account| account.1).sum::<u64>() + genesis().minters[0].stake;
-        assert_eq!(units, u128::from(supply));
+        assert_eq!(found, u128::from(supply));
     }
 }
 

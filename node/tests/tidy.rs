@@ -28,13 +28,13 @@ const FLOORS: &[(&str, &[&str])] = &[
             "pipeline",
         ],
     ),
-    ("net", &["server", "mesh"]),
+    ("net", &["mesh"]),
     ("storage", &["disk", "file", "store", "scrub"]),
     ("simulator", &["seed", "chain", "nodes", "checkers", "runs", "odds"]),
     ("perf", &[]),
     ("node/workload", &[]),
     ("bench-harness", &["rivals"]),
-    ("node", &["keep", "pipeline", "setup", "peer", "intake", "minting", "face", "wallet", "devnet", "cli"]),
+    ("node", &["keep", "setup", "peer", "intake", "minting", "face", "wallet", "devnet", "cli"]),
 ];
 
 fn root() -> PathBuf {

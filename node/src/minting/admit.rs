@@ -102,6 +102,8 @@ impl<S: Signing> Duty<S> {
         self.promise(fresh, accepting);
         if told.is_some() {
             self.gate.room().judged(count, begun.elapsed());
+        } else {
+            self.note_own_left();
         }
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
