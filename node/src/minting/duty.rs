@@ -1,7 +1,6 @@
 //! The consensus thread: it alone owns the minter. It sleeps until the next step or the next entry of its inbox, and
 //! carries out what the minter wants in that order, never waiting for a disk or a socket.
 
-use super::admit::last_told_at;
 use super::counted::Counted;
 use super::entry::{Entry, FinalJob, Job, Promise, Raw};
 use super::execution::{Applied, NodeExecution};
@@ -235,7 +234,7 @@ impl<S: Signing> Duty<S> {
         let (now, next, schedule) = (self.clock.now_ms(), self.minter.wake_at_ms(), self.schedule);
         let closes = next % schedule.slot_ms == schedule.sets_ms;
         let brought = counted.due(self.minter.pending_height()).is_some_and(|due| self.local.brought >= due);
-        let to = if closes && !brought { last_told_at(&schedule, next) } else { next };
+        let to = if closes && !brought { self.last_told_at(next) } else { next };
         let passes = to > now;
         if passes {
             self.clock.set_forward(to);

@@ -164,6 +164,19 @@ struct Frames {
 }
 
 impl Frames {
+    /// What minters of the shard other than `me` are sent: each what it takes.
+    fn of_others(self, minters: Vec<u32>, pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
+        let frames: Vec<(usize, Arc<[u8]>)> =
+            self.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+        let mut out = Vec::new();
+        for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
+            let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
+            let taken = frames.iter().filter(|(told, _)| *told <= room);
+            out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
+        }
+        out
+    }
+
     /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
     fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
         let is_full = |last: &Telling| {
@@ -180,6 +193,12 @@ impl Frames {
         put_cell(frame, bytemuck::bytes_of(cell), payload);
         assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
+}
+
+/// The minters of each shard.
+fn minters_of(committee: &Committee) -> Vec<Vec<u32>> {
+    let of = |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
+    committee.shards.iter().map(of).collect()
 }
 
 /// Puts a cell among what this minter is handed; false if there is no room for it.
@@ -403,18 +422,8 @@ impl Own {
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
-        let minters: Vec<Vec<u32>> = committee
-            .shards
-            .iter()
-            .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
-            .collect();
-        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
-        let pace_of = |minters: &Vec<u32>| match self.alone {
-            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
-            false => self.pace.of_shard(height, minters),
-        };
-        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
-        self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
+        let minters = minters_of(committee);
+        let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
@@ -465,20 +474,24 @@ impl Own {
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out: Vec<Frame> = Vec::new();
-        for (minter, handed) in handed {
-            out.extend(handed.frames.into_iter().map(|telling| (To::Name(minter), CELLS, telling.frame.into())));
-        }
-        for ((minters, pace), frames) in minters.into_iter().zip(&paces).zip(frames) {
-            let frames: Vec<(usize, Arc<[u8]>)> =
-                frames.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
-            for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
-                let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
-                let taken = frames.iter().filter(|(told, _)| *told <= room);
-                out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
-            }
-        }
-        (out, of_own_shard)
+        let handed = handed.into_iter().flat_map(|(minter, handed)| {
+            handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
+        });
+        let told = minters.into_iter().zip(&paces).zip(frames);
+        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(minters, pace, me));
+        (handed.chain(others).collect(), of_own_shard)
+    }
+
+    /// How many are told to the minters of each shard of a height at most.
+    fn paces(&mut self, height: u64, minters: &[Vec<u32>], me: Option<u32>) -> Vec<ShardPace> {
+        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
+        let pace_of = |minters: &Vec<u32>| match self.alone {
+            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
+            false => self.pace.of_shard(height, minters),
+        };
+        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
+        self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
+        paces
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is

@@ -369,10 +369,10 @@ mod tests {
         (1..6).for_each(|of| drop(height(&mut room, of, 10, &[(1, 20_000)])));
         let before = room.total();
         room.begin(6, 11_800);
-        room.verified(4_000, Duration::from_millis(40));
-        room.came(6, 4_000);
+        room.verified(20_000, Duration::from_millis(200));
+        room.came(6, 20_000);
         room.closed = true;
-        room.came(6, 2_000);
+        room.came(6, 10_000);
         room.closed = false;
         room.close(13_140, 240);
         assert!(room.total() < before && room.total() >= before / 2 - 1, "{before}, then {}", room.total());
