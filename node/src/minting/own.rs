@@ -227,6 +227,8 @@ pub struct Own {
     /// How many each user has here whose turn it is, and how many that wait for theirs.
     due: UserShares,
     ahead: UserShares,
+    /// Of those that an earlier process has accepted: who has handed them in again and is told.
+    heirs: HashMap<(AccountIndex, u32), Option<(PeerId, u64)>>,
     /// The height that transactions are told for, and how many were.
     height: u64,
     told: usize,
@@ -257,6 +259,7 @@ impl Default for Own {
             ids: HashMap::new(),
             due: UserShares::default(),
             ahead: UserShares::default(),
+            heirs: HashMap::new(),
             told_shards: Vec::new(),
             height: 0,
             told: 0,
@@ -340,8 +343,14 @@ impl Own {
         let (sequence, expires_slot) =
             (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
-            // Whoever hands in what another has handed in hears nothing of it: the first is told.
-            Entry::Occupied(known) if *known.get() == item.id() => return Ok(false),
+            // Whoever hands in what another has handed in hears nothing of it: the first is told. Of what an earlier
+            // process has accepted the first is whoever hands it in again.
+            Entry::Occupied(known) if *known.get() == item.id() => {
+                if let Some(heir @ None) = self.heirs.get_mut(&(account, sequence)) {
+                    *heir = client.told;
+                }
+                return Ok(false);
+            }
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id())),
         }
@@ -384,6 +393,7 @@ impl Own {
         followed.due = followed.is_due(state);
         if followed.due { &mut self.due } else { &mut self.ahead }.take(user);
         self.ids.insert((account, sequence), item.id());
+        self.heirs.insert((account, sequence), None);
         self.followed.push_back(followed);
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         true
@@ -497,7 +507,7 @@ impl Own {
             *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
         }
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
-        let Own { ids, due, ahead, .. } = self;
+        let Own { ids, heirs, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
@@ -518,7 +528,8 @@ impl Own {
             }
             ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(used);
-            if let Some((client, ordinal)) = followed.client.told {
+            let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
+            if let Some((client, ordinal)) = followed.client.told.or(heir) {
                 let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
                 outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
             }
