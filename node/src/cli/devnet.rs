@@ -39,8 +39,8 @@ in a temporary directory, unless --dir says where.
 A node that ends without being told by this command is reported at once; with the last of them the command ends.
 
 Exit code 1 when a slot was lost, state roots differ, the supply is not conserved, a node ended by itself or was \
-stopped by another command, or, where nobody is killed or lies, less than 99.9 % of what was taken is in its slot or the \
-next: what is answered \"busy\" is counted apart.")]
+stopped by another command, or, where nobody is killed or lies, less than 99.9 % of what was taken is in its slot or \
+the next: what is answered \"busy\" is counted apart.")]
     Up(Box<UpArgs>),
     /// Stop the network that `up` has left running
     #[command(after_help = "Examples:\n  dynemix devnet down\n  dynemix devnet down --dir DIR")]

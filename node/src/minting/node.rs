@@ -258,8 +258,7 @@ struct Waiting {
 impl Waiting {
     fn new(topology: &Topology, snapshot_bytes_per_s: u64) -> Waiting {
         let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
-        let [cells, bodies, rounds] =
-            [topology.cells_in, topology.bodies_in, topology.rounds_in].map(Topology::queue);
+        let [cells, bodies, rounds] = [topology.cells_in, topology.bodies_in, topology.rounds_in].map(Topology::queue);
         Waiting { cells, bodies, rounds, questions }
     }
 }

@@ -29,7 +29,7 @@ use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::{AccountIndex, Key};
+use dynemix_engine::base::ids::{AccountIndex, Key, Seat};
 use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::Chain;
@@ -180,6 +180,29 @@ impl Frames {
         put_cell(frame, bytemuck::bytes_of(cell), payload);
         assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
+
+    /// To each of these minters, of one that takes less no more than that.
+    fn go_to(self, minters: impl Iterator<Item = u32>, pace: &ShardPace, out: &mut Vec<Frame>) {
+        let frames: Vec<(usize, Arc<[u8]>)> =
+            self.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+        for minter in minters {
+            let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
+            let taken = frames.iter().filter(|(told, _)| *told <= room);
+            out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
+        }
+    }
+}
+
+/// What single minters are handed, on its way to them.
+fn go_out(handed: BTreeMap<u32, Frames>) -> Vec<Frame> {
+    let to = |minter: u32, telling: Telling| -> Frame { (To::Name(minter), CELLS, telling.frame.into()) };
+    handed.into_iter().flat_map(|(minter, frames)| frames.frames.into_iter().map(move |one| to(minter, one))).collect()
+}
+
+/// The minters of each shard.
+fn minters_of(committee: &Committee) -> Vec<Vec<u32>> {
+    let candidate = |seat: &Seat| committee.members[usize::from(*seat)].candidate;
+    committee.shards.iter().map(|seats| seats.iter().map(candidate).collect()).collect()
 }
 
 /// Puts a cell among what this minter is handed; false if there is no room for it.
@@ -393,23 +416,13 @@ impl Own {
         }
         let committee = &system.committee;
         let shards = committee.shards.len();
-        let minters: Vec<Vec<u32>> = committee
-            .shards
-            .iter()
-            .map(|seats| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect())
-            .collect();
+        let minters = minters_of(committee);
         self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
-        let pace_of = |minters: &Vec<u32>| match self.alone {
-            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
-            false => self.pace.of_shard(height, minters),
-        };
-        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
-        self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
+        let paces = self.paces(&minters);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
-        let seat = me.and_then(|me| committee.seat_of(me));
-        let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
         let mut frames: Vec<Frames> =
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
@@ -449,26 +462,27 @@ impl Own {
             }
             frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
-        let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
-        assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
+        assert_eq!(put, self.told - before - beyond, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out: Vec<Frame> = Vec::new();
-        for (minter, handed) in handed {
-            out.extend(handed.frames.into_iter().map(|telling| (To::Name(minter), CELLS, telling.frame.into())));
-        }
+        let mut out = go_out(handed);
         for ((minters, pace), frames) in minters.into_iter().zip(&paces).zip(frames) {
-            let frames: Vec<(usize, Arc<[u8]>)> =
-                frames.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
-            for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
-                let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
-                let taken = frames.iter().filter(|(told, _)| *told <= room);
-                out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
-            }
+            frames.go_to(minters.into_iter().filter(|&minter| Some(minter) != me), pace, &mut out);
         }
         (out, of_own_shard)
+    }
+
+    /// What the minters of each shard take of the height that is told for.
+    fn paces(&mut self, minters: &[Vec<u32>]) -> Vec<ShardPace> {
+        let pace_of = |minters: &Vec<u32>| match self.alone {
+            true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
+            false => self.pace.of_shard(self.height, minters),
+        };
+        let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
+        self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
+        paces
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is
