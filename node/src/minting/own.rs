@@ -415,7 +415,6 @@ impl Own {
             self.pace.begin(height);
         }
         let committee = &system.committee;
-        let shards = committee.shards.len();
         let minters = minters_of(committee);
         self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
         let paces = self.paces(&minters);
@@ -441,7 +440,7 @@ impl Own {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
-            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, shards), |found| found.shard);
+            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, minters.len()), |found| found.shard);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
             }
