@@ -581,6 +581,28 @@ fn stages(threads: &BTreeMap<String, ThreadTime>) -> Vec<StageRow> {
 impl EngineReport {
     /// The report for people.
     pub fn text(&self) -> String {
+        let row = |stage: &StageRow| {
+            vec![stage.name.clone(), format!("{:.2}", stage.busy_s), format!("{:.2}", stage.queued_s)]
+        };
+        let stages: Vec<_> = self.stages.iter().map(row).collect();
+        let mut rows = vec![vec![
+            "target on an i5/i7 box".into(),
+            grouped(self.target_tps as u64),
+            format!("{:.1} x", self.ratio_to_target),
+        ]];
+        for (setting, tps) in PAPER_TPS {
+            rows.push(vec![format!("paper: {setting}"), grouped(tps as u64), format!("{:.1} x", self.tps_final / tps)]);
+        }
+        format!(
+            "{}\n{}\n{}\n  TPS final: {}\n",
+            self.facts(),
+            table(&["thread", "busy s", "waits for a core s"], &stages),
+            table(&["compared with", "TPS", "this run"], &rows),
+            grouped(self.tps_final as u64)
+        )
+    }
+
+    fn facts(&self) -> String {
         let refused = match self.refused.is_empty() {
             true => "none".to_owned(),
             false => self
@@ -595,7 +617,7 @@ impl EngineReport {
             () if self.block_limited => "what a block may have: longer slots hold no more, shorter ones do",
             () => "the node",
         };
-        let mut text = facts(&[
+        facts(&[
             ("CPU", format!("{}; {} cores, shared with the load generator", self.cpu, self.machine_cores)),
             (
                 "SIMD backend",
@@ -640,24 +662,6 @@ impl EngineReport {
             ("memory", format!("peak {}, {:.1} bytes an account", bytes(self.peak_rss_bytes), self.bytes_per_account)),
             ("quilts", format!("{:.1} bytes a transaction", self.quilt_bytes_per_transaction)),
             ("state root", self.state_root.clone()),
-        ]);
-        let row = |stage: &StageRow| {
-            vec![stage.name.clone(), format!("{:.2}", stage.busy_s), format!("{:.2}", stage.queued_s)]
-        };
-        text.push('\n');
-        let stages: Vec<_> = self.stages.iter().map(row).collect();
-        text.push_str(&table(&["thread", "busy s", "waits for a core s"], &stages));
-        text.push('\n');
-        let mut rows = vec![vec![
-            "target on an i5/i7 box".into(),
-            grouped(self.target_tps as u64),
-            format!("{:.1} x", self.ratio_to_target),
-        ]];
-        for (setting, tps) in PAPER_TPS {
-            rows.push(vec![format!("paper: {setting}"), grouped(tps as u64), format!("{:.1} x", self.tps_final / tps)]);
-        }
-        text.push_str(&table(&["compared with", "TPS", "this run"], &rows));
-        text.push_str(&format!("\n  TPS final: {}\n", grouped(self.tps_final as u64)));
-        text
+        ])
     }
 }

@@ -7,14 +7,13 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`pipeline`] | memory and rings of one transaction's way, the pool, execution in columns, the ledger that ties them |
 //! | [`consensus`] | what minters agree on: pure machines over messages and time |
 //! | [`messages`] | what they say to each other, and its bytes |
 //! | [`rules`] | what may stand in a block, what each kind of transaction does, the step from one state to the next |
 //! | [`chain`] | blocks, patches, and what is kept beside balances |
 //! | [`committee`] | who mints: draws, shards, thresholds, the schedule, and what a minter's signature states |
 //! | [`accounts`] | the flat state in columns, its index and tree, quilts that change it, proofs of it |
-//! | [`transaction`] | the 192-byte cell, the rules of its form, items, frames of clients |
+//! | [`transaction`] | the 192-byte cell, the rules of its form, items and the arena that they stand in |
 //! | [`verify`] | Ed25519 in lanes, by the one door |
 //! | [`vote`] | BLS votes, aggregates and batches |
 //! | [`base`] | names, hashes, cursors, parameters and limits that everything stands on |
@@ -23,11 +22,11 @@
 //!
 //! | step | module | what happens |
 //! |---|---|---|
-//! | received | [`pipeline::arena`], [`base::free_list`] | its 192 bytes land in memory that was allocated at start |
-//! | checked | [`transaction::check`], [`pipeline::in_flight`] | form, expiry and repeats, without looking at the state |
+//! | received | [`transaction::arena`], [`base::free_list`] | it gets a place, which it keeps to its last reader |
+//! | checked | [`transaction::check`] | form and expiry, without looking at the state |
 //! | verified | [`verify`] | its signature, in a batch, by the one door |
-//! | pooled | [`pipeline::pool`] | it joins its sender's chain in the shard's set |
-//! | executed | [`chain::block`], [`pipeline::execute`] | the set becomes a shard-block, the block a patch |
+//! | judged | [`rules`] | may it stand in a block on this parent |
+//! | agreed on | [`consensus`] | sets become a shard-block, shard-blocks a master-block |
 //! | applied | [`chain::patch`], [`accounts::quilt`], [`accounts::state`] | patches merge into a quilt, the quilt changes the state and its root |
 
 #[cfg(not(target_endian = "little"))]
@@ -39,7 +38,6 @@ pub mod chain;
 pub mod committee;
 pub mod consensus;
 pub mod messages;
-pub mod pipeline;
 pub mod rules;
 pub mod transaction;
 pub mod verify;

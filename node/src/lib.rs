@@ -3,7 +3,6 @@
 //! Rooms, the lowest first; a file uses its own room and those above it in this list:
 //!
 //! * [`keep`] is what a restart finds.
-//! * [`pipeline`] is one node's path from client sockets to durable state, which `bench engine` measures.
 //! * [`setup`] is what a node is given: configuration, genesis, keys, time.
 //! * [`peer`] is what nodes say to each other.
 //! * [`intake`] says who may cost the node what, before it costs it.
@@ -22,6 +21,5 @@ pub mod intake;
 pub mod keep;
 pub mod minting;
 pub mod peer;
-pub mod pipeline;
 pub mod setup;
 pub mod wallet;

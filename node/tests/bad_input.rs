@@ -56,7 +56,7 @@ impl Scene {
         assert_eq!(all, counted.iter().map(|counted| counted.1).sum::<u64>());
         let genesis = genesis();
         let supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>() + genesis.minters[0].stake;
-        assert_eq!(view.state.read().unwrap().supply(), u128::from(supply));
+        assert_eq!(view.accounts.with(|state| state.supply()), u128::from(supply));
     }
 }
 

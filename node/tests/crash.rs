@@ -4,16 +4,20 @@
 //! `DYNEMIX_CRASH_IMAGES` says how many torn images are sampled (default 10 000).
 
 use dynemix::exit;
-use dynemix::keep::open::{OpenError, OpenedState, apply_record, create, open};
+use dynemix::keep::mapped::{MappedMemory, regions};
+use dynemix::keep::open::{OpenError, OpenedState, apply_record, open};
 use dynemix::keep::record::{self, BlockKeys};
 use dynemix_engine::accounts::delta::{Changes, Delta};
+use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::accounts::quilt::Quilt;
+use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
+use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{Chain, ChainParameters};
-use dynemix_engine::chain::block::ShardBlock;
-use dynemix_engine::pipeline::arena::{Arena, Handle};
-use dynemix_storage::{CrashChoice, Disk, DiskFault, MemoryDisk, Scrubber, StoreError, StoreOptions};
+use dynemix_engine::chain::block::{Final, Value};
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
+use dynemix_storage::{CrashChoice, Disk, DiskFault, MemoryDisk, Scrubber, Store, StoreError, StoreOptions};
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
 use std::collections::BTreeMap;
@@ -81,6 +85,18 @@ fn dynamic(disk: &MemoryDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
 }
 
+/// Makes a store with the genesis accounts.
+fn create(disk: &MemoryDisk) -> Result<OpenedState, OpenError> {
+    let fill = |image| {
+        let memory = MappedMemory::new(image);
+        let state = State::genesis(memory, &genesis(), ACCOUNTS * BALANCE, HashSeed::from_number(1))?;
+        Ok::<_, OpenError>(state.into_memory().into_image())
+    };
+    let specs = regions(StateLayout::new(ACCOUNTS_MAX));
+    Store::create(&dynamic(disk), chain().genesis_hash, &specs, OPTIONS, 0, false, fill)?;
+    reopen(disk)
+}
+
 fn reopen(disk: &MemoryDisk) -> Result<OpenedState, OpenError> {
     open(dynamic(disk), chain().genesis_hash, Some(ACCOUNTS_MAX), OPTIONS)
 }
@@ -88,7 +104,7 @@ fn reopen(disk: &MemoryDisk) -> Result<OpenedState, OpenError> {
 impl Bank {
     fn found(disk: &MemoryDisk, seed: u64) -> Result<(Bank, Model), OpenError> {
         let accounts = genesis();
-        let opened = create(dynamic(disk), &chain(), ACCOUNTS_MAX, OPTIONS, &accounts, ACCOUNTS * BALANCE)?;
+        let opened = create(disk)?;
         disk.mark(0);
         let now: BTreeMap<_, _> = accounts.iter().map(|&(key, balance)| (key, (balance, 0))).collect();
         let heights = vec![(now.clone(), opened.state.header().root)];
@@ -150,16 +166,21 @@ impl Bank {
         };
         let (mut wire, mut bytes) = (Vec::new(), Vec::new());
         quilt.encode(&mut wire);
-        let block = ShardBlock {
-            parent_root: header.root,
+        // A block of no shard that nobody has certified: what it does is in its quilt.
+        let value = Value {
+            height: quilt.height,
+            parent: [0; 32],
             slot: quilt.slot,
-            shard: 0,
-            transactions: 0,
-            bytes: 0,
-            transactions_root: [0; 32],
-            patch_hash: [0; 32],
+            headers: Vec::new(),
+            quilt: Quilt::hash(&wire),
+            parent_root: header.root,
+            system: [0; 32],
+            seed: [0; 32],
+            committee_next: [0; 32],
         };
-        record::encode(&mut bytes, &block, &wire, std::iter::empty::<&Handle>(), &Arena::new(1, 1)).unwrap();
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+        let decided = Final { attempt: 0, hash: value.hash(), value: Arc::new(value), certificate };
+        record::encode_master(&mut bytes, &decided, &[], &[], &wire).unwrap();
         let store = &mut self.opened.store;
         let number = store.append(&bytes)?;
         // The model knows what the record says before it is durable: a crash may keep it.
@@ -462,7 +483,7 @@ fn nothing_is_made_of_remains_or_over_a_store_without_its_superblock() {
 
     let (disk, _) = grown_store();
     disk.remove("superblock").unwrap();
-    let error = create(dynamic(&disk), &chain(), ACCOUNTS_MAX, OPTIONS, &genesis(), ACCOUNTS * BALANCE).err().unwrap();
+    let error = create(&disk).err().unwrap();
     assert!(matches!(error, OpenError::Store(StoreError::Remains { .. })), "{error}");
 }
 

@@ -236,12 +236,6 @@ pub(crate) struct DeltaBuilder {
 }
 
 impl DeltaBuilder {
-    pub(crate) fn clear(&mut self) {
-        self.debits.clear();
-        self.credits.clear();
-        self.created.clear();
-    }
-
     /// An output, to an account or to a key that has none.
     pub(crate) fn credit(&mut self, account: Option<AccountIndex>, key: &Key, amount: u64) {
         match account {

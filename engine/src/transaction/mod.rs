@@ -4,6 +4,5 @@
 pub mod arena;
 pub mod cell;
 pub mod check;
-pub mod client_frames;
 pub mod compact;
 pub mod item;

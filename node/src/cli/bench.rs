@@ -40,8 +40,8 @@ Examples:
   dynemix bench engine --rate 50000                 an open load: latency below saturation
   dynemix bench engine --transactions 500000        the same state root on every run and core count
 
-The node is `node run`'s, alone in its committee. Its data is in a temporary directory, removed at the end; TMPDIR says \
-where.")]
+The node is that of `node run`, alone in its committee. Its data is in a temporary directory, removed at the end;
+TMPDIR says where.")]
     Engine {
         #[command(flatten)]
         engine: EngineArgs,

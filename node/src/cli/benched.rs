@@ -231,6 +231,7 @@ impl EngineUnderTest for BenchedNode {
         let BenchedNode { node, layout, _directory, .. } = *self;
         let view = node.view().clone();
         node.stop(true).map_err(|error| error.to_string())?;
+        // The writer has stored all that is final, and the replica has followed it.
         let (header, supply) = view.accounts.sealed(|state| (*state.header(), state.supply()));
         let [first, second] = &view.prepared;
         let counted =

@@ -12,8 +12,8 @@ use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::keyed_hash::HashSeed;
-use dynemix_engine::chain::block::ShardBlock;
-use dynemix_engine::pipeline::arena::{Arena, Handle};
+use dynemix_engine::chain::block::{Final, Value};
+use dynemix_engine::committee::statement::{Certificate, SeatSet};
 use dynemix_storage::{Disk, RealDisk, Store, StoreOptions};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -32,7 +32,6 @@ const CHAIN: Hash = [7; 32];
 pub(crate) struct DurableState {
     directory: std::path::PathBuf,
     opened: Option<OpenedState>,
-    arena: Arena,
     record: Vec<u8>,
     one_core: ThreadPool,
 }
@@ -62,13 +61,7 @@ impl DurableState {
         Store::create(&disk, CHAIN, &specs, StoreOptions::default(), 0, false, fill)?;
         let opened = Some(open(disk, CHAIN, None, StoreOptions::default())?);
         let one_core = ThreadPoolBuilder::new().num_threads(1).build()?;
-        Ok(DurableState {
-            directory: directory.to_owned(),
-            opened,
-            arena: Arena::new(1, 1),
-            record: Vec::new(),
-            one_core,
-        })
+        Ok(DurableState { directory: directory.to_owned(), opened, record: Vec::new(), one_core })
     }
 
     fn opened(&mut self) -> &mut OpenedState {
@@ -80,17 +73,21 @@ impl DurableState {
     }
 
     fn append(&mut self, quilt: &Quilt, wire: &[u8]) -> Result<(), Box<dyn Error>> {
-        let (parent_root, slot) = (quilt.parent_root, quilt.slot);
-        let block = ShardBlock {
-            parent_root,
-            slot,
-            shard: 0,
-            transactions: 0,
-            bytes: 0,
-            transactions_root: [0; 32],
-            patch_hash: [0; 32],
+        // A block of no shard that nobody has certified: what it does is in its quilt.
+        let value = Value {
+            height: quilt.height,
+            parent: [0; 32],
+            slot: quilt.slot,
+            headers: Vec::new(),
+            quilt: Quilt::hash(wire),
+            parent_root: quilt.parent_root,
+            system: [0; 32],
+            seed: [0; 32],
+            committee_next: [0; 32],
         };
-        record::encode(&mut self.record, &block, wire, std::iter::empty::<&Handle>(), &self.arena)?;
+        let certificate = Certificate { signers: SeatSet::default(), aggregate: [0; 48] };
+        let decided = Final { attempt: 0, hash: value.hash(), value: Arc::new(value), certificate };
+        record::encode_master(&mut self.record, &decided, &[], &[], wire)?;
         let record = std::mem::take(&mut self.record);
         self.opened().store.append(&record)?;
         self.record = record;

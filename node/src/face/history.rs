@@ -35,7 +35,7 @@ pub(super) fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u6
         let Ok(record) = BlockRecord::decode(&record) else {
             return (read, Err((NOT_FOUND, format!("the log's record {height} is no block of this program"))));
         };
-        for block in record.master().ok().flatten().into_iter().flat_map(|(_, blocks)| blocks) {
+        for block in record.master().ok().into_iter().flat_map(|(_, blocks)| blocks) {
             if let Ok(patch) = Patch::decode(&block.patch, u32::MAX as usize) {
                 changes.extend(change(&patch, account, key));
             }

@@ -358,7 +358,7 @@ fn inclusion(api: &Api, from: &Connection, params: &Value) -> Answered {
         let record = whole.then(|| api.view.records.read(height).ok()).flatten()?;
         // Whoever has a block read pays for it.
         from.charge(record.len() as u64);
-        let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok().flatten()?;
+        let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok()?;
         blocks.iter().find_map(|block| Some((block.block, block.items.clone(), wanted.place(prefix, &block.items)?)))
     });
     let none = || (NOT_FOUND, format!("no such transaction of height {height} is kept here"));

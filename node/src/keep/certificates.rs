@@ -351,8 +351,7 @@ pub fn beside(data: &dyn Disk, chain: &Hash, records: &Records) -> Result<Certif
     }
     for height in kept.next()..=last {
         let record = records.read(height)?;
-        let light = BlockRecord::decode(&record).ok().and_then(|record| record.light());
-        let mut rest = light.unwrap_or(&[]);
+        let mut rest = BlockRecord::decode(&record).map_or(&[][..], |record| record.light);
         let damaged = |_| StoreError::Damaged {
             path: state_folder(data).path().to_owned(),
             offset: 0,

@@ -265,7 +265,7 @@ fn read_system(data: &dyn Disk, chain: &Hash, record: u64) -> Result<System, Cha
 /// A record of another shape.
 pub fn read_final_block(bytes: &[u8], number: u64) -> Result<KeptFinal, ChainStoreError> {
     let master = BlockRecord::decode(bytes).and_then(|record| record.master());
-    master.and_then(|master| master.ok_or(NoBlock)).map_err(|source| ChainStoreError::Record { number, source })
+    master.map_err(|source| ChainStoreError::Record { number, source })
 }
 
 #[cfg(test)]

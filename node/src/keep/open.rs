@@ -1,4 +1,4 @@
-//! The account state over a store: made from genesis, or opened and brought up to date from the log.
+//! The accounts of a store, brought up to date from the log: for those who look at it, and for the replica.
 
 use super::mapped::{MappedMemory, regions};
 use super::record::{BlockRecord, NoBlock};
@@ -6,9 +6,6 @@ use dynemix_engine::accounts::delta::DeltaError;
 use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::accounts::state::{ApplyError, GenesisError, State};
-use dynemix_engine::base::ids::Key;
-use dynemix_engine::base::keyed_hash::HashSeed;
-use dynemix_engine::base::parameters::Chain;
 use dynemix_storage::{Disk, OpenedStore, Store, StoreError, StoreOptions};
 use std::sync::Arc;
 
@@ -102,28 +99,11 @@ pub fn apply_record(
     Ok(())
 }
 
-/// Makes a store with the genesis accounts.
+/// Opens a store to look at its accounts: the log's quilts are replayed, nothing of what consensus keeps is.
+/// `accounts_max` is what it must have been made for, if that is known.
 ///
-/// # Errors
-/// Wrong accounts, or whatever the disk refuses.
-pub fn create(
-    disk: Arc<dyn Disk>,
-    chain: &Chain,
-    accounts_max: u32,
-    options: StoreOptions,
-    accounts: &[(Key, u64)],
-    supply: u64,
-) -> Result<OpenedState, OpenError> {
-    let specs = regions(StateLayout::new(accounts_max));
-    let fill = |image| {
-        let state = State::genesis(MappedMemory::new(image), accounts, supply, HashSeed::random())?;
-        Ok::<_, OpenError>(state.into_memory().into_image())
-    };
-    Store::create(&disk, chain.genesis_hash, &specs, options, 0, false, fill)?;
-    open(disk, chain.genesis_hash, Some(accounts_max), options)
-}
-
-/// Opens a store. `accounts_max` is what it must have been made for, if that is known.
+/// Roots are computed twice only, before the last record and after it: the last one's parent is then known to be right,
+/// and with it all before.
 ///
 /// # Errors
 /// Whatever is damaged or of another chain, or a log that does not continue the image.
@@ -134,13 +114,7 @@ pub fn open(
     options: StoreOptions,
 ) -> Result<OpenedState, OpenError> {
     let specs = accounts_max.map(|accounts_max| regions(StateLayout::new(accounts_max)));
-    up_to_date(Store::open(disk, chain, specs.as_deref(), options)?)
-}
-
-/// Replays what the log has behind the image. Roots are computed twice only, before the last record and after it: the
-/// last one's parent is then known to be right, and with it all before.
-fn up_to_date(opened: OpenedStore) -> Result<OpenedState, OpenError> {
-    let OpenedStore { store, image, image_record, fell_back } = opened;
+    let OpenedStore { store, image, image_record, fell_back } = Store::open(disk, chain, specs.as_deref(), options)?;
     let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));
     let mut memory = MappedMemory::new(image);
     memory.make_balances_resident();

@@ -39,11 +39,6 @@ fn telling_ends(schedule: &Schedule) -> u64 {
     (schedule.slot_ms / TELLING).max(schedule.sets_ms / TELLING_OF_SETS)
 }
 
-/// The last time before sets close at which minters are told what is new.
-pub(super) fn last_told_at(schedule: &Schedule, closes_ms: u64) -> u64 {
-    closes_ms.saturating_sub(telling_ends(schedule) + 1)
-}
-
 impl<S: Signing> Duty<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users.
     pub(super) fn admit(&mut self, ready: Ready) {
@@ -204,6 +199,11 @@ impl<S: Signing> Duty<S> {
                 used.then(|| shard_of(&parent.seed, &cell.sender, shards) as u32)
             });
         });
+    }
+
+    /// The last time before sets close at which minters are told what is new.
+    pub(super) fn last_told_at(&self, closes_ms: u64) -> u64 {
+        closes_ms.saturating_sub(telling_ends(&self.schedule) + 1)
     }
 
     /// How many transactions a set closes with that is closed so late: what can be built until shard-blocks are to be

@@ -1,7 +1,6 @@
 //! The consensus thread: it alone owns the minter. It sleeps until the next step or the next entry of its inbox, and
 //! carries out what the minter wants in that order, never waiting for a disk or a socket.
 
-use super::admit::last_told_at;
 use super::counted::Counted;
 use super::entry::{Entry, FinalJob, Job, Promise, Raw};
 use super::execution::{Applied, NodeExecution};
@@ -235,7 +234,7 @@ impl<S: Signing> Duty<S> {
         let (now, next, schedule) = (self.clock.now_ms(), self.minter.wake_at_ms(), self.schedule);
         let closes = next % schedule.slot_ms == schedule.sets_ms;
         let brought = counted.due(self.minter.pending_height()).is_some_and(|due| self.local.brought >= due);
-        let to = if closes && !brought { last_told_at(&schedule, next) } else { next };
+        let to = if closes && !brought { self.last_told_at(next) } else { next };
         let passes = to > now;
         if passes {
             self.clock.set_forward(to);
@@ -273,13 +272,7 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => {
-                let of_users = batch.iter().any(|ready| ready.told.is_none());
-                batch.into_iter().for_each(|ready| self.admit(ready));
-                if of_users {
-                    self.note_own_left();
-                }
-            }
+            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
             Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);

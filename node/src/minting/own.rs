@@ -29,7 +29,7 @@ use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
 use dynemix_engine::accounts::columns::StateMemory;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::{AccountIndex, Key, Seat};
+use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::Chain;
@@ -164,6 +164,19 @@ struct Frames {
 }
 
 impl Frames {
+    /// What minters of the shard other than `me` are sent: each what it takes.
+    fn of_others(self, minters: Vec<u32>, pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
+        let frames: Vec<(usize, Arc<[u8]>)> =
+            self.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+        let mut out = Vec::new();
+        for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
+            let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
+            let taken = frames.iter().filter(|(told, _)| *told <= room);
+            out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
+        }
+        out
+    }
+
     /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
     fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
         let is_full = |last: &Telling| {
@@ -180,29 +193,12 @@ impl Frames {
         put_cell(frame, bytemuck::bytes_of(cell), payload);
         assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
-
-    /// To each of these minters, of one that takes less no more than that.
-    fn go_to(self, minters: impl Iterator<Item = u32>, pace: &ShardPace, out: &mut Vec<Frame>) {
-        let frames: Vec<(usize, Arc<[u8]>)> =
-            self.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
-        for minter in minters {
-            let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
-            let taken = frames.iter().filter(|(told, _)| *told <= room);
-            out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
-        }
-    }
-}
-
-/// What single minters are handed, on its way to them.
-fn go_out(handed: BTreeMap<u32, Frames>) -> Vec<Frame> {
-    let to = |minter: u32, telling: Telling| -> Frame { (To::Name(minter), CELLS, telling.frame.into()) };
-    handed.into_iter().flat_map(|(minter, frames)| frames.frames.into_iter().map(move |one| to(minter, one))).collect()
 }
 
 /// The minters of each shard.
 fn minters_of(committee: &Committee) -> Vec<Vec<u32>> {
-    let candidate = |seat: &Seat| committee.members[usize::from(*seat)].candidate;
-    committee.shards.iter().map(|seats| seats.iter().map(candidate).collect()).collect()
+    let of = |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
+    committee.shards.iter().map(of).collect()
 }
 
 /// Puts a cell among what this minter is handed; false if there is no room for it.
@@ -415,13 +411,14 @@ impl Own {
             self.pace.begin(height);
         }
         let committee = &system.committee;
+        let shards = committee.shards.len();
         let minters = minters_of(committee);
-        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
-        let paces = self.paces(&minters);
+        let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
-        let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
+        let seat = me.and_then(|me| committee.seat_of(me));
+        let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         let mut frames: Vec<Frames> =
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
@@ -440,7 +437,7 @@ impl Own {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
-            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, minters.len()), |found| found.shard);
+            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, shards), |found| found.shard);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
             }
@@ -461,23 +458,26 @@ impl Own {
             }
             frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
+        let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
-        assert_eq!(put, self.told - before - beyond, "what is told for height {height} stands in a frame, and once");
+        assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let mut out = go_out(handed);
-        for ((minters, pace), frames) in minters.into_iter().zip(&paces).zip(frames) {
-            frames.go_to(minters.into_iter().filter(|&minter| Some(minter) != me), pace, &mut out);
-        }
-        (out, of_own_shard)
+        let handed = handed.into_iter().flat_map(|(minter, handed)| {
+            handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
+        });
+        let told = minters.into_iter().zip(&paces).zip(frames);
+        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(minters, pace, me));
+        (handed.chain(others).collect(), of_own_shard)
     }
 
-    /// What the minters of each shard take of the height that is told for.
-    fn paces(&mut self, minters: &[Vec<u32>]) -> Vec<ShardPace> {
+    /// How many are told to the minters of each shard of a height at most.
+    fn paces(&mut self, height: u64, minters: &[Vec<u32>], me: Option<u32>) -> Vec<ShardPace> {
+        self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
         let pace_of = |minters: &Vec<u32>| match self.alone {
             true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
-            false => self.pace.of_shard(self.height, minters),
+            false => self.pace.of_shard(height, minters),
         };
         let paces: Vec<ShardPace> = minters.iter().map(pace_of).collect();
         self.pace_now = paces.iter().map(|pace| pace.pace).sum::<usize>().min(FORWARDED_MAX);
