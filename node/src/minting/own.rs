@@ -421,14 +421,12 @@ impl Own {
             self.pace.begin(height);
         }
         let committee = &system.committee;
-        let shards = committee.shards.len();
         let minters = minters_of(committee);
         let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
-        let seat = me.and_then(|me| committee.seat_of(me));
-        let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
         let mut frames: Vec<Frames> =
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
@@ -447,7 +445,7 @@ impl Own {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
-            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, shards), |found| found.shard);
+            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, minters.len()), |found| found.shard);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
             }
@@ -468,9 +466,8 @@ impl Own {
             }
             frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
-        let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
-        assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
+        assert_eq!(put, self.told - before - beyond, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
