@@ -244,3 +244,19 @@ fn no_more_waits_than_the_next_slot_takes_and_whoever_comes_later_finds_some() {
     own.note_begun(false);
     assert_eq!(own.left(), 0);
 }
+
+#[test]
+fn what_an_earlier_process_accepted_is_told_to_who_hands_it_in_again() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    let item = scene.pay(20, 2 * DYNE);
+    assert!(own.resume(&item, caller(0).user, &scene.chain, &scene.state, &scene.system));
+    assert!(!own.resume(&item, caller(0).user, &scene.chain, &scene.state, &scene.system), "once");
+    assert_eq!(own.follow(&item, due(20, 2 * DYNE), client(9, 4)), Ok(false), "it is followed already");
+    assert_eq!(own.follow(&item, due(20, 2 * DYNE), client(8, 0)), Ok(false));
+    let parent = scene.block(&[20]);
+    let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+    assert_eq!((finals, own.len(), outcomes.len()), (1, 0, 1), "one of them hears of it");
+    assert!(matches!(outcomes[0].0, To::Peer(dynemix_net::mesh::PeerId(9))));
+    assert!(!own.resume(&item, caller(0).user, &scene.chain, &scene.state, &scene.system), "it has ended");
+}
