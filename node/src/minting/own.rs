@@ -404,14 +404,9 @@ impl Own {
         system: &System,
         me: Option<u32>,
     ) -> (Vec<Frame>, Vec<Mine>) {
-        let height = system.height + 1;
-        if self.height != height {
-            (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
-            self.told_shards = vec![0; system.committee.shards.len()];
-            self.pace.begin(height);
-        }
-        let committee = &system.committee;
+        let (height, committee) = (system.height + 1, &system.committee);
         let shards = committee.shards.len();
+        self.begin_height(height, shards);
         let minters = minters_of(committee);
         let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
@@ -470,6 +465,15 @@ impl Own {
         let told = minters.into_iter().zip(&paces).zip(frames);
         let others = told.flat_map(|((minters, pace), frames)| frames.of_others(minters, pace, me));
         (handed.chain(others).collect(), of_own_shard)
+    }
+
+    /// Nothing is told yet for this height, unless it was begun before.
+    fn begin_height(&mut self, height: u64, shards: usize) {
+        if self.height != height {
+            (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
+            self.told_shards = vec![0; shards];
+            self.pace.begin(height);
+        }
     }
 
     /// How many are told to the minters of each shard of a height at most.
