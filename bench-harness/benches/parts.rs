@@ -7,7 +7,6 @@ use dynemix_engine::base::free_list::FreeList;
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_engine::base::parameters::{ChainParameters, SUPPLY_GENESIS};
 use dynemix_engine::chain::patch::Patch;
-use dynemix_engine::pipeline::ring::ring;
 use dynemix_engine::transaction::check::check;
 use dynemix_workload::{Workload, WorkloadSpec, genesis};
 use std::hint::black_box;
@@ -17,16 +16,6 @@ const COUNT: usize = 4096;
 fn lock_free(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lock-free");
     group.throughput(Throughput::Elements(64));
-    let (mut producer, consumer) = ring::<u64>(1024);
-    let (mut values, mut out, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
-    group.bench_function("ring, 64 in and out", |bencher| {
-        bencher.iter(|| {
-            values.extend(0..64);
-            producer.push_from(&mut values);
-            out.clear();
-            consumer.take_into(&mut out, 64, &mut scratch)
-        });
-    });
     let list = FreeList::full(1 << 16);
     let mut slots = Vec::new();
     group.bench_function("free-list, 64 out and in", |bencher| {

@@ -7,14 +7,13 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | [`pipeline`] | rings that carry transactions between threads |
 //! | [`consensus`] | what minters agree on: pure machines over messages and time |
 //! | [`messages`] | what they say to each other, and its bytes |
 //! | [`rules`] | what may stand in a block, what each kind of transaction does, the step from one state to the next |
 //! | [`chain`] | blocks, patches, and what is kept beside balances |
 //! | [`committee`] | who mints: draws, shards, thresholds, the schedule, and what a minter's signature states |
 //! | [`accounts`] | the flat state in columns, its index and tree, quilts that change it, proofs of it |
-//! | [`transaction`] | the 192-byte cell, the rules of its form, items, frames of clients |
+//! | [`transaction`] | the 192-byte cell, the rules of its form, items and the arena that they stand in |
 //! | [`verify`] | Ed25519 in lanes, by the one door |
 //! | [`vote`] | BLS votes, aggregates and batches |
 //! | [`base`] | names, hashes, cursors, parameters and limits that everything stands on |
@@ -23,6 +22,7 @@
 //!
 //! | step | module | what happens |
 //! |---|---|---|
+//! | received | [`transaction::arena`], [`base::free_list`] | it gets a place, which it keeps to its last reader |
 //! | checked | [`transaction::check`] | form and expiry, without looking at the state |
 //! | verified | [`verify`] | its signature, in a batch, by the one door |
 //! | judged | [`rules`] | may it stand in a block on this parent |
@@ -38,7 +38,6 @@ pub mod chain;
 pub mod committee;
 pub mod consensus;
 pub mod messages;
-pub mod pipeline;
 pub mod rules;
 pub mod transaction;
 pub mod verify;

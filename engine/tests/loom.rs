@@ -3,7 +3,6 @@
 #![cfg(feature = "loom")]
 
 use dynemix_engine::base::free_list::FreeList;
-use dynemix_engine::pipeline::ring::ring;
 use loom::sync::Arc;
 use loom::thread;
 
@@ -11,51 +10,6 @@ fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = None;
     builder.check(test);
-}
-
-#[test]
-fn a_ring_hands_each_value_to_one_consumer_in_order() {
-    model(|| {
-        let (mut producer, consumer) = ring::<u64>(2);
-        let other = consumer.clone();
-        let reader = thread::spawn(move || {
-            let (mut out, mut scratch) = (Vec::new(), Vec::new());
-            other.take_into(&mut out, 2, &mut scratch);
-            other.take_into(&mut out, 1, &mut scratch);
-            out
-        });
-        let mut values = vec![1, 2, 3];
-        producer.push_from(&mut values);
-        producer.push_from(&mut values);
-        let (mut mine, mut scratch) = (Vec::new(), Vec::new());
-        consumer.take_into(&mut mine, 2, &mut scratch);
-        let theirs = reader.join().unwrap();
-        consumer.take_into(&mut mine, 4, &mut scratch);
-        assert!(mine.is_sorted() && theirs.is_sorted());
-        let mut all = [mine, theirs, values].concat();
-        all.sort_unstable();
-        assert_eq!(all, [1, 2, 3]);
-    });
-}
-
-#[test]
-fn a_ring_never_overwrites_what_is_being_read() {
-    model(|| {
-        let (mut producer, consumer) = ring::<u64>(1);
-        let reader = thread::spawn(move || {
-            let (mut out, mut scratch) = (Vec::new(), Vec::new());
-            for _ in 0..3 {
-                consumer.take_into(&mut out, 1, &mut scratch);
-            }
-            out
-        });
-        let mut values = vec![7, 8];
-        for _ in 0..3 {
-            producer.push_from(&mut values);
-        }
-        let out = reader.join().unwrap();
-        assert!([&[][..], &[7], &[7, 8]].contains(&&out[..]), "{out:?}");
-    });
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn told_beyond_room() -> usize {
     let rooms: Vec<u64> = (0..10).map(|minter| 100 * (minter + 1)).collect();
     rooms.iter().zip(0..).for_each(|(&room, minter)| own.pace.hear(minter, 1, room));
     for sender in 100..1_100 {
-        own.follow(&scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
     }
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
     let pace = 400;
@@ -231,8 +231,9 @@ fn no_more_waits_than_the_next_slot_takes_and_whoever_comes_later_finds_some() {
     (0..10).for_each(|minter| own.pace.hear(minter, 1, 100));
     own.tell(&scene.state, &scene.system, Some(3));
     let mut fill = |from: u32, user: u64| {
-        let follow =
-            |sender: &u32| own.follow(&scene.pay(*sender, 2 * DYNE), due(*sender, 2 * DYNE), client(user, 0)).is_ok();
+        let follow = |sender: &u32| {
+            follow(&mut own, &scene.pay(*sender, 2 * DYNE), due(*sender, 2 * DYNE), client(user, 0)).is_ok()
+        };
         (from..from + 400).filter(follow).count()
     };
     // A hundred are told, and three quarters as many may come while they are not final.

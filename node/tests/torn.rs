@@ -84,6 +84,9 @@ struct Promised {
 /// What a height led to: hash of the system, root of the accounts.
 type Led = (Hash, Hash);
 
+/// A thread, and why it halted.
+type Halting<E> = JoinHandle<Result<(), E>>;
+
 /// A node without a network: its keepers at work, and consensus played by the test.
 struct Desk {
     genesis: Genesis,
@@ -92,7 +95,7 @@ struct Desk {
     jobs: Sender<Job>,
     promises: Sender<Promise>,
     inbox: Arc<Inbox<Entry>>,
-    threads: (JoinHandle<Result<(), WriterError>>, JoinHandle<Result<(), StoreError>>),
+    threads: (Halting<WriterError>, Halting<StoreError>),
     replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
     record: SignedOnce,
     ticket: u64,

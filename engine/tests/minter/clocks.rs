@@ -52,6 +52,18 @@ fn a_clock_that_is_set_back_says_nothing_of_a_round_again() {
 }
 
 #[test]
+fn a_vote_waits_for_lists_a_quarter_of_the_time_until_blocks_are_to_be_there() {
+    let mut desk = Desk::in_round();
+    desk.until(1, Step::Vote);
+    assert_eq!(said_in_shard(&desk)[3], 0, "nobody else has said what it holds: it would build of nothing");
+    let (slot_ms, vote_ms, have_ms) = (desk.schedule.slot_ms, desk.schedule.vote_ms, desk.schedule.have_ms);
+    desk.tick(slot_ms + vote_ms + (have_ms - vote_ms) / 4 - 1);
+    assert_eq!(said_in_shard(&desk)[3], 0);
+    desk.tick(slot_ms + vote_ms + (have_ms - vote_ms) / 4);
+    assert_eq!(said_in_shard(&desk)[3], 1, "and no longer");
+}
+
+#[test]
 fn a_clock_that_is_set_back_under_a_record_of_a_height_ahead_takes_nothing_back() {
     // As after a store was restored that is older than the record of what was signed.
     for ahead in [2, 5] {

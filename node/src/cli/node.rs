@@ -9,7 +9,7 @@ use dynemix::face::api::serve;
 use dynemix::face::logs;
 use dynemix::keep::chain_store::{Genesis, state_folder};
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
-use dynemix::minting::status::StatusShown;
+use dynemix::minting::status::{StageShown, StatusShown};
 use dynemix::peer::join::{self, JoinOptions};
 use dynemix::setup::clock::Clock;
 use dynemix::setup::computer;
@@ -22,7 +22,7 @@ use dynemix::setup::memory;
 use dynemix::setup::sntp;
 use dynemix::setup::trust::Trust;
 use dynemix_net::mesh::{MeshLimits, Standing};
-use dynemix_perf::report::{bytes, facts, grouped};
+use dynemix_perf::report::{bytes, facts, grouped, table};
 use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -59,6 +59,9 @@ Exit code 6 when no node answers.")]
     Status {
         #[command(flatten)]
         of: DataArgs,
+        /// Show where its threads' time goes, and what its memory may come to
+        #[arg(long)]
+        stages: bool,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -100,9 +103,9 @@ impl NodeVerb {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             NodeVerb::Run(args) => run(&args),
-            NodeVerb::Status { of, output } => {
+            NodeVerb::Status { of, stages, output } => {
                 let shown: StatusShown = ask(&of.directory()?, &AdminRequest::Status { blocks: 8 })?;
-                output.show(&NodeStatus(shown))
+                if stages { output.show(&NodeStages(shown)) } else { output.show(&NodeStatus(shown)) }
             }
             NodeVerb::Stop { of, now } => {
                 let _: Value = ask(&of.directory()?, &AdminRequest::Stop { now })?;
@@ -121,6 +124,37 @@ impl NodeVerb {
 #[derive(serde::Serialize)]
 #[serde(transparent)]
 struct NodeStatus(StatusShown);
+
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct NodeStages(StatusShown);
+
+impl Shown for NodeStages {
+    fn text(&self) -> String {
+        let StatusShown { topology, stages, verified, verify_s, rss_bytes, .. } = &self.0;
+        let cell = |seconds: f64| format!("{seconds:.2}");
+        let row = |stage: &StageShown| {
+            vec![
+                stage.name.clone(),
+                cell(stage.busy_s),
+                cell(stage.queued_s),
+                cell(stage.blocked_s),
+                cell(stage.idle_s),
+            ]
+        };
+        let head = ["thread", "busy s", "no core s", "blocked s", "idle s"];
+        let mut text = table(&head, &stages.iter().map(row).collect::<Vec<_>>());
+        let (first, memory) = topology.split_once(": ").unwrap_or((topology, ""));
+        text.push_str(&format!("\n  {first} (resident: {})", bytes(*rss_bytes)));
+        memory.split(", ").filter(|part| !part.is_empty()).for_each(|part| {
+            let (name, mib) = part.rsplit_once(' ').unwrap_or((part, ""));
+            text.push_str(&format!("\n    {name:<20} {mib:>6} MiB"));
+        });
+        let micros = if *verified > 0 { verify_s * 1e6 / *verified as f64 } else { 0.0 };
+        text.push_str(&format!("\n  {} signatures verified, {micros:.1} us each", grouped(*verified)));
+        text
+    }
+}
 
 impl Shown for NodeStatus {
     fn text(&self) -> String {

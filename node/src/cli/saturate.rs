@@ -140,6 +140,9 @@ pub(crate) struct SaturateArgs {
     output: OutputArgs,
 }
 
+/// Rates that were tried, each with whether it was carried, and the largest that was.
+type Searched = (Vec<(u64, bool)>, u64);
+
 impl SaturateArgs {
     /// Doubles the rate until slots are lost or transactions wait, then halves the gap twice.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
@@ -163,7 +166,7 @@ impl SaturateArgs {
     }
 
     /// The highest rate that is carried, and each that was tried.
-    fn search(&self, quilt: bool, name: &str) -> Result<(Vec<(u64, bool)>, u64), Box<dyn Error>> {
+    fn search(&self, quilt: bool, name: &str) -> Result<Searched, Box<dyn Error>> {
         let (mut tried, mut good, mut bad, mut tps) = (Vec::new(), 0, None, self.from.max(1));
         while tried.len() < 12 {
             let report = self.offered(quilt, tps, None)?;

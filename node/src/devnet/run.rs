@@ -600,7 +600,6 @@ impl<'a> Session<'a> {
         assert_eq!(master_ms.len(), finals, "each final transaction has its latency");
         assert!(finals <= offered && shard_ms.len() <= finals, "more is final than was offered");
         let seconds = self.load.as_ref().map_or(1.0, |load| load.rates.seconds());
-        let busy = self.fates.iter().filter(|fate| fate.busy).count() as u64;
         let in_time = in_time_share(self.fates.iter(), self.slot_ms);
         let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.3)).max().unwrap_or(0);
         let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
@@ -610,7 +609,6 @@ impl<'a> Session<'a> {
             now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes)
         };
         let failures = self.judge(slots_final, slots_lost, state_roots_equal, supply_conserved, in_time);
-        let overload = self.overload();
         let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes));
         let verified = self.statuses.iter().flatten().map(|status| status.verified).sum();
         let verify_s = self.statuses.iter().flatten().map(|status| status.verify_s).sum();
@@ -629,9 +627,9 @@ impl<'a> Session<'a> {
             offered,
             final_transactions: finals,
             refused: self.refused.clone(),
-            busy,
+            busy: self.fates.iter().filter(|fate| fate.busy).count() as u64,
             included_next_slot_share: in_time,
-            overload,
+            overload: self.overload(),
             finality_ms: FinalityMs { shard: Percentiles::of(&shard_ms), master: Percentiles::of(&master_ms) },
             bytes_per_tx_sent: per_tx(bytes.0, self.first_bytes.0),
             bytes_per_tx_received: per_tx(bytes.1, self.first_bytes.1),

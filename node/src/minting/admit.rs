@@ -69,20 +69,18 @@ impl<S: Signing> Duty<S> {
             self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
         for (ordinal, item, found) in good {
+            let said = from.is_none().then(|| item.clone());
             let outcome = match told {
-                Some(height) => self.minter.execution.admit_transaction(&item, &found, height, &teller),
+                Some(height) => self.minter.execution.admit_transaction(item, &found, height, &teller),
                 None => {
                     let payer = self.minter.execution.check_transaction(&item, &found);
                     let client = Client { user, told: from.map(|from| (from.id, ordinal)) };
                     payer.and_then(|payer| self.local.own.follow(&item, payer, client)).map(|is_fresh| {
-                        let accepted = Accepted { item: item.clone(), whose: user.to_bytes() };
-                        fresh.extend(is_fresh.then_some(accepted));
+                        fresh.extend(is_fresh.then(|| Accepted { item, whose: user.to_bytes() }));
                     })
                 }
             };
-            if from.is_none() {
-                accepting.said.push((item, outcome));
-            }
+            accepting.said.extend(said.map(|item| (item, outcome)));
             match outcome {
                 Ok(()) => admitted += 1,
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
@@ -261,7 +259,7 @@ impl<S: Signing> Duty<S> {
         let (begun, count) = (Instant::now(), told.len());
         for (item, account, found) in told {
             // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_of(&item, account, found, &teller);
+            let _ = self.minter.execution.admit_of(item, account, found, &teller);
         }
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();

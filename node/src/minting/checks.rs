@@ -43,6 +43,8 @@ pub struct PrepareCounters {
     pub verify_micros: AtomicU64,
     /// Batches that they were verified in.
     pub batches: AtomicU64,
+    /// Time in which there was too much before consensus, microseconds.
+    pub blocked_micros: AtomicU64,
     /// Frames that were no messages.
     pub malformed: AtomicU64,
 }
@@ -183,6 +185,8 @@ impl Checks {
 
     /// Waits a little while there is too much before consensus.
     pub fn wait_for_room(&self) {
+        let begun = Instant::now();
         self.inbox.wait_for_room(ROOM);
+        self.counters.blocked_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
     }
 }

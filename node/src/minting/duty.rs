@@ -272,13 +272,7 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => {
-                let of_users = batch.iter().any(|ready| ready.told.is_none());
-                batch.into_iter().for_each(|ready| self.admit(ready));
-                if of_users {
-                    self.note_own_left();
-                }
-            }
+            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
             Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);

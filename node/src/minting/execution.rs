@@ -213,19 +213,20 @@ impl<S: Signing> NodeExecution<S> {
     /// Why not.
     pub fn admit_transaction(
         &mut self,
-        item: &Item,
+        item: Item,
         found: &Prospect,
         told: u64,
         teller: &Teller,
     ) -> Result<(), Refusal> {
         let next = self.system.height + 1;
         assert!(told == next || told == next + 1, "the pool is of two heights, {told} is none after {next}");
-        let prospect = self.prospect(item, found)?;
-        let place = self.pool.check(item, &prospect, told, teller)?;
+        let prospect = self.prospect(&item, found)?;
+        let place = self.pool.check(&item, &prospect, told, teller)?;
         let sound = prospect.sound_in(self.shard).filter(|_| told == next);
+        let is_heavy = item.is_heavy();
         self.pool.insert(item, place, teller, sound);
         // Judged as it comes: when sets are closed, everyone has something else to do.
-        if told == next && item.is_heavy() {
+        if told == next && is_heavy {
             self.heavy.push(place);
         } else if told == next && sound.is_none() {
             self.judge_at(place);
@@ -239,12 +240,12 @@ impl<S: Signing> NodeExecution<S> {
     /// Why not.
     pub fn admit_of(
         &mut self,
-        item: &Item,
+        item: Item,
         account: AccountIndex,
         found: Option<Prospect>,
         teller: &Teller,
     ) -> Result<(), Refusal> {
-        let look = || Prospect::of(item, account, &self.chain, &self.state(), &self.system);
+        let look = || Prospect::of(&item, account, &self.chain, &self.state(), &self.system);
         let prospect = found.map_or_else(look, Ok)?;
         self.admit_transaction(item, &prospect, self.system.height + 1, teller)
     }
@@ -381,7 +382,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             let teller = Teller { name: self.candidate.unwrap_or(u32::MAX), share: None };
             if self.verdicts.genuine(item) {
                 let account = item.cell().and_then(|cell| self.state().find(&cell.sender));
-                let _ = account.map(|account| self.admit_of(item, account, None, &teller));
+                let _ = account.map(|account| self.admit_of(item.clone(), account, None, &teller));
             }
         } else {
             self.pool.admit_record(item, &self.system);

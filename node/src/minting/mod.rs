@@ -7,7 +7,7 @@
 //!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
-//! * [`node`] starts the threads; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
+//! * [`node`] starts the threads that [`topology`] declares; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
 //!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable, [`promises`]
 //!   what own users send; [`prepare`] verifies users'
 //!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
@@ -51,6 +51,7 @@ pub mod rounds;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
+pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;

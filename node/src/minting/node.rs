@@ -16,6 +16,7 @@ use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
 use super::status::Status;
+use super::topology::Topology;
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
 use super::writer::{Writer, WriterError};
@@ -32,7 +33,6 @@ use crate::peer::frames;
 use crate::setup::clock::Clock;
 use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::base::ids::Key;
-use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX};
 use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
@@ -55,24 +55,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, RwLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Slots after a chain's start in which a node without any record of what it signed is taken to be new.
 const FRESH_SLOTS: u64 = 64;
-const MIB: usize = 1 << 20;
-/// What waits for consensus may cost so much: the urgent, the ordinary.
-const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
-/// The same for those that verify users' cells, what custodians look at, and what rounds need.
-const CELLS_IN: usize = 48 * MIB;
-const BODIES_IN: usize = 96 * MIB;
-const ROUNDS_IN: usize = 160 * MIB;
-
-/// Places for transactions of users: for what all pools and rows may hold, and blocks that are kept. Memory is taken as
-/// they are used.
-const ARENA_PLACES: u32 = 1 << 20;
-const _: () = assert!(ARENA_PLACES as usize >= POOL_TRANSACTIONS_MAX + 2 * FORWARDED_MAX);
-
 /// What a node mints with.
 pub struct MintingKeys {
     /// Key of the account whose stake it mints for.
@@ -124,6 +111,12 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
+    /// The threads of this node, and what its memory may come to.
+    pub fn topology(&self) -> Topology {
+        let NodeOptions { verify_threads, limits, key_cache_keys, genesis, .. } = self;
+        Topology::of(*verify_threads, limits.budget_bytes, *key_cache_keys, genesis.accounts_max)
+    }
+
     /// Whom to call at first: the minters of genesis, and the configuration's peers.
     pub fn targets(&self) -> Vec<Target> {
         let minters = self.genesis.minters.iter().filter_map(|minter| target_of(&minter.endpoint));
@@ -263,11 +256,10 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn new(snapshot_bytes_per_s: u64) -> Waiting {
-        // Nothing of it is urgent.
-        let of = |max: usize| Arc::new(Inbox::new(0, max));
+    fn new(topology: &Topology, snapshot_bytes_per_s: u64) -> Waiting {
         let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
-        Waiting { cells: of(CELLS_IN), bodies: of(BODIES_IN), rounds: of(ROUNDS_IN), questions }
+        let [cells, bodies, rounds] = [topology.cells_in, topology.bodies_in, topology.rounds_in].map(Topology::queue);
+        Waiting { cells, bodies, rounds, questions }
     }
 }
 
@@ -349,10 +341,9 @@ impl Shared {
     /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
     /// need.
     fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
-        let cores = options.verify_threads;
-        let gathering = Arc::new(Gathering::new(cores));
+        let gathering = Arc::new(Gathering::new(options.verify_threads));
         let mut threads = Vec::new();
-        for number in 0..cores {
+        for number in 0..options.verify_threads {
             let (prepare, input) = (self.prepare(options, &gathering), waiting.cells.clone());
             let thread = spawn(&format!("verify.{number}"), move || prepare.run(&input))?;
             threads.push((waiting.cells.clone(), thread));
@@ -493,6 +484,8 @@ impl Shared {
             prepared: self.prepared.clone(),
             candidate: self.candidate,
             transport_key: public_key(&options.transport),
+            topology: options.topology().to_string(),
+            started: Instant::now(),
         }
     }
 
@@ -516,6 +509,8 @@ impl Node {
         if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
+        let topology = options.topology();
+        tracing::info!("{topology}");
         let signer = Signer::open(&options, &opened)?;
         let (mesh, mesh_handle) = signer.network(&options)?;
         let keys = Arc::new(KeyCache::new(options.key_cache_keys, options.simd.unwrap_or_else(Simd::best))?);
@@ -536,8 +531,8 @@ impl Node {
             records: store.records(),
             certificates,
             inclusions: Arc::default(),
-            arena: Arena::new(ARENA_PLACES),
-            inbox: Arc::new(Inbox::new(INBOX[0], INBOX[1])),
+            arena: Arena::new(topology.places),
+            inbox: Arc::new(Inbox::new(topology.inbox[0], topology.inbox[1])),
             status: Arc::default(),
             mesh: mesh_handle,
             prepared: Default::default(),
@@ -552,7 +547,7 @@ impl Node {
 
         let (local, keeps) = shared.resume(&options, &minter.execution)?;
         let ((jobs, jobs_in), (promises, promises_in)) = (channel(), channel());
-        let waiting = Waiting::new(options.snapshot_bytes_per_s);
+        let waiting = Waiting::new(&topology, options.snapshot_bytes_per_s);
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);

@@ -227,6 +227,8 @@ pub struct Own {
     /// How many each user has here whose turn it is, and how many that wait for theirs.
     due: UserShares,
     ahead: UserShares,
+    /// Of those that an earlier process has accepted: who has handed them in again and is told.
+    heirs: HashMap<(AccountIndex, u32), Option<(PeerId, u64)>>,
     /// The height that transactions are told for, and how many were.
     height: u64,
     told: usize,
@@ -257,6 +259,7 @@ impl Default for Own {
             ids: HashMap::new(),
             due: UserShares::default(),
             ahead: UserShares::default(),
+            heirs: HashMap::new(),
             told_shards: Vec::new(),
             height: 0,
             told: 0,
@@ -332,7 +335,7 @@ impl Own {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
         };
-        let takes = item.cell().is_some_and(known) || (in_turn && shares.may_take(client.user, room));
+        let takes = (in_turn && shares.may_take(client.user, room)) || item.cell().is_some_and(known);
         if !takes {
             return Err(Refusal::Busy);
         }
@@ -340,8 +343,14 @@ impl Own {
         let (sequence, expires_slot) =
             (u32::try_from(cell.sequence).map_err(|_| Refusal::SequenceRange)?, cell.expires_slot);
         match self.ids.entry((account, sequence)) {
-            // Whoever hands in what another has handed in hears nothing of it: the first is told.
-            Entry::Occupied(known) if *known.get() == item.id() => return Ok(false),
+            // Whoever hands in what another has handed in hears nothing of it: the first is told. Of what an earlier
+            // process has accepted the first is whoever hands it in again.
+            Entry::Occupied(known) if *known.get() == item.id() => {
+                if let Some(heir @ None) = self.heirs.get_mut(&(account, sequence)) {
+                    *heir = client.told;
+                }
+                return Ok(false);
+            }
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
             Entry::Vacant(place) => drop(place.insert(item.id())),
         }
@@ -384,6 +393,7 @@ impl Own {
         followed.due = followed.is_due(state);
         if followed.due { &mut self.due } else { &mut self.ahead }.take(user);
         self.ids.insert((account, sequence), item.id());
+        self.heirs.insert((account, sequence), None);
         self.followed.push_back(followed);
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         true
@@ -404,16 +414,19 @@ impl Own {
         system: &System,
         me: Option<u32>,
     ) -> (Vec<Frame>, Vec<Mine>) {
-        let (height, committee) = (system.height + 1, &system.committee);
-        let shards = committee.shards.len();
-        self.begin_height(height, shards);
+        let height = system.height + 1;
+        if self.height != height {
+            (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
+            self.told_shards = vec![0; system.committee.shards.len()];
+            self.pace.begin(height);
+        }
+        let committee = &system.committee;
         let minters = minters_of(committee);
         let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
-        let seat = me.and_then(|me| committee.seat_of(me));
-        let own_shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
+        let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
         let mut frames: Vec<Frames> =
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
@@ -432,7 +445,7 @@ impl Own {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
-            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, shards), |found| found.shard);
+            let shard = found.map_or_else(|| shard_of(&system.seed, &cell.sender, minters.len()), |found| found.shard);
             if told_shards[shard] >= paces[shard].pace {
                 continue;
             }
@@ -453,9 +466,8 @@ impl Own {
             }
             frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
         }
-        let new = self.told - before - beyond;
         let put = frames.iter().map(|frames| frames.count).sum::<usize>();
-        assert_eq!(put, new, "what is told for height {height} stands in a frame, and once");
+        assert_eq!(put, self.told - before - beyond, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
@@ -465,15 +477,6 @@ impl Own {
         let told = minters.into_iter().zip(&paces).zip(frames);
         let others = told.flat_map(|((minters, pace), frames)| frames.of_others(minters, pace, me));
         (handed.chain(others).collect(), of_own_shard)
-    }
-
-    /// Nothing is told yet for this height, unless it was begun before.
-    fn begin_height(&mut self, height: u64, shards: usize) {
-        if self.height != height {
-            (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
-            self.told_shards = vec![0; shards];
-            self.pace.begin(height);
-        }
     }
 
     /// How many are told to the minters of each shard of a height at most.
@@ -501,7 +504,7 @@ impl Own {
             *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
         }
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
-        let Own { ids, due, ahead, .. } = self;
+        let Own { ids, heirs, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
@@ -522,7 +525,8 @@ impl Own {
             }
             ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(used);
-            if let Some((client, ordinal)) = followed.client.told {
+            let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
+            if let Some((client, ordinal)) = followed.client.told.or(heir) {
                 let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
                 outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
             }

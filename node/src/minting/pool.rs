@@ -176,9 +176,9 @@ impl HeightPool {
     ///
     /// # Panics
     /// When it was not asked: a pool that is full, or a transaction that nobody was told.
-    pub fn insert(&mut self, item: &Item, place: Place, teller: &Teller, cost: Option<Cost>) {
+    pub fn insert(&mut self, item: Item, place: Place, teller: &Teller, cost: Option<Cost>) {
         assert!(place.told > 0, "a transaction is put into the pool of no height");
-        let mut waiting = Waiting { item: item.clone(), teller: *teller, replaced_by: Vec::new(), cost };
+        let mut waiting = Waiting { item, teller: *teller, replaced_by: Vec::new(), cost };
         if let Some(before) = self.transactions.remove(&place) {
             self.shares.give_back(before.teller.name);
             waiting.replaced_by = before.replaced_by;

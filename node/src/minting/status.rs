@@ -58,6 +58,21 @@ pub struct CertifiedShown {
     pub at_ms: u64,
 }
 
+/// What a thread of the node has done with its time since it began.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageShown {
+    /// The thread.
+    pub name: String,
+    /// It worked, seconds.
+    pub busy_s: f64,
+    /// It could have worked, and no core was free.
+    pub queued_s: f64,
+    /// It waited for who comes behind it.
+    pub blocked_s: f64,
+    /// It had nothing to do.
+    pub idle_s: f64,
+}
+
 /// What a node says of itself to its owner and by the API.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StatusShown {
@@ -111,6 +126,12 @@ pub struct StatusShown {
     pub verify_s: f64,
     /// Memory of the process that is resident, bytes.
     pub rss_bytes: u64,
+    /// Threads that verify, and the most that its memory may come to, by what it is for.
+    #[serde(default)]
+    pub topology: String,
+    /// Its threads.
+    #[serde(default)]
+    pub stages: Vec<StageShown>,
     /// Shard-blocks that this node has voted in a certificate for.
     pub duties: u64,
     /// Newest final blocks, oldest first.

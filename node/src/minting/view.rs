@@ -6,7 +6,7 @@ use super::entry::{Raw, cost_of_transactions};
 use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
-use super::status::{Status, StatusShown};
+use super::status::{StageShown, Status, StatusShown};
 use crate::intake::duties::Rank;
 use crate::intake::queue::Source;
 use crate::intake::shares::Holder;
@@ -19,9 +19,11 @@ use dynemix_engine::transaction::arena::Arena;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{MeshHandle, TransportKey};
-use dynemix_perf::machine;
+use dynemix_perf::machine::{self, ThreadTime};
 use dynemix_storage::{Disk, Records};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 /// All users of the API.
 const API: Source = Source(Rank::Own, 0);
@@ -88,9 +90,30 @@ pub struct NodeView {
     pub candidate: Option<u32>,
     /// Its transport key.
     pub transport_key: TransportKey,
+    /// Its threads, and what its memory may come to.
+    pub topology: String,
+    /// When its threads began.
+    pub started: Instant,
 }
 
 impl NodeView {
+    /// What each thread of this process has done with its time. Those that verify say how long they have waited for
+    /// consensus; of all others, what is neither work nor waiting for a core is idle.
+    fn stages(&self) -> Vec<StageShown> {
+        let since = self.started.elapsed();
+        let times = machine::thread_times();
+        let verifying = times.keys().filter(|name| name.starts_with("verify.")).count().max(1) as u32;
+        let blocked = Duration::from_micros(self.prepared[0].blocked_micros.load(Ordering::Relaxed)) / verifying;
+        let stage = |(name, time): (String, ThreadTime)| {
+            let blocked = if name.starts_with("verify.") { blocked } else { Duration::ZERO };
+            let idle = since.saturating_sub(time.busy + time.queued + blocked);
+            let [busy_s, queued_s, blocked_s, idle_s] =
+                [time.busy, time.queued, blocked, idle].map(|time| time.as_secs_f64());
+            StageShown { name, busy_s, queued_s, blocked_s, idle_s }
+        };
+        times.into_iter().map(stage).collect()
+    }
+
     /// Everything that is shown; `blocks` newest blocks.
     pub fn shown(&self, blocks: usize) -> StatusShown {
         let now_ms = self.clock.now_ms();
@@ -129,6 +152,8 @@ impl NodeView {
             verify_s: self.prepared.iter().map(|counters| counters.verify_micros.load(relaxed)).sum::<u64>() as f64
                 / 1e6,
             rss_bytes: machine::rss_bytes(),
+            topology: self.topology.clone(),
+            stages: self.stages(),
             duties: status.duties.load(relaxed),
             blocks: live.blocks.iter().rev().take(blocks).rev().map(|block| (**block).clone()).collect(),
             snapshots,

@@ -139,7 +139,7 @@ impl Scene {
     pub fn admit_from(&self, pool: &mut HeightPool, item: &Item, told: u64, teller: &Teller) -> Result<(), Refusal> {
         let account = item.cell().and_then(|cell| self.state.find(&cell.sender)).ok_or(Refusal::UnknownSender)?;
         let prospect = Prospect::of(item, account, &self.chain, &self.state, &self.system)?;
-        pool.insert(item, pool.check(item, &prospect, told, teller)?, teller, None);
+        pool.insert(item.clone(), pool.check(item, &prospect, told, teller)?, teller, None);
         Ok(())
     }
 }
