@@ -89,7 +89,7 @@ pub struct EngineSetup {
 /// What a thread had of the processors while the load ran; threads of one name together.
 #[derive(Clone, Debug, Serialize)]
 pub struct StageRow {
-    /// Its name.
+    /// Name of the threads, as the system has it.
     pub name: String,
     /// Seconds that it ran.
     pub busy_s: f64,

@@ -58,7 +58,7 @@ pub enum Said {
     },
     /// The engine has ended the line. It is open again, under another key; what was not answered will not be.
     Cut {
-        /// Which.
+        /// Which line it was.
         line: usize,
     },
 }

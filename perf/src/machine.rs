@@ -46,9 +46,9 @@ pub fn cpu_time() -> Duration {
 /// What a thread has had of the processors since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ThreadTime {
-    /// It ran.
+    /// How long it ran.
     pub busy: Duration,
-    /// It could have run, and others did.
+    /// How long it could have run, and others did.
     pub queued: Duration,
 }
 

@@ -61,7 +61,7 @@ pub struct CertifiedShown {
 /// What a thread of the node has done with its time since it began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StageShown {
-    /// The thread.
+    /// Name of the thread, as the system has it.
     pub name: String,
     /// It worked, seconds.
     pub busy_s: f64,
@@ -129,7 +129,7 @@ pub struct StatusShown {
     /// Threads that verify, and the most that its memory may come to, by what it is for.
     #[serde(default)]
     pub topology: String,
-    /// Its threads.
+    /// What each of its threads does.
     #[serde(default)]
     pub stages: Vec<StageShown>,
     /// Shard-blocks that this node has voted in a certificate for.
