@@ -45,9 +45,9 @@ pub struct Overload {
     pub tps_final: f64,
     /// Share of what was taken that is in a block of its own slot or the next.
     pub in_time_share: f64,
-    /// How many were taken.
+    /// Of these so many were taken by the nodes that they were offered to.
     pub admitted: u64,
-    /// How many were answered "busy".
+    /// The others, which were answered "busy".
     pub busy: u64,
     /// From when it was due to finality, of what was taken: 99 of a hundred are below; none if more than that never
     /// became final.
