@@ -39,7 +39,7 @@ use std::sync::Arc;
 const SLOTS_BEYOND_FINAL: u64 = 4;
 /// Milliseconds between messages that waited for their time, some at a time.
 pub(super) const REPLAY_EACH_MS: u64 = 5;
-/// Of a slot, how late a step may still be taken, in parts of a thousand.
+/// Of a slot, how late a step may still be taken that others wait for, in parts of a thousand.
 const LATE_PER_MILLE: u64 = 50;
 /// Proofs that a new committee is told: each costs somebody its stake, so few wait. Of more, others after these.
 const PROOFS_TOLD_MAX: usize = 64;
@@ -316,11 +316,14 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             let (due_ms, slot, step) = (self.step_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step =
                 if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
-            // A slot can be begun until something is to be said in it: who is late once does not miss it whole.
-            let late_max_ms = if step == Step::Begin {
-                self.schedule.sets_ms
-            } else {
-                self.schedule.slot_ms * LATE_PER_MILLE / 1_000
+            let Schedule { sets_ms, have_ms, slot_ms, .. } = self.schedule;
+            let late_max_ms = match step {
+                // A slot can be begun until something is to be said in it: who is late once does not miss it whole.
+                Step::Begin => sets_ms,
+                // What a shard says is of use until its block is to be there. Who closes a large set is late with all of
+                // it, and would give away the block if it said nothing any more.
+                Step::Lists | Step::Decide | Step::Vote => have_ms.saturating_sub(due_ms % slot_ms),
+                _ => slot_ms * LATE_PER_MILLE / 1_000,
             };
             if now_ms - due_ms <= late_max_ms {
                 self.step(now_ms, slot, step);

@@ -60,8 +60,8 @@ impl Sets {
     /// With the own set, ascending by id.
     pub fn new(mut own: Vec<Item>) -> Sets {
         own.truncate(SET_ITEMS_MAX);
-        assert!(own.is_sorted_by(|a, b| a.id() < b.id()), "ids of the own set ascend, each once");
         let ids: Vec<Hash> = own.iter().map(|item| item.id()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "ids of the own set ascend, each once");
         let root = set_root(ids.iter().copied());
         Sets {
             own: own.into(),

@@ -38,8 +38,10 @@ impl<M: StateMemory> View<'_, M> {
     /// The block of these items, ascending by id: what is invalid is left out; of one sender, and of one object, the
     /// lowest id stays; over capacity, those whose sender has the lowest hash under the parent.
     pub fn build(&self, shard: usize, slot: u64, items: &Items) -> Built {
-        assert!(items.is_sorted_by(|a, b| a.id() < b.id()), "a block is built of items that ascend by id, each once");
-        let Eligible { mut transactions, mut records } = self.eligible(shard, items);
+        // Read once: each look at an item waits for memory.
+        let ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
+        assert!(ids.is_sorted_by(|a, b| a < b), "a block is built of items that ascend by id, each once");
+        let Eligible { mut transactions, mut records } = self.eligible(shard, items, &ids);
         let left = self.limit_records(items, &mut records);
         self.limit(items, left, &mut transactions);
         let transactions_max = self.chain.parameters.block_transactions_max as usize;
@@ -64,11 +66,11 @@ impl<M: StateMemory> View<'_, M> {
         places.sort_unstable();
         assert!(places.is_sorted_by(|a, b| a < b), "an item stands in a block once");
         let whole = places.len() == items.len();
+        let mut ids = if whole { ids } else { places.iter().map(|&place| ids[place]).collect() };
         let items: Items =
             if whole { items.clone() } else { places.into_iter().map(|place| items[place].clone()).collect() };
         let mut bytes = Vec::new();
         patch.encode(&mut bytes);
-        let mut ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
         let block_bytes = block_bytes(&items);
         assert!(
             block_bytes <= self.block_bytes_max(),
@@ -98,14 +100,15 @@ impl<M: StateMemory> View<'_, M> {
     }
 
     /// What of a set may stand: of one sender the lowest id. Those that are known to be valid are taken at that word.
-    fn eligible<'i>(&self, shard: usize, items: &'i Items) -> Eligible<'i> {
+    fn eligible<'i>(&self, shard: usize, items: &'i Items, ids: &[Hash]) -> Eligible<'i> {
         let mut senders = HashSet::with_capacity(items.len());
         let mut eligible = Eligible { transactions: Vec::with_capacity(items.len()), records: Vec::new() };
         assert!(self.judged.is_sorted_by(|a, b| a.id <= b.id), "what was judged ascends by id, as the items do");
         let mut judged = self.judged.iter().peekable();
         for (place, item) in items.iter().enumerate() {
-            while judged.next_if(|judged| judged.id < item.id()).is_some() {}
-            if let Some(judged) = judged.next_if(|judged| judged.id == item.id())
+            let id = ids[place];
+            while judged.next_if(|judged| judged.id < id).is_some() {}
+            if let Some(judged) = judged.next_if(|judged| judged.id == id)
                 && let Some((cell, payload)) = item.cell_and_payload()
             {
                 if senders.insert(judged.account) {

@@ -179,11 +179,20 @@ impl SetBounds {
 /// What an honest minter closes of what may stand in the next block, ascending by id: of what costs pairings no more
 /// than a block takes, the stakes by a rank that the seed gives them.
 pub fn closing(system: &System, mut items: Vec<Item>) -> Vec<Item> {
-    let places = items.iter().enumerate();
-    let records: Vec<_> = places.filter_map(|(place, item)| Some((place, Record::of_item(item)?))).collect();
+    // One look at each: most are transfers, of which there is nothing to choose.
+    let (mut records, mut heavy, mut transactions) = (Vec::new(), Vec::new(), 0);
+    for (place, item) in items.iter().enumerate() {
+        transactions += usize::from(item.is_transaction());
+        if !item.is_transaction() {
+            records.extend(Record::of_item(item).map(|record| (place, record)));
+        } else if item.is_heavy() {
+            heavy.push(keyed(&system.seed, &item.id()));
+        }
+    }
+    if transactions == items.len() && heavy.len() <= HEAVY_MAX {
+        return items;
+    }
     let standing = records_standing(system, records.iter().map(|(place, record)| (*place, record)));
-    let mut heavy: Vec<_> =
-        items.iter().filter(|item| item.is_heavy()).map(|item| keyed(&system.seed, &item.id())).collect();
     heavy.sort_unstable();
     let last = heavy.get(HEAVY_MAX);
     let mut place = 0;
