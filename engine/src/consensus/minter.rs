@@ -255,7 +255,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         let lacks = self.shard.as_ref().is_some_and(|round| round.slot == slot && round.lacks_lists());
         let Schedule { vote_ms, have_ms, .. } = self.schedule;
-        if lacks { have_ms.saturating_sub(vote_ms) / 8 * parts } else { 0 }
+        if lacks { have_ms.saturating_sub(vote_ms) * parts / 8 } else { 0 }
     }
 
     /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.
