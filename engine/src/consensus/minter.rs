@@ -248,14 +248,13 @@ impl<E: Execution, S: Signing> Minter<E, S> {
     /// How long a step waits for lists that are late, a part of the time in which the block has to be there: whoever
     /// builds before a quorum lists any set builds nothing, and its vote is lost.
     fn patience_ms(&self, slot: u64, step: Step) -> u64 {
-        let parts = match step {
-            Step::Decide => 1,
-            Step::Vote => 2,
-            _ => return 0,
-        };
+        // Not the tie-breaker's word: who lacks nothing votes in time, and would not hear it.
+        if step != Step::Vote {
+            return 0;
+        }
         let lacks = self.shard.as_ref().is_some_and(|round| round.slot == slot && round.lacks_lists());
         let Schedule { vote_ms, have_ms, .. } = self.schedule;
-        if lacks { have_ms.saturating_sub(vote_ms) * parts / 8 } else { 0 }
+        if lacks { have_ms.saturating_sub(vote_ms) / 4 } else { 0 }
     }
 
     /// Whether the node mints if it has a seat. One that must not, by its clock or since it is about to stop, follows.

@@ -384,12 +384,12 @@ impl ShardRound {
         RoundShown { sets, sets_different, sets_held, lists: self.lists.len(), votes: self.votes.len() }
     }
 
-    /// Whether no set is in enough lists yet, though some minters have not said theirs: what is built then is built of
-    /// nothing.
+    /// Whether no set is in enough lists yet, and fewer have said theirs than are honest at least: what is built then is
+    /// built of nothing. Liars who are silent are not waited for.
     pub fn lacks_lists(&self) -> bool {
         let faults = shard_faults(self.seats.len());
         let begun = self.sets.is_some() && !self.has_voted();
-        begun && self.lists.len() < self.seats.len() && self.counts().into_values().all(|count| count <= 2 * faults)
+        begun && self.lists.len() < self.seats.len() - faults && self.counts().into_values().all(|count| count <= 2 * faults)
     }
 
     /// Says which minters' sets are held, once: invariant 1.
