@@ -389,7 +389,9 @@ impl ShardRound {
     pub fn lacks_lists(&self) -> bool {
         let faults = shard_faults(self.seats.len());
         let begun = self.sets.is_some() && !self.has_voted();
-        begun && self.lists.len() < self.seats.len() - faults && self.counts().into_values().all(|count| count <= 2 * faults)
+        begun
+            && self.lists.len() < self.seats.len() - faults
+            && self.counts().into_values().all(|count| count <= 2 * faults)
     }
 
     /// Says which minters' sets are held, once: invariant 1.
