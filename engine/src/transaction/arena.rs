@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A place is written once, by whoever takes it, before anybody else knows of it; from then on it is read by as many as
-//! hold a [`Shared`], a counted right to do so, and the last of them gives it back. So pool, sets, blocks, the bodies that
+//! hold a `Shared`, a counted right to do so, and the last of them gives it back. So pool, sets, blocks, the bodies that
 //! are kept and the frame that is being encoded stand on the same 192 bytes, none copies them, and none needs a lock.
 //! The count is kept as `std::sync::Arc` keeps its own.
 //!
