@@ -68,8 +68,7 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
     let follow = |own: &mut Own, scene: &Scene| {
         for sender in senders.clone() {
             // Most of them are followed still.
-            let followed =
-                follow(own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0));
+            let followed = follow(own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0));
             assert!(matches!(followed, Ok(()) | Err(Refusal::Busy | Refusal::SenderConflict)), "{followed:?}");
         }
     };
