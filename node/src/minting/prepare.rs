@@ -6,7 +6,7 @@ use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
 use super::prospect::Prospect;
-use super::room::is_past;
+use super::room::{Batch, is_past};
 use super::verdicts::BATCH_MAX;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank};
@@ -24,6 +24,7 @@ use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -40,24 +41,14 @@ const GATHERED_LEAST: u64 = 100;
 const GATHERED_MOST: u64 = 5;
 
 /// What the threads that verify users' transactions have in common.
+#[derive(Default)]
 pub struct Gathering {
-    /// How many threads these are.
-    threads: u32,
+    /// How many of them are at work.
+    at_work: AtomicUsize,
     /// Whose turn it is to gather: one batch is filled after the other, while others are verified.
     turn: Mutex<()>,
     /// Proofs of possession that each has brought at this height.
     heavy: Mutex<(u64, BTreeMap<Option<Whom>, usize>)>,
-}
-
-impl Gathering {
-    /// Of so many threads.
-    ///
-    /// # Panics
-    /// When there is none.
-    pub fn new(threads: usize) -> Gathering {
-        assert!(threads > 0, "nobody verifies");
-        Gathering { threads: threads as u32, turn: Mutex::default(), heavy: Mutex::default() }
-    }
 }
 
 const UNPOISONED: &str = "whoever panics while it verifies ends the process";
@@ -118,12 +109,20 @@ impl Prepare {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let (mut batch, mut waiting) = (Vec::new(), VecDeque::new());
         while self.gather(input, &mut batch) {
-            let begun = Instant::now();
+            let beside = self.gathering.at_work.fetch_add(1, Ordering::Relaxed) + 1;
+            let mut reading = Duration::ZERO;
             for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
                     Raw::Frame(from, _) if self.checks.gate.is_out(from) => {}
-                    Raw::Frame(from, body) => waiting.extend(self.cells(from, body)),
+                    Raw::Frame(from, body) => {
+                        let begun = Instant::now();
+                        let pending = self.cells(from, body);
+                        if pending.as_ref().is_some_and(|pending| pending.told.is_some()) {
+                            reading += begun.elapsed();
+                        }
+                        waiting.extend(pending);
+                    }
                     Raw::Own(holder, items) => {
                         let items = items.into_iter().map(|item| (0, item)).collect();
                         waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
@@ -131,9 +130,10 @@ impl Prepare {
                     Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
                 }
             }
-            let looked_at = self.flush(&mut waiting);
-            // So many threads do it side by side.
-            self.checks.gate.room().verified(looked_at, begun.elapsed() / self.gathering.threads);
+            let (ready, work) = self.verify(&mut waiting);
+            let beside = [beside, self.gathering.at_work.fetch_sub(1, Ordering::Relaxed)];
+            self.checks.gate.room().verified(&Batch { reading, beside, ..work });
+            self.hand_on(ready, work.items);
         }
     }
 
@@ -216,8 +216,8 @@ impl Prepare {
         Some(pending)
     }
 
-    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at.
-    fn flush(&mut self, waiting: &mut VecDeque<Pending>) -> usize {
+    /// Verifies what waits: each frame with what was refused of it, and what it took.
+    fn verify(&mut self, waiting: &mut VecDeque<Pending>) -> (Vec<Ready>, Batch) {
         let duties = self.checks.gate.duties();
         // A height may have become final while they waited: what was told for it costs no signature any more.
         waiting.retain(|pending| {
@@ -227,13 +227,23 @@ impl Prepare {
             }
             !past
         });
+        let height = duties.pending();
+        let mut work = Batch { height, ..Batch::default() };
         if waiting.is_empty() {
-            return 0;
+            return (Vec::new(), work);
         }
+        let begun = Instant::now();
+        work.items = waiting.iter().map(|pending| pending.items.len()).sum();
         self.look_up(&duties, waiting);
+        work.looking = begun.elapsed();
         let all: Vec<Item> =
             waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
+        let told = waiting.iter().filter(|pending| pending.told == Some(height));
+        work.told = told.map(|pending| pending.found.len()).sum();
+        let (begun, before) = (Instant::now(), self.checks.verifier.counters().signatures);
         let bad = self.checks.verify(&all);
+        work.verifying = begun.elapsed();
+        work.signatures = (self.checks.verifier.counters().signatures - before) as usize;
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
         let mut batch = Vec::with_capacity(waiting.len());
@@ -264,9 +274,15 @@ impl Prepare {
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
         assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
-        self.checks.wait_for_room();
-        self.checks.inbox.push(OWN_CELLS, cost_of_transactions(all.len()), Entry::Cells(batch));
-        all.len()
+        (batch, work)
+    }
+
+    /// To consensus: so many transactions.
+    fn hand_on(&self, ready: Vec<Ready>, count: usize) {
+        if !ready.is_empty() {
+            self.checks.wait_for_room();
+            self.checks.inbox.push(OWN_CELLS, cost_of_transactions(count), Entry::Cells(ready));
+        }
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has

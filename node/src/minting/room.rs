@@ -82,6 +82,45 @@ impl Cost {
     }
 }
 
+/// What a thread that verifies has done between two looks at what waits, in which it did not wait. Told items stand in it
+/// beside those of guests and own users, and of some the signature was known: neither says what one costs that is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batch {
+    /// The height that was told for.
+    pub height: u64,
+    /// Transactions told for it whose signatures were asked about.
+    pub told: usize,
+    /// All that were looked up.
+    pub items: usize,
+    /// Signatures that were verified: of those that nobody had looked at.
+    pub signatures: usize,
+    /// Time for reading frames of what was told.
+    pub reading: Duration,
+    /// Time for looking all up.
+    pub looking: Duration,
+    /// Time for the signatures.
+    pub verifying: Duration,
+    /// How many threads verified side by side when it began, and when it ended.
+    pub beside: [usize; 2],
+}
+
+impl Batch {
+    /// How many it says something of, and what they have cost: each as much as a signature that was verified, whoever
+    /// brought that, and its part of all else. Time is that of one thread, of so many as were at work.
+    fn cost(&self) -> (usize, Duration) {
+        let &Batch { told, items, signatures, reading, looking, verifying, beside, .. } = self;
+        assert!(told <= items && signatures <= items, "of {items} items {told} were told, {signatures} verified");
+        let count = told.min(signatures);
+        if count == 0 {
+            return (0, Duration::ZERO);
+        }
+        let part = |time: Duration, of: usize| time.as_nanos() * count as u128 / of as u128;
+        let threads = beside.iter().map(|&threads| threads.max(1) as u128).sum::<u128>();
+        let nanos = (part(reading, told) + part(looking, items) + part(verifying, signatures)) * 2 / threads;
+        (count, Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+}
+
 /// What a teller has told and may tell.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asked {
@@ -201,9 +240,10 @@ impl Room {
         self.tellers.retain(|_, asked| asked.last + REMEMBERED > height);
     }
 
-    /// So many were verified, in this time without waiting.
-    pub fn verified(&mut self, count: usize, busy: Duration) {
-        if !self.closed {
+    /// A batch was verified.
+    pub fn verified(&mut self, batch: &Batch) {
+        if !self.closed && batch.height == self.height {
+            let (count, busy) = batch.cost();
             self.verified.add(count, busy);
         }
     }
@@ -327,13 +367,47 @@ impl Room {
 mod tests {
     use super::*;
 
+    /// All of it told and new, by one thread.
+    fn batch(height: u64, count: usize, verifying: Duration) -> Batch {
+        let beside = [1; 2];
+        Batch { height, told: count, items: count, signatures: count, verifying, beside, ..Batch::default() }
+    }
+
+    #[test]
+    fn what_guests_bring_and_what_is_told_again_says_nothing_of_what_is_told() {
+        let millis = Duration::from_millis;
+        let told = batch(1, 1_000, millis(30));
+        assert_eq!(told.cost(), (1_000, millis(30)));
+        // One guest sends the same again and again: it is known, and was only looked up.
+        let known = Batch { items: 31_000, looking: millis(31), ..told };
+        assert_eq!(known.cost(), (1_000, millis(31)));
+        // Junk without an account, or frames of nothing: their time is theirs.
+        let junk = Batch { items: 4_000, looking: millis(400), ..told };
+        assert_eq!(junk.cost(), (1_000, millis(130)));
+        assert_eq!(Batch { told: 0, ..junk }.cost(), (0, Duration::ZERO));
+        // After a lost height all is told again, and is known.
+        let again = Batch { signatures: 0, verifying: millis(1), ..told };
+        assert_eq!(again.cost(), (0, Duration::ZERO), "a room does not grow by what it knows");
+        let mixed = Batch { signatures: 100, verifying: millis(3), reading: millis(1), ..told };
+        assert_eq!(mixed.cost(), (100, Duration::from_micros(3_100)));
+        // Others' signatures cost what these would have.
+        let of_users = Batch { items: 4_000, signatures: 4_000, verifying: millis(120), ..told };
+        assert_eq!(of_users.cost(), (1_000, millis(30)));
+        // Threads side by side, however many are configured.
+        assert_eq!(Batch { beside: [4, 2], ..told }.cost(), (1_000, millis(10)));
+        let mut room = Room::new(2_000);
+        room.begin(1, 0);
+        room.verified(&Batch { height: 2, ..told });
+        assert_eq!(room.verified.count, 0, "of another height");
+    }
+
     /// A minter that needs so long for each, told so many by each of these at a height; what it says to them.
     fn height(room: &mut Room, height: u64, micros: u64, tells: &[(u32, u64)]) -> Vec<(AccountIndex, u64)> {
         room.begin(height, height * 2_000 - 200);
         for &(teller, count) in tells {
             let taken = room.take(height, teller, true, count as usize);
             let fit = (1_300_000 / micros.max(1)).saturating_sub(room.came[0]).min(taken as u64);
-            room.verified(fit as usize, Duration::from_micros(fit * micros));
+            room.verified(&batch(height, fit as usize, Duration::from_micros(fit * micros)));
             room.came(height, fit as usize);
             room.closed = true;
             room.came(height, taken - fit as usize);
@@ -369,7 +443,7 @@ mod tests {
         (1..6).for_each(|of| drop(height(&mut room, of, 10, &[(1, 20_000)])));
         let before = room.total();
         room.begin(6, 11_800);
-        room.verified(20_000, Duration::from_millis(200));
+        room.verified(&batch(6, 20_000, Duration::from_millis(200)));
         room.came(6, 20_000);
         room.closed = true;
         room.came(6, 10_000);
