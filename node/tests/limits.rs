@@ -43,20 +43,22 @@ fn a_full_pool_refuses_and_takes_again_after_a_block() {
 fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    let senders = FIRST..FIRST + FORWARDED_MAX as u32;
+    // What the window takes of a height, and three quarters of that.
+    let full = WINDOW_FIRST * 7 / 4;
+    let senders = FIRST..FIRST + full as u32;
     for sender in senders.clone() {
         follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0)).unwrap();
     }
     let late = scene.pay(senders.end, 2 * DYNE);
     assert_eq!(follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)), Err(Refusal::Busy));
-    assert_eq!(own.len(), FORWARDED_MAX);
+    assert_eq!(own.len(), full);
 
     // No more is told than the window has room for.
     let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
     assert_eq!((mine.len(), own.window()), (WINDOW_FIRST, WINDOW_FIRST));
     let parent = scene.block(&(FIRST..FIRST + WINDOW_FIRST as u32).collect::<Vec<_>>());
     let (finals, _) = own.settle(&scene.state, &parent, &scene.system);
-    assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, FORWARDED_MAX - WINDOW_FIRST));
+    assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, full - WINDOW_FIRST));
     follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)).unwrap();
 }
 

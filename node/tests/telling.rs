@@ -246,6 +246,17 @@ fn no_more_waits_than_the_next_slot_takes_and_whoever_comes_later_finds_some() {
 }
 
 #[test]
+fn liars_who_say_that_they_take_everything_have_a_node_accept_no_more_than_its_window() {
+    let scene = Scene::new();
+    let mut own = Own::default();
+    own.begin(2_000);
+    (0..10).for_each(|minter| own.pace.hear(minter, 1, u64::MAX));
+    own.tell(&scene.state, &scene.system, Some(3));
+    let most = own.window() / 4 * 7;
+    assert_eq!(own.left(), most, "all ten say so, as if they were liars");
+}
+
+#[test]
 fn what_an_earlier_process_accepted_is_told_to_who_hands_it_in_again() {
     let mut scene = Scene::new();
     let mut own = Own::default();

@@ -309,9 +309,10 @@ impl Own {
     /// How many may be here whose turn it is: no more than can stand in their slot or the next.
     fn due_max(&self) -> usize {
         let quarters = if self.begun { QUARTERS_HERE } else { QUARTERS_BEFORE };
-        match self.pace_now {
-            FORWARDED_MAX => FORWARDED_MAX,
-            pace => (pace.min(self.window) * quarters / 4).clamp(HERE_LEAST, FORWARDED_MAX),
+        // Where no other minter is, nobody says how much is taken, and nothing can differ.
+        match self.alone {
+            true => FORWARDED_MAX,
+            false => (self.pace_now.min(self.window) * quarters / 4).clamp(HERE_LEAST, FORWARDED_MAX),
         }
     }
 

@@ -3,7 +3,8 @@
 //! A shard's *pace* is the (f + 1)-th lowest word of its minters. Of the f + 1 lowest at least one is honest, so no f
 //! liars who say that they take nothing hold a shard up below what its slowest honest minter takes; and 2f + 1 words are
 //! as high or higher, f of them liars' at the worst, so no f liars who say that they take everything make a node tell
-//! what only they take. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
+//! what only they take. Where fewer than 2f + 1 words were heard these may be the liars' alone, and no more is told than
+//! where nobody has spoken. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
 //! pace, are the shard's quorum, and their sets are the same.
 //!
 //! A word binds what is sent to whoever has said it, and nothing else. A minter that takes more than the pace is sent the
@@ -84,8 +85,10 @@ impl Pace {
         if !planted(Mutation::CapacityBelieved) {
             rooms.sort_unstable();
         }
-        let place = if planted(Mutation::CapacityBelieved) { 0 } else { shard_faults(minters.len()) };
-        let pace = rooms.get(place).copied().unwrap_or(self.unheard);
+        let faults = if planted(Mutation::CapacityBelieved) { 0 } else { shard_faults(minters.len()) };
+        // With fewer words than honest minters at least, those that are as high or higher may all be liars'.
+        let most = if said.len() > 2 * faults { FORWARDED_MAX } else { self.unheard };
+        let pace = rooms.get(faults).map_or(self.unheard, |&room| room.min(most));
         if planted(Mutation::CapacityIgnored) {
             return ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() };
         }
@@ -125,6 +128,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn three_liars_set_no_pace_however_few_others_are_heard() {
+        for honest in 0..=7 {
+            let liars = MINTERS[..3].iter().map(|&minter| (minter, u64::MAX));
+            let others = MINTERS[3..].iter().take(honest).map(|&minter| (minter, 700));
+            let pace = said(&liars.chain(others).collect::<Vec<_>>()).of_shard(7, &MINTERS).pace;
+            assert!(pace <= 700, "{pace}, where {honest} honest words of 700 were heard");
+        }
+    }
+
     #[cfg(feature = "mutations")]
     #[test]
     fn with_one_minters_word_believed_one_liar_does_both() {
@@ -141,6 +154,8 @@ mod tests {
         let of = pace.of_shard(7, &MINTERS);
         assert_eq!(of.pace, 300, "three of ten have not spoken");
         assert_eq!(of.less, BTreeMap::from([(20, 5), (21, 100)]), "the third takes more than half of it");
+        let six = said(&[(20, 5), (21, 100), (22, 200), (23, 700), (24, 700), (25, 700)]).of_shard(7, &MINTERS);
+        assert_eq!(six.pace, 512, "of six words those that are as high may all be liars'");
         let few = said(&[(20, 5), (21, 100), (22, 200)]).of_shard(7, &MINTERS);
         assert_eq!((few.pace, few.less.len()), (512, 3), "they may all be liars");
     }
