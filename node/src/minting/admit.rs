@@ -46,6 +46,9 @@ impl<S: Signing> Duty<S> {
         let Ready { from, user, told, good, refused, body: _ } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
+        if let Some((height, name)) = told.zip(from.and_then(|from| from.name)) {
+            self.gate.room().came(height, name, count);
+        }
         if told.is_some_and(|height| height != next && height != next + 1) {
             return;
         }
@@ -63,9 +66,8 @@ impl<S: Signing> Duty<S> {
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
-        let teller = self.teller(from.and_then(|from| from.name));
+        let teller = self.teller(from.and_then(|from| from.name), told.unwrap_or(next));
         if let Some(height) = told {
-            self.gate.room().came(height, count);
             self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
         for (ordinal, item, found) in good {
@@ -151,10 +153,10 @@ impl<S: Signing> Duty<S> {
         let _ = self.promises.send(Promise::Rewrite(all));
     }
 
-    /// Who tells, and how much it may tell for the next height; this node, of what its own users sent.
-    fn teller(&self, name: Option<u32>) -> Teller {
+    /// Who tells, and how much it may tell for a height; this node, of what its own users sent.
+    fn teller(&self, name: Option<u32>, height: u64) -> Teller {
         let name = name.or(self.candidate).unwrap_or(u32::MAX);
-        Teller { name, share: told_share(self.minter.execution.system(), name) }
+        Teller { name, share: told_share(self.minter.execution.system(), self.schedule.slot_ms, name, height) }
     }
 
     /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
@@ -219,19 +221,26 @@ impl<S: Signing> Duty<S> {
         self.schedule.have_ms.saturating_sub(self.schedule.vote_ms)
     }
 
-    /// Once the own set of a height is closed: tells each of those who tell this node their users' transactions how many
-    /// it takes of them for the height after, if it may mint that.
+    /// Once the own set of a height is closed: measures what it was told. And when sets close, whether it has closed one
+    /// or has no seat: if it was drawn for the height after, tells each of those who were how many it takes of them.
     pub(super) fn tell_room(&mut self, now: u64) {
         if let Some((items, took)) = self.minter.execution.built_in.take() {
             self.gate.room().built(items, took);
         }
-        if self.minter.round().is_none() {
+        let (system, height) = (self.minter.execution.shared_system().clone(), self.minter.pending_height() + 1);
+        let Schedule { slot_ms, sets_ms, .. } = self.schedule;
+        let is_seated = self.minter.round().is_some();
+        let sets_close = system.slot < self.schedule.slot(now) && now % slot_ms >= sets_ms;
+        if is_seated {
+            let seated: Vec<u32> = system.committee.members.iter().map(|member| member.candidate).collect();
+            self.gate.room().close(now, self.build_ms(), &seated);
+        }
+        let is_drawn = self.candidate.is_some_and(|me| system.drawn.contains(&me));
+        if !is_drawn || !(is_seated || sets_close) {
             return;
         }
-        let words = self.gate.room().close(now, self.build_ms());
-        let height = self.minter.pending_height() + 1;
-        let drawn = self.candidate.is_some_and(|me| self.minter.execution.system().drawn.contains(&me));
-        for (teller, transactions) in words.into_iter().filter(|_| drawn) {
+        let words = self.gate.room().say(height, &system.drawn);
+        for (teller, transactions) in words {
             let word = RoomWord { height, transactions };
             if Some(teller) == self.candidate {
                 self.local.own.pace.hear(teller, height, transactions);
@@ -255,7 +264,8 @@ impl<S: Signing> Duty<S> {
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
         self.mesh.send_all(frames);
-        let (height, teller) = (self.minter.pending_height(), self.teller(None));
+        let height = self.minter.pending_height();
+        let teller = self.teller(None, height);
         let (begun, count) = (Instant::now(), told.len());
         for (item, account, found) in told {
             // One that does not fit any more is settled with the next block.
@@ -263,8 +273,8 @@ impl<S: Signing> Duty<S> {
         }
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();
-            room.take(height, me, true, count);
-            room.came(height, count);
+            room.take(height, me, None, count);
+            room.came(height, me, count);
             room.judged(count, begun.elapsed());
         }
     }

@@ -169,7 +169,7 @@ impl<S: Signing> Duty<S> {
         self.local.own.begin(self.schedule.slot_ms);
         // How much users may bring is known from whom they would be told to.
         self.tell_own();
-        self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
+        self.begin_room();
         self.publish();
         self.peers.call(&self.mesh, &self.gate.duties());
         let resumed = self.minter.resume();
@@ -456,12 +456,18 @@ impl<S: Signing> Duty<S> {
         // A writer that has stopped has said why.
         let _ = self.writer.send(Job::Final(Box::new(FinalJob { decided, blocks, committee, quilt, root, system })));
         self.local.late = 0;
-        self.gate.room().begin(self.minter.pending_height(), self.clock.now_ms());
+        self.begin_room();
         self.publish();
         if self.minter.execution.system().height == height {
             self.peers.call(&self.mesh, &self.gate.duties());
             self.tell_own();
         }
+    }
+
+    /// A height is told for.
+    fn begin_room(&self) {
+        let seats = self.minter.execution.system().committee.len();
+        self.gate.room().begin(self.minter.pending_height(), seats, self.clock.now_ms());
     }
 
     /// Says what became of the slot before this one, once.

@@ -22,7 +22,7 @@
 
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
-use super::room::newcomer;
+use super::room::{newcomer, of_seatless};
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
@@ -242,6 +242,8 @@ pub struct Own {
     alone: bool,
     /// The last height's block has left out what was told.
     missed: bool,
+    /// The chain's slots; none where nobody has said.
+    slot_ms: Option<u64>,
     /// What minters say that they take.
     pub pace: Pace,
     /// How many all shards take together of the height that is told for.
@@ -267,6 +269,7 @@ impl Default for Own {
             window: WINDOW_FIRST,
             alone: false,
             missed: false,
+            slot_ms: None,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
             begun: true,
@@ -297,8 +300,18 @@ impl Own {
 
     /// The chain has such slots: where no minter has said how much it takes it is told as much as a newcomer may.
     pub fn begin(&mut self, slot_ms: u64) {
-        self.pace = Pace::of_newcomer(newcomer(slot_ms));
-        self.pace_now = self.pace.of_shard(0, &[]).pace;
+        self.slot_ms = Some(slot_ms);
+        self.pace_now = 0;
+    }
+
+    /// How many a shard is told where nobody has said how much it takes. Who has no seat hands in nearly all that it tells,
+    /// and each minter takes of that what it can.
+    fn unheard(&self, seats: usize, share: Option<usize>) -> u64 {
+        match (self.slot_ms, share) {
+            (None, _) => FORWARDED_MAX as u64,
+            (Some(slot_ms), None) => newcomer(slot_ms, seats),
+            (Some(slot_ms), Some(share)) => of_seatless(slot_ms).max(share as u64),
+        }
     }
 
     /// Whether a slot of the height that is told for has begun.
@@ -419,14 +432,14 @@ impl Own {
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
             self.told_shards = vec![0; system.committee.shards.len()];
-            self.pace.begin(height);
         }
         let committee = &system.committee;
         let minters = minters_of(committee);
-        let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
-        let share = me.map_or(Some(0), |me| told_share(system, me));
+        let share = me.map_or(Some(0), |me| told_share(system, self.slot_ms.unwrap_or(0), me, height));
+        self.pace.begin(height, self.unheard(committee.len(), share));
+        let paces = self.paces(height, &minters, me);
         let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
         let mut frames: Vec<Frames> =
             self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();

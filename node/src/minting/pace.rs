@@ -13,15 +13,12 @@
 //! the pace would drop the rest, and is sent as much as it has said, the oldest. Who has said nothing is sent the pace,
 //! and counts for nothing when it is found: who is away holds nobody up.
 
-use super::room::TAKEN_AT_MOST;
+use super::room::{TAKEN_AT_MOST, Words};
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::FORWARDED_MAX;
 use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::committee::quorum::shard_faults;
 use std::collections::BTreeMap;
-
-/// Heights that a word is good for: the one that it names, and so many after that if no newer one has come.
-const GOOD_FOR: u64 = 2;
 
 /// What one shard's minters take of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,8 +32,8 @@ pub struct ShardPace {
 /// What minters have said.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// By minter: the heights that its words name, the newest two of them.
-    words: BTreeMap<AccountIndex, [(u64, u64); 2]>,
+    /// By minter.
+    words: BTreeMap<AccountIndex, Words>,
     /// What is told where nobody has said anything.
     unheard: usize,
 }
@@ -56,31 +53,20 @@ impl Pace {
 
     /// A minter says how much it takes of this node for a height.
     pub fn hear(&mut self, minter: AccountIndex, height: u64, room: u64) {
-        let words = self.words.entry(minter).or_insert([(0, 0); 2]);
-        let place = usize::from(words[1].0 < words[0].0);
-        let place = words.iter().position(|word| word.0 == height).unwrap_or(place);
-        if height >= words[place].0 {
-            words[place] = (height, room);
-        }
+        self.words.entry(minter).or_default().hear(height, room);
     }
 
-    /// Words that are good for nothing at this height are forgotten.
-    pub fn begin(&mut self, height: u64) {
-        self.words.retain(|_, words| words.iter().any(|word| word.0 + GOOD_FOR >= height));
-    }
-
-    /// What a minter has said of a height, or lately.
-    fn word(&self, minter: AccountIndex, height: u64) -> Option<u64> {
-        let words = self.words.get(&minter)?;
-        let good = words.iter().filter(|word| word.0 > 0 && word.0 <= height && word.0 + GOOD_FOR >= height);
-        good.max_by_key(|word| word.0).map(|word| word.1)
+    /// Words that are good for nothing at this height are forgotten. So many are told for it where nobody has spoken.
+    pub fn begin(&mut self, height: u64, unheard: u64) {
+        self.unheard = Pace::of_newcomer(unheard).unheard;
+        self.words.retain(|_, words| words.is_good(height));
     }
 
     /// What the minters of a shard take of a height.
     pub fn of_shard(&self, height: u64, minters: &[AccountIndex]) -> ShardPace {
         let cut = |room: u64| usize::try_from(room).unwrap_or(usize::MAX).min(FORWARDED_MAX);
         let said: Vec<(AccountIndex, usize)> =
-            minters.iter().filter_map(|&minter| Some((minter, cut(self.word(minter, height)?)))).collect();
+            minters.iter().filter_map(|&minter| Some((minter, cut(self.words.get(&minter)?.of(height)?)))).collect();
         let mut rooms: Vec<usize> = said.iter().map(|word| word.1).collect();
         if !planted(Mutation::CapacityBelieved) {
             rooms.sort_unstable();
@@ -170,7 +156,7 @@ mod tests {
         // An older word changes nothing.
         MINTERS.iter().for_each(|&minter| pace.hear(minter, 3, 1));
         assert_eq!([7, 8].map(|height| of(&pace, height)), [300, 900]);
-        pace.begin(11);
+        pace.begin(11, 512);
         assert!(pace.words.is_empty());
     }
 }

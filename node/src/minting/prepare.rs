@@ -9,7 +9,7 @@ use super::prospect::Prospect;
 use super::room::{Batch, is_past};
 use super::verdicts::BATCH_MAX;
 use crate::intake::asked::Whom;
-use crate::intake::duties::{DutyTable, Rank};
+use crate::intake::duties::{DutyTable, Rank, told_share};
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::shares::{Holder, User};
@@ -189,13 +189,16 @@ impl Prepare {
             Some(height) => height == duties.pending() + 1 && own.may_mint(),
         };
         if !wanted {
+            if let Some((height, name)) = told.zip(from.name).filter(|told| told.0 < duties.pending()) {
+                self.checks.gate.room().came(height, name, cells.len());
+            }
             self.checks.gate.in_vain(from, body.len());
             return None;
         }
         if let (Some(height), Some(name)) = (told, from.name) {
             // What is beyond its room its node keeps: nobody's fault, since a word may be lost.
-            let dutiful = duties.of_name(from.name).may_mint();
-            cells.truncate(self.checks.gate.room().take(height, name, dutiful, cells.len()));
+            let share = told_share(&duties.system, self.schedule.slot_ms, name, height);
+            cells.truncate(self.checks.gate.room().take(height, name, share, cells.len()));
             if cells.is_empty() {
                 self.checks.gate.in_vain(from, body.len());
                 return None;
@@ -222,8 +225,9 @@ impl Prepare {
         // A height may have become final while they waited: what was told for it costs no signature any more.
         waiting.retain(|pending| {
             let past = is_past(pending.told, duties.pending());
-            if let Some(height) = pending.told.filter(|_| past) {
-                self.checks.gate.room().came(height, pending.items.len());
+            let name = pending.from.and_then(|from| from.name);
+            if let Some((height, name)) = pending.told.zip(name).filter(|_| past) {
+                self.checks.gate.room().came(height, name, pending.items.len());
             }
             !past
         });

@@ -61,6 +61,11 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Scene {
+        Scene::of(MINTERS, 10)
+    }
+
+    /// With so many stakers, of whom some have seats.
+    pub fn of(stakers: u32, seats: u32) -> Scene {
         let accounts: Vec<_> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
         let minter = |account: u32| GenesisMinter {
             account,
@@ -69,8 +74,8 @@ impl Scene {
             key: Box::new([account as u8 + 1; 96]),
             endpoint: Endpoint::default(),
         };
-        let minters: Vec<_> = (0..MINTERS).map(minter).collect();
-        let consensus = ConsensusParameters { seats: 10, shards_max: 1, ..ConsensusParameters::default() };
+        let minters: Vec<_> = (0..stakers).map(minter).collect();
+        let consensus = ConsensusParameters { seats, shards_max: 1, ..ConsensusParameters::default() };
         let chain =
             Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
         let system = System::genesis(&chain, &minters);
