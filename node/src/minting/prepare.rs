@@ -5,6 +5,7 @@ use super::checks::Checks;
 use super::entry::{Entry, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
+use super::places::Taken;
 use super::prospect::Prospect;
 use super::room::is_past;
 use super::verdicts::BATCH_MAX;
@@ -24,11 +25,14 @@ use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::take;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
 const OWN_CELLS: Source = Source(Rank::Own, 0);
+/// Transactions that consensus is handed at a time, by what they cost there: no step of a slot waits for more.
+const HANDED_ON: usize = cost_of_transactions(1_024);
 /// Stakes of one guest that are looked at for a height; of who has a name, as many as a block takes.
 const HEAVY_OF_GUEST: usize = 8;
 
@@ -96,6 +100,7 @@ struct Pending {
     found: Vec<Found>,
     refused: Vec<(u64, Refusal, Option<Item>)>,
     body: Option<Body>,
+    places: Taken,
 }
 
 /// How long it is until sets close, or until a slot begins.
@@ -123,7 +128,7 @@ fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
 /// How many transactions it brings, about.
 fn count_of(raw: &Raw) -> usize {
     match raw {
-        Raw::Frame(_, body) => body.len() / CELL_BYTES,
+        Raw::Frame(_, body) => (body.len() / CELL_BYTES).max(1),
         Raw::Own(_, items) => items.len(),
         Raw::Bodies(..) | Raw::Height | Raw::Stop => 0,
     }
@@ -259,8 +264,8 @@ impl Prepare {
         let (count, bad) = (all.len(), self.checks.verify(&all));
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
-        let mut batch = Vec::with_capacity(waiting.len());
-        for Pending { from, user, told, found, mut refused, body, .. } in waiting.drain(..) {
+        let (mut batch, mut cost) = (Vec::new(), 0);
+        for Pending { from, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
             for (ordinal, item, prospect) in found {
@@ -280,16 +285,28 @@ impl Prepare {
             }
             if let Some(from) = from {
                 let charge = |failure: Failure| self.checks.gate.charge(from, failure);
-                (broken > 0).then(|| charge(Failure::Signatures(broken)));
+                let failure = if told.is_some() { Failure::ToldSignatures } else { Failure::Signatures };
+                (broken > 0).then(|| charge(failure(broken)));
                 (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
-            batch.push(Ready { from, user, told, good, refused, body });
+            cost += cost_of_transactions(good.len() + refused.len());
+            batch.push(Ready { from, user, told, good, refused, body, places });
+            if cost >= HANDED_ON {
+                self.hand_on(take(&mut batch), take(&mut cost));
+            }
+        }
+        if !batch.is_empty() {
+            self.hand_on(batch, cost);
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
         assert_eq!(place, count, "each transaction that was gathered has had its verdict");
-        self.checks.wait_for_room();
-        self.checks.inbox.push(OWN_CELLS, cost_of_transactions(count), Entry::Cells(batch));
         count
+    }
+
+    /// To consensus.
+    fn hand_on(&self, batch: Vec<Ready>, cost: usize) {
+        self.checks.wait_for_room();
+        self.checks.inbox.push(OWN_CELLS, cost, Entry::Cells(batch));
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
@@ -306,7 +323,6 @@ impl Prepare {
         // All at once: each look-up waits for memory, many of them wait together.
         let (mut accounts, mut payees) = (vec![None; senders.len()], vec![None; recipients.len()]);
         let own = duties.own().seat.map(usize::from);
-        let mut own_left = self.checks.gate.own_left();
         self.checks.view(duties, |view| {
             view.state.find_all(senders.len(), |i| &senders[i], &mut accounts);
             view.state.find_all(recipients.len(), |i| &recipients[i], &mut payees);
@@ -314,6 +330,9 @@ impl Prepare {
             for pending in waiting {
                 assert!(pending.found.is_empty(), "a frame of cells is looked up once");
                 let here = pending.told == Some(duties.pending());
+                let wanted = if pending.told.is_none() { pending.items.len() } else { 0 };
+                let mut places = self.checks.gate.places().take(wanted);
+                let mut used = 0;
                 for (ordinal, item) in pending.items.drain(..) {
                     let account: Option<AccountIndex> = *accounts.next().expect("one for each item");
                     let payee = pending.told.is_none().then(|| *payees.next().expect("one for each own user's item"));
@@ -327,12 +346,13 @@ impl Prepare {
                             if foreign || (due && !view.fits_to(&item, prospect.account, payee.flatten())) {
                                 return Err(Refusal::Inadmissible);
                             }
-                            // What would find no place among own users' costs no signature.
-                            match own_left {
-                                _ if pending.told.is_some() => {}
-                                0 => return Err(Refusal::Busy),
-                                _ => own_left -= usize::from(due && own_left != usize::MAX),
+                            // What would find no place among own users' costs no signature. Of what has cost one
+                            // already somebody may want to hear again, after a restart.
+                            let is_full = used == places.count();
+                            if pending.told.is_none() && is_full && !self.checks.verdicts.knows(&item.id()) {
+                                return Err(Refusal::Busy);
                             }
+                            used += usize::from(due && !is_full);
                             Ok(prospect)
                         });
                     match judged {
@@ -340,6 +360,8 @@ impl Prepare {
                         Err(refusal) => pending.refused.push((ordinal, refusal, Some(item))),
                     }
                 }
+                places.keep(used);
+                pending.places = places;
             }
         });
     }
@@ -380,7 +402,8 @@ impl Prepare {
 
 impl Pending {
     fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Item)>) -> Pending {
-        Pending { from, user, told, items, found: Vec::new(), refused: Vec::new(), body: None }
+        let (found, refused, body, places) = (Vec::new(), Vec::new(), None, Taken::default());
+        Pending { from, user, told, items, found, refused, body, places }
     }
 }
 
@@ -398,5 +421,17 @@ mod tests {
         assert_eq!([gather(0), gather(5_500)], [1_425, 100], "long before sets close, and shortly before");
         assert_eq!(gather(3_700), 500);
         assert_eq!([gather(schedule.sets_ms), gather(9_999)], [1_075, 100], "and for the next height again");
+    }
+
+    #[test]
+    fn a_batch_takes_half_of_the_time_that_is_left() {
+        let mut parameters = ChainParameters { slot_ms: 1_000, ..ChainParameters::default() };
+        parameters.consensus.sub_slots = SubSlots::LOCAL;
+        let schedule = Schedule::of(&parameters);
+        let batch = |into_ms: u64, nanos: u64| batch_for(&schedule, 9_000 + into_ms, nanos);
+        assert_eq!(batch(schedule.sets_ms - 200, 20_000), 5_000, "100 ms at 20 us each");
+        assert_eq!(batch(schedule.sets_ms - 200, 40_000), 2_500, "and at twice the price half as many");
+        assert_eq!(batch(schedule.sets_ms - 1, 20_000), BATCH_LEAST, "few cost more each, so never fewer");
+        assert_eq!([batch(0, 1), batch(0, 0)], [BATCH_MAX; 2], "nor more than buffers are for");
     }
 }
