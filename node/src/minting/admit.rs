@@ -3,6 +3,7 @@
 use super::duty::Duty;
 use super::entry::{Promise, Ready};
 use super::own::Client;
+use super::places::Taken;
 use super::pool::Teller;
 use super::promises::Accepting;
 use super::status::Status;
@@ -40,17 +41,18 @@ fn telling_ends(schedule: &Schedule) -> u64 {
 }
 
 impl<S: Signing> Duty<S> {
-    /// Takes a frame of verified transactions: into the pool, or among those of own users.
-    pub(super) fn admit(&mut self, ready: Ready) {
+    /// Takes a frame of verified transactions: into the pool, or among those of own users. The places that were taken for
+    /// them are free when it was said how many are left.
+    pub(super) fn admit(&mut self, ready: Ready) -> Taken {
         let (begun, count) = (Instant::now(), ready.good.len());
-        let Ready { from, user, told, good, refused, body: _ } = ready;
+        let Ready { from, user, told, good, refused, body: _, places } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
         if let Some((height, name)) = told.zip(from.and_then(|from| from.name)) {
             self.gate.room().came(height, name, count);
         }
         if told.is_some_and(|height| height != next && height != next + 1) {
-            return;
+            return places;
         }
         let asked = good.len() + refused.len();
         self.local.brought += if told.is_none() { asked as u64 } else { 0 };
@@ -105,6 +107,7 @@ impl<S: Signing> Duty<S> {
             };
             self.mesh.send_all(outcomes.into_iter().map(frame));
         }
+        places
     }
 
     /// Has what is followed anew kept; whoever handed it in hears so when it is. What else is said waits behind what was to
@@ -254,7 +257,7 @@ impl<S: Signing> Duty<S> {
     pub(super) fn note_own_left(&mut self) {
         let slot = self.schedule.slot(self.clock.now_ms());
         self.local.own.note_begun(self.minter.execution.system().slot < slot);
-        self.gate.note_own_left(self.local.own.left());
+        self.gate.places().note_free(self.local.own.left());
     }
 
     /// Tells the minters of the next height what own users have sent.

@@ -10,6 +10,7 @@ use super::inclusions::Inclusions;
 use super::outbox::Outbox;
 use super::own::Own;
 use super::peers::{Peers, answers_to, name_of, to_of};
+use super::places::Taken;
 use super::promises::Accepting;
 use super::serve::Questions;
 use super::slot_line::{SlotLine, Step, Surroundings};
@@ -272,7 +273,12 @@ impl<S: Signing> Duty<S> {
             Entry::Message(from, ..) if self.gate.is_out(from) => {}
             Entry::Message(from, message, _body) => self.hear(now, from, *message),
             Entry::Record(from, item) => self.hear(now, from, Message::Item(item)),
-            Entry::Cells(batch) => batch.into_iter().for_each(|ready| self.admit(ready)),
+            Entry::Cells(batch) => {
+                let places: Vec<Taken> = batch.into_iter().map(|ready| self.admit(ready)).collect();
+                // Before they are given back: nobody takes them twice.
+                self.note_own_left();
+                drop(places);
+            }
             Entry::Accepted(jobs) => self.accepted(now, jobs),
             Entry::Durable(ticket) => {
                 self.local.tickets.is_durable(ticket);

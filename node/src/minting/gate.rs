@@ -1,6 +1,7 @@
 //! The node's rules of intake, shared by its threads: who stands how at this height, what was asked for, and who is
 //! charged for what. Deciding is [`crate::intake`]'s.
 
+use super::places::Places;
 use super::room::Room;
 use crate::intake::asked::{Sifted, Whom};
 use crate::intake::duties::{Duties, DutyTable};
@@ -15,7 +16,7 @@ use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{BAN_POINTS, MeshHandle, PeerId, PeerInfo, To};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::Instant;
 
@@ -44,8 +45,8 @@ pub struct Gate {
     held: Mutex<BTreeSet<Hash>>,
     /// How much this node takes of the next height, as a minter.
     room: Mutex<Room>,
-    /// Own users' transactions that may come before all places are taken.
-    own_left: AtomicUsize,
+    /// For own users' transactions.
+    places: Arc<Places>,
     begun: Instant,
     mesh: MeshHandle,
     charged: AtomicU64,
@@ -61,7 +62,7 @@ impl Gate {
             duties: RwLock::new(Arc::new(duties)),
             held: Mutex::default(),
             room: Mutex::new(Room::new(slot_ms)),
-            own_left: AtomicUsize::new(usize::MAX),
+            places: Places::unbounded(),
             begun: Instant::now(),
             mesh,
             charged: AtomicU64::new(0),
@@ -103,14 +104,9 @@ impl Gate {
         self.room.lock().expect(UNPOISONED)
     }
 
-    /// So many transactions of own users may come before all places are taken.
-    pub fn note_own_left(&self, left: usize) {
-        self.own_left.store(left, Ordering::Relaxed);
-    }
-
-    /// As many as that.
-    pub fn own_left(&self) -> usize {
-        self.own_left.load(Ordering::Relaxed)
+    /// Places for own users' transactions whose turn has come.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Whether it is listened to how many transactions a peer takes of a height; whoever may not say so has paid then.
