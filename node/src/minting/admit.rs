@@ -143,6 +143,17 @@ impl<S: Signing> Duty<S> {
         }
     }
 
+    /// Those of own users that no block can take: the API's users hear so.
+    pub(super) fn give_up(&self, given_up: Vec<(Item, User, Refusal)>) {
+        let now_ms = self.clock.now_ms();
+        for (item, user, refusal) in given_up {
+            self.status.refuse(refusal);
+            if user.by_api {
+                self.status.watch(|watched| watched.give_up(&self.prefix, &item, now_ms, refusal));
+            }
+        }
+    }
+
     /// Has the file of what was accepted written anew when most of it has ended.
     pub(super) fn tidy_accepted(&mut self) {
         let live = self.local.own.len();

@@ -8,7 +8,7 @@ use super::gate::Gate;
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::outbox::Outbox;
-use super::own::Own;
+use super::own::{Own, Settled};
 use super::peers::{Peers, answers_to, name_of, to_of};
 use super::places::Taken;
 use super::promises::Accepting;
@@ -449,11 +449,14 @@ impl<S: Signing> Duty<S> {
             seats: parent.committee.len(),
             final_ms: self.clock.now_ms(),
         });
-        let (finals, frames) = {
-            let state = self.minter.execution.state();
-            self.local.own.settle(&state, &parent, &system)
+        let Settled { finals, frames, given_up } = {
+            let own = &mut self.local.own;
+            self.minter
+                .execution
+                .settled(|view| own.settle(view.state, &parent, &system, |item, account| view.fits(item, account)))
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
+        self.give_up(given_up);
         self.tidy_accepted();
         self.mesh.send_all(frames);
         self.track_final(height, decided.value.slot, &parent);

@@ -304,6 +304,11 @@ impl<S: Signing> NodeExecution<S> {
         sound
     }
 
+    /// The present state, and what the chain's tables let into the next block.
+    pub fn settled<T>(&self, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
+        self.view(&[], look)
+    }
+
     /// The present parent, to look at; `judged` are known to be sound in the shard that is built.
     fn view<T>(&self, judged: &[Judged], look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
         let state = self.state.read().expect(UNPOISONED);

@@ -7,9 +7,10 @@
 //! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than can
 //! stand in the next slot: what would wait for longer is refused at once.
 //!
-//! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
-//! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
-//! block can take hold up those of others.
+//! What a block that took most others has left out is at fault itself, or was late: what the chain's tables do not let in
+//! any more, as a name that another has got, is given up at once; the rest goes behind what was not tried yet, says nothing
+//! about the window any more, and is given up after some tries. A block that was made smaller, and so has left out more
+//! than a few, is no try. So nobody's transactions that no block can take hold up those of others.
 //!
 //! Who has no seat tells minters no more than they take of it, and of that again no more than others without a seat leave
 //! free. What it has told and no block has taken may have found no room there: it is handed in to one minter then, another
@@ -51,6 +52,8 @@ const TOLD_BYTES_MAX: usize = Standing::Guest.bounds().frame_max[CELLS as usize]
 const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS as usize]);
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
+/// And so many are a few whatever was told.
+const FEW: usize = 8;
 /// Transactions that wait for their turn, beside those whose turn it is.
 const AHEAD_MAX: usize = FORWARDED_MAX / 4;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
@@ -85,6 +88,17 @@ pub struct Payer {
     pub due: bool,
     /// What is known of it besides, on the parent on which that was found.
     pub found: Option<Prospect>,
+}
+
+/// What a block has led to.
+#[derive(Default)]
+pub struct Settled {
+    /// How many became final.
+    pub finals: u64,
+    /// What those who sent them are told.
+    pub frames: Vec<Frame>,
+    /// Those that were given up, whose they are, and why.
+    pub given_up: Vec<(Item, User, Refusal)>,
 }
 
 /// One that minters were told, for the own pool: its account, and what is known of it on the present parent.
@@ -514,11 +528,17 @@ impl Own {
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is
-    /// the system that the block was built on.
-    pub fn settle<M: StateMemory>(&mut self, state: &State<M>, parent: &System, system: &System) -> (u64, Vec<Frame>) {
+    /// the system that the block was built on; `fits`: whether the chain's tables let one in now.
+    pub fn settle<M: StateMemory>(
+        &mut self,
+        state: &State<M>,
+        parent: &System,
+        system: &System,
+        fits: impl Fn(&Item, AccountIndex) -> bool,
+    ) -> Settled {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let mut finals = 0;
+        let (mut finals, mut given_up) = (0, Vec::new());
         // Of each shard: those that were told for the first time, and how many of them the block has.
         let mut counts = vec![(0, 0); shards];
         for followed in self.followed.iter().filter(|followed| followed.told == system.height) {
@@ -526,15 +546,18 @@ impl Own {
             *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
         }
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
+        let took_nearly_all: Vec<bool> =
+            counts.iter().map(|&(told, used)| used + told / MISSED + FEW >= told).collect();
         let Own { ids, heirs, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
-            followed.tries += u8::from(left_out);
+            followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
+            let is_out = left_out && !fits(&followed.item, followed.account);
             let refusal = match () {
                 () if used => None,
                 () if followed.expires_slot < system.slot => Some(Refusal::Expired),
-                () if followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
+                () if is_out || followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
                 () => None,
             };
             let user = followed.client.user;
@@ -547,6 +570,8 @@ impl Own {
             }
             ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(used);
+            let why = refusal.filter(|refusal| *refusal != Refusal::Expired);
+            given_up.extend(why.map(|refusal| (followed.item.clone(), user, refusal)));
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
             if let Some((client, ordinal)) = followed.client.told.or(heir) {
                 // Those that were told for this height know it; for the others it costs a hash.
@@ -581,7 +606,7 @@ impl Own {
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
             (To::Peer(client), CELLS, frame)
         };
-        (finals, outcomes.into_iter().map(frame).collect())
+        Settled { finals, frames: outcomes.into_iter().map(frame).collect(), given_up }
     }
 
     fn fit_window(&mut self, told: usize, used: usize) {

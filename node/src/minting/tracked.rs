@@ -57,9 +57,18 @@ pub struct TransactionShown {
 pub(super) enum Happened {
     Resumed,
     Judged(Result<(), Refusal>),
-    Certified { height: u64, shard: u32 },
-    Final { height: u64, slot: u64, shard: u32 },
+    Certified {
+        height: u64,
+        shard: u32,
+    },
+    Final {
+        height: u64,
+        slot: u64,
+        shard: u32,
+    },
     Expired,
+    /// No block can take it any more.
+    GivenUp(Refusal),
 }
 
 /// To which, when, what.
@@ -110,6 +119,17 @@ impl Watched {
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
     }
 
+    /// One that waits is given up.
+    pub fn give_up(&mut self, prefix: &Prefix, item: &Item, now_ms: u64, refusal: Refusal) {
+        let Some(cell) = item.cell() else { return };
+        let id = cell.id(prefix);
+        if self.ids.remove(&id) {
+            self.waiting.retain(|(waiting, _)| *waiting != id);
+            Self::say(&self.tell, id, now_ms, Happened::GivenUp(refusal));
+        }
+        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
+    }
+
     /// A shard-block of this height is certified; `debits` says whether it takes from the sender.
     pub fn certified(&mut self, height: u64, shard: u32, now_ms: u64, debits: impl Fn(&Cell) -> bool) {
         for (id, _) in self.waiting.iter().filter(|(_, cell)| debits(cell)) {
@@ -139,7 +159,7 @@ enum Stage {
     Unjudged,
     Waiting,
     Refused,
-    /// Final or expired.
+    /// Final, expired or given up.
     Ended,
 }
 
@@ -248,7 +268,7 @@ impl Tracked {
                 Happened::Resumed => self.resumed(id, now_ms),
                 Happened::Judged(outcome) => self.judged(id, now_ms, outcome),
                 Happened::Certified { height, shard } => self.certified(id, now_ms, height, shard),
-                Happened::Final { .. } | Happened::Expired => self.ends(id, now_ms, happened),
+                Happened::Final { .. } | Happened::Expired | Happened::GivenUp(_) => self.ends(id, now_ms, happened),
             }
             self.forget_refused(now_ms);
         }
@@ -289,7 +309,9 @@ impl Tracked {
                 self.unjudged_of.remove(&client);
             }
         }
-        let known = matches!(entry.stage, Stage::Waiting | Stage::Ended);
+        // One that was given up may be handed in again, and is good perhaps.
+        let has_ended = entry.stage == Stage::Ended && entry.shown.refusal.is_none();
+        let known = entry.stage == Stage::Waiting || has_ended;
         let others = !entry.on_their_way.is_empty();
         match outcome {
             // What waits or has ended has its outcome; a copy with a broken signature changes nothing of it.
@@ -363,6 +385,10 @@ impl Tracked {
                 (entry.shown.final_ms, entry.shown.height) = (Some(now_ms), Some(height));
                 (entry.shown.slot, entry.shown.shard) = (Some(slot), Some(shard));
             }
+            Happened::GivenUp(refusal) => {
+                entry.shown.state = "refused".into();
+                entry.shown.refusal = Some(refusal.name().to_owned());
+            }
             _ => entry.shown.state = "expired".into(),
         }
         let client = entry.client;
@@ -396,7 +422,11 @@ impl Tracked {
     /// Forgets one that has ended, or else the oldest of the client that has the most.
     fn forget_one(&mut self) {
         if let Some(id) = self.ended.pop_front() {
-            return self.forget(&id);
+            // One that was given up and handed in again has left this row.
+            if self.entries.get(&id).is_some_and(|entry| entry.stage == Stage::Ended) {
+                self.forget(&id);
+            }
+            return;
         }
         let &(_, client) = self.most.last().expect("what is counted waits, or has ended");
         let row = self.rows.get_mut(&client).expect("who has the most has a row");
