@@ -44,7 +44,7 @@ impl Net {
             own.begin(SLOT_MS);
             Node { own, room, pool: HeightPool::default(), told: 0, taken: BTreeSet::new() }
         };
-        let mut scene = Scene::of(STAKERS, SEATS);
+        let mut scene = Scene::of(ACCOUNTS, STAKERS, SEATS);
         scene.system.drawn = scene.system.draw(&[9; 32], 2, SEATS as usize);
         Net { scene, nodes: (0..STAKERS).map(|_| node()).collect() }
     }

@@ -11,7 +11,7 @@ use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_net::mesh::{Standing, To};
-use scene::{Scene, caller, client, due, follow, key};
+use scene::{ACCOUNTS, Scene, caller, client, due, follow, key};
 use std::sync::Arc;
 
 /// The senders that one minter is told, in order.
@@ -297,4 +297,27 @@ fn what_an_earlier_process_accepted_is_told_to_who_hands_it_in_again() {
     assert_eq!((finals, own.len(), outcomes.len()), (1, 0, 1), "one of them hears of it");
     assert!(matches!(outcomes[0].0, To::Peer(dynemix_net::mesh::PeerId(9))));
     assert!(!own.resume(&item, caller(0).user, &scene.chain, &scene.state, &scene.system), "it has ended");
+}
+
+#[test]
+fn what_was_accepted_of_an_account_that_a_block_to_come_opens_waits_for_it() {
+    let (before, mut after) = (Scene::new(), Scene::of(ACCOUNTS + 1, 10, 10));
+    let mut own = Own::default();
+    // Its sender is on the chain a block later: the state on the disk is behind what was accepted.
+    let item = after.pay(ACCOUNTS, 2 * DYNE);
+    assert!(own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system));
+    assert!(!own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system), "once");
+    own.resume_orphans(&before.chain, &before.state, &before.system);
+    assert_eq!((own.len(), own.promised(), own.all().count()), (0, 1, 1), "it stays in the file");
+    own.resume_orphans(&after.chain, &after.state, &after.system);
+    assert_eq!((own.len(), own.promised()), (1, 1));
+    assert_eq!(own.tell(&after.state, &after.system, Some(3)).1.len(), 1);
+    let parent = after.block(&[ACCOUNTS]);
+    assert_eq!(own.settle(&after.state, &parent, &after.system, |_, _| true).finals, 1);
+    // One whose sender never comes ends when it expires.
+    assert!(own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system));
+    let mut late = before.system.clone();
+    late.slot = item.cell().unwrap().expires_slot + 1;
+    own.resume_orphans(&before.chain, &before.state, &late);
+    assert_eq!(own.promised(), 0);
 }

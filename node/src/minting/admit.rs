@@ -156,7 +156,7 @@ impl<S: Signing> Duty<S> {
 
     /// Has the file of what was accepted written anew when most of it has ended.
     pub(super) fn tidy_accepted(&mut self) {
-        let live = self.local.own.len();
+        let live = self.local.own.promised();
         assert!(live <= self.local.in_file, "{live} are followed, {} were accepted", self.local.in_file);
         if self.local.in_file - live <= live.max(ENDED_KEPT) {
             return;

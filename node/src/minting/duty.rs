@@ -451,9 +451,10 @@ impl<S: Signing> Duty<S> {
         });
         let Settled { finals, frames, given_up } = {
             let own = &mut self.local.own;
-            self.minter
-                .execution
-                .settled(|view| own.settle(view.state, &parent, &system, |item, account| view.fits(item, account)))
+            self.minter.execution.settled(|view| {
+                own.resume_orphans(view.chain, view.state, &system);
+                own.settle(view.state, &parent, &system, |item, account| view.fits(item, account))
+            })
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
         self.give_up(given_up);

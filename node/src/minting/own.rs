@@ -180,6 +180,11 @@ struct Frames {
 }
 
 impl Frames {
+    /// For a shard that was told so many before; none are written where these minters are `me` alone.
+    fn of(before: usize, minters: &[u32], me: Option<u32>) -> Frames {
+        Frames { before, others: minters.iter().any(|&minter| Some(minter) != me), ..Frames::default() }
+    }
+
     /// What minters of the shard other than `me` are sent: each what it takes.
     fn of_others(self, minters: Vec<u32>, pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
         let frames: Vec<(usize, Arc<[u8]>)> =
@@ -241,6 +246,9 @@ pub struct Own {
     followed: VecDeque<Followed>,
     /// Those that blocks have left out.
     tried: VecDeque<Followed>,
+    /// What an earlier process has accepted of senders that the state does not have, which may be some blocks behind what
+    /// was known then: it waits for those blocks. No more than was accepted.
+    orphans: HashMap<Hash, (Item, User)>,
     /// By account and sequence: one can take effect.
     ids: HashMap<(AccountIndex, u32), Hash>,
     /// How many each user has here whose turn it is, and how many that wait for theirs.
@@ -277,6 +285,7 @@ impl Default for Own {
             unkept: VecDeque::new(),
             followed: VecDeque::new(),
             tried: VecDeque::new(),
+            orphans: HashMap::new(),
             ids: HashMap::new(),
             due: UserShares::default(),
             ahead: UserShares::default(),
@@ -401,8 +410,14 @@ impl Own {
         self.followed.extend(self.unkept.drain(..count));
     }
 
+    /// How many were accepted and have not ended: those that are followed, and those that wait for their senders.
+    pub fn promised(&self) -> usize {
+        self.len() + self.orphans.len()
+    }
+
     /// Follows again what an earlier process has accepted and kept; false if it has ended. Whose there is no room for
-    /// any more has room all the same: it was accepted.
+    /// any more has room all the same: it was accepted. And whose sender is unknown waits for it until it expires: what
+    /// was accepted may have been on the disk before the block that made the account.
     pub fn resume<M: StateMemory>(
         &mut self,
         item: &Item,
@@ -412,8 +427,10 @@ impl Own {
         system: &System,
     ) -> bool {
         let Some((cell, payload)) = item.cell_and_payload() else { return false };
-        let (Some(account), Ok(sequence)) = (state.find(&cell.sender), u32::try_from(cell.sequence)) else {
-            return false;
+        let Ok(sequence) = u32::try_from(cell.sequence) else { return false };
+        let Some(account) = state.find(&cell.sender) else {
+            let waits = cell.expires_slot >= system.slot;
+            return waits && self.orphans.insert(item.id(), (item.clone(), user)).is_none();
         };
         // Also one that its account cannot pay any more: it waits until it can, as it would have done here. What was
         // near enough once is so, though the newest blocks may have to be fetched again.
@@ -432,10 +449,20 @@ impl Own {
         true
     }
 
-    /// All that are followed, as they came, and whose each is.
+    /// After a block: those that waited for their senders are followed if they have come, and wait on if not.
+    pub fn resume_orphans<M: StateMemory>(&mut self, chain: &Chain, state: &State<M>, system: &System) {
+        let before = self.promised();
+        for (item, user) in std::mem::take(&mut self.orphans).into_values() {
+            self.resume(&item, user, chain, state, system);
+        }
+        assert!(self.promised() <= before, "{before} were accepted, {} wait", self.promised());
+    }
+
+    /// All that were accepted, as they came, and whose each is.
     pub fn all(&self) -> impl Iterator<Item = (&Item, User)> {
         let rows = self.tried.iter().chain(&self.followed).chain(&self.unkept);
-        rows.map(|followed| (&followed.item, followed.client.user))
+        let orphans = self.orphans.values().map(|(item, user)| (item, *user));
+        rows.map(|followed| (&followed.item, followed.client.user)).chain(orphans)
     }
 
     /// Frames for the minters of the next height, about what they have not been told and the window has room for.
@@ -460,10 +487,7 @@ impl Own {
         self.pace.begin(height, self.unheard(committee.len(), share));
         let paces = self.paces(height, &minters, me);
         let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
-        let of_shard = |(&before, minters): (&usize, &Vec<u32>)| {
-            let others = minters.iter().any(|&minter| Some(minter) != me);
-            Frames { before, others, ..Frames::default() }
-        };
+        let of_shard = |(&before, minters): (&usize, &Vec<u32>)| Frames::of(before, minters, me);
         let mut frames: Vec<Frames> = self.told_shards.iter().zip(&minters).map(of_shard).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
@@ -539,12 +563,7 @@ impl Own {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
         let (mut finals, mut given_up) = (0, Vec::new());
-        // Of each shard: those that were told for the first time, and how many of them the block has.
-        let mut counts = vec![(0, 0); shards];
-        for followed in self.followed.iter().filter(|followed| followed.told == system.height) {
-            let count: &mut (usize, usize) = &mut counts[followed.shard];
-            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
-        }
+        let counts = self.count_shards(state, system.height, shards);
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
         let took_nearly_all: Vec<bool> =
             counts.iter().map(|&(told, used)| used + told / MISSED + FEW >= told).collect();
@@ -586,13 +605,7 @@ impl Own {
         };
         self.tried.retain_mut(&mut settle);
         self.followed.retain_mut(&mut settle);
-        if self.followed.iter().any(|followed| followed.tries > 0) {
-            let (tried, fresh) =
-                std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
-            self.followed = fresh;
-            let mut tried: VecDeque<Followed> = tried;
-            self.tried.append(&mut tried);
-        }
+        self.part_tried();
         if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
             self.fit_window(told, used);
@@ -607,6 +620,27 @@ impl Own {
             (To::Peer(client), CELLS, frame)
         };
         Settled { finals, frames: outcomes.into_iter().map(frame).collect(), given_up }
+    }
+
+    /// Of each shard: those that were told for the first time, and how many of them the block has.
+    fn count_shards<M: StateMemory>(&self, state: &State<M>, height: u64, shards: usize) -> Vec<(usize, usize)> {
+        let mut counts = vec![(0, 0); shards];
+        for followed in self.followed.iter().filter(|followed| followed.told == height) {
+            let count: &mut (usize, usize) = &mut counts[followed.shard];
+            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
+        }
+        counts
+    }
+
+    /// What blocks have left out goes behind what was not tried yet.
+    fn part_tried(&mut self) {
+        if self.followed.iter().any(|followed| followed.tries > 0) {
+            let (tried, fresh): (VecDeque<Followed>, _) =
+                std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
+            self.followed = fresh;
+            self.tried.extend(tried);
+        }
+        assert!(self.followed.iter().all(|followed| followed.tries == 0), "what was tried stands behind what was not");
     }
 
     fn fit_window(&mut self, told: usize, used: usize) {

@@ -32,7 +32,7 @@ pub struct ShardPace {
 /// What minters have said.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// By minter.
+    /// What each minter has said of the newest two heights.
     words: BTreeMap<AccountIndex, Words>,
     /// What is told where nobody has said anything.
     unheard: usize,
