@@ -383,8 +383,11 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
-    let busy = |Busy| (LIMIT, "too many transactions wait; send it again".to_owned());
-    api.view.submit.send(from.holder, &cell, &payload).map_err(busy)?;
+    if let Err(Busy) = api.view.submit.send(from.holder, from.id, &cell, &payload) {
+        // Nobody judges it: it is on its way no more.
+        api.view.status.track(|tracked| tracked.take_back(from.id, &id));
+        return Err((LIMIT, "too many transactions wait; send it again".into()));
+    }
     Ok(json!(hex::encode(id)))
 }
 

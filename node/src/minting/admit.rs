@@ -5,7 +5,7 @@ use super::entry::{Promise, Ready};
 use super::own::Client;
 use super::places::Taken;
 use super::pool::Teller;
-use super::promises::Accepting;
+use super::promises::{Accepting, Said};
 use super::status::Status;
 use crate::intake::duties::told_share;
 use crate::intake::shares::User;
@@ -45,7 +45,7 @@ impl<S: Signing> Duty<S> {
     /// them are free when it was said how many are left.
     pub(super) fn admit(&mut self, ready: Ready) -> Taken {
         let (begun, count) = (Instant::now(), ready.good.len());
-        let Ready { from, user, told, good, refused, body: _, places } = ready;
+        let Ready { from, client, user, told, good, refused, body: _, places } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
         if let Some((height, name)) = told.zip(from.and_then(|from| from.name)) {
@@ -64,7 +64,7 @@ impl<S: Signing> Duty<S> {
             outcomes.entry(refusal as u8).or_default().push(ordinal);
         };
         for (ordinal, refusal, item) in refused {
-            accepting.said.extend(item.filter(|_| from.is_none()).map(|item| (item, Err(refusal))));
+            accepting.said.extend(item.filter(|_| from.is_none()).map(|item| (item, client, Err(refusal))));
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
@@ -84,7 +84,7 @@ impl<S: Signing> Duty<S> {
                     })
                 }
             };
-            accepting.said.extend(said.map(|item| (item, outcome)));
+            accepting.said.extend(said.map(|item| (item, client, outcome)));
             match outcome {
                 Ok(()) => admitted += 1,
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
@@ -136,10 +136,10 @@ impl<S: Signing> Duty<S> {
         }
     }
 
-    fn say(&self, said: Vec<(Item, Result<(), Refusal>)>) {
+    fn say(&self, said: Vec<Said>) {
         let now_ms = self.clock.now_ms();
-        for (item, outcome) in said {
-            self.status.watch(|watched| watched.begin(&self.prefix, &item, now_ms, outcome));
+        for (item, client, outcome) in said {
+            self.status.watch(|watched| watched.begin(&self.prefix, &item, client, now_ms, outcome));
         }
     }
 

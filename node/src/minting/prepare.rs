@@ -85,6 +85,7 @@ type Found = (u64, Item, Prospect);
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
     from: Option<PeerInfo>,
+    client: u64,
     user: User,
     told: Option<u64>,
     items: Vec<(u64, Item)>,
@@ -120,7 +121,7 @@ fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
 fn count_of(raw: &Raw) -> usize {
     match raw {
         Raw::Frame(_, body) => (body.len() / CELL_BYTES).max(1),
-        Raw::Own(_, items) => items.len(),
+        Raw::Own(_, _, items) => items.len(),
         Raw::Bodies(..) | Raw::Height | Raw::Stop => 0,
     }
 }
@@ -148,9 +149,10 @@ impl Prepare {
                         }
                         waiting.extend(pending);
                     }
-                    Raw::Own(holder, items) => {
+                    Raw::Own(holder, client, items) => {
                         let items = items.into_iter().map(|item| (0, item)).collect();
-                        waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
+                        let pending = Pending::of(None, User { by_api: true, holder }, None, items);
+                        waiting.push_back(Pending { client, ..pending });
                     }
                     Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
                 }
@@ -281,7 +283,7 @@ impl Prepare {
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
         let (mut batch, mut cost) = (Vec::new(), 0);
-        for Pending { from, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
+        for Pending { from, client, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
             for (ordinal, item, prospect) in found {
@@ -306,7 +308,7 @@ impl Prepare {
                 (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
             cost += cost_of_transactions(good.len() + refused.len());
-            batch.push(Ready { from, user, told, good, refused, body, places });
+            batch.push(Ready { from, client, user, told, good, refused, body, places });
             if cost >= HANDED_ON {
                 self.hand_on(take(&mut batch), take(&mut cost));
             }
@@ -419,7 +421,7 @@ impl Prepare {
 impl Pending {
     fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Item)>) -> Pending {
         let (found, refused, body, places) = (Vec::new(), Vec::new(), None, Taken::default());
-        Pending { from, user, told, items, found, refused, body, places }
+        Pending { from, client: 0, user, told, items, found, refused, body, places }
     }
 }
 

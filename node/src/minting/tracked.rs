@@ -56,7 +56,8 @@ pub struct TransactionShown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
     Resumed,
-    Judged(Result<(), Refusal>),
+    /// A copy that this client has handed in.
+    Judged(u64, Result<(), Refusal>),
     Certified {
         height: u64,
         shard: u32,
@@ -97,15 +98,15 @@ impl Watched {
         let _ = tell.send((id, now_ms, happened));
     }
 
-    /// One has come and was judged.
-    pub fn begin(&mut self, prefix: &Prefix, item: &Item, now_ms: u64, outcome: Result<(), Refusal>) {
+    /// One has come by a client and was judged.
+    pub fn begin(&mut self, prefix: &Prefix, item: &Item, client: u64, now_ms: u64, outcome: Result<(), Refusal>) {
         let Some((cell, _)) = item.cell_and_payload() else { return };
         let id = cell.id(prefix);
         if outcome.is_ok() && self.ids.insert(id) {
             self.waiting.push((id, *cell));
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
-        Self::say(&self.tell, id, now_ms, Happened::Judged(outcome));
+        Self::say(&self.tell, id, now_ms, Happened::Judged(client, outcome));
     }
 
     /// One that an earlier process has accepted waits again.
@@ -266,7 +267,7 @@ impl Tracked {
             self.version += 1;
             match happened {
                 Happened::Resumed => self.resumed(id, now_ms),
-                Happened::Judged(outcome) => self.judged(id, now_ms, outcome),
+                Happened::Judged(client, outcome) => self.judged(id, now_ms, client, outcome),
                 Happened::Certified { height, shard } => self.certified(id, now_ms, height, shard),
                 Happened::Final { .. } | Happened::Expired | Happened::GivenUp(_) => self.ends(id, now_ms, happened),
             }
@@ -290,23 +291,41 @@ impl Tracked {
         self.enqueue(OF_BEFORE, id);
     }
 
-    fn judged(&mut self, id: Hash, now_ms: u64, outcome: Result<(), Refusal>) {
+    /// A copy is on its way no more: in any order, since many threads look at what was handed in.
+    fn arrived(&mut self, client: u64, id: &Hash) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        let Some(place) = entry.on_their_way.iter().position(|&of| of == client) else { return false };
+        entry.on_their_way.remove(place);
+        assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
+        self.unjudged -= 1;
+        let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
+        *of -= 1;
+        if *of == 0 {
+            self.unjudged_of.remove(&client);
+        }
+        true
+    }
+
+    /// What a client has handed in found no place on its way: nobody judges it.
+    pub fn take_back(&mut self, client: u64, id: &Hash) {
+        self.arrived(client, id);
+        let is_nothing = |entry: &Entry| entry.stage == Stage::Unjudged && entry.on_their_way.is_empty();
+        if self.entries.get(id).is_some_and(is_nothing) {
+            self.entries.remove(id);
+        }
+    }
+
+    fn judged(&mut self, id: Hash, now_ms: u64, client: u64, outcome: Result<(), Refusal>) {
+        let was_handed_in = self.arrived(client, &id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        // Judged in the order in which they were handed in: whose copy it was counts for it.
-        if !entry.on_their_way.is_empty() {
-            let client = entry.on_their_way.remove(0);
-            if matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
+        // Whose copy it was counts for it.
+        if was_handed_in {
+            let given_up = entry.stage == Stage::Ended && entry.shown.refusal.is_some();
+            if given_up || matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
                 entry.client = client;
             }
             if outcome == Err(Refusal::BadSignature) {
                 self.broken.push(client);
-            }
-            assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
-            self.unjudged -= 1;
-            let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
-            *of -= 1;
-            if *of == 0 {
-                self.unjudged_of.remove(&client);
             }
         }
         // One that was given up may be handed in again, and is good perhaps.
@@ -466,8 +485,8 @@ mod tests {
         }
     }
 
-    fn judge(watched: &mut Watched, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
-        watched.begin(&PREFIX, &Item::transaction(&cell(number), &[]), now_ms, outcome);
+    fn judge(watched: &mut Watched, client: u64, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
+        watched.begin(&PREFIX, &Item::transaction(&cell(number), &[]), client, now_ms, outcome);
     }
 
     #[test]
@@ -475,7 +494,7 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         let mut refused = |now_ms: u64, refusal: Refusal| {
             tracked.hand_in(1, id(5)).unwrap();
-            judge(&mut watched, 5, now_ms, Err(refusal));
+            judge(&mut watched, 1, 5, now_ms, Err(refusal));
             tracked.hear();
             tracked.shown(&id(5)).cloned().unwrap()
         };
@@ -490,7 +509,7 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(1, id(5)).unwrap();
         assert_eq!(tracked.state(5), None, "nobody has looked at it");
-        judge(&mut watched, 5, 10, Ok(()));
+        judge(&mut watched, 1, 5, 10, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         watched.certified(3, 1, 20, |_| true);
         assert_eq!(tracked.state(5).as_deref(), Some("certified"));
@@ -508,7 +527,7 @@ mod tests {
         tracked.hear();
         assert_eq!(tracked.shown(&id(5)), Some(&shown));
         tracked.hand_in(1, id(6)).unwrap();
-        judge(&mut watched, 6, 40, Ok(()));
+        judge(&mut watched, 1, 6, 40, Ok(()));
         watched.settle(4, 1_001, 50, |_| None);
         assert_eq!(tracked.state(6).as_deref(), Some("expired"));
         assert!(!watched.waiting());
@@ -518,11 +537,11 @@ mod tests {
     fn a_hundred_thousand_junk_transactions_of_others_make_nobody_forgotten() {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(1, id(0)).unwrap();
-        judge(&mut watched, 0, 1, Ok(()));
+        judge(&mut watched, 1, 0, 1, Ok(()));
         // Refused junk, each of a client of its own, as fast as it comes.
         for number in 1..=100_000 {
             tracked.hand_in(number + 1, id(number)).unwrap();
-            judge(&mut watched, number, 1 + number / 1_000, Err(Refusal::BadSignature));
+            judge(&mut watched, number + 1, number, 1 + number / 1_000, Err(Refusal::BadSignature));
             tracked.hear();
         }
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
@@ -530,7 +549,7 @@ mod tests {
         // Transactions that an account pays for, more than fit, all of one client.
         for number in 200_000..=310_000 {
             tracked.hand_in(7, id(number)).unwrap();
-            judge(&mut watched, number, 200, Ok(()));
+            judge(&mut watched, 7, number, 200, Ok(()));
             tracked.hear();
         }
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
@@ -544,20 +563,20 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         for number in 0..TRACKED_MAX as u64 {
             tracked.hand_in(number % 5, id(number)).unwrap();
-            judge(&mut watched, number, 1, Ok(()));
+            judge(&mut watched, number % 5, number, 1, Ok(()));
             tracked.hear();
         }
         watched.settle(1, 1, 2, |cell| (cell.sequence == 77_777).then_some(0));
         tracked.hand_in(9, id(500_000)).unwrap();
-        judge(&mut watched, 500_000, 3, Ok(()));
+        judge(&mut watched, 9, 500_000, 3, Ok(()));
         assert_eq!(tracked.state(500_000).as_deref(), Some("waiting"));
         assert_eq!(tracked.state(77_777), None, "it had ended");
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
 
-        judge(&mut watched, 600_000, 10, Err(Refusal::BadSignature));
+        judge(&mut watched, 9, 600_000, 10, Err(Refusal::BadSignature));
         tracked.hand_in(9, id(600_000)).unwrap();
         assert_eq!(tracked.state(600_000).as_deref(), Some("refused"));
-        judge(&mut watched, 600_001, 10 + REFUSED_MS + 1, Err(Refusal::BadSignature));
+        judge(&mut watched, 9, 600_001, 10 + REFUSED_MS + 1, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(600_000), None);
     }
 
@@ -572,7 +591,7 @@ mod tests {
         assert!(third > 1_000 && tracked.hand_in(4, id(1)).is_ok());
         assert_eq!(tracked.hand_in(1, id(2)), Err(TooManyUnjudged));
         for number in 0..first as u64 {
-            judge(&mut watched, 1 << 32 | number, 1, Err(Refusal::BadSignature));
+            judge(&mut watched, 1, 1 << 32 | number, 1, Err(Refusal::BadSignature));
         }
         tracked.hear();
         assert!(tracked.hand_in(1, id(2)).is_ok());
@@ -584,19 +603,59 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(2, id(5)).unwrap();
         tracked.hand_in(1, id(5)).unwrap();
-        judge(&mut watched, 5, 1, Err(Refusal::BadSignature));
+        judge(&mut watched, 2, 5, 1, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(5), None, "the other copy is still on its way");
-        judge(&mut watched, 5, 2, Ok(()));
+        judge(&mut watched, 1, 5, 2, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         tracked.hand_in(2, id(5)).unwrap();
-        judge(&mut watched, 5, 3, Err(Refusal::BadSignature));
+        judge(&mut watched, 2, 5, 3, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         // Refused alone, and good later: the good one counts.
         tracked.hand_in(2, id(6)).unwrap();
-        judge(&mut watched, 6, 4, Err(Refusal::BadSignature));
+        judge(&mut watched, 2, 6, 4, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(6).as_deref(), Some("refused"));
         tracked.hand_in(1, id(6)).unwrap();
-        judge(&mut watched, 6, 5, Ok(()));
+        judge(&mut watched, 1, 6, 5, Ok(()));
         assert_eq!(tracked.state(6).as_deref(), Some("waiting"));
+    }
+
+    #[test]
+    fn who_is_charged_for_a_broken_copy_is_who_has_brought_it_in_whatever_order() {
+        let (mut watched, mut tracked) = sides();
+        tracked.hand_in(2, id(5)).unwrap();
+        tracked.hand_in(1, id(5)).unwrap();
+        // Another thread was first with the good one, which came second.
+        judge(&mut watched, 1, 5, 1, Ok(()));
+        judge(&mut watched, 2, 5, 2, Err(Refusal::BadSignature));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        assert_eq!(tracked.take_broken(), [2]);
+        assert_eq!(tracked.rows.keys().collect::<Vec<_>>(), [&1], "it counts for who has signed it");
+    }
+
+    #[test]
+    fn what_finds_no_place_on_its_way_is_counted_no_more() {
+        let (_, mut tracked) = sides();
+        for number in 0..2 * UNJUDGED_MAX as u64 {
+            tracked.hand_in(1, id(number)).unwrap();
+            tracked.take_back(1, &id(number));
+        }
+        assert!(tracked.unjudged == 0 && tracked.entries.is_empty());
+    }
+
+    #[test]
+    fn what_is_given_up_says_why_and_may_be_handed_in_again() {
+        let (mut watched, mut tracked) = sides();
+        let item = Item::transaction(&cell(5), &[]);
+        tracked.hand_in(1, id(5)).unwrap();
+        judge(&mut watched, 1, 5, 1, Ok(()));
+        watched.give_up(&PREFIX, &item, 9, Refusal::Inadmissible);
+        assert_eq!(tracked.state(5).as_deref(), Some("refused"));
+        assert_eq!(tracked.shown(&id(5)).unwrap().refusal.as_deref(), Some(Refusal::Inadmissible.name()));
+        assert!(!watched.waiting() && tracked.waiting == 0);
+        tracked.hand_in(2, id(5)).unwrap();
+        judge(&mut watched, 2, 5, 12, Ok(()));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        watched.settle(3, 9, 30, |_| Some(1));
+        assert_eq!(tracked.state(5).as_deref(), Some("final"));
     }
 }

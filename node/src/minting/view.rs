@@ -41,13 +41,13 @@ impl Submit {
         Submit { cells, arena }
     }
 
-    /// Hands a transaction in whose form was looked at.
+    /// Hands a transaction in whose form was looked at, by this connection to the API.
     ///
     /// # Errors
     /// When so many wait that there is no room for it.
-    pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<(), Busy> {
+    pub fn send(&self, holder: Holder, client: u64, cell: &Cell, payload: &[u8]) -> Result<(), Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
-        let raw = Raw::Own(holder, vec![item]);
+        let raw = Raw::Own(holder, client, vec![item]);
         if self.cells.push(API, cost_of_transactions(1), raw) { Ok(()) } else { Err(Busy) }
     }
 }
