@@ -351,7 +351,9 @@ impl<S: Signing> Execution for NodeExecution<S> {
         while self.judge_some() {}
         self.judge_heavy();
         let mut sound: Vec<(&Item, Judged)> = self.pool.sound(self.system.height + 1).collect();
-        sound.sort_unstable_by_key(|(_, judged)| judged.id);
+        // Nearly all differ in the first eight bytes, which are compared in a register.
+        let head = |judged: &Judged| u64::from_be_bytes(*judged.id.first_chunk().expect("an id has more"));
+        sound.sort_unstable_by(|(_, a), (_, b)| head(a).cmp(&head(b)).then_with(|| a.id.cmp(&b.id)));
         // All minters leave out the same, if they build equally fast: the highest ids, which are told again.
         sound.truncate(self.set_max);
         let records = self.pool.records().filter(|item| self.records.get(&item.id()) == Some(&true));

@@ -38,6 +38,12 @@ const GATHERED_OF_LEFT: u64 = 4;
 const GATHERED_LEAST: u64 = 100;
 /// and for this part of one at most.
 const GATHERED_MOST: u64 = 5;
+/// Verifying a batch may take this part of the time that is left until sets close: what is gathered last is in time too.
+const BATCH_OF_LEFT: u64 = 2;
+/// So many make a batch however little time is left,
+const BATCH_LEAST: usize = 2_048;
+/// and however few were measured yet: nanoseconds that each is taken to cost.
+const FIRST_NANOS: u64 = 25_000;
 
 /// What the threads that verify users' transactions have in common.
 pub struct Gathering {
@@ -92,14 +98,26 @@ struct Pending {
     body: Option<Body>,
 }
 
-/// How long what has come may wait for more at this time: a part of what is left until minters are told nothing more, so
-/// that what comes late is not held up.
-fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
+/// How long it is until sets close, or until a slot begins.
+fn closing_ms(schedule: &Schedule, now_ms: u64) -> u64 {
     let Schedule { slot_ms, sets_ms, .. } = *schedule;
     let into_ms = now_ms % slot_ms;
     let closing_ms = if into_ms < sets_ms { sets_ms } else { slot_ms };
-    let part_ms = (closing_ms - into_ms) / GATHERED_OF_LEFT;
+    closing_ms - into_ms
+}
+
+/// How long what has come may wait for more at this time: a part of what is left until minters are told nothing more, so
+/// that what comes late is not held up.
+fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
+    let (slot_ms, part_ms) = (schedule.slot_ms, closing_ms(schedule, now_ms) / GATHERED_OF_LEFT);
     Duration::from_millis(part_ms.clamp(slot_ms / GATHERED_LEAST, slot_ms / GATHERED_MOST))
+}
+
+/// How many transactions make a batch at this time if each costs so many nanoseconds: the larger, the less each costs.
+fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
+    let nanos_left = (closing_ms(schedule, now_ms) / BATCH_OF_LEFT).saturating_mul(1_000_000);
+    let count = usize::try_from(nanos_left / nanos.max(1)).unwrap_or(usize::MAX);
+    count.clamp(BATCH_LEAST, BATCH_MAX)
 }
 
 /// How many transactions it brings, about.
@@ -117,7 +135,8 @@ impl Prepare {
     pub fn run(mut self, input: &Inbox<Raw>) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let (mut batch, mut waiting) = (Vec::new(), VecDeque::new());
-        while self.gather(input, &mut batch) {
+        let mut nanos = FIRST_NANOS;
+        while self.gather(input, nanos, &mut batch) {
             let begun = Instant::now();
             for raw in batch.drain(..) {
                 match raw {
@@ -132,17 +151,22 @@ impl Prepare {
                 }
             }
             let looked_at = self.flush(&mut waiting);
+            if looked_at >= BATCH_LEAST {
+                let each = begun.elapsed().as_nanos() / looked_at as u128;
+                nanos = nanos / 4 * 3 + u64::try_from(each).unwrap_or(u64::MAX) / 4;
+            }
             // So many threads do it side by side.
             self.checks.gate.room().verified(looked_at, begun.elapsed() / self.gathering.threads);
         }
     }
 
     /// Takes frames until they make a batch, or have waited for long enough. False when the node ends.
-    fn gather(&self, input: &Inbox<Raw>, batch: &mut Vec<Raw>) -> bool {
+    fn gather(&self, input: &Inbox<Raw>, nanos: u64, batch: &mut Vec<Raw>) -> bool {
         let _turn = self.gathering.turn.lock().expect(UNPOISONED);
         let mut next = input.take(Duration::from_millis(200));
-        let begun = Instant::now();
-        let (mut count, mut gathered) = (0, begun + gather_for(&self.schedule, self.clock.now_ms()));
+        let (begun, now_ms) = (Instant::now(), self.clock.now_ms());
+        let (mut count, enough) = (0, batch_for(&self.schedule, now_ms, nanos));
+        let mut gathered = begun + gather_for(&self.schedule, now_ms);
         while let Some(raw) = next {
             if matches!(raw, Raw::Stop) {
                 // For the next thread.
@@ -156,7 +180,7 @@ impl Prepare {
             count += count_of(&raw);
             batch.push(raw);
             let more = gathered.saturating_duration_since(Instant::now());
-            next = if count < BATCH_MAX && !more.is_zero() { input.take(more) } else { None };
+            next = if count < enough && !more.is_zero() { input.take(more) } else { None };
         }
         true
     }
@@ -231,9 +255,8 @@ impl Prepare {
             return 0;
         }
         self.look_up(&duties, waiting);
-        let all: Vec<Item> =
-            waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
-        let bad = self.checks.verify(&all);
+        let all: Vec<&Item> = waiting.iter().flat_map(|pending| pending.found.iter().map(|found| &found.1)).collect();
+        let (count, bad) = (all.len(), self.checks.verify(&all));
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
         let mut batch = Vec::with_capacity(waiting.len());
@@ -263,30 +286,37 @@ impl Prepare {
             batch.push(Ready { from, user, told, good, refused, body });
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
-        assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
+        assert_eq!(place, count, "each transaction that was gathered has had its verdict");
         self.checks.wait_for_room();
-        self.checks.inbox.push(OWN_CELLS, cost_of_transactions(all.len()), Entry::Cells(batch));
-        all.len()
+        self.checks.inbox.push(OWN_CELLS, cost_of_transactions(count), Entry::Cells(batch));
+        count
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
     /// been, costs one.
     fn look_up(&self, duties: &DutyTable, waiting: &mut VecDeque<Pending>) {
         let sender = |item: &Item| item.cell().map_or([0; 32], |cell| cell.sender);
+        let recipient = |item: &Item| item.cell().map_or([0; 32], |cell| cell.recipient);
         let senders: Vec<Key> =
             waiting.iter().flat_map(|pending| pending.items.iter().map(|(_, item)| sender(item))).collect();
+        // Only own users' are looked at so closely: what is told was by the node that tells it.
+        let own_users = waiting.iter().filter(|pending| pending.told.is_none());
+        let recipients: Vec<Key> =
+            own_users.flat_map(|pending| pending.items.iter().map(|(_, item)| recipient(item))).collect();
         // All at once: each look-up waits for memory, many of them wait together.
-        let mut accounts = vec![None; senders.len()];
+        let (mut accounts, mut payees) = (vec![None; senders.len()], vec![None; recipients.len()]);
         let own = duties.own().seat.map(usize::from);
         let mut own_left = self.checks.gate.own_left();
         self.checks.view(duties, |view| {
             view.state.find_all(senders.len(), |i| &senders[i], &mut accounts);
-            let mut accounts = accounts.iter();
+            view.state.find_all(recipients.len(), |i| &recipients[i], &mut payees);
+            let (mut accounts, mut payees) = (accounts.iter(), payees.iter());
             for pending in waiting {
                 assert!(pending.found.is_empty(), "a frame of cells is looked up once");
                 let here = pending.told == Some(duties.pending());
                 for (ordinal, item) in pending.items.drain(..) {
                     let account: Option<AccountIndex> = *accounts.next().expect("one for each item");
+                    let payee = pending.told.is_none().then(|| *payees.next().expect("one for each own user's item"));
                     let account = account.ok_or(Refusal::UnknownSender);
                     let judged = account
                         .and_then(|account| Prospect::of(&item, account, view.chain, view.state, view.system))
@@ -294,7 +324,7 @@ impl Prepare {
                             // Of another shard; or what no block can take though its turn has come, of an own user.
                             let foreign = here && own != Some(prospect.shard);
                             let due = pending.told.is_none() && prospect.due;
-                            if foreign || (due && !view.fits(&item, prospect.account)) {
+                            if foreign || (due && !view.fits_to(&item, prospect.account, payee.flatten())) {
                                 return Err(Refusal::Inadmissible);
                             }
                             // What would find no place among own users' costs no signature.
