@@ -55,4 +55,5 @@ pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;
+pub mod working;
 pub mod writer;

@@ -341,7 +341,7 @@ impl Shared {
     /// Starts all threads that verify: users' cells on as many as there are cores, what custodians look at, what rounds
     /// need.
     fn verifying(&self, options: &NodeOptions, waiting: &Waiting) -> Result<Vec<Verifying>, NodeStartError> {
-        let gathering = Arc::new(Gathering::new(options.verify_threads));
+        let gathering = Arc::<Gathering>::default();
         let mut threads = Vec::new();
         for number in 0..options.verify_threads {
             let (prepare, input) = (self.prepare(options, &gathering), waiting.cells.clone());

@@ -8,6 +8,7 @@ use super::inbox::Inbox;
 use super::prospect::Prospect;
 use super::room::is_past;
 use super::verdicts::BATCH_MAX;
+use super::working::Working;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank};
 use crate::intake::price::Failure;
@@ -24,7 +25,7 @@ use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
@@ -40,9 +41,10 @@ const GATHERED_LEAST: u64 = 100;
 const GATHERED_MOST: u64 = 5;
 
 /// What the threads that verify users' transactions have in common.
+#[derive(Default)]
 pub struct Gathering {
-    /// How many threads these are.
-    threads: u32,
+    /// Those that verify now.
+    working: Mutex<Working>,
     /// Whose turn it is to gather: one batch is filled after the other, while others are verified.
     turn: Mutex<()>,
     /// Proofs of possession that each has brought at this height.
@@ -50,13 +52,8 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    /// Of so many threads.
-    ///
-    /// # Panics
-    /// When there is none.
-    pub fn new(threads: usize) -> Gathering {
-        assert!(threads > 0, "nobody verifies");
-        Gathering { threads: threads as u32, turn: Mutex::default(), heavy: Mutex::default() }
+    fn working(&self) -> MutexGuard<'_, Working> {
+        self.working.lock().expect(UNPOISONED)
     }
 }
 
@@ -118,7 +115,7 @@ impl Prepare {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let (mut batch, mut waiting) = (Vec::new(), VecDeque::new());
         while self.gather(input, &mut batch) {
-            let begun = Instant::now();
+            self.gathering.working().begin(Instant::now());
             for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
@@ -132,8 +129,8 @@ impl Prepare {
                 }
             }
             let looked_at = self.flush(&mut waiting);
-            // So many threads do it side by side.
-            self.checks.gate.room().verified(looked_at, begun.elapsed() / self.gathering.threads);
+            let worked = self.gathering.working().end(Instant::now());
+            self.checks.gate.room().verified(looked_at, worked);
         }
     }
 

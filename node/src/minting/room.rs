@@ -201,7 +201,7 @@ impl Room {
         self.tellers.retain(|_, asked| asked.last + REMEMBERED > height);
     }
 
-    /// So many were verified, in this time without waiting.
+    /// So many were verified, in this time in which somebody did and that was not said yet.
     pub fn verified(&mut self, count: usize, busy: Duration) {
         if !self.closed {
             self.verified.add(count, busy);
