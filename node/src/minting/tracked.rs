@@ -240,6 +240,47 @@ impl Tracked {
         Ok(())
     }
 
+    /// The newest copy of one that was handed in was not taken: whoever did so is told at once, and nothing is remembered
+    /// of it.
+    pub fn take_back(&mut self, id: &Hash) {
+        self.drop_newest(id);
+        let unseen = |entry: &&Entry| entry.stage == Stage::Unjudged && entry.on_their_way.is_empty();
+        if self.entries.get(id).filter(unseen).is_some() {
+            self.entries.remove(id);
+        }
+    }
+
+    /// The newest copy of one that waited to be looked at had to go: whoever asks is told that there was no room for it.
+    pub fn refuse_unseen(&mut self, id: &Hash, now_ms: u64) {
+        let Some(client) = self.drop_newest(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        // As if it were judged now: of what others have handed in it says nothing.
+        entry.on_their_way.insert(0, client);
+        self.unjudged += 1;
+        *self.unjudged_of.entry(client).or_insert(0) += 1;
+        self.version += 1;
+        self.judged(*id, now_ms, Err(Refusal::Busy));
+        self.forget_refused(now_ms);
+    }
+
+    /// Takes the newest copy of one off those that are on their way; whose it was.
+    fn drop_newest(&mut self, id: &Hash) -> Option<u64> {
+        let client = self.entries.get_mut(id)?.on_their_way.pop()?;
+        self.counted_no_more(client);
+        Some(client)
+    }
+
+    /// One copy of a client is on its way no more.
+    fn counted_no_more(&mut self, client: u64) {
+        assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
+        self.unjudged -= 1;
+        let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
+        *of -= 1;
+        if *of == 0 {
+            self.unjudged_of.remove(&client);
+        }
+    }
+
     /// Hears what has happened since the last time.
     pub(super) fn hear(&mut self) {
         while let Ok((id, now_ms, happened)) = self.told.try_recv() {
@@ -281,14 +322,9 @@ impl Tracked {
             if outcome == Err(Refusal::BadSignature) {
                 self.broken.push(client);
             }
-            assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
-            self.unjudged -= 1;
-            let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
-            *of -= 1;
-            if *of == 0 {
-                self.unjudged_of.remove(&client);
-            }
+            self.counted_no_more(client);
         }
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         let known = matches!(entry.stage, Stage::Waiting | Stage::Ended);
         let others = !entry.on_their_way.is_empty();
         match outcome {
@@ -547,6 +583,34 @@ mod tests {
         tracked.hear();
         assert!(tracked.hand_in(1, id(2)).is_ok());
         assert!(tracked.take_broken() == vec![1; first] && tracked.take_broken().is_empty());
+    }
+
+    #[test]
+    fn what_was_not_taken_is_nobodys_any_more_and_what_had_to_go_is_refused_by_name() {
+        let (mut watched, mut tracked) = sides();
+        for _ in 0..2 * UNJUDGED_MAX as u64 {
+            tracked.hand_in(1, id(5)).unwrap();
+            tracked.take_back(&id(5));
+        }
+        assert_eq!((tracked.unjudged, tracked.entries.len(), tracked.unjudged_of.len()), (0, 0, 0));
+        // One of another client waits to be looked at and has to go; its copy of a third client is judged.
+        tracked.hand_in(2, id(6)).unwrap();
+        tracked.refuse_unseen(&id(6), 10);
+        assert_eq!(tracked.state(6).as_deref(), Some("refused"));
+        assert_eq!(tracked.shown(&id(6)).unwrap().refusal.as_deref(), Some("busy"));
+        tracked.hand_in(2, id(7)).unwrap();
+        tracked.hand_in(3, id(7)).unwrap();
+        tracked.refuse_unseen(&id(7), 20);
+        assert_eq!(tracked.state(7), None, "the copy that came first is on its way");
+        judge(&mut watched, 7, 30, Ok(()));
+        assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
+        assert_eq!((tracked.unjudged, tracked.unjudged_of.len()), (0, 0), "none stays unjudged");
+        // What waits has its outcome, whatever becomes of a copy.
+        tracked.hand_in(4, id(7)).unwrap();
+        tracked.refuse_unseen(&id(7), 40);
+        assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
+        tracked.refuse_unseen(&id(99), 40);
+        tracked.take_back(&id(99));
     }
 
     #[test]
