@@ -745,6 +745,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         self.take()
     }
 
+    /// Items of others' shard-blocks may have so many bytes of memory.
+    pub fn bound_others(&mut self, bytes: usize) {
+        self.custody.bound(bytes);
+    }
+
     /// Items of shard-blocks that an earlier process of this node kept.
     pub fn remember_items(&mut self, block: Hash, height: u64, items: Items) {
         if self.execution.quilt_mode() {

@@ -7,7 +7,7 @@
 //!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
-//! * [`node`] starts the threads that [`topology`] declares; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
+//! * [`node`] starts the threads that [`topology`] declares, with room for what [`capacity`] says; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
 //!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable, [`promises`]
 //!   what own users send; [`prepare`] verifies users'
 //!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
@@ -27,6 +27,7 @@
 pub mod admit;
 pub mod board;
 pub mod bodies;
+pub mod capacity;
 pub mod checks;
 pub mod counted;
 pub mod door;
@@ -48,6 +49,7 @@ pub mod prospect;
 pub mod questions;
 pub mod room;
 pub mod rounds;
+mod rows;
 pub mod serve;
 pub mod slot_line;
 pub mod status;

@@ -2,7 +2,7 @@
 //! costs a signature, the rest is verified in batches, on as many threads as there are cores for it.
 
 use super::checks::Checks;
-use super::entry::{Entry, Raw, Ready, cost_of_transactions};
+use super::entry::{Entry, Found, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
 use super::prospect::Prospect;
@@ -74,9 +74,6 @@ pub struct Prepare {
     /// Shared with the others.
     pub gathering: Arc<Gathering>,
 }
-
-/// A transaction that may come into a block, with its ordinal.
-type Found = (u64, Item, Prospect);
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {

@@ -10,6 +10,7 @@
 //! * of the rest, what has ended goes first, the oldest before the others; if all still waits, the oldest of the client
 //!   that has the most.
 
+use super::rows::buckets;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::base::refusal::Refusal;
@@ -21,7 +22,7 @@ use std::mem::take;
 use std::sync::mpsc::{Receiver, Sender};
 
 /// Transactions that are remembered.
-const TRACKED_MAX: usize = 100_000;
+const TRACKED_MAX: usize = 45_056;
 /// Of those that were handed in, so many may wait to be verified.
 const UNJUDGED_MAX: usize = 8_192;
 /// Refused ones that are remembered, and for how long.
@@ -67,7 +68,7 @@ type News = (Hash, u64, Happened);
 
 /// Those that wait, as the consensus thread follows them.
 pub struct Watched {
-    waiting: Vec<(Hash, Cell)>,
+    waiting: Vec<(Hash, Item)>,
     ids: HashSet<Hash>,
     tell: Sender<News>,
 }
@@ -76,6 +77,11 @@ impl Watched {
     /// Nothing yet; what happens is told to `tell`.
     pub(super) fn new(tell: Sender<News>) -> Watched {
         Watched { waiting: Vec::new(), ids: HashSet::new(), tell }
+    }
+
+    /// Bytes of rows that follow so many.
+    pub(super) fn bytes(most: usize) -> usize {
+        2 * most * size_of::<(Hash, Item)>() + buckets(most) * (size_of::<Hash>() + 1)
     }
 
     /// Whether one has not ended.
@@ -93,7 +99,7 @@ impl Watched {
         let Some((cell, _)) = item.cell_and_payload() else { return };
         let id = cell.id(prefix);
         if outcome.is_ok() && self.ids.insert(id) {
-            self.waiting.push((id, *cell));
+            self.waiting.push((id, item.clone()));
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
         Self::say(&self.tell, id, now_ms, Happened::Judged(outcome));
@@ -104,7 +110,7 @@ impl Watched {
         let Some(cell) = item.cell() else { return };
         let id = cell.id(prefix);
         if self.ids.insert(id) {
-            self.waiting.push((id, *cell));
+            self.waiting.push((id, item.clone()));
             Self::say(&self.tell, id, now_ms, Happened::Resumed);
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
@@ -112,7 +118,7 @@ impl Watched {
 
     /// A shard-block of this height is certified; `debits` says whether it takes from the sender.
     pub fn certified(&mut self, height: u64, shard: u32, now_ms: u64, debits: impl Fn(&Cell) -> bool) {
-        for (id, _) in self.waiting.iter().filter(|(_, cell)| debits(cell)) {
+        for (id, _) in self.waiting.iter().filter(|(_, item)| item.cell().is_some_and(&debits)) {
             Self::say(&self.tell, *id, now_ms, Happened::Certified { height, shard });
         }
     }
@@ -120,7 +126,8 @@ impl Watched {
     /// A block of this height is final; `used` says whether a sequence is used up now, and in which shard.
     pub fn settle(&mut self, height: u64, slot: u64, now_ms: u64, used: impl Fn(&Cell) -> Option<u32>) {
         let (tell, ids) = (&self.tell, &mut self.ids);
-        self.waiting.retain(|(id, cell)| {
+        self.waiting.retain(|(id, item)| {
+            let cell = item.cell().expect("only transactions wait");
             let happened = match used(cell) {
                 Some(shard) => Happened::Final { height, slot, shard },
                 None if cell.expires_slot < slot => Happened::Expired,
@@ -185,7 +192,17 @@ struct Row {
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooManyUnjudged;
 
+/// Bytes of the words that say how far one is.
+const WORDS: usize = 32;
+
 impl Tracked {
+    /// Bytes of all that is remembered: those that wait or have ended, those that were refused, those that nobody has
+    /// judged.
+    pub(super) fn bytes() -> usize {
+        let most = TRACKED_MAX + REFUSED_MAX + UNJUDGED_MAX;
+        buckets(most) * (size_of::<(Hash, Entry)>() + 1) + most * (WORDS + 2 * size_of::<Hash>() + size_of::<News>())
+    }
+
     /// Nothing yet; what happens is heard from `told`.
     pub(super) fn new(told: Receiver<News>) -> Tracked {
         Tracked {
