@@ -54,8 +54,9 @@ const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS
 const MISSED: usize = 64;
 /// Transactions that wait for their turn may be this part of those whose turn it is, beside them.
 const AHEAD_OF_DUE: usize = 4;
-/// Rows that have so many times the room that they need give it back.
+/// Rows that have more than twice so many times the room that they need give it back, but for so much.
 const SLACK: usize = 2;
+const ROOM_LEAST: usize = 1_024;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
 /// Of what a height takes, so many quarters may be here: what was told for it, and what comes when it is told no more.
@@ -563,8 +564,8 @@ impl Own {
         }
         for row in [&mut self.unkept, &mut self.followed, &mut self.tried] {
             // What one row had room for another one may need.
-            if row.capacity() > 2 * SLACK * row.len() {
-                row.shrink_to(SLACK * row.len());
+            if row.capacity() > (2 * SLACK * row.len()).max(ROOM_LEAST) {
+                row.shrink_to((SLACK * row.len()).max(ROOM_LEAST));
             }
         }
         if self.height == system.height && !self.alone {
