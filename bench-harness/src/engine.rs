@@ -217,6 +217,11 @@ pub struct EngineReport {
     /// Seconds from the first send to the last answer.
     pub elapsed_s: f64,
     /// Final transactions a second over that time.
+    pub tps_whole: f64,
+    /// Blocks that `tps_final` is of; none if there were too few, and it is that of the whole time.
+    pub steady_blocks: Option<usize>,
+    /// Final transactions a second while there was something to send: from the answers of the first block to those of
+    /// the last one before the load ended.
     pub tps_final: f64,
     /// The user's target.
     pub target_tps: f64,
@@ -511,7 +516,10 @@ fn report(
     summary: &EngineSummary,
 ) -> EngineReport {
     let result = &measured.result;
-    let tps_final = result.finals as f64 / result.elapsed_s.max(1e-9);
+    let tps_whole = result.finals as f64 / result.elapsed_s.max(1e-9);
+    // A fixed number of transactions is measured whole: its blocks follow each other without slots.
+    let steady = result.steady.filter(|_| options.transactions.is_none());
+    let tps_final = steady.map_or(tps_whole, |steady| steady.tps);
     // A sender acts once a block: with few accounts they, not the engine, are what a slot holds.
     let senders_limited =
         options.transactions.is_none() && summary.block_transactions_max * 100 >= options.accounts * 95;
@@ -530,15 +538,17 @@ fn report(
         seed: options.seed,
         offered: result.offered,
         finals: result.finals,
-        honest_tps_final: if options.invalid_share > 0.0 {
-            result.honest_finals as f64 / result.honest_elapsed_s.max(1e-9)
-        } else {
-            tps_final
+        honest_tps_final: match steady {
+            _ if options.invalid_share <= 0.0 => tps_final,
+            Some(steady) => steady.honest_tps,
+            None => result.honest_finals as f64 / result.honest_elapsed_s.max(1e-9),
         },
         refused: result.refused.clone(),
         cut_off: result.cut_off,
         cuts: result.cuts,
         elapsed_s: result.elapsed_s,
+        tps_whole,
+        steady_blocks: steady.map(|steady| steady.blocks),
         tps_final,
         target_tps: TARGET_TPS,
         ratio_to_target: tps_final / TARGET_TPS,
@@ -646,6 +656,16 @@ impl EngineReport {
                     grouped(self.block_transactions_max),
                     self.slots_lost
                 ),
+            ),
+            (
+                "rate",
+                match self.steady_blocks {
+                    Some(blocks) => format!(
+                        "of {blocks} blocks while the load lasted; with its first and last slot {} TPS",
+                        grouped(self.tps_whole as u64)
+                    ),
+                    None => "from the first send to the last answer".into(),
+                },
             ),
             ("refused", refused),
             ("thrown out", format!("{} times, {} not answered for it", self.cuts, grouped(self.cut_off))),

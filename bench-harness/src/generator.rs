@@ -9,6 +9,7 @@
 //! intended send time is when the window had room for it. With `rate` the load is open: transaction k is due at k /
 //! rate whatever the engine does, and its latency counts from there, so that a stalled engine is not flattered.
 
+use crate::finals::{Finals, SteadyRate};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::refusal::{Refusal, RefusalCounters};
 use dynemix_engine::transaction::cell::Cell;
@@ -53,6 +54,8 @@ pub enum Said {
         ordinals: Vec<u64>,
         /// Why not; none: they are final.
         refusal: Option<Refusal>,
+        /// The block that they are final with.
+        height: u64,
         /// When it was heard.
         at: Instant,
     },
@@ -138,6 +141,8 @@ pub struct GeneratorResult {
     pub refused: BTreeMap<String, u64>,
     /// From the first send to the last final answer on such a line.
     pub honest_elapsed_s: f64,
+    /// How many became final a second while there was something to send, if there were blocks enough.
+    pub steady: Option<SteadyRate>,
     /// From the first send to the last answer.
     pub elapsed_s: f64,
     /// CPU time of sending and counting, without signing.
@@ -295,6 +300,9 @@ struct Drive<'a, L> {
     honest_finals: u64,
     /// When the last final answer came on an honest line.
     honest_last: Instant,
+    blocks: Finals,
+    /// When the last transaction was sent, or the time was up.
+    sent_until: Option<Instant>,
     answered: u64,
     cut_off: u64,
     cuts: u64,
@@ -319,6 +327,8 @@ impl<'a, L: Lines> Drive<'a, L> {
             finals: 0,
             honest_finals: 0,
             honest_last: start,
+            blocks: Finals::default(),
+            sent_until: None,
             answered: 0,
             cut_off: 0,
             cuts: 0,
@@ -343,6 +353,9 @@ impl<'a, L: Lines> Drive<'a, L> {
             // What the engine has not read of a line that it has ended is never answered, nor what came after it.
             let open = |lanes: &[Lane], cut| lanes.iter().filter(|lane| lane.cut == cut).map(Lane::open).sum::<u64>();
             let all_sent = self.lanes.iter().all(|lane| lane.sent == lane.count());
+            if self.stopped || all_sent {
+                self.sent_until.get_or_insert_with(Instant::now);
+            }
             if (self.stopped || all_sent) && open(self.lanes, false) == 0 {
                 self.cut_off += open(self.lanes, true);
                 return Ok(());
@@ -390,8 +403,8 @@ impl<'a, L: Lines> Drive<'a, L> {
 
     /// Counts what was said.
     fn hear(&mut self, said: Said) -> Result<(), GeneratorError> {
-        let (line, ordinals, refusal, at) = match said {
-            Said::Ended { line, ordinals, refusal, at } => (line, ordinals, refusal, at),
+        let (line, ordinals, refusal, height, at) = match said {
+            Said::Ended { line, ordinals, refusal, height, at } => (line, ordinals, refusal, height, at),
             Said::Cut { line } if self.order.wave.is_some() => return Err(GeneratorError::Cut(line)),
             Said::Cut { line } => {
                 let lane = &mut self.lanes[line];
@@ -412,7 +425,9 @@ impl<'a, L: Lines> Drive<'a, L> {
             return Ok(());
         }
         self.finals += ordinals.len() as u64;
-        if line >= self.order.invalid_connections {
+        let honest = line >= self.order.invalid_connections;
+        self.blocks.add(height, ordinals.len() as u64, honest, at);
+        if honest {
             self.honest_finals += ordinals.len() as u64;
             self.honest_last = self.honest_last.max(at);
         }
@@ -434,6 +449,7 @@ impl<'a, L: Lines> Drive<'a, L> {
             cuts: self.cuts,
             refused: self.refused.nonzero().map(|(refusal, count)| (refusal.name().to_owned(), count)).collect(),
             honest_elapsed_s: self.honest_last.duration_since(self.start).as_secs_f64(),
+            steady: self.sent_until.and_then(|until| self.blocks.steady(until)),
             elapsed_s: elapsed.as_secs_f64(),
             cpu_s: (cpu_time() - self.cpu_start).as_secs_f64(),
             latency_ms: [latency.value_at_quantile(0.5), latency.value_at_quantile(0.99), latency.max()]

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod engine;
+mod finals;
 pub mod generator;
 pub mod rivals;
 pub mod state;

@@ -97,10 +97,16 @@ impl<M: StateMemory> View<'_, M> {
     /// is cheap to say: a stake's proof of possession is not looked at. What is refused here would wait until it
     /// expires.
     pub fn fits(&self, item: &Item, account: AccountIndex) -> bool {
+        let recipient = item.cell().and_then(|cell| self.state.find(&cell.recipient));
+        self.fits_to(item, account, recipient)
+    }
+
+    /// The same for whoever has looked up the recipient: many look-ups together wait for memory once.
+    pub fn fits_to(&self, item: &Item, account: AccountIndex, recipient: Option<AccountIndex>) -> bool {
         let Some((cell, payload)) = item.cell_and_payload() else { return false };
         match TransactionKind::from_number(cell.kind) {
             Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) => {
-                transfer::fits(self.state, cell, payload)
+                transfer::fits(self.state, cell, payload, recipient)
             }
             Some(kind) => self.tables_fit(kind, cell, payload, account),
             None => false,

@@ -68,8 +68,8 @@ impl GuestLines {
         }
         match heard {
             Heard::Opened(peer, _) => self.lines[line].peer = Some(peer),
-            Heard::Outcome(_, Outcome { refusal, ordinals, .. }, at) => {
-                out.push(Said::Ended { line, ordinals, refusal: Refusal::from_number(refusal), at });
+            Heard::Outcome(_, Outcome { refusal, ordinals, height, .. }, at) => {
+                out.push(Said::Ended { line, ordinals, refusal: Refusal::from_number(refusal), height, at });
             }
             // Under its key it would not be let in again.
             Heard::Closed(_) => {

@@ -16,8 +16,8 @@ const BAN: u64 = BAN_POINTS as u64;
 /// Bytes that cost a millisecond between the socket and whoever throws them away.
 const POINT_BYTES: usize = 1 << 20;
 /// Bytes of what nobody has asked for that are a point: they take the line from what was. A megabyte in a second is all
-/// that comes on a line of ten megabits.
-const POINT_UNWANTED_BYTES: usize = 16 << 10;
+/// that comes on a line of ten megabits, and whoever fills one with it is gone after a little more than a second.
+const POINT_UNWANTED_BYTES: usize = 12 << 10;
 
 /// What was wrong with what somebody sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub enum Failure {
     Repeated(usize),
     /// So many signatures of transactions that do not hold.
     Signatures(usize),
+    /// The same of transactions that a node tells minters: it has verified what it tells, so nobody honest does.
+    ToldSignatures(usize),
     /// So many proofs of possession that do not hold.
     Possessions(usize),
     /// A certificate that does not hold: nobody honest passes one on.
@@ -53,6 +55,7 @@ impl Failure {
             Failure::Unwanted(bytes) => 1 + (bytes / POINT_UNWANTED_BYTES) as u64,
             Failure::Repeated(bytes) => BAN / 4 + of_bytes(bytes),
             Failure::Signatures(count) => 1 + of_micros(SIGNATURE_MICROS.saturating_mul(count as u64)),
+            Failure::ToldSignatures(count) => BAN + of_micros(SIGNATURE_MICROS.saturating_mul(count as u64)),
             // Ten times what it costs: each needs an account with a name, but an account lasts.
             Failure::Possessions(count) => of_micros((10 * PAIRING_MICROS).saturating_mul(count as u64)),
             Failure::Certificate => BAN,
@@ -73,6 +76,7 @@ mod tests {
         assert!(Failure::Signatures(1_100).points() >= 100, "a tenth of a second");
         assert!(Failure::Signatures(110_000).points() > 9_000, "a frame of sixteen mebibytes");
         assert_eq!(Failure::Certificate.points(), 100);
+        assert!(Failure::ToldSignatures(1).points() >= 100, "whoever tells has looked");
         assert!(Failure::Possessions(7).points() >= 100);
         assert!(Failure::Unwanted(16 << 20).points() > Failure::Unwanted(1_000).points());
         assert!(Failure::Signatures(usize::MAX).points() > 1 << 30, "it saturates and does not wrap");

@@ -22,6 +22,7 @@ use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::Verifier;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{Body, PeerInfo};
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -80,7 +81,7 @@ fn are_items_of(header: &ShardBlock, items: &[Item]) -> bool {
 
 impl Checks {
     /// Verifies, and counts what it took; those that are not good are returned by place.
-    pub fn verify(&mut self, items: &[Item]) -> Vec<usize> {
+    pub fn verify(&mut self, items: &[impl Borrow<Item>]) -> Vec<usize> {
         let (begun, before) = (Instant::now(), self.verifier.counters());
         let bad = self.verdicts.verify(&mut self.verifier, items);
         let after = self.verifier.counters();

@@ -1,6 +1,7 @@
 //! What the threads of a node hand to each other: to those that verify, from them to `duty`, from `duty` to those that
 //! make things durable and to whoever answers questions.
 
+use super::places::Taken;
 use super::prospect::Prospect;
 use crate::intake::shares::{Holder, User};
 use crate::keep::accepted::Accepted;
@@ -85,6 +86,8 @@ pub struct Ready {
     pub refused: Vec<(u64, Refusal, Option<Item>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.
     pub body: Option<Body>,
+    /// Places for those of own users whose turn has come.
+    pub places: Taken,
 }
 
 /// What is to be made durable.
@@ -132,6 +135,6 @@ pub fn cost_of_frame(body: &[u8]) -> usize {
 }
 
 /// What transactions cost while they wait.
-pub fn cost_of_transactions(count: usize) -> usize {
+pub const fn cost_of_transactions(count: usize) -> usize {
     count * TRANSACTION_COST + ENTRY_COST
 }

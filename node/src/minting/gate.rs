@@ -1,6 +1,7 @@
 //! The node's rules of intake, shared by its threads: who stands how at this height, what was asked for, and who is
 //! charged for what. Deciding is [`crate::intake`]'s.
 
+use super::places::Places;
 use super::room::Room;
 use crate::intake::asked::{Sifted, Whom};
 use crate::intake::duties::{Duties, DutyTable};
@@ -10,14 +11,14 @@ use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::rules::{Rules, Speaker, Verdict};
 use crate::intake::vain::Vain;
+use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
-use dynemix_net::mesh::{BAN_POINTS, MeshHandle, PeerId, PeerInfo, To};
+use dynemix_net::mesh::{BAN_POINTS, PeerId, PeerInfo, To};
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::time::Instant;
 
 const UNPOISONED: &str = "nothing panics while it holds the rules of intake";
 
@@ -34,6 +35,9 @@ pub(super) fn speaker(peer: PeerInfo) -> Speaker {
     Speaker { name: peer.name, connection: peer.id.0, called: peer.called }
 }
 
+/// Books points with whoever keeps the connections, so that it ends those of whom has too many.
+pub type Penalise = Box<dyn Fn(PeerId, u32) + Send + Sync>;
+
 /// The rules, and what they look at.
 pub struct Gate {
     rules: Mutex<Rules>,
@@ -44,16 +48,16 @@ pub struct Gate {
     held: Mutex<BTreeSet<Hash>>,
     /// How much this node takes of the next height, as a minter.
     room: Mutex<Room>,
-    /// Own users' transactions that may come before all places are taken.
-    own_left: AtomicUsize,
-    begun: Instant,
-    mesh: MeshHandle,
+    /// For own users' transactions.
+    places: Arc<Places>,
+    watch: Stopwatch,
+    penalise: Penalise,
     charged: AtomicU64,
 }
 
 impl Gate {
-    /// As of these duties, on a chain with such slots; points are booked with this mesh.
-    pub fn new(duties: DutyTable, slot_ms: u64, mesh: MeshHandle) -> Gate {
+    /// As of these duties, on a chain with such slots. Points fade by this watch, and are booked by `penalise` too.
+    pub fn new(duties: DutyTable, slot_ms: u64, watch: Stopwatch, penalise: Penalise) -> Gate {
         Gate {
             rules: Mutex::new(Rules::new(slot_ms)),
             vain: Mutex::default(),
@@ -61,15 +65,15 @@ impl Gate {
             duties: RwLock::new(Arc::new(duties)),
             held: Mutex::default(),
             room: Mutex::new(Room::new(slot_ms)),
-            own_left: AtomicUsize::new(usize::MAX),
-            begun: Instant::now(),
-            mesh,
+            places: Places::unbounded(),
+            watch,
+            penalise,
             charged: AtomicU64::new(0),
         }
     }
 
     fn now_ms(&self) -> u64 {
-        self.begun.elapsed().as_millis() as u64
+        self.watch.passed_ms()
     }
 
     /// Everybody's duties at the pending height.
@@ -103,14 +107,9 @@ impl Gate {
         self.room.lock().expect(UNPOISONED)
     }
 
-    /// So many transactions of own users may come before all places are taken.
-    pub fn note_own_left(&self, left: usize) {
-        self.own_left.store(left, Ordering::Relaxed);
-    }
-
-    /// As many as that.
-    pub fn own_left(&self) -> usize {
-        self.own_left.load(Ordering::Relaxed)
+    /// Places for own users' transactions whose turn has come.
+    pub fn places(&self) -> &Arc<Places> {
+        &self.places
     }
 
     /// Whether it is listened to how many transactions a peer takes of a height; whoever may not say so has paid then.
@@ -207,7 +206,7 @@ impl Gate {
         // The mesh reads its clock later, and points have faded a little by then: whoever is out for us, so that nothing
         // more of it is looked at, is out there as well.
         let points = if out { points.max(BAN_POINTS) } else { points };
-        self.mesh.penalise(peer, points);
+        (self.penalise)(peer, points);
     }
 
     /// How often somebody was charged.

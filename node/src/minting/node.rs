@@ -3,12 +3,13 @@
 use super::bodies::Bodies;
 use super::capacity::Capacity;
 use super::checks::{Checks, PrepareCounters};
+use super::core::{Core, Local};
 use super::counted::Counted;
 use super::door::{Door, NodeSigning, Sorter};
-use super::duty::{Duty, Local};
+use super::duty::{Duty, Hands};
 use super::entry::{Entry, Job, Promise, Raw};
 use super::execution::{NodeExecution, SharedState};
-use super::gate::Gate;
+use super::gate::{Gate, Penalise};
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::peers::Peers;
@@ -18,6 +19,7 @@ use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
 use super::status::Status;
+use super::toll::Toll;
 use super::topology::{Given, TooLittle, Topology};
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
@@ -32,7 +34,7 @@ use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::peer::frames;
-use crate::setup::clock::Clock;
+use crate::setup::clock::{Clock, Stopwatch};
 use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::mutation::{Mutation, planted};
@@ -277,7 +279,7 @@ struct Waiting {
 
 impl Waiting {
     fn new(topology: &Topology, snapshot_bytes_per_s: u64) -> Waiting {
-        let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
+        let questions = Arc::new(Questions::new(snapshot_bytes_per_s, Stopwatch::start()));
         let [cells, bodies, rounds] = [topology.cells_in, topology.bodies_in, topology.rounds_in].map(Topology::queue);
         Waiting { cells, bodies, rounds, questions }
     }
@@ -453,20 +455,36 @@ impl Shared {
         Ok((local, Promises { file, inbox: self.inbox.clone() }))
     }
 
-    /// The consensus thread, which makes things durable by `writer` and `promises`.
-    fn duty(
+    /// Consensus and users' transactions.
+    fn core(
         &self,
         options: &NodeOptions,
         minter: Minter<NodeExecution<NodeSigning>, NodeSigning>,
-        (writer, promises): (Sender<Job>, Sender<Promise>),
-        waiting: &Waiting,
         local: Local,
-    ) -> Duty<NodeSigning> {
-        Duty {
+    ) -> Core<NodeSigning> {
+        Core {
             minter,
             candidate: self.candidate,
             schedule: Schedule::of(&self.chain.parameters),
             prefix: self.chain.transaction_prefix,
+            gate: self.gate.clone(),
+            status: self.status.clone(),
+            inclusions: self.inclusions.clone(),
+            peers: Peers::new(options.targets()),
+            counted: options.counted,
+            judging: Toll::Timed,
+            local,
+        }
+    }
+
+    /// What its effects are carried out with: things are made durable by `writer` and `promises`.
+    fn hands(
+        &self,
+        options: &NodeOptions,
+        (writer, promises): (Sender<Job>, Sender<Promise>),
+        waiting: &Waiting,
+    ) -> Hands {
+        Hands {
             clock: options.clock.clone(),
             inbox: self.inbox.clone(),
             mesh: self.mesh.clone(),
@@ -476,10 +494,6 @@ impl Shared {
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             status: self.status.clone(),
-            inclusions: self.inclusions.clone(),
-            peers: Peers::new(options.targets()),
-            counted: options.counted,
-            local,
         }
     }
 
@@ -547,9 +561,11 @@ impl Node {
         // Until the minter has begun: nobody is heard before.
         let quilt = chain.parameters.consensus.maturity(system.height + 1) > 0;
         let duties = DutyTable::of(Arc::new(system.clone()), quilt, signer.candidate);
+        let booked_with = mesh_handle.clone();
+        let penalise: Penalise = Box::new(move |peer, points| booked_with.penalise(peer, points));
         let shared = Shared {
             candidate: signer.candidate,
-            gate: Arc::new(Gate::new(duties, chain.parameters.slot_ms, mesh_handle.clone())),
+            gate: Arc::new(Gate::new(duties, chain.parameters.slot_ms, Stopwatch::start(), penalise)),
             state: Arc::new(RwLock::new(state)),
             signing: signer.signing,
             verdicts: Arc::new(Verdicts::new(prefix, keys.clone(), topology.capacity.verified)),
@@ -579,7 +595,8 @@ impl Node {
         let waiting = Waiting::new(&topology, options.snapshot_bytes_per_s);
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
+        let hands = shared.hands(&options, (jobs, promises), &waiting);
+        let duty = Duty::new(shared.core(&options, minter, local), hands);
         let submit = Submit::new(waiting.cells.clone(), shared.arena.clone());
         let view = shared.view(&options, &topology, submit, accounts);
         let sorter = shared.sorter(&waiting);

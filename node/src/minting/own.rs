@@ -165,6 +165,8 @@ struct Frames {
     count: usize,
     /// How many were told before, of the same height.
     before: usize,
+    /// Somebody else is told: this node alone needs no frames.
+    others: bool,
 }
 
 impl Frames {
@@ -183,15 +185,18 @@ impl Frames {
 
     /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
     fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
+        self.count += 1;
+        if !self.others {
+            return;
+        }
         let is_full = |last: &Telling| {
             last.count == CELLS_MAX / 2
                 || last.frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX
                 || pace.is_some_and(|pace| pace.less.values().any(|&room| room == last.told))
         };
         if self.frames.last().is_none_or(is_full) {
-            self.frames.push(Telling { frame: cells_frame(told, 0), count: 0, told: self.before + self.count });
+            self.frames.push(Telling { frame: cells_frame(told, 0), count: 0, told: self.before + self.count - 1 });
         }
-        self.count += 1;
         let Telling { frame, count, told } = self.frames.last_mut().expect("begun above");
         (*count, *told) = (*count + 1, *told + 1);
         put_cell(frame, bytemuck::bytes_of(cell), payload);
@@ -207,7 +212,7 @@ fn minters_of(committee: &Committee) -> Vec<Vec<u32>> {
 
 /// Puts a cell among what this minter is handed; false if there is no room for it.
 fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload: &[u8]) -> bool {
-    let frames = handed.entry(minter).or_default();
+    let frames = handed.entry(minter).or_insert_with(|| Frames { others: true, ..Frames::default() });
     let may = frames.count < CELLS_MAX / 2;
     if may {
         frames.put(None, cell, payload, None);
@@ -448,8 +453,11 @@ impl Own {
         // others. Who has no name tells nobody.
         let share = me.map_or(Some(0), |me| told_share(system, me));
         let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
-        let mut frames: Vec<Frames> =
-            self.told_shards.iter().map(|&before| Frames { before, ..Frames::default() }).collect();
+        let of_shard = |(&before, minters): (&usize, &Vec<u32>)| {
+            let others = minters.iter().any(|&minter| Some(minter) != me);
+            Frames { before, others, ..Frames::default() }
+        };
+        let mut frames: Vec<Frames> = self.told_shards.iter().zip(&minters).map(of_shard).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
         let window = if self.alone { FORWARDED_MAX } else { self.window };
@@ -548,7 +556,12 @@ impl Own {
             finals += u64::from(used);
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
             if let Some((client, ordinal)) = followed.client.told.or(heir) {
-                let shard = shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards) as u16;
+                // Those that were told for this height know it; for the others it costs a hash.
+                let shard = match followed.told == system.height {
+                    true => followed.shard,
+                    false => shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards),
+                };
+                let shard = shard as u16;
                 outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
             }
             false

@@ -55,6 +55,8 @@ pub struct Teller {
 /// One that waits.
 struct Waiting {
     item: Item,
+    /// The item's, beside it: who goes through all that waits looks at no item.
+    id: Hash,
     teller: Teller,
     /// Who has put its transaction in the place of another's here: each may do so once.
     replaced_by: Vec<AccountIndex>,
@@ -156,7 +158,7 @@ impl HeightPool {
     /// What was told for this height and may stand in its block.
     pub fn sound(&self, height: u64) -> impl Iterator<Item = (&Item, Judged)> {
         self.transactions.iter().filter(move |waiting| waiting.0.told == height).filter_map(|(place, waiting)| {
-            let judged = Judged { id: waiting.item.id(), account: place.account, cost: waiting.cost? };
+            let judged = Judged { id: waiting.id, account: place.account, cost: waiting.cost? };
             Some((&waiting.item, judged))
         })
     }
@@ -174,8 +176,8 @@ impl HeightPool {
         let place = Place { account: prospect.account, sequence: prospect.sequence, told: height };
         let known = self.transactions.get(&place);
         match known {
-            Some(known) if known.item.id() < item.id() => return Err(Refusal::SenderConflict),
-            Some(known) if known.item.id() == item.id() => return Err(Refusal::Duplicate),
+            Some(known) if known.id < item.id() => return Err(Refusal::SenderConflict),
+            Some(known) if known.id == item.id() => return Err(Refusal::Duplicate),
             None if !self.has_room() => return Err(Refusal::Busy),
             _ => {}
         }
@@ -200,7 +202,7 @@ impl HeightPool {
     /// When it was not asked: a pool that is full, or a transaction that nobody was told.
     pub fn insert(&mut self, item: Item, place: Place, teller: &Teller, cost: Option<Cost>) {
         assert!(place.told > 0, "a transaction is put into the pool of no height");
-        let mut waiting = Waiting { item, teller: *teller, replaced_by: Vec::new(), cost };
+        let mut waiting = Waiting { id: item.id(), item, teller: *teller, replaced_by: Vec::new(), cost };
         if let Some(before) = self.transactions.remove(&place) {
             self.shares.give_back(before.teller.name);
             waiting.replaced_by = before.replaced_by;

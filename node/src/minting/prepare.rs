@@ -5,6 +5,7 @@ use super::checks::Checks;
 use super::entry::{Entry, Found, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
+use super::places::Taken;
 use super::prospect::Prospect;
 use super::room::is_past;
 use super::verdicts::BATCH_MAX;
@@ -25,11 +26,14 @@ use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::take;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
 const OWN_CELLS: Source = Source(Rank::Own, 0);
+/// Transactions that consensus is handed at a time, by what they cost there: no step of a slot waits for more.
+const HANDED_ON: usize = cost_of_transactions(1_024);
 /// Stakes of one guest that are looked at for a height; of who has a name, as many as a block takes.
 const HEAVY_OF_GUEST: usize = 8;
 
@@ -39,6 +43,12 @@ const GATHERED_OF_LEFT: u64 = 4;
 const GATHERED_LEAST: u64 = 100;
 /// and for this part of one at most.
 const GATHERED_MOST: u64 = 5;
+/// Verifying a batch may take this part of the time that is left until sets close: what is gathered last is in time too.
+const BATCH_OF_LEFT: u64 = 2;
+/// So many make a batch however little time is left,
+const BATCH_LEAST: usize = 2_048;
+/// and however few were measured yet: nanoseconds that each is taken to cost.
+const FIRST_NANOS: u64 = 25_000;
 
 /// What the threads that verify users' transactions have in common.
 #[derive(Default)]
@@ -84,22 +94,35 @@ struct Pending {
     found: Vec<Found>,
     refused: Vec<(u64, Refusal, Option<Item>)>,
     body: Option<Body>,
+    places: Taken,
+}
+
+/// How long it is until sets close, or until a slot begins.
+fn closing_ms(schedule: &Schedule, now_ms: u64) -> u64 {
+    let Schedule { slot_ms, sets_ms, .. } = *schedule;
+    let into_ms = now_ms % slot_ms;
+    let closing_ms = if into_ms < sets_ms { sets_ms } else { slot_ms };
+    closing_ms - into_ms
 }
 
 /// How long what has come may wait for more at this time: a part of what is left until minters are told nothing more, so
 /// that what comes late is not held up.
 fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
-    let Schedule { slot_ms, sets_ms, .. } = *schedule;
-    let into_ms = now_ms % slot_ms;
-    let closing_ms = if into_ms < sets_ms { sets_ms } else { slot_ms };
-    let part_ms = (closing_ms - into_ms) / GATHERED_OF_LEFT;
+    let (slot_ms, part_ms) = (schedule.slot_ms, closing_ms(schedule, now_ms) / GATHERED_OF_LEFT);
     Duration::from_millis(part_ms.clamp(slot_ms / GATHERED_LEAST, slot_ms / GATHERED_MOST))
+}
+
+/// How many transactions make a batch at this time if each costs so many nanoseconds: the larger, the less each costs.
+fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
+    let nanos_left = (closing_ms(schedule, now_ms) / BATCH_OF_LEFT).saturating_mul(1_000_000);
+    let count = usize::try_from(nanos_left / nanos.max(1)).unwrap_or(usize::MAX);
+    count.clamp(BATCH_LEAST, BATCH_MAX)
 }
 
 /// How many transactions it brings, about.
 fn count_of(raw: &Raw) -> usize {
     match raw {
-        Raw::Frame(_, body) => body.len() / CELL_BYTES,
+        Raw::Frame(_, body) => (body.len() / CELL_BYTES).max(1),
         Raw::Own(_, items) => items.len(),
         Raw::Bodies(..) | Raw::Height | Raw::Stop => 0,
     }
@@ -111,8 +134,10 @@ impl Prepare {
     pub fn run(mut self, input: &Inbox<Raw>) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let (mut batch, mut waiting) = (Vec::new(), VecDeque::new());
-        while self.gather(input, &mut batch) {
-            self.gathering.working().begin(Instant::now());
+        let mut nanos = FIRST_NANOS;
+        while self.gather(input, nanos, &mut batch) {
+            let begun = Instant::now();
+            self.gathering.working().begin(begun);
             for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
@@ -126,17 +151,22 @@ impl Prepare {
                 }
             }
             let looked_at = self.flush(&mut waiting);
+            if looked_at >= BATCH_LEAST {
+                let each = begun.elapsed().as_nanos() / looked_at as u128;
+                nanos = nanos / 4 * 3 + u64::try_from(each).unwrap_or(u64::MAX) / 4;
+            }
             let worked = self.gathering.working().end(Instant::now());
             self.checks.gate.room().verified(looked_at, worked);
         }
     }
 
     /// Takes frames until they make a batch, or have waited for long enough. False when the node ends.
-    fn gather(&self, input: &Inbox<Raw>, batch: &mut Vec<Raw>) -> bool {
+    fn gather(&self, input: &Inbox<Raw>, nanos: u64, batch: &mut Vec<Raw>) -> bool {
         let _turn = self.gathering.turn.lock().expect(UNPOISONED);
         let mut next = input.take(Duration::from_millis(200));
-        let begun = Instant::now();
-        let (mut count, mut gathered) = (0, begun + gather_for(&self.schedule, self.clock.now_ms()));
+        let (begun, now_ms) = (Instant::now(), self.clock.now_ms());
+        let (mut count, enough) = (0, batch_for(&self.schedule, now_ms, nanos));
+        let mut gathered = begun + gather_for(&self.schedule, now_ms);
         while let Some(raw) = next {
             if matches!(raw, Raw::Stop) {
                 // For the next thread.
@@ -150,7 +180,7 @@ impl Prepare {
             count += count_of(&raw);
             batch.push(raw);
             let more = gathered.saturating_duration_since(Instant::now());
-            next = if count < BATCH_MAX && !more.is_zero() { input.take(more) } else { None };
+            next = if count < enough && !more.is_zero() { input.take(more) } else { None };
         }
         true
     }
@@ -225,13 +255,12 @@ impl Prepare {
             return 0;
         }
         self.look_up(&duties, waiting);
-        let all: Vec<Item> =
-            waiting.iter().flat_map(|pending| pending.found.iter().map(|found| found.1.clone())).collect();
-        let bad = self.checks.verify(&all);
+        let all: Vec<&Item> = waiting.iter().flat_map(|pending| pending.found.iter().map(|found| &found.1)).collect();
+        let (count, bad) = (all.len(), self.checks.verify(&all));
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
-        let mut batch = Vec::with_capacity(waiting.len());
-        for Pending { from, user, told, found, mut refused, body, .. } in waiting.drain(..) {
+        let (mut batch, mut cost) = (Vec::new(), 0);
+        for Pending { from, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
             for (ordinal, item, prospect) in found {
@@ -251,36 +280,57 @@ impl Prepare {
             }
             if let Some(from) = from {
                 let charge = |failure: Failure| self.checks.gate.charge(from, failure);
-                (broken > 0).then(|| charge(Failure::Signatures(broken)));
+                let failure = if told.is_some() { Failure::ToldSignatures } else { Failure::Signatures };
+                (broken > 0).then(|| charge(failure(broken)));
                 (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
-            batch.push(Ready { from, user, told, good, refused, body });
+            cost += cost_of_transactions(good.len() + refused.len());
+            batch.push(Ready { from, user, told, good, refused, body, places });
+            if cost >= HANDED_ON {
+                self.hand_on(take(&mut batch), take(&mut cost));
+            }
+        }
+        if !batch.is_empty() {
+            self.hand_on(batch, cost);
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
-        assert_eq!(place, all.len(), "each transaction that was gathered has had its verdict");
+        assert_eq!(place, count, "each transaction that was gathered has had its verdict");
+        count
+    }
+
+    /// To consensus.
+    fn hand_on(&self, batch: Vec<Ready>, cost: usize) {
         self.checks.wait_for_room();
-        self.checks.inbox.push(OWN_CELLS, cost_of_transactions(all.len()), Entry::Cells(batch));
-        all.len()
+        self.checks.inbox.push(OWN_CELLS, cost, Entry::Cells(batch));
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has
     /// been, costs one.
     fn look_up(&self, duties: &DutyTable, waiting: &mut VecDeque<Pending>) {
         let sender = |item: &Item| item.cell().map_or([0; 32], |cell| cell.sender);
+        let recipient = |item: &Item| item.cell().map_or([0; 32], |cell| cell.recipient);
         let senders: Vec<Key> =
             waiting.iter().flat_map(|pending| pending.items.iter().map(|(_, item)| sender(item))).collect();
+        // Only own users' are looked at so closely: what is told was by the node that tells it.
+        let own_users = waiting.iter().filter(|pending| pending.told.is_none());
+        let recipients: Vec<Key> =
+            own_users.flat_map(|pending| pending.items.iter().map(|(_, item)| recipient(item))).collect();
         // All at once: each look-up waits for memory, many of them wait together.
-        let mut accounts = vec![None; senders.len()];
+        let (mut accounts, mut payees) = (vec![None; senders.len()], vec![None; recipients.len()]);
         let own = duties.own().seat.map(usize::from);
-        let mut own_left = self.checks.gate.own_left();
         self.checks.view(duties, |view| {
             view.state.find_all(senders.len(), |i| &senders[i], &mut accounts);
-            let mut accounts = accounts.iter();
+            view.state.find_all(recipients.len(), |i| &recipients[i], &mut payees);
+            let (mut accounts, mut payees) = (accounts.iter(), payees.iter());
             for pending in waiting {
                 assert!(pending.found.is_empty(), "a frame of cells is looked up once");
                 let here = pending.told == Some(duties.pending());
+                let wanted = if pending.told.is_none() { pending.items.len() } else { 0 };
+                let mut places = self.checks.gate.places().take(wanted);
+                let mut used = 0;
                 for (ordinal, item) in pending.items.drain(..) {
                     let account: Option<AccountIndex> = *accounts.next().expect("one for each item");
+                    let payee = pending.told.is_none().then(|| *payees.next().expect("one for each own user's item"));
                     let account = account.ok_or(Refusal::UnknownSender);
                     let judged = account
                         .and_then(|account| Prospect::of(&item, account, view.chain, view.state, view.system))
@@ -288,15 +338,16 @@ impl Prepare {
                             // Of another shard; or what no block can take though its turn has come, of an own user.
                             let foreign = here && own != Some(prospect.shard);
                             let due = pending.told.is_none() && prospect.due;
-                            if foreign || (due && !view.fits(&item, prospect.account)) {
+                            if foreign || (due && !view.fits_to(&item, prospect.account, payee.flatten())) {
                                 return Err(Refusal::Inadmissible);
                             }
-                            // What would find no place among own users' costs no signature.
-                            match own_left {
-                                _ if pending.told.is_some() => {}
-                                0 => return Err(Refusal::Busy),
-                                _ => own_left -= usize::from(due && own_left != usize::MAX),
+                            // What would find no place among own users' costs no signature. Of what has cost one
+                            // already somebody may want to hear again, after a restart.
+                            let is_full = used == places.count();
+                            if pending.told.is_none() && is_full && !self.checks.verdicts.knows(&item.id()) {
+                                return Err(Refusal::Busy);
                             }
+                            used += usize::from(due && !is_full);
                             Ok(prospect)
                         });
                     match judged {
@@ -304,6 +355,8 @@ impl Prepare {
                         Err(refusal) => pending.refused.push((ordinal, refusal, Some(item))),
                     }
                 }
+                places.keep(used);
+                pending.places = places;
             }
         });
     }
@@ -344,7 +397,8 @@ impl Prepare {
 
 impl Pending {
     fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Item)>) -> Pending {
-        Pending { from, user, told, items, found: Vec::new(), refused: Vec::new(), body: None }
+        let (found, refused, body, places) = (Vec::new(), Vec::new(), None, Taken::default());
+        Pending { from, user, told, items, found, refused, body, places }
     }
 }
 
@@ -362,5 +416,17 @@ mod tests {
         assert_eq!([gather(0), gather(5_500)], [1_425, 100], "long before sets close, and shortly before");
         assert_eq!(gather(3_700), 500);
         assert_eq!([gather(schedule.sets_ms), gather(9_999)], [1_075, 100], "and for the next height again");
+    }
+
+    #[test]
+    fn a_batch_takes_half_of_the_time_that_is_left() {
+        let mut parameters = ChainParameters { slot_ms: 1_000, ..ChainParameters::default() };
+        parameters.consensus.sub_slots = SubSlots::LOCAL;
+        let schedule = Schedule::of(&parameters);
+        let batch = |into_ms: u64, nanos: u64| batch_for(&schedule, 9_000 + into_ms, nanos);
+        assert_eq!(batch(schedule.sets_ms - 200, 20_000), 5_000, "100 ms at 20 us each");
+        assert_eq!(batch(schedule.sets_ms - 200, 40_000), 2_500, "and at twice the price half as many");
+        assert_eq!(batch(schedule.sets_ms - 1, 20_000), BATCH_LEAST, "few cost more each, so never fewer");
+        assert_eq!([batch(0, 1), batch(0, 0)], [BATCH_MAX; 2], "nor more than buffers are for");
     }
 }

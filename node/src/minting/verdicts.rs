@@ -6,12 +6,13 @@ use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::transaction::item::Item;
 use dynemix_engine::verify::{KeyCache, Signed, Verifier};
 use hashbrown::HashSet;
+use std::borrow::Borrow;
 use std::sync::{Arc, Mutex};
 
 /// Ids of a generation of those that were found broken: whoever brings one again costs nothing.
 const BROKEN_MAX: usize = 1 << 14;
 /// Transactions that are verified at a time.
-pub const BATCH_MAX: usize = 4_096;
+pub const BATCH_MAX: usize = 16_384;
 
 const UNPOISONED: &str = "nothing panics while it holds the verdicts";
 
@@ -71,18 +72,21 @@ impl Verdicts {
 
     /// Verifies those of these items that are transactions and not known; those that are not good are returned by
     /// place.
-    pub fn verify(&self, verifier: &mut Verifier, items: &[Item]) -> Vec<usize> {
+    pub fn verify(&self, verifier: &mut Verifier, items: &[impl Borrow<Item>]) -> Vec<usize> {
+        let item = |place: usize| -> &Item { items[place].borrow() };
         let unknown: Vec<usize> = {
             let good = self.good.lock().expect(UNPOISONED);
-            (0..items.len()).filter(|&place| !good.knows(&items[place].id())).collect()
+            (0..items.len()).filter(|&place| !good.knows(&item(place).id())).collect()
         };
         let (mut bad, unknown): (Vec<usize>, Vec<usize>) = {
             let broken = self.broken.lock().expect(UNPOISONED);
-            unknown.into_iter().partition(|&place| broken.knows(&items[place].id()))
+            unknown.into_iter().partition(|&place| broken.knows(&item(place).id()))
         };
-        let cells: Vec<_> = unknown.iter().filter_map(|&place| Some((place, items[place].cell()?))).collect();
+        let cells: Vec<_> = unknown.iter().filter_map(|&place| Some((place, item(place).cell()?))).collect();
         let mut verdicts = Vec::new();
-        for batch in cells.chunks(BATCH_MAX) {
+        // As few as are enough, and as large: of one and a half a half would cost a third more.
+        let batches = cells.len().div_ceil(BATCH_MAX).max(1);
+        for batch in cells.chunks(cells.len().div_ceil(batches).max(1)) {
             let signed = |i: usize| {
                 let cell = &batch[i].1;
                 Signed {
@@ -100,9 +104,9 @@ impl Verdicts {
             broken.age(BROKEN_MAX);
             for ((place, _), verdict) in batch.iter().zip(&verdicts) {
                 if *verdict {
-                    good.young.insert(items[*place].id());
+                    good.young.insert(item(*place).id());
                 } else {
-                    broken.young.insert(items[*place].id());
+                    broken.young.insert(item(*place).id());
                     bad.push(*place);
                 }
             }

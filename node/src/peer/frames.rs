@@ -259,10 +259,13 @@ pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
 /// payloads.
 pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8])>);
 
-/// Reads the body of a frame of cells, behind its kind.
+/// Reads the body of a frame of cells, behind its kind: there is one at least, since a frame costs work as well.
 pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
     let mut rest = bytes;
     let (told, first_ordinal) = (u64_of(&mut rest)?, u64_of(&mut rest)?);
+    if rest.is_empty() {
+        return None;
+    }
     let mut cells = Vec::with_capacity((rest.len() / CELL_BYTES).min(CELLS_MAX));
     while !rest.is_empty() {
         let (cell, after) = rest.split_first_chunk::<CELL_BYTES>()?;
@@ -483,6 +486,7 @@ mod tests {
         assert_eq!((outcome.encode().len(), want.encode().len(), peers.len(), said.len()), (36, 21, 51, 86));
         assert_eq!(PeerFrameKind::split(&outcome.encode()), Some((PeerFrameKind::Outcome, &outcome.encode()[1..])));
         assert_eq!(Outcome::read(&outcome.encode()[1..]), Some(outcome.clone()));
+        assert!(read_cells(&cells_frame(Some(4), 9)[1..]).is_none(), "a frame of cells has one");
         assert_eq!(WantPiece::read(&want.encode()[1..]), Some(want));
         assert_eq!(read_peers(&peers[1..]), Some(vec![Target { key: [8; 32], address }]));
         assert_eq!(read_hello(&hash, &said), Ok(Claim::Named(6)));

@@ -9,10 +9,16 @@ use crate::transaction::cell::{Cell, payload_outputs};
 use crate::transaction::check::Cost;
 use crate::verify::account_key_acceptable;
 
-/// Whether every recipient is an account or may become one.
-pub(in crate::rules) fn fits<M: StateMemory>(state: &State<M>, cell: &Cell, payload: &[u8]) -> bool {
-    let acceptable = |key: &Key| state.find(key).is_some() || account_key_acceptable(key);
-    acceptable(&cell.recipient) && payload_outputs(payload).all(|output| acceptable(&output.recipient))
+/// Whether every recipient is an account or may become one; `recipient` is the account of the first, if it has one.
+pub(in crate::rules) fn fits<M: StateMemory>(
+    state: &State<M>,
+    cell: &Cell,
+    payload: &[u8],
+    recipient: Option<AccountIndex>,
+) -> bool {
+    let acceptable = |key: &Key, known: Option<AccountIndex>| known.is_some() || account_key_acceptable(key);
+    acceptable(&cell.recipient, recipient)
+        && payload_outputs(payload).all(|output| acceptable(&output.recipient, state.find(&output.recipient)))
 }
 
 /// Credits every output; false if one cannot become an account, or there is no room for it.
