@@ -383,9 +383,20 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
-    let busy = |Busy| (LIMIT, "too many transactions wait; send it again".to_owned());
-    api.view.submit.send(from.holder, &cell, &payload).map_err(busy)?;
-    Ok(json!(hex::encode(id)))
+    match api.view.submit.send(from.holder, &cell, &payload) {
+        Ok(gone) => {
+            let prefix = &api.view.chain.transaction_prefix;
+            let now_ms = api.view.clock.now_ms();
+            for cell in gone.iter().filter_map(|item| item.cell()) {
+                api.view.status.track(|tracked| tracked.refuse_unseen(&cell.id(prefix), now_ms));
+            }
+            Ok(json!(hex::encode(id)))
+        }
+        Err(Busy) => {
+            api.view.status.track(|tracked| tracked.take_back(&id));
+            Err((LIMIT, "too many transactions wait; send it again".to_owned()))
+        }
+    }
 }
 
 /// The description of the API for programs.

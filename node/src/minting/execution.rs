@@ -159,6 +159,12 @@ impl<S: Signing> NodeExecution<S> {
         execution
     }
 
+    /// With this pool, in which nothing waits yet.
+    pub fn with_pool(self, pool: HeightPool) -> NodeExecution<S> {
+        assert!(self.pool.is_empty() && pool.is_empty(), "a pool is given to a node that has begun");
+        NodeExecution { pool, ..self }
+    }
+
     /// Nothing is judged yet on the present parent.
     fn begin_height(&mut self) {
         let committee = &self.system.committee;

@@ -7,7 +7,7 @@
 //!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
-//! * [`node`] starts the threads that [`topology`] declares; [`core`] is consensus and users' transactions as a machine without
+//! * [`node`] starts the threads that [`topology`] declares, with room for what [`capacity`] says; [`core`] is consensus and users' transactions as a machine without
 //!   threads, with [`admit`] for the transactions, [`outbox`], [`peers`], [`questions`] and [`slot_line`] beside it; [`duty`] is the
 //!   thread that drives it; [`writer`] makes things durable, [`promises`]
 //!   what own users send; [`prepare`] verifies users'
@@ -28,6 +28,7 @@
 pub mod admit;
 pub mod board;
 pub mod bodies;
+pub mod capacity;
 pub mod checks;
 pub mod core;
 pub mod counted;
@@ -51,6 +52,7 @@ pub mod prospect;
 pub mod questions;
 pub mod room;
 pub mod rounds;
+mod rows;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
@@ -59,4 +61,5 @@ pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;
+pub mod working;
 pub mod writer;

@@ -23,6 +23,7 @@
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
 use super::room::newcomer;
+use super::rows::buckets;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
@@ -51,8 +52,11 @@ const TOLD_BYTES_MAX: usize = Standing::Guest.bounds().frame_max[CELLS as usize]
 const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS as usize]);
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
-/// Transactions that wait for their turn, beside those whose turn it is.
-const AHEAD_MAX: usize = FORWARDED_MAX / 4;
+/// Transactions that wait for their turn may be this part of those whose turn it is, beside them.
+const AHEAD_OF_DUE: usize = 4;
+/// Rows that have more than twice so many times the room that they need give it back, but for so much.
+const SLACK: usize = 2;
+const ROOM_LEAST: usize = 1_024;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
 /// Of what a height takes, so many quarters may be here: what was told for it, and what comes when it is told no more.
@@ -167,14 +171,14 @@ struct Frames {
 
 impl Frames {
     /// What minters of the shard other than `me` are sent: each what it takes.
-    fn of_others(self, minters: Vec<u32>, pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
-        let frames: Vec<(usize, Arc<[u8]>)> =
-            self.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+    fn of_others(self, minters: &[u32], pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
         let mut out = Vec::new();
-        for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
-            let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
-            let taken = frames.iter().filter(|(told, _)| *told <= room);
-            out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
+        // Frame by frame: one that goes to many at once is counted once on its way.
+        for Telling { frame, told, .. } in self.frames {
+            let frame: Arc<[u8]> = frame.into();
+            let takes = |minter: &u32| Some(*minter) != me && told <= *pace.less.get(minter).unwrap_or(&pace.pace);
+            let takers = minters.iter().copied().filter(takes);
+            out.extend(takers.map(|minter| (To::Name(minter), CELLS, frame.clone())));
         }
         out
     }
@@ -253,6 +257,8 @@ pub struct Own {
     pace_now: usize,
     /// Whether a slot of that height has begun.
     begun: bool,
+    /// How many there is room for whose turn it is.
+    most: usize,
 }
 
 impl Default for Own {
@@ -275,6 +281,7 @@ impl Default for Own {
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
             begun: true,
+            most: FORWARDED_MAX,
         }
     }
 }
@@ -306,6 +313,19 @@ impl Own {
         self.pace_now = self.pace.of_shard(0, &[]).pace;
     }
 
+    /// So many have room whose turn it is.
+    pub fn bound(&mut self, most: usize) {
+        assert!((1..=FORWARDED_MAX).contains(&most), "{most} own transactions, {FORWARDED_MAX} are the most");
+        self.most = most;
+    }
+
+    /// Bytes of rows that hold so many, beside their places.
+    pub(super) fn bytes(most: usize) -> usize {
+        let tables =
+            size_of::<((AccountIndex, u32), Hash)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
+        SLACK * most * size_of::<Followed>() + buckets(most) * (tables + 2)
+    }
+
     /// Whether a slot of the height that is told for has begun.
     pub fn note_begun(&mut self, begun: bool) {
         self.begun = begun;
@@ -315,8 +335,8 @@ impl Own {
     fn due_max(&self) -> usize {
         let quarters = if self.begun { QUARTERS_HERE } else { QUARTERS_BEFORE };
         match self.pace_now {
-            FORWARDED_MAX => FORWARDED_MAX,
-            pace => (pace.min(self.window) * quarters / 4).clamp(HERE_LEAST, FORWARDED_MAX),
+            FORWARDED_MAX => self.most,
+            pace => (pace.min(self.window) * quarters / 4).clamp(HERE_LEAST.min(self.most), self.most),
         }
     }
 
@@ -333,9 +353,10 @@ impl Own {
         let Payer { account, total, due, found } = payer;
         let due_max = self.due_max();
         // What comes behind another one of its account would be late as well where no other finds a place.
-        let is_full = due_max < FORWARDED_MAX && self.left() == 0;
+        let is_full = due_max < self.most && self.left() == 0;
         let in_turn = if due { self.due.may_use(client.user, due_max) } else { !is_full };
-        let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
+        let most = self.most;
+        let (shares, room) = if due { (&mut self.due, most) } else { (&mut self.ahead, most / AHEAD_OF_DUE) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
@@ -483,7 +504,7 @@ impl Own {
             handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
         });
         let told = minters.into_iter().zip(&paces).zip(frames);
-        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(minters, pace, me));
+        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(&minters, pace, me));
         (handed.chain(others).collect(), of_own_shard)
     }
 
@@ -553,6 +574,12 @@ impl Own {
             self.followed = fresh;
             let mut tried: VecDeque<Followed> = tried;
             self.tried.append(&mut tried);
+        }
+        for row in [&mut self.unkept, &mut self.followed, &mut self.tried] {
+            // What one row had room for another one may need.
+            if row.capacity() > (2 * SLACK * row.len()).max(ROOM_LEAST) {
+                row.shrink_to((SLACK * row.len()).max(ROOM_LEAST));
+            }
         }
         if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));

@@ -2,13 +2,14 @@
 //! costs a signature, the rest is verified in batches, on as many threads as there are cores for it.
 
 use super::checks::Checks;
-use super::entry::{Entry, Raw, Ready, cost_of_transactions};
+use super::entry::{Entry, Found, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
 use super::places::Taken;
 use super::prospect::Prospect;
 use super::room::is_past;
 use super::verdicts::BATCH_MAX;
+use super::working::Working;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank};
 use crate::intake::price::Failure;
@@ -26,7 +27,7 @@ use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
@@ -50,9 +51,10 @@ const BATCH_LEAST: usize = 2_048;
 const FIRST_NANOS: u64 = 25_000;
 
 /// What the threads that verify users' transactions have in common.
+#[derive(Default)]
 pub struct Gathering {
-    /// How many threads these are.
-    threads: u32,
+    /// Those that verify now.
+    working: Mutex<Working>,
     /// Whose turn it is to gather: one batch is filled after the other, while others are verified.
     turn: Mutex<()>,
     /// Proofs of possession that each has brought at this height.
@@ -60,13 +62,8 @@ pub struct Gathering {
 }
 
 impl Gathering {
-    /// Of so many threads.
-    ///
-    /// # Panics
-    /// When there is none.
-    pub fn new(threads: usize) -> Gathering {
-        assert!(threads > 0, "nobody verifies");
-        Gathering { threads: threads as u32, turn: Mutex::default(), heavy: Mutex::default() }
+    fn working(&self) -> MutexGuard<'_, Working> {
+        self.working.lock().expect(UNPOISONED)
     }
 }
 
@@ -87,9 +84,6 @@ pub struct Prepare {
     /// Shared with the others.
     pub gathering: Arc<Gathering>,
 }
-
-/// A transaction that may come into a block, with its ordinal.
-type Found = (u64, Item, Prospect);
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
@@ -143,6 +137,7 @@ impl Prepare {
         let mut nanos = FIRST_NANOS;
         while self.gather(input, nanos, &mut batch) {
             let begun = Instant::now();
+            self.gathering.working().begin(begun);
             for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
@@ -160,8 +155,8 @@ impl Prepare {
                 let each = begun.elapsed().as_nanos() / looked_at as u128;
                 nanos = nanos / 4 * 3 + u64::try_from(each).unwrap_or(u64::MAX) / 4;
             }
-            // So many threads do it side by side.
-            self.checks.gate.room().verified(looked_at, begun.elapsed() / self.gathering.threads);
+            let worked = self.gathering.working().end(Instant::now());
+            self.checks.gate.room().verified(looked_at, worked);
         }
     }
 

@@ -155,6 +155,8 @@ pub struct Room {
     open_ms: u64,
     /// Beyond this something came late.
     ceiling: u64,
+    /// More there is no room for, whatever was measured.
+    most: u64,
     total: u64,
     tellers: BTreeMap<AccountIndex, Asked>,
 }
@@ -176,6 +178,7 @@ impl Room {
             building: Cost::default(),
             open_ms: slot_ms / 2,
             ceiling: u64::MAX,
+            most: POOL_TRANSACTIONS_MAX as u64,
             total: Room::first(slot_ms),
             tellers: BTreeMap::new(),
         }
@@ -183,6 +186,13 @@ impl Room {
 
     fn first(slot_ms: u64) -> u64 {
         (slot_ms.saturating_mul(FIRST_PER_SECOND) / 1_000).clamp(BUILT_LEAST as u64, POOL_TRANSACTIONS_MAX as u64)
+    }
+
+    /// There is room for no more than so many of a height.
+    pub fn bound(&mut self, most: usize) {
+        assert!(most >= BUILT_LEAST, "{most} transactions of a height, {BUILT_LEAST} are taken anyhow");
+        self.most = (most as u64).min(POOL_TRANSACTIONS_MAX as u64);
+        self.total = self.total.min(self.most);
     }
 
     /// How many transactions of the next height it takes.
@@ -201,7 +211,7 @@ impl Room {
         self.tellers.retain(|_, asked| asked.last + REMEMBERED > height);
     }
 
-    /// So many were verified, in this time without waiting.
+    /// So many were verified, in this time in which somebody did and that was not said yet.
     pub fn verified(&mut self, count: usize, busy: Duration) {
         if !self.closed {
             self.verified.add(count, busy);
@@ -306,15 +316,16 @@ impl Room {
             self.ceiling = self.ceiling.saturating_add(self.ceiling / 8);
         }
         let total = grown.min(measured.unwrap_or(first)).min(self.ceiling);
-        self.total = total.clamp(BUILT_LEAST as u64, POOL_TRANSACTIONS_MAX as u64);
+        self.total = total.clamp(BUILT_LEAST as u64, self.most);
     }
 
     /// How many can be built into a block in so many milliseconds: a set closes with no more. Room leaves twice that
     /// time, so that it comes to this only where a set closes late. In coarse steps, so that minters that have measured
     /// much the same close the same set.
     pub fn built_in(&self, ms: u64) -> usize {
-        let Some(count) = self.building.fit(ms.saturating_mul(1_000)) else { return POOL_TRANSACTIONS_MAX };
-        let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(BUILT_LEAST, POOL_TRANSACTIONS_MAX);
+        let most = self.most as usize;
+        let Some(count) = self.building.fit(ms.saturating_mul(1_000)) else { return most };
+        let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(BUILT_LEAST, most);
         let step = 1 << count.ilog2();
         let coarse = (if count >= step + step / 2 { step + step / 2 } else { step }).max(BUILT_LEAST);
         assert!((BUILT_LEAST..=count).contains(&coarse), "{coarse} is no step below {count}");

@@ -41,14 +41,19 @@ impl Submit {
         Submit { cells, arena }
     }
 
-    /// Hands a transaction in whose form was looked at.
+    /// Hands a transaction in whose form was looked at. Those that users of the API handed in before and that had to go
+    /// for it are handed back: nobody has looked at them.
     ///
     /// # Errors
     /// When so many wait that there is no room for it.
-    pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<(), Busy> {
+    pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<Vec<Item>, Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
-        let raw = Raw::Own(holder, vec![item]);
-        if self.cells.push(API, cost_of_transactions(1), raw) { Ok(()) } else { Err(Busy) }
+        let gone = self.cells.push(API, cost_of_transactions(1), Raw::Own(holder, vec![item.clone()]));
+        // Frames of peers are dropped without a word: their node tells them again.
+        let of_users = gone.into_iter().filter_map(|raw| if let Raw::Own(_, items) = raw { Some(items) } else { None });
+        let gone: Vec<Item> = of_users.flatten().collect();
+        // The newest goes: of two copies the one that has just come.
+        if gone.last().is_some_and(|last| *last == item) { Err(Busy) } else { Ok(gone) }
     }
 }
 
