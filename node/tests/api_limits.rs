@@ -196,7 +196,7 @@ fn submit(cell: &Cell) -> Value {
 
 #[test]
 fn five_hundred_silent_connections_keep_nobody_from_health_and_are_closed() {
-    let node = Alone::up(0, &[]);
+    let node = Alone::up(0, &["api.connections_max=500"]);
     let address = node.address();
     // Half a head, a whole one without its body, and nothing at all.
     let begun = Instant::now();

@@ -273,3 +273,49 @@ fn the_scrubber_stops_a_node_whose_image_rots() {
     assert_eq!(exit::code(&error), exit::DAMAGED, "{error}");
     assert!(error.to_string().contains("image.0"), "{error}");
 }
+
+/// Heights of the systems beside checkpoints, ascending.
+fn systems(directory: &Path) -> Vec<u64> {
+    let names = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut heights: Vec<u64> = names.filter_map(|name| name.strip_prefix("system.")?.parse().ok()).collect();
+    heights.sort_unstable();
+    heights
+}
+
+#[test]
+fn a_rotten_system_beside_the_newest_checkpoint_is_done_without() {
+    let directory = tempfile::tempdir().unwrap();
+    let begun_ms = unix_ms() + 200;
+    let options = || busy_options(directory.path(), begun_ms);
+    let node = Node::start(options()).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    while systems(directory.path()).len() < 2 && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    node.stop(true).unwrap();
+    let two = systems(directory.path());
+    assert_eq!(two.len(), 2, "one beside each image");
+    let rot = |height: u64| {
+        let path = directory.path().join(format!("system.{height}"));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+    };
+    rot(two[1]);
+    // It starts from the older image, comes by the log to where it was, and goes on.
+    let node = Node::start(options()).unwrap();
+    let stored = node.view().status.stored.load(Ordering::Relaxed);
+    assert!(stored >= two[1], "{stored} blocks are there, {} were", two[1]);
+    let deadline = Instant::now() + PATIENCE;
+    while systems(directory.path()).last().is_none_or(|&newest| newest <= two[1]) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    node.stop(true).unwrap();
+    let after = systems(directory.path());
+    assert!(after.last().unwrap() > &two[1], "the next checkpoint replaces it: {after:?}");
+    // Where none is whole the start says which one it wants.
+    after.iter().for_each(|&height| rot(height));
+    let refused = Node::start(options()).err().expect("nothing to start from").to_string();
+    assert!(refused.contains(&format!("system.{}", after.last().unwrap())), "{refused}");
+}

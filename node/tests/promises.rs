@@ -59,6 +59,8 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         simd: None,
         verify_threads: 1,
         counted: None,
+        memory_bytes: 4 << 30,
+        api_bytes: 0,
         snapshot_blocks: 0,
         snapshot_bytes_per_s: 1 << 20,
     };
@@ -87,7 +89,7 @@ fn payment(node: &Node, user: &str, sequence: u64) -> Cell {
 fn submit(node: &Node, connection: u64, cell: &Cell) -> Hash {
     let (view, id) = (node.view(), cell.id(&node.view().chain.transaction_prefix));
     view.status.track(|tracked| tracked.hand_in(connection, id)).unwrap();
-    view.submit.send(Holder::of(Net::Loopback, connection), cell, &[]).unwrap();
+    view.submit.send(Holder::of(Net::Loopback, connection), connection, cell, &[]).unwrap();
     id
 }
 

@@ -466,3 +466,22 @@ fn every_link_of_the_pages_leads_somewhere() {
     }
     assert!(pages.len() > 8 && wrong.is_empty(), "{} pages\n{wrong}", pages.len());
 }
+
+#[test]
+fn each_refusal_is_one_that_something_is_refused_with() {
+    const TABLE: &str = "engine/src/base/refusal.rs";
+    let sources = sources();
+    let table = sources.iter().find(|source| source.name() == TABLE).expect("the table of refusals");
+    // `Name = number, "name in reports";` as it stands there.
+    let name_of = |line: &str| Some(line.trim().strip_suffix("\";")?.split_once(" = ")?.0.to_owned());
+    let names: Vec<String> = table.text.lines().filter_map(name_of).collect();
+    assert!(names.len() > 10 && names.contains(&"Busy".to_owned()), "the table is not read: {names:?}");
+    let used = |name: &String| {
+        let whole = format!("Refusal::{name}");
+        let ends = |rest: &str| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+        let in_line = |line: &String| line.match_indices(&whole).any(|(at, _)| ends(&line[at + whole.len()..]));
+        sources.iter().filter(|source| source.name() != TABLE).any(|source| source.code.iter().any(in_line))
+    };
+    let unused: Vec<&String> = names.iter().filter(|name| !used(name)).collect();
+    assert!(unused.is_empty(), "nothing is refused with these: {unused:?}");
+}

@@ -48,10 +48,13 @@ pub const BLOCK_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a message at most: final blocks in blockchain mode travel whole.
 pub const MESSAGE_BYTES_MAX: usize = 80 << 20;
 /// Bytes of kept messages that came before their time, of one sender.
-pub const EARLY_BYTES_MAX: usize = 16 << 20;
+pub const EARLY_BYTES_MAX: usize = 2 << 20;
 
 /// Items of a minter's set at most.
 pub const SET_ITEMS_MAX: usize = PRESET.set_items_max;
+/// Items of other minters' sets that the own one has not, here or asked for, of all of them together at one height: what
+/// can be fetched and verified between sets and lists is less.
+pub const FOREIGN_ITEMS_MAX: usize = PRESET.foreign_items_max;
 /// Transactions that wait in a minter's pool at most.
 pub const POOL_TRANSACTIONS_MAX: usize = PRESET.pool_transactions_max;
 /// Transactions of its own users that a node forwards at most, until they are final.
@@ -63,6 +66,7 @@ pub const WINDOW_MIN: usize = PRESET.window_min;
 
 struct Preset {
     set_items_max: usize,
+    foreign_items_max: usize,
     pool_transactions_max: usize,
     forwarded_max: usize,
     window_first: usize,
@@ -71,14 +75,21 @@ struct Preset {
 
 const FULL: Preset = Preset {
     set_items_max: 400_000,
+    foreign_items_max: 1 << 15,
     pool_transactions_max: 400_000,
     forwarded_max: 300_000,
     window_first: 32_768,
     window_min: 256,
 };
 
-const TINY: Preset =
-    Preset { set_items_max: 400, pool_transactions_max: 400, forwarded_max: 300, window_first: 128, window_min: 8 };
+const TINY: Preset = Preset {
+    set_items_max: 400,
+    foreign_items_max: 400,
+    pool_transactions_max: 400,
+    forwarded_max: 300,
+    window_first: 128,
+    window_min: 8,
+};
 
 const PRESET: Preset = if cfg!(feature = "tiny-limits") { TINY } else { FULL };
 
@@ -87,6 +98,7 @@ impl Preset {
     const fn fits(&self) -> bool {
         // What a pool holds must be able to close as a set, and what one node forwards must fit a pool.
         self.pool_transactions_max <= self.set_items_max
+            && self.foreign_items_max <= self.set_items_max
             && self.forwarded_max <= self.pool_transactions_max
             && self.window_first <= self.forwarded_max
             && self.window_min <= self.window_first

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 macro_rules! refusals {
     ($($(#[doc = $doc:literal])+ $name:ident = $number:literal, $text:literal;)+) => {
-        /// Why a transaction, a frame or a connection is refused. The number is what travels.
+        /// Why a transaction is refused. The number is what travels.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
         #[serde(rename_all = "snake_case")]
         #[repr(u8)]
@@ -28,7 +28,7 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// The arena is full: send again later.
+    /// There is no room for it: send again later.
     Busy = 1, "busy";
     /// The cell's version is not 1.
     UnknownVersion = 2, "unknown_version";
@@ -64,34 +64,12 @@ refusals! {
     SenderConflict = 17, "sender_conflict";
     /// A new account's key does not decode or is of small order.
     RecipientInvalid = 18, "recipient_invalid";
-    /// The node has no room for more accounts.
-    StateFull = 19, "state_full";
     /// The name is not one that can be registered, or what is locked with it is not what the chain asks for.
     NameInvalid = 20, "name_invalid";
-    /// This kind of transaction changes what consensus keeps; a node that runs without consensus does not take it.
-    NeedsConsensus = 21, "needs_consensus";
     /// What it registers, stakes or unstakes does not fit the chain's tables: the name is taken or there is none, the
     /// key is another than before or not proved, there is less at stake, or the block that it names is not one of the
     /// last.
     Inadmissible = 22, "inadmissible";
-    /// The first frame was not a hello.
-    HelloMissing = 32, "hello_missing";
-    /// The hello names another wire version.
-    WireVersion = 33, "wire_version";
-    /// The hello names another chain.
-    WrongChain = 34, "wrong_chain";
-    /// No such kind of frame.
-    FrameUnknown = 35, "frame_unknown";
-    /// The frame is longer than its kind allows.
-    FrameTooLong = 36, "frame_too_long";
-    /// The frame's length is not one its kind can have.
-    FrameLength = 37, "frame_length";
-    /// A frame was begun and not finished in time.
-    FrameTimeout = 38, "frame_timeout";
-    /// The node serves as many connections as it may.
-    ConnectionLimit = 39, "connection_limit";
-    /// The reader was too slow to take its answers.
-    SlowReader = 40, "slow_reader";
 }
 
 /// One counter a refusal, by number.

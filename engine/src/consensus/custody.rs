@@ -19,8 +19,8 @@
 use super::allowance::Offence;
 use crate::base::hash::Hash;
 use crate::base::ids::Sig;
-use crate::base::limits::BLOCK_BYTES_MAX;
-use crate::base::parameters::{LOOK_ROUNDS, MATURITY_HEIGHTS};
+use crate::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES};
+use crate::base::parameters::LOOK_ROUNDS;
 use crate::chain::block::{CertifiedBlock, transaction_path, transactions_root};
 use crate::chain::record::{ALERTS, Alarms, Alert, Attest, Invalid, Record};
 use crate::committee::members::Committee;
@@ -29,18 +29,16 @@ use crate::committee::statement::{Certificate, SeatSet};
 use crate::messages::message::Message;
 use crate::rules::bodies::Bodies;
 use crate::rules::execution::Execution;
-use crate::transaction::item::{Item, Items, items_bytes};
+use crate::transaction::item::{ITEM_MEMORY, Item, Items, items_bytes};
 use crate::vote::signing::Signing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Heights for which items are kept here: as long as anyone may ask for them, and one more for who is behind. Those who
-/// keep history have them in their store.
-const HEIGHTS_KEPT: u64 = MATURITY_HEIGHTS + 2;
-/// Bytes of items that came before their block was final, of all shards together.
-const EARLY_BODIES_BYTES_MAX: usize = 64 << 20;
+/// Bytes of memory of others' items: those that came before their block was final, and those that were found good and are
+/// kept for who asks. Of what is too much the oldest go.
+pub const OTHERS_BYTES_MAX: usize = 52 << 20;
 // One of the largest blocks fits.
-const _: () = assert!(BLOCK_BYTES_MAX <= EARLY_BODIES_BYTES_MAX);
+const _: () = assert!(BLOCK_BYTES_MAX / (CELL_BYTES + 1) * ITEM_MEMORY <= OTHERS_BYTES_MAX);
 /// A custodian whose alarms of so many blocks were not confirmed is not heard for a while. More than one, since a line
 /// may be bad, and who keeps a block back may serve it late on purpose.
 const UNCONFIRMED_MAX: usize = 3;
@@ -83,10 +81,26 @@ struct Look {
     asked: usize,
 }
 
+/// Bytes of others' items.
+struct Room(usize);
+
+impl Default for Room {
+    fn default() -> Self {
+        Room(OTHERS_BYTES_MAX)
+    }
+}
+
 /// What a node keeps and looks for.
 #[derive(Default)]
 pub struct Custody {
+    /// As long as anyone may ask for them. Those who keep history have them in their store.
     bodies: BTreeMap<Hash, (u64, Items)>,
+    /// Bytes of those of them that came from others, by height: they stand in no arena.
+    others: BTreeMap<(u64, Hash), usize>,
+    /// Blocks whose items were found good and had to go.
+    let_go: BTreeSet<Hash>,
+    /// Bytes that those may have, and those that came early.
+    others_max: Room,
     /// Items that came before their block was final: of each shard that this node keeps, from the one minter that is to
     /// send them.
     early: BTreeMap<u16, (u32, Hash, Items)>,
@@ -129,6 +143,12 @@ pub struct CustodyOut {
 }
 
 impl Custody {
+    /// Others' items may have so many bytes: less than [`OTHERS_BYTES_MAX`] where no block is so long.
+    pub fn bound(&mut self, bytes: usize) {
+        assert!(bytes <= OTHERS_BYTES_MAX, "{bytes} bytes of others' items, {OTHERS_BYTES_MAX} are the most");
+        self.others_max = Room(bytes);
+    }
+
     /// Keeps the items of a block.
     pub fn keep(&mut self, block: Hash, height: u64, items: Items) {
         self.bodies.insert(block, (height, items));
@@ -214,7 +234,10 @@ impl Custody {
         self.cases.retain(|block, _| system.immature_block(block).is_some());
         // A look is that of one committee: the next one begins anew, perhaps without this node.
         self.cases.values_mut().for_each(|case| case.look = None);
-        self.bodies.retain(|_, kept| kept.0 + HEIGHTS_KEPT > height);
+        let asked_for = |block: &Hash, of: u64| of > height || system.immature_block(block).is_some();
+        self.bodies.retain(|block, kept| asked_for(block, kept.0));
+        self.others.retain(|(of, block), _| asked_for(block, *of));
+        self.let_go.retain(|block| self.cases.contains_key(block));
         let cases = &self.cases;
         self.proofs.retain(|(of, _)| cases.values().any(|case| case.attest.height == *of));
         out.says.extend(self.proofs.iter().map(|(_, item)| Message::Item(item.clone())));
@@ -266,7 +289,7 @@ impl Custody {
         let discredited: Vec<u32> =
             self.unconfirmed.keys().copied().filter(|&custodian| self.is_discredited(custodian)).collect();
         for (block, case) in &mut self.cases {
-            if self.bodies.contains_key(block) || case.proved {
+            if self.bodies.contains_key(block) || self.let_go.contains(block) || case.proved {
                 continue;
             }
             let custodian = case.custodians.contains(&watch.candidate);
@@ -406,7 +429,7 @@ impl Custody {
         (from, block, items): (u32, Hash, Items),
         out: &mut CustodyOut,
     ) {
-        if self.bodies.contains_key(&block) {
+        if self.bodies.contains_key(&block) || self.let_go.contains(&block) {
             return;
         }
         let Some(case) = self.cases.get_mut(&block).filter(|case| !case.proved) else {
@@ -425,8 +448,11 @@ impl Custody {
         }
         match execution.bodies(&block, &items) {
             Some(Bodies::Whole) => {
-                out.checked.push((case.attest.height, block, items.clone()));
-                self.bodies.insert(block, (case.attest.height, items));
+                let height = case.attest.height;
+                out.checked.push((height, block, items.clone()));
+                self.others.insert((height, block), items_bytes(&items));
+                self.bodies.insert(block, (height, items));
+                self.make_room();
             }
             Some(Bodies::Invalid(place)) => {
                 let Some((_, found)) = execution.system().immature_block(&block) else { return };
@@ -452,10 +478,23 @@ impl Custody {
         let (custodians, seats) = (system.custodians_of(shard), &committee.shards[usize::from(shard)]);
         let sends = |place: usize| seats[place % seats.len()] == seat;
         let mine = custodians.iter().position(|&custodian| custodian == candidate).is_some_and(sends);
-        let kept: usize = self.early.values().map(|early| items_bytes(&early.2)).sum();
-        if mine && kept + items_bytes(&items) <= EARLY_BODIES_BYTES_MAX {
+        let early: usize = self.early.values().map(|early| items_bytes(&early.2)).sum();
+        if mine && early + items_bytes(&items) <= self.others_max.0 {
             self.early.entry(shard).or_insert((from, block, items));
+            self.make_room();
         }
+    }
+
+    /// Of others' items that take too much the oldest go. They were looked at, so this node neither asks for them again
+    /// nor says that it was not served; who needs them asks the minters that have made the block, and other custodians.
+    fn make_room(&mut self) {
+        let early: usize = self.early.values().map(|early| items_bytes(&early.2)).sum();
+        while early + self.others.values().sum::<usize>() > self.others_max.0 {
+            let Some(((_, block), _)) = self.others.pop_first() else { break };
+            self.bodies.remove(&block);
+            self.let_go.insert(block);
+        }
+        assert!(early <= self.others_max.0, "{early} bytes came before their blocks, {} may", self.others_max.0);
     }
 }
 

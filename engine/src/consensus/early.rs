@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Places of one sender: root, list, decision and vote of its round, what it holds, two attempts' votes, what it asks.
 const PLACES_MAX: usize = 24;
 /// Bytes of all that is no shard-block.
-const LIGHT_BYTES_MAX: usize = 32 << 20;
+const LIGHT_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one sender of that at most; less where more senders share it.
 const LIGHT_BYTES_OF_ONE: usize = 64 << 10;
 /// Bytes of shard-blocks: who lacks one asks for it.
-const HEAVY_BYTES_MAX: usize = 64 << 20;
+const HEAVY_BYTES_MAX: usize = 8 << 20;
+/// Bytes of all of them: what a node has to have room for.
+pub const EARLY_MESSAGES_BYTES_MAX: usize = LIGHT_BYTES_MAX + HEAVY_BYTES_MAX;
 // At least a few of the largest fit.
 const _: () = assert!(4 * EARLY_BYTES_MAX <= HEAVY_BYTES_MAX);
 

@@ -666,7 +666,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let system = self.execution.system();
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
-        self.silence.heard_final(self.minting, self.execution.system().slot);
+        self.silence.heard_final(self.minting, self.execution.system().height, self.execution.system().slot);
         self.forks.forget(self.execution.system());
         self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;
@@ -743,6 +743,11 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             self.bring(item);
         }
         self.take()
+    }
+
+    /// Items of others' shard-blocks may have so many bytes of memory.
+    pub fn bound_others(&mut self, bytes: usize) {
+        self.custody.bound(bytes);
     }
 
     /// Items of shard-blocks that an earlier process of this node kept.

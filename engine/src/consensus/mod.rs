@@ -12,7 +12,7 @@
 pub mod allowance;
 mod claims;
 pub mod custody;
-mod early;
+pub mod early;
 pub mod finals;
 mod forks;
 mod hear;

@@ -7,15 +7,15 @@
 //! Short ids are salted by the root of the own set: whoever prepares two transactions that share one would have to know
 //! it before it closes a set of its own, and loses that set alone.
 //!
-//! What one minter tells never stands in the way of what another tells: of each set each has its own try, what may be
-//! missing of what it tells is a bound of its own, and a body is asked of one more than may be faulty.
+//! What one minter tells never stands in the way of what another tells: of each set each has its own try, what is missing
+//! of what it tells is never more than is left free for others, and a body is asked of one more than may be faulty.
 
 use crate::base::hash::{Hash, list_root, purpose_key};
 use crate::base::ids::Seat;
 use crate::base::keyed_hash::HashSeed;
-use crate::base::limits::SET_ITEMS_MAX;
+use crate::base::limits::{FOREIGN_ITEMS_MAX, SET_ITEMS_MAX};
 use crate::rules::objects::SetBounds;
-use crate::transaction::item::{Item, Items};
+use crate::transaction::item::{ITEM_MEMORY, Item, Items};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -35,6 +35,8 @@ pub struct Sets {
     root: Hash,
     /// Items of others that the own set has not.
     foreign: Vec<Item>,
+    /// How many of these each minter's sets have asked for.
+    brought: BTreeMap<Seat, usize>,
     /// Ids of the own items, then of the others.
     ids: Vec<Hash>,
     /// Places by short id; made when somebody tells a set that is not the own one.
@@ -51,6 +53,11 @@ pub struct Sets {
 
 /// How often one minter may tell one set: when it is its own, and again when it lists it.
 const TELLS_MAX: usize = 2;
+/// Sets that one minter has told and that are not whole yet, at a time.
+const PARTIALS_MAX: usize = 4;
+/// Bytes of an item of others: itself, its id, its place by short id, and that it was missing and asked for.
+const FOREIGN_BYTES: usize =
+    ITEM_MEMORY + size_of::<Hash>() + 3 * size_of::<(u64, u32)>() + 2 * size_of::<(u64, Seat)>();
 
 fn set_root(ids: impl Iterator<Item = Hash>) -> Hash {
     list_root(&SET_KEY, &mut ids.collect())
@@ -67,6 +74,7 @@ impl Sets {
             own: own.into(),
             root,
             foreign: Vec::new(),
+            brought: BTreeMap::new(),
             held: BTreeMap::from([(root, (0..ids.len() as u32).collect())]),
             ids,
             places: HashMap::new(),
@@ -74,6 +82,12 @@ impl Sets {
             asked: BTreeSet::new(),
             tells: BTreeMap::new(),
         }
+    }
+
+    /// Bytes that what others tell may take beside an own set of so many, in a shard of so many minters.
+    pub fn bytes_of_others(own: usize, minters: usize) -> u64 {
+        let places = (own + FOREIGN_ITEMS_MAX) * size_of::<u32>() * PARTIALS_MAX * minters.saturating_sub(1);
+        (FOREIGN_ITEMS_MAX * FOREIGN_BYTES + places) as u64
     }
 
     /// Root of the own set; short ids that are told to this node have it as their salt.
@@ -118,11 +132,11 @@ impl Sets {
     /// Takes a set that a minter tells in short ids. Returns the short ids whose bodies to ask it for: each is asked of
     /// `asks_max` minters at most.
     pub fn take_told(&mut self, root: Hash, from: Seat, short: Vec<u64>, asks_max: usize) -> Vec<u64> {
-        if short.len() > SET_ITEMS_MAX || self.holds(&root) {
+        // Of a longer one more is missing than may be.
+        if short.len() > SET_ITEMS_MAX.min(self.ids.len() + FOREIGN_ITEMS_MAX) || self.holds(&root) {
             return Vec::new();
         }
-        // Who is honest sends what is missing; who tells what there is not uses up its own room alone.
-        if self.missing_of(from, &root) >= SET_ITEMS_MAX {
+        if self.partial.keys().filter(|(of, seat)| *seat == from && *of != root).count() >= PARTIALS_MAX {
             return Vec::new();
         }
         let tells = self.tells.entry((root, from)).or_insert(0);
@@ -136,22 +150,32 @@ impl Sets {
         }
         let places = short.iter().filter_map(|short| self.places.get(short).copied()).collect();
         let missing: BTreeSet<u64> = short.into_iter().filter(|short| !self.places.contains_key(short)).collect();
+        // Who is honest sends what is missing; who tells what there is not leaves as much free as it has.
+        let (of_it, of_all) = self.taken(from, &root);
+        if of_it + missing.len() > FOREIGN_ITEMS_MAX.saturating_sub(of_all + missing.len()) {
+            return Vec::new();
+        }
         let mut ask: Vec<u64> = missing.iter().copied().collect();
         ask.retain(|&short| {
             let asked = self.asked.range((short, Seat::MIN)..=(short, Seat::MAX)).count();
             self.asked.contains(&(short, from)) || asked < asks_max && self.asked.insert((short, from))
         });
         self.partial.insert((root, from), Partial { places, missing });
-        let missing = self.missing_of(from, &root);
-        assert!(missing < SET_ITEMS_MAX, "{missing} items are missing of what one minter has told before");
+        let (of_it, of_all) = self.taken(from, &[0; 32]);
+        assert!(of_it <= of_all && of_all <= FOREIGN_ITEMS_MAX, "{of_it} of {of_all} items are one minter's");
         self.complete();
         ask
     }
 
-    /// How many items are missing of the other sets that a minter has told.
-    fn missing_of(&self, from: Seat, root: &Hash) -> usize {
-        let others = self.partial.iter().filter(|(of, _)| of.1 == from && of.0 != *root);
-        others.map(|(_, partial)| partial.missing.len()).sum()
+    /// How many items came or are missing of sets that a minter has told but for this one, and that all have.
+    fn taken(&self, from: Seat, root: &Hash) -> (usize, usize) {
+        let others = self.partial.iter().filter(|(of, _)| *of != &(*root, from));
+        let missing = |of_it: bool| {
+            let counted = others.clone().filter(|(of, _)| !of_it || of.1 == from);
+            counted.map(|(_, partial)| partial.missing.len()).sum::<usize>()
+        };
+        let brought = self.brought.get(&from).copied().unwrap_or(0);
+        (brought + missing(true), self.foreign.len() + missing(false))
     }
 
     /// Takes bodies: only what is missing from a set that was told, so that nobody fills the memory with what no one
@@ -161,14 +185,15 @@ impl Sets {
         for item in items {
             let short = salt.hash(&item.id());
             let place = self.ids.len() as u32;
-            let mut wanted = false;
-            for partial in self.partial.values_mut() {
+            let mut wanted = None;
+            for (&(_, from), partial) in &mut self.partial {
                 if partial.missing.remove(&short) {
                     partial.places.push(place);
-                    wanted = true;
+                    wanted = wanted.or(Some(from));
                 }
             }
-            if wanted {
+            if let Some(from) = wanted {
+                *self.brought.entry(from).or_insert(0) += 1;
                 self.places.insert(short, place);
                 self.ids.push(item.id());
                 self.foreign.push(item);
@@ -342,10 +367,16 @@ mod tests {
     #[test]
     fn what_one_invents_takes_no_room_from_what_another_tells() {
         let (mut mine, theirs) = (Sets::new(items(0..10)), Sets::new(items(5..12)));
-        let invented = |number: u64| (0..SET_ITEMS_MAX as u64).map(|short| (number << 32) + short).collect::<Vec<_>>();
-        let asked: Vec<usize> =
-            (1..9).map(|number| mine.take_told([number; 32], 5, invented(number.into()), 2).len()).collect();
-        assert_eq!(asked, [SET_ITEMS_MAX, 0, 0, 0, 0, 0, 0, 0], "a set at a time of whoever sends none");
+        let invented =
+            |number: u64, count: usize| (0..count as u64).map(|short| (number << 32) + short).collect::<Vec<_>>();
+        assert_eq!(mine.take_told([9; 32], 5, invented(9, FOREIGN_ITEMS_MAX / 2 + 1), 2).len(), 0, "more than is left");
+        let asked: Vec<usize> = (1..9)
+            .map(|number| mine.take_told([number; 32], 5, invented(number.into(), FOREIGN_ITEMS_MAX / 2), 2).len())
+            .collect();
+        assert_eq!(asked, [FOREIGN_ITEMS_MAX / 2, 0, 0, 0, 0, 0, 0, 0], "a set at a time of whoever sends none");
+        // Three of ten may lie: what they leave is enough for what honest sets differ by.
+        assert_eq!(mine.take_told([21; 32], 6, invented(21, FOREIGN_ITEMS_MAX / 4), 2).len(), FOREIGN_ITEMS_MAX / 4);
+        assert_eq!(mine.take_told([22; 32], 7, invented(22, FOREIGN_ITEMS_MAX / 8), 2).len(), FOREIGN_ITEMS_MAX / 8);
         assert_eq!(exchange(&theirs, &mut mine), 2);
         assert!(mine.holds(&theirs.root()));
     }

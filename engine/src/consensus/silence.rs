@@ -4,6 +4,12 @@
 //! lost or is not whole, it is *unsure*, and silent until a height has become final that was begun after its start: of that
 //! height's blocks none was made while an earlier process lived, so none of the heights behind it can have been signed
 //! before.
+//!
+//! A founder without a record begins the first height all the same, or all would wait for each other. They would again at
+//! the second, if the first block is of the very slot in which they have started. A vote for the second is of a later slot
+//! than that, so of an earlier process, which has ended by then, there is none: at the first height the slot of the start is
+//! late enough. At others it is not. An earlier process may have had a clock that was ahead by a part of a slot; a founder
+//! has none, as far as anybody can know.
 
 use super::signed_once::SignedOnce;
 
@@ -35,9 +41,10 @@ impl Silence {
         self.unsure_slot = self.unsure_slot.map(|unsure| if unsure == NOT_MEASURED { slot } else { unsure });
     }
 
-    /// A block of this slot is final.
-    pub(super) fn heard_final(&mut self, minting: bool, slot: u64) {
-        self.unsure_slot = self.unsure_slot.filter(|&unsure| !minting || slot <= unsure);
+    /// The block of this height is final, and of this slot.
+    pub(super) fn heard_final(&mut self, minting: bool, height: u64, slot: u64) {
+        let founded = |unsure: u64| height == 1 && unsure <= FOUNDING_SLOTS && slot == unsure;
+        self.unsure_slot = self.unsure_slot.filter(|&unsure| !minting || (slot <= unsure && !founded(unsure)));
     }
 
     /// Whether something may have been signed that no record has.

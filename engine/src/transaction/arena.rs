@@ -22,7 +22,7 @@ use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 
 /// Rights to one place at most: far more than any node has rows that hold items, far fewer than would overflow.
 const READERS_MAX: u32 = 1 << 30;
@@ -50,10 +50,12 @@ impl Place {
     }
 }
 
-/// Places for transactions, allocated together; memory is taken as they are used.
+/// Places for transactions, allocated together; memory is taken as they are used. Payloads stand beside, bounded in bytes.
 pub struct Arena {
     places: Box<[UnsafeCell<MaybeUninit<Place>>]>,
     free: FreeList,
+    payload_bytes: AtomicUsize,
+    payload_bytes_max: usize,
 }
 
 // SAFETY: a place is written by whoever has popped its number from the free-list, and read through `Shared` alone until
@@ -64,15 +66,16 @@ unsafe impl Sync for Arena {}
 unsafe impl Send for Arena {}
 
 impl Arena {
-    /// An arena of so many places.
+    /// An arena of so many places, and so many bytes of payloads.
     ///
     /// # Panics
     /// When there are none, or more than a free-list numbers.
-    pub fn new(places: u32) -> Arc<Arena> {
+    pub fn new(places: u32, payload_bytes_max: usize) -> Arc<Arena> {
         let free = FreeList::full(places);
         let row = Box::<[UnsafeCell<MaybeUninit<Place>>]>::new_uninit_slice(places as usize);
         // SAFETY: a place that may be uninitialised is initialised whatever it holds.
-        Arc::new(Arena { places: unsafe { row.assume_init() }, free })
+        let places = unsafe { row.assume_init() };
+        Arc::new(Arena { places, free, payload_bytes: AtomicUsize::new(0), payload_bytes_max })
     }
 
     /// Bytes of one of so many places, its free-list included.
@@ -90,9 +93,41 @@ impl Arena {
         self.free.free()
     }
 
-    /// Puts this into a free place; none if there is none.
+    /// Bytes of payloads now; exact when nobody is at work.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Counts a payload; false if there is no room for it. Most transactions have none, and nothing is counted.
+    fn takes_payload(&self, bytes: usize) -> bool {
+        if bytes == 0 {
+            return true;
+        }
+        let before = self.payload_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= self.payload_bytes_max;
+        if !fits {
+            self.gives_payload_back(bytes);
+        }
+        fits
+    }
+
+    fn gives_payload_back(&self, bytes: usize) {
+        if bytes > 0 {
+            let before = self.payload_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            assert!(bytes <= before, "{bytes} bytes of payload are given back of {before}");
+        }
+    }
+
+    /// Puts this into a free place; none if there is none, or no room for its payload.
     pub(super) fn place(self: &Arc<Arena>, mut place: Place) -> Option<Shared> {
-        let number = self.free.pop()?;
+        let payload = place.rest.len();
+        if !self.takes_payload(payload) {
+            return None;
+        }
+        let Some(number) = self.free.pop() else {
+            self.gives_payload_back(payload);
+            return None;
+        };
         place.home = Some(self.clone());
         let at = self.places[number as usize].get().cast::<Place>();
         // SAFETY: in range; nobody reads or writes a place whose number was popped, and it holds nothing that would have
@@ -150,6 +185,7 @@ impl Drop for Shared {
             // SAFETY: made by `on_heap` from a box, and given back once.
             None => drop(unsafe { Box::from_raw(place) }),
             Some(arena) => {
+                arena.gives_payload_back(self.rest.len());
                 // SAFETY: initialised by `place`, and dropped once: its number is in nobody's hands until it is pushed.
                 unsafe { place.drop_in_place() };
                 // SAFETY: both point into the arena's row, this one to its beginning.
@@ -171,10 +207,11 @@ mod tests {
 
     #[test]
     fn a_place_comes_back_when_its_last_reader_goes() {
-        let arena = Arena::new(2);
+        let arena = Arena::new(2, 6);
         let one = arena.place(of(1)).unwrap();
         let (other, copy) = (arena.place(of(2)).unwrap(), one.clone());
         assert!(arena.place(of(3)).is_none(), "both are taken");
+        assert_eq!(arena.payload_bytes(), 6);
         drop(one);
         assert_eq!((arena.free(), copy.cell.sequence, &copy.rest[..]), (0, 1, &[7; 3][..]));
         drop(copy);
@@ -191,8 +228,22 @@ mod tests {
     }
 
     #[test]
+    fn payloads_have_room_of_their_own_and_give_it_back() {
+        let arena = Arena::new(8, 7);
+        let long = |bytes: usize| Place::new(Cell::zeroed(), [1; 32], vec![7; bytes].into(), true);
+        let held = (arena.place(long(4)).unwrap(), arena.place(long(3)).unwrap());
+        assert!(arena.place(long(1)).is_none(), "no room for a byte more");
+        let none = arena.place(long(0)).expect("what has no payload takes a place alone");
+        assert_eq!((arena.free(), arena.payload_bytes()), (5, 7), "what was refused has taken nothing");
+        drop(held);
+        assert_eq!((arena.free(), arena.payload_bytes()), (7, 0));
+        drop(none);
+        assert!(arena.place(long(8)).is_none() && arena.place(long(7)).is_some());
+    }
+
+    #[test]
     fn no_reader_sees_what_another_writes() {
-        let arena = Arena::new(16);
+        let arena = Arena::new(16, 48);
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let arena = &arena;

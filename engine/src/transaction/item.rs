@@ -116,9 +116,12 @@ impl std::fmt::Debug for Item {
 /// would touch each of them.
 pub type Items = Arc<[Item]>;
 
-/// Bytes that these take in memory, roughly.
-pub(crate) fn items_bytes(items: &[Item]) -> usize {
-    items.iter().map(|item| item.length() + 64).sum()
+/// Bytes that an item takes in memory beside those of a payload: its place, and its entries in rows.
+pub const ITEM_MEMORY: usize = size_of::<Place>() + 16;
+
+/// Bytes that these take in memory.
+pub fn items_bytes(items: &[Item]) -> usize {
+    items.iter().map(|item| ITEM_MEMORY + item.0.rest.len()).sum()
 }
 
 /// Bytes of an item that is a transaction with so long a payload.

@@ -56,12 +56,12 @@ fn who_knows_what_it_signed_signs_on() {
 
 #[test]
 fn who_does_not_waits_for_a_height_that_was_begun_after_its_start() {
-    let (mut minter, schedule) = start(1, true);
-    // Begun before: an earlier process may have seen its end, and signed at the next height.
-    hears_final(&mut minter, &schedule, 1);
-    assert!(!signs_in(&mut minter, &schedule, 2));
-    hears_final(&mut minter, &schedule, 2);
-    assert!(signs_in(&mut minter, &schedule, 3));
+    let (mut minter, schedule) = start(2, true);
+    // Begun before, or in the slot of its start: an earlier process may have seen its end, and signed at the next height.
+    (1..=2).for_each(|slot| hears_final(&mut minter, &schedule, slot));
+    assert!(!signs_in(&mut minter, &schedule, 3));
+    hears_final(&mut minter, &schedule, 3);
+    assert!(signs_in(&mut minter, &schedule, 4));
 }
 
 #[test]
@@ -89,4 +89,24 @@ fn founders_begin_the_first_height_though_none_has_a_record() {
     assert!(signs_in(&mut minter, &schedule, 3));
     let (mut late, schedule) = start(65, true);
     assert!(!signs_in(&mut late, &schedule, 66), "a chain that stands at its first height for long was not just begun");
+}
+
+#[test]
+fn founders_go_on_though_the_first_block_is_of_the_slot_in_which_all_have_started() {
+    // Whose clock becomes right within a slot starts in it, and takes part in it.
+    let begun_in = |slot: u64| {
+        let (mut minter, schedule) = start(slot - 1, true);
+        minter.set_minting(false);
+        minter.tick(slot * schedule.slot_ms);
+        minter.set_minting(true);
+        (minter, schedule)
+    };
+    let (mut minter, schedule) = begun_in(1);
+    assert!(signs_in(&mut minter, &schedule, 1), "the first height is begun");
+    hears_final(&mut minter, &schedule, 1);
+    assert!(signs_in(&mut minter, &schedule, 2), "and the second");
+    // Who has started after the first block's slot may be another process of a founder that has signed at the second.
+    let (mut late, schedule) = start(2, true);
+    hears_final(&mut late, &schedule, 1);
+    assert!(!signs_in(&mut late, &schedule, 3));
 }

@@ -38,7 +38,7 @@ pub const NODE_PARTS: Parts = [3, 2, 6, 3, 2, 5, 5, 16, 2, 8];
 /// The parts of a program that only calls.
 pub const CALLER_PARTS: Parts = [0, 0, 0, 0, 34, 0, 0, 0, 2, 16];
 /// Parts that commands on their way may be.
-const COMMAND_PARTS: usize = 4;
+const COMMAND_PARTS: usize = 6;
 
 const fn sum(parts: &Parts) -> usize {
     let (mut sum, mut at) = (0, 0);

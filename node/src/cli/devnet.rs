@@ -70,6 +70,9 @@ pub(crate) struct UpArgs {
     /// Transactions offered a second
     #[arg(long, value_name = "N", requires = "duration")]
     tps: Option<u64>,
+    /// Accounts that send them [default: two slots' worth and a tenth]
+    #[arg(long, value_name = "N", requires = "tps")]
+    accounts: Option<u64>,
     /// What travels between shards: patches, or whole blocks
     #[arg(long, value_enum, default_value = "quilt")]
     mode: ModeArg,
@@ -206,16 +209,17 @@ impl Watcher for Screen {
 }
 
 fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
-    let UpArgs { nodes, shards, slot_ms, tps, duration, kill_every, flood, flood_rate, .. } = *args;
+    let UpArgs { nodes, shards, slot_ms, tps, accounts, duration, kill_every, flood, flood_rate, .. } = *args;
     if !(1..=400).contains(&nodes)
         || shards == 0
         || !(200..=600_000).contains(&slot_ms)
         || tps == Some(0)
+        || accounts == Some(0)
         || kill_every == Some(0)
         || flood_rate < 1_000
     {
         return Err(
-            "--nodes must be between 1 and 400, --shards, --tps and --kill-every at least 1, --slot-ms between 200 and \
+            "--nodes must be between 1 and 400, --shards, --tps, --accounts and --kill-every at least 1, --slot-ms between 200 and \
              600000, --flood-rate at least 1000"
                 .into()
         );
@@ -224,7 +228,7 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     link.parse::<LinkShape>()?;
     let quilt = matches!(args.mode, ModeArg::Quilt);
     // Each sender has its turn every other slot, and a little later.
-    let load_accounts = tps.map_or(0, |tps| (tps * slot_ms * 22 / 10_000).max(1_000));
+    let load_accounts = tps.map_or(0, |tps| accounts.unwrap_or((tps * slot_ms * 22 / 10_000).max(1_000)));
     let shape = DevnetShape {
         nodes,
         shards,

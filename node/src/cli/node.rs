@@ -5,7 +5,7 @@ use super::output::{OutputArgs, Shown};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, ask};
-use dynemix::face::api::serve;
+use dynemix::face::api::{bytes_held, serve};
 use dynemix::face::logs;
 use dynemix::keep::chain_store::{Genesis, state_folder};
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
@@ -235,6 +235,8 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let slot_ms = genesis.chain.parameters.slot_ms;
     let data = Arc::new(RealDisk::at(&directory));
     let options = options(&layered, args.first_run, genesis, data, &node_clock, keys)?;
+    let topology = options.topology()?;
+    memory::has_room(topology.bytes(), &topology)?;
     if let Some(trust) = layered.config.trust()? {
         join(&options, trust)?;
     }
@@ -279,9 +281,10 @@ fn options(
     clock: &Clock,
     (minting, transport): Keys,
 ) -> Result<NodeOptions, Box<dyn Error>> {
-    let Config { network, storage, verification, .. } = &layered.config;
+    let Config { network, storage, verification, api, .. } = &layered.config;
+    let memory_bytes = memory::limit(layered.config.memory.limit_bytes);
     let mut limits = MeshLimits {
-        budget_bytes: memory::budget(network.memory_bytes),
+        budget_bytes: memory::budget(network.memory_bytes, memory_bytes),
         address_max: network.address_max,
         ..MeshLimits::default()
     };
@@ -309,6 +312,8 @@ fn options(
         simd: layered.config.simd()?,
         verify_threads: verification.threads(),
         counted: None,
+        memory_bytes,
+        api_bytes: bytes_held(api),
         snapshot_blocks: storage.snapshot_blocks,
         snapshot_bytes_per_s: storage.snapshot_bytes_per_s,
     })

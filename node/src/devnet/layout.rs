@@ -225,8 +225,8 @@ impl Devnet {
             shards_max: shards,
             // TOML has no larger number.
             quilt_from_height: if quilt { 0 } else { i64::MAX as u64 },
-            // Room for as many new accounts as there are, and some.
-            accounts_max: 2 * (load_accounts + u64::from(minters)) + 100_000,
+            // Each hundredth transaction of a load opens an account.
+            accounts_max: load_accounts + load_accounts / 8 + u64::from(minters) + 100_000,
             sub_slots: if self.shape.link.is_empty() { SubSlots::LOCAL } else { SubSlots::HOME },
             // On a slower line than that there is no time to look for any block: tried all the same.
             line_bytes_per_s: line.rate_bytes.map_or(LOOPBACK_BYTES_PER_S, |rate| rate.max(LINE_BYTES_PER_S_MIN)),
@@ -280,7 +280,7 @@ impl Devnet {
         config.storage.checkpoint_bytes = 64 << 20;
         config.storage.window_blocks = 2_048;
         config.storage.watermark_bytes = 256 << 20;
-        config.storage.key_cache_keys = (self.shape.load_accounts as usize * 5 / 4).clamp(1 << 12, 1 << 20);
+        config.storage.key_cache_keys = (self.shape.load_accounts as usize * 5 / 4).clamp(1 << 12, 1 << 17);
         config.log.file_bytes = 4 << 20;
         config.log.files = 2;
         config

@@ -8,7 +8,7 @@
 
 use super::answered::{Api, LIMIT, METHOD_NOT_FOUND, error};
 use super::answering::respond_to;
-use super::callers::CallerLimits;
+use super::callers::{CallerLimits, KEPT_PLACES, OF_EACH};
 use super::connection::{Caller, Connection, Desk, Door, NoRoom, Turn};
 use super::{metrics, news};
 use crate::minting::view::NodeView;
@@ -105,6 +105,11 @@ fn respond(turn: Turn, status: StatusCode, kind: &'static str, text: Vec<u8>) ->
 
 fn json_response(turn: Turn, status: StatusCode, value: &Value) -> Response {
     respond(turn, status, JSON, value.to_string().into_bytes())
+}
+
+/// Bytes that questions and answers under way may take together.
+pub fn bytes_held(config: &ApiConfig) -> u64 {
+    (config.connections_max + KEPT_PLACES) as u64 * OF_EACH + config.held_bytes_max as u64
 }
 
 /// Says no, and that the connection is at its end.

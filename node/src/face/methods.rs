@@ -383,12 +383,20 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
-    if let Err(Busy) = api.view.submit.send(from.holder, from.id, &cell, &payload) {
-        // Nobody judges it: it is on its way no more.
-        api.view.status.track(|tracked| tracked.take_back(from.id, &id));
-        return Err((LIMIT, "too many transactions wait; send it again".into()));
+    match api.view.submit.send(from.holder, from.id, &cell, &payload) {
+        Ok(gone) => {
+            let prefix = &api.view.chain.transaction_prefix;
+            let now_ms = api.view.clock.now_ms();
+            for (client, cell) in gone.iter().filter_map(|(client, item)| Some((*client, item.cell()?))) {
+                api.view.status.track(|tracked| tracked.refuse_unseen(client, &cell.id(prefix), now_ms));
+            }
+            Ok(json!(hex::encode(id)))
+        }
+        Err(Busy) => {
+            api.view.status.track(|tracked| tracked.take_back(from.id, &id));
+            Err((LIMIT, "too many transactions wait; send it again".to_owned()))
+        }
     }
-    Ok(json!(hex::encode(id)))
 }
 
 /// The description of the API for programs.

@@ -160,8 +160,13 @@ pub fn open(data: &dyn Disk, genesis: &Genesis, options: StoreOptions) -> Result
         };
         Store::create(&disk, chain.genesis_hash, &specs, options, 0, false, fill)?;
     }
+    // Where the system beside the newest image is damaged the older image serves: the log leads on from there by the same
+    // rules, and each of its blocks must come of them.
+    let beside =
+        |record: u64| if record == 0 { Ok(()) } else { read_system(data, &chain.genesis_hash, record).map(drop) };
+    let beside = |record: u64| beside(record).map_err(|error| error.into_damage(data, record));
     let OpenedStore { store, image, image_record, fell_back } =
-        Store::open(disk, chain.genesis_hash, Some(&specs), options)?;
+        Store::open_beside(disk, chain.genesis_hash, Some(&specs), options, beside)?;
     let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));
     let mut memory = MappedMemory::new(image);
     memory.make_balances_resident();
@@ -250,6 +255,23 @@ impl Signing for Believed {
     }
 
     fn learn(&self, _: u32, _: &VoteKey) {}
+}
+
+impl ChainStoreError {
+    /// What is wrong with the system of a record, as the store says it of its own files.
+    fn into_damage(self, data: &dyn Disk, record: u64) -> StoreError {
+        let path = data.path().join(system_name(record));
+        match self {
+            ChainStoreError::Store(error) => error,
+            ChainStoreError::System(SealedError::Io { path, source }) => {
+                StoreError::Io { action: "read", path, source }
+            }
+            ChainStoreError::System(SealedError::Damaged { path, what }) => {
+                StoreError::Damaged { path, offset: 0, what: what.to_owned() }
+            }
+            other => StoreError::Damaged { path, offset: 0, what: other.to_string() },
+        }
+    }
 }
 
 fn read_system(data: &dyn Disk, chain: &Hash, record: u64) -> Result<System, ChainStoreError> {

@@ -1,8 +1,8 @@
-//! Users' transactions at the consensus thread: taken in, told to minters, followed to their end.
+//! Users' transactions at the core: taken in, told to minters, followed to their end.
 
-use super::duty::Duty;
+use super::core::{Core, Effect, Out};
 use super::entry::{Promise, Ready};
-use super::own::Client;
+use super::own::{Client, Frame};
 use super::places::Taken;
 use super::pool::Teller;
 use super::promises::{Accepting, Said};
@@ -25,7 +25,6 @@ use dynemix_net::mesh::To;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 /// Transactions are told to minters until this part of a slot before sets are closed, or this part of the time until
 /// then if it is longer: what comes later would be in some sets and not in others, and sets that differ have to be
@@ -40,11 +39,11 @@ fn telling_ends(schedule: &Schedule) -> u64 {
     (schedule.slot_ms / TELLING).max(schedule.sets_ms / TELLING_OF_SETS)
 }
 
-impl<S: Signing> Duty<S> {
+impl<S: Signing> Core<S> {
     /// Takes a frame of verified transactions: into the pool, or among those of own users. The places that were taken for
     /// them are free when it was said how many are left.
-    pub(super) fn admit(&mut self, ready: Ready) -> Taken {
-        let (begun, count) = (Instant::now(), ready.good.len());
+    pub(super) fn admit(&mut self, now: u64, ready: Ready, out: Out<'_>) -> Taken {
+        let (work, count) = (self.judging.begin(), ready.good.len());
         let Ready { from, client, user, told, good, refused, body: _, places } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
@@ -96,56 +95,54 @@ impl<S: Signing> Duty<S> {
         let refused: usize = outcomes.values().map(Vec::len).sum();
         assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
-        self.promise(fresh, accepting);
+        self.promise(now, fresh, accepting, out);
         if told.is_some() {
-            self.gate.room().judged(count, begun.elapsed());
+            self.gate.room().judged(count, work.took(count));
         }
         if let Some(from) = from.filter(|_| told.is_none()) {
             let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
                 let frame: Arc<[u8]> = Outcome { refusal, height: 0, slot: 0, shard: 0, ordinals }.encode().into();
                 (To::Peer(from.id), CELLS, frame)
             };
-            self.mesh.send_all(outcomes.into_iter().map(frame));
+            let frames: Vec<Frame> = outcomes.into_iter().map(frame).collect();
+            out(Effect::SendAll(frames));
         }
         places
     }
 
     /// Has what is followed anew kept; whoever handed it in hears so when it is. What else is said waits behind what was to
     /// be said before it.
-    fn promise(&mut self, fresh: Vec<Accepted>, mut accepting: Accepting) {
+    fn promise(&mut self, now: u64, fresh: Vec<Accepted>, mut accepting: Accepting, out: Out<'_>) {
         if fresh.is_empty() && (accepting.said.is_empty() || self.local.accepting.is_empty()) {
-            return self.say(accepting.said);
+            return self.say(now, accepting.said);
         }
         accepting.fresh = fresh.len();
         self.local.in_file += fresh.len();
         self.local.accepting.push_back(accepting);
-        // A thread that has stopped has said why; nothing more is accepted then.
-        let _ = self.promises.send(Promise::Accept(fresh));
+        out(Effect::Keep(Promise::Accept(fresh)));
     }
 
     /// What so many jobs were about is on the disk: it is accepted, and minters are told.
-    pub(super) fn accepted(&mut self, now: u64, jobs: usize) {
+    pub(super) fn accepted(&mut self, now: u64, jobs: usize, out: Out<'_>) {
         for _ in 0..jobs {
             let Accepting { fresh, said } =
                 self.local.accepting.pop_front().expect("no more is durable than was asked for");
             self.local.own.kept(fresh);
-            self.say(said);
+            self.say(now, said);
         }
         if self.tells(now) {
-            self.tell_own();
+            self.tell_own(out);
         }
     }
 
-    fn say(&self, said: Vec<Said>) {
-        let now_ms = self.clock.now_ms();
+    fn say(&self, now_ms: u64, said: Vec<Said>) {
         for (item, client, outcome) in said {
             self.status.watch(|watched| watched.begin(&self.prefix, &item, client, now_ms, outcome));
         }
     }
 
     /// Those of own users that no block can take: the API's users hear so.
-    pub(super) fn give_up(&self, given_up: Vec<(Item, User, Refusal)>) {
-        let now_ms = self.clock.now_ms();
+    pub(super) fn give_up(&self, now_ms: u64, given_up: Vec<(Item, User, Refusal)>) {
         for (item, user, refusal) in given_up {
             self.status.refuse(refusal);
             if user.by_api {
@@ -155,7 +152,7 @@ impl<S: Signing> Duty<S> {
     }
 
     /// Has the file of what was accepted written anew when most of it has ended.
-    pub(super) fn tidy_accepted(&mut self) {
+    pub(super) fn tidy_accepted(&mut self, out: Out<'_>) {
         let live = self.local.own.promised();
         assert!(live <= self.local.in_file, "{live} are followed, {} were accepted", self.local.in_file);
         if self.local.in_file - live <= live.max(ENDED_KEPT) {
@@ -164,7 +161,7 @@ impl<S: Signing> Duty<S> {
         let of = |(item, user): (&Item, User)| Accepted { item: item.clone(), whose: user.to_bytes() };
         let all: Vec<Accepted> = self.local.own.all().map(of).collect();
         self.local.in_file = all.len();
-        let _ = self.promises.send(Promise::Rewrite(all));
+        out(Effect::Keep(Promise::Rewrite(all)));
     }
 
     /// Who tells, and how much it may tell for a height; this node, of what its own users sent.
@@ -182,12 +179,11 @@ impl<S: Signing> Duty<S> {
     }
 
     /// Transactions of the API's users that a certified shard-block debits: their first checkpoint.
-    pub(super) fn track_certified(&self, height: u64, block: &CertifiedBlock) {
+    pub(super) fn track_certified(&self, now_ms: u64, height: u64, block: &CertifiedBlock) {
         if !self.status.watch(|watched| watched.waiting()) {
             return;
         }
         let Ok(patch) = Patch::decode(&block.patch, u32::MAX as usize) else { return };
-        let now_ms = self.clock.now_ms();
         let state = self.minter.execution.state();
         self.status.watch(|watched| {
             watched.certified(height, block.block.shard, now_ms, |cell| {
@@ -199,11 +195,10 @@ impl<S: Signing> Duty<S> {
     }
 
     /// Those that a final block has used up: their second.
-    pub(super) fn track_final(&self, height: u64, slot: u64, parent: &System) {
+    pub(super) fn track_final(&self, now_ms: u64, height: u64, slot: u64, parent: &System) {
         if !self.status.watch(|watched| watched.waiting()) {
             return;
         }
-        let now_ms = self.clock.now_ms();
         let (state, shards) = (self.minter.execution.state(), parent.committee.shards.len());
         self.status.watch(|watched| {
             watched.settle(height, slot, now_ms, |cell| {
@@ -237,7 +232,7 @@ impl<S: Signing> Duty<S> {
 
     /// Once the own set of a height is closed: measures what it was told. And when sets close, whether it has closed one
     /// or has no seat: if it was drawn for the height after, tells each of those who were how many it takes of them.
-    pub(super) fn tell_room(&mut self, now: u64) {
+    pub(super) fn tell_room(&mut self, now: u64, out: Out<'_>) {
         if let Some((items, took)) = self.minter.execution.built_in.take() {
             self.gate.room().built(items, took);
         }
@@ -259,28 +254,28 @@ impl<S: Signing> Duty<S> {
             if Some(teller) == self.candidate {
                 self.local.own.pace.hear(teller, height, transactions);
             } else {
-                self.mesh.send(To::Name(teller), VOTES, word.encode().into());
+                out(Effect::Send((To::Name(teller), VOTES, word.encode().into())));
             }
         }
     }
 
     /// Says how many more of own users' transactions may come.
-    pub(super) fn note_own_left(&mut self) {
-        let slot = self.schedule.slot(self.clock.now_ms());
+    pub(super) fn note_own_left(&mut self, now: u64) {
+        let slot = self.schedule.slot(now);
         self.local.own.note_begun(self.minter.execution.system().slot < slot);
         self.gate.places().note_free(self.local.own.left());
     }
 
     /// Tells the minters of the next height what own users have sent.
-    pub(super) fn tell_own(&mut self) {
+    pub(super) fn tell_own(&mut self, out: Out<'_>) {
         let (frames, told) = {
             let execution = &self.minter.execution;
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
-        self.mesh.send_all(frames);
+        out(Effect::SendAll(frames));
         let height = self.minter.pending_height();
         let teller = self.teller(None, height);
-        let (begun, count) = (Instant::now(), told.len());
+        let (work, count) = (self.judging.begin(), told.len());
         for (item, account, found) in told {
             // One that does not fit any more is settled with the next block.
             let _ = self.minter.execution.admit_of(item, account, found, &teller);
@@ -289,7 +284,7 @@ impl<S: Signing> Duty<S> {
             let mut room = self.gate.room();
             room.take(height, me, None, count);
             room.came(height, me, count);
-            room.judged(count, begun.elapsed());
+            room.judged(count, work.took(count));
         }
     }
 }

@@ -69,6 +69,9 @@ pub enum Question {
     Stop,
 }
 
+/// A transaction that may come into a block: ordinal on its connection, transaction, and what it is good for.
+pub type Found = (u64, Item, Prospect);
+
 /// Transactions that are verified.
 pub struct Ready {
     /// Who sent them; none by the API.
@@ -79,8 +82,8 @@ pub struct Ready {
     pub user: User,
     /// Another node tells them to the minters of this height: they go no further.
     pub told: Option<u64>,
-    /// Ordinal on the connection, transaction, and what it is good for.
-    pub good: Vec<(u64, Item, Prospect)>,
+    /// Those that are good.
+    pub good: Vec<Found>,
     /// Ordinal, refusal, and the transaction if its form was right.
     pub refused: Vec<(u64, Refusal, Option<Item>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.
@@ -126,7 +129,7 @@ pub struct FinalJob {
 /// What an entry costs in a queue of the node's own, beside its bytes.
 const ENTRY_COST: usize = 512;
 /// What a transaction costs in one.
-const TRANSACTION_COST: usize = 512;
+pub const TRANSACTION_COST: usize = 512;
 
 /// What a frame costs while it waits: its bytes, and more than once when it was decoded.
 pub fn cost_of_frame(body: &[u8]) -> usize {

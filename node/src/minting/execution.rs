@@ -6,6 +6,7 @@
 use super::own::Payer;
 use super::pool::{HeightPool, Place, Teller};
 use super::prospect::Prospect;
+use super::toll::Toll;
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
 use dynemix_engine::accounts::state::State;
@@ -28,7 +29,7 @@ use dynemix_engine::vote::signing::Signing;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The state that all threads of a node look at; only consensus changes it.
 pub type SharedState = Arc<RwLock<State<MappedMemory>>>;
@@ -127,6 +128,8 @@ pub struct NodeExecution<S> {
     following: Vec<(Vec<Option<Hash>>, Value, Next)>,
     /// Transactions that the own set closes with at most.
     pub set_max: usize,
+    /// How the cost of building is found.
+    pub building: Toll,
     /// Items of the block that was built last, and what it took; none once that was looked at.
     pub built_in: Option<(usize, Duration)>,
     /// What was applied and not yet taken: one entry a height.
@@ -162,11 +165,18 @@ impl<S: Signing> NodeExecution<S> {
             built: None,
             following: Vec::new(),
             set_max: SET_ITEMS_MAX,
+            building: Toll::default(),
             built_in: None,
             applied: Vec::new(),
         };
         execution.begin_height();
         execution
+    }
+
+    /// With this pool, in which nothing waits yet.
+    pub fn with_pool(self, pool: HeightPool) -> NodeExecution<S> {
+        assert!(self.pool.is_empty() && pool.is_empty(), "a pool is given to a node that has begun");
+        NodeExecution { pool, ..self }
     }
 
     /// Nothing is judged yet on the present parent.
@@ -427,7 +437,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         {
             return built.clone();
         }
-        let begun = Instant::now();
+        let work = self.building.begin();
         let built = if self.foreign.is_empty() {
             self.view(&self.closed, |view| view.build(shard, slot, items))
         } else {
@@ -439,7 +449,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             judged.sort_by_key(|judged| judged.id);
             self.view(&judged, |view| view.build(shard, slot, items))
         };
-        self.built_in = Some((items.len(), begun.elapsed()));
+        self.built_in = Some((items.len(), work.took(items.len())));
         let built = Arc::new(built);
         self.built = Some((shard, slot, items.clone(), built.clone()));
         built

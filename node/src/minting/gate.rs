@@ -11,14 +11,14 @@ use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::rules::{Rules, Speaker, Verdict};
 use crate::intake::vain::Vain;
+use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::Item;
-use dynemix_net::mesh::{BAN_POINTS, MeshHandle, PeerId, PeerInfo, To};
+use dynemix_net::mesh::{BAN_POINTS, PeerId, PeerInfo, To};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::time::Instant;
 
 const UNPOISONED: &str = "nothing panics while it holds the rules of intake";
 
@@ -35,6 +35,9 @@ pub(super) fn speaker(peer: PeerInfo) -> Speaker {
     Speaker { name: peer.name, connection: peer.id.0, called: peer.called }
 }
 
+/// Books points with whoever keeps the connections, so that it ends those of whom has too many.
+pub type Penalise = Box<dyn Fn(PeerId, u32) + Send + Sync>;
+
 /// The rules, and what they look at.
 pub struct Gate {
     rules: Mutex<Rules>,
@@ -47,14 +50,14 @@ pub struct Gate {
     room: Mutex<Room>,
     /// For own users' transactions.
     places: Arc<Places>,
-    begun: Instant,
-    mesh: MeshHandle,
+    watch: Stopwatch,
+    penalise: Penalise,
     charged: AtomicU64,
 }
 
 impl Gate {
-    /// As of these duties, on a chain with such slots; points are booked with this mesh.
-    pub fn new(duties: DutyTable, slot_ms: u64, mesh: MeshHandle) -> Gate {
+    /// As of these duties, on a chain with such slots. Points fade by this watch, and are booked by `penalise` too.
+    pub fn new(duties: DutyTable, slot_ms: u64, watch: Stopwatch, penalise: Penalise) -> Gate {
         Gate {
             rules: Mutex::new(Rules::new(slot_ms)),
             vain: Mutex::default(),
@@ -63,14 +66,14 @@ impl Gate {
             held: Mutex::default(),
             room: Mutex::new(Room::new(slot_ms)),
             places: Places::unbounded(),
-            begun: Instant::now(),
-            mesh,
+            watch,
+            penalise,
             charged: AtomicU64::new(0),
         }
     }
 
     fn now_ms(&self) -> u64 {
-        self.begun.elapsed().as_millis() as u64
+        self.watch.passed_ms()
     }
 
     /// Everybody's duties at the pending height.
@@ -203,7 +206,7 @@ impl Gate {
         // The mesh reads its clock later, and points have faded a little by then: whoever is out for us, so that nothing
         // more of it is looked at, is out there as well.
         let points = if out { points.max(BAN_POINTS) } else { points };
-        self.mesh.penalise(peer, points);
+        (self.penalise)(peer, points);
     }
 
     /// How often somebody was charged.

@@ -63,11 +63,11 @@ impl<T> Inbox<T> {
         self.filled.notify_one();
     }
 
-    /// Adds the ordinary. False if something had to go for it.
-    pub fn push(&self, source: Source, cost: usize, entry: T) -> bool {
+    /// Adds the ordinary. What had to go for it is handed back: it may be the entry itself.
+    pub fn push(&self, source: Source, cost: usize, entry: T) -> Vec<T> {
         let gone = self.queues.lock().expect(UNPOISONED).ordinary.push(source, cost, entry);
         self.filled.notify_one();
-        gone.is_empty()
+        gone
     }
 
     /// Waits until there is room for something ordinary, no longer than this: whoever hands on what others have sent
@@ -141,10 +141,11 @@ mod tests {
     fn own_work_comes_first_then_the_urgent_and_what_waits_is_bounded() {
         let inbox = Inbox::new(1_000, 1_000);
         let (seated, guest) = (Source(Rank::Seated, 1), Source(Rank::Guest, 2));
-        assert!(inbox.push(guest, 400, "cells"));
+        assert!(inbox.push(guest, 400, "cells").is_empty());
         inbox.push_urgent(seated, 400, "vote");
         inbox.push_own("durable");
-        assert!(inbox.push(guest, 400, "cells") && !inbox.push(guest, 400, "cells"), "too much");
+        assert!(inbox.push(guest, 400, "cells").is_empty());
+        assert_eq!(inbox.push(guest, 400, "more"), ["more"], "too much");
         for _ in 0..1_000 {
             inbox.push_urgent(seated, 400, "vote");
         }

@@ -5,14 +5,14 @@
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
-use dynemix_engine::transaction::item::Items;
+use dynemix_engine::transaction::item::{Items, items_bytes};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Heights that are remembered at most.
 const HEIGHTS_MAX: usize = 512;
 /// Bytes of their transactions at most; those of the newest height stay whatever they weigh.
-const BYTES_MAX: usize = 64 << 20;
+const BYTES_MAX: usize = 24 << 20;
 /// Items of shard-blocks that are not final yet: votes of a few slots.
 const EARLY_MAX: usize = 16;
 
@@ -54,10 +54,6 @@ struct Inner {
 /// A final shard-block: its header, the header's hash, and its items if they are here.
 type Known = (ShardBlock, Hash, Items);
 
-fn bytes_of(items: &Items) -> usize {
-    items.iter().map(|item| item.length() + 64).sum()
-}
-
 impl Inclusions {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics while it holds what is remembered")
@@ -66,7 +62,7 @@ impl Inclusions {
     /// Items of a shard-block of this height have come, before it is final or after.
     pub fn keep(&self, block: Hash, height: u64, items: &Items) {
         let mut inner = self.inner();
-        let bytes = bytes_of(items);
+        let bytes = items_bytes(items);
         let shards = inner.heights.iter_mut().find(|(of, _)| *of == height).map(|(_, shards)| shards);
         match shards.and_then(|shards| shards.iter_mut().find(|(_, hash, _)| *hash == block)) {
             Some((.., there)) if there.is_empty() => {
@@ -92,7 +88,7 @@ impl Inclusions {
         for block in blocks {
             let early = inner.early.remove(&block.hash).map(|early| early.1);
             let items = early.filter(|_| block.items.is_empty()).unwrap_or_else(|| block.items.clone());
-            inner.bytes += bytes_of(&items);
+            inner.bytes += items_bytes(&items);
             shards.push((block.block, block.hash, items));
         }
         inner.early.retain(|_, early| early.0 > height);
@@ -115,7 +111,8 @@ impl Inclusions {
 impl Inner {
     fn make_room(&mut self) {
         while self.heights.len() > HEIGHTS_MAX || (self.bytes > BYTES_MAX && self.heights.len() > 1) {
-            let gone = self.heights.pop_front().map_or(0, |(_, shards)| shards.iter().map(|of| bytes_of(&of.2)).sum());
+            let gone =
+                self.heights.pop_front().map_or(0, |(_, shards)| shards.iter().map(|of| items_bytes(&of.2)).sum());
             assert!(gone <= self.bytes, "what is remembered weighs as much as its parts");
             self.bytes -= gone;
         }
@@ -171,6 +168,6 @@ mod tests {
         });
         let inner = inclusions.inner();
         assert!(inner.heights.len() == HEIGHTS_MAX && inner.early.len() <= EARLY_MAX);
-        assert_eq!(inner.bytes, HEIGHTS_MAX * bytes_of(&items(1)));
+        assert_eq!(inner.bytes, HEIGHTS_MAX * items_bytes(&items(1)));
     }
 }

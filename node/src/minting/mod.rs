@@ -1,21 +1,22 @@
 //! The node of a network: consensus over the mapped state, the store, and the mesh.
 //!
 //! ```text
-//!   mesh ──► door ──► votes ────────────────────► inbox ──► duty (consensus) ──► mesh
+//!   mesh ──► door ──► votes ────────────────────► inbox ──► duty (core) ──► mesh
 //!             ├─────► rounds, bodies ► rounds ─►   ▲             │
 //!             ├─────► users' cells ──► prepare ─►  └── writer ◄──┘ ──► replica ──► checkpoints
 //!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
-//! * [`node`] starts the threads that [`topology`] declares; [`duty`] owns the minter, with [`admit`] for users' transactions, [`outbox`],
-//!   [`peers`], [`questions`] and [`slot_line`] beside it; [`writer`] makes things durable, [`promises`]
+//! * [`node`] starts the threads that [`topology`] declares, with room for what [`capacity`] says; [`core`] is consensus and users' transactions as a machine without
+//!   threads, with [`admit`] for the transactions, [`outbox`], [`peers`], [`questions`] and [`slot_line`] beside it; [`duty`] is the
+//!   thread that drives it; [`writer`] makes things durable, [`promises`]
 //!   what own users send; [`prepare`] verifies users'
 //!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
 //!   [`counted`] is for blocks by count, which are the same on every run.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
 //!   sent, [`places`] how many more of these may come, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
 //!   what others say of that.
-//! * [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
+//! * [`toll`] is what work costs, as it is timed or said. [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
 //!   to each other.
 //! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
@@ -27,7 +28,9 @@
 pub mod admit;
 pub mod board;
 pub mod bodies;
+pub mod capacity;
 pub mod checks;
+pub mod core;
 pub mod counted;
 pub mod door;
 pub mod duty;
@@ -49,11 +52,14 @@ pub mod prospect;
 pub mod questions;
 pub mod room;
 pub mod rounds;
+mod rows;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
+pub mod toll;
 pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;
+pub mod working;
 pub mod writer;

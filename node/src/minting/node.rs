@@ -1,22 +1,26 @@
 //! A running node: its threads, from an open chain to the last sync.
 
 use super::bodies::Bodies;
+use super::capacity::Capacity;
 use super::checks::{Checks, PrepareCounters};
+use super::core::{Core, Local};
 use super::counted::Counted;
 use super::door::{Door, NodeSigning, Sorter};
-use super::duty::{Duty, Local};
+use super::duty::{Duty, Hands};
 use super::entry::{Entry, Job, Promise, Raw};
 use super::execution::{NodeExecution, SharedState};
-use super::gate::Gate;
+use super::gate::{Gate, Penalise};
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
 use super::peers::Peers;
+use super::pool::HeightPool;
 use super::prepare::{Gathering, Prepare};
 use super::promises::Promises;
 use super::rounds::Rounds;
 use super::serve::{Questions, Serve};
 use super::status::Status;
-use super::topology::Topology;
+use super::toll::Toll;
+use super::topology::{Given, TooLittle, Topology};
 use super::verdicts::Verdicts;
 use super::view::{NodeView, Submit};
 use super::writer::{Writer, WriterError};
@@ -30,7 +34,7 @@ use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader, replica};
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::peer::frames;
-use crate::setup::clock::Clock;
+use crate::setup::clock::{Clock, Stopwatch};
 use crate::setup::endpoint::{endpoint_of, target_of};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::mutation::{Mutation, planted};
@@ -104,6 +108,10 @@ pub struct NodeOptions {
     pub verify_threads: usize,
     /// Blocks go by count, by a clock that stands.
     pub counted: Option<Counted>,
+    /// Bytes that all of its memory may come to, and what of that the API may have.
+    pub memory_bytes: u64,
+    /// See there.
+    pub api_bytes: u64,
     /// Heights between two snapshots for those who join; 0: none are made.
     pub snapshot_blocks: u64,
     /// Bytes of snapshots that are handed out in a second.
@@ -112,9 +120,20 @@ pub struct NodeOptions {
 
 impl NodeOptions {
     /// The threads of this node, and what its memory may come to.
-    pub fn topology(&self) -> Topology {
-        let NodeOptions { verify_threads, limits, key_cache_keys, genesis, .. } = self;
-        Topology::of(*verify_threads, limits.budget_bytes, *key_cache_keys, genesis.accounts_max)
+    ///
+    /// # Errors
+    /// When that is more than it is given.
+    pub fn topology(&self) -> Result<Topology, TooLittle> {
+        let NodeOptions { verify_threads, limits, key_cache_keys, genesis, memory_bytes, api_bytes, .. } = self;
+        Topology::of(&Given {
+            memory: *memory_bytes,
+            network: limits.budget_bytes as u64,
+            api: *api_bytes,
+            keys: *key_cache_keys,
+            accounts: genesis.accounts_max,
+            verify_threads: *verify_threads,
+            parameters: &genesis.chain.parameters,
+        })
     }
 
     /// Whom to call at first: the minters of genesis, and the configuration's peers.
@@ -133,6 +152,9 @@ pub enum NodeStartError {
     /// What was signed.
     #[error("{0}")]
     Signed(#[from] SignedFileError),
+    /// There is too little memory for it.
+    #[error(transparent)]
+    Memory(#[from] TooLittle),
     /// The disk, before any chain was opened.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -257,7 +279,7 @@ struct Waiting {
 
 impl Waiting {
     fn new(topology: &Topology, snapshot_bytes_per_s: u64) -> Waiting {
-        let questions = Arc::new(Questions::new(snapshot_bytes_per_s));
+        let questions = Arc::new(Questions::new(snapshot_bytes_per_s, Stopwatch::start()));
         let [cells, bodies, rounds] = [topology.cells_in, topology.bodies_in, topology.rounds_in].map(Topology::queue);
         Waiting { cells, bodies, rounds, questions }
     }
@@ -281,6 +303,9 @@ struct Shared {
     mesh: MeshHandle,
     /// Of users' cells, and of rounds.
     prepared: [Arc<PrepareCounters>; 2],
+    capacity: Capacity,
+    /// Bytes of other shards' blocks that are kept.
+    others: usize,
 }
 
 impl Shared {
@@ -300,11 +325,13 @@ impl Shared {
             self.verdicts.clone(),
             endpoint_of(options.public, public_key(&options.transport)),
             self.candidate,
-        );
+        )
+        .with_pool(HeightPool::of(self.capacity.pool));
         let (chain, schedule) = (self.chain.genesis_hash, Schedule::of(&self.chain.parameters));
         let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
         let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
         finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
+        minter.bound_others(self.others);
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
             for (block, height, items) in kept::read(&*options.data, &chain) {
@@ -407,6 +434,7 @@ impl Shared {
         let items: Vec<Item> = kept.iter().map(|accepted| accepted.item.clone()).collect();
         let bad = self.verdicts.verify(&mut Verifier::new(self.keys.clone()), &items);
         let (mut local, mut bad, count) = (Local::default(), bad.into_iter().peekable(), kept.len());
+        local.own.bound(self.capacity.own);
         for (place, Accepted { item, whose }) in kept.into_iter().enumerate() {
             let (user, state) = (User::from_bytes(&whose), execution.state());
             if bad.next_if_eq(&place).is_some() {
@@ -425,20 +453,36 @@ impl Shared {
         Ok((local, Promises { file, inbox: self.inbox.clone() }))
     }
 
-    /// The consensus thread, which makes things durable by `writer` and `promises`.
-    fn duty(
+    /// Consensus and users' transactions.
+    fn core(
         &self,
         options: &NodeOptions,
         minter: Minter<NodeExecution<NodeSigning>, NodeSigning>,
-        (writer, promises): (Sender<Job>, Sender<Promise>),
-        waiting: &Waiting,
         local: Local,
-    ) -> Duty<NodeSigning> {
-        Duty {
+    ) -> Core<NodeSigning> {
+        Core {
             minter,
             candidate: self.candidate,
             schedule: Schedule::of(&self.chain.parameters),
             prefix: self.chain.transaction_prefix,
+            gate: self.gate.clone(),
+            status: self.status.clone(),
+            inclusions: self.inclusions.clone(),
+            peers: Peers::new(options.targets()),
+            counted: options.counted,
+            judging: Toll::Timed,
+            local,
+        }
+    }
+
+    /// What its effects are carried out with: things are made durable by `writer` and `promises`.
+    fn hands(
+        &self,
+        options: &NodeOptions,
+        (writer, promises): (Sender<Job>, Sender<Promise>),
+        waiting: &Waiting,
+    ) -> Hands {
+        Hands {
             clock: options.clock.clone(),
             inbox: self.inbox.clone(),
             mesh: self.mesh.clone(),
@@ -448,10 +492,6 @@ impl Shared {
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             status: self.status.clone(),
-            inclusions: self.inclusions.clone(),
-            peers: Peers::new(options.targets()),
-            counted: options.counted,
-            local,
         }
     }
 
@@ -465,7 +505,7 @@ impl Shared {
         }
     }
 
-    fn view(&self, options: &NodeOptions, submit: Submit, accounts: StateReader) -> NodeView {
+    fn view(&self, options: &NodeOptions, topology: &Topology, submit: Submit, accounts: StateReader) -> NodeView {
         NodeView {
             chain: self.chain.clone(),
             accounts,
@@ -482,7 +522,7 @@ impl Shared {
             prepared: self.prepared.clone(),
             candidate: self.candidate,
             transport_key: public_key(&options.transport),
-            topology: options.topology().to_string(),
+            topology: topology.to_string(),
             started: Instant::now(),
         }
     }
@@ -507,7 +547,7 @@ impl Node {
         if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
-        let topology = options.topology();
+        let topology = options.topology()?;
         tracing::info!("{topology}");
         let signer = Signer::open(&options, &opened)?;
         let (mesh, mesh_handle) = signer.network(&options)?;
@@ -519,23 +559,28 @@ impl Node {
         // Until the minter has begun: nobody is heard before.
         let quilt = chain.parameters.consensus.maturity(system.height + 1) > 0;
         let duties = DutyTable::of(Arc::new(system.clone()), quilt, signer.candidate);
+        let booked_with = mesh_handle.clone();
+        let penalise: Penalise = Box::new(move |peer, points| booked_with.penalise(peer, points));
         let shared = Shared {
             candidate: signer.candidate,
-            gate: Arc::new(Gate::new(duties, chain.parameters.slot_ms, mesh_handle.clone())),
+            gate: Arc::new(Gate::new(duties, chain.parameters.slot_ms, Stopwatch::start(), penalise)),
             state: Arc::new(RwLock::new(state)),
             signing: signer.signing,
-            verdicts: Arc::new(Verdicts::new(prefix, keys.clone())),
+            verdicts: Arc::new(Verdicts::new(prefix, keys.clone(), topology.capacity.verified)),
             keys,
             records: store.records(),
             certificates,
             inclusions: Arc::default(),
-            arena: Arena::new(topology.places),
+            arena: Arena::new(topology.capacity.places, topology.capacity.payload_bytes()),
             inbox: Arc::new(Inbox::new(topology.inbox[0], topology.inbox[1])),
             status: Arc::default(),
             mesh: mesh_handle,
             prepared: Default::default(),
+            capacity: topology.capacity,
+            others: topology.others,
             chain,
         };
+        shared.gate.room().bound(topology.capacity.height);
         let records = shared.records.clone();
         let (replica_stage, replica_handle, accounts) =
             replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
@@ -548,9 +593,10 @@ impl Node {
         let waiting = Waiting::new(&topology, options.snapshot_bytes_per_s);
         let serve = shared.serve(&options);
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
-        let duty = shared.duty(&options, minter, (jobs, promises), &waiting, local);
+        let hands = shared.hands(&options, (jobs, promises), &waiting);
+        let duty = Duty::new(shared.core(&options, minter, local), hands);
         let submit = Submit::new(waiting.cells.clone(), shared.arena.clone());
-        let view = shared.view(&options, submit, accounts);
+        let view = shared.view(&options, &topology, submit, accounts);
         let sorter = shared.sorter(&waiting);
         let verifying = shared.verifying(&options, &waiting)?;
         let questions = waiting.questions;

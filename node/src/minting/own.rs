@@ -24,6 +24,7 @@
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
 use super::room::{newcomer, of_seatless};
+use super::rows::buckets;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
@@ -54,8 +55,11 @@ const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS
 const MISSED: usize = 64;
 /// And so many are a few whatever was told.
 const FEW: usize = 8;
-/// Transactions that wait for their turn, beside those whose turn it is.
-const AHEAD_MAX: usize = FORWARDED_MAX / 4;
+/// Transactions that wait for their turn may be this part of those whose turn it is, beside them.
+const AHEAD_OF_DUE: usize = 4;
+/// Rows that have more than twice so many times the room that they need give it back, but for so much.
+const SLACK: usize = 2;
+const ROOM_LEAST: usize = 1_024;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
 /// Of what a height takes, so many quarters may be here: what was told for it, and what comes when it is told no more.
@@ -186,14 +190,14 @@ impl Frames {
     }
 
     /// What minters of the shard other than `me` are sent: each what it takes.
-    fn of_others(self, minters: Vec<u32>, pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
-        let frames: Vec<(usize, Arc<[u8]>)> =
-            self.frames.into_iter().map(|telling| (telling.told, telling.frame.into())).collect();
+    fn of_others(self, minters: &[u32], pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
         let mut out = Vec::new();
-        for minter in minters.into_iter().filter(|&minter| Some(minter) != me) {
-            let room = pace.less.get(&minter).copied().unwrap_or(pace.pace);
-            let taken = frames.iter().filter(|(told, _)| *told <= room);
-            out.extend(taken.map(|(_, frame)| (To::Name(minter), CELLS, frame.clone())));
+        // Frame by frame: one that goes to many at once is counted once on its way.
+        for Telling { frame, told, .. } in self.frames {
+            let frame: Arc<[u8]> = frame.into();
+            let takes = |minter: &u32| Some(*minter) != me && told <= *pace.less.get(minter).unwrap_or(&pace.pace);
+            let takers = minters.iter().copied().filter(takes);
+            out.extend(takers.map(|minter| (To::Name(minter), CELLS, frame.clone())));
         }
         out
     }
@@ -277,6 +281,8 @@ pub struct Own {
     pace_now: usize,
     /// Whether a slot of that height has begun.
     begun: bool,
+    /// How many there is room for whose turn it is.
+    most: usize,
 }
 
 impl Default for Own {
@@ -301,6 +307,7 @@ impl Default for Own {
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
             begun: true,
+            most: FORWARDED_MAX,
         }
     }
 }
@@ -342,6 +349,19 @@ impl Own {
         }
     }
 
+    /// So many have room whose turn it is.
+    pub fn bound(&mut self, most: usize) {
+        assert!((1..=FORWARDED_MAX).contains(&most), "{most} own transactions, {FORWARDED_MAX} are the most");
+        self.most = most;
+    }
+
+    /// Bytes of rows that hold so many, beside their places.
+    pub(super) fn bytes(most: usize) -> usize {
+        let tables =
+            size_of::<((AccountIndex, u32), Hash)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
+        SLACK * most * size_of::<Followed>() + buckets(most) * (tables + 2)
+    }
+
     /// Whether a slot of the height that is told for has begun.
     pub fn note_begun(&mut self, begun: bool) {
         self.begun = begun;
@@ -352,8 +372,8 @@ impl Own {
         let quarters = if self.begun { QUARTERS_HERE } else { QUARTERS_BEFORE };
         // Where no other minter is, nobody says how much is taken, and nothing can differ.
         match self.alone {
-            true => FORWARDED_MAX,
-            false => (self.pace_now.min(self.window) * quarters / 4).clamp(HERE_LEAST, FORWARDED_MAX),
+            true => self.most,
+            false => (self.pace_now.min(self.window) * quarters / 4).clamp(HERE_LEAST.min(self.most), self.most),
         }
     }
 
@@ -370,9 +390,10 @@ impl Own {
         let Payer { account, total, due, found } = payer;
         let due_max = self.due_max();
         // What comes behind another one of its account would be late as well where no other finds a place.
-        let is_full = due_max < FORWARDED_MAX && self.left() == 0;
+        let is_full = due_max < self.most && self.left() == 0;
         let in_turn = if due { self.due.may_use(client.user, due_max) } else { !is_full };
-        let (shares, room) = if due { (&mut self.due, FORWARDED_MAX) } else { (&mut self.ahead, AHEAD_MAX) };
+        let most = self.most;
+        let (shares, room) = if due { (&mut self.due, most) } else { (&mut self.ahead, most / AHEAD_OF_DUE) };
         let known = |cell: &Cell| {
             let place = u32::try_from(cell.sequence).map(|sequence| (account, sequence));
             place.is_ok_and(|place| self.ids.contains_key(&place))
@@ -535,7 +556,7 @@ impl Own {
             handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
         });
         let told = minters.into_iter().zip(&paces).zip(frames);
-        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(minters, pace, me));
+        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(&minters, pace, me));
         (handed.chain(others).collect(), of_own_shard)
     }
 
@@ -606,6 +627,7 @@ impl Own {
         self.tried.retain_mut(&mut settle);
         self.followed.retain_mut(&mut settle);
         self.part_tried();
+        self.give_back_room();
         if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
             self.fit_window(told, used);
@@ -641,6 +663,15 @@ impl Own {
             self.tried.extend(tried);
         }
         assert!(self.followed.iter().all(|followed| followed.tries == 0), "what was tried stands behind what was not");
+    }
+
+    /// What one row had room for another one may need.
+    fn give_back_room(&mut self) {
+        for row in [&mut self.unkept, &mut self.followed, &mut self.tried] {
+            if row.capacity() > (2 * SLACK * row.len()).max(ROOM_LEAST) {
+                row.shrink_to((SLACK * row.len()).max(ROOM_LEAST));
+            }
+        }
     }
 
     fn fit_window(&mut self, told: usize, used: usize) {

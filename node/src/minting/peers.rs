@@ -93,7 +93,31 @@ pub struct Peers {
     pub forwarders: Forwarders,
 }
 
-fn are_few(mesh: &MeshHandle) -> bool {
+/// Whom a node calls from now on, and what each is to it.
+pub struct Calls {
+    /// Whose names are good for something.
+    pub system: Arc<System>,
+    /// What each candidate is to the network.
+    pub standings: BTreeMap<u32, Standing>,
+    /// Who is called however many peers there are.
+    pub always: Vec<Target>,
+    /// Who is called as well if they are few.
+    pub if_few: Vec<Target>,
+}
+
+impl Calls {
+    /// Has a mesh make these calls.
+    pub fn make(self, mesh: &MeshHandle) {
+        let Calls { system, standings, always, if_few } = self;
+        mesh.set_names(Arc::new(move |name| system.stake(name) > 0));
+        mesh.set_standings(standings);
+        let few = are_few(mesh);
+        mesh.set_targets(always.into_iter().chain(if_few.into_iter().filter(|_| few)).collect());
+    }
+}
+
+/// Whether there are so few peers that learned addresses are called.
+pub fn are_few(mesh: &MeshHandle) -> bool {
     mesh.counters().members.load(Ordering::Relaxed) < PEERS_WANTED
 }
 
@@ -103,40 +127,33 @@ impl Peers {
         Peers { bootstrap, learned: Vec::new(), named_anew: false, forwarders: Forwarders::default() }
     }
 
-    /// Remembers addresses that a peer has told; calls them if there are few peers.
-    pub fn learn(&mut self, targets: Vec<Target>, mesh: &MeshHandle, duties: &DutyTable) {
+    /// Remembers addresses that a peer has told.
+    pub fn learn(&mut self, targets: Vec<Target>) {
         for target in targets {
             if self.learned.len() < LEARNED_MAX && !self.learned.contains(&target) {
                 self.learned.push(target);
             }
         }
-        if are_few(mesh) {
-            self.call(mesh, duties);
-        }
     }
 
-    /// Calls those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and
-    /// bootstrap peers.
-    pub fn call(&self, mesh: &MeshHandle, duties: &DutyTable) {
+    /// Those whom a minter needs: the committee of the next height, the last ones, whoever was drawn, and bootstrap
+    /// peers.
+    pub fn calls(&self, duties: &DutyTable) -> Calls {
         let system = duties.system.clone();
-        mesh.set_names(Arc::new(move |name| system.stake(name) > 0));
-        mesh.set_standings(standings(duties, &self.forwarders));
-        let system = &duties.system;
-        let mut targets = self.bootstrap.clone();
-        targets.extend(system.endpoints.values().filter_map(target_of));
-        let few = are_few(mesh);
-        targets.extend(self.learned.iter().copied().filter(|_| few).take(PEERS_WANTED as usize));
-        mesh.set_targets(targets);
+        let mut always = self.bootstrap.clone();
+        always.extend(system.endpoints.values().filter_map(target_of));
+        let if_few = self.learned.iter().copied().take(PEERS_WANTED as usize).collect();
+        Calls { standings: standings(duties, &self.forwarders), system, always, if_few }
     }
 
     /// Who connected before its stake took effect is a guest to its peers. A block later, when all know its key, it
-    /// calls again.
-    pub fn mind_name(&mut self, mesh: &MeshHandle, candidate: Option<u32>, parent: &System, system: &System) {
-        if std::mem::take(&mut self.named_anew) {
-            mesh.call_again();
-        }
-        let Some(candidate) = candidate else { return };
-        self.named_anew = system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate);
+    /// calls again: true then.
+    pub fn mind_name(&mut self, candidate: Option<u32>, parent: &System, system: &System) -> bool {
+        let known_now = std::mem::take(&mut self.named_anew);
+        self.named_anew = candidate.is_some_and(|candidate| {
+            system.stakers.contains_key(&candidate) && !parent.stakers.contains_key(&candidate)
+        });
+        known_now
     }
 }
 

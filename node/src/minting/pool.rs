@@ -6,6 +6,7 @@
 //! the same sequence stays does not depend on which came first.
 
 use super::prospect::Prospect;
+use super::rows::buckets;
 use crate::intake::records::{Key, Timing, timing, timing_beside};
 use crate::intake::shares::Shares;
 use dynemix_engine::base::hash::Hash;
@@ -80,9 +81,19 @@ impl OfOthers {
     }
 }
 
+/// How many transactions a pool holds.
+struct Most(usize);
+
+impl Default for Most {
+    fn default() -> Self {
+        Most(POOL_TRANSACTIONS_MAX)
+    }
+}
+
 /// Transactions that minters were told for the next two heights, and records that wait.
 #[derive(Default)]
 pub struct HeightPool {
+    most: Most,
     transactions: HashMap<Place, Waiting>,
     /// How many each teller has here.
     shares: Shares<AccountIndex>,
@@ -94,6 +105,17 @@ pub struct HeightPool {
 }
 
 impl HeightPool {
+    /// With room for so many.
+    pub fn of(most: usize) -> HeightPool {
+        assert!(most <= POOL_TRANSACTIONS_MAX, "a pool of {most}, and {POOL_TRANSACTIONS_MAX} are the most");
+        HeightPool { most: Most(most), ..HeightPool::default() }
+    }
+
+    /// Bytes of a pool that has held so many, beside their places.
+    pub(super) fn bytes(most: usize) -> usize {
+        buckets(most) * (size_of::<(Place, Waiting)>() + 1)
+    }
+
     /// Transactions that wait.
     pub fn len(&self) -> usize {
         self.transactions.len()
@@ -131,7 +153,7 @@ impl HeightPool {
 
     /// Whether there is room for one more that nobody was told.
     pub fn has_room(&self) -> bool {
-        self.transactions.len() < POOL_TRANSACTIONS_MAX
+        self.transactions.len() < self.most.0
     }
 
     /// The place of a transaction that is told for this height, if there is room for it.
@@ -152,7 +174,7 @@ impl HeightPool {
             if replaced.contains(&teller.name) || replaced.len() >= REPLACED_MAX {
                 return Err(Refusal::SenderConflict);
             }
-        } else if !self.shares.may_take(teller.name, POOL_TRANSACTIONS_MAX, 1) {
+        } else if !self.shares.may_take(teller.name, self.most.0, 1) {
             return Err(Refusal::Busy);
         }
         let may_tell = match self.of_others.get(&height) {
@@ -178,7 +200,7 @@ impl HeightPool {
         self.of_others.entry(place.told).or_default().tell(teller);
         self.transactions.insert(place, waiting);
         let count = self.transactions.len();
-        assert!(count <= POOL_TRANSACTIONS_MAX, "{count} transactions are in a pool of {POOL_TRANSACTIONS_MAX}");
+        assert!(count <= self.most.0, "{count} transactions are in a pool of {}", self.most.0);
         assert_eq!(self.shares.total(), count, "each transaction counts for one teller");
     }
 

@@ -2,13 +2,14 @@
 //! costs a signature, the rest is verified in batches, on as many threads as there are cores for it.
 
 use super::checks::Checks;
-use super::entry::{Entry, Raw, Ready, cost_of_transactions};
+use super::entry::{Entry, Found, Raw, Ready, cost_of_transactions};
 use super::gate::speaker;
 use super::inbox::Inbox;
 use super::places::Taken;
 use super::prospect::Prospect;
 use super::room::{Batch, is_past};
 use super::verdicts::BATCH_MAX;
+use super::working::Working;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank, told_share};
 use crate::intake::price::Failure;
@@ -26,8 +27,7 @@ use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// Of this node, and of verified transactions that it hands to consensus.
@@ -53,12 +53,18 @@ const FIRST_NANOS: u64 = 25_000;
 /// What the threads that verify users' transactions have in common.
 #[derive(Default)]
 pub struct Gathering {
-    /// How many of them are at work.
-    at_work: AtomicUsize,
+    /// Those that verify now.
+    working: Mutex<Working>,
     /// Whose turn it is to gather: one batch is filled after the other, while others are verified.
     turn: Mutex<()>,
     /// Proofs of possession that each has brought at this height.
     heavy: Mutex<(u64, BTreeMap<Option<Whom>, usize>)>,
+}
+
+impl Gathering {
+    fn working(&self) -> MutexGuard<'_, Working> {
+        self.working.lock().expect(UNPOISONED)
+    }
 }
 
 const UNPOISONED: &str = "whoever panics while it verifies ends the process";
@@ -78,9 +84,6 @@ pub struct Prepare {
     /// Shared with the others.
     pub gathering: Arc<Gathering>,
 }
-
-/// A transaction that may come into a block, with its ordinal.
-type Found = (u64, Item, Prospect);
 
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
@@ -135,7 +138,7 @@ impl Prepare {
         let mut nanos = FIRST_NANOS;
         while self.gather(input, nanos, &mut batch) {
             let begun = Instant::now();
-            let beside = self.gathering.at_work.fetch_add(1, Ordering::Relaxed) + 1;
+            self.gathering.working().begin(begun);
             let mut reading = Duration::ZERO;
             for raw in batch.drain(..) {
                 match raw {
@@ -157,7 +160,7 @@ impl Prepare {
                     Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
                 }
             }
-            let looked_at = self.flush(&mut waiting, reading, beside);
+            let looked_at = self.flush(&mut waiting, begun, reading);
             if looked_at >= BATCH_LEAST {
                 let each = begun.elapsed().as_nanos() / looked_at as u128;
                 nanos = nanos / 4 * 3 + u64::try_from(each).unwrap_or(u64::MAX) / 4;
@@ -248,23 +251,27 @@ impl Prepare {
         Some(pending)
     }
 
-    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at. `reading`: what
-    /// the frames of what is told have taken; `beside`: so many threads were at work when that began.
-    fn flush(&mut self, waiting: &mut VecDeque<Pending>, reading: Duration, beside: usize) -> usize {
-        let duties = self.checks.gate.duties();
-        // A height may have become final while they waited: what was told for it costs no signature any more.
+    /// A height may have become final while they waited: what was told for it costs no signature any more.
+    fn drop_past(&self, pending_height: u64, waiting: &mut VecDeque<Pending>) {
         waiting.retain(|pending| {
-            let past = is_past(pending.told, duties.pending());
+            let past = is_past(pending.told, pending_height);
             let name = pending.from.and_then(|from| from.name);
             if let Some((height, name)) = pending.told.zip(name).filter(|_| past) {
                 self.checks.gate.room().came(height, name, pending.items.len());
             }
             !past
         });
+    }
+
+    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at. `began`:
+    /// when it began to read them; `reading`: what the frames of what is told have taken.
+    fn flush(&mut self, waiting: &mut VecDeque<Pending>, began: Instant, reading: Duration) -> usize {
+        let duties = self.checks.gate.duties();
         let height = duties.pending();
-        let mut work = Batch { height, reading, beside: [beside, 0], ..Batch::default() };
+        self.drop_past(height, waiting);
+        let mut work = Batch { height, reading, ..Batch::default() };
         if waiting.is_empty() {
-            self.gathering.at_work.fetch_sub(1, Ordering::Relaxed);
+            self.gathering.working().end(Instant::now());
             return 0;
         }
         let begun = Instant::now();
@@ -278,7 +285,8 @@ impl Prepare {
         let (count, bad) = (all.len(), self.checks.verify(&all));
         work.verifying = begun.elapsed();
         work.signatures = (self.checks.verifier.counters().signatures - before) as usize;
-        work.beside[1] = self.gathering.at_work.fetch_sub(1, Ordering::Relaxed);
+        let ended = Instant::now();
+        (work.took, work.worked) = (ended - began, self.gathering.working().end(ended));
         self.checks.gate.room().verified(&work);
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;

@@ -1,7 +1,7 @@
-//! What others ask, at the consensus thread: what has been is answered by another, what is under way only to who has to
+//! What others ask, at the core: what has been is answered by another, what is under way only to who has to
 //! do with it, and nobody asks without end.
 
-use super::duty::Duty;
+use super::core::{Core, Effect, Out};
 use super::entry::Question;
 use super::gate::speaker;
 use super::serve::QUESTION_BYTES;
@@ -9,10 +9,10 @@ use dynemix_engine::messages::message::Message;
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::PeerInfo;
 
-impl<S: Signing> Duty<S> {
+impl<S: Signing> Core<S> {
     /// Whether a message needs no more than it has got here: a question that another thread answers, or one that is not
     /// answered, or of who has no part in consensus.
-    pub(super) fn is_answered(&mut self, from: PeerInfo, message: &Message) -> bool {
+    pub(super) fn is_answered(&mut self, from: PeerInfo, message: &Message, out: Out<'_>) -> bool {
         let pending = self.minter.pending_height();
         let duties = self.gate.duties();
         let (who, asker) = (duties.of_name(from.name), speaker(from).whom());
@@ -31,8 +31,9 @@ impl<S: Signing> Duty<S> {
         if let Some(height) = old {
             // Who has a name and catches up asks for one block after another: one at a time, within what is handed out.
             let may = who.named || self.local.asked_by.may_ask(asker, who.rank());
-            let question = || Question::Final(from, height, self.minter.kept_final(height));
-            if !(may && self.questions.ask(self.gate.source(from), question())) {
+            if may {
+                out(Effect::Answer(from, Question::Final(from, height, self.minter.kept_final(height))));
+            } else {
                 self.gate.in_vain(from, QUESTION_BYTES);
             }
             return true;

@@ -112,23 +112,26 @@ pub struct Batch {
     pub looking: Duration,
     /// Time for the signatures.
     pub verifying: Duration,
-    /// How many threads verified side by side when it began, and when it ended.
-    pub beside: [usize; 2],
+    /// How long it took, all in all, and how much of that nobody else has worked, or has counted: what threads do side by
+    /// side costs its time once.
+    pub took: Duration,
+    /// See `took`.
+    pub worked: Duration,
 }
 
 impl Batch {
     /// How many it says something of, and what they have cost: each as much as a signature that was verified, whoever
-    /// brought that, and its part of all else. Time is that of one thread, of so many as were at work.
+    /// brought that, and its part of all else, as far as no other thread has counted that time.
     fn cost(&self) -> (usize, Duration) {
-        let &Batch { told, items, signatures, reading, looking, verifying, beside, .. } = self;
+        let &Batch { told, items, signatures, reading, looking, verifying, took, worked, .. } = self;
         assert!(told <= items && signatures <= items, "of {items} items {told} were told, {signatures} verified");
         let count = told.min(signatures);
         if count == 0 {
             return (0, Duration::ZERO);
         }
         let part = |time: Duration, of: usize| time.as_nanos() * count as u128 / of as u128;
-        let threads = beside.iter().map(|&threads| threads.max(1) as u128).sum::<u128>();
-        let nanos = (part(reading, told) + part(looking, items) + part(verifying, signatures)) * 2 / threads;
+        let all = part(reading, told) + part(looking, items) + part(verifying, signatures);
+        let nanos = all * worked.as_nanos() / took.as_nanos().max(1);
         (count, Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 }
@@ -252,6 +255,8 @@ pub struct Room {
     open_ms: u64,
     /// Beyond this something came late.
     ceiling: u64,
+    /// More there is no room for, whatever was measured.
+    most: u64,
     total: u64,
     /// Those who have a seat, or may get one.
     tellers: BTreeMap<AccountIndex, Asked>,
@@ -278,10 +283,18 @@ impl Room {
             building: Cost::default(),
             open_ms: slot_ms / 2,
             ceiling: u64::MAX,
+            most: POOL_TRANSACTIONS_MAX as u64,
             total: first(slot_ms),
             tellers: BTreeMap::new(),
             by_stake: BTreeMap::new(),
         }
+    }
+
+    /// There is room for no more than so many of a height.
+    pub fn bound(&mut self, most: usize) {
+        assert!(most >= BUILT_LEAST, "{most} transactions of a height, {BUILT_LEAST} are taken anyhow");
+        self.most = (most as u64).min(POOL_TRANSACTIONS_MAX as u64);
+        self.total = self.total.min(self.most);
     }
 
     /// How many transactions of the next height it takes.
@@ -439,15 +452,16 @@ impl Room {
             self.ceiling = self.ceiling.saturating_add(self.ceiling / 8);
         }
         let total = grown.min(measured.unwrap_or(first)).min(self.ceiling);
-        self.total = total.clamp(BUILT_LEAST as u64, POOL_TRANSACTIONS_MAX as u64);
+        self.total = total.clamp(BUILT_LEAST as u64, self.most);
     }
 
     /// How many can be built into a block in so many milliseconds: a set closes with no more. Room leaves twice that
     /// time, so that it comes to this only where a set closes late. In coarse steps, so that minters that have measured
     /// much the same close the same set.
     pub fn built_in(&self, ms: u64) -> usize {
-        let Some(count) = self.building.fit(ms.saturating_mul(1_000)) else { return POOL_TRANSACTIONS_MAX };
-        let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(BUILT_LEAST, POOL_TRANSACTIONS_MAX);
+        let most = self.most as usize;
+        let Some(count) = self.building.fit(ms.saturating_mul(1_000)) else { return most };
+        let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(BUILT_LEAST, most);
         let step = 1 << count.ilog2();
         let coarse = (if count >= step + step / 2 { step + step / 2 } else { step }).max(BUILT_LEAST);
         assert!((BUILT_LEAST..=count).contains(&coarse), "{coarse} is no step below {count}");
@@ -462,8 +476,8 @@ mod tests {
 
     /// All of it told and new, by one thread.
     fn batch(height: u64, count: usize, verifying: Duration) -> Batch {
-        let beside = [1; 2];
-        Batch { height, told: count, items: count, signatures: count, verifying, beside, ..Batch::default() }
+        let (took, worked) = (verifying, verifying);
+        Batch { height, told: count, items: count, signatures: count, verifying, took, worked, ..Batch::default() }
     }
 
     #[test]
@@ -486,8 +500,8 @@ mod tests {
         // Others' signatures cost what these would have.
         let of_users = Batch { items: 4_000, signatures: 4_000, verifying: millis(120), ..told };
         assert_eq!(of_users.cost(), (1_000, millis(30)));
-        // Threads side by side, however many are configured.
-        assert_eq!(Batch { beside: [4, 2], ..told }.cost(), (1_000, millis(10)));
+        // Two thirds of the time was another thread's as well, which has counted it.
+        assert_eq!(Batch { worked: millis(10), ..told }.cost(), (1_000, millis(10)));
         let mut room = Room::new(2_000);
         room.begin(1, 1, 0);
         room.verified(&Batch { height: 2, ..told });

@@ -9,6 +9,7 @@ use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Part};
 use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
+use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::messages::codec::encode;
@@ -18,7 +19,7 @@ use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
 use dynemix_storage::{Disk, Records};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Bytes of a question, as far as its price goes: less than a point's worth.
 pub(super) const QUESTION_BYTES: usize = 64;
@@ -35,7 +36,7 @@ const UNPOISONED: &str = "nothing panics while it holds the questions";
 
 /// What was asked and is not answered.
 pub struct Questions {
-    begun: Instant,
+    watch: Stopwatch,
     held: Mutex<Held>,
     filled: Condvar,
 }
@@ -73,14 +74,14 @@ impl Held {
 }
 
 impl Questions {
-    /// None yet; so many bytes in a second are handed out of snapshots.
-    pub fn new(bytes_per_s: u64) -> Questions {
+    /// None yet; so many bytes in a second of this watch are handed out of snapshots.
+    pub fn new(bytes_per_s: u64, watch: Stopwatch) -> Questions {
         let held = Held { portions: Portions::new(bytes_per_s, 0), under_way: BTreeMap::new(), stopped: false };
-        Questions { begun: Instant::now(), held: Mutex::new(held), filled: Condvar::new() }
+        Questions { watch, held: Mutex::new(held), filled: Condvar::new() }
     }
 
     fn now_ms(&self) -> u64 {
-        self.begun.elapsed().as_millis() as u64
+        self.watch.passed_ms()
     }
 
     /// Asks. False of who has asked too much already: it is not heard, and asks again.
@@ -217,10 +218,11 @@ impl Serve {
 mod tests {
     use super::*;
     use dynemix_net::mesh::{Net, Standing};
+    use std::time::Instant;
 
     #[test]
     fn one_question_for_a_block_waits_for_each_and_nobody_has_to_wait_behind_a_flood() {
-        let questions = Questions::new(1 << 20);
+        let questions = Questions::new(1 << 20, Stopwatch::start());
         let ask = |peer: u64, height: u64| {
             let (id, standing, net) = (PeerId(peer), Standing::Guest, Net::Loopback);
             let from = PeerInfo { id, name: None, called: false, standing, net };
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn who_asks_while_there_is_nothing_to_hand_out_is_answered_later() {
-        let questions = Questions::new(64 << 10);
+        let questions = Questions::new(64 << 10, Stopwatch::start());
         let from = PeerInfo { id: PeerId(1), name: None, called: false, standing: Standing::Guest, net: Net::Loopback };
         assert!(questions.hands_out(Line::Guests, Some(&vec![0; 64 << 10])), "all there is");
         assert!(!questions.hands_out(Line::Guests, Some(&vec![0; (64 << 10) + 1])), "more than there ever is");

@@ -10,6 +10,7 @@
 //! * of the rest, what has ended goes first, the oldest before the others; if all still waits, the oldest of the client
 //!   that has the most.
 
+use super::rows::buckets;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::base::refusal::Refusal;
@@ -21,7 +22,7 @@ use std::mem::take;
 use std::sync::mpsc::{Receiver, Sender};
 
 /// Transactions that are remembered.
-const TRACKED_MAX: usize = 100_000;
+const TRACKED_MAX: usize = 45_056;
 /// Of those that were handed in, so many may wait to be verified.
 const UNJUDGED_MAX: usize = 8_192;
 /// Refused ones that are remembered, and for how long.
@@ -77,7 +78,7 @@ type News = (Hash, u64, Happened);
 
 /// Those that wait, as the consensus thread follows them.
 pub struct Watched {
-    waiting: Vec<(Hash, Cell)>,
+    waiting: Vec<(Hash, Item)>,
     ids: HashSet<Hash>,
     tell: Sender<News>,
 }
@@ -86,6 +87,11 @@ impl Watched {
     /// Nothing yet; what happens is told to `tell`.
     pub(super) fn new(tell: Sender<News>) -> Watched {
         Watched { waiting: Vec::new(), ids: HashSet::new(), tell }
+    }
+
+    /// Bytes of rows that follow so many.
+    pub(super) fn bytes(most: usize) -> usize {
+        2 * most * size_of::<(Hash, Item)>() + buckets(most) * (size_of::<Hash>() + 1)
     }
 
     /// Whether one has not ended.
@@ -103,7 +109,7 @@ impl Watched {
         let Some((cell, _)) = item.cell_and_payload() else { return };
         let id = cell.id(prefix);
         if outcome.is_ok() && self.ids.insert(id) {
-            self.waiting.push((id, *cell));
+            self.waiting.push((id, item.clone()));
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
         Self::say(&self.tell, id, now_ms, Happened::Judged(client, outcome));
@@ -114,7 +120,7 @@ impl Watched {
         let Some(cell) = item.cell() else { return };
         let id = cell.id(prefix);
         if self.ids.insert(id) {
-            self.waiting.push((id, *cell));
+            self.waiting.push((id, item.clone()));
             Self::say(&self.tell, id, now_ms, Happened::Resumed);
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
@@ -133,7 +139,7 @@ impl Watched {
 
     /// A shard-block of this height is certified; `debits` says whether it takes from the sender.
     pub fn certified(&mut self, height: u64, shard: u32, now_ms: u64, debits: impl Fn(&Cell) -> bool) {
-        for (id, _) in self.waiting.iter().filter(|(_, cell)| debits(cell)) {
+        for (id, _) in self.waiting.iter().filter(|(_, item)| item.cell().is_some_and(&debits)) {
             Self::say(&self.tell, *id, now_ms, Happened::Certified { height, shard });
         }
     }
@@ -141,7 +147,8 @@ impl Watched {
     /// A block of this height is final; `used` says whether a sequence is used up now, and in which shard.
     pub fn settle(&mut self, height: u64, slot: u64, now_ms: u64, used: impl Fn(&Cell) -> Option<u32>) {
         let (tell, ids) = (&self.tell, &mut self.ids);
-        self.waiting.retain(|(id, cell)| {
+        self.waiting.retain(|(id, item)| {
+            let cell = item.cell().expect("only transactions wait");
             let happened = match used(cell) {
                 Some(shard) => Happened::Final { height, slot, shard },
                 None if cell.expires_slot < slot => Happened::Expired,
@@ -206,7 +213,17 @@ struct Row {
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooManyUnjudged;
 
+/// Bytes of the words that say how far one is.
+const WORDS: usize = 32;
+
 impl Tracked {
+    /// Bytes of all that is remembered: those that wait or have ended, those that were refused, those that nobody has
+    /// judged.
+    pub(super) fn bytes() -> usize {
+        let most = TRACKED_MAX + REFUSED_MAX + UNJUDGED_MAX;
+        buckets(most) * (size_of::<(Hash, Entry)>() + 1) + most * (WORDS + 2 * size_of::<Hash>() + size_of::<News>())
+    }
+
     /// Nothing yet; what happens is heard from `told`.
     pub(super) fn new(told: Receiver<News>) -> Tracked {
         Tracked {
@@ -312,6 +329,15 @@ impl Tracked {
         let is_nothing = |entry: &Entry| entry.stage == Stage::Unjudged && entry.on_their_way.is_empty();
         if self.entries.get(id).is_some_and(is_nothing) {
             self.entries.remove(id);
+        }
+    }
+
+    /// What a client has handed in waited to be looked at, and had to go: whoever asks is told that there was no room for it.
+    pub fn refuse_unseen(&mut self, client: u64, id: &Hash, now_ms: u64) {
+        if self.entries.get(id).is_some_and(|entry| entry.on_their_way.contains(&client)) {
+            self.version += 1;
+            self.judged(*id, now_ms, client, Err(Refusal::Busy));
+            self.forget_refused(now_ms);
         }
     }
 
@@ -599,6 +625,34 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_taken_is_nobodys_any_more_and_what_had_to_go_is_refused_by_name() {
+        let (mut watched, mut tracked) = sides();
+        for _ in 0..2 * UNJUDGED_MAX as u64 {
+            tracked.hand_in(1, id(5)).unwrap();
+            tracked.take_back(1, &id(5));
+        }
+        assert_eq!((tracked.unjudged, tracked.entries.len(), tracked.unjudged_of.len()), (0, 0, 0));
+        // One of another client waits to be looked at and has to go; its copy of a third client is judged.
+        tracked.hand_in(2, id(6)).unwrap();
+        tracked.refuse_unseen(2, &id(6), 10);
+        assert_eq!(tracked.state(6).as_deref(), Some("refused"));
+        assert_eq!(tracked.shown(&id(6)).unwrap().refusal.as_deref(), Some("busy"));
+        tracked.hand_in(2, id(7)).unwrap();
+        tracked.hand_in(3, id(7)).unwrap();
+        tracked.refuse_unseen(3, &id(7), 20);
+        assert_eq!(tracked.state(7), None, "the copy that came first is on its way");
+        judge(&mut watched, 2, 7, 30, Ok(()));
+        assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
+        assert_eq!((tracked.unjudged, tracked.unjudged_of.len()), (0, 0), "none stays unjudged");
+        // What waits has its outcome, whatever becomes of a copy.
+        tracked.hand_in(4, id(7)).unwrap();
+        tracked.refuse_unseen(4, &id(7), 40);
+        assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
+        tracked.refuse_unseen(4, &id(99), 40);
+        tracked.take_back(4, &id(99));
+    }
+
+    #[test]
     fn a_broken_copy_of_ones_transaction_changes_nothing_of_it() {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(2, id(5)).unwrap();
@@ -630,16 +684,6 @@ mod tests {
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         assert_eq!(tracked.take_broken(), [2]);
         assert_eq!(tracked.rows.keys().collect::<Vec<_>>(), [&1], "it counts for who has signed it");
-    }
-
-    #[test]
-    fn what_finds_no_place_on_its_way_is_counted_no_more() {
-        let (_, mut tracked) = sides();
-        for number in 0..2 * UNJUDGED_MAX as u64 {
-            tracked.hand_in(1, id(number)).unwrap();
-            tracked.take_back(1, &id(number));
-        }
-        assert!(tracked.unjudged == 0 && tracked.entries.is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Which transactions' signatures have been found good, and which not: looked at once, in batches, before anyone asks.
 
+use super::rows::buckets;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::transaction::item::Item;
@@ -8,10 +9,8 @@ use hashbrown::HashSet;
 use std::borrow::Borrow;
 use std::sync::{Arc, Mutex};
 
-/// Ids of a generation; with the one before it, twice as many are remembered.
-const GENERATION_MAX: usize = 1 << 19;
-/// The same of those that were found broken: whoever brings one again costs nothing.
-const BROKEN_MAX: usize = 1 << 16;
+/// Ids of a generation of those that were found broken: whoever brings one again costs nothing.
+const BROKEN_MAX: usize = 1 << 14;
 /// Transactions that are verified at a time.
 pub const BATCH_MAX: usize = 16_384;
 
@@ -31,14 +30,22 @@ impl Generations {
     /// Before some are added: what is old goes if the young ones are so many.
     fn age(&mut self, max: usize) {
         if self.young.len() >= max {
-            self.old = std::mem::take(&mut self.young);
+            // Of its size at once: what has grown was there twice while it did.
+            self.old = std::mem::replace(&mut self.young, HashSet::with_capacity(max + BATCH_MAX));
         }
+    }
+
+    /// Bytes of two generations of so many.
+    fn bytes(max: usize) -> usize {
+        2 * buckets(max + BATCH_MAX) * (size_of::<Hash>() + 1)
     }
 }
 
 /// What was found good, and what was not; shared by all threads.
 pub struct Verdicts {
     prefix: Prefix,
+    /// Ids of a generation; with the one before it, twice as many are remembered.
+    generation: usize,
     good: Mutex<Generations>,
     /// An id covers the signature, so what is broken stays so.
     broken: Mutex<Generations>,
@@ -47,9 +54,15 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Of the chain with this prefix.
-    pub fn new(prefix: Prefix, keys: Arc<KeyCache>) -> Verdicts {
-        Verdicts { prefix, good: Mutex::default(), broken: Mutex::default(), single: Mutex::new(Verifier::new(keys)) }
+    /// Of the chain with this prefix; so many at least are remembered of what was found good, and twice as many at most.
+    pub fn new(prefix: Prefix, keys: Arc<KeyCache>, generation: usize) -> Verdicts {
+        let (good, broken, single) = (Mutex::default(), Mutex::default(), Mutex::new(Verifier::new(keys)));
+        Verdicts { prefix, generation, good, broken, single }
+    }
+
+    /// Bytes of what is remembered.
+    pub(super) fn bytes(generation: usize) -> usize {
+        Generations::bytes(generation) + Generations::bytes(BROKEN_MAX)
     }
 
     /// Whether it was found good.
@@ -87,7 +100,7 @@ impl Verdicts {
             assert_eq!(verdicts.len(), batch.len(), "each signature that was asked about has a verdict");
             let mut good = self.good.lock().expect(UNPOISONED);
             let mut broken = self.broken.lock().expect(UNPOISONED);
-            good.age(GENERATION_MAX);
+            good.age(self.generation);
             broken.age(BROKEN_MAX);
             for ((place, _), verdict) in batch.iter().zip(&verdicts) {
                 if *verdict {
@@ -99,7 +112,8 @@ impl Verdicts {
             }
             let young = good.young.len();
             drop((good, broken));
-            assert!(young < GENERATION_MAX + BATCH_MAX, "{young} ids are in a generation of {GENERATION_MAX}");
+            let max = self.generation + BATCH_MAX;
+            assert!(young < max, "{young} ids are in a generation of {max}");
         }
         bad.sort_unstable();
         bad

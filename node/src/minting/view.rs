@@ -41,14 +41,23 @@ impl Submit {
         Submit { cells, arena }
     }
 
-    /// Hands a transaction in whose form was looked at, by this connection to the API.
+    /// Hands a transaction in whose form was looked at, by this connection to the API. Those that users of the API handed in
+    /// before and that had to go for it are handed back, each with its connection: nobody has looked at them.
     ///
     /// # Errors
     /// When so many wait that there is no room for it.
-    pub fn send(&self, holder: Holder, client: u64, cell: &Cell, payload: &[u8]) -> Result<(), Busy> {
+    pub fn send(&self, holder: Holder, client: u64, cell: &Cell, payload: &[u8]) -> Result<Vec<(u64, Item)>, Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
-        let raw = Raw::Own(holder, client, vec![item]);
-        if self.cells.push(API, cost_of_transactions(1), raw) { Ok(()) } else { Err(Busy) }
+        let raw = Raw::Own(holder, client, vec![item.clone()]);
+        let gone = self.cells.push(API, cost_of_transactions(1), raw);
+        // Frames of peers are dropped without a word: their node tells them again.
+        let of_users = gone.into_iter().filter_map(|raw| match raw {
+            Raw::Own(_, client, items) => Some(items.into_iter().map(move |item| (client, item))),
+            _ => None,
+        });
+        let gone: Vec<(u64, Item)> = of_users.flatten().collect();
+        // The newest goes: of two copies the one that has just come.
+        if gone.last().is_some_and(|last| *last == (client, item)) { Err(Busy) } else { Ok(gone) }
     }
 }
 

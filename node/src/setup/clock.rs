@@ -188,6 +188,30 @@ impl Clock {
     }
 }
 
+/// Milliseconds that have passed, whatever a clock is set to meanwhile.
+#[derive(Clone)]
+pub enum Stopwatch {
+    /// Since that moment.
+    Since(Instant),
+    /// By a clock that stands until it is set forward: where time is not real.
+    Standing(Clock),
+}
+
+impl Stopwatch {
+    /// One that runs from now on.
+    pub fn start() -> Stopwatch {
+        Stopwatch::Since(Instant::now())
+    }
+
+    /// How many have passed.
+    pub fn passed_ms(&self) -> u64 {
+        match self {
+            Stopwatch::Since(begun) => begun.elapsed().as_millis() as u64,
+            Stopwatch::Standing(clock) => clock.now_ms(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ pub struct Config {
     pub genesis: PathBuf,
     /// Directory of everything that the node writes; empty: by the XDG rules, one a chain.
     pub data: PathBuf,
+    /// How much memory it may come to.
+    pub memory: MemoryConfig,
     /// How it listens and whom it calls.
     pub network: NetworkConfig,
     /// What it mints with.
@@ -42,6 +44,15 @@ pub struct Config {
     pub log: LogConfig,
 }
 
+/// How much memory a node may come to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemoryConfig {
+    /// Bytes of everything together; 0: half of what the computer has, 512 MiB at most. What accounts, network and API
+    /// leave of it decides how many transactions of a height there is room for.
+    pub limit_bytes: u64,
+}
+
 /// How a node listens and whom it calls.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -56,7 +67,7 @@ pub struct NetworkConfig {
     pub guests_max: usize,
     /// Connections from one address at most; an IPv6 /64 is one address.
     pub address_max: usize,
-    /// Bytes of memory for all connections with peers; 0: a quarter of the computer's, 1 GiB at most.
+    /// Bytes of memory for all connections with peers; 0: three sixteenths of `memory.limit_bytes`, 1 GiB at most.
     pub memory_bytes: usize,
     /// A line that is worse than the real one, for tests: `rate=10mbit,delay=150ms,loss=0.1%`.
     pub link: String,
@@ -175,6 +186,7 @@ impl Default for Config {
         Config {
             genesis: "genesis.toml".into(),
             data: PathBuf::new(),
+            memory: MemoryConfig::default(),
             network: NetworkConfig::default(),
             minting: MintingConfig::default(),
             clock: ClockConfig::default(),
@@ -250,8 +262,8 @@ impl Default for ApiConfig {
             batch_max: 100,
             page_max: 1_000,
             answer_bytes_max: 8 << 20,
-            held_bytes_max: 64 << 20,
-            connections_max: 500,
+            held_bytes_max: 16 << 20,
+            connections_max: 256,
             connections_of_address_max: 64,
             subscriptions_max: 100,
             submits_a_second: 1_000,

@@ -99,6 +99,8 @@ pub fn options(directory: &Path, genesis: Genesis, begun_ms: u64) -> NodeOptions
         simd: None,
         verify_threads: 2,
         counted: None,
+        memory_bytes: 4 << 30,
+        api_bytes: 0,
         snapshot_blocks: 0,
         snapshot_bytes_per_s: 1 << 20,
     }

@@ -96,6 +96,8 @@ impl Town {
                 simd: None,
                 verify_threads: 1,
                 counted: None,
+                memory_bytes: 4 << 30,
+                api_bytes: 0,
                 snapshot_blocks: 0,
                 snapshot_bytes_per_s: 1 << 20,
             };

@@ -35,9 +35,28 @@ impl Store {
         specs: Option<&[RegionSpec]>,
         options: StoreOptions,
     ) -> Result<OpenedStore, StoreError> {
+        Store::open_beside(disk, chain, specs, options, |_| Ok(()))
+    }
+
+    /// The same with an image beside which all is whole that belongs to it: `beside` looks at what there is for the image
+    /// of a record.
+    ///
+    /// # Errors
+    /// As there; what `beside` has found wrong with the newest image if no other one serves.
+    pub fn open_beside(
+        disk: Arc<dyn Disk>,
+        chain: ChainId,
+        specs: Option<&[RegionSpec]>,
+        options: StoreOptions,
+        beside: impl Fn(u64) -> Result<(), StoreError>,
+    ) -> Result<OpenedStore, StoreError> {
         let lock = disk.lock()?;
         let (newest, older) = Copies::read(&*disk, Some(&chain))?.newest_whole()?;
-        let (present, image, fell_back) = open_image(&*disk, &chain, newest, older, specs)?;
+        let open = |present: &Present| {
+            beside(present.record)?;
+            Image::open(&*disk, present.image, &chain, &present.image_checksum, specs)
+        };
+        let (present, image, fell_back) = open_image(open, newest, older)?;
         let (segments, end) = open_log(&*disk, &chain, &present)?;
         assert!(end.number > present.record, "the log ends at record {} before the image", end.number - 1);
         let active = segments.last().expect("checked by open_log").clone();
@@ -64,13 +83,10 @@ impl Store {
 
 /// The image that counts: the newest, or the older one and why.
 fn open_image(
-    disk: &dyn Disk,
-    chain: &ChainId,
+    open: impl Fn(&Present) -> Result<Image, StoreError>,
     newest: Present,
     older: Option<Present>,
-    specs: Option<&[RegionSpec]>,
 ) -> Result<(Present, Image, Option<StoreError>), StoreError> {
-    let open = |present: &Present| Image::open(disk, present.image, chain, &present.image_checksum, specs);
     // Rotten, unreadable, too short or gone: the other image may serve.
     let excused = |error: &StoreError| matches!(error, StoreError::Damaged { .. } | StoreError::Io { .. });
     let why = match open(&newest) {
