@@ -47,7 +47,7 @@ const FILES: u64 = 12 << 20;
 /// Records that wait for their place, and what was heard of them.
 const RECORDS: u64 = 4 << 20;
 /// Of what the allocator gives out, this part is what it holds beyond.
-const ALLOCATOR: u64 = 8;
+const ALLOCATOR: u64 = 10;
 
 /// What a topology follows from.
 #[derive(Clone, Copy, Debug)]
@@ -158,9 +158,9 @@ impl Topology {
 }
 
 impl Given<'_> {
-    /// What may wait for consensus that is not urgent: all that a pool takes.
+    /// What may wait for consensus that is not urgent: all that a height takes.
     fn inbox(&self, capacity: &Capacity) -> usize {
-        (capacity.pool * TRANSACTION_COST).clamp(BODIES_IN / 4, INBOX[1])
+        (capacity.height * TRANSACTION_COST).clamp(BODIES_IN / 4, INBOX[1])
     }
 
     /// Shards at most.
