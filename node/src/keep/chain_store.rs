@@ -164,7 +164,7 @@ pub fn open(data: &dyn Disk, genesis: &Genesis, options: StoreOptions) -> Result
     // rules, and each of its blocks must come of them.
     let beside =
         |record: u64| if record == 0 { Ok(()) } else { read_system(data, &chain.genesis_hash, record).map(drop) };
-    let beside = |record: u64| beside(record).map_err(|error| error.as_damage(data, record));
+    let beside = |record: u64| beside(record).map_err(|error| error.into_damage(data, record));
     let OpenedStore { store, image, image_record, fell_back } =
         Store::open_beside(disk, chain.genesis_hash, Some(&specs), options, beside)?;
     let behind = State::reopen(MappedMemory::new(store.keeper().map_again(&image)?));
@@ -259,7 +259,7 @@ impl Signing for Believed {
 
 impl ChainStoreError {
     /// What is wrong with the system of a record, as the store says it of its own files.
-    fn as_damage(self, data: &dyn Disk, record: u64) -> StoreError {
+    fn into_damage(self, data: &dyn Disk, record: u64) -> StoreError {
         let path = data.path().join(system_name(record));
         match self {
             ChainStoreError::Store(error) => error,
