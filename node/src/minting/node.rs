@@ -504,6 +504,7 @@ impl Shared {
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             gate: self.gate.clone(),
+            mesh: self.mesh.clone(),
         }
     }
 
