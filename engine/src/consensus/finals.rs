@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// Final blocks that are kept.
 const FINALS_KEPT: usize = 128;
 /// Bytes of those at most, but for the newest: older ones are in the store.
-pub const FINALS_BYTES_MAX: usize = 8 << 20;
+pub const FINALS_BYTES_MAX: usize = 4 << 20;
 
 /// A final block with its shard-blocks, as those who catch up get it.
 pub type KeptFinal = (Arc<Final>, Vec<Arc<CertifiedBlock>>);

@@ -54,7 +54,7 @@ pub struct Sets {
 /// How often one minter may tell one set: when it is its own, and again when it lists it.
 const TELLS_MAX: usize = 2;
 /// Sets that one minter has told and that are not whole yet, at a time.
-const PARTIALS_MAX: usize = 4;
+const PARTIALS_MAX: usize = 2;
 /// Bytes of an item of others: itself, its id, its place by short id, and that it was missing and asked for.
 const FOREIGN_BYTES: usize =
     ITEM_MEMORY + size_of::<Hash>() + 3 * size_of::<(u64, u32)>() + 2 * size_of::<(u64, Seat)>();

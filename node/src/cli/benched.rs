@@ -149,7 +149,7 @@ pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<
             if store.keep_transactions { "blocks keep their transactions" } else { "blocks are patches" }
         ),
         bounds: format!(
-            "network {}, {} guests at any rate; no other bound of a node is moved, and a block has {} transactions at most",
+            "network {}, {} guests at any rate, memory for whatever a block takes; no other bound of a node is moved, and a block has {} transactions at most",
             bytes(NETWORK_BYTES as u64),
             limits.of(Standing::Guest).places,
             block_transactions_max

@@ -11,8 +11,9 @@ use dynemix_engine::transaction::item::Item;
 use dynemix_storage::Disk;
 use std::sync::Arc;
 
-/// Heights for which they are kept.
-const KEPT_HEIGHTS: u64 = 8;
+/// Heights for which they are kept: as long as they may be asked for, and two more for who is behind. A start has all of
+/// them in memory, in the room that blocks of its own would have.
+const KEPT_HEIGHTS: u64 = 5;
 
 /// A shard-block's hash and height, and its transactions.
 pub type KeptItems = (Hash, u64, Vec<Item>);

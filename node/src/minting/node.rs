@@ -502,6 +502,7 @@ impl Shared {
             rounds: waiting.rounds.clone(),
             questions: waiting.questions.clone(),
             gate: self.gate.clone(),
+            mesh: self.mesh.clone(),
         }
     }
 
@@ -566,7 +567,7 @@ impl Node {
             gate: Arc::new(Gate::new(duties, chain.parameters.slot_ms, Stopwatch::start(), penalise)),
             state: Arc::new(RwLock::new(state)),
             signing: signer.signing,
-            verdicts: Arc::new(Verdicts::new(prefix, keys.clone(), topology.capacity.verified)),
+            verdicts: Arc::new(Verdicts::new(prefix, keys.clone(), topology.capacity.verified, topology.batch)),
             keys,
             records: store.records(),
             certificates,

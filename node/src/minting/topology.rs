@@ -13,6 +13,7 @@ use super::capacity::Capacity;
 use super::entry::{Found, TRANSACTION_COST};
 use super::inbox::Inbox;
 use super::tracked::Tracked;
+use super::verdicts::BATCH_MAX;
 use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::base::parameters::ChainParameters;
 use dynemix_engine::committee::members::SHARD_MINTERS;
@@ -31,10 +32,14 @@ const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
 const CELLS_IN: usize = 48 * MIB;
 const BODIES_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
-/// Bytes of what a thread verifies a batch with: points, sums, numbers.
-const VERIFIER: u64 = 3 << 20;
-/// Threads that verify beside those of users' cells: rounds, bodies, and for the rare one that nobody has looked at.
-const VERIFIERS_BESIDE: u64 = 3;
+/// Bytes that a signature takes of those with which a batch is verified: points, sums, numbers.
+const VERIFIED_BYTES: u64 = 768;
+/// Of all memory, so many 64ths are for that.
+const VERIFYING_64THS: u64 = 3;
+/// Threads that verify beside those of users' cells: rounds, bodies.
+const VERIFIERS_BESIDE: u64 = 2;
+/// Signatures that are verified at a time at least: small batches cost more each.
+const BATCH_LEAST: u64 = 2_048;
 /// The program itself, and libraries.
 const PROGRAM: u64 = 12 << 20;
 /// What a thread has touched of its stack, and how many there are beside those that verify.
@@ -43,11 +48,11 @@ const THREADS_BESIDE: u64 = 20;
 /// The system after each of the newest heights, which share most of what they have.
 const SYSTEMS: u64 = 8 << 20;
 /// Records on their way to the log, to the replica, to a checkpoint and to a snapshot.
-const FILES: u64 = 12 << 20;
+const FILES: u64 = 10 << 20;
 /// Records that wait for their place, and what was heard of them.
-const RECORDS: u64 = 4 << 20;
+const RECORDS: u64 = 2 << 20;
 /// Of what the allocator gives out, this part is what it holds beyond.
-const ALLOCATOR: u64 = 8;
+const ALLOCATOR: u64 = 10;
 
 /// What a topology follows from.
 #[derive(Clone, Copy, Debug)]
@@ -115,6 +120,8 @@ pub struct Topology {
     pub rounds_in: usize,
     /// Bytes of other shards' blocks that are kept.
     pub others: usize,
+    /// Signatures that are verified at a time.
+    pub batch: usize,
     /// Memory by what it is for.
     pub memory: Vec<(&'static str, u64)>,
 }
@@ -143,7 +150,17 @@ impl Topology {
         assert!(sum(&memory) <= given.memory, "what was found to fit is more than was given");
         let verify_threads = given.verify_threads;
         let others = given.others(&capacity);
-        Ok(Topology { verify_threads, capacity, inbox, cells_in, bodies_in, rounds_in, others, memory })
+        Ok(Topology {
+            verify_threads,
+            capacity,
+            inbox,
+            cells_in,
+            bodies_in,
+            rounds_in,
+            others,
+            batch: given.batch(),
+            memory,
+        })
     }
 
     /// All of it together.
@@ -158,9 +175,15 @@ impl Topology {
 }
 
 impl Given<'_> {
-    /// What may wait for consensus that is not urgent: all that a pool takes.
+    /// What may wait for consensus that is not urgent: all that a height takes.
     fn inbox(&self, capacity: &Capacity) -> usize {
-        (capacity.pool * TRANSACTION_COST).clamp(BODIES_IN / 4, INBOX[1])
+        (capacity.height * TRANSACTION_COST).clamp(BODIES_IN / 4, INBOX[1])
+    }
+
+    /// Signatures that each thread verifies at a time: the more threads, the fewer.
+    fn batch(&self) -> usize {
+        let bytes = self.memory / 64 * VERIFYING_64THS / (self.verify_threads as u64 + VERIFIERS_BESIDE);
+        (bytes / VERIFIED_BYTES).clamp(BATCH_LEAST, BATCH_MAX as u64) as usize
     }
 
     /// Shards at most.
@@ -186,7 +209,7 @@ impl Given<'_> {
         };
         // The replica's view has pages of its own of what blocks change; of keys both see the file's.
         let accounts = layout.bytes() + bytes_of(&["header", "hot", "index", "tree"]);
-        let verifying = (self.verify_threads as u64 + VERIFIERS_BESIDE) * VERIFIER;
+        let verifying = (self.verify_threads as u64 + VERIFIERS_BESIDE) * self.batch() as u64 * VERIFIED_BYTES;
         let verified = (self.inbox(capacity) / TRANSACTION_COST * size_of::<Found>()) as u64;
         let threads = self.verify_threads as u64 + THREADS_BESIDE;
         let of_others = if self.shards() == 1 { 0 } else { self.others(capacity) as u64 };

@@ -22,7 +22,7 @@ use std::mem::take;
 use std::sync::mpsc::{Receiver, Sender};
 
 /// Transactions that are remembered.
-const TRACKED_MAX: usize = 45_056;
+const TRACKED_MAX: usize = 16_384;
 /// Of those that were handed in, so many may wait to be verified.
 const UNJUDGED_MAX: usize = 8_192;
 /// Refused ones that are remembered, and for how long.
@@ -592,11 +592,11 @@ mod tests {
             judge(&mut watched, number % 5, number, 1, Ok(()));
             tracked.hear();
         }
-        watched.settle(1, 1, 2, |cell| (cell.sequence == 77_777).then_some(0));
+        watched.settle(1, 1, 2, |cell| (cell.sequence == 7_777).then_some(0));
         tracked.hand_in(9, id(500_000)).unwrap();
         judge(&mut watched, 9, 500_000, 3, Ok(()));
         assert_eq!(tracked.state(500_000).as_deref(), Some("waiting"));
-        assert_eq!(tracked.state(77_777), None, "it had ended");
+        assert_eq!(tracked.state(7_777), None, "it had ended");
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
 
         judge(&mut watched, 9, 600_000, 10, Err(Refusal::BadSignature));

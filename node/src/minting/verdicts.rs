@@ -46,6 +46,8 @@ pub struct Verdicts {
     prefix: Prefix,
     /// Ids of a generation; with the one before it, twice as many are remembered.
     generation: usize,
+    /// Signatures that are verified at a time.
+    batch: usize,
     good: Mutex<Generations>,
     /// An id covers the signature, so what is broken stays so.
     broken: Mutex<Generations>,
@@ -54,10 +56,15 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Of the chain with this prefix; so many at least are remembered of what was found good, and twice as many at most.
-    pub fn new(prefix: Prefix, keys: Arc<KeyCache>, generation: usize) -> Verdicts {
+    /// Of the chain with this prefix; so many at least are remembered of what was found good, and twice as
+    /// many at most; so many are verified at a time.
+    ///
+    /// # Panics
+    /// When none would be verified, or more than buffers are for.
+    pub fn new(prefix: Prefix, keys: Arc<KeyCache>, generation: usize, batch: usize) -> Verdicts {
+        assert!((1..=BATCH_MAX).contains(&batch), "{batch} signatures at a time");
         let (good, broken, single) = (Mutex::default(), Mutex::default(), Mutex::new(Verifier::new(keys)));
-        Verdicts { prefix, generation, good, broken, single }
+        Verdicts { prefix, generation, batch, good, broken, single }
     }
 
     /// Bytes of what is remembered.
@@ -85,7 +92,7 @@ impl Verdicts {
         let cells: Vec<_> = unknown.iter().filter_map(|&place| Some((place, item(place).cell()?))).collect();
         let mut verdicts = Vec::new();
         // As few as are enough, and as large: of one and a half a half would cost a third more.
-        let batches = cells.len().div_ceil(BATCH_MAX).max(1);
+        let batches = cells.len().div_ceil(self.batch).max(1);
         for batch in cells.chunks(cells.len().div_ceil(batches).max(1)) {
             let signed = |i: usize| {
                 let cell = &batch[i].1;
