@@ -615,7 +615,7 @@ mod tests {
         // Four thousand names tell garbage, some with a stake that is worth a little of the lot.
         for of in 10..30 {
             room.begin(of, 10, of * 2_000 - 200);
-            let taken = |name: u32| room.take(of, name, Some(usize::from(name % 8 == 0)), 1_000);
+            let taken = |name: u32| room.take(of, name, Some(usize::from(name.is_multiple_of(8))), 1_000);
             assert_eq!((1_000..5_000).map(taken).sum::<usize>(), 500, "each its share");
             assert!(height(&mut room, of, 100, &ten).iter().zip(&before).all(|(now, before)| now.1 >= before.1));
         }
