@@ -1,7 +1,7 @@
 //! What other threads see of a node: the API, the owner's socket, tests.
 
 use super::checks::PrepareCounters;
-use super::door::NodeSigning;
+use super::door::{NodeSigning, refuse_unseen};
 use super::entry::{Raw, cost_of_transactions};
 use super::gate::Gate;
 use super::inbox::Inbox;
@@ -33,12 +33,13 @@ const API: Source = Source(Rank::Own, 0);
 pub struct Submit {
     cells: Arc<Inbox<Raw>>,
     arena: Arc<Arena>,
+    mesh: MeshHandle,
 }
 
 impl Submit {
-    /// To the threads that verify users' cells, in places of this arena.
-    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>) -> Submit {
-        Submit { cells, arena }
+    /// To the threads that verify users' cells, in places of this arena; peers whose frames had to go are told by `mesh`.
+    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>, mesh: MeshHandle) -> Submit {
+        Submit { cells, arena, mesh }
     }
 
     /// Hands a transaction in whose form was looked at. Those that users of the API handed in before and that had to go
@@ -49,11 +50,15 @@ impl Submit {
     pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<Vec<Item>, Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
         let gone = self.cells.push(API, cost_of_transactions(1), Raw::Own(holder, vec![item.clone()]));
-        // Frames of peers are dropped without a word: their node tells them again.
-        let of_users = gone.into_iter().filter_map(|raw| if let Raw::Own(_, items) = raw { Some(items) } else { None });
-        let gone: Vec<Item> = of_users.flatten().collect();
+        let mut of_users = Vec::new();
+        for raw in gone {
+            match raw {
+                Raw::Own(_, items) => of_users.extend(items),
+                of_peers => refuse_unseen(&self.mesh, of_peers),
+            }
+        }
         // The newest goes: of two copies the one that has just come.
-        if gone.last().is_some_and(|last| *last == item) { Err(Busy) } else { Ok(gone) }
+        if of_users.last().is_some_and(|last| *last == item) { Err(Busy) } else { Ok(of_users) }
     }
 }
 
