@@ -51,6 +51,8 @@ fn at_defaults_the_sum_is_512_mib_at_most_and_has_room_for_what_the_node_is_for(
     let default = topology(&ChainParameters::default(), 1_000_000);
     println!("the default chain: {default}");
     assert!(default.bytes() <= 512 << 20);
+    // What `dynemix genesis` makes.
+    assert!(topology(&ChainParameters::default(), 1 << 20).capacity.height > 10_000);
     // 18 800 a second of one shard in slots of 2 s, 10 000 a second of two in slots of 10 s.
     for (parameters, accounts, needed) in [
         (fast(2_000, 4, 2), 1_000_000, 37_600),

@@ -58,6 +58,17 @@ impl Doorkeeper for Door {
     }
 }
 
+/// What had to go while it waited to be verified: whoever hands in transactions of its own is told so. What a node
+/// tells it tells again.
+pub(super) fn refuse_unseen(mesh: &MeshHandle, raw: Raw) {
+    let Raw::Frame(peer, body) = raw else { return };
+    let read = PeerFrameKind::split(&body).and_then(|(_, bytes)| frames::read_cells(bytes));
+    let Some((None, first, cells)) = read else { return };
+    let ordinals: Vec<u64> = (0..cells.len() as u64).map_while(|place| first.checked_add(place)).collect();
+    let busy = Outcome { refusal: Refusal::Busy as u8, height: 0, slot: 0, shard: 0, ordinals };
+    mesh.send(To::Peer(peer.id), CELLS, busy.encode().into());
+}
+
 /// Takes what the mesh brings to where it belongs.
 pub struct Sorter {
     /// Of the consensus thread.
@@ -112,7 +123,7 @@ impl Sorter {
             },
             (CELLS, PeerFrameKind::Cells) => {
                 let gone = self.cells.push(self.gate.source(peer), cost_of_frame(&body), Raw::Frame(peer, body));
-                gone.into_iter().for_each(|raw| self.refuse(raw));
+                gone.into_iter().for_each(|raw| refuse_unseen(&self.mesh, raw));
             }
             (CELLS, PeerFrameKind::Want) => match WantPiece::read(bytes) {
                 Some(want) => {
@@ -138,17 +149,6 @@ impl Sorter {
             }
             _ => self.gate.charge(peer, Failure::Malformed(body.len())),
         }
-    }
-
-    /// What had to go while it waited to be verified: whoever hands in transactions of its own is told so. What a node
-    /// tells it tells again.
-    fn refuse(&self, raw: Raw) {
-        let Raw::Frame(peer, body) = raw else { return };
-        let read = PeerFrameKind::split(&body).and_then(|(_, bytes)| frames::read_cells(bytes));
-        let Some((None, first, cells)) = read else { return };
-        let ordinals: Vec<u64> = (0..cells.len() as u64).map_while(|place| first.checked_add(place)).collect();
-        let busy = Outcome { refusal: Refusal::Busy as u8, height: 0, slot: 0, shard: 0, ordinals };
-        self.mesh.send(To::Peer(peer.id), CELLS, busy.encode().into());
     }
 
     /// A message: in its class, wanted, and then to whoever verifies it first, or to consensus.

@@ -596,7 +596,7 @@ impl Node {
         let writer = shared.writer(&options, store, signer.file, replica_handle.clone());
         let hands = shared.hands(&options, (jobs, promises), &waiting);
         let duty = Duty::new(shared.core(&options, minter, local), hands);
-        let submit = Submit::new(waiting.cells.clone(), shared.arena.clone());
+        let submit = Submit::new(waiting.cells.clone(), shared.arena.clone(), shared.mesh.clone());
         let view = shared.view(&options, &topology, submit, accounts);
         let sorter = shared.sorter(&waiting);
         let verifying = shared.verifying(&options, &waiting)?;

@@ -1,7 +1,7 @@
 //! What other threads see of a node: the API, the owner's socket, tests.
 
 use super::checks::PrepareCounters;
-use super::door::NodeSigning;
+use super::door::{NodeSigning, refuse_unseen};
 use super::entry::{Raw, cost_of_transactions};
 use super::gate::Gate;
 use super::inbox::Inbox;
@@ -33,12 +33,13 @@ const API: Source = Source(Rank::Own, 0);
 pub struct Submit {
     cells: Arc<Inbox<Raw>>,
     arena: Arc<Arena>,
+    mesh: MeshHandle,
 }
 
 impl Submit {
-    /// To the threads that verify users' cells, in places of this arena.
-    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>) -> Submit {
-        Submit { cells, arena }
+    /// To the threads that verify users' cells, in places of this arena; peers whose frames had to go are told by `mesh`.
+    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>, mesh: MeshHandle) -> Submit {
+        Submit { cells, arena, mesh }
     }
 
     /// Hands a transaction in whose form was looked at, by this connection to the API. Those that users of the API handed in
@@ -48,16 +49,16 @@ impl Submit {
     /// When so many wait that there is no room for it.
     pub fn send(&self, holder: Holder, client: u64, cell: &Cell, payload: &[u8]) -> Result<Vec<(u64, Item)>, Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
-        let raw = Raw::Own(holder, client, vec![item.clone()]);
-        let gone = self.cells.push(API, cost_of_transactions(1), raw);
-        // Frames of peers are dropped without a word: their node tells them again.
-        let of_users = gone.into_iter().filter_map(|raw| match raw {
-            Raw::Own(_, client, items) => Some(items.into_iter().map(move |item| (client, item))),
-            _ => None,
-        });
-        let gone: Vec<(u64, Item)> = of_users.flatten().collect();
+        let gone = self.cells.push(API, cost_of_transactions(1), Raw::Own(holder, client, vec![item.clone()]));
+        let mut of_users: Vec<(u64, Item)> = Vec::new();
+        for raw in gone {
+            match raw {
+                Raw::Own(_, client, items) => of_users.extend(items.into_iter().map(|item| (client, item))),
+                of_peers => refuse_unseen(&self.mesh, of_peers),
+            }
+        }
         // The newest goes: of two copies the one that has just come.
-        if gone.last().is_some_and(|last| *last == (client, item)) { Err(Busy) } else { Ok(gone) }
+        if of_users.last().is_some_and(|last| *last == (client, item)) { Err(Busy) } else { Ok(of_users) }
     }
 }
 
