@@ -7,6 +7,7 @@
 //! * [`peer`] is what nodes say to each other.
 //! * [`intake`] says who may cost the node what, before it costs it.
 //! * [`minting`] is the node of a network.
+//! * [`simulated`] is such nodes in virtual time.
 //! * [`face`] is what people and programs see of it.
 //! * [`wallet`] is the light client of owners.
 //! * [`devnet`] is a network of real node processes on one computer.
@@ -22,4 +23,5 @@ pub mod keep;
 pub mod minting;
 pub mod peer;
 pub mod setup;
+pub mod simulated;
 pub mod wallet;

@@ -33,7 +33,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("perf", &[]),
     ("node/workload", &[]),
     ("bench-harness", &["rivals"]),
-    ("node", &["keep", "setup", "peer", "intake", "minting", "face", "wallet", "devnet", "cli"]),
+    ("node", &["keep", "setup", "peer", "intake", "minting", "simulated", "face", "wallet", "devnet", "cli"]),
 ];
 
 fn root() -> PathBuf {

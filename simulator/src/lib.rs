@@ -3,6 +3,7 @@
 //!
 //! * [`options`] draws a run's faults from its seed; [`world`] moves time and messages, and says in its [`outcome`]
 //!   what the checkers saw; [`meter`] counts bytes.
+//! * [`queue`] is virtual time and [`dice`] what a seed decides, for whoever simulates something else by the same rules.
 //! * [`run`] runs many seeds and reports.
 //! * [`takeover`] asks how long a shard or the committee resists a share of stake, and [`censorship`] how long if
 //!   answers are kept out; [`grind`] tries what an owner of stake could put into each block, by the engine's own choice
@@ -18,7 +19,7 @@ mod runs;
 mod seed;
 
 pub use checkers::verdict::Failure;
-pub use nodes::meter;
+pub use nodes::{meter, queue};
 pub use odds::{censorship, grind, takeover};
 pub use runs::{outcome, run, world};
-pub use seed::options;
+pub use seed::{dice, options};

@@ -46,6 +46,7 @@ pub enum Mutation {
     StaleVerified,
     CapacityIgnored,
     CapacityBelieved,
+    PoolByArrival,
 }
 
 impl Mutation {
@@ -94,14 +95,16 @@ impl Mutation {
     pub const SELECTION: [Mutation; 3] =
         [Mutation::DrawByStakesOfNow, Mutation::CustodyByHeads, Mutation::EvidenceOutlivesStake];
 
-    /// Slips of the node around consensus: its `tests/promises.rs` finds it.
+    /// Slips of the node around consensus: its `tests/promises.rs` and `tests/whole.rs` find it.
     pub const OF_NODE: [Mutation; 1] = [Mutation::OwnForgotten];
 
     /// Slips of the wallet: the lying server of the node's `tests/lying_server.rs` finds each.
     pub const OF_WALLET: [Mutation; 2] = [Mutation::SystemUnchecked, Mutation::SequenceBelieved];
 
-    /// Slips of the node under load: tests of its `minting/room.rs`, `minting/pace.rs` and `tests/telling.rs` find them.
-    pub const OF_LOAD: [Mutation; 3] = [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved];
+    /// Slips of the node under load: tests of its `minting/room.rs`, `minting/pace.rs` and `tests/telling.rs` find them,
+    /// and its `tests/whole.rs`, where whole nodes are simulated.
+    pub const OF_LOAD: [Mutation; 4] =
+        [Mutation::StaleVerified, Mutation::CapacityIgnored, Mutation::CapacityBelieved, Mutation::PoolByArrival];
 }
 
 #[cfg(feature = "mutations")]

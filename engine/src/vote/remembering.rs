@@ -4,14 +4,14 @@ use super::signing::{Claim, Signing};
 use crate::base::hash::Hash;
 use crate::base::ids::{Key, Sig, VoteKey};
 use std::collections::HashSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Remembers which signatures have held: the same answers and attestations are judged again for each block that they
 /// might stand in, and a pairing costs as much as a thousand look-ups. What does not hold is not remembered, so that
 /// nobody can fill the memory with it.
 pub struct Remembering<S> {
     inner: S,
-    pub(super) held: Mutex<HashSet<Hash>>,
+    pub(super) held: Arc<Mutex<HashSet<Hash>>>,
 }
 
 /// Signatures that are remembered; beyond, all are forgotten and looked at anew.
@@ -20,7 +20,12 @@ const REMEMBERED_MAX: usize = 1 << 16;
 impl<S> Remembering<S> {
     /// Remembers for this one.
     pub fn new(inner: S) -> Remembering<S> {
-        Remembering { inner, held: Mutex::default() }
+        Remembering { inner, held: Arc::default() }
+    }
+
+    /// Remembers together with another from now on, who knows the same keys: what has held for one holds for both.
+    pub fn remember_with(&mut self, other: &Remembering<S>) {
+        self.held = other.held.clone();
     }
 
     fn name(of: &[&[u8]]) -> Hash {

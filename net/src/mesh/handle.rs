@@ -79,22 +79,35 @@ pub struct OverBudget {
 pub struct Body {
     bytes: Vec<u8>,
     weight: usize,
+    charged: Option<Charged>,
+}
+
+/// Whom a body counts against.
+struct Charged {
     share: Share,
     pending: Arc<AtomicUsize>,
     shared: Arc<Shared>,
 }
 
-impl Body {
-    pub(super) fn new(bytes: Vec<u8>, share: Share, pending: &Arc<AtomicUsize>, shared: &Arc<Shared>) -> Body {
-        let weight = bytes.capacity() + BODY_BYTES;
-        let body = Body { bytes, weight, share, pending: pending.clone(), shared: shared.clone() };
-        body.add(weight);
-        body
-    }
-
+impl Charged {
     fn add(&self, bytes: usize) {
         self.pending.fetch_add(bytes, Ordering::Relaxed);
         self.shared.ledger.begin_pending(self.share, bytes);
+    }
+}
+
+impl Body {
+    pub(super) fn new(bytes: Vec<u8>, share: Share, pending: &Arc<AtomicUsize>, shared: &Arc<Shared>) -> Body {
+        let weight = bytes.capacity() + BODY_BYTES;
+        let charged = Charged { share, pending: pending.clone(), shared: shared.clone() };
+        charged.add(weight);
+        Body { bytes, weight, charged: Some(charged) }
+    }
+
+    /// Of nobody's: it counts against no one. For whoever simulates a network.
+    pub fn of_nobody(bytes: Vec<u8>) -> Body {
+        let weight = bytes.capacity() + BODY_BYTES;
+        Body { bytes, weight, charged: None }
     }
 
     /// Charges what it is about to become: a message can be many times as long once it is decoded. Say so before, and
@@ -103,11 +116,14 @@ impl Body {
     /// # Errors
     /// When it does not fit, and others of its share wait to be worked off: then it should not be decoded.
     pub fn charge(&mut self, bytes: usize) -> Result<(), OverBudget> {
-        if !self.shared.ledger.may_become(self.share, self.weight, bytes) {
-            self.shared.counters.over_budget.fetch_add(1, Ordering::Relaxed);
-            return Err(OverBudget { bytes, share: self.share });
+        if let Some(charged) = &self.charged {
+            let Charged { share, shared, .. } = charged;
+            if !shared.ledger.may_become(*share, self.weight, bytes) {
+                shared.counters.over_budget.fetch_add(1, Ordering::Relaxed);
+                return Err(OverBudget { bytes, share: *share });
+            }
+            charged.add(bytes);
         }
-        self.add(bytes);
         self.weight += bytes;
         Ok(())
     }
@@ -128,9 +144,10 @@ impl Deref for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let of_peer = self.pending.fetch_sub(self.weight, Ordering::Relaxed);
+        let Some(Charged { share, pending, shared }) = &self.charged else { return };
+        let of_peer = pending.fetch_sub(self.weight, Ordering::Relaxed);
         assert!(self.weight <= of_peer, "more is worked off of a peer than it has been charged for");
-        self.shared.ledger.end_pending(self.share, self.weight);
+        shared.ledger.end_pending(*share, self.weight);
     }
 }
 

@@ -34,3 +34,4 @@ pub(crate) mod snapshots;
 pub(crate) mod state;
 pub(crate) mod verbs;
 pub(crate) mod wallet;
+pub(crate) mod whole;

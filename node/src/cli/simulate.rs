@@ -3,6 +3,7 @@
 use super::attack;
 use super::grind::GrindArgs;
 use super::output::{OutputArgs, Shown};
+use super::whole::WholeArgs;
 use clap::{Args, Subcommand};
 use dynemix_perf::report::{bar, facts, grouped, table};
 use dynemix_simulator::meter::StepBytes;
@@ -28,6 +29,7 @@ Examples:
   dynemix simulate attack --svg attack.svg       what shares of the stake can do
   dynemix simulate grind --tries 100000          who sees the seed, and moves stake
   dynemix simulate takeover --stake 0.02,0.1,0.2 how long shares of the stake are resisted
+  dynemix simulate whole --seeds 6               whole nodes: users, disks, crashes, too much load
   dynemix simulate --seed 7 --replay             one seed's history, line by line
 
 Exit code 1 when a seed broke a promise; the report names it.")]
@@ -134,6 +136,18 @@ Examples:
   dynemix simulate grind --stake 0.2 --candidates 10000 --seats 100 --moves withhold --heights 20
   dynemix simulate grind --moves withhold --json -")]
     Grind(GrindArgs),
+    /// Whole nodes in virtual time: users, verification, disks, crashes, too much load
+    #[command(after_help = "\
+Examples:
+  dynemix simulate whole --seeds 30
+  dynemix simulate whole --scene overload --seeds 1 --slots 40 --nodes 10 --load 900
+  dynemix simulate whole --scene crashes --seed 4 --seeds 10 --json -
+
+Scenes: calm (little is offered, and some spend twice), crashes (power cuts, a slow computer, lines that lose), overload
+(one, two and five times the load, then little; a minter lies about what it takes).
+
+Exit code 1 when something was wrong in a seed; the report says what, and how to see it again.")]
+    Whole(WholeArgs),
     /// How long a shard and the committee resist a share of the stake, by drawing
     #[command(after_help = "\
 Examples:
@@ -173,6 +187,7 @@ impl SimulateQuestion {
     fn run(self) -> Result<(), Box<dyn Error>> {
         let (stakes, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output) = match self {
             SimulateQuestion::Grind(grind) => return grind.run(),
+            SimulateQuestion::Whole(whole) => return whole.run(),
             SimulateQuestion::Attack { draws, heights, seed, svg, output } => {
                 let attack = attack::attack(draws.max(1), heights.max(1), seed);
                 if let Some(svg) = svg {

@@ -233,24 +233,42 @@ impl ReplicaStage {
                 scrubbed = Instant::now();
             }
             match self.requests.recv_timeout(self.scrub_pause.saturating_sub(scrubbed.elapsed())) {
-                Ok(Request::Applied(record)) => self.advance(record)?,
-                Ok(Request::Checkpoint(checkpoint, root, beside)) => self.checkpoint(checkpoint, root, beside)?,
-                Ok(Request::Snapshot(directory, reply)) => {
-                    // Whoever asked may have gone.
-                    let _ = reply.send(self.snapshot(&*directory));
-                }
-                Ok(Request::Publish(folder, beside)) => {
-                    if let Err(error) = self.snapshot(&*folder) {
-                        tracing::warn!(%error, "no snapshot for those who join");
-                    } else if let Err(error) = beside() {
-                        tracing::warn!(%error, "no snapshot for those who join");
-                    }
-                }
-                Ok(Request::Run(work)) => work(),
+                Ok(request) => self.answer(request)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
+    }
+
+    /// Does all that was asked for by now, and waits for nothing: of who has no thread for it.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn work_off(&mut self) -> Result<(), ReplicaError> {
+        while let Ok(request) = self.requests.try_recv() {
+            self.answer(request)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, request: Request) -> Result<(), ReplicaError> {
+        match request {
+            Request::Applied(record) => self.advance(record)?,
+            Request::Checkpoint(checkpoint, root, beside) => self.checkpoint(checkpoint, root, beside)?,
+            Request::Snapshot(directory, reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.snapshot(&*directory));
+            }
+            Request::Publish(folder, beside) => {
+                if let Err(error) = self.snapshot(&*folder) {
+                    tracing::warn!(%error, "no snapshot for those who join");
+                } else if let Err(error) = beside() {
+                    tracing::warn!(%error, "no snapshot for those who join");
+                }
+            }
+            Request::Run(work) => work(),
+        }
+        Ok(())
     }
 
     fn snapshot(&mut self, directory: &dyn Disk) -> Result<SnapshotInfo, SnapshotFailure> {

@@ -26,12 +26,20 @@ impl Bodies {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         loop {
             match input.take(Duration::from_millis(200)) {
-                // What somebody has sent before it was thrown out.
-                Some(Raw::Bodies(from, ..)) if self.checks.gate.is_out(from) => {}
-                Some(Raw::Bodies(from, message, body)) => self.bodies(from, message, body),
                 Some(Raw::Stop) => return,
-                Some(Raw::Frame(..) | Raw::Own(..) | Raw::Height) | None => {}
+                Some(raw) => self.take(raw),
+                None => {}
             }
+        }
+    }
+
+    /// Takes what has come.
+    pub fn take(&mut self, raw: Raw) {
+        match raw {
+            // What somebody has sent before it was thrown out.
+            Raw::Bodies(from, ..) if self.checks.gate.is_out(from) => {}
+            Raw::Bodies(from, message, body) => self.bodies(from, message, body),
+            Raw::Frame(..) | Raw::Own(..) | Raw::Height | Raw::Stop => {}
         }
     }
 

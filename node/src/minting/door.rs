@@ -3,6 +3,7 @@
 use super::entry::{Entry, Question, Raw, cost_of_frame};
 use super::gate::Gate;
 use super::inbox::Inbox;
+use super::own::Frame;
 use super::serve::Questions;
 use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
@@ -14,7 +15,7 @@ use dynemix_engine::transaction::compact::Nobody;
 use dynemix_engine::vote::bls::{BlsSigning, VoteKeys};
 use dynemix_engine::vote::remembering::Remembering;
 use dynemix_engine::vote::signing::Signing;
-use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, MeshHandle, PeerInfo, To, TransportKey};
+use dynemix_net::mesh::{Body, Claim, Doorkeeper, Event, PeerInfo, To, TransportKey};
 use std::sync::Arc;
 
 /// What a peer that has come costs in the inbox.
@@ -58,15 +59,18 @@ impl Doorkeeper for Door {
     }
 }
 
-/// What had to go while it waited to be verified: whoever hands in transactions of its own is told so. What a node
-/// tells it tells again.
-pub(super) fn refuse_unseen(mesh: &MeshHandle, raw: Raw) {
-    let Raw::Frame(peer, body) = raw else { return };
+/// Has a frame sent.
+pub type Answer = Arc<dyn Fn(Frame) + Send + Sync>;
+
+/// What had to go while it waited to be verified: whoever hands in transactions of its own is told so, by this frame. What
+/// a node tells it tells again.
+pub(super) fn refuse_unseen(raw: Raw) -> Option<Frame> {
+    let Raw::Frame(peer, body) = raw else { return None };
     let read = PeerFrameKind::split(&body).and_then(|(_, bytes)| frames::read_cells(bytes));
-    let Some((None, first, cells)) = read else { return };
+    let (None, first, cells) = read? else { return None };
     let ordinals: Vec<u64> = (0..cells.len() as u64).map_while(|place| first.checked_add(place)).collect();
     let busy = Outcome { refusal: Refusal::Busy as u8, height: 0, slot: 0, shard: 0, ordinals };
-    mesh.send(To::Peer(peer.id), CELLS, busy.encode().into());
+    Some((To::Peer(peer.id), CELLS, busy.encode().into()))
 }
 
 /// Takes what the mesh brings to where it belongs.
@@ -82,7 +86,7 @@ pub struct Sorter {
     /// Who may send what, and who pays.
     pub gate: Arc<Gate>,
     /// Answers who has handed in what had to go.
-    pub mesh: MeshHandle,
+    pub answer: Answer,
 }
 
 impl Sorter {
@@ -123,7 +127,7 @@ impl Sorter {
             },
             (CELLS, PeerFrameKind::Cells) => {
                 let gone = self.cells.push(self.gate.source(peer), cost_of_frame(&body), Raw::Frame(peer, body));
-                gone.into_iter().for_each(|raw| refuse_unseen(&self.mesh, raw));
+                gone.into_iter().filter_map(refuse_unseen).for_each(|frame| (self.answer)(frame));
             }
             (CELLS, PeerFrameKind::Want) => match WantPiece::read(bytes) {
                 Some(want) => {

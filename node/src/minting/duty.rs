@@ -20,7 +20,7 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 /// Entries of the inbox that are looked at together.
-const TAKEN_AT_ONCE: usize = 64;
+pub const TAKEN_AT_ONCE: usize = 64;
 /// A step that is nearer than this is waited for.
 const JUDGING: Duration = Duration::from_millis(10);
 /// What somebody claims waits for what others claim for this part of a slot at most: verified together, ten cost little
@@ -107,7 +107,7 @@ fn is_claim(entry: &Entry) -> bool {
 
 /// Whether an entry takes so little that others are looked at with it: claims, which are verified together, and what was
 /// verified.
-fn is_light(entry: &Entry) -> bool {
+pub fn is_light(entry: &Entry) -> bool {
     match entry {
         Entry::Record(..) => true,
         Entry::Message(_, message, _) => match &**message {

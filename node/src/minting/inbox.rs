@@ -78,6 +78,12 @@ impl<T> Inbox<T> {
         drop(self.emptied.wait_timeout_while(queues, at_most, full));
     }
 
+    /// Whether there is room for something ordinary, and whoever hands on what others have sent need not wait.
+    pub fn has_room(&self) -> bool {
+        let queues = self.queues.lock().expect(UNPOISONED);
+        queues.ordinary.cost() < queues.ordinary.cost_max() / 2
+    }
+
     /// Entries that were dropped since there was too much.
     pub fn dropped(&self) -> u64 {
         let queues = self.queues.lock().expect(UNPOISONED);

@@ -7,7 +7,7 @@
 //!             └─────► questions ─────► serve ◄───────────────────┘ old blocks
 //! ```
 //!
-//! * [`node`] starts the threads that [`topology`] declares, with room for what [`capacity`] says; [`core`] is consensus and users' transactions as a machine without
+//! * [`opening`] is a node before it has threads; [`node`] starts those that [`topology`] declares, with room for what [`capacity`] says; [`core`] is consensus and users' transactions as a machine without
 //!   threads, with [`admit`] for the transactions, [`outbox`], [`peers`], [`questions`] and [`slot_line`] beside it; [`duty`] is the
 //!   thread that drives it; [`writer`] makes things durable, [`promises`]
 //!   what own users send; [`prepare`] verifies users'
@@ -40,6 +40,7 @@ pub mod gate;
 pub mod inbox;
 pub mod inclusions;
 pub mod node;
+pub mod opening;
 pub mod outbox;
 pub mod own;
 pub mod pace;

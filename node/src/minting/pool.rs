@@ -164,8 +164,10 @@ impl HeightPool {
         let place = Place { account: prospect.account, sequence: prospect.sequence, told: height };
         let known = self.transactions.get(&place);
         match known {
-            Some(known) if known.id < item.id() => return Err(Refusal::SenderConflict),
             Some(known) if known.id == item.id() => return Err(Refusal::Duplicate),
+            Some(known) if known.id < item.id() || planted(Mutation::PoolByArrival) => {
+                return Err(Refusal::SenderConflict);
+            }
             None if !self.has_room() => return Err(Refusal::Busy),
             _ => {}
         }

@@ -62,6 +62,11 @@ pub struct Gathering {
 }
 
 impl Gathering {
+    /// One more thread begins to work.
+    pub fn begin(&self, now: Instant) {
+        self.working().begin(now);
+    }
+
     fn working(&self) -> MutexGuard<'_, Working> {
         self.working.lock().expect(UNPOISONED)
     }
@@ -86,7 +91,7 @@ pub struct Prepare {
 }
 
 /// A frame of cells on its way: its items, and which ordinals they have.
-struct Pending {
+pub struct Pending {
     from: Option<PeerInfo>,
     client: u64,
     user: User,
@@ -108,20 +113,25 @@ fn closing_ms(schedule: &Schedule, now_ms: u64) -> u64 {
 
 /// How long what has come may wait for more at this time: a part of what is left until minters are told nothing more, so
 /// that what comes late is not held up.
-fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
+pub fn gather_for(schedule: &Schedule, now_ms: u64) -> Duration {
     let (slot_ms, part_ms) = (schedule.slot_ms, closing_ms(schedule, now_ms) / GATHERED_OF_LEFT);
     Duration::from_millis(part_ms.clamp(slot_ms / GATHERED_LEAST, slot_ms / GATHERED_MOST))
 }
 
 /// How many transactions make a batch at this time if each costs so many nanoseconds: the larger, the less each costs.
-fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
+pub fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
     let nanos_left = (closing_ms(schedule, now_ms) / BATCH_OF_LEFT).saturating_mul(1_000_000);
     let count = usize::try_from(nanos_left / nanos.max(1)).unwrap_or(usize::MAX);
     count.clamp(BATCH_LEAST, BATCH_MAX)
 }
 
+/// How long transactions of own users may wait for more: somebody waits to hear whether they are taken.
+pub fn own_waits_for(schedule: &Schedule) -> Duration {
+    Duration::from_millis(schedule.slot_ms / GATHERED_LEAST)
+}
+
 /// How many transactions it brings, about.
-fn count_of(raw: &Raw) -> usize {
+pub fn count_of(raw: &Raw) -> usize {
     match raw {
         Raw::Frame(_, body) => (body.len() / CELL_BYTES).max(1),
         Raw::Own(_, _, items) => items.len(),
@@ -138,33 +148,39 @@ impl Prepare {
         let mut nanos = FIRST_NANOS;
         while self.gather(input, nanos, &mut batch) {
             let begun = Instant::now();
-            self.gathering.working().begin(begun);
+            self.gathering.begin(begun);
             let mut reading = Duration::ZERO;
             for raw in batch.drain(..) {
-                match raw {
-                    // What somebody has sent before it was thrown out.
-                    Raw::Frame(from, _) if self.checks.gate.is_out(from) => {}
-                    Raw::Frame(from, body) => {
-                        let begun = Instant::now();
-                        let pending = self.cells(from, body);
-                        if pending.as_ref().is_some_and(|pending| pending.told.is_some()) {
-                            reading += begun.elapsed();
-                        }
-                        waiting.extend(pending);
-                    }
-                    Raw::Own(holder, client, items) => {
-                        let items = items.into_iter().map(|item| (0, item)).collect();
-                        let pending = Pending::of(None, User { by_api: true, holder }, None, items);
-                        waiting.push_back(Pending { client, ..pending });
-                    }
-                    Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
+                let begun = Instant::now();
+                let pending = self.read(raw);
+                if pending.as_ref().is_some_and(|pending| pending.told.is_some()) {
+                    reading += begun.elapsed();
                 }
+                waiting.extend(pending);
             }
-            let looked_at = self.flush(&mut waiting, begun, reading);
+            let (ready, looked_at, work) = self.verify(&mut waiting, begun, reading);
+            if !ready.is_empty() {
+                self.checks.gate.room().verified(&work);
+            }
+            self.hand_on(ready);
             if looked_at >= BATCH_LEAST {
                 let each = begun.elapsed().as_nanos() / looked_at as u128;
                 nanos = nanos / 4 * 3 + u64::try_from(each).unwrap_or(u64::MAX) / 4;
             }
+        }
+    }
+
+    /// Reads what users, or other nodes, have brought.
+    pub fn read(&self, raw: Raw) -> Option<Pending> {
+        match raw {
+            // What somebody has sent before it was thrown out.
+            Raw::Frame(from, _) if self.checks.gate.is_out(from) => None,
+            Raw::Frame(from, body) => self.cells(from, body),
+            Raw::Own(holder, client, items) => {
+                let items = items.into_iter().map(|item| (0, item)).collect();
+                Some(Pending { client, ..Pending::of(None, User { by_api: true, holder }, None, items) })
+            }
+            Raw::Bodies(..) | Raw::Height | Raw::Stop => None,
         }
     }
 
@@ -182,8 +198,7 @@ impl Prepare {
                 return false;
             }
             if matches!(raw, Raw::Own(..)) {
-                // Somebody waits to hear whether they are taken.
-                gathered = begun + Duration::from_millis(self.schedule.slot_ms / GATHERED_LEAST);
+                gathered = begun + own_waits_for(&self.schedule);
             }
             count += count_of(&raw);
             batch.push(raw);
@@ -263,16 +278,21 @@ impl Prepare {
         });
     }
 
-    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at. `began`:
-    /// when it began to read them; `reading`: what the frames of what is told have taken.
-    fn flush(&mut self, waiting: &mut VecDeque<Pending>, began: Instant, reading: Duration) -> usize {
+    /// Verifies what waits, each frame with what was refused of it; how many were looked at, and what that took. `began`: when it began to
+    /// read them, as one of the threads that work; `reading`: what the frames of what is told have taken.
+    pub fn verify(
+        &mut self,
+        waiting: &mut VecDeque<Pending>,
+        began: Instant,
+        reading: Duration,
+    ) -> (Vec<Ready>, usize, Batch) {
         let duties = self.checks.gate.duties();
         let height = duties.pending();
         self.drop_past(height, waiting);
         let mut work = Batch { height, reading, ..Batch::default() };
         if waiting.is_empty() {
             self.gathering.working().end(Instant::now());
-            return 0;
+            return (Vec::new(), 0, Batch::default());
         }
         let begun = Instant::now();
         work.items = waiting.iter().map(|pending| pending.items.len()).sum();
@@ -287,10 +307,9 @@ impl Prepare {
         work.signatures = (self.checks.verifier.counters().signatures - before) as usize;
         let ended = Instant::now();
         (work.took, work.worked) = (ended - began, self.gathering.working().end(ended));
-        self.checks.gate.room().verified(&work);
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
-        let (mut batch, mut cost) = (Vec::new(), 0);
+        let mut all_ready = Vec::with_capacity(waiting.len());
         for Pending { from, client, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
@@ -315,24 +334,25 @@ impl Prepare {
                 (broken > 0).then(|| charge(failure(broken)));
                 (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
-            cost += cost_of_transactions(good.len() + refused.len());
-            batch.push(Ready { from, client, user, told, good, refused, body, places });
-            if cost >= HANDED_ON {
-                self.hand_on(take(&mut batch), take(&mut cost));
-            }
-        }
-        if !batch.is_empty() {
-            self.hand_on(batch, cost);
+            all_ready.push(Ready { from, client, user, told, good, refused, body, places });
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
         assert_eq!(place, count, "each transaction that was gathered has had its verdict");
-        count
+        (all_ready, count, work)
     }
 
-    /// To consensus.
-    fn hand_on(&self, batch: Vec<Ready>, cost: usize) {
-        self.checks.wait_for_room();
-        self.checks.inbox.push(OWN_CELLS, cost, Entry::Cells(batch));
+    /// Hands on to consensus what was verified, a part after the other; waits a little while there is too much before it.
+    pub fn hand_on(&self, ready: Vec<Ready>) {
+        let (mut batch, mut cost) = (Vec::new(), 0);
+        let mut ready = ready.into_iter().peekable();
+        while let Some(frame) = ready.next() {
+            cost += cost_of_transactions(frame.good.len() + frame.refused.len());
+            batch.push(frame);
+            if cost >= HANDED_ON || ready.peek().is_none() {
+                self.checks.wait_for_room();
+                self.checks.inbox.push(OWN_CELLS, take(&mut cost), Entry::Cells(take(&mut batch)));
+            }
+        }
     }
 
     /// Account, time, sequence and balance, before any signature: nobody who has no account, or sends again what has

@@ -41,7 +41,7 @@ impl Promises {
         let mut next: Option<Promise> = None;
         while let Some(promise) = next.take().or_else(|| jobs.recv().ok()) {
             match promise {
-                Promise::Rewrite(all) => self.file.rewrite(&all)?,
+                rewrite @ Promise::Rewrite(_) => self.work_off(rewrite, 1)?,
                 Promise::Accept(mut group) => {
                     let mut count = 1;
                     while group.len() < GROUP_MAX {
@@ -57,9 +57,23 @@ impl Promises {
                             Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                         }
                     }
-                    self.keep(&group)?;
-                    self.inbox.push_own(Entry::Accepted(count));
+                    self.work_off(Promise::Accept(group), count)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps this, of so many jobs together, and says so.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn work_off(&mut self, promise: Promise, jobs: usize) -> Result<(), StoreError> {
+        match promise {
+            Promise::Rewrite(all) => self.file.rewrite(&all)?,
+            Promise::Accept(group) => {
+                self.keep(&group)?;
+                self.inbox.push_own(Entry::Accepted(jobs));
             }
         }
         Ok(())

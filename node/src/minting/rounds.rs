@@ -34,7 +34,7 @@ const BROKEN_OF_OTHERS: usize = 2_048;
 const RECORD_COST: usize = 2_048;
 
 /// A record, and who brought it.
-type Brought = (PeerInfo, Item);
+pub type Brought = (PeerInfo, Item);
 
 /// What the thread works with.
 pub struct Rounds {
@@ -65,34 +65,40 @@ impl Rounds {
             let wait = if more { Duration::ZERO } else { Duration::from_millis(200) };
             let raw = if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None };
             match raw {
-                // What somebody has sent before it was thrown out.
-                Some(Raw::Frame(from, _)) if self.checks.gate.is_out(from) => {}
-                Some(Raw::Frame(from, mut body)) => {
-                    if let Some(message) = self.read(from, &mut body) {
-                        match *message {
-                            Message::Item(item) => records.push((from, item)),
-                            message => {
-                                self.judge(&mut records);
-                                self.message(from, message, body);
-                            }
-                        }
-                    }
-                }
-                Some(Raw::Height) => {
-                    let duties = self.checks.gate.duties();
-                    let peer = |from: Speaker| {
-                        let standing = from.name.map_or(Standing::Guest, |_| Standing::Named);
-                        // Whose records they are goes by name.
-                        let net = Net::Loopback;
-                        PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing, net }
-                    };
-                    records.extend(self.records.ripe(&duties).into_iter().map(|(from, item)| (peer(from), item)));
-                }
                 Some(Raw::Stop) => return,
-                // Users' transactions have a thread of their own.
-                Some(Raw::Own(..) | Raw::Bodies(..)) => {}
+                Some(raw) => self.take(raw, &mut records),
                 None => self.judge(&mut records),
             }
+        }
+    }
+
+    /// Takes what has come. Records wait in `records` for others that come at once, see [`Self::judge`].
+    pub fn take(&mut self, raw: Raw, records: &mut Vec<Brought>) {
+        match raw {
+            // What somebody has sent before it was thrown out.
+            Raw::Frame(from, _) if self.checks.gate.is_out(from) => {}
+            Raw::Frame(from, mut body) => {
+                let Some(message) = self.read(from, &mut body) else { return };
+                match *message {
+                    Message::Item(item) => records.push((from, item)),
+                    message => {
+                        self.judge(records);
+                        self.message(from, message, body);
+                    }
+                }
+            }
+            Raw::Height => {
+                let duties = self.checks.gate.duties();
+                let peer = |from: Speaker| {
+                    let standing = from.name.map_or(Standing::Guest, |_| Standing::Named);
+                    // Whose records they are goes by name.
+                    let net = Net::Loopback;
+                    PeerInfo { id: PeerId(from.connection), name: from.name, called: from.called, standing, net }
+                };
+                records.extend(self.records.ripe(&duties).into_iter().map(|(from, item)| (peer(from), item)));
+            }
+            // Users' transactions have a thread of their own.
+            Raw::Own(..) | Raw::Bodies(..) | Raw::Stop => {}
         }
     }
 
@@ -225,7 +231,7 @@ impl Rounds {
 
     /// Verifies records that have a place, many at once, and hands on those that hold. Of one sender no more at a time
     /// than have held before, and one: at its first lie the rest of what it has brought is dropped.
-    fn judge(&mut self, records: &mut Vec<Brought>) {
+    pub fn judge(&mut self, records: &mut Vec<Brought>) {
         let mut brought: BTreeMap<u64, VecDeque<Brought>> = BTreeMap::new();
         for (from, item) in records.drain(..) {
             brought.entry(from.id.0).or_default().push_back((from, item));

@@ -22,7 +22,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// Bytes of a question, as far as its price goes: less than a point's worth.
-pub(super) const QUESTION_BYTES: usize = 64;
+pub const QUESTION_BYTES: usize = 64;
 /// What a question counts for at least: looking costs something too.
 const ASKED_BYTES: usize = 16 << 10;
 /// How many times as long as an answer that it is in may be what is read for it: a record has the quilt as well, and
@@ -113,7 +113,15 @@ impl Questions {
         self.filled.notify_one();
     }
 
-    /// The next question that there is something to hand out for, and its line.
+    /// The next question that there is something to hand out for now, and its line.
+    pub fn next(&self) -> Option<(Line, Question)> {
+        let mut held = self.held.lock().expect(UNPOISONED);
+        let (line, question) = held.portions.next(self.now_ms())?;
+        held.ends(&question);
+        Some((line, question))
+    }
+
+    /// The same, waited for a little.
     fn take(&self) -> Option<(Line, Question)> {
         let mut held = self.held.lock().expect(UNPOISONED);
         if held.stopped {
@@ -149,17 +157,23 @@ impl Questions {
 }
 
 /// Reads from memory and disk for others, no more than it may hand out.
-pub struct Serve {
+pub struct Answers {
     /// Its identity: what it hands out is of this chain.
     pub chain: Hash,
     /// Blocks that are kept.
     pub records: Records,
     /// The node's directory, for snapshots.
     pub data: Arc<dyn Disk>,
-    /// Where answers go.
-    pub mesh: MeshHandle,
     /// Who is not listened to any more.
     pub gate: Arc<Gate>,
+}
+
+/// What the thread works with.
+pub struct Serve {
+    /// Finds what it answers.
+    pub answers: Answers,
+    /// Where answers go.
+    pub mesh: MeshHandle,
     /// Of the thread: everything else comes first.
     pub niceness: i32,
 }
@@ -169,20 +183,30 @@ impl Serve {
     pub fn run(self, questions: &Questions) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         loop {
-            let Some((line, question)) = questions.take() else { continue };
-            let (to, frame) = match question {
-                // Whoever has been thrown out since is not there to be answered.
-                Question::Piece(to, ..) | Question::Final(to, ..) if self.gate.is_out(to) => (to, None),
-                Question::Piece(to, want, _body) => (to, self.piece(want)),
-                Question::Final(to, height, kept) => (to, self.history(height, kept, questions.most(line))),
-                Question::Stop => return,
-            };
-            if questions.hands_out(line, frame.as_ref())
-                && let Some(frame) = frame
-            {
-                self.mesh.send(To::Peer(to.id), BODIES, frame.into());
+            match questions.take() {
+                Some((_, Question::Stop)) => return,
+                Some((line, question)) => {
+                    if let Some((to, frame)) = self.answers.answer(questions, line, question) {
+                        self.mesh.send(To::Peer(to), BODIES, frame.into());
+                    }
+                }
+                None => {}
             }
         }
+    }
+}
+
+impl Answers {
+    /// The answer to a question, and to whom it goes, if there is one that may be handed out.
+    pub fn answer(&self, questions: &Questions, line: Line, question: Question) -> Option<(PeerId, Vec<u8>)> {
+        let (to, frame) = match question {
+            // Whoever has been thrown out since is not there to be answered.
+            Question::Piece(to, ..) | Question::Final(to, ..) if self.gate.is_out(to) => (to, None),
+            Question::Piece(to, want, _body) => (to, self.piece(want)),
+            Question::Final(to, height, kept) => (to, self.history(height, kept, questions.most(line))),
+            Question::Stop => return None,
+        };
+        if questions.hands_out(line, frame.as_ref()) { frame.map(|frame| (to.id, frame)) } else { None }
     }
 
     /// A piece of a snapshot. What is not there is not answered.

@@ -1,7 +1,7 @@
 //! What other threads see of a node: the API, the owner's socket, tests.
 
 use super::checks::PrepareCounters;
-use super::door::{NodeSigning, refuse_unseen};
+use super::door::{Answer, NodeSigning, refuse_unseen};
 use super::entry::{Raw, cost_of_transactions};
 use super::gate::Gate;
 use super::inbox::Inbox;
@@ -33,13 +33,13 @@ const API: Source = Source(Rank::Own, 0);
 pub struct Submit {
     cells: Arc<Inbox<Raw>>,
     arena: Arc<Arena>,
-    mesh: MeshHandle,
+    answer: Answer,
 }
 
 impl Submit {
-    /// To the threads that verify users' cells, in places of this arena; peers whose frames had to go are told by `mesh`.
-    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>, mesh: MeshHandle) -> Submit {
-        Submit { cells, arena, mesh }
+    /// To the threads that verify users' cells, in places of this arena; peers whose frames had to go are told by `answer`.
+    pub fn new(cells: Arc<Inbox<Raw>>, arena: Arc<Arena>, answer: Answer) -> Submit {
+        Submit { cells, arena, answer }
     }
 
     /// Hands a transaction in whose form was looked at, by this connection to the API. Those that users of the API handed in
@@ -54,7 +54,7 @@ impl Submit {
         for raw in gone {
             match raw {
                 Raw::Own(_, client, items) => of_users.extend(items.into_iter().map(|item| (client, item))),
-                of_peers => refuse_unseen(&self.mesh, of_peers),
+                of_peers => refuse_unseen(of_peers).into_iter().for_each(|frame| (self.answer)(frame)),
             }
         }
         // The newest goes: of two copies the one that has just come.

@@ -68,64 +68,83 @@ pub struct Writer {
     pub inbox: Arc<Inbox<Entry>>,
 }
 
+/// What was appended to the log and is not synced.
+#[derive(Default)]
+pub struct Appended {
+    unsynced: Option<FinalJob>,
+    /// The bytes of the last record, whose place is used again.
+    record: Vec<u8>,
+}
+
 impl Writer {
     /// Runs until nobody asks any more.
     ///
     /// # Errors
     /// Whatever the disk refuses.
     pub fn run(mut self, jobs: &Receiver<Job>) -> Result<(), WriterError> {
-        let mut unsynced: Option<FinalJob> = None;
-        let mut record = Vec::new();
+        let mut appended = Appended::default();
         loop {
             // Final blocks that come at once are synced at once.
             let job = match jobs.try_recv() {
                 Ok(job) => Some(job),
                 Err(TryRecvError::Empty) => {
-                    self.settle(&mut unsynced)?;
+                    self.settle(&mut appended)?;
                     match jobs.recv_timeout(Duration::from_secs(1)) {
                         Ok(job) => Some(job),
                         Err(RecvTimeoutError::Timeout) => None,
                         Err(RecvTimeoutError::Disconnected) => return Ok(()),
                     }
                 }
-                Err(TryRecvError::Disconnected) => return self.settle(&mut unsynced),
+                Err(TryRecvError::Disconnected) => return self.settle(&mut appended),
             };
             let begun = Instant::now();
-            match job {
-                None => {}
-                Some(Job::Persist(ticket, signed)) => {
-                    self.settle(&mut unsynced)?;
-                    if let Some(file) = &mut self.signed {
-                        file.write(&signed)?;
-                        self.inbox.push_own(Entry::Durable(ticket));
-                    }
-                }
-                Some(Job::Keep(block, height, items)) => {
-                    kept::keep(&*self.data, &self.chain, &block, height, &items)?;
-                    self.inbox.push_own(Entry::Kept);
-                }
-                Some(Job::Final(job)) => {
-                    let job_height = job.decided.value.height;
-                    encode_master(&mut record, &job.decided, &job.committee, &job.blocks, &job.quilt)?;
-                    let number = self.store.append(&record)?;
-                    assert_eq!(number, job_height, "a final block is the log's record of its height");
-                    self.certificates.append(&job.decided, &job.committee)?;
-                    unsynced = Some(*job);
-                    // Of these heights each is needed by itself.
-                    if self.publishes(job_height) || self.publishes(job_height - 1) {
-                        self.settle(&mut unsynced)?;
-                    }
-                }
-            }
+            job.map_or(Ok(()), |job| self.work_off(job, &mut appended))?;
             if begun.elapsed() > SLOW {
                 tracing::debug!(ms = begun.elapsed().as_millis() as u64, "a job of the writer was slow");
             }
         }
     }
 
+    /// Makes this durable. A final block is appended, and is so with the next job that needs it, or with
+    /// [`Self::settle`].
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn work_off(&mut self, job: Job, appended: &mut Appended) -> Result<(), WriterError> {
+        match job {
+            Job::Persist(ticket, signed) => {
+                self.settle(appended)?;
+                if let Some(file) = &mut self.signed {
+                    file.write(&signed)?;
+                    self.inbox.push_own(Entry::Durable(ticket));
+                }
+            }
+            Job::Keep(block, height, items) => {
+                kept::keep(&*self.data, &self.chain, &block, height, &items)?;
+                self.inbox.push_own(Entry::Kept);
+            }
+            Job::Final(job) => {
+                let job_height = job.decided.value.height;
+                encode_master(&mut appended.record, &job.decided, &job.committee, &job.blocks, &job.quilt)?;
+                let number = self.store.append(&appended.record)?;
+                assert_eq!(number, job_height, "a final block is the log's record of its height");
+                self.certificates.append(&job.decided, &job.committee)?;
+                appended.unsynced = Some(*job);
+                // Of these heights each is needed by itself.
+                if self.publishes(job_height) || self.publishes(job_height - 1) {
+                    self.settle(appended)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Syncs what was appended, tells the replica, and begins a checkpoint if it is time.
-    fn settle(&mut self, unsynced: &mut Option<FinalJob>) -> Result<(), WriterError> {
-        let Some(job) = unsynced.take() else { return Ok(()) };
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn settle(&mut self, appended: &mut Appended) -> Result<(), WriterError> {
+        let Some(job) = appended.unsynced.take() else { return Ok(()) };
         self.store.sync()?;
         let height = job.decided.value.height;
         assert_eq!(self.store.last_record(), height, "what is said to be stored is the end of the log");

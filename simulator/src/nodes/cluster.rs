@@ -50,7 +50,7 @@ pub(crate) struct Cluster<'a> {
     pub(crate) shared: Rc<Shared>,
     keys: Option<Arc<VoteKeys>>,
     pub(crate) nodes: Vec<Node>,
-    pub(crate) queue: Queue,
+    pub(crate) queue: Queue<Event>,
     /// Milliseconds since the run began.
     pub(crate) now: u64,
     pub(crate) dice: Dice,

@@ -11,4 +11,4 @@ pub(crate) mod byzantine;
 pub(crate) mod cluster;
 pub(crate) mod faults;
 pub mod meter;
-pub(crate) mod queue;
+pub mod queue;

@@ -5,7 +5,7 @@ use dynemix_engine::messages::message::Message;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Something that happens at a moment. A node's events carry which start of it they belong to, if they do.
+/// Something that happens to the minters of a cluster at a moment. A node's events carry which start of it they belong to, if they do.
 pub(crate) enum Event {
     /// A node's minter has something to do by its clock: node, start.
     Wake(u32, u32),
@@ -25,18 +25,23 @@ pub(crate) enum Event {
     Slot(u64),
 }
 
-/// Events by time; those of one moment in the order in which they were queued.
-#[derive(Default)]
-pub(crate) struct Queue {
+/// Events by time, in whatever unit; those of one moment in the order in which they were queued.
+pub struct Queue<E> {
     heap: BinaryHeap<Reverse<(u64, u64, usize)>>,
-    events: Vec<Option<Event>>,
+    events: Vec<Option<E>>,
     free: Vec<usize>,
     sequence: u64,
 }
 
-impl Queue {
+impl<E> Default for Queue<E> {
+    fn default() -> Self {
+        Queue { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), sequence: 0 }
+    }
+}
+
+impl<E> Queue<E> {
     /// Queues an event.
-    pub(crate) fn push(&mut self, at_ms: u64, event: Event) {
+    pub fn push(&mut self, at: u64, event: E) {
         let place = match self.free.pop() {
             Some(place) => {
                 self.events[place] = Some(event);
@@ -48,14 +53,17 @@ impl Queue {
             }
         };
         self.sequence += 1;
-        self.heap.push(Reverse((at_ms, self.sequence, place)));
+        self.heap.push(Reverse((at, self.sequence, place)));
     }
 
     /// The next event and its time.
-    pub(crate) fn pop(&mut self) -> Option<(u64, Event)> {
-        let Reverse((at_ms, _, place)) = self.heap.pop()?;
+    ///
+    /// # Panics
+    /// Never: each event is queued once.
+    pub fn pop(&mut self) -> Option<(u64, E)> {
+        let Reverse((at, _, place)) = self.heap.pop()?;
         let event = self.events[place].take().expect("queued once");
         self.free.push(place);
-        Some((at_ms, event))
+        Some((at, event))
     }
 }

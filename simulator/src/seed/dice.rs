@@ -5,33 +5,33 @@ use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 /// Numbers that look random and follow from the seed.
 #[derive(Clone, Debug)]
-pub(crate) struct Dice(SplitMix64);
+pub struct Dice(SplitMix64);
 
 impl Dice {
     /// The dice of a seed, for one purpose.
-    pub(crate) fn new(seed: u64, purpose: u64) -> Dice {
+    pub fn new(seed: u64, purpose: u64) -> Dice {
         let mut dice = Dice(SplitMix64::from_seed((seed ^ purpose.wrapping_mul(0xd6e8_feb8_6659_fd93)).to_le_bytes()));
         dice.roll();
         dice
     }
 
     /// 64 random bits.
-    pub(crate) fn roll(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.roll()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number of a range, both ends included.
-    pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+    pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
     /// True in so many of a thousand cases.
-    pub(crate) fn chance(&mut self, per_mille: u64) -> bool {
+    pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1_000) < per_mille
     }
 }

@@ -1,4 +1,4 @@
 //! What a seed decides: the dice of a run, and the faults that are drawn with them.
 
-pub(crate) mod dice;
+pub mod dice;
 pub mod options;
