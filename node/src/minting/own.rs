@@ -575,12 +575,7 @@ impl Own {
             let mut tried: VecDeque<Followed> = tried;
             self.tried.append(&mut tried);
         }
-        for row in [&mut self.unkept, &mut self.followed, &mut self.tried] {
-            // What one row had room for another one may need.
-            if row.capacity() > (2 * SLACK * row.len()).max(ROOM_LEAST) {
-                row.shrink_to((SLACK * row.len()).max(ROOM_LEAST));
-            }
-        }
+        self.give_back_room();
         if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
             self.fit_window(told, used);
@@ -595,6 +590,15 @@ impl Own {
             (To::Peer(client), CELLS, frame)
         };
         (finals, outcomes.into_iter().map(frame).collect())
+    }
+
+    /// What one row had room for another one may need.
+    fn give_back_room(&mut self) {
+        for row in [&mut self.unkept, &mut self.followed, &mut self.tried] {
+            if row.capacity() > (2 * SLACK * row.len()).max(ROOM_LEAST) {
+                row.shrink_to((SLACK * row.len()).max(ROOM_LEAST));
+            }
+        }
     }
 
     fn fit_window(&mut self, told: usize, used: usize) {
