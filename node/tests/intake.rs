@@ -4,12 +4,12 @@
 mod scene;
 
 use dynemix::intake::asked::Whom;
-use dynemix::intake::duties::{DutyTable, Rank, TOLD_ANYHOW_ALL, told_share};
+use dynemix::intake::duties::{DutyTable, Rank, told_share};
 use dynemix::intake::glance::Glance;
 use dynemix::intake::price::Failure;
 use dynemix::intake::records::{RecordGate, Step};
 use dynemix::intake::rules::{Rules, Speaker, Verdict};
-use dynemix::minting::own::Own;
+use dynemix::minting::own::{Frame, Own};
 use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
@@ -22,6 +22,9 @@ use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::{Item, Items};
 use scene::{Scene, caller, due, follow};
 use std::sync::Arc;
+
+/// Of the scene's chain.
+const SLOT_MS: u64 = 10_000;
 
 fn answer(system: &System, candidate: u32, height: u64, salt: u16) -> Item {
     let endpoint = Endpoint { port: salt, ..Endpoint::default() };
@@ -244,7 +247,7 @@ fn privileges_come_from_a_duty() {
     assert_eq!(now.of_name(Some(NAMED)).rank(), Rank::Named);
     // Whoever has no stake any more has proved a name for nothing.
     assert_eq!(now.of_name(Some(78)).rank(), Rank::Guest);
-    assert_eq!(told_share(&scene.system, 78), Some(0));
+    assert_eq!(told_share(&scene.system, SLOT_MS, 78, 1), Some(0));
     let mut rules = Rules::new(10_000);
     let mut hear = |name, glance: &Glance| rules.hear(&now, speaker(Some(name)), glance, 100, 10);
     let talk = Glance::ShardTalk { height: 9, shard: 0 };
@@ -253,8 +256,11 @@ fn privileges_come_from_a_duty() {
     assert!(matches!(hear(78, &Glance::Item), Verdict::Charge(_)), "it brings no records");
     assert_eq!(now.of_name(None).rank(), Rank::Guest);
     assert!(Rank::Seated < Rank::Named && Rank::Named < Rank::Guest);
-    assert_eq!(told_share(&scene.system, 3), None);
-    assert!(told_share(&now.system, NAMED).unwrap() < 1_000);
+    assert_eq!(told_share(&scene.system, SLOT_MS, 3, 1), None);
+    assert!(told_share(&now.system, SLOT_MS, NAMED, 1).unwrap() < 1_000);
+    // Who was drawn has a seat at the height after, perhaps: who only has one now does not tell for that.
+    let shares = [42, 3].map(|name| [1, 2].map(|height| told_share(&scene.system, SLOT_MS, name, height).is_none()));
+    assert_eq!(shares, [[false, true], [true, false]]);
 }
 
 #[test]
@@ -380,104 +386,73 @@ fn a_shard_block_of_its_own_maker_is_looked_at_twice_a_height() {
     assert_eq!(sent(&mut rules, &next, 4, 2, 1), 2, "at the next height there are others");
 }
 
-// With small limits the pool is full before.
-#[cfg(not(feature = "tiny-limits"))]
-#[test]
-fn a_teller_without_a_seat_tells_a_part_and_many_of_them_not_much_more() {
-    let mut scene = Scene::new();
-    let staker = |stake| Staker { stake, key: Box::new([1; 96]), minted: 0 };
-    (600..700).for_each(|name| drop(scene.system.stakers.insert(name, staker(DYNE))));
-    let mut pool = HeightPool::default();
-    let teller = |scene: &Scene, name: u32| Teller { name, share: told_share(&scene.system, name) };
-    let mut sender = 100..1_200;
-    let mut tell_all = |pool: &mut HeightPool, scene: &Scene, name: u32, most: usize| {
-        let mut taken = 0;
-        while taken < most {
-            let Some(sender) = sender.next() else { break };
-            match scene.admit_from(pool, &scene.pay(sender, 2 * DYNE), 1, &teller(scene, name)) {
-                Ok(()) => taken += 1,
-                Err(refusal) => {
-                    assert_eq!(refusal, Refusal::Busy);
-                    break;
-                }
-            }
-        }
-        taken
-    };
-    let alone = tell_all(&mut pool, &scene, 600, 1_000);
-    assert!((64..=256).contains(&alone), "{alone}");
-    let others: usize = (601..700).map(|name| tell_all(&mut pool, &scene, name, 20)).sum();
-    assert!(alone + others <= TOLD_ANYHOW_ALL, "{alone} and {others}: all names together");
-    // Who has a seat is not bounded by it.
-    assert_eq!(scene.admit(&mut pool, &scene.pay(50, 2 * DYNE), 1), Ok(()));
-    // A node without a seat tells no more than is taken of it, and so all minters the same; the rest it hands in to one
-    // minter each, as users do.
-    let mut own = Own::default();
-    for sender in 100..1_100 {
-        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
-    }
-    let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
+/// Frames of cells by what they say: how many are told to each minter for this height, and how many are handed in.
+fn told_and_handed(frames: &[Frame], height: u64) -> (Vec<usize>, usize) {
     let read =
         |frame: &Arc<[u8]>| dynemix::peer::frames::read_cells(&frame[1..]).map(|(told, _, cells)| (told, cells.len()));
     let read: Vec<(Option<u64>, usize)> = frames.iter().map(|(_, _, frame)| read(frame).unwrap()).collect();
-    let told: Vec<usize> = read.iter().filter(|frame| frame.0 == Some(1)).map(|frame| frame.1).collect();
-    let handed: usize = read.iter().filter(|frame| frame.0.is_none()).map(|frame| frame.1).sum();
-    let share = told_share(&scene.system, 650).unwrap();
-    assert_eq!((told, handed), (vec![share; 10], 1_000 - share));
+    let told = read.iter().filter(|frame| frame.0 == Some(height)).map(|frame| frame.1).collect();
+    (told, read.iter().filter(|frame| frame.0.is_none()).map(|frame| frame.1).sum())
+}
+
+// With small limits the pool is full before.
+#[cfg(not(feature = "tiny-limits"))]
+#[test]
+fn a_teller_without_a_seat_tells_what_its_stake_is_worth_and_names_without_one_nothing() {
+    let mut scene = Scene::new();
+    let staker = |stake| Staker { stake, key: Box::new([1; 96]), minted: 0 };
+    (600..650).for_each(|name| drop(scene.system.stakers.insert(name, staker(25 * DYNE))));
+    (650..700).for_each(|name| drop(scene.system.stakers.insert(name, staker(DYNE / 100))));
+    scene.system.pools.stakes += 50 * (25 * DYNE + DYNE / 100);
+    let share = |name| told_share(&scene.system, SLOT_MS, name, 1).unwrap();
+    assert!((2..=20).contains(&share(600)) && share(650) == 0, "{} and {}", share(600), share(650));
+    // Whoever comes first, each minter takes the same of each.
+    for order in [(600..700).collect::<Vec<u32>>(), (600..700).rev().collect()] {
+        let mut pool = HeightPool::default();
+        let mut sender = 100..1_200;
+        for name in order {
+            let teller = Teller { name, share: Some(share(name)) };
+            let tell = |sender| scene.admit_from(&mut pool, &scene.pay(sender, 2 * DYNE), 1, &teller);
+            let taken = sender.by_ref().map(tell).take_while(|outcome| *outcome != Err(Refusal::Busy)).count();
+            assert_eq!(taken, share(name), "of {name}");
+        }
+        // Who has a seat is not bounded by it.
+        assert_eq!(scene.admit(&mut pool, &scene.pay(50, 2 * DYNE), 1), Ok(()));
+    }
+    // A node without a seat tells no more than is taken of it, and so all minters the same; the rest it hands in to one
+    // minter each, as users do.
+    let mut own = Own::default();
+    own.begin(SLOT_MS);
+    own.tell(&scene.state, &scene.system, Some(600));
+    for sender in 100..1_100 {
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
+    }
+    let count = own.len();
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(600));
+    assert_eq!(told_and_handed(&frames, 1), (vec![share(600); 10], count - share(600)));
     // One without a name tells nobody.
     let mut own = Own::default();
     follow(&mut own, &scene.pay(100, 2 * DYNE), due(100, 2 * DYNE), caller(0)).unwrap();
     assert_eq!(own.tell(&scene.state, &scene.system, None).0.len(), 1);
 }
 
-// With small limits the pool is full before.
-#[cfg(not(feature = "tiny-limits"))]
 #[test]
-fn four_names_without_a_seat_leave_room_to_the_fifth_and_what_finds_none_is_handed_in() {
+fn what_was_told_in_vain_is_handed_in() {
     let mut scene = Scene::new();
-    let staker = |stake| Staker { stake, key: Box::new([1; 96]), minted: 0 };
-    (600..700).for_each(|name| drop(scene.system.stakers.insert(name, staker(11 * DYNE))));
-    let mut pool = HeightPool::default();
-    let teller = |scene: &Scene, name: u32| Teller { name, share: told_share(&scene.system, name) };
-    // What is ahead of its turn has no room beyond the stake.
-    let mut ahead = (100..200).filter(|&sender| {
-        let item = scene.pay_after(sender, 2 * DYNE, 1);
-        scene.admit_from(&mut pool, &item, 1, &teller(&scene, 604)).is_ok()
-    });
-    assert!(ahead.by_ref().count() <= 9, "as many as go by its stake");
-    let mut sender = 200..1_200;
-    let mut tell = |scene: &Scene, name: u32| {
-        let mut refused = false;
-        let mut told = 0;
-        while !refused && told < 128 {
-            let item = scene.pay(sender.next().unwrap(), 2 * DYNE);
-            refused = scene.admit_from(&mut pool, &item, 1, &teller(scene, name)).is_err();
-            told += usize::from(!refused);
-        }
-        told
-    };
-    let first: usize = (600..604).map(|name| tell(&scene, name)).sum();
-    let honest = tell(&scene, 650);
-    assert!(honest >= 32, "{honest} of the fifth, after {first} of four");
-
-    // What it has told and no block has taken it hands in, from the next height on.
+    scene.system.stakers.insert(650, Staker { stake: 500 * DYNE, key: Box::new([1; 96]), minted: 0 });
+    scene.system.pools.stakes += 500 * DYNE;
     let mut own = Own::default();
+    own.begin(SLOT_MS);
+    own.tell(&scene.state, &scene.system, Some(650));
     for sender in 100..200 {
         follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(0)).unwrap();
     }
-    let count = |frames: &[dynemix::minting::own::Frame], told: Option<u64>| {
-        let read = |frame: &Arc<[u8]>| {
-            dynemix::peer::frames::read_cells(&frame[1..]).map(|(told, _, cells)| (told, cells.len()))
-        };
-        let of = frames.iter().map(|(_, _, frame)| read(frame).unwrap()).filter(|frame| frame.0 == told);
-        of.map(|frame| frame.1).sum::<usize>()
-    };
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
-    assert_eq!((count(&frames, Some(1)), count(&frames, None)), (100 * 10, 0));
+    assert_eq!(told_and_handed(&frames, 1), (vec![100; 10], 0));
     let parent = scene.block(&[]);
-    own.settle(&scene.state, &parent, &scene.system);
+    own.settle(&scene.state, &parent, &scene.system, |_, _| true);
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
-    assert_eq!((count(&frames, Some(2)), count(&frames, None)), (0, 100), "each to one minter");
+    assert_eq!(told_and_handed(&frames, 2), (Vec::new(), 100), "each to one minter");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod scene;
 
-use dynemix::minting::own::{Client, Own, Payer};
+use dynemix::minting::own::{Client, Own, Payer, Settled};
 use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix_engine::base::limits::{FORWARDED_MAX, POOL_TRANSACTIONS_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::DYNE;
@@ -43,20 +43,22 @@ fn a_full_pool_refuses_and_takes_again_after_a_block() {
 fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    let senders = FIRST..FIRST + FORWARDED_MAX as u32;
+    // What the window takes of a height, and three quarters of that.
+    let full = WINDOW_FIRST * 7 / 4;
+    let senders = FIRST..FIRST + full as u32;
     for sender in senders.clone() {
         follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0)).unwrap();
     }
     let late = scene.pay(senders.end, 2 * DYNE);
     assert_eq!(follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)), Err(Refusal::Busy));
-    assert_eq!(own.len(), FORWARDED_MAX);
+    assert_eq!(own.len(), full);
 
     // No more is told than the window has room for.
     let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
     assert_eq!((mine.len(), own.window()), (WINDOW_FIRST, WINDOW_FIRST));
     let parent = scene.block(&(FIRST..FIRST + WINDOW_FIRST as u32).collect::<Vec<_>>());
-    let (finals, _) = own.settle(&scene.state, &parent, &scene.system);
-    assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, FORWARDED_MAX - WINDOW_FIRST));
+    let Settled { finals, .. } = own.settle(&scene.state, &parent, &scene.system, |_, _| true);
+    assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, full - WINDOW_FIRST));
     follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)).unwrap();
 }
 
@@ -80,7 +82,7 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
         let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
         assert_eq!(mine.len(), window);
         let parent = scene.block(&[]);
-        own.settle(&scene.state, &parent, &scene.system);
+        own.settle(&scene.state, &parent, &scene.system, |_, _| true);
         window = if lost == 0 { window } else { (window / 2).max(WINDOW_MIN) };
         assert_eq!(own.window(), window);
     }
@@ -92,7 +94,7 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
         let mut used: Vec<u32> = told.iter().map(|(_, account, _)| *account).collect();
         used.sort_unstable();
         let parent = scene.block(&used);
-        own.settle(&scene.state, &parent, &scene.system);
+        own.settle(&scene.state, &parent, &scene.system, |_, _| true);
         assert_eq!(own.window(), (before + before / 4 + WINDOW_MIN).min(FORWARDED_MAX));
         follow(&mut own, &scene);
     }
@@ -154,7 +156,7 @@ fn what_has_come_to_its_turn_counts_among_what_is_due() {
     assert_eq!(own.tell(&scene.state, &scene.system, Some(3)).1.len(), 1);
     for left in [1, 0] {
         let parent = scene.block(&[FIRST]);
-        own.settle(&scene.state, &parent, &scene.system);
+        own.settle(&scene.state, &parent, &scene.system, |_, _| true);
         assert_eq!(own.tell(&scene.state, &scene.system, Some(3)).1.len(), left);
     }
     assert!(own.is_empty());

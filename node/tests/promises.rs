@@ -89,7 +89,7 @@ fn payment(node: &Node, user: &str, sequence: u64) -> Cell {
 fn submit(node: &Node, connection: u64, cell: &Cell) -> Hash {
     let (view, id) = (node.view(), cell.id(&node.view().chain.transaction_prefix));
     view.status.track(|tracked| tracked.hand_in(connection, id)).unwrap();
-    view.submit.send(Holder::of(Net::Loopback, connection), cell, &[]).unwrap();
+    view.submit.send(Holder::of(Net::Loopback, connection), connection, cell, &[]).unwrap();
     id
 }
 

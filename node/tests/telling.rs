@@ -4,14 +4,14 @@
 
 mod scene;
 
-use dynemix::minting::own::Own;
+use dynemix::minting::own::{Own, Settled};
 use dynemix::minting::pool::HeightPool;
 use dynemix::peer::frames::{CELLS, read_cells};
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_net::mesh::{Standing, To};
-use scene::{Scene, caller, client, due, follow, key};
+use scene::{ACCOUNTS, Scene, caller, client, due, follow, key};
 use std::sync::Arc;
 
 /// The senders that one minter is told, in order.
@@ -44,7 +44,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
     let before = own.window();
     for window in [before, 500] {
         let parent = scene.block(&[]);
-        assert_eq!(own.settle(&scene.state, &parent, &scene.system).0, 0);
+        assert_eq!(own.settle(&scene.state, &parent, &scene.system, |_, _| true).finals, 0);
         assert_eq!(own.window(), window);
         if window == before {
             own.tell(&scene.state, &scene.system, Some(3));
@@ -56,7 +56,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
 
     // All that was told is in this one.
     let parent = scene.block(&(100..600).collect::<Vec<_>>());
-    let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+    let Settled { finals, frames: outcomes, .. } = own.settle(&scene.state, &parent, &scene.system, |_, _| true);
     assert_eq!((finals, own.len(), outcomes.len()), (500, 500, 1));
     assert_eq!(own.window(), 500 + 125 + 256);
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
@@ -64,7 +64,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
 
     // A few that no block takes narrow nothing, stand behind what is new, and are given up while others go through.
     let parent = scene.block(&(605..1_100).collect::<Vec<_>>());
-    own.settle(&scene.state, &parent, &scene.system);
+    own.settle(&scene.state, &parent, &scene.system, |_, _| true);
     assert_eq!((own.len(), own.window()), (5, 881));
     for round in 0..5 {
         let fresh = 10 + 2 * round..12 + 2 * round;
@@ -75,7 +75,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
         let told = told_to(&frames, 4, scene.system.height + 1);
         assert_eq!((told.len(), &told[..2]), (7, &keys(fresh.clone())[..]));
         let parent = scene.block(&fresh.collect::<Vec<_>>());
-        let (_, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+        let Settled { frames: outcomes, .. } = own.settle(&scene.state, &parent, &scene.system, |_, _| true);
         assert_eq!(outcomes.len(), if round < 4 { 1 } else { 2 }, "at the end those are told that were given up");
     }
     assert_eq!((own.len(), own.window()), (0, 881));
@@ -92,7 +92,7 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
     for window in [first, 500, 256, 256] {
         own.tell(&scene.state, &scene.system, Some(3));
         let parent = scene.block(&[]);
-        own.settle(&scene.state, &parent, &scene.system);
+        own.settle(&scene.state, &parent, &scene.system, |_, _| true);
         assert_eq!((own.window(), own.len()), (window, 1_000));
     }
 }
@@ -128,10 +128,37 @@ fn what_no_minter_could_bring_into_a_block_is_given_up() {
         // A node without a name hands in, and cannot know what became of it.
         handed += own.tell(&scene.state, &scene.system, None).0.len();
         let parent = scene.block(&[]);
-        let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+        let Settled { finals, frames: outcomes, .. } = own.settle(&scene.state, &parent, &scene.system, |_, _| true);
         assert_eq!((finals, outcomes.len()), (0, usize::from(own.is_empty())), "whoever sent it is told at the end");
     }
     assert_eq!(handed, 32);
+}
+
+#[test]
+fn what_the_tables_do_not_let_in_any_more_is_given_up_at_once_and_a_smaller_block_is_no_try() {
+    let mut scene = Scene::new();
+    let mut own = Own::default();
+    for sender in 100..300 {
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+    }
+    // Blocks take three quarters of what is told, for many heights, and of the rest what they like.
+    for _ in 0..12 {
+        own.tell(&scene.state, &scene.system, Some(3));
+        let parent = scene.block(&(100..250).collect::<Vec<_>>());
+        let settled = own.settle(&scene.state, &parent, &scene.system, |_, _| true);
+        assert!(settled.given_up.is_empty() && own.len() == 50);
+        for sender in 100..250 {
+            follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
+        }
+    }
+    // One of them names what another has named first: it can stand in no block any more, and who asks hears so.
+    own.tell(&scene.state, &scene.system, Some(3));
+    let parent = scene.block(&(100..250).collect::<Vec<_>>());
+    let settled = own.settle(&scene.state, &parent, &scene.system, |_, account| account != 260);
+    let given_up: Vec<_> =
+        settled.given_up.iter().map(|(item, user, why)| (item.cell().unwrap().sender, *user, *why)).collect();
+    assert_eq!(given_up, [(key(260), caller(260).user, Refusal::Inadmissible)]);
+    assert_eq!(own.len(), 49);
 }
 
 #[test]
@@ -246,6 +273,17 @@ fn no_more_waits_than_the_next_slot_takes_and_whoever_comes_later_finds_some() {
 }
 
 #[test]
+fn liars_who_say_that_they_take_everything_have_a_node_accept_no_more_than_its_window() {
+    let scene = Scene::new();
+    let mut own = Own::default();
+    own.begin(2_000);
+    (0..10).for_each(|minter| own.pace.hear(minter, 1, u64::MAX));
+    own.tell(&scene.state, &scene.system, Some(3));
+    let most = own.window() / 4 * 7;
+    assert_eq!(own.left(), most, "all ten say so, as if they were liars");
+}
+
+#[test]
 fn what_an_earlier_process_accepted_is_told_to_who_hands_it_in_again() {
     let mut scene = Scene::new();
     let mut own = Own::default();
@@ -255,8 +293,31 @@ fn what_an_earlier_process_accepted_is_told_to_who_hands_it_in_again() {
     assert_eq!(own.follow(&item, due(20, 2 * DYNE), client(9, 4)), Ok(false), "it is followed already");
     assert_eq!(own.follow(&item, due(20, 2 * DYNE), client(8, 0)), Ok(false));
     let parent = scene.block(&[20]);
-    let (finals, outcomes) = own.settle(&scene.state, &parent, &scene.system);
+    let Settled { finals, frames: outcomes, .. } = own.settle(&scene.state, &parent, &scene.system, |_, _| true);
     assert_eq!((finals, own.len(), outcomes.len()), (1, 0, 1), "one of them hears of it");
     assert!(matches!(outcomes[0].0, To::Peer(dynemix_net::mesh::PeerId(9))));
     assert!(!own.resume(&item, caller(0).user, &scene.chain, &scene.state, &scene.system), "it has ended");
+}
+
+#[test]
+fn what_was_accepted_of_an_account_that_a_block_to_come_opens_waits_for_it() {
+    let (before, mut after) = (Scene::new(), Scene::of(ACCOUNTS + 1, 10, 10));
+    let mut own = Own::default();
+    // Its sender is on the chain a block later: the state on the disk is behind what was accepted.
+    let item = after.pay(ACCOUNTS, 2 * DYNE);
+    assert!(own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system));
+    assert!(!own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system), "once");
+    own.resume_orphans(&before.chain, &before.state, &before.system);
+    assert_eq!((own.len(), own.promised(), own.all().count()), (0, 1, 1), "it stays in the file");
+    own.resume_orphans(&after.chain, &after.state, &after.system);
+    assert_eq!((own.len(), own.promised()), (1, 1));
+    assert_eq!(own.tell(&after.state, &after.system, Some(3)).1.len(), 1);
+    let parent = after.block(&[ACCOUNTS]);
+    assert_eq!(own.settle(&after.state, &parent, &after.system, |_, _| true).finals, 1);
+    // One whose sender never comes ends when it expires.
+    assert!(own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system));
+    let mut late = before.system.clone();
+    late.slot = item.cell().unwrap().expires_slot + 1;
+    own.resume_orphans(&before.chain, &before.state, &late);
+    assert_eq!(own.promised(), 0);
 }

@@ -383,17 +383,17 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     let id = cell.id(&api.view.chain.transaction_prefix);
     let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
     api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
-    match api.view.submit.send(from.holder, &cell, &payload) {
+    match api.view.submit.send(from.holder, from.id, &cell, &payload) {
         Ok(gone) => {
             let prefix = &api.view.chain.transaction_prefix;
             let now_ms = api.view.clock.now_ms();
-            for cell in gone.iter().filter_map(|item| item.cell()) {
-                api.view.status.track(|tracked| tracked.refuse_unseen(&cell.id(prefix), now_ms));
+            for (client, cell) in gone.iter().filter_map(|(client, item)| Some((*client, item.cell()?))) {
+                api.view.status.track(|tracked| tracked.refuse_unseen(client, &cell.id(prefix), now_ms));
             }
             Ok(json!(hex::encode(id)))
         }
         Err(Busy) => {
-            api.view.status.track(|tracked| tracked.take_back(&id));
+            api.view.status.track(|tracked| tracked.take_back(from.id, &id));
             Err((LIMIT, "too many transactions wait; send it again".to_owned()))
         }
     }

@@ -11,10 +11,10 @@ use std::sync::Arc;
 /// Final heights whose minters may still have something to say.
 const SEATED_BEFORE: u64 = 2;
 
-/// Transactions that all tellers without a seat may tell one minter for a height by their stakes, together.
-const TOLD_BY_STAKE: u64 = 4_096;
-/// What one of them may tell beside, whatever its stake.
-const TOLD_ANYHOW: u64 = 128;
+/// Transactions that all tellers without a seat may tell one minter for a height, together, for each second of a slot.
+const LOT_PER_SECOND: u64 = 256;
+/// The same for a height at most.
+const LOT_MAX: u64 = 4_096;
 
 /// How much somebody is entitled to, the most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,27 +163,29 @@ impl DutyTable {
     }
 }
 
-/// How many transactions a teller may tell each minter of a shard for a height; none: as many as there is room for. Who
-/// has a seat, or was drawn, is bounded by the assumption that few of those lie. Anybody else could tell each minter
-/// something else for eleven dynes, so that all sets differ: what it may tell goes by what it has at stake. Teller and
-/// told compute the same, so that what is told whole is taken whole. Who has no stake tells nothing.
-pub fn told_share(system: &System, teller: AccountIndex) -> Option<usize> {
-    if system.committee.seat_of(teller).is_some() || system.drawn.contains(&teller) {
-        return None;
-    }
-    if system.stake(teller) == 0 {
-        return Some(0);
-    }
-    let (stake, stakes) = (u128::from(system.stake(teller)), u128::from(system.pools.stakes.max(1)));
-    let by_stake = (u128::from(TOLD_BY_STAKE) * stake / stakes) as u64;
-    Some((by_stake + TOLD_ANYHOW) as usize)
+/// What all tellers without a seat may tell a minter for a height, on a chain of such slots.
+pub fn lot(slot_ms: u64) -> u64 {
+    (slot_ms.saturating_mul(LOT_PER_SECOND) / 1_000).min(LOT_MAX)
 }
 
-/// What all tellers without a seat may tell a minter beyond their stakes' parts, together: so many sets can differ by,
-/// whoever pays for how many names.
-pub const TOLD_ANYHOW_ALL: usize = 4 * TOLD_ANYHOW as usize;
-
-/// How much of what a teller without a seat tells goes by its stake.
-pub fn told_by_stake(share: usize) -> usize {
-    share.saturating_sub(TOLD_ANYHOW as usize)
+/// How many transactions a teller may tell each minter of a shard for one of the next two heights; none: as many as there
+/// is room for. Who has a seat at it is bounded by the assumption that few of those lie; who may get one at the height
+/// after the next was drawn for it. Anybody else could tell each minter something else for eleven dynes, so that all sets
+/// differ: it has a part of the lot, by its stake, and nothing beside, or names would be worth more than what they have at
+/// stake and the first to come would find what others do not. Teller and told compute the same, so that what is told
+/// whole is taken whole.
+pub fn told_share(system: &System, slot_ms: u64, teller: AccountIndex, height: u64) -> Option<usize> {
+    assert!(height > system.height, "height {height} is told for after height {}", system.height);
+    let sits = if height == system.height + 1 {
+        system.committee.seat_of(teller).is_some()
+    } else {
+        system.drawn.contains(&teller)
+    };
+    if sits {
+        return None;
+    }
+    let (stake, stakes) = (u128::from(system.stake(teller)), u128::from(system.pools.stakes.max(1)));
+    let share = u128::from(lot(slot_ms)) * stake / stakes;
+    assert!(share <= u128::from(LOT_MAX), "{share} of a lot of {}", lot(slot_ms));
+    Some(share as usize)
 }

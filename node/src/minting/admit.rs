@@ -5,7 +5,7 @@ use super::entry::{Promise, Ready};
 use super::own::{Client, Frame};
 use super::places::Taken;
 use super::pool::Teller;
-use super::promises::Accepting;
+use super::promises::{Accepting, Said};
 use super::status::Status;
 use crate::intake::duties::told_share;
 use crate::intake::shares::User;
@@ -44,9 +44,12 @@ impl<S: Signing> Core<S> {
     /// them are free when it was said how many are left.
     pub(super) fn admit(&mut self, now: u64, ready: Ready, out: Out<'_>) -> Taken {
         let (work, count) = (self.judging.begin(), ready.good.len());
-        let Ready { from, user, told, good, refused, body: _, places } = ready;
+        let Ready { from, client, user, told, good, refused, body: _, places } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
+        if let Some((height, name)) = told.zip(from.and_then(|from| from.name)) {
+            self.gate.room().came(height, name, count);
+        }
         if told.is_some_and(|height| height != next && height != next + 1) {
             return places;
         }
@@ -60,13 +63,12 @@ impl<S: Signing> Core<S> {
             outcomes.entry(refusal as u8).or_default().push(ordinal);
         };
         for (ordinal, refusal, item) in refused {
-            accepting.said.extend(item.filter(|_| from.is_none()).map(|item| (item, Err(refusal))));
+            accepting.said.extend(item.filter(|_| from.is_none()).map(|item| (item, client, Err(refusal))));
             refuse(&self.status, ordinal, refusal);
         }
         let mut admitted = 0;
-        let teller = self.teller(from.and_then(|from| from.name));
+        let teller = self.teller(from.and_then(|from| from.name), told.unwrap_or(next));
         if let Some(height) = told {
-            self.gate.room().came(height, count);
             self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
         for (ordinal, item, found) in good {
@@ -81,7 +83,7 @@ impl<S: Signing> Core<S> {
                     })
                 }
             };
-            accepting.said.extend(said.map(|item| (item, outcome)));
+            accepting.said.extend(said.map(|item| (item, client, outcome)));
             match outcome {
                 Ok(()) => admitted += 1,
                 Err(refusal) => refuse(&self.status, ordinal, refusal),
@@ -133,15 +135,25 @@ impl<S: Signing> Core<S> {
         }
     }
 
-    fn say(&self, now_ms: u64, said: Vec<(Item, Result<(), Refusal>)>) {
-        for (item, outcome) in said {
-            self.status.watch(|watched| watched.begin(&self.prefix, &item, now_ms, outcome));
+    fn say(&self, now_ms: u64, said: Vec<Said>) {
+        for (item, client, outcome) in said {
+            self.status.watch(|watched| watched.begin(&self.prefix, &item, client, now_ms, outcome));
+        }
+    }
+
+    /// Those of own users that no block can take: the API's users hear so.
+    pub(super) fn give_up(&self, now_ms: u64, given_up: Vec<(Item, User, Refusal)>) {
+        for (item, user, refusal) in given_up {
+            self.status.refuse(refusal);
+            if user.by_api {
+                self.status.watch(|watched| watched.give_up(&self.prefix, &item, now_ms, refusal));
+            }
         }
     }
 
     /// Has the file of what was accepted written anew when most of it has ended.
     pub(super) fn tidy_accepted(&mut self, out: Out<'_>) {
-        let live = self.local.own.len();
+        let live = self.local.own.promised();
         assert!(live <= self.local.in_file, "{live} are followed, {} were accepted", self.local.in_file);
         if self.local.in_file - live <= live.max(ENDED_KEPT) {
             return;
@@ -152,10 +164,10 @@ impl<S: Signing> Core<S> {
         out(Effect::Keep(Promise::Rewrite(all)));
     }
 
-    /// Who tells, and how much it may tell for the next height; this node, of what its own users sent.
-    fn teller(&self, name: Option<u32>) -> Teller {
+    /// Who tells, and how much it may tell for a height; this node, of what its own users sent.
+    fn teller(&self, name: Option<u32>, height: u64) -> Teller {
         let name = name.or(self.candidate).unwrap_or(u32::MAX);
-        Teller { name, share: told_share(self.minter.execution.system(), name) }
+        Teller { name, share: told_share(self.minter.execution.system(), self.schedule.slot_ms, name, height) }
     }
 
     /// Whether minters are told what is new: sets that are closed take nothing more, and what comes later is told to
@@ -218,19 +230,26 @@ impl<S: Signing> Core<S> {
         self.schedule.have_ms.saturating_sub(self.schedule.vote_ms)
     }
 
-    /// Once the own set of a height is closed: tells each of those who tell this node their users' transactions how many
-    /// it takes of them for the height after, if it may mint that.
+    /// Once the own set of a height is closed: measures what it was told. And when sets close, whether it has closed one
+    /// or has no seat: if it was drawn for the height after, tells each of those who were how many it takes of them.
     pub(super) fn tell_room(&mut self, now: u64, out: Out<'_>) {
         if let Some((items, took)) = self.minter.execution.built_in.take() {
             self.gate.room().built(items, took);
         }
-        if self.minter.round().is_none() {
+        let (system, height) = (self.minter.execution.shared_system().clone(), self.minter.pending_height() + 1);
+        let Schedule { slot_ms, sets_ms, .. } = self.schedule;
+        let is_seated = self.minter.round().is_some();
+        let sets_close = system.slot < self.schedule.slot(now) && now % slot_ms >= sets_ms;
+        if is_seated {
+            let seated: Vec<u32> = system.committee.members.iter().map(|member| member.candidate).collect();
+            self.gate.room().close(now, self.build_ms(), &seated);
+        }
+        let is_drawn = self.candidate.is_some_and(|me| system.drawn.contains(&me));
+        if !is_drawn || !(is_seated || sets_close) {
             return;
         }
-        let words = self.gate.room().close(now, self.build_ms());
-        let height = self.minter.pending_height() + 1;
-        let drawn = self.candidate.is_some_and(|me| self.minter.execution.system().drawn.contains(&me));
-        for (teller, transactions) in words.into_iter().filter(|_| drawn) {
+        let words = self.gate.room().say(height, &system.drawn);
+        for (teller, transactions) in words {
             let word = RoomWord { height, transactions };
             if Some(teller) == self.candidate {
                 self.local.own.pace.hear(teller, height, transactions);
@@ -254,7 +273,8 @@ impl<S: Signing> Core<S> {
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)
         };
         out(Effect::SendAll(frames));
-        let (height, teller) = (self.minter.pending_height(), self.teller(None));
+        let height = self.minter.pending_height();
+        let teller = self.teller(None, height);
         let (work, count) = (self.judging.begin(), told.len());
         for (item, account, found) in told {
             // One that does not fit any more is settled with the next block.
@@ -262,8 +282,8 @@ impl<S: Signing> Core<S> {
         }
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();
-            room.take(height, me, true, count);
-            room.came(height, count);
+            room.take(height, me, None, count);
+            room.came(height, me, count);
             room.judged(count, work.took(count));
         }
     }

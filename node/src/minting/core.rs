@@ -13,7 +13,7 @@ use super::execution::{Applied, NodeExecution};
 use super::gate::Gate;
 use super::inclusions::Inclusions;
 use super::outbox::Outbox;
-use super::own::{Frame, Own};
+use super::own::{Frame, Own, Settled};
 use super::peers::{Calls, Peers, answers_to, name_of, to_of};
 use super::places::Taken;
 use super::promises::Accepting;
@@ -160,7 +160,7 @@ impl<S: Signing> Core<S> {
         self.local.own.begin(self.schedule.slot_ms);
         // How much users may bring is known from whom they would be told to.
         self.tell_own(out);
-        self.gate.room().begin(self.minter.pending_height(), now);
+        self.begin_room(now);
         self.publish(out);
         self.call(out);
         let resumed = self.minter.resume();
@@ -413,11 +413,15 @@ impl<S: Signing> Core<S> {
             seats: parent.committee.len(),
             final_ms: now,
         })));
-        let (finals, frames) = {
-            let state = self.minter.execution.state();
-            self.local.own.settle(&state, &parent, &system)
+        let Settled { finals, frames, given_up } = {
+            let own = &mut self.local.own;
+            self.minter.execution.settled(|view| {
+                own.resume_orphans(view.chain, view.state, &system);
+                own.settle(view.state, &parent, &system, |item, account| view.fits(item, account))
+            })
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
+        self.give_up(now, given_up);
         self.tidy_accepted(out);
         out(Effect::SendAll(frames));
         self.track_final(now, height, decided.value.slot, &parent);
@@ -426,12 +430,18 @@ impl<S: Signing> Core<S> {
         let job = FinalJob { decided, blocks, committee, quilt, root, system };
         out(Effect::Write(Job::Final(Box::new(job))));
         self.local.late = 0;
-        self.gate.room().begin(self.minter.pending_height(), now);
+        self.begin_room(now);
         self.publish(out);
         if self.minter.execution.system().height == height {
             self.call(out);
             self.tell_own(out);
         }
+    }
+
+    /// A height is told for.
+    fn begin_room(&self, now: u64) {
+        let seats = self.minter.execution.system().committee.len();
+        self.gate.room().begin(self.minter.pending_height(), seats, now);
     }
 
     /// Has the slot before this one told of, once.

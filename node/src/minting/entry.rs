@@ -49,8 +49,8 @@ pub enum Entry {
 pub enum Raw {
     /// A frame of cells, or of a message that needs verifying.
     Frame(PeerInfo, Body),
-    /// Transactions of one of this node's own users, by the API.
-    Own(Holder, Vec<Item>),
+    /// Transactions of one of this node's own users, by this connection to the API.
+    Own(Holder, u64, Vec<Item>),
     /// Items of a final shard-block that a custodian has to look at: fifty thousand signatures that nobody waits for.
     Bodies(PeerInfo, Box<Message>, Body),
     /// A new height: what came before its time is looked at.
@@ -76,6 +76,8 @@ pub type Found = (u64, Item, Prospect);
 pub struct Ready {
     /// Who sent them; none by the API.
     pub from: Option<PeerInfo>,
+    /// By which connection to the API they came, if they did.
+    pub client: u64,
     /// Whose they are, of who hands them in.
     pub user: User,
     /// Another node tells them to the minters of this height: they go no further.

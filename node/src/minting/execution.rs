@@ -86,6 +86,20 @@ impl Directory for SharedDirectory<'_> {
     }
 }
 
+/// Makes a set that is too large as small as this, in the order of its ids as before. All minters leave out the same, if
+/// they build equally fast; at each height those of other accounts, whatever ids somebody has made for his. They are told
+/// again.
+fn leave_out<T>(seed: &Hash, max: usize, sound: &mut Vec<(T, Judged)>) {
+    if sound.len() <= max {
+        return;
+    }
+    let rank = |judged: &Judged| (keyed(seed, &judged.account.to_le_bytes()), judged.id);
+    sound.sort_by_cached_key(|(_, judged)| rank(judged));
+    sound.truncate(max);
+    sound.sort_unstable_by_key(|(_, judged)| judged.id);
+    assert_eq!(sound.len(), max, "a set that is made smaller is as large as may be");
+}
+
 /// A node's state and pool.
 pub struct NodeExecution<S> {
     chain: Arc<Chain>,
@@ -314,6 +328,11 @@ impl<S: Signing> NodeExecution<S> {
         sound
     }
 
+    /// The present state, and what the chain's tables let into the next block.
+    pub fn settled<T>(&self, look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
+        self.view(&[], look)
+    }
+
     /// The present parent, to look at; `judged` are known to be sound in the shard that is built.
     fn view<T>(&self, judged: &[Judged], look: impl FnOnce(&View<'_, MappedMemory>) -> T) -> T {
         let state = self.state.read().expect(UNPOISONED);
@@ -360,8 +379,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         // Nearly all differ in the first eight bytes, which are compared in a register.
         let head = |judged: &Judged| u64::from_be_bytes(*judged.id.first_chunk().expect("an id has more"));
         sound.sort_unstable_by(|(_, a), (_, b)| head(a).cmp(&head(b)).then_with(|| a.id.cmp(&b.id)));
-        // All minters leave out the same, if they build equally fast: the highest ids, which are told again.
-        sound.truncate(self.set_max);
+        leave_out(&self.system.seed, self.set_max, &mut sound);
         let records = self.pool.records().filter(|item| self.records.get(&item.id()) == Some(&true));
         let mut items: Vec<Item> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
         // Each look at an item waits for memory: where no record stands between them their order is known.
@@ -486,5 +504,37 @@ impl<S: Signing> Execution for NodeExecution<S> {
         self.pool.settle(&self.system);
         self.begin_height();
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dynemix_engine::transaction::check::Cost;
+
+    #[test]
+    fn a_set_that_is_made_smaller_leaves_out_others_at_each_height() {
+        let judged = |account: u32| {
+            // The lower the account, the lower the id: somebody has looked for low ones.
+            let mut id = [0; 32];
+            id[..4].copy_from_slice(&account.to_be_bytes());
+            ((), Judged { id, account, cost: Cost { outputs: 1, fee: 0 } })
+        };
+        let kept = |seed: u8, order: &mut dyn Iterator<Item = u32>| {
+            let mut sound: Vec<_> = order.map(judged).collect();
+            sound.sort_by_key(|(_, judged)| judged.id);
+            leave_out(&[seed; 32], 750, &mut sound);
+            assert!(sound.is_sorted_by_key(|(_, judged)| judged.id));
+            sound.into_iter().map(|(_, judged)| judged.account).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(1, &mut (0..1_000)), kept(1, &mut (0..1_000).rev()), "all minters the same");
+        let mut left_out = vec![0; 1_000];
+        for seed in 0..16 {
+            let kept = kept(seed, &mut (0..1_000));
+            assert_eq!(kept.len(), 750);
+            (0..1_000).filter(|account| kept.binary_search(account).is_err()).for_each(|at| left_out[at as usize] += 1);
+        }
+        assert!(left_out.iter().all(|&times| times <= 12), "nobody each time: {left_out:?}");
+        assert_eq!(kept(1, &mut (0..700)).len(), 700);
     }
 }

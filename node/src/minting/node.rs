@@ -442,14 +442,12 @@ impl Shared {
             }
         }
         if count > 0 {
-            tracing::info!(
-                "{} of {count} accepted transactions have not ended and are followed again",
-                local.own.len()
-            );
+            let live = local.own.promised();
+            tracing::info!("{live} of {count} accepted transactions have not ended and are followed again");
         }
         let accepted = |(item, user): (&Item, User)| Accepted { item: item.clone(), whose: user.to_bytes() };
         file.rewrite(&local.own.all().map(accepted).collect::<Vec<_>>())?;
-        local.in_file = local.own.len();
+        local.in_file = local.own.promised();
         Ok((local, Promises { file, inbox: self.inbox.clone() }))
     }
 

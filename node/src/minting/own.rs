@@ -7,9 +7,10 @@
 //! and grows while they take it. What is outside of the lesser of both waits here, the oldest first, and no more of it than can
 //! stand in the next slot: what would wait for longer is refused at once.
 //!
-//! What a block that took most others has left out is at fault itself, or was late: it goes behind what was not tried
-//! yet, says nothing about the window any more, and is given up after some tries. So nobody's transactions that no
-//! block can take hold up those of others.
+//! What a block that took most others has left out is at fault itself, or was late: what the chain's tables do not let in
+//! any more, as a name that another has got, is given up at once; the rest goes behind what was not tried yet, says nothing
+//! about the window any more, and is given up after some tries. A block that was made smaller, and so has left out more
+//! than a few, is no try. So nobody's transactions that no block can take hold up those of others.
 //!
 //! Who has no seat tells minters no more than they take of it, and of that again no more than others without a seat leave
 //! free. What it has told and no block has taken may have found no room there: it is handed in to one minter then, another
@@ -22,7 +23,7 @@
 
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
-use super::room::newcomer;
+use super::room::{newcomer, of_seatless};
 use super::rows::buckets;
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
@@ -52,6 +53,8 @@ const TOLD_BYTES_MAX: usize = Standing::Guest.bounds().frame_max[CELLS as usize]
 const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS as usize]);
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
+/// And so many are a few whatever was told.
+const FEW: usize = 8;
 /// Transactions that wait for their turn may be this part of those whose turn it is, beside them.
 const AHEAD_OF_DUE: usize = 4;
 /// Rows that have more than twice so many times the room that they need give it back, but for so much.
@@ -89,6 +92,17 @@ pub struct Payer {
     pub due: bool,
     /// What is known of it besides, on the parent on which that was found.
     pub found: Option<Prospect>,
+}
+
+/// What a block has led to.
+#[derive(Default)]
+pub struct Settled {
+    /// How many became final.
+    pub finals: u64,
+    /// What those who sent them are told.
+    pub frames: Vec<Frame>,
+    /// Those that were given up, whose they are, and why.
+    pub given_up: Vec<(Item, User, Refusal)>,
 }
 
 /// One that minters were told, for the own pool: its account, and what is known of it on the present parent.
@@ -170,6 +184,11 @@ struct Frames {
 }
 
 impl Frames {
+    /// For a shard that was told so many before; none are written where these minters are `me` alone.
+    fn of(before: usize, minters: &[u32], me: Option<u32>) -> Frames {
+        Frames { before, others: minters.iter().any(|&minter| Some(minter) != me), ..Frames::default() }
+    }
+
     /// What minters of the shard other than `me` are sent: each what it takes.
     fn of_others(self, minters: &[u32], pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
         let mut out = Vec::new();
@@ -231,6 +250,9 @@ pub struct Own {
     followed: VecDeque<Followed>,
     /// Those that blocks have left out.
     tried: VecDeque<Followed>,
+    /// What an earlier process has accepted of senders that the state does not have, which may be some blocks behind what
+    /// was known then: it waits for those blocks. No more than was accepted.
+    orphans: HashMap<Hash, (Item, User)>,
     /// By account and sequence: one can take effect.
     ids: HashMap<(AccountIndex, u32), Hash>,
     /// How many each user has here whose turn it is, and how many that wait for theirs.
@@ -251,6 +273,8 @@ pub struct Own {
     alone: bool,
     /// The last height's block has left out what was told.
     missed: bool,
+    /// The chain's slots; none where nobody has said.
+    slot_ms: Option<u64>,
     /// What minters say that they take.
     pub pace: Pace,
     /// How many all shards take together of the height that is told for.
@@ -267,6 +291,7 @@ impl Default for Own {
             unkept: VecDeque::new(),
             followed: VecDeque::new(),
             tried: VecDeque::new(),
+            orphans: HashMap::new(),
             ids: HashMap::new(),
             due: UserShares::default(),
             ahead: UserShares::default(),
@@ -278,6 +303,7 @@ impl Default for Own {
             window: WINDOW_FIRST,
             alone: false,
             missed: false,
+            slot_ms: None,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
             begun: true,
@@ -309,8 +335,18 @@ impl Own {
 
     /// The chain has such slots: where no minter has said how much it takes it is told as much as a newcomer may.
     pub fn begin(&mut self, slot_ms: u64) {
-        self.pace = Pace::of_newcomer(newcomer(slot_ms));
-        self.pace_now = self.pace.of_shard(0, &[]).pace;
+        self.slot_ms = Some(slot_ms);
+        self.pace_now = 0;
+    }
+
+    /// How many a shard is told where nobody has said how much it takes. Who has no seat hands in nearly all that it tells,
+    /// and each minter takes of that what it can.
+    fn unheard(&self, seats: usize, share: Option<usize>) -> u64 {
+        match (self.slot_ms, share) {
+            (None, _) => FORWARDED_MAX as u64,
+            (Some(slot_ms), None) => newcomer(slot_ms, seats),
+            (Some(slot_ms), Some(share)) => of_seatless(slot_ms).max(share as u64),
+        }
     }
 
     /// So many have room whose turn it is.
@@ -334,9 +370,10 @@ impl Own {
     /// How many may be here whose turn it is: no more than can stand in their slot or the next.
     fn due_max(&self) -> usize {
         let quarters = if self.begun { QUARTERS_HERE } else { QUARTERS_BEFORE };
-        match self.pace_now {
-            FORWARDED_MAX => self.most,
-            pace => (pace.min(self.window) * quarters / 4).clamp(HERE_LEAST.min(self.most), self.most),
+        // Where no other minter is, nobody says how much is taken, and nothing can differ.
+        match self.alone {
+            true => self.most,
+            false => (self.pace_now.min(self.window) * quarters / 4).clamp(HERE_LEAST.min(self.most), self.most),
         }
     }
 
@@ -394,8 +431,14 @@ impl Own {
         self.followed.extend(self.unkept.drain(..count));
     }
 
+    /// How many were accepted and have not ended: those that are followed, and those that wait for their senders.
+    pub fn promised(&self) -> usize {
+        self.len() + self.orphans.len()
+    }
+
     /// Follows again what an earlier process has accepted and kept; false if it has ended. Whose there is no room for
-    /// any more has room all the same: it was accepted.
+    /// any more has room all the same: it was accepted. And whose sender is unknown waits for it until it expires: what
+    /// was accepted may have been on the disk before the block that made the account.
     pub fn resume<M: StateMemory>(
         &mut self,
         item: &Item,
@@ -405,8 +448,10 @@ impl Own {
         system: &System,
     ) -> bool {
         let Some((cell, payload)) = item.cell_and_payload() else { return false };
-        let (Some(account), Ok(sequence)) = (state.find(&cell.sender), u32::try_from(cell.sequence)) else {
-            return false;
+        let Ok(sequence) = u32::try_from(cell.sequence) else { return false };
+        let Some(account) = state.find(&cell.sender) else {
+            let waits = cell.expires_slot >= system.slot;
+            return waits && self.orphans.insert(item.id(), (item.clone(), user)).is_none();
         };
         // Also one that its account cannot pay any more: it waits until it can, as it would have done here. What was
         // near enough once is so, though the newest blocks may have to be fetched again.
@@ -425,10 +470,20 @@ impl Own {
         true
     }
 
-    /// All that are followed, as they came, and whose each is.
+    /// After a block: those that waited for their senders are followed if they have come, and wait on if not.
+    pub fn resume_orphans<M: StateMemory>(&mut self, chain: &Chain, state: &State<M>, system: &System) {
+        let before = self.promised();
+        for (item, user) in std::mem::take(&mut self.orphans).into_values() {
+            self.resume(&item, user, chain, state, system);
+        }
+        assert!(self.promised() <= before, "{before} were accepted, {} wait", self.promised());
+    }
+
+    /// All that were accepted, as they came, and whose each is.
     pub fn all(&self) -> impl Iterator<Item = (&Item, User)> {
         let rows = self.tried.iter().chain(&self.followed).chain(&self.unkept);
-        rows.map(|followed| (&followed.item, followed.client.user))
+        let orphans = self.orphans.values().map(|(item, user)| (item, *user));
+        rows.map(|followed| (&followed.item, followed.client.user)).chain(orphans)
     }
 
     /// Frames for the minters of the next height, about what they have not been told and the window has room for.
@@ -444,19 +499,16 @@ impl Own {
         if self.height != height {
             (self.height, self.told, self.looked_at) = (height, 0, [0; 2]);
             self.told_shards = vec![0; system.committee.shards.len()];
-            self.pace.begin(height);
         }
         let committee = &system.committee;
         let minters = minters_of(committee);
-        let paces = self.paces(height, &minters, me);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
-        let share = me.map_or(Some(0), |me| told_share(system, me));
+        let share = me.map_or(Some(0), |me| told_share(system, self.slot_ms.unwrap_or(0), me, height));
+        self.pace.begin(height, self.unheard(committee.len(), share));
+        let paces = self.paces(height, &minters, me);
         let own_shard = me.and_then(|me| minters.iter().position(|minters| minters.contains(&me)));
-        let of_shard = |(&before, minters): (&usize, &Vec<u32>)| {
-            let others = minters.iter().any(|&minter| Some(minter) != me);
-            Frames { before, others, ..Frames::default() }
-        };
+        let of_shard = |(&before, minters): (&usize, &Vec<u32>)| Frames::of(before, minters, me);
         let mut frames: Vec<Frames> = self.told_shards.iter().zip(&minters).map(of_shard).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
@@ -521,27 +573,31 @@ impl Own {
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is
-    /// the system that the block was built on.
-    pub fn settle<M: StateMemory>(&mut self, state: &State<M>, parent: &System, system: &System) -> (u64, Vec<Frame>) {
+    /// the system that the block was built on; `fits`: whether the chain's tables let one in now.
+    pub fn settle<M: StateMemory>(
+        &mut self,
+        state: &State<M>,
+        parent: &System,
+        system: &System,
+        fits: impl Fn(&Item, AccountIndex) -> bool,
+    ) -> Settled {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let mut finals = 0;
-        // Of each shard: those that were told for the first time, and how many of them the block has.
-        let mut counts = vec![(0, 0); shards];
-        for followed in self.followed.iter().filter(|followed| followed.told == system.height) {
-            let count: &mut (usize, usize) = &mut counts[followed.shard];
-            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
-        }
+        let (mut finals, mut given_up) = (0, Vec::new());
+        let counts = self.count_shards(state, system.height, shards);
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
+        let took_nearly_all: Vec<bool> =
+            counts.iter().map(|&(told, used)| used + told / MISSED + FEW >= told).collect();
         let Own { ids, heirs, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(state);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
-            followed.tries += u8::from(left_out);
+            followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
+            let is_out = left_out && !fits(&followed.item, followed.account);
             let refusal = match () {
                 () if used => None,
                 () if followed.expires_slot < system.slot => Some(Refusal::Expired),
-                () if followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
+                () if is_out || followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
                 () => None,
             };
             let user = followed.client.user;
@@ -554,6 +610,8 @@ impl Own {
             }
             ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(used);
+            let why = refusal.filter(|refusal| *refusal != Refusal::Expired);
+            given_up.extend(why.map(|refusal| (followed.item.clone(), user, refusal)));
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
             if let Some((client, ordinal)) = followed.client.told.or(heir) {
                 // Those that were told for this height know it; for the others it costs a hash.
@@ -568,13 +626,7 @@ impl Own {
         };
         self.tried.retain_mut(&mut settle);
         self.followed.retain_mut(&mut settle);
-        if self.followed.iter().any(|followed| followed.tries > 0) {
-            let (tried, fresh) =
-                std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
-            self.followed = fresh;
-            let mut tried: VecDeque<Followed> = tried;
-            self.tried.append(&mut tried);
-        }
+        self.part_tried();
         self.give_back_room();
         if self.height == system.height && !self.alone {
             let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
@@ -589,7 +641,28 @@ impl Own {
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
             (To::Peer(client), CELLS, frame)
         };
-        (finals, outcomes.into_iter().map(frame).collect())
+        Settled { finals, frames: outcomes.into_iter().map(frame).collect(), given_up }
+    }
+
+    /// Of each shard: those that were told for the first time, and how many of them the block has.
+    fn count_shards<M: StateMemory>(&self, state: &State<M>, height: u64, shards: usize) -> Vec<(usize, usize)> {
+        let mut counts = vec![(0, 0); shards];
+        for followed in self.followed.iter().filter(|followed| followed.told == height) {
+            let count: &mut (usize, usize) = &mut counts[followed.shard];
+            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
+        }
+        counts
+    }
+
+    /// What blocks have left out goes behind what was not tried yet.
+    fn part_tried(&mut self) {
+        if self.followed.iter().any(|followed| followed.tries > 0) {
+            let (tried, fresh): (VecDeque<Followed>, _) =
+                std::mem::take(&mut self.followed).into_iter().partition(|followed| followed.tries > 0);
+            self.followed = fresh;
+            self.tried.extend(tried);
+        }
+        assert!(self.followed.iter().all(|followed| followed.tries == 0), "what was tried stands behind what was not");
     }
 
     /// What one row had room for another one may need.

@@ -3,7 +3,8 @@
 //! A shard's *pace* is the (f + 1)-th lowest word of its minters. Of the f + 1 lowest at least one is honest, so no f
 //! liars who say that they take nothing hold a shard up below what its slowest honest minter takes; and 2f + 1 words are
 //! as high or higher, f of them liars' at the worst, so no f liars who say that they take everything make a node tell
-//! what only they take. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
+//! what only they take. Where fewer than 2f + 1 words were heard these may be the liars' alone, and no more is told than
+//! where nobody has spoken. Liars and minters that are slower than the rest are f together: the other 2f + 1, who take the
 //! pace, are the shard's quorum, and their sets are the same.
 //!
 //! A word binds what is sent to whoever has said it, and nothing else. A minter that takes more than the pace is sent the
@@ -12,15 +13,12 @@
 //! the pace would drop the rest, and is sent as much as it has said, the oldest. Who has said nothing is sent the pace,
 //! and counts for nothing when it is found: who is away holds nobody up.
 
-use super::room::TAKEN_AT_MOST;
+use super::room::{TAKEN_AT_MOST, Words};
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::FORWARDED_MAX;
 use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::committee::quorum::shard_faults;
 use std::collections::BTreeMap;
-
-/// Heights that a word is good for: the one that it names, and so many after that if no newer one has come.
-const GOOD_FOR: u64 = 2;
 
 /// What one shard's minters take of this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +32,8 @@ pub struct ShardPace {
 /// What minters have said.
 #[derive(Clone, Debug)]
 pub struct Pace {
-    /// By minter: the heights that its words name, the newest two of them.
-    words: BTreeMap<AccountIndex, [(u64, u64); 2]>,
+    /// What each minter has said of the newest two heights.
+    words: BTreeMap<AccountIndex, Words>,
     /// What is told where nobody has said anything.
     unheard: usize,
 }
@@ -55,37 +53,28 @@ impl Pace {
 
     /// A minter says how much it takes of this node for a height.
     pub fn hear(&mut self, minter: AccountIndex, height: u64, room: u64) {
-        let words = self.words.entry(minter).or_insert([(0, 0); 2]);
-        let place = usize::from(words[1].0 < words[0].0);
-        let place = words.iter().position(|word| word.0 == height).unwrap_or(place);
-        if height >= words[place].0 {
-            words[place] = (height, room);
-        }
+        self.words.entry(minter).or_default().hear(height, room);
     }
 
-    /// Words that are good for nothing at this height are forgotten.
-    pub fn begin(&mut self, height: u64) {
-        self.words.retain(|_, words| words.iter().any(|word| word.0 + GOOD_FOR >= height));
-    }
-
-    /// What a minter has said of a height, or lately.
-    fn word(&self, minter: AccountIndex, height: u64) -> Option<u64> {
-        let words = self.words.get(&minter)?;
-        let good = words.iter().filter(|word| word.0 > 0 && word.0 <= height && word.0 + GOOD_FOR >= height);
-        good.max_by_key(|word| word.0).map(|word| word.1)
+    /// Words that are good for nothing at this height are forgotten. So many are told for it where nobody has spoken.
+    pub fn begin(&mut self, height: u64, unheard: u64) {
+        self.unheard = Pace::of_newcomer(unheard).unheard;
+        self.words.retain(|_, words| words.is_good(height));
     }
 
     /// What the minters of a shard take of a height.
     pub fn of_shard(&self, height: u64, minters: &[AccountIndex]) -> ShardPace {
         let cut = |room: u64| usize::try_from(room).unwrap_or(usize::MAX).min(FORWARDED_MAX);
         let said: Vec<(AccountIndex, usize)> =
-            minters.iter().filter_map(|&minter| Some((minter, cut(self.word(minter, height)?)))).collect();
+            minters.iter().filter_map(|&minter| Some((minter, cut(self.words.get(&minter)?.of(height)?)))).collect();
         let mut rooms: Vec<usize> = said.iter().map(|word| word.1).collect();
         if !planted(Mutation::CapacityBelieved) {
             rooms.sort_unstable();
         }
-        let place = if planted(Mutation::CapacityBelieved) { 0 } else { shard_faults(minters.len()) };
-        let pace = rooms.get(place).copied().unwrap_or(self.unheard);
+        let faults = if planted(Mutation::CapacityBelieved) { 0 } else { shard_faults(minters.len()) };
+        // With fewer words than honest minters at least, those that are as high or higher may all be liars'.
+        let most = if said.len() > 2 * faults { FORWARDED_MAX } else { self.unheard };
+        let pace = rooms.get(faults).map_or(self.unheard, |&room| room.min(most));
         if planted(Mutation::CapacityIgnored) {
             return ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() };
         }
@@ -125,6 +114,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn three_liars_set_no_pace_however_few_others_are_heard() {
+        for honest in 0..=7 {
+            let liars = MINTERS[..3].iter().map(|&minter| (minter, u64::MAX));
+            let others = MINTERS[3..].iter().take(honest).map(|&minter| (minter, 700));
+            let pace = said(&liars.chain(others).collect::<Vec<_>>()).of_shard(7, &MINTERS).pace;
+            assert!(pace <= 700, "{pace}, where {honest} honest words of 700 were heard");
+        }
+    }
+
     #[cfg(feature = "mutations")]
     #[test]
     fn with_one_minters_word_believed_one_liar_does_both() {
@@ -141,6 +140,8 @@ mod tests {
         let of = pace.of_shard(7, &MINTERS);
         assert_eq!(of.pace, 300, "three of ten have not spoken");
         assert_eq!(of.less, BTreeMap::from([(20, 5), (21, 100)]), "the third takes more than half of it");
+        let six = said(&[(20, 5), (21, 100), (22, 200), (23, 700), (24, 700), (25, 700)]).of_shard(7, &MINTERS);
+        assert_eq!(six.pace, 512, "of six words those that are as high may all be liars'");
         let few = said(&[(20, 5), (21, 100), (22, 200)]).of_shard(7, &MINTERS);
         assert_eq!((few.pace, few.less.len()), (512, 3), "they may all be liars");
     }
@@ -155,7 +156,7 @@ mod tests {
         // An older word changes nothing.
         MINTERS.iter().for_each(|&minter| pace.hear(minter, 3, 1));
         assert_eq!([7, 8].map(|height| of(&pace, height)), [300, 900]);
-        pace.begin(11);
+        pace.begin(11, 512);
         assert!(pace.words.is_empty());
     }
 }

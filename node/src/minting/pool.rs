@@ -7,7 +7,6 @@
 
 use super::prospect::Prospect;
 use super::rows::buckets;
-use crate::intake::duties::{TOLD_ANYHOW_ALL, told_by_stake};
 use crate::intake::records::{Key, Timing, timing, timing_beside};
 use crate::intake::shares::Shares;
 use dynemix_engine::base::hash::Hash;
@@ -66,30 +65,19 @@ struct Waiting {
 
 /// What those without a seat have told for a height.
 #[derive(Default)]
-struct OfOthers {
-    by_teller: HashMap<AccountIndex, usize>,
-    /// Beyond what goes by their stakes: nobody has more of it than is left free, or the first few would have it all.
-    beyond: Shares<AccountIndex>,
-}
+struct OfOthers(HashMap<AccountIndex, usize>);
 
 impl OfOthers {
-    /// `due`: no other of its account comes before it. Nobody honest tells anything else, and who would fill room that
-    /// is not its own is to need an account for each.
-    fn may_tell(&self, teller: &Teller, due: bool) -> bool {
-        let Some(share) = teller.share else { return true };
-        let told = self.by_teller.get(&teller.name).copied().unwrap_or(0);
-        let beyond = || self.beyond.may_take(teller.name, TOLD_ANYHOW_ALL, 1);
-        told < told_by_stake(share) || (due && told < share && beyond())
+    fn may_tell(&self, teller: &Teller) -> bool {
+        let told = self.0.get(&teller.name).copied().unwrap_or(0);
+        teller.share.is_none_or(|share| told < share)
     }
 
     fn tell(&mut self, teller: &Teller) {
         let Some(share) = teller.share else { return };
-        let told = self.by_teller.entry(teller.name).or_insert(0);
+        let told = self.0.entry(teller.name).or_insert(0);
         *told += 1;
-        if *told > told_by_stake(share) {
-            self.beyond.take(teller.name);
-        }
-        assert!(self.beyond.total() <= TOLD_ANYHOW_ALL, "more is told beyond all stakes than there is room for");
+        assert!(*told <= share, "{told} are here of a teller that may tell {share}");
     }
 }
 
@@ -190,8 +178,8 @@ impl HeightPool {
             return Err(Refusal::Busy);
         }
         let may_tell = match self.of_others.get(&height) {
-            Some(others) => others.may_tell(teller, prospect.due),
-            None => OfOthers::default().may_tell(teller, prospect.due),
+            Some(others) => others.may_tell(teller),
+            None => OfOthers::default().may_tell(teller),
         };
         if may_tell { Ok(place) } else { Err(Refusal::Busy) }
     }

@@ -7,11 +7,11 @@ use super::gate::speaker;
 use super::inbox::Inbox;
 use super::places::Taken;
 use super::prospect::Prospect;
-use super::room::is_past;
+use super::room::{Batch, is_past};
 use super::verdicts::BATCH_MAX;
 use super::working::Working;
 use crate::intake::asked::Whom;
-use crate::intake::duties::{DutyTable, Rank};
+use crate::intake::duties::{DutyTable, Rank, told_share};
 use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::shares::{Holder, User};
@@ -88,6 +88,7 @@ pub struct Prepare {
 /// A frame of cells on its way: its items, and which ordinals they have.
 struct Pending {
     from: Option<PeerInfo>,
+    client: u64,
     user: User,
     told: Option<u64>,
     items: Vec<(u64, Item)>,
@@ -123,7 +124,7 @@ fn batch_for(schedule: &Schedule, now_ms: u64, nanos: u64) -> usize {
 fn count_of(raw: &Raw) -> usize {
     match raw {
         Raw::Frame(_, body) => (body.len() / CELL_BYTES).max(1),
-        Raw::Own(_, items) => items.len(),
+        Raw::Own(_, _, items) => items.len(),
         Raw::Bodies(..) | Raw::Height | Raw::Stop => 0,
     }
 }
@@ -138,25 +139,32 @@ impl Prepare {
         while self.gather(input, nanos, &mut batch) {
             let begun = Instant::now();
             self.gathering.working().begin(begun);
+            let mut reading = Duration::ZERO;
             for raw in batch.drain(..) {
                 match raw {
                     // What somebody has sent before it was thrown out.
                     Raw::Frame(from, _) if self.checks.gate.is_out(from) => {}
-                    Raw::Frame(from, body) => waiting.extend(self.cells(from, body)),
-                    Raw::Own(holder, items) => {
+                    Raw::Frame(from, body) => {
+                        let begun = Instant::now();
+                        let pending = self.cells(from, body);
+                        if pending.as_ref().is_some_and(|pending| pending.told.is_some()) {
+                            reading += begun.elapsed();
+                        }
+                        waiting.extend(pending);
+                    }
+                    Raw::Own(holder, client, items) => {
                         let items = items.into_iter().map(|item| (0, item)).collect();
-                        waiting.push_back(Pending::of(None, User { by_api: true, holder }, None, items));
+                        let pending = Pending::of(None, User { by_api: true, holder }, None, items);
+                        waiting.push_back(Pending { client, ..pending });
                     }
                     Raw::Bodies(..) | Raw::Height | Raw::Stop => {}
                 }
             }
-            let looked_at = self.flush(&mut waiting);
+            let looked_at = self.flush(&mut waiting, begun, reading);
             if looked_at >= BATCH_LEAST {
                 let each = begun.elapsed().as_nanos() / looked_at as u128;
                 nanos = nanos / 4 * 3 + u64::try_from(each).unwrap_or(u64::MAX) / 4;
             }
-            let worked = self.gathering.working().end(Instant::now());
-            self.checks.gate.room().verified(looked_at, worked);
         }
     }
 
@@ -213,13 +221,16 @@ impl Prepare {
             Some(height) => height == duties.pending() + 1 && own.may_mint(),
         };
         if !wanted {
+            if let Some((height, name)) = told.zip(from.name).filter(|told| told.0 < duties.pending()) {
+                self.checks.gate.room().came(height, name, cells.len());
+            }
             self.checks.gate.in_vain(from, body.len());
             return None;
         }
         if let (Some(height), Some(name)) = (told, from.name) {
             // What is beyond its room its node keeps: nobody's fault, since a word may be lost.
-            let dutiful = duties.of_name(from.name).may_mint();
-            cells.truncate(self.checks.gate.room().take(height, name, dutiful, cells.len()));
+            let share = told_share(&duties.system, self.schedule.slot_ms, name, height);
+            cells.truncate(self.checks.gate.room().take(height, name, share, cells.len()));
             if cells.is_empty() {
                 self.checks.gate.in_vain(from, body.len());
                 return None;
@@ -240,27 +251,47 @@ impl Prepare {
         Some(pending)
     }
 
-    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at.
-    fn flush(&mut self, waiting: &mut VecDeque<Pending>) -> usize {
-        let duties = self.checks.gate.duties();
-        // A height may have become final while they waited: what was told for it costs no signature any more.
+    /// A height may have become final while they waited: what was told for it costs no signature any more.
+    fn drop_past(&self, pending_height: u64, waiting: &mut VecDeque<Pending>) {
         waiting.retain(|pending| {
-            let past = is_past(pending.told, duties.pending());
-            if let Some(height) = pending.told.filter(|_| past) {
-                self.checks.gate.room().came(height, pending.items.len());
+            let past = is_past(pending.told, pending_height);
+            let name = pending.from.and_then(|from| from.name);
+            if let Some((height, name)) = pending.told.zip(name).filter(|_| past) {
+                self.checks.gate.room().came(height, name, pending.items.len());
             }
             !past
         });
+    }
+
+    /// Verifies what waits and hands it on, each frame with what was refused of it; how many were looked at. `began`:
+    /// when it began to read them; `reading`: what the frames of what is told have taken.
+    fn flush(&mut self, waiting: &mut VecDeque<Pending>, began: Instant, reading: Duration) -> usize {
+        let duties = self.checks.gate.duties();
+        let height = duties.pending();
+        self.drop_past(height, waiting);
+        let mut work = Batch { height, reading, ..Batch::default() };
         if waiting.is_empty() {
+            self.gathering.working().end(Instant::now());
             return 0;
         }
+        let begun = Instant::now();
+        work.items = waiting.iter().map(|pending| pending.items.len()).sum();
         self.look_up(&duties, waiting);
+        work.looking = begun.elapsed();
+        let told = waiting.iter().filter(|pending| pending.told == Some(height));
+        work.told = told.map(|pending| pending.found.len()).sum();
         let all: Vec<&Item> = waiting.iter().flat_map(|pending| pending.found.iter().map(|found| &found.1)).collect();
+        let (begun, before) = (Instant::now(), self.checks.verifier.counters().signatures);
         let (count, bad) = (all.len(), self.checks.verify(&all));
+        work.verifying = begun.elapsed();
+        work.signatures = (self.checks.verifier.counters().signatures - before) as usize;
+        let ended = Instant::now();
+        (work.took, work.worked) = (ended - began, self.gathering.working().end(ended));
+        self.checks.gate.room().verified(&work);
         let mut bad = bad.into_iter().peekable();
         let mut place = 0;
         let (mut batch, mut cost) = (Vec::new(), 0);
-        for Pending { from, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
+        for Pending { from, client, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
             let (mut broken, mut unproved) = (0, 0);
             for (ordinal, item, prospect) in found {
@@ -285,7 +316,7 @@ impl Prepare {
                 (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
             }
             cost += cost_of_transactions(good.len() + refused.len());
-            batch.push(Ready { from, user, told, good, refused, body, places });
+            batch.push(Ready { from, client, user, told, good, refused, body, places });
             if cost >= HANDED_ON {
                 self.hand_on(take(&mut batch), take(&mut cost));
             }
@@ -398,7 +429,7 @@ impl Prepare {
 impl Pending {
     fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Item)>) -> Pending {
         let (found, refused, body, places) = (Vec::new(), Vec::new(), None, Taken::default());
-        Pending { from, user, told, items, found, refused, body, places }
+        Pending { from, client: 0, user, told, items, found, refused, body, places }
     }
 }
 

@@ -12,13 +12,16 @@ use dynemix_storage::StoreError;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+/// What one of the API's users is told of a transaction, and by which connection it came.
+pub(super) type Said = (Item, u64, Result<(), Refusal>);
+
 /// What the consensus thread does when a job of this thread is done.
 #[derive(Default)]
 pub struct Accepting {
     /// So many are followed anew.
     pub(super) fresh: usize,
     /// The API's users are told this of theirs, copies and refusals too: in the order in which they came.
-    pub(super) said: Vec<(Item, Result<(), Refusal>)>,
+    pub(super) said: Vec<Said>,
 }
 
 /// What the thread works with.

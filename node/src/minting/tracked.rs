@@ -57,10 +57,20 @@ pub struct TransactionShown {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Happened {
     Resumed,
-    Judged(Result<(), Refusal>),
-    Certified { height: u64, shard: u32 },
-    Final { height: u64, slot: u64, shard: u32 },
+    /// A copy that this client has handed in.
+    Judged(u64, Result<(), Refusal>),
+    Certified {
+        height: u64,
+        shard: u32,
+    },
+    Final {
+        height: u64,
+        slot: u64,
+        shard: u32,
+    },
     Expired,
+    /// No block can take it any more.
+    GivenUp(Refusal),
 }
 
 /// To which, when, what.
@@ -94,15 +104,15 @@ impl Watched {
         let _ = tell.send((id, now_ms, happened));
     }
 
-    /// One has come and was judged.
-    pub fn begin(&mut self, prefix: &Prefix, item: &Item, now_ms: u64, outcome: Result<(), Refusal>) {
+    /// One has come by a client and was judged.
+    pub fn begin(&mut self, prefix: &Prefix, item: &Item, client: u64, now_ms: u64, outcome: Result<(), Refusal>) {
         let Some((cell, _)) = item.cell_and_payload() else { return };
         let id = cell.id(prefix);
         if outcome.is_ok() && self.ids.insert(id) {
             self.waiting.push((id, item.clone()));
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
-        Self::say(&self.tell, id, now_ms, Happened::Judged(outcome));
+        Self::say(&self.tell, id, now_ms, Happened::Judged(client, outcome));
     }
 
     /// One that an earlier process has accepted waits again.
@@ -112,6 +122,17 @@ impl Watched {
         if self.ids.insert(id) {
             self.waiting.push((id, item.clone()));
             Self::say(&self.tell, id, now_ms, Happened::Resumed);
+        }
+        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
+    }
+
+    /// One that waits is given up.
+    pub fn give_up(&mut self, prefix: &Prefix, item: &Item, now_ms: u64, refusal: Refusal) {
+        let Some(cell) = item.cell() else { return };
+        let id = cell.id(prefix);
+        if self.ids.remove(&id) {
+            self.waiting.retain(|(waiting, _)| *waiting != id);
+            Self::say(&self.tell, id, now_ms, Happened::GivenUp(refusal));
         }
         assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
     }
@@ -146,7 +167,7 @@ enum Stage {
     Unjudged,
     Waiting,
     Refused,
-    /// Final or expired.
+    /// Final, expired or given up.
     Ended,
 }
 
@@ -257,56 +278,15 @@ impl Tracked {
         Ok(())
     }
 
-    /// The newest copy of one that was handed in was not taken: whoever did so is told at once, and nothing is remembered
-    /// of it.
-    pub fn take_back(&mut self, id: &Hash) {
-        self.drop_newest(id);
-        let unseen = |entry: &&Entry| entry.stage == Stage::Unjudged && entry.on_their_way.is_empty();
-        if self.entries.get(id).filter(unseen).is_some() {
-            self.entries.remove(id);
-        }
-    }
-
-    /// The newest copy of one that waited to be looked at had to go: whoever asks is told that there was no room for it.
-    pub fn refuse_unseen(&mut self, id: &Hash, now_ms: u64) {
-        let Some(client) = self.drop_newest(id) else { return };
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        // As if it were judged now: of what others have handed in it says nothing.
-        entry.on_their_way.insert(0, client);
-        self.unjudged += 1;
-        *self.unjudged_of.entry(client).or_insert(0) += 1;
-        self.version += 1;
-        self.judged(*id, now_ms, Err(Refusal::Busy));
-        self.forget_refused(now_ms);
-    }
-
-    /// Takes the newest copy of one off those that are on their way; whose it was.
-    fn drop_newest(&mut self, id: &Hash) -> Option<u64> {
-        let client = self.entries.get_mut(id)?.on_their_way.pop()?;
-        self.counted_no_more(client);
-        Some(client)
-    }
-
-    /// One copy of a client is on its way no more.
-    fn counted_no_more(&mut self, client: u64) {
-        assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
-        self.unjudged -= 1;
-        let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
-        *of -= 1;
-        if *of == 0 {
-            self.unjudged_of.remove(&client);
-        }
-    }
-
     /// Hears what has happened since the last time.
     pub(super) fn hear(&mut self) {
         while let Ok((id, now_ms, happened)) = self.told.try_recv() {
             self.version += 1;
             match happened {
                 Happened::Resumed => self.resumed(id, now_ms),
-                Happened::Judged(outcome) => self.judged(id, now_ms, outcome),
+                Happened::Judged(client, outcome) => self.judged(id, now_ms, client, outcome),
                 Happened::Certified { height, shard } => self.certified(id, now_ms, height, shard),
-                Happened::Final { .. } | Happened::Expired => self.ends(id, now_ms, happened),
+                Happened::Final { .. } | Happened::Expired | Happened::GivenUp(_) => self.ends(id, now_ms, happened),
             }
             self.forget_refused(now_ms);
         }
@@ -328,21 +308,55 @@ impl Tracked {
         self.enqueue(OF_BEFORE, id);
     }
 
-    fn judged(&mut self, id: Hash, now_ms: u64, outcome: Result<(), Refusal>) {
+    /// A copy is on its way no more: in any order, since many threads look at what was handed in.
+    fn arrived(&mut self, client: u64, id: &Hash) -> bool {
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        let Some(place) = entry.on_their_way.iter().position(|&of| of == client) else { return false };
+        entry.on_their_way.remove(place);
+        assert!(self.unjudged > 0, "a copy is judged that nobody has counted");
+        self.unjudged -= 1;
+        let of = self.unjudged_of.get_mut(&client).expect("counted when it was handed in");
+        *of -= 1;
+        if *of == 0 {
+            self.unjudged_of.remove(&client);
+        }
+        true
+    }
+
+    /// What a client has handed in found no place on its way: nobody judges it.
+    pub fn take_back(&mut self, client: u64, id: &Hash) {
+        self.arrived(client, id);
+        let is_nothing = |entry: &Entry| entry.stage == Stage::Unjudged && entry.on_their_way.is_empty();
+        if self.entries.get(id).is_some_and(is_nothing) {
+            self.entries.remove(id);
+        }
+    }
+
+    /// What a client has handed in waited to be looked at, and had to go: whoever asks is told that there was no room for it.
+    pub fn refuse_unseen(&mut self, client: u64, id: &Hash, now_ms: u64) {
+        if self.entries.get(id).is_some_and(|entry| entry.on_their_way.contains(&client)) {
+            self.version += 1;
+            self.judged(*id, now_ms, client, Err(Refusal::Busy));
+            self.forget_refused(now_ms);
+        }
+    }
+
+    fn judged(&mut self, id: Hash, now_ms: u64, client: u64, outcome: Result<(), Refusal>) {
+        let was_handed_in = self.arrived(client, &id);
         let Some(entry) = self.entries.get_mut(&id) else { return };
-        // Judged in the order in which they were handed in: whose copy it was counts for it.
-        if !entry.on_their_way.is_empty() {
-            let client = entry.on_their_way.remove(0);
-            if matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
+        // Whose copy it was counts for it.
+        if was_handed_in {
+            let given_up = entry.stage == Stage::Ended && entry.shown.refusal.is_some();
+            if given_up || matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
                 entry.client = client;
             }
             if outcome == Err(Refusal::BadSignature) {
                 self.broken.push(client);
             }
-            self.counted_no_more(client);
         }
-        let Some(entry) = self.entries.get_mut(&id) else { return };
-        let known = matches!(entry.stage, Stage::Waiting | Stage::Ended);
+        // One that was given up may be handed in again, and is good perhaps.
+        let has_ended = entry.stage == Stage::Ended && entry.shown.refusal.is_none();
+        let known = entry.stage == Stage::Waiting || has_ended;
         let others = !entry.on_their_way.is_empty();
         match outcome {
             // What waits or has ended has its outcome; a copy with a broken signature changes nothing of it.
@@ -416,6 +430,10 @@ impl Tracked {
                 (entry.shown.final_ms, entry.shown.height) = (Some(now_ms), Some(height));
                 (entry.shown.slot, entry.shown.shard) = (Some(slot), Some(shard));
             }
+            Happened::GivenUp(refusal) => {
+                entry.shown.state = "refused".into();
+                entry.shown.refusal = Some(refusal.name().to_owned());
+            }
             _ => entry.shown.state = "expired".into(),
         }
         let client = entry.client;
@@ -449,7 +467,11 @@ impl Tracked {
     /// Forgets one that has ended, or else the oldest of the client that has the most.
     fn forget_one(&mut self) {
         if let Some(id) = self.ended.pop_front() {
-            return self.forget(&id);
+            // One that was given up and handed in again has left this row.
+            if self.entries.get(&id).is_some_and(|entry| entry.stage == Stage::Ended) {
+                self.forget(&id);
+            }
+            return;
         }
         let &(_, client) = self.most.last().expect("what is counted waits, or has ended");
         let row = self.rows.get_mut(&client).expect("who has the most has a row");
@@ -489,8 +511,8 @@ mod tests {
         }
     }
 
-    fn judge(watched: &mut Watched, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
-        watched.begin(&PREFIX, &Item::transaction(&cell(number), &[]), now_ms, outcome);
+    fn judge(watched: &mut Watched, client: u64, number: u64, now_ms: u64, outcome: Result<(), Refusal>) {
+        watched.begin(&PREFIX, &Item::transaction(&cell(number), &[]), client, now_ms, outcome);
     }
 
     #[test]
@@ -498,7 +520,7 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         let mut refused = |now_ms: u64, refusal: Refusal| {
             tracked.hand_in(1, id(5)).unwrap();
-            judge(&mut watched, 5, now_ms, Err(refusal));
+            judge(&mut watched, 1, 5, now_ms, Err(refusal));
             tracked.hear();
             tracked.shown(&id(5)).cloned().unwrap()
         };
@@ -513,7 +535,7 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(1, id(5)).unwrap();
         assert_eq!(tracked.state(5), None, "nobody has looked at it");
-        judge(&mut watched, 5, 10, Ok(()));
+        judge(&mut watched, 1, 5, 10, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         watched.certified(3, 1, 20, |_| true);
         assert_eq!(tracked.state(5).as_deref(), Some("certified"));
@@ -531,7 +553,7 @@ mod tests {
         tracked.hear();
         assert_eq!(tracked.shown(&id(5)), Some(&shown));
         tracked.hand_in(1, id(6)).unwrap();
-        judge(&mut watched, 6, 40, Ok(()));
+        judge(&mut watched, 1, 6, 40, Ok(()));
         watched.settle(4, 1_001, 50, |_| None);
         assert_eq!(tracked.state(6).as_deref(), Some("expired"));
         assert!(!watched.waiting());
@@ -541,11 +563,11 @@ mod tests {
     fn a_hundred_thousand_junk_transactions_of_others_make_nobody_forgotten() {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(1, id(0)).unwrap();
-        judge(&mut watched, 0, 1, Ok(()));
+        judge(&mut watched, 1, 0, 1, Ok(()));
         // Refused junk, each of a client of its own, as fast as it comes.
         for number in 1..=100_000 {
             tracked.hand_in(number + 1, id(number)).unwrap();
-            judge(&mut watched, number, 1 + number / 1_000, Err(Refusal::BadSignature));
+            judge(&mut watched, number + 1, number, 1 + number / 1_000, Err(Refusal::BadSignature));
             tracked.hear();
         }
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
@@ -553,7 +575,7 @@ mod tests {
         // Transactions that an account pays for, more than fit, all of one client.
         for number in 200_000..=310_000 {
             tracked.hand_in(7, id(number)).unwrap();
-            judge(&mut watched, number, 200, Ok(()));
+            judge(&mut watched, 7, number, 200, Ok(()));
             tracked.hear();
         }
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
@@ -567,20 +589,20 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         for number in 0..TRACKED_MAX as u64 {
             tracked.hand_in(number % 5, id(number)).unwrap();
-            judge(&mut watched, number, 1, Ok(()));
+            judge(&mut watched, number % 5, number, 1, Ok(()));
             tracked.hear();
         }
         watched.settle(1, 1, 2, |cell| (cell.sequence == 7_777).then_some(0));
         tracked.hand_in(9, id(500_000)).unwrap();
-        judge(&mut watched, 500_000, 3, Ok(()));
+        judge(&mut watched, 9, 500_000, 3, Ok(()));
         assert_eq!(tracked.state(500_000).as_deref(), Some("waiting"));
         assert_eq!(tracked.state(7_777), None, "it had ended");
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
 
-        judge(&mut watched, 600_000, 10, Err(Refusal::BadSignature));
+        judge(&mut watched, 9, 600_000, 10, Err(Refusal::BadSignature));
         tracked.hand_in(9, id(600_000)).unwrap();
         assert_eq!(tracked.state(600_000).as_deref(), Some("refused"));
-        judge(&mut watched, 600_001, 10 + REFUSED_MS + 1, Err(Refusal::BadSignature));
+        judge(&mut watched, 9, 600_001, 10 + REFUSED_MS + 1, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(600_000), None);
     }
 
@@ -595,7 +617,7 @@ mod tests {
         assert!(third > 1_000 && tracked.hand_in(4, id(1)).is_ok());
         assert_eq!(tracked.hand_in(1, id(2)), Err(TooManyUnjudged));
         for number in 0..first as u64 {
-            judge(&mut watched, 1 << 32 | number, 1, Err(Refusal::BadSignature));
+            judge(&mut watched, 1, 1 << 32 | number, 1, Err(Refusal::BadSignature));
         }
         tracked.hear();
         assert!(tracked.hand_in(1, id(2)).is_ok());
@@ -607,27 +629,27 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         for _ in 0..2 * UNJUDGED_MAX as u64 {
             tracked.hand_in(1, id(5)).unwrap();
-            tracked.take_back(&id(5));
+            tracked.take_back(1, &id(5));
         }
         assert_eq!((tracked.unjudged, tracked.entries.len(), tracked.unjudged_of.len()), (0, 0, 0));
         // One of another client waits to be looked at and has to go; its copy of a third client is judged.
         tracked.hand_in(2, id(6)).unwrap();
-        tracked.refuse_unseen(&id(6), 10);
+        tracked.refuse_unseen(2, &id(6), 10);
         assert_eq!(tracked.state(6).as_deref(), Some("refused"));
         assert_eq!(tracked.shown(&id(6)).unwrap().refusal.as_deref(), Some("busy"));
         tracked.hand_in(2, id(7)).unwrap();
         tracked.hand_in(3, id(7)).unwrap();
-        tracked.refuse_unseen(&id(7), 20);
+        tracked.refuse_unseen(3, &id(7), 20);
         assert_eq!(tracked.state(7), None, "the copy that came first is on its way");
-        judge(&mut watched, 7, 30, Ok(()));
+        judge(&mut watched, 2, 7, 30, Ok(()));
         assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
         assert_eq!((tracked.unjudged, tracked.unjudged_of.len()), (0, 0), "none stays unjudged");
         // What waits has its outcome, whatever becomes of a copy.
         tracked.hand_in(4, id(7)).unwrap();
-        tracked.refuse_unseen(&id(7), 40);
+        tracked.refuse_unseen(4, &id(7), 40);
         assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
-        tracked.refuse_unseen(&id(99), 40);
-        tracked.take_back(&id(99));
+        tracked.refuse_unseen(4, &id(99), 40);
+        tracked.take_back(4, &id(99));
     }
 
     #[test]
@@ -635,19 +657,49 @@ mod tests {
         let (mut watched, mut tracked) = sides();
         tracked.hand_in(2, id(5)).unwrap();
         tracked.hand_in(1, id(5)).unwrap();
-        judge(&mut watched, 5, 1, Err(Refusal::BadSignature));
+        judge(&mut watched, 2, 5, 1, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(5), None, "the other copy is still on its way");
-        judge(&mut watched, 5, 2, Ok(()));
+        judge(&mut watched, 1, 5, 2, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         tracked.hand_in(2, id(5)).unwrap();
-        judge(&mut watched, 5, 3, Err(Refusal::BadSignature));
+        judge(&mut watched, 2, 5, 3, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         // Refused alone, and good later: the good one counts.
         tracked.hand_in(2, id(6)).unwrap();
-        judge(&mut watched, 6, 4, Err(Refusal::BadSignature));
+        judge(&mut watched, 2, 6, 4, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(6).as_deref(), Some("refused"));
         tracked.hand_in(1, id(6)).unwrap();
-        judge(&mut watched, 6, 5, Ok(()));
+        judge(&mut watched, 1, 6, 5, Ok(()));
         assert_eq!(tracked.state(6).as_deref(), Some("waiting"));
+    }
+
+    #[test]
+    fn who_is_charged_for_a_broken_copy_is_who_has_brought_it_in_whatever_order() {
+        let (mut watched, mut tracked) = sides();
+        tracked.hand_in(2, id(5)).unwrap();
+        tracked.hand_in(1, id(5)).unwrap();
+        // Another thread was first with the good one, which came second.
+        judge(&mut watched, 1, 5, 1, Ok(()));
+        judge(&mut watched, 2, 5, 2, Err(Refusal::BadSignature));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        assert_eq!(tracked.take_broken(), [2]);
+        assert_eq!(tracked.rows.keys().collect::<Vec<_>>(), [&1], "it counts for who has signed it");
+    }
+
+    #[test]
+    fn what_is_given_up_says_why_and_may_be_handed_in_again() {
+        let (mut watched, mut tracked) = sides();
+        let item = Item::transaction(&cell(5), &[]);
+        tracked.hand_in(1, id(5)).unwrap();
+        judge(&mut watched, 1, 5, 1, Ok(()));
+        watched.give_up(&PREFIX, &item, 9, Refusal::Inadmissible);
+        assert_eq!(tracked.state(5).as_deref(), Some("refused"));
+        assert_eq!(tracked.shown(&id(5)).unwrap().refusal.as_deref(), Some(Refusal::Inadmissible.name()));
+        assert!(!watched.waiting() && tracked.waiting == 0);
+        tracked.hand_in(2, id(5)).unwrap();
+        judge(&mut watched, 2, 5, 12, Ok(()));
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
+        watched.settle(3, 9, 30, |_| Some(1));
+        assert_eq!(tracked.state(5).as_deref(), Some("final"));
     }
 }

@@ -42,23 +42,23 @@ impl Submit {
         Submit { cells, arena, mesh }
     }
 
-    /// Hands a transaction in whose form was looked at. Those that users of the API handed in before and that had to go
-    /// for it are handed back: nobody has looked at them.
+    /// Hands a transaction in whose form was looked at, by this connection to the API. Those that users of the API handed in
+    /// before and that had to go for it are handed back, each with its connection: nobody has looked at them.
     ///
     /// # Errors
     /// When so many wait that there is no room for it.
-    pub fn send(&self, holder: Holder, cell: &Cell, payload: &[u8]) -> Result<Vec<Item>, Busy> {
+    pub fn send(&self, holder: Holder, client: u64, cell: &Cell, payload: &[u8]) -> Result<Vec<(u64, Item)>, Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
-        let gone = self.cells.push(API, cost_of_transactions(1), Raw::Own(holder, vec![item.clone()]));
+        let raw = Raw::Own(holder, client, vec![item.clone()]);
         let mut of_users = Vec::new();
-        for raw in gone {
+        for raw in self.cells.push(API, cost_of_transactions(1), raw) {
             match raw {
-                Raw::Own(_, items) => of_users.extend(items),
+                Raw::Own(_, client, items) => of_users.extend(items.into_iter().map(|item| (client, item))),
                 of_peers => refuse_unseen(&self.mesh, of_peers),
             }
         }
         // The newest goes: of two copies the one that has just come.
-        if of_users.last().is_some_and(|last| *last == item) { Err(Busy) } else { Ok(of_users) }
+        if of_users.last().is_some_and(|last| *last == (client, item)) { Err(Busy) } else { Ok(of_users) }
     }
 }
 

@@ -61,7 +61,12 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Scene {
-        let accounts: Vec<_> = (0..ACCOUNTS).map(|number| (key(number), 1_000 * DYNE)).collect();
+        Scene::of(ACCOUNTS, MINTERS, 10)
+    }
+
+    /// With so many accounts, the first of which are stakers, of whom some have seats.
+    pub fn of(count: u32, stakers: u32, seats: u32) -> Scene {
+        let accounts: Vec<_> = (0..count).map(|number| (key(number), 1_000 * DYNE)).collect();
         let minter = |account: u32| GenesisMinter {
             account,
             name: format!("minter{account}").into_bytes(),
@@ -69,14 +74,14 @@ impl Scene {
             key: Box::new([account as u8 + 1; 96]),
             endpoint: Endpoint::default(),
         };
-        let minters: Vec<_> = (0..MINTERS).map(minter).collect();
-        let consensus = ConsensusParameters { seats: 10, shards_max: 1, ..ConsensusParameters::default() };
+        let minters: Vec<_> = (0..stakers).map(minter).collect();
+        let consensus = ConsensusParameters { seats, shards_max: 1, ..ConsensusParameters::default() };
         let chain =
             Chain::with_minters(ChainParameters { consensus, ..ChainParameters::default() }, &accounts, &minters);
         let system = System::genesis(&chain, &minters);
         let pool = system.pools.sum();
-        let supply = u64::from(ACCOUNTS) * 1_000 * DYNE + pool;
-        let memory = HeapMemory::new(StateLayout::new(ACCOUNTS));
+        let supply = u64::from(count) * 1_000 * DYNE + pool;
+        let memory = HeapMemory::new(StateLayout::new(count));
         let mut state = State::genesis_with_pool(memory, &accounts, supply, pool, HashSeed::from_number(1)).unwrap();
         state.update_root();
         Scene { chain, state, system }
