@@ -304,8 +304,6 @@ struct Shared {
     /// Of users' cells, and of rounds.
     prepared: [Arc<PrepareCounters>; 2],
     capacity: Capacity,
-    /// Bytes of other shards' blocks that are kept.
-    others: usize,
 }
 
 impl Shared {
@@ -331,7 +329,7 @@ impl Shared {
         let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
         let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
         finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
-        minter.bound_others(self.others);
+        self.gate.room().bound(self.capacity.height);
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
             for (block, height, items) in kept::read(&*options.data, &chain) {
@@ -538,16 +536,22 @@ impl Shared {
     }
 }
 
+/// The chain on the disk, or a new one.
+fn open(options: &NodeOptions) -> Result<OpenedChain, NodeStartError> {
+    let mut opened = chain_store::open(&*options.data, &options.genesis, options.store)?;
+    if let Some(error) = opened.fell_back.take() {
+        tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
+    }
+    Ok(opened)
+}
+
 impl Node {
     /// Starts all threads. On return the node listens and takes part.
     ///
     /// # Errors
     /// When the chain, the record of what was signed, or the network does not allow it; nothing runs then.
     pub fn start(options: NodeOptions) -> Result<Node, NodeStartError> {
-        let mut opened = chain_store::open(&*options.data, &options.genesis, options.store)?;
-        if let Some(error) = opened.fell_back.take() {
-            tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
-        }
+        let opened = open(&options)?;
         let topology = options.topology()?;
         tracing::info!("{topology}");
         let signer = Signer::open(&options, &opened)?;
@@ -578,15 +582,13 @@ impl Node {
             mesh: mesh_handle,
             prepared: Default::default(),
             capacity: topology.capacity,
-            others: topology.others,
             chain,
         };
-        shared.gate.room().bound(topology.capacity.height);
-        let records = shared.records.clone();
         let (replica_stage, replica_handle, accounts) =
-            replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
+            replica(behind, store.records(), store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica_handle.applied(store.last_record());
-        let minter = shared.minter(&options, system, finals, signer.record);
+        let mut minter = shared.minter(&options, system, finals, signer.record);
+        minter.bound_others(topology.others);
         shared.status.stored.store(store.last_record(), Ordering::Relaxed);
 
         let (local, keeps) = shared.resume(&options, &minter.execution)?;
@@ -600,8 +602,7 @@ impl Node {
         let view = shared.view(&options, &topology, submit, accounts);
         let sorter = shared.sorter(&waiting);
         let verifying = shared.verifying(&options, &waiting)?;
-        let questions = waiting.questions;
-        let questions_in = questions.clone();
+        let (questions, questions_in) = (waiting.questions.clone(), waiting.questions);
         let (writer_halts, replica_halts) = (shared.halt("the writer"), shared.halt("the replica"));
         let promises_halt = shared.halt("the keeper of accepted transactions");
         Ok(Node {

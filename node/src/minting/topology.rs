@@ -77,8 +77,8 @@ pub struct Given<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this node takes {} MiB of memory at least, and {} are given to it (memory.limit_bytes):{}. Give it more, or less to \
-     what takes most: accounts follow from the chain's consensus.accounts_max, the network from network.memory_bytes, the \
-     API from api.held_bytes_max and api.connections_max, keys from storage.key_cache_keys",
+     what takes most: accounts follow from the chain's consensus.accounts_max, the network from network.memory_bytes, \
+     the API from api.held_bytes_max and api.connections_max, keys from storage.key_cache_keys",
     mib(sum(rows)),
     mib(*given),
     listed(rows)
