@@ -321,7 +321,7 @@ fn live() -> Lived {
         if height % 4 != 0 {
             desk.wait_stored(height);
             now.stored = height;
-            now.kept.retain(|&of, _| of + 8 > height);
+            now.kept.retain(|&of, _| of + 5 > height);
             say(&now);
         }
     }
@@ -357,7 +357,7 @@ fn check(lived: &Lived, image: &MemoryDisk, promised: Option<&Promised>, whole: 
         let there = |of: &u64| found.kept.iter().any(|kept| kept.1 == *of);
         // Those of the oldest may go as soon as the newest is final.
         let newest = said.kept.keys().last().copied().unwrap_or(0);
-        let mut needed = said.kept.keys().filter(|&of| of + 8 > newest);
+        let mut needed = said.kept.keys().filter(|&of| of + 5 > newest);
         assert!(needed.all(there), "bodies of {:?} were kept", said.kept.keys());
     }
     let accepted: Vec<Hash> = found.accepted.1.iter().map(|accepted| accepted.item.id()).collect();
@@ -448,7 +448,7 @@ fn a_flipped_bit_is_named_or_harmless_and_never_believed() {
         files.map(|(name, bytes)| (format!("{folder}/{name}"), bytes)).collect::<Vec<_>>()
     };
     let all: Vec<(String, u64)> = systems.chain(beside).chain(of_folder("kept")).chain(of_folder("light")).collect();
-    assert!(all.iter().any(|file| file.0.starts_with("system.")) && all.len() > 14, "{all:?}");
+    assert!(all.iter().any(|file| file.0.starts_with("system.")) && all.len() > 11, "{all:?}");
     let mut named = 0;
     for (name, bytes) in &all {
         for _ in 0..24 {

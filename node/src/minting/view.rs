@@ -49,9 +49,9 @@ impl Submit {
     /// When so many wait that there is no room for it.
     pub fn send(&self, holder: Holder, client: u64, cell: &Cell, payload: &[u8]) -> Result<Vec<(u64, Item)>, Busy> {
         let item = Item::transaction_in(&self.arena, cell, payload).ok_or(Busy)?;
-        let gone = self.cells.push(API, cost_of_transactions(1), Raw::Own(holder, client, vec![item.clone()]));
+        let raw = Raw::Own(holder, client, vec![item.clone()]);
         let mut of_users: Vec<(u64, Item)> = Vec::new();
-        for raw in gone {
+        for raw in self.cells.push(API, cost_of_transactions(1), raw) {
             match raw {
                 Raw::Own(_, client, items) => of_users.extend(items.into_iter().map(|item| (client, item))),
                 of_peers => refuse_unseen(of_peers).into_iter().for_each(|frame| (self.answer)(frame)),
