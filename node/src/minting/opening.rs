@@ -106,7 +106,7 @@ pub struct NodeOptions {
     pub counted: Option<Counted>,
     /// Bytes that all of its memory may come to, and what of that the API may have.
     pub memory_bytes: u64,
-    /// See there.
+    /// Bytes that the API may have of that.
     pub api_bytes: u64,
     /// Heights between two snapshots for those who join; 0: none are made.
     pub snapshot_blocks: u64,

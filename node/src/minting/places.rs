@@ -47,7 +47,7 @@ impl Places {
 }
 
 impl Taken {
-    /// How many.
+    /// How many are taken.
     pub fn count(&self) -> usize {
         self.count
     }

@@ -115,7 +115,7 @@ pub struct Batch {
     /// How long it took, all in all, and how much of that nobody else has worked, or has counted: what threads do side by
     /// side costs its time once.
     pub took: Duration,
-    /// See `took`.
+    /// The part of it that counts, see `took`.
     pub worked: Duration,
 }
 

@@ -19,7 +19,7 @@ pub(super) struct Flying {
     pub(super) frame: Arc<[u8]>,
 }
 
-/// All lines.
+/// The lines between all nodes.
 pub(super) struct Network {
     nodes: u32,
     /// When the last frame of each line and class arrives.

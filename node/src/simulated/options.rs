@@ -24,7 +24,7 @@ impl Scene {
     }
 }
 
-/// A run.
+/// What a run is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WholeOptions {
     /// Decides everything that happens.
@@ -35,7 +35,7 @@ pub struct WholeOptions {
     pub slots: u64,
     /// Transactions that users offer in a slot, where they offer what the nodes carry.
     pub load: u64,
-    /// What happens.
+    /// What happens in it.
     pub scene: Scene,
 }
 

@@ -39,7 +39,7 @@ pub struct FailedWhole {
 /// What all seeds came to.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct WholeReport {
-    /// By scene.
+    /// The seeds of each scene.
     pub scenes: BTreeMap<Scene, SceneReport>,
     /// Seconds that it took.
     pub wall_seconds: f64,

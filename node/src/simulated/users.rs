@@ -40,7 +40,7 @@ pub(super) struct Seen {
     pub(super) waits: BTreeMap<u64, u64>,
 }
 
-/// All users.
+/// Users of all nodes.
 pub(super) struct Users {
     /// The next sequence of each, and whether one of its payments is under way.
     next: Vec<(u64, bool)>,

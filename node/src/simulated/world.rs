@@ -77,7 +77,7 @@ pub struct WholeOutcome {
     pub failure: Option<String>,
 }
 
-/// A run.
+/// A run that goes on.
 pub struct Whole {
     options: WholeOptions,
     world: World,
