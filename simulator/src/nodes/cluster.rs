@@ -34,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) record: SignedOnce,
     /// Asked for and not yet durable.
     pub(crate) unsynced: Vec<SignedOnce>,
+    /// When the last of those will be: one thread writes them, one after the other.
+    synced_at: u64,
     /// Items of shard-blocks that it has vouched for.
     kept: Vec<(Hash, u64, Items)>,
     pub(crate) offset_ms: i64,
@@ -111,6 +113,7 @@ impl<'a> Cluster<'a> {
                 version: genesis.clone(),
                 record: SignedOnce::default(),
                 unsynced: Vec::new(),
+                synced_at: 0,
                 kept: Vec::new(),
                 offset_ms,
                 paused_until: 0,
@@ -286,13 +289,15 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Writes a record: durable after a while, unless the node crashes before.
+    /// Writes a record: durable after a while, and not before those that were asked for earlier, unless the node crashes.
     pub(crate) fn persist(&mut self, candidate: u32, ticket: u64, record: SignedOnce) {
+        let delay = 1 + self.dice.below(self.troubles.disk_ms);
         let node = &mut self.nodes[candidate as usize];
         node.unsynced.push(record.clone());
-        let start = node.start;
-        let delay = 1 + self.dice.below(self.troubles.disk_ms);
-        self.after(delay, Event::Durable(candidate, start, ticket, Box::new(record)));
+        let begun = if node.unsynced.len() > 1 { node.synced_at } else { self.now };
+        node.synced_at = begun.max(self.now) + delay;
+        let (start, wait) = (node.start, node.synced_at - self.now);
+        self.after(wait, Event::Durable(candidate, start, ticket, Box::new(record)));
     }
 
     /// Remembers the items of a shard-block that a node has vouched for, across its restarts.

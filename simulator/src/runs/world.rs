@@ -183,9 +183,11 @@ impl<'a> World<'a> {
         if node.start != start || node.minter.is_none() {
             return;
         }
-        if !node.unsynced.is_empty() {
-            node.unsynced.remove(0);
-        }
+        assert!(!node.unsynced.is_empty(), "what is durable was asked for");
+        node.unsynced.remove(0);
+        let (height, slot) = (node.record.height, node.record.reserved_slot);
+        let ascends = (record.height, record.reserved_slot) >= (height, slot);
+        assert!(ascends || node.behaviour.is_some(), "a disk takes back height {height}, slot {slot}");
         node.record = record;
         if let Some(minter) = &mut node.minter {
             let actions = minter.persisted(local, ticket);
