@@ -140,7 +140,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dynemix simulate whole --seeds 30
-  dynemix simulate whole --scene overload --seeds 1 --slots 40 --nodes 10 --load 900
+  dynemix simulate whole --scene overload --seeds 1 --slots 40 --nodes 10 --load 800
   dynemix simulate whole --scene crashes --seed 4 --seeds 10 --json -
 
 Scenes: calm (little is offered, and some spend twice), crashes (power cuts, a slow computer, lines that lose), overload

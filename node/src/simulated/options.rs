@@ -41,7 +41,7 @@ pub struct WholeOptions {
 
 impl Default for WholeOptions {
     fn default() -> Self {
-        WholeOptions { seed: 1, nodes: 4, slots: 24, load: 1_100, scene: Scene::of_seed(1) }
+        WholeOptions { seed: 1, nodes: 4, slots: 24, load: 850, scene: Scene::of_seed(1) }
     }
 }
 
