@@ -38,12 +38,13 @@ const NEWCOMERS: u64 = 2;
 const MEASURED_PART: u64 = 2;
 /// That one costs more is learned of so many.
 const DEARER_LEAST: u64 = 512;
-/// Of the time until sets are closed, this part is counted on: a computer that is shared takes longer the more there is
-/// to do, and the rest is for what nobody foresees.
-const COUNTED_ON: u64 = 2;
-/// So many times its word are taken of a teller, since half of the time is left: the words of minters differ by what they
-/// have measured, and one that takes the pace though it has said a little less closes the same set as the others.
-pub const TAKEN_AT_MOST: u64 = COUNTED_ON;
+/// Of the time until sets are closed, so many quarters are counted on. What a transaction has cost was measured while
+/// others did the same, so it says what a full computer takes; the rest is for what nobody foresees, and what was too much
+/// all the same is late, which narrows the next room.
+const QUARTERS_COUNTED_ON: u64 = 3;
+/// So many times its word are taken of a teller: the words of minters differ by what they have measured, and one that
+/// takes the pace though it has said less closes the same set as the others, or is one of the few that do not.
+pub const TAKEN_AT_MOST: u64 = 2;
 /// Of what comes in a height, this part may be late without a narrower room.
 const LATE: u64 = 128;
 /// The lot is no more than this part of a room.
@@ -255,6 +256,8 @@ pub struct Room {
     open_ms: u64,
     /// Beyond this something came late.
     ceiling: u64,
+    /// What it took when something came late for the last time.
+    narrowed_at: u64,
     /// More there is no room for, whatever was measured.
     most: u64,
     total: u64,
@@ -283,6 +286,7 @@ impl Room {
             building: Cost::default(),
             open_ms: slot_ms / 2,
             ceiling: u64::MAX,
+            narrowed_at: 0,
             most: POOL_TRANSACTIONS_MAX as u64,
             total: first(slot_ms),
             tellers: BTreeMap::new(),
@@ -442,14 +446,17 @@ impl Room {
         // Of the height before it is known by now what came of it when its set was closed.
         let (late, before) = (self.late(), std::mem::replace(&mut self.in_time_before, in_time));
         let (open_ms, costs) = (self.open_ms, [self.verifying, self.judging, self.building]);
-        let fit = |(cost, ms): (Cost, u64)| cost.fit(ms.saturating_mul(1_000) / COUNTED_ON);
+        let fit = |(cost, ms): (Cost, u64)| cost.fit(ms.saturating_mul(1_000 / 4 * QUARTERS_COUNTED_ON));
         let measured = costs.into_iter().zip([open_ms, open_ms, build_ms]).filter_map(fit).min();
         let first = first(self.slot_ms);
         let grown = (in_time / 2).saturating_mul(3).max(first);
         if late > (before + late) / LATE {
-            self.ceiling = (before / 8 * 7).max(self.total.min(self.ceiling) / 2);
+            self.narrowed_at = self.total.min(self.ceiling);
+            self.ceiling = (before / 8 * 7).max(self.narrowed_at / 2);
         } else if in_time > self.ceiling / 2 {
-            self.ceiling = self.ceiling.saturating_add(self.ceiling / 8);
+            // Once is no rule: back quickly to near where it was too much, and slowly from there.
+            let part = if self.ceiling < self.narrowed_at / 8 * 7 { 2 } else { 8 };
+            self.ceiling = self.ceiling.saturating_add(self.ceiling / part);
         }
         let total = grown.min(measured.unwrap_or(first)).min(self.ceiling);
         self.total = total.clamp(BUILT_LEAST as u64, self.most);
@@ -572,6 +579,9 @@ mod tests {
         tell(&mut room, 9, &(1..=10).map(|teller| (teller, 200)).collect::<Vec<_>>());
         tell(&mut room, 10, &[]);
         assert!(room.total() < before && room.total() >= before / 2 - 1, "{before}, then {}", room.total());
+        // Once is no rule.
+        (11..14).for_each(|of| tell(&mut room, of, &[]));
+        assert!(room.total() >= before / 8 * 7, "{before}, then {}", room.total());
     }
 
     #[test]
