@@ -236,7 +236,7 @@ fn five_hundred_silent_connections_keep_nobody_from_health_and_are_closed() {
 
 #[test]
 fn heads_without_end_take_no_more_than_each_connection_has() {
-    let node = Alone::up(0, &[]);
+    let node = Alone::up(0, &["api.connections_max=500"]);
     let address = node.address();
     let before = node.rss_bytes();
     let mut endless: Vec<TcpStream> = (0..490).map(|_| connect(address)).collect();

@@ -544,14 +544,14 @@ mod tests {
             totals.push(room.total());
         }
         assert_eq!(words.len(), 10);
-        // 1.34 s, of which half is counted on.
-        assert!((6_000..=6_700).contains(totals.last().unwrap()), "{totals:?}");
+        // 1.34 s, of which three quarters are counted on.
+        assert!((9_400..=10_050).contains(totals.last().unwrap()), "{totals:?}");
         assert!(totals.windows(2).all(|pair| pair[1] <= pair[0] / 2 * 3 + 3), "{totals:?}");
         // It becomes four times as slow, as when others work on the same computer: two heights later it says so.
         for of in 40..46 {
             height(&mut room, of, 400, &words);
         }
-        assert!((1_500..=2_600).contains(&room.total()), "{}", room.total());
+        assert!((2_250..=3_900).contains(&room.total()), "{}", room.total());
     }
 
     #[test]
@@ -653,8 +653,8 @@ mod tests {
         let mut room = Room::new(2_000);
         assert_eq!(room.built_in(240), POOL_TRANSACTIONS_MAX, "nothing was measured");
         room.built(10_000, Duration::from_millis(100));
-        room.close(1_140, 20, &[]);
-        assert_eq!(room.total(), 1_024, "20 ms are enough for no more than is taken anyhow");
+        room.close(1_140, 10, &[]);
+        assert_eq!(room.total(), 1_024, "10 ms are enough for no more than is taken anyhow");
         assert_eq!([room.built_in(240), room.built_in(160), room.built_in(1)], [16_384, 12_288, BUILT_LEAST]);
     }
 
