@@ -24,8 +24,10 @@ pub struct LoadClient {
     heard: Receiver<Heard>,
     keys: Vec<TransportKey>,
     peers: Vec<PeerId>,
-    /// What each connection was sent: by its ordinals, the numbers of transactions.
-    sent: HashMap<PeerId, Vec<u32>>,
+    /// What each connection was sent: by its ordinals, the numbers of transactions that were not answered yet.
+    sent: HashMap<PeerId, Vec<Option<u32>>>,
+    /// What was not answered when its connection ended, by the node that is back.
+    unanswered: BTreeMap<usize, Vec<u32>>,
 }
 
 /// What became of a transaction.
@@ -61,6 +63,7 @@ impl LoadClient {
             keys: targets.iter().map(|target| target.key).collect(),
             peers: Vec::new(),
             sent: HashMap::new(),
+            unanswered: BTreeMap::new(),
         };
         let end = Instant::now() + Duration::from_secs(10);
         let mut open: BTreeMap<TransportKey, PeerId> = BTreeMap::new();
@@ -83,17 +86,30 @@ impl LoadClient {
 
     /// Sends transactions, numbered from `first` on, to the nodes by turns.
     pub fn send(&mut self, cells: &[Cell], first: u32, turn: &mut usize) {
-        let mut numbers = first..;
-        let mut frames = Vec::new();
-        for cells in cells.chunks(FRAME_CELLS) {
-            let peer = self.peers[*turn % self.peers.len()];
+        let numbers: Vec<u32> = (first..).take(cells.len()).collect();
+        for (cells, numbers) in cells.chunks(FRAME_CELLS).zip(numbers.chunks(FRAME_CELLS)) {
+            self.send_to(*turn % self.peers.len(), cells, numbers);
             *turn += 1;
-            let sent = self.sent.entry(peer).or_default();
-            frames.push((peer, sent.len() as u64, cells));
-            sent.extend(numbers.by_ref().take(cells.len()));
         }
-        assert_eq!(numbers.start, first + cells.len() as u32, "each transaction has a number of its own");
-        self.guest.hand_in(frames);
+    }
+
+    /// Sends transactions of these numbers to one node.
+    ///
+    /// # Panics
+    /// When there is no such node, or some have no number.
+    pub fn send_to(&mut self, node: usize, cells: &[Cell], numbers: &[u32]) {
+        assert_eq!(numbers.len(), cells.len(), "each transaction has a number of its own");
+        let peer = self.peers[node];
+        let sent = self.sent.entry(peer).or_default();
+        for (cells, numbers) in cells.chunks(FRAME_CELLS).zip(numbers.chunks(FRAME_CELLS)) {
+            self.guest.hand_in([(peer, sent.len() as u64, cells)]);
+            sent.extend(numbers.iter().map(|&number| Some(number)));
+        }
+    }
+
+    /// What nodes that were away and are back have not answered, by node: whoever handed it in does so again.
+    pub fn take_unanswered(&mut self) -> BTreeMap<usize, Vec<u32>> {
+        std::mem::take(&mut self.unanswered)
     }
 
     /// What has ended since it was asked last.
@@ -105,14 +121,16 @@ impl LoadClient {
                 // A node that was away is back.
                 Heard::Opened(peer, key) => {
                     if let Some(place) = self.keys.iter().position(|known| *known == key) {
-                        self.peers[place] = peer;
+                        let gone = std::mem::replace(&mut self.peers[place], peer);
+                        let left = self.sent.remove(&gone).unwrap_or_default();
+                        self.unanswered.entry(place).or_default().extend(left.into_iter().flatten());
                     }
                     continue;
                 }
                 Heard::Closed(_) => continue,
             };
-            let Some(sent) = self.sent.get(&peer) else { continue };
-            let numbers = ordinals.iter().filter_map(|&ordinal| sent.get(usize::try_from(ordinal).ok()?).copied());
+            let Some(sent) = self.sent.get_mut(&peer) else { continue };
+            let numbers = ordinals.iter().filter_map(|&ordinal| sent.get_mut(usize::try_from(ordinal).ok()?)?.take());
             out.extend(numbers.map(|number| Ended { number, refusal, height, slot, shard, at }));
         }
         out
@@ -183,12 +201,17 @@ impl Turns {
 
     /// Which transaction is sent as the one of this number, and which one of its sender's it is.
     pub fn take(&mut self, number: u64) -> (u64, u32) {
-        let (sender, senders) = (self.sender(number), self.next.len() as u64);
+        let sender = self.sender(number);
         let round = self.next[sender as usize];
         self.next[sender as usize] += 1;
-        let transaction = sender + u64::from(round) * senders;
+        let transaction = self.transaction(number, round);
         assert!(transaction <= number, "transaction {transaction} is sent as number {number}, before its turn");
         (transaction, round)
+    }
+
+    /// Which transaction was sent as the one of this number, one of its sender's.
+    pub fn transaction(&self, number: u64, round: u32) -> u64 {
+        self.sender(number) + u64::from(round) * self.next.len() as u64
     }
 
     /// Nobody took what was sent as this number, one of its sender's.

@@ -136,6 +136,12 @@ pub struct DevnetReport {
     pub compared_height: u64,
     /// Whether no unit was made or lost.
     pub supply_conserved: bool,
+    /// Transactions that were handed in again, since the node that had them was killed before it had answered.
+    pub handed_in_again: u64,
+    /// Of them: those that had become final meanwhile, as nodes say of their accounts. They are among the final ones.
+    pub used: u64,
+    /// Transactions of which nobody knows what became of them.
+    pub without_outcome: u64,
     /// Nodes that were killed and started again.
     pub kills: u64,
     /// Of them: those that minted again before the end.
@@ -209,6 +215,10 @@ impl DevnetReport {
             rows.push((
                 "killed and restarted",
                 format!("{} times, {} of them minted again", self.kills, self.minted_again),
+            ));
+            rows.push((
+                "handed in again after that",
+                format!("{}, of which {} were final already", grouped(self.handed_in_again), grouped(self.used)),
             ));
         }
         if let Some(FloodShown { kind, frames, closed, gone_after_ms }) = &self.flood {

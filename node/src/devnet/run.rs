@@ -1,5 +1,6 @@
 //! A devnet from its first process to its verdict.
 
+use super::fate::{Fate, FinalIn, in_time_share};
 use super::flood::{Flood, FloodOptions};
 use super::layout::{Devnet, DevnetShape, LayoutError};
 use super::load::{Ended, LoadClient, Rates, Turns, sign};
@@ -8,10 +9,12 @@ use super::report::{DevnetReport, FinalityMs, Overload, Percentiles, SlotRow};
 use crate::minting::status::StatusShown;
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFileError;
+use crate::wallet::transport::Transport;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_perf::machine;
 use dynemix_workload::Workload;
 use hdrhistogram::Histogram;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(10);
 /// Slots after the load in which the rest may become final.
 const TAIL_SLOTS: u64 = 3;
+/// Bytes of what a node says of an account at most.
+const ANSWER_BYTES_MAX: u64 = 1 << 16;
 /// Of what was admitted, this part has to be in its slot or the next, or a run is not good.
 const IN_TIME: f64 = 0.999;
 
@@ -138,42 +143,11 @@ pub fn run(
     Ok(session.finish())
 }
 
-/// A transaction of the load.
-#[derive(Clone, Copy)]
-struct Fate {
-    due_ms: u64,
-    /// Which one of its sender's it was.
-    round: u32,
-    /// Nobody took it; its sender hands it in again when its turn comes.
-    busy: bool,
-    ended: Option<(u64, u64, u16, u64)>,
-}
-
-impl Fate {
-    /// Whether it is in a block of the slot that it was due in, or of the next, and was final by then.
-    fn is_in_time(&self, slot_ms: u64) -> bool {
-        self.ended.is_some_and(|(_, slot, _, at)| {
-            let due = self.due_ms / slot_ms;
-            slot <= due + 1 && at / slot_ms <= due + 1
-        })
-    }
-}
-
 /// What is offered.
 struct Load {
     workload: Workload,
     turns: Turns,
     rates: Rates,
-}
-
-/// The part of what was admitted that was in time; of nothing all.
-fn in_time_share<'a>(fates: impl Iterator<Item = &'a Fate>, slot_ms: u64) -> f64 {
-    let (mut admitted, mut in_time) = (0, 0);
-    for fate in fates.filter(|fate| !fate.busy) {
-        admitted += 1;
-        in_time += u64::from(fate.is_in_time(slot_ms));
-    }
-    if admitted == 0 { 1.0 } else { in_time as f64 / admitted as f64 }
 }
 
 struct Session<'a> {
@@ -187,7 +161,8 @@ struct Session<'a> {
     slot_ms: u64,
     first_slot: u64,
     fates: Vec<Fate>,
-    refused: BTreeMap<String, u64>,
+    /// Transactions that were handed in again.
+    handed_in_again: u64,
     sent: usize,
     turn: usize,
     late_ms: u64,
@@ -241,7 +216,7 @@ impl<'a> Session<'a> {
             slot_ms: options.shape.slot_ms,
             first_slot: 0,
             fates: Vec::new(),
-            refused: BTreeMap::new(),
+            handed_in_again: 0,
             sent: 0,
             turn: 0,
             late_ms: 0,
@@ -312,6 +287,7 @@ impl<'a> Session<'a> {
             let tick = Instant::now();
             self.offer(begins);
             self.hear();
+            self.hand_in_again();
             let now = self.now_ms();
             // A slot's row is printed a little after its end.
             if now >= (next_row + 1) * self.slot_ms + self.slot_ms / 20 {
@@ -321,7 +297,7 @@ impl<'a> Session<'a> {
                 self.trouble(next_row);
                 self.lie(next_row, load_slots)?;
                 let all = self.load.as_ref().is_some_and(|load| self.sent == load.workload.cells.len());
-                let ended = all && self.fates.iter().all(|fate| fate.ended.is_some() || fate.busy);
+                let ended = all && self.fates.iter().all(Fate::has_outcome);
                 if next_row >= end_slot
                     || self.stopped()
                     || (ended && next_row >= self.first_slot.saturating_add(load_slots))
@@ -369,11 +345,64 @@ impl<'a> Session<'a> {
         for number in self.sent..due {
             let (cell, round) = load.turns.take(number as u64);
             cells.push(load.workload.cells[cell as usize]);
-            self.fates.push(Fate { due_ms: due_ms(number), round, busy: false, ended: None });
+            self.fates.push(Fate { due_ms: due_ms(number), round, ..Fate::default() });
         }
         client.send(&cells, self.sent as u32, &mut self.turn);
         self.sent = due;
         assert_eq!(self.fates.len(), self.sent, "each transaction that was sent is followed");
+    }
+
+    /// Hands in again what nodes that are back have not answered: nobody else knows what became of it.
+    fn hand_in_again(&mut self) {
+        let (Some(load), Some(client)) = (&self.load, &mut self.client) else { return };
+        for (node, mut numbers) in client.take_unanswered() {
+            numbers.retain(|&number| !self.fates[number as usize].has_outcome());
+            // A sender's in their order.
+            numbers.sort_unstable();
+            let cell = |&number: &u32| {
+                let transaction = load.turns.transaction(number.into(), self.fates[number as usize].round);
+                load.workload.cells[transaction as usize]
+            };
+            client.send_to(node, &numbers.iter().map(cell).collect::<Vec<_>>(), &numbers);
+            numbers.iter().for_each(|&number| self.fates[number as usize].again = true);
+            self.handed_in_again += numbers.len() as u64;
+        }
+    }
+
+    /// What was handed in again, and refused since its sequence is used up, has become final while nobody could say so:
+    /// no other transaction of this load has that sequence. Asked of nodes, account by account.
+    fn find_used(&mut self) {
+        let Some(load) = &self.load else { return };
+        let devnet = self.processes.devnet();
+        let nodes = 0..self.options.shape.nodes;
+        let api = |node: u32| format!("http://{}", devnet.api_address(node));
+        let transport = Transport::new(nodes.clone().map(api).collect());
+        let sequence = |key: &[u8; 32]| {
+            let account = nodes.clone().find_map(|node| {
+                let params = json!({ "key": hex::encode(key) });
+                transport.ask::<Value>(node as usize, "account", &params, ANSWER_BYTES_MAX).ok()
+            });
+            account.and_then(|account| account["sequence"].as_u64())
+        };
+        for (number, fate) in (0..).zip(&mut self.fates) {
+            if fate.again && fate.refusal == Some(Refusal::WrongSequence) && fate.ended.is_none() {
+                let cell = &load.workload.cells[load.turns.transaction(number, fate.round) as usize];
+                fate.used = sequence(&cell.sender).is_some_and(|next| next > cell.sequence);
+            }
+        }
+    }
+
+    fn count(&self, of: impl Fn(&Fate) -> bool) -> u64 {
+        self.fates.iter().filter(|fate| of(fate)).count() as u64
+    }
+
+    /// Refused transactions by reason.
+    fn refused(&self) -> BTreeMap<String, u64> {
+        let mut refused = BTreeMap::new();
+        for refusal in self.fates.iter().filter(|fate| !fate.is_final()).filter_map(|fate| fate.refusal) {
+            *refused.entry(refusal.name().to_owned()).or_insert(0) += 1;
+        }
+        refused
     }
 
     fn hear(&mut self) {
@@ -383,16 +412,15 @@ impl<'a> Session<'a> {
         for Ended { number, refusal, height, slot, shard, at } in ended {
             let Some(fate) = self.fates.get_mut(number as usize) else { continue };
             if refusal != 0 {
-                let name = Refusal::from_number(refusal).map_or("unknown", Refusal::name);
-                *self.refused.entry(name.to_owned()).or_insert(0) += 1;
-                if refusal == Refusal::Busy as u8 && fate.ended.is_none() && !fate.busy {
-                    fate.busy = true;
+                let known = fate.has_outcome();
+                fate.refusal = fate.refusal.or(Refusal::from_number(refusal));
+                if fate.is_busy() && !known {
                     self.load.iter_mut().for_each(|load| load.turns.give_back(u64::from(number), fate.round));
                 }
                 continue;
             }
             let at_ms = now.0 - (now.1 - at).as_millis() as u64;
-            fate.ended.get_or_insert((height, slot, shard, at_ms));
+            fate.ended.get_or_insert(FinalIn { height, slot, shard, at_ms });
         }
     }
 
@@ -450,18 +478,18 @@ impl<'a> Session<'a> {
         // What became final in as many slots as it was offered for, from the second on.
         let (begin, end) = (self.first_slot + 1, self.first_slot + 1 + rates.slots);
         let final_in = |at_ms: u64| (begin..end).contains(&(at_ms / self.slot_ms));
-        let finals = self.fates.iter().filter(|fate| fate.ended.is_some_and(|ended| final_in(ended.3))).count();
+        let finals = self.fates.iter().filter(|fate| fate.ended.is_some_and(|ended| final_in(ended.at_ms))).count();
         // What never became final waits for ever.
         let mut waits: Vec<u64> = load()
-            .filter(|fate| !fate.busy)
-            .map(|fate| fate.ended.map_or(u64::MAX, |ended| ended.3.saturating_sub(fate.due_ms)))
+            .filter(|fate| !fate.is_busy())
+            .map(|fate| fate.ended.map_or(u64::MAX, |ended| ended.at_ms.saturating_sub(fate.due_ms)))
             .collect();
         waits.sort_unstable();
         let p99_ms = waits.get((waits.len() * 99 / 100).min(waits.len().saturating_sub(1))).copied().unwrap_or(0);
         // From some slot on all is in time that was admitted.
         let of_slot = |number: u64| self.fates.iter().filter(move |fate| slot(fate) == number);
         let is_late = |number: &u64| {
-            let busy = of_slot(*number).any(|fate| fate.busy);
+            let busy = of_slot(*number).any(Fate::is_busy);
             busy || in_time_share(of_slot(*number), self.slot_ms) < IN_TIME
         };
         let last_late = (rates.slots..rates.slots + after_slots).rev().find(is_late);
@@ -471,7 +499,7 @@ impl<'a> Session<'a> {
             tps_final: finals as f64 * 1e3 / (rates.slots * self.slot_ms) as f64,
             in_time_share: in_time_share(load(), self.slot_ms),
             admitted: waits.len() as u64,
-            busy: load().filter(|fate| fate.busy).count() as u64,
+            busy: load().filter(|fate| fate.is_busy()).count() as u64,
             p99_ms: (p99_ms < u64::MAX).then_some(p99_ms),
             recovery_slots: (recovered < after_slots).then_some(recovered),
         })
@@ -489,7 +517,7 @@ impl<'a> Session<'a> {
         let (mut shard_ms, mut master_ms) = (new(), new());
         let mut known: HashMap<(u64, u16), Option<u64>> = HashMap::new();
         for fate in self.fates.iter().filter(|fate| of(fate)) {
-            let Some((height, _, shard, at)) = fate.ended else { continue };
+            let Some(FinalIn { height, shard, at_ms: at, .. }) = fate.ended else { continue };
             master_ms.saturating_record(at.saturating_sub(fate.due_ms));
             let certified = *known.entry((height, shard)).or_insert_with(|| self.certified_ms(height, shard.into()));
             if let Some(certified) = certified {
@@ -508,7 +536,7 @@ impl<'a> Session<'a> {
             .map(|(&height, seen)| (height, seen.clone()));
         let of_slot = |ms: u64| ms / self.slot_ms == slot;
         let offered = self.fates.iter().filter(|fate| of_slot(fate.due_ms)).count() as u64;
-        let ended = |fate: &Fate| fate.ended.is_some_and(|(_, _, _, at)| of_slot(at));
+        let ended = |fate: &Fate| fate.ended.is_some_and(|ended| of_slot(ended.at_ms));
         let (shard_ms, master_ms) = self.latencies(ended);
         let final_after_ms = found.as_ref().map_or(0, |(_, seen)| {
             let mut times = seen.final_ms.clone();
@@ -595,20 +623,21 @@ impl<'a> Session<'a> {
         let slots_lost = self.rows.iter().filter(|row| row.height.is_none()).count() as u64;
         let slots_final = self.rows.len() as u64 - slots_lost;
         let offered = self.fates.len() as u64;
-        let finals = self.fates.iter().filter(|fate| fate.ended.is_some()).count() as u64;
+        self.find_used();
+        let (finals, heard) = (self.count(Fate::is_final), self.count(|fate| fate.ended.is_some()));
         let (shard_ms, master_ms) = self.latencies(|_| true);
-        assert_eq!(master_ms.len(), finals, "each final transaction has its latency");
+        assert_eq!(master_ms.len(), heard, "each final transaction that was heard of has its latency");
         assert!(finals <= offered && shard_ms.len() <= finals, "more is final than was offered");
         let seconds = self.load.as_ref().map_or(1.0, |load| load.rates.seconds());
         let in_time = in_time_share(self.fates.iter(), self.slot_ms);
-        let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.3)).max().unwrap_or(0);
+        let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.at_ms)).max().unwrap_or(0);
         let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
         let span = (last_final.saturating_sub(first_due) as f64 / 1e3).max(seconds);
         let bytes = self.bytes();
         let per_tx = |now: u64, first: u64| {
             now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes)
         };
-        let failures = self.judge(slots_final, slots_lost, state_roots_equal, supply_conserved, in_time);
+        let failures = self.judge(slots_final, slots_lost, (state_roots_equal, supply_conserved), in_time);
         let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes));
         let verified = self.statuses.iter().flatten().map(|status| status.verified).sum();
         let verify_s = self.statuses.iter().flatten().map(|status| status.verify_s).sum();
@@ -626,8 +655,11 @@ impl<'a> Session<'a> {
             tps_final: if offered > 0 { finals as f64 / span } else { 0.0 },
             offered,
             final_transactions: finals,
-            refused: self.refused.clone(),
-            busy: self.fates.iter().filter(|fate| fate.busy).count() as u64,
+            refused: self.refused(),
+            handed_in_again: self.handed_in_again,
+            used: finals - heard,
+            without_outcome: self.count(|fate| !fate.has_outcome()),
+            busy: self.count(Fate::is_busy),
             included_next_slot_share: in_time,
             overload: self.overload(),
             finality_ms: FinalityMs { shard: Percentiles::of(&shard_ms), master: Percentiles::of(&master_ms) },
@@ -659,8 +691,7 @@ impl<'a> Session<'a> {
         &mut self,
         slots_final: u64,
         slots_lost: u64,
-        roots_equal: bool,
-        supply_conserved: bool,
+        (roots_equal, supply_conserved): (bool, bool),
         in_time: f64,
     ) -> Vec<String> {
         let mut failures = std::mem::take(&mut self.failures);
@@ -669,6 +700,11 @@ impl<'a> Session<'a> {
         if undisturbed && in_time < IN_TIME {
             let (is, least) = (in_time * 100.0, IN_TIME * 100.0);
             failures.push(format!("{is:.3} % of what was admitted is in its slot or the next, less than {least:.1} %"));
+        }
+        // After the last slots of the load all has become final or was refused, or somebody has forgotten it.
+        let forgotten = self.count(|fate| !fate.has_outcome());
+        if forgotten > 0 && !self.stopped() {
+            failures.push(format!("{forgotten} transactions have no outcome"));
         }
         if slots_lost > 0 {
             failures.push(format!("{slots_lost} slots lost"));
