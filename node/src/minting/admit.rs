@@ -241,8 +241,19 @@ impl<S: Signing> Core<S> {
         let is_seated = self.minter.round().is_some();
         let sets_close = system.slot < self.schedule.slot(now) && now % slot_ms >= sets_ms;
         if is_seated {
-            let seated: Vec<u32> = system.committee.members.iter().map(|member| member.candidate).collect();
-            self.gate.room().close(now, self.build_ms(), &seated);
+            let committee = &system.committee;
+            let candidate = |seat: usize| committee.members[seat].candidate;
+            let seated: Vec<u32> = (0..committee.members.len()).map(candidate).collect();
+            let pace = &self.local.own.pace;
+            let (closed, shard) = (height - 1, self.minter.execution.own_shard());
+            let word = self.candidate.and_then(|me| pace.word_of(me, closed));
+            let mut room = self.gate.room();
+            if let Some((own, shard)) = word.zip(shard) {
+                let minters: Vec<u32> =
+                    committee.shards[shard].iter().map(|&seat| candidate(usize::from(seat))).collect();
+                room.note_pace(own, pace.of_shard(closed, &minters).pace as u64);
+            }
+            room.close(now, self.build_ms(), &seated);
         }
         let is_drawn = self.candidate.is_some_and(|me| system.drawn.contains(&me));
         if !is_drawn || !(is_seated || sets_close) {

@@ -194,6 +194,11 @@ impl<S: Signing> NodeExecution<S> {
         self.following.clear();
     }
 
+    /// The shard that this node mints in at the next height, if it does.
+    pub fn own_shard(&self) -> Option<usize> {
+        self.shard
+    }
+
     /// The system, to share.
     pub fn shared_system(&self) -> &Arc<System> {
         &self.system

@@ -56,6 +56,11 @@ impl Pace {
         self.words.entry(minter).or_default().hear(height, room);
     }
 
+    /// How much a minter has said that it takes of this node for a height.
+    pub fn word_of(&self, minter: AccountIndex, height: u64) -> Option<u64> {
+        self.words.get(&minter)?.of(height)
+    }
+
     /// Words that are good for nothing at this height are forgotten. So many are told for it where nobody has spoken.
     pub fn begin(&mut self, height: u64, unheard: u64) {
         self.unheard = Pace::of_newcomer(unheard).unheard;

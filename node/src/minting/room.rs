@@ -258,6 +258,12 @@ pub struct Room {
     ceiling: u64,
     /// What it took when something came late for the last time.
     narrowed_at: u64,
+    /// What it has verified of the height before, in time as far as was known then; and so many it has verified lately
+    /// without any being late.
+    verified_before: u64,
+    proved: u64,
+    /// It takes less than its shard's pace.
+    lags: bool,
     /// More there is no room for, whatever was measured.
     most: u64,
     total: u64,
@@ -287,6 +293,9 @@ impl Room {
             open_ms: slot_ms / 2,
             ceiling: u64::MAX,
             narrowed_at: 0,
+            verified_before: 0,
+            proved: 0,
+            lags: false,
             most: POOL_TRANSACTIONS_MAX as u64,
             total: first(slot_ms),
             tellers: BTreeMap::new(),
@@ -380,6 +389,12 @@ impl Room {
         taken as usize
     }
 
+    /// Of the height whose set is closed it takes so many of itself, and its shard's pace is that. Who takes less closes
+    /// another set than the rest, and is one of the few of which a shard bears no more.
+    pub fn note_pace(&mut self, own: u64, pace: u64) {
+        self.lags = own < pace;
+    }
+
     /// The own set of a height is closed: what it was told by those who have a seat, and by the others, is measured. Once a
     /// height. `build_ms`: how long building may take.
     pub fn close(&mut self, now_ms: u64, build_ms: u64, seated: &[AccountIndex]) {
@@ -450,7 +465,13 @@ impl Room {
         let measured = costs.into_iter().zip([open_ms, open_ms, build_ms]).filter_map(fit).min();
         let first = first(self.slot_ms);
         let grown = (in_time / 2).saturating_mul(3).max(first);
-        if late > (before + late) / LATE {
+        let verified = std::mem::replace(&mut self.verified_before, in_time.min(self.verified.count));
+        let is_late = late > (before + late) / LATE;
+        // What came in time can be done, whatever was measured. And who lags behind the others tries more: a batch of few
+        // costs each of them more, so that whoever is told little for having measured much would stay so.
+        self.proved = if is_late { 0 } else { verified.max(self.proved - self.proved / 16) };
+        let tried = if self.lags && !is_late && in_time > self.total / 2 { self.total + self.total / 4 } else { 0 };
+        if is_late {
             self.narrowed_at = self.total.min(self.ceiling);
             self.ceiling = (before / 8 * 7).max(self.narrowed_at / 2);
         } else if in_time > self.ceiling / 2 {
@@ -458,7 +479,7 @@ impl Room {
             let part = if self.ceiling < self.narrowed_at / 8 * 7 { 2 } else { 8 };
             self.ceiling = self.ceiling.saturating_add(self.ceiling / part);
         }
-        let total = grown.min(measured.unwrap_or(first)).min(self.ceiling);
+        let total = grown.min(measured.unwrap_or(first).max(self.proved)).max(tried).min(self.ceiling);
         self.total = total.clamp(BUILT_LEAST as u64, self.most);
     }
 
@@ -582,6 +603,27 @@ mod tests {
         // Once is no rule.
         (11..14).for_each(|of| tell(&mut room, of, &[]));
         assert!(room.total() >= before / 8 * 7, "{before}, then {}", room.total());
+    }
+
+    #[test]
+    fn whoever_lags_since_it_measured_much_once_takes_the_pace_again() {
+        let lagging = |lags: bool| {
+            let mut room = Room::new(2_000);
+            let mut words = height(&mut room, 1, 450, &(0..10).map(|teller| (teller, 300)).collect::<Vec<_>>());
+            let first = room.total();
+            for of in 2..16 {
+                // Told as much as it says: a batch of few costs each of them as much as before.
+                let micros = if words[0].1 < 250 { 450 } else { 100 };
+                room.note_pace(words[0].1, if lags { 550 } else { 0 });
+                let tells: Vec<(u32, u64)> = words.iter().map(|&(teller, word)| (teller, word.min(550))).collect();
+                words = height(&mut room, of, micros, &tells);
+            }
+            (first, room.total(), words[0].1)
+        };
+        let (first, total, word) = lagging(true);
+        assert!(first < 2_300 && word >= 500, "{first}, then {total}, of which {word} are anybody's");
+        let (_, total, word) = lagging(false);
+        assert!(total < 2_300 && word < 250, "nobody who does not lag tries more than it has measured: {total}");
     }
 
     #[test]
