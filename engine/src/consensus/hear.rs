@@ -124,8 +124,9 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             return;
         }
         self.allowance.mind_slot(self.schedule.slot(now_ms));
-        for _ in 0..REPLAYED_AT_ONCE {
-            let Some((from, message)) = self.early.next_due() else { break };
+        let due: Vec<(u32, Message)> = std::iter::from_fn(|| self.early.next_due()).take(REPLAYED_AT_ONCE).collect();
+        self.verify_ahead(now_ms, due.iter().map(|(from, message)| (*from, message)));
+        for (from, message) in due {
             self.hear(now_ms, from, message);
             self.settle(now_ms);
         }

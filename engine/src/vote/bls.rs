@@ -72,6 +72,7 @@ impl VoteKeys {
 /// BLS12-381, signatures in G1, keys in G2.
 pub struct BlsSigning {
     secret: SecretKey,
+    public: PublicKey,
     /// Of the secret, for coefficients that nobody else can foresee.
     batch_secret: Hash,
     keys: Arc<VoteKeys>,
@@ -85,7 +86,7 @@ impl BlsSigning {
     pub fn new(randomness: &[u8], keys: Arc<VoteKeys>) -> BlsSigning {
         let secret = SecretKey::key_gen(randomness, &[]).expect("32 bytes or more");
         let batch_secret = keyed(&BATCH_KEY, &secret.to_bytes());
-        BlsSigning { secret, batch_secret, keys }
+        BlsSigning { public: secret.sk_to_pk(), secret, batch_secret, keys }
     }
 
     /// The voting key and its proof of possession for this account.
@@ -110,6 +111,10 @@ fn proved(owner: &Key, key: &VoteKey) -> [u8; 128] {
 impl Signing for BlsSigning {
     fn sign(&self, digest: &Hash) -> Sig {
         self.secret.sign(digest, VOTE_DOMAIN, &[]).compress()
+    }
+
+    fn is_own(&self, candidate: u32) -> bool {
+        self.keys.get(candidate) == Some(self.public)
     }
 
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool {

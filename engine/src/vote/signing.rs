@@ -8,6 +8,10 @@ use crate::base::ids::{Key, Sig, VoteKey};
 pub trait Signing {
     /// Signs a digest by the own key.
     fn sign(&self, digest: &Hash) -> Sig;
+    /// Whether this candidate's signatures are those of the own key, as far as is known.
+    fn is_own(&self, _candidate: u32) -> bool {
+        false
+    }
     /// Whether the candidate signed this.
     fn verify(&self, candidate: u32, digest: &Hash, signature: &Sig) -> bool;
     /// Verifies many at once, so that who asks for one of them later is answered at once; where nothing is remembered,

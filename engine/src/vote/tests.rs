@@ -2,7 +2,7 @@ use super::bls::{BlsSigning, VoteKeyError, VoteKeys};
 use super::remembering::Remembering;
 use super::signing::{Claim, Signing};
 use crate::base::hash::Hash;
-use crate::base::ids::Sig;
+use crate::base::ids::{Key, Sig, VoteKey};
 use blst::BLST_ERROR;
 use std::sync::Arc;
 
@@ -50,7 +50,72 @@ fn what_is_remembered_is_only_what_held() {
         assert!(remembering.verify_aggregate(&[1], &[7; 32], &signature));
         assert!(!remembering.verify_aggregate(&[0], &[7; 32], &signature));
     }
-    assert_eq!(remembering.held.lock().unwrap().len(), 2);
+    let held = remembering.held.lock().unwrap();
+    assert_eq!((held.signatures.len(), held.others.len()), (1, 1));
+}
+
+/// Says no to whatever it would have to pair.
+struct NoPairing(BlsSigning);
+
+impl Signing for NoPairing {
+    fn sign(&self, digest: &Hash) -> Sig {
+        self.0.sign(digest)
+    }
+
+    fn is_own(&self, candidate: u32) -> bool {
+        self.0.is_own(candidate)
+    }
+
+    fn verify(&self, _: u32, _: &Hash, _: &Sig) -> bool {
+        false
+    }
+
+    fn verify_all(&self, claims: &[Claim]) -> bool {
+        self.0.verify_all(claims)
+    }
+
+    fn aggregate(&self, signatures: &[Sig]) -> Sig {
+        self.0.aggregate(signatures)
+    }
+
+    fn verify_aggregate(&self, _: &[u32], _: &Hash, _: &Sig) -> bool {
+        false
+    }
+
+    fn possession_holds(&self, _: &Key, _: &VoteKey, _: &Sig) -> bool {
+        false
+    }
+
+    fn learn(&self, _: u32, _: &VoteKey) {}
+}
+
+#[test]
+fn a_certificate_of_votes_that_were_heard_costs_no_pairing() {
+    let (signers, keys) = keys(5);
+    let remembering = Remembering::new(NoPairing(BlsSigning::new(&[1; 32], keys)));
+    let digest = [7; 32];
+    // The own one was not heard.
+    let own = remembering.sign(&digest);
+    assert_eq!(own, signers[0].sign(&digest));
+    assert!(remembering.verify(0, &digest, &own), "it was signed here");
+    assert!(!remembering.verify(1, &digest, &own) && !remembering.verify(0, &[8; 32], &own));
+    let votes: Vec<Claim> = (1..4)
+        .map(|candidate: u32| Claim { candidate, digest, signature: signers[candidate as usize].sign(&digest) })
+        .collect();
+    assert!(remembering.foresee(&votes));
+    let aggregate =
+        |of: &[usize]| signers[0].aggregate(&of.iter().map(|&at| signers[at].sign(&digest)).collect::<Vec<_>>());
+    assert!(remembering.verify_aggregate(&[0, 1, 3], &digest, &aggregate(&[0, 1, 3])));
+    assert!(remembering.verify_aggregate(&[0, 1, 2, 3], &digest, &aggregate(&[0, 1, 2, 3])));
+    // Others' signatures in their names, one that was not heard, another digest, nobody: nothing is known of these.
+    assert!(!remembering.verify_aggregate(&[0, 1, 3], &digest, &aggregate(&[0, 1, 2])));
+    assert!(
+        !remembering.verify_aggregate(&[4, 1, 3], &digest, &aggregate(&[0, 1, 3])),
+        "the own one in another's name"
+    );
+    assert!(!remembering.verify_aggregate(&[0, 1, 4], &digest, &aggregate(&[0, 1, 4])));
+    assert!(!remembering.verify_aggregate(&[0, 1, 3], &[8; 32], &aggregate(&[0, 1, 3])));
+    assert!(!remembering.verify_aggregate(&[], &digest, &[0; 48]));
 }
 
 #[test]
@@ -81,11 +146,11 @@ fn a_batch_holds_if_and_only_if_each_does() {
 
     let remembering = Remembering::new(BlsSigning::new(&[1; 32], keys));
     remembering.foresee(&swapped);
-    assert!(remembering.held.lock().unwrap().is_empty());
+    assert!(remembering.held.lock().unwrap().signatures.is_empty());
     remembering.foresee(&claims);
-    assert_eq!(remembering.held.lock().unwrap().len(), 9);
+    assert_eq!(remembering.held.lock().unwrap().signatures.len(), 9);
     assert!(claims.iter().all(|claim| remembering.verify(claim.candidate, &claim.digest, &claim.signature)));
-    assert_eq!(remembering.held.lock().unwrap().len(), 9);
+    assert_eq!(remembering.held.lock().unwrap().signatures.len(), 9);
 }
 
 #[test]

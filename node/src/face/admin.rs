@@ -111,9 +111,11 @@ impl Admin {
             Ok(request) => self.handle(request),
             Err(error) => json!({ "error": format!("not a request: {error}") }),
         };
+        // In one piece: each piece that is written is a call of the system.
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
         let mut stream = stream;
-        serde_json::to_writer(&mut stream, &answer)?;
-        stream.write_all(b"\n")
+        stream.write_all(&text)
     }
 
     fn handle(&self, request: AdminRequest) -> Value {

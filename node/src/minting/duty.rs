@@ -1,6 +1,7 @@
 //! The consensus thread: it alone owns the [`Core`]. It sleeps until the next step or the next entry of its inbox, and
 //! carries out what the core wants in that order, never waiting for a disk or a socket.
 
+use super::claims::Claims;
 use super::core::{Core, Effect, Out};
 use super::entry::{Entry, Job, Promise, Raw};
 use super::gate::Gate;
@@ -17,7 +18,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Entries of the inbox that are looked at together.
 pub const TAKEN_AT_ONCE: usize = 64;
@@ -35,6 +36,7 @@ pub struct Duty<S: Signing> {
     hands: Hands,
     /// Taken from the inbox, and not worked off yet.
     taken: VecDeque<Entry>,
+    claims: Claims,
 }
 
 /// What effects are carried out with.
@@ -122,7 +124,7 @@ pub fn is_light(entry: &Entry) -> bool {
 impl<S: Signing> Duty<S> {
     /// Of this core, for which these are the hands.
     pub fn new(core: Core<S>, hands: Hands) -> Duty<S> {
-        Duty { core, hands, taken: VecDeque::new() }
+        Duty { core, hands, taken: VecDeque::new(), claims: Claims::default() }
     }
 
     /// Has the core do something, and carries out what it wants.
@@ -200,21 +202,31 @@ impl<S: Signing> Duty<S> {
         to.is_some()
     }
 
-    /// The next entry. Several are taken at once, and what their messages claim is verified together.
+    /// The next entry. Several are taken at once, and what minters claim is set aside until it is verified together.
     fn next_entry(&mut self, wait: Duration) -> Option<Entry> {
         if self.taken.is_empty() {
+            let wait = self.claims.left(Instant::now()).map_or(wait, |left| left.min(wait));
             self.hands.inbox.take_some(wait, TAKEN_AT_ONCE, is_light, &mut self.taken);
-            if !self.taken.is_empty() && self.taken.iter().all(is_claim) {
-                // No more come than there are others.
-                let others = self.core.others().clamp(1, TAKEN_AT_ONCE);
-                let at_most = Duration::from_millis(self.core.schedule.slot_ms / GATHERING);
-                let until_step = self.hands.clock.until(self.core.wake_at_ms());
-                self.hands.inbox.gather(at_most.min(until_step / 2), others, is_claim, &mut self.taken);
-            }
-            if self.taken.len() > 1 {
-                self.core.verify_ahead(self.hands.clock.now_ms(), self.taken.iter());
-            }
+            self.part_claims();
         }
         self.taken.pop_front()
+    }
+
+    /// Sets claims aside, and takes up those that have waited long enough.
+    fn part_claims(&mut self) {
+        let (now, Duty { core, hands, taken, claims }) = (Instant::now(), self);
+        let until_step = hands.clock.until(core.wake_at_ms());
+        let at_most = Duration::from_millis(core.schedule.slot_ms / GATHERING).min(until_step / 2);
+        for _ in 0..taken.len() {
+            let entry = taken.pop_front().expect("as many as were counted");
+            if is_claim(&entry) { claims.add(entry, now, at_most) } else { taken.push_back(entry) }
+        }
+        // No more come than there are others.
+        let mut due = claims.take(core.others().clamp(1, TAKEN_AT_ONCE), now);
+        if due.len() > 1 {
+            core.verify_ahead(hands.clock.now_ms(), due.iter());
+        }
+        due.append(taken);
+        *taken = due;
     }
 }

@@ -4,7 +4,7 @@
 use crate::intake::queue::{Queue, Source};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 struct Queues<T> {
     own: VecDeque<T>,
@@ -111,25 +111,6 @@ impl<T> Inbox<T> {
         self.emptied.notify_all();
     }
 
-    /// Adds to what was taken what is like it, `max` in all: waits so long for more, and no longer than until something
-    /// else comes.
-    pub fn gather(&self, at_most: Duration, max: usize, like: impl Fn(&T) -> bool, out: &mut VecDeque<T>) {
-        let until = Instant::now() + at_most;
-        let mut queues = self.queues.lock().expect(UNPOISONED);
-        loop {
-            while out.len() < max && queues.peek().is_some_and(&like) {
-                out.extend(queues.pop());
-            }
-            let left = until.saturating_duration_since(Instant::now());
-            if out.len() >= max || !queues.is_empty() || left.is_zero() {
-                break;
-            }
-            queues = self.filled.wait_timeout(queues, left).expect(UNPOISONED).0;
-        }
-        drop(queues);
-        self.emptied.notify_all();
-    }
-
     /// The next entry; waits for one as long as `wait`.
     pub fn take(&self, wait: Duration) -> Option<T> {
         let mut taken = VecDeque::new();
@@ -159,34 +140,6 @@ mod tests {
         inbox.take_some(Duration::ZERO, 10, |_| true, &mut taken);
         assert_eq!(taken, ["durable", "vote", "vote", "cells", "cells"]);
         assert_eq!(inbox.dropped(), 1 + 999);
-    }
-
-    #[test]
-    fn what_is_verified_together_is_waited_for_and_nothing_else_waits_for_it() {
-        let inbox = Inbox::new(1_000, 1_000);
-        let seated = Source(Rank::Seated, 1);
-        let gather = |max: usize, at_most: Duration| {
-            let (mut taken, begun) = (VecDeque::from(["vote"]), Instant::now());
-            inbox.gather(at_most, max, |entry| *entry == "vote", &mut taken);
-            (taken.len(), begun.elapsed())
-        };
-        let long = Duration::from_secs(20);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..3 {
-                    std::thread::sleep(Duration::from_millis(2));
-                    inbox.push_urgent(seated, 1, "vote");
-                }
-            });
-            let (taken, took) = gather(4, long);
-            assert!(taken == 4 && took < long, "as many as there are to come, and no longer");
-        });
-        inbox.push_urgent(seated, 1, "vote");
-        inbox.push_urgent(seated, 1, "block");
-        let (taken, took) = gather(4, long);
-        assert!(taken == 2 && took < long, "a block does not wait for votes");
-        assert_eq!(inbox.take(Duration::ZERO), Some("block"));
-        assert_eq!(gather(4, Duration::from_millis(1)).0, 1, "nobody waits for ever");
     }
 
     #[test]

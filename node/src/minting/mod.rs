@@ -30,6 +30,7 @@ pub mod board;
 pub mod bodies;
 pub mod capacity;
 pub mod checks;
+pub mod claims;
 pub mod core;
 pub mod counted;
 pub mod door;

@@ -23,8 +23,10 @@ use dynemix_engine::vote::signing::{Claim, Signing};
 use dynemix_net::mesh::{Body, Net, PeerId, PeerInfo, Standing};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// A record waits for others for this part of a slot: minters say theirs at the same time, and none is urgent.
+const GATHERING: u64 = 50;
 /// Records that are verified at a time.
 const RECORDS_AT_ONCE: usize = 64;
 /// Broken items of a height that who passes on another's set may bring before no more of its items are verified ahead:
@@ -58,16 +60,23 @@ pub struct Burden {
 impl Rounds {
     /// Runs until told to stop.
     pub fn run(mut self, input: &Inbox<Raw>) {
-        let mut records: Vec<Brought> = Vec::new();
+        let gathering = Duration::from_millis(self.checks.chain.parameters.slot_ms / GATHERING);
+        let (mut records, mut until) = (Vec::<Brought>::new(), Instant::now());
         loop {
-            // Records that wait are verified together.
-            let more = !records.is_empty() && records.len() < RECORDS_AT_ONCE;
-            let wait = if more { Duration::ZERO } else { Duration::from_millis(200) };
-            let raw = if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None };
+            // Records wait for others, and are verified together.
+            let wait = match records.len() {
+                0 => Duration::from_millis(200),
+                1..RECORDS_AT_ONCE => until.saturating_duration_since(Instant::now()),
+                _ => Duration::ZERO,
+            };
+            let (raw, were) = (if records.len() < RECORDS_AT_ONCE { input.take(wait) } else { None }, records.len());
             match raw {
                 Some(Raw::Stop) => return,
                 Some(raw) => self.take(raw, &mut records),
                 None => self.judge(&mut records),
+            }
+            if were == 0 {
+                until = Instant::now() + gathering;
             }
         }
     }
