@@ -43,8 +43,8 @@ fn a_full_pool_refuses_and_takes_again_after_a_block() {
 fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let mut scene = Scene::new();
     let mut own = Own::default();
-    // What the window takes of a height, and three quarters of that.
-    let full = WINDOW_FIRST * 7 / 4;
+    // What the window takes of a height, and half of that.
+    let full = WINDOW_FIRST * 3 / 2;
     let senders = FIRST..FIRST + full as u32;
     for sender in senders.clone() {
         follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), client(sender.into(), 0)).unwrap();

@@ -2,7 +2,7 @@
 
 use super::core::{Core, Effect, Out};
 use super::entry::{Promise, Ready};
-use super::own::{Client, Frame};
+use super::own::{Client, Frame, Phase};
 use super::places::Taken;
 use super::pool::Teller;
 use super::promises::{Accepting, Said};
@@ -30,7 +30,7 @@ use std::sync::atomic::Ordering;
 /// then if it is longer: what comes later would be in some sets and not in others, and sets that differ have to be
 /// exchanged. What waits is told first thing to the next minters, and stands in the next slot's block.
 const TELLING: u64 = 20;
-const TELLING_OF_SETS: u64 = 5;
+const TELLING_OF_SETS: u64 = 3;
 /// Transactions that have ended may be in the file of accepted ones, if not more are that are followed.
 const ENDED_KEPT: usize = 16_384;
 
@@ -273,7 +273,11 @@ impl<S: Signing> Core<S> {
     /// Says how many more of own users' transactions may come.
     pub(super) fn note_own_left(&mut self, now: u64) {
         let slot = self.schedule.slot(now);
-        self.local.own.note_begun(self.minter.execution.system().slot < slot);
+        self.local.own.note_phase(match self.minter.execution.system().slot < slot {
+            false => Phase::Before,
+            true if self.tells(now) => Phase::Told,
+            true => Phase::ToldNoMore,
+        });
         self.gate.places().note_free(self.local.own.left());
     }
 

@@ -471,8 +471,11 @@ impl<S: Signing> Core<S> {
 
     /// Says in the log what a step has found and left.
     pub fn log_step(&self, step: &Step) {
-        let room = self.gate.room().total();
-        step.log(&self.schedule, &self.minter, &self.local.own, (self.local.late, room));
+        let (room, costs_ns) = {
+            let room = self.gate.room();
+            (room.total(), room.costs_ns())
+        };
+        step.log(&self.schedule, &self.minter, &self.local.own, (self.local.late, room, costs_ns));
     }
 
     /// Shows the system and the own seat to others.

@@ -62,10 +62,11 @@ const SLACK: usize = 2;
 const ROOM_LEAST: usize = 1_024;
 /// Blocks that may leave a transaction out, though they take most others, before it is given up.
 const TRIES: u8 = 6;
-/// Of what a height takes, so many quarters may be here: what was told for it, and what comes when it is told no more.
-const QUARTERS_HERE: usize = 7;
-/// The same until the slot of that height has begun: what comes then has to stand in it, or it is a slot late.
-const QUARTERS_BEFORE: usize = 4;
+/// Of what the next height takes, so many quarters may wait for it: what comes when this one is told no more. The rest
+/// comes when this one is final, and its slot has not ended.
+const QUARTERS_WAITING: usize = 3;
+/// The same of what this height takes, while minters have not said yet what they take of the next: it may be less.
+const QUARTERS_UNSAID: usize = 2;
 /// So many may be here, however little is taken.
 const HERE_LEAST: usize = 16;
 /// Minters that are handed a transaction, one a height, before it is given up: what none of so many could bring into a
@@ -79,6 +80,17 @@ pub struct Client {
     pub user: User,
     /// Who is told what becomes of it, with the transaction's ordinal there; none: whoever wants to know asks the API.
     pub told: Option<(PeerId, u64)>,
+}
+
+/// How far the height is that is told for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its slot has not begun.
+    Before,
+    /// Its minters are told what comes.
+    Told,
+    /// They close their sets, or build of them: what comes waits for the next height.
+    ToldNoMore,
 }
 
 /// What a transaction takes from whom.
@@ -279,8 +291,11 @@ pub struct Own {
     pub pace: Pace,
     /// How many all shards take together of the height that is told for.
     pace_now: usize,
-    /// Whether a slot of that height has begun.
-    begun: bool,
+    phase: Phase,
+    /// How many have a seat at it, in how many shards.
+    seats: (usize, usize),
+    /// What minters take of the height after it, once they have said so.
+    pace_next: Option<usize>,
     /// How many there is room for whose turn it is.
     most: usize,
 }
@@ -306,7 +321,9 @@ impl Default for Own {
             slot_ms: None,
             pace: Pace::default(),
             pace_now: FORWARDED_MAX,
-            begun: true,
+            phase: Phase::Told,
+            seats: (0, 0),
+            pace_next: None,
             most: FORWARDED_MAX,
         }
     }
@@ -362,19 +379,29 @@ impl Own {
         SLACK * most * size_of::<Followed>() + buckets(most) * (tables + 2)
     }
 
-    /// Whether a slot of the height that is told for has begun.
-    pub fn note_begun(&mut self, begun: bool) {
-        self.begun = begun;
+    /// It is this time now; and by now minters may have said what they take of the next height.
+    pub fn note_phase(&mut self, phase: Phase) {
+        let (seats, shards) = self.seats;
+        self.phase = phase;
+        self.pace_next = self.pace.said(self.height + 1, seats, shards);
     }
 
     /// How many may be here whose turn it is: no more than can stand in their slot or the next.
     fn due_max(&self) -> usize {
-        let quarters = if self.begun { QUARTERS_HERE } else { QUARTERS_BEFORE };
         // Where no other minter is, nobody says how much is taken, and nothing can differ.
-        match self.alone {
-            true => self.most,
-            false => (self.pace_now.min(self.window) * quarters / 4).clamp(HERE_LEAST.min(self.most), self.most),
+        if self.alone {
+            return self.most;
         }
+        let (now, next) = (self.pace_now.min(self.window), self.pace_next.map(|pace| pace.min(self.window)));
+        let waiting = next.map_or(now * QUARTERS_UNSAID / 4, |next| next * QUARTERS_WAITING / 4);
+        let here = match self.phase {
+            // What comes now has to stand in the slot of this height, or it is a slot late.
+            Phase::Before => now,
+            Phase::Told => now + waiting,
+            // What was not told by now stands in the next one, as far as that takes it.
+            Phase::ToldNoMore => now.min(self.told) + waiting,
+        };
+        here.clamp(HERE_LEAST.min(self.most), self.most)
     }
 
     /// How many more may come.
@@ -501,6 +528,7 @@ impl Own {
             self.told_shards = vec![0; system.committee.shards.len()];
         }
         let committee = &system.committee;
+        self.seats = (committee.len(), committee.shards.len());
         let minters = minters_of(committee);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.

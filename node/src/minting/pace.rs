@@ -61,6 +61,19 @@ impl Pace {
         self.words.get(&minter)?.of(height)
     }
 
+    /// What so many shards take together of a height that nobody is told for yet, by what minters have said of it itself;
+    /// none before all have said so but those that may lie. Who has a seat at it is not known: it is taken that they are
+    /// as many as now.
+    pub fn said(&self, height: u64, seats: usize, shards: usize) -> Option<usize> {
+        let faults = shard_faults(seats);
+        let said = self.words.values().filter_map(|words| words.said(height));
+        let mut rooms: Vec<usize> =
+            said.map(|room| usize::try_from(room).unwrap_or(usize::MAX).min(FORWARDED_MAX)).collect();
+        rooms.sort_unstable();
+        let known = seats > 0 && rooms.len() + faults >= seats;
+        rooms.get(faults).filter(|_| known).map(|pace| (pace * shards).min(FORWARDED_MAX))
+    }
+
     /// Words that are good for nothing at this height are forgotten. So many are told for it where nobody has spoken.
     pub fn begin(&mut self, height: u64, unheard: u64) {
         self.unheard = Pace::of_newcomer(unheard).unheard;
@@ -149,6 +162,17 @@ mod tests {
         assert_eq!(six.pace, 512, "of six words those that are as high may all be liars'");
         let few = said(&[(20, 5), (21, 100), (22, 200)]).of_shard(7, &MINTERS);
         assert_eq!((few.pace, few.less.len()), (512, 3), "they may all be liars");
+    }
+
+    #[test]
+    fn what_the_next_height_takes_is_known_once_all_but_the_faulty_have_said_so() {
+        let mut pace = said(&MINTERS.map(|minter| (minter, 300)));
+        assert_eq!(pace.said(8, 10, 1), None, "what was said of the height before says nothing");
+        (20..26).for_each(|minter| pace.hear(minter, 8, 200));
+        assert_eq!(pace.said(8, 10, 1), None, "three of six may lie");
+        pace.hear(26, 8, 50);
+        assert_eq!((pace.said(8, 10, 1), pace.said(8, 10, 2)), (Some(200), Some(400)));
+        assert_eq!(Pace::default().said(8, 0, 0), None);
     }
 
     #[test]

@@ -75,7 +75,14 @@ impl Work {
 struct Cost(Option<u64>);
 
 impl Cost {
-    /// `least`: of so many it is learned that it is less.
+    /// What verifying is taken to cost before it is measured: as much as what is taken then leaves time for.
+    fn implied(slot_ms: u64) -> Cost {
+        let micros = slot_ms / 2 * (1_000 / 4 * QUARTERS_COUNTED_ON);
+        Cost(Some(micros * 1_000 / first(slot_ms)))
+    }
+
+    /// `least`: of so many it is learned that it is less. That it is more is learned of few as well, the less of it the
+    /// fewer they are: a small batch costs more each, and so does what is seen for the first time.
     fn learn(&mut self, work: Work, least: u64) {
         let now = (work.micros.saturating_mul(1_000) / work.count.max(1)).max(1);
         let is_dearer = self.0.is_none_or(|known| now > known);
@@ -84,8 +91,11 @@ impl Cost {
         }
         self.0 = Some(match self.0 {
             None => now,
-            Some(known) if now > known => known / 2 + now / 2,
-            Some(known) => known / 4 * 3 + now / 4,
+            Some(known) if now > known => {
+                let part = work.count.min(least).max(1);
+                known + (now - known).saturating_mul(part) / least.max(1) / 2
+            }
+            Some(known) => known / 2 + now / 2,
         });
     }
 
@@ -156,6 +166,11 @@ impl Words {
     pub fn of(&self, height: u64) -> Option<u64> {
         let good = self.0.iter().filter(|word| word.0 > 0 && word.0 <= height && word.0 + GOOD_FOR >= height);
         good.max_by_key(|word| word.0).map(|word| word.1)
+    }
+
+    /// What was said of this height itself.
+    pub fn said(&self, height: u64) -> Option<u64> {
+        self.0.iter().find(|word| word.0 > 0 && word.0 == height).map(|word| word.1)
     }
 
     /// Whether they are good for this height, or for one to come.
@@ -287,7 +302,7 @@ impl Room {
             judged: Work::default(),
             in_time: [0; 2],
             in_time_before: 0,
-            verifying: Cost::default(),
+            verifying: Cost::implied(slot_ms),
             judging: Cost::default(),
             building: Cost::default(),
             open_ms: slot_ms / 2,
@@ -313,6 +328,11 @@ impl Room {
     /// How many transactions of the next height it takes.
     pub fn total(&self) -> u64 {
         self.total
+    }
+
+    /// Nanoseconds that one has cost lately: to verify, for consensus to judge, to build into a block.
+    pub fn costs_ns(&self) -> [u64; 3] {
+        [self.verifying, self.judging, self.building].map(|cost| cost.0.unwrap_or(0))
     }
 
     /// From now on this height is told for, at which so many have a seat.
@@ -473,7 +493,8 @@ impl Room {
         let tried = if self.lags && !is_late && in_time > self.total / 2 { self.total + self.total / 4 } else { 0 };
         if is_late {
             self.narrowed_at = self.total.min(self.ceiling);
-            self.ceiling = (before / 8 * 7).max(self.narrowed_at / 2);
+            // What came in time since then can be done all the same.
+            self.ceiling = (before.max(in_time) / 8 * 7).max(self.narrowed_at / 2);
         } else if in_time > self.ceiling / 2 {
             // Once is no rule: back quickly to near where it was too much, and slowly from there.
             let part = if self.ceiling < self.narrowed_at / 8 * 7 { 2 } else { 8 };

@@ -29,13 +29,14 @@ pub struct Step {
 }
 
 impl Step {
-    /// One line a step, for who looks for what a slot was lost by. `late` are transactions told too late for the set.
+    /// One line a step, for who looks for what a slot was lost by. `late` are transactions told too late for the set;
+    /// `costs_ns` what one costs to verify, to judge, to build.
     pub fn log<S: Signing>(
         &self,
         schedule: &Schedule,
         minter: &Minter<NodeExecution<S>, S>,
         own: &Own,
-        (late, room): (usize, u64),
+        (late, room, costs_ns): (usize, u64, [u64; 3]),
     ) {
         tracing::debug!(
             step_ms = self.due_ms % schedule.slot_ms,
@@ -51,6 +52,7 @@ impl Step {
             own_pace = own.pace_now(),
             own_left = own.left(),
             room,
+            ?costs_ns,
         );
     }
 }
