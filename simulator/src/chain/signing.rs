@@ -37,7 +37,7 @@ pub(crate) enum AnySigning {
     /// A hash of digest and signer: quick, and nobody here forges one.
     Stub(StubSigning),
     /// The real thing.
-    Bls(BlsSigning),
+    Bls(Box<BlsSigning>),
 }
 
 impl Signing for AnySigning {
@@ -128,7 +128,7 @@ fn randomness(candidate: u32) -> [u8; 32] {
 /// How a candidate signs: by BLS where there are keys.
 pub(crate) fn signing_of(keys: Option<&Arc<VoteKeys>>, candidate: u32) -> AnySigning {
     match keys {
-        Some(keys) => AnySigning::Bls(BlsSigning::new(&randomness(candidate), keys.clone())),
+        Some(keys) => AnySigning::Bls(Box::new(BlsSigning::new(&randomness(candidate), keys.clone()))),
         None => AnySigning::Stub(StubSigning { candidate }),
     }
 }
