@@ -4,7 +4,7 @@
 
 mod scene;
 
-use dynemix::minting::own::{Own, Settled};
+use dynemix::minting::own::{Own, Phase, Settled};
 use dynemix::minting::pool::HeightPool;
 use dynemix::peer::frames::{CELLS, read_cells};
 use dynemix_engine::base::ids::Key;
