@@ -52,7 +52,9 @@ impl Outbox {
         {
             return (class_by_length(class, frame.len()), frame.clone());
         }
-        let mut frame = vec![PeerFrameKind::Message as u8];
+        // No longer than what it is made of: growing would copy it again and again.
+        let mut frame = Vec::with_capacity(1 + message.body_bytes());
+        frame.push(PeerFrameKind::Message as u8);
         match message {
             // Between minters of one height, who know the same accounts.
             Message::Block(_) | Message::Shard { message: ShardMessage::Items(_), .. } => {

@@ -72,36 +72,48 @@ impl Work {
 
 /// What a transaction costs a thread, in nanoseconds: learned quickly when it is more, slowly when it is less.
 #[derive(Clone, Copy, Debug, Default)]
-struct Cost(Option<u64>);
+struct Cost {
+    /// What it is taken to be before it is measured, if anything.
+    implied: Option<u64>,
+    measured: Option<u64>,
+}
 
 impl Cost {
     /// What verifying is taken to cost before it is measured: as much as what is taken then leaves time for.
     fn implied(slot_ms: u64) -> Cost {
         let micros = slot_ms / 2 * (1_000 / 4 * QUARTERS_COUNTED_ON);
-        Cost(Some(micros * 1_000 / first(slot_ms)))
+        Cost { implied: Some(micros * 1_000 / first(slot_ms)), measured: None }
+    }
+
+    fn nanos(self) -> Option<u64> {
+        self.measured.or(self.implied)
     }
 
     /// `least`: of so many it is learned that it is less. That it is more is learned of few as well, the less of it the
-    /// fewer they are: a small batch costs more each, and so does what is seen for the first time.
-    fn learn(&mut self, work: Work, least: u64) {
+    /// fewer they are, unless they have taken all of the time that there was: a small batch costs more each, and so does
+    /// what is seen for the first time.
+    fn learn(&mut self, work: Work, least: u64, time_ms: u64) {
         let now = (work.micros.saturating_mul(1_000) / work.count.max(1)).max(1);
-        let is_dearer = self.0.is_none_or(|known| now > known);
+        let is_dearer = self.nanos().is_none_or(|known| now > known);
         if work.count < if is_dearer { least.min(DEARER_LEAST) } else { least } {
             return;
         }
-        self.0 = Some(match self.0 {
-            None => now,
-            Some(known) if now > known => {
-                let part = work.count.min(least).max(1);
-                known + (now - known).saturating_mul(part) / least.max(1) / 2
-            }
-            Some(known) => known / 2 + now / 2,
+        // In thousandths.
+        let part = |of: u64, all: u64| (of.saturating_mul(1_000) / all.max(1)).min(1_000);
+        let weight = part(work.count, least).max(part(work.micros, time_ms.saturating_mul(1_000)));
+        assert!(weight <= 1_000, "{work:?} of {time_ms} ms weighs {weight} thousandths");
+        let dearer = |known: u64, weight: u64| known + (now - known).saturating_mul(weight) / 1_000;
+        self.measured = Some(match (self.measured, self.implied) {
+            (Some(known), _) if now > known => dearer(known, weight / 2),
+            (Some(known), _) => known / 2 + now / 2,
+            (None, Some(implied)) if now > implied => dearer(implied, weight),
+            (None, _) => now,
         });
     }
 
-    /// How many transactions fit into this time; none if nothing was measured.
+    /// How many transactions fit into this time; none if nothing is known.
     fn fit(self, micros: u64) -> Option<u64> {
-        self.0.map(|nanos| micros.saturating_mul(1_000) / nanos.max(1))
+        self.nanos().map(|nanos| micros.saturating_mul(1_000) / nanos.max(1))
     }
 }
 
@@ -332,7 +344,7 @@ impl Room {
 
     /// Nanoseconds that one has cost lately: to verify, for consensus to judge, to build into a block.
     pub fn costs_ns(&self) -> [u64; 3] {
-        [self.verifying, self.judging, self.building].map(|cost| cost.0.unwrap_or(0))
+        [self.verifying, self.judging, self.building].map(|cost| cost.nanos().unwrap_or(0))
     }
 
     /// From now on this height is told for, at which so many have a seat.
@@ -371,7 +383,8 @@ impl Room {
     pub fn built(&mut self, count: usize, busy: Duration) {
         let mut work = Work::default();
         work.add(count, busy);
-        self.building.learn(work, self.total / MEASURED_PART);
+        // How long it may take is known when the next set is closed.
+        self.building.learn(work, self.total / MEASURED_PART, u64::MAX);
     }
 
     /// So many came that somebody told for this height: too late if the own set is closed, or it is past. Of nobody more
@@ -424,8 +437,9 @@ impl Room {
         let open_ms = now_ms.saturating_sub(self.begun_ms).min(self.slot_ms);
         self.open_ms = self.open_ms / 4 * 3 + open_ms / 4;
         let least = self.total / MEASURED_PART;
-        self.verifying.learn(self.verified, least);
-        self.judging.learn(self.judged, least);
+        let time_ms = self.open_ms / 4 * QUARTERS_COUNTED_ON;
+        self.verifying.learn(self.verified, least, time_ms);
+        self.judging.learn(self.judged, least, time_ms);
         self.fit(build_ms);
         let height = self.height;
         for &teller in seated {
