@@ -119,7 +119,9 @@ fn who_wants_all_the_room_leaves_some_to_whoever_comes_later() {
         later += usize::from(follow(&mut own, &item, due(sender, 2 * DYNE), client(8, 0)).is_ok());
         scene.admit_from(&mut pool, &item, 1, &Teller { name: 9, share: None }).unwrap();
     }
-    assert_eq!(later, 50, "users of another connection");
+    // What may be here, less what the first has.
+    let left = WINDOW_FIRST * 3 / 2 - followed;
+    assert!((left / 8 * 7..=left).contains(&later), "{later} of {left}: users of another connection");
 }
 
 #[test]
