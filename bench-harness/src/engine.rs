@@ -612,6 +612,17 @@ impl EngineReport {
         )
     }
 
+    /// What the rate is of.
+    fn rate(&self) -> String {
+        match self.steady_blocks {
+            Some(blocks) => format!(
+                "of {blocks} blocks while the load lasted; with its first and last slot {} TPS",
+                grouped(self.tps_whole as u64)
+            ),
+            None => "from the first send to the last answer".into(),
+        }
+    }
+
     fn facts(&self) -> String {
         let refused = match self.refused.is_empty() {
             true => "none".to_owned(),
@@ -657,16 +668,7 @@ impl EngineReport {
                     self.slots_lost
                 ),
             ),
-            (
-                "rate",
-                match self.steady_blocks {
-                    Some(blocks) => format!(
-                        "of {blocks} blocks while the load lasted; with its first and last slot {} TPS",
-                        grouped(self.tps_whole as u64)
-                    ),
-                    None => "from the first send to the last answer".into(),
-                },
-            ),
+            ("rate", self.rate()),
             ("refused", refused),
             ("thrown out", format!("{} times, {} not answered for it", self.cuts, grouped(self.cut_off))),
             ("honest connections", format!("{} TPS final", grouped(self.honest_tps_final as u64))),

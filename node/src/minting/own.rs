@@ -528,7 +528,6 @@ impl Own {
             self.told_shards = vec![0; system.committee.shards.len()];
         }
         let committee = &system.committee;
-        self.seats = (committee.len(), committee.shards.len());
         let minters = minters_of(committee);
         // What minters take of who has no seat; the rest is handed in to one of them, as users do, and it tells the
         // others. Who has no name tells nobody.
@@ -590,6 +589,7 @@ impl Own {
 
     /// How many are told to the minters of each shard of a height at most.
     fn paces(&mut self, height: u64, minters: &[Vec<u32>], me: Option<u32>) -> Vec<ShardPace> {
+        self.seats = (minters.iter().map(Vec::len).sum(), minters.len());
         self.alone = me.is_some_and(|me| minters.iter().all(|minters| *minters == [me]));
         let pace_of = |minters: &Vec<u32>| match self.alone {
             true => ShardPace { pace: FORWARDED_MAX, less: BTreeMap::new() },
