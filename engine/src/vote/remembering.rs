@@ -26,7 +26,9 @@ pub(super) struct Held {
 }
 
 /// Of each kind so many are remembered; beyond, all are forgotten and looked at anew.
-const REMEMBERED_MAX: usize = 1 << 16;
+const REMEMBERED_MAX: usize = 1 << 15;
+/// Own ones are asked for while their height is pending or has just become final.
+const OWN_MAX: usize = 1 << 10;
 
 fn name(of: &[&[u8]]) -> Hash {
     let mut hasher = blake3::Hasher::new();
@@ -97,7 +99,7 @@ impl<S: Signing> Signing for Remembering<S> {
     fn sign(&self, digest: &Hash) -> Sig {
         let signature = self.inner.sign(digest);
         let own = &mut self.held().own;
-        if own.len() >= REMEMBERED_MAX {
+        if own.len() >= OWN_MAX {
             own.clear();
         }
         own.insert(*digest, signature);
