@@ -184,9 +184,9 @@ fn which_of_two_with_one_sequence_stays_does_not_depend_on_which_came_first() {
             outcomes.iter().filter(|outcome| **outcome == Err(Refusal::SenderConflict)).count(),
             usize::from(order[0].id() == lower.id())
         );
-        let places = pool.told_for(1);
+        let mut places = pool.told_for(1);
         assert_eq!(places.len(), 1);
-        assert_eq!(pool.transaction(places[0]).unwrap().id(), lower.id());
+        assert_eq!(pool.transaction(places.next().unwrap()).unwrap().0.id(), lower.id());
     }
 }
 

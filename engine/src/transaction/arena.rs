@@ -43,6 +43,8 @@ pub(super) struct Place {
 }
 
 const _: () = assert!(size_of::<Place>() == 256 && std::mem::offset_of!(Place, cell) == 0);
+// Whoever counts, or looks at an id, reads one line.
+const _: () = assert!(std::mem::offset_of!(Place, id) / 64 == std::mem::offset_of!(Place, readers) / 64);
 
 impl Place {
     pub(super) fn new(cell: Cell, id: Hash, rest: Box<[u8]>, is_transaction: bool) -> Place {

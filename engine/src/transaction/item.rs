@@ -7,12 +7,16 @@ use super::arena::{Arena, Place, Shared};
 use super::cell::{Cell, TransactionKind};
 use crate::base::hash::{Hash, keyed, purpose_key};
 use crate::base::limits::CELL_BYTES;
+use crate::base::prefetch::prefetch;
 use std::sync::{Arc, LazyLock};
 
 static ITEM_KEY: LazyLock<Hash> = LazyLock::new(|| purpose_key("dynemix item v1"));
 
 /// The first byte of an item that is a transaction: cell and payload follow.
 pub const ITEM_TRANSACTION: u8 = 4;
+
+/// Bytes that the processor fetches at once.
+const LINE_BYTES: usize = 64;
 
 /// A transaction or system record, with its id: a right to read it, which costs nothing to pass on.
 #[derive(Clone)]
@@ -47,6 +51,17 @@ impl Item {
                 Item(Shared::on_heap(Place::new(cell, id, bytes.into(), false)))
             }
         }
+    }
+
+    /// Asks the processor for what is read when a copy of it is made, goes, or says its id: whoever goes through many
+    /// would wait for each.
+    pub fn prefetch(&self) {
+        prefetch(&self.0.id);
+    }
+
+    /// The same for its cell.
+    pub fn prefetch_cell(&self) {
+        bytemuck::bytes_of(&self.0.cell).chunks(LINE_BYTES).for_each(|line| prefetch(&line[0]));
     }
 
     /// Hash of the bytes.

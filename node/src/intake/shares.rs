@@ -73,13 +73,21 @@ impl<K: Hash + Eq + Copy> Shares<K> {
     /// # Panics
     /// When it holds none.
     pub fn give_back(&mut self, who: K) {
+        self.give_back_all(who, 1);
+    }
+
+    /// So many less are.
+    ///
+    /// # Panics
+    /// When it holds fewer.
+    pub fn give_back_all(&mut self, who: K, count: usize) {
         let held = self.held.get_mut(&who).expect("who gives back has taken");
-        *held -= 1;
+        assert!(count <= *held && *held <= self.total, "{count} are given back of {held}, all hold {}", self.total);
+        *held -= count;
         if *held == 0 {
             self.held.remove(&who);
         }
-        assert!(self.total > 0, "what one holds is in the sum");
-        self.total -= 1;
+        self.total -= count;
     }
 }
 

@@ -291,10 +291,7 @@ impl<S: Signing> Core<S> {
         let height = self.minter.pending_height();
         let teller = self.teller(None, height);
         let (work, count) = (self.judging.begin(), told.len());
-        for (item, account, found) in told {
-            // One that does not fit any more is settled with the next block.
-            let _ = self.minter.execution.admit_of(item, account, found, &teller);
-        }
+        self.minter.execution.admit_own(told, &teller);
         if let Some(me) = self.candidate.filter(|_| count > 0) {
             let mut room = self.gate.room();
             room.take(height, me, None, count);

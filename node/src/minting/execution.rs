@@ -3,9 +3,10 @@
 //! Nothing is computed twice that does not change: validity is looked at once a height, what follows from a list of
 //! shard-blocks is kept until the height is final, and signatures are judged before they come here.
 
-use super::own::Payer;
+use super::own::{Mine, Payer};
 use super::pool::{HeightPool, Place, Teller};
 use super::prospect::Prospect;
+use super::rows::AHEAD;
 use super::toll::Toll;
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
@@ -14,6 +15,7 @@ use dynemix_engine::base::hash::{Hash, keyed};
 use dynemix_engine::base::ids::{AccountIndex, Endpoint, Key};
 use dynemix_engine::base::limits::{HEAVY_MAX, SET_ITEMS_MAX};
 use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::prefetch::prefetch;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::{CertifiedBlock, Value};
 use dynemix_engine::chain::record::Record;
@@ -89,14 +91,17 @@ impl Directory for SharedDirectory<'_> {
 /// Makes a set that is too large as small as this, in the order of its ids as before. All minters leave out the same, if
 /// they build equally fast; at each height those of other accounts, whatever ids somebody has made for his. They are told
 /// again.
-fn leave_out<T>(seed: &Hash, max: usize, sound: &mut Vec<(T, Judged)>) {
+fn leave_out<T: Copy>(seed: &Hash, max: usize, sound: &mut Vec<T>, account: impl Fn(T) -> AccountIndex) {
     if sound.len() <= max {
         return;
     }
-    let rank = |judged: &Judged| (keyed(seed, &judged.account.to_le_bytes()), judged.id);
-    sound.sort_by_cached_key(|(_, judged)| rank(judged));
-    sound.truncate(max);
-    sound.sort_unstable_by_key(|(_, judged)| judged.id);
+    // Of one account the lower id stays.
+    let rank = |(at, &one): (usize, &T)| (keyed(seed, &account(one).to_le_bytes()), at);
+    let mut ranks: Vec<(Hash, usize)> = sound.iter().enumerate().map(rank).collect();
+    ranks.select_nth_unstable(max);
+    let mut kept: Vec<usize> = ranks[..max].iter().map(|&(_, at)| at).collect();
+    kept.sort_unstable();
+    *sound = kept.into_iter().map(|at| sound[at]).collect();
     assert_eq!(sound.len(), max, "a set that is made smaller is as large as may be");
 }
 
@@ -185,9 +190,10 @@ impl<S: Signing> NodeExecution<S> {
         let seat = self.candidate.and_then(|candidate| committee.seat_of(candidate));
         self.shard = seat.map(|seat| usize::from(committee.members[usize::from(seat)].shard));
         self.records.clear();
-        let told = if self.shard.is_some() { self.pool.told_for(self.system.height + 1) } else { Vec::new() };
-        let heavy = |place: &Place| self.pool.transaction(*place).is_some_and(|item| item.is_heavy());
-        (self.heavy, self.unjudged) = told.into_iter().partition(heavy);
+        // Nobody's set is closed who has no seat.
+        let told = self.pool.told_for(if self.shard.is_some() { self.system.height + 1 } else { 0 });
+        let heavy = |place: &Place| self.pool.transaction(*place).is_some_and(|(item, _)| item.is_heavy());
+        (self.heavy, self.unjudged) = told.partition(heavy);
         self.closed.clear();
         self.foreign.clear();
         self.built = None;
@@ -250,10 +256,10 @@ impl<S: Signing> NodeExecution<S> {
         let next = self.system.height + 1;
         assert!(told == next || told == next + 1, "the pool is of two heights, {told} is none after {next}");
         let prospect = self.prospect(&item, found)?;
-        let place = self.pool.check(&item, &prospect, told, teller)?;
+        let free = self.pool.check(&item, &prospect, told, teller)?;
         let sound = prospect.sound_in(self.shard).filter(|_| told == next);
         let is_heavy = item.is_heavy();
-        self.pool.insert(item, place, teller, sound);
+        let place = self.pool.insert(item, free, teller, sound);
         // Judged as it comes: when sets are closed, everyone has something else to do.
         if told == next && is_heavy {
             self.heavy.push(place);
@@ -263,30 +269,43 @@ impl<S: Signing> NodeExecution<S> {
         Ok(())
     }
 
-    /// Takes a transaction for the next height of which its account is known, and perhaps more.
+    /// Takes a transaction for the next height of which its account is known.
     ///
     /// # Errors
     /// Why not.
-    pub fn admit_of(
-        &mut self,
-        item: Item,
-        account: AccountIndex,
-        found: Option<Prospect>,
-        teller: &Teller,
-    ) -> Result<(), Refusal> {
-        let look = || Prospect::of(&item, account, &self.chain, &self.state(), &self.system);
-        let prospect = found.map_or_else(look, Ok)?;
+    pub fn admit_of(&mut self, item: Item, account: AccountIndex, teller: &Teller) -> Result<(), Refusal> {
+        let prospect = Prospect::of(&item, account, &self.chain, &self.state(), &self.system)?;
         self.admit_transaction(item, &prospect, self.system.height + 1, teller)
+    }
+
+    /// Takes what minters are told of own users' into the own pool as well. One that does not fit any more is settled with
+    /// the next block.
+    pub fn admit_own(&mut self, told: Vec<Mine>, teller: &Teller) {
+        let found: Vec<Option<Prospect>> = {
+            let state = self.state();
+            let look = |(at, (item, account, found)): (usize, &Mine)| {
+                if let Some((item, account, None)) = told.get(at + AHEAD) {
+                    item.prefetch_cell();
+                    state.columns().hot.get(*account as usize).into_iter().for_each(prefetch);
+                }
+                found.or_else(|| Prospect::of(item, *account, &self.chain, &state, &self.system).ok())
+            };
+            told.iter().enumerate().map(look).collect()
+        };
+        for ((item, ..), found) in told.into_iter().zip(found) {
+            let next = self.system.height + 1;
+            let _ = found.map(|found| self.admit_transaction(item, &found, next, teller));
+        }
     }
 
     /// Judges those that may cost a pairing: as many as a block takes, all minters of the shard the same, by a rank that
     /// the seed gives them. They were proved before they came here, so most cost nothing.
     fn judge_heavy(&mut self) {
         let seed = self.system.seed;
-        let rank = |place: &Place| self.pool.transaction(*place).map(|item| keyed(&seed, &item.id()));
+        let rank = |place: &Place| self.pool.transaction(*place).map(|(item, _)| keyed(&seed, &item.id()));
         let mut places: Vec<_> = self.heavy.drain(..).map(|place| (rank(&place), place)).collect();
         // One that was replaced is here twice.
-        places.sort_unstable_by_key(|(rank, place)| (*rank, place.account, place.sequence));
+        places.sort_unstable();
         places.dedup();
         places.into_iter().take(HEAVY_MAX).for_each(|(_, place)| self.judge_at(place));
     }
@@ -294,8 +313,8 @@ impl<S: Signing> NodeExecution<S> {
     /// Whether a transaction of the pool may stand in the own shard's block. Its signature was looked at before it came
     /// here.
     fn judge_at(&mut self, place: Place) {
-        if let Some(item) = self.pool.transaction(place) {
-            let cost = self.view(&[], |view| view.judge(self.shard?, item, place.account));
+        if let Some((item, account)) = self.pool.transaction(place) {
+            let cost = self.view(&[], |view| view.judge(self.shard?, item, account));
             self.pool.judge(place, cost);
         }
     }
@@ -380,21 +399,20 @@ impl<S: Signing> Execution for NodeExecution<S> {
         assert_eq!(Some(shard), self.shard, "a minter closes the set of its own shard");
         while self.judge_some() {}
         self.judge_heavy();
-        let mut sound: Vec<(&Item, Judged)> = self.pool.sound(self.system.height + 1).collect();
-        // Nearly all differ in the first eight bytes, which are compared in a register.
-        let head = |judged: &Judged| u64::from_be_bytes(*judged.id.first_chunk().expect("an id has more"));
-        sound.sort_unstable_by(|(_, a), (_, b)| head(a).cmp(&head(b)).then_with(|| a.id.cmp(&b.id)));
-        leave_out(&self.system.seed, self.set_max, &mut sound);
+        let (seed, max) = (self.system.seed, self.set_max);
+        let (mut items, sound) =
+            self.pool.sound(self.system.height + 1, |rows, account| leave_out(&seed, max, rows, account));
+        let transactions = items.len();
         let records = self.pool.records().filter(|item| self.records.get(&item.id()) == Some(&true));
-        let mut items: Vec<Item> = sound.iter().map(|(item, _)| (*item).clone()).chain(records.cloned()).collect();
+        items.extend(records.cloned());
         // Each look at an item waits for memory: where no record stands between them their order is known.
-        let mut once = sound.is_sorted_by(|one, next| one.1.id < next.1.id);
-        if items.len() > sound.len() {
+        let mut once = sound.is_sorted_by(|one, next| one.id < next.id);
+        if items.len() > transactions {
             items.sort_by_key(|item| item.id());
             once = items.is_sorted_by(|one, next| one.id() < next.id());
         }
         assert!(once, "the set that shard {shard} closes has an item twice");
-        self.closed = sound.into_iter().map(|(_, judged)| judged).collect();
+        self.closed = sound;
         items
     }
 
@@ -421,7 +439,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             let teller = Teller { name: self.candidate.unwrap_or(u32::MAX), share: None };
             if self.verdicts.genuine(item) {
                 let account = item.cell().and_then(|cell| self.state().find(&cell.sender));
-                let _ = account.map(|account| self.admit_of(item.clone(), account, None, &teller));
+                let _ = account.map(|account| self.admit_of(item.clone(), account, &teller));
             }
         } else {
             self.pool.admit_record(item, &self.system);
@@ -515,7 +533,6 @@ impl<S: Signing> Execution for NodeExecution<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dynemix_engine::transaction::check::Cost;
 
     #[test]
     fn a_set_that_is_made_smaller_leaves_out_others_at_each_height() {
@@ -523,14 +540,14 @@ mod tests {
             // The lower the account, the lower the id: somebody has looked for low ones.
             let mut id = [0; 32];
             id[..4].copy_from_slice(&account.to_be_bytes());
-            ((), Judged { id, account, cost: Cost { outputs: 1, fee: 0 } })
+            (id, account)
         };
         let kept = |seed: u8, order: &mut dyn Iterator<Item = u32>| {
-            let mut sound: Vec<_> = order.map(judged).collect();
-            sound.sort_by_key(|(_, judged)| judged.id);
-            leave_out(&[seed; 32], 750, &mut sound);
-            assert!(sound.is_sorted_by_key(|(_, judged)| judged.id));
-            sound.into_iter().map(|(_, judged)| judged.account).collect::<Vec<_>>()
+            let mut sound: Vec<([u8; 32], u32)> = order.map(judged).collect();
+            sound.sort_unstable();
+            leave_out(&[seed; 32], 750, &mut sound, |(_, account)| account);
+            assert!(sound.is_sorted());
+            sound.into_iter().map(|(_, account)| account).collect::<Vec<_>>()
         };
         assert_eq!(kept(1, &mut (0..1_000)), kept(1, &mut (0..1_000).rev()), "all minters the same");
         let mut left_out = vec![0; 1_000];

@@ -58,6 +58,7 @@ mod rows;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
+mod told;
 pub mod toll;
 pub mod topology;
 pub mod tracked;

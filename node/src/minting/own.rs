@@ -24,17 +24,18 @@
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
 use super::room::{newcomer, of_seatless};
-use super::rows::buckets;
+use super::rows::{AHEAD, buckets};
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
-use dynemix_engine::accounts::columns::StateMemory;
+use dynemix_engine::accounts::columns::{Hot, StateMemory};
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::prefetch::prefetch;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::{Committee, shard_of};
@@ -154,19 +155,41 @@ impl Followed {
         Followed { item, found, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
     }
 
-    fn used<M: StateMemory>(&self, state: &State<M>) -> bool {
-        state.hot(self.account).sequence > self.sequence
+    fn used(&self, accounts: &[Hot]) -> bool {
+        accounts[self.account as usize].sequence > self.sequence
     }
 
     /// Whether it can be told.
-    fn is_due<M: StateMemory>(&self, state: &State<M>) -> bool {
-        let hot = state.hot(self.account);
+    fn is_due(&self, accounts: &[Hot]) -> bool {
+        let hot = accounts[self.account as usize];
         hot.sequence == self.sequence && hot.balance >= self.total
+    }
+
+    /// Asks for what is looked at when a block may have used it up.
+    fn prefetch(&self, accounts: &[Hot]) {
+        accounts.get(self.account as usize).into_iter().for_each(prefetch);
+        self.item.prefetch();
     }
 
     /// What is known of it on this parent.
     fn found_on(&self, parent: u64) -> Option<Prospect> {
         self.found.filter(|found| found.parent == Some(parent))
+    }
+}
+
+/// The first bytes of an item's id.
+fn head(item: &Item) -> u64 {
+    u64::from_le_bytes(*item.id().first_chunk().expect("an id has more"))
+}
+
+/// Goes through a row: what is let go is dropped, the rest keeps its order.
+fn retain(row: &mut VecDeque<Followed>, accounts: &[Hot], stays: &mut impl FnMut(&mut Followed) -> bool) {
+    for _ in 0..row.len() {
+        row.get(AHEAD).into_iter().for_each(|ahead| ahead.prefetch(accounts));
+        let mut followed = row.pop_front().expect("as many as there were");
+        if stays(&mut followed) {
+            row.push_back(followed);
+        }
     }
 }
 
@@ -265,8 +288,9 @@ pub struct Own {
     /// What an earlier process has accepted of senders that the state does not have, which may be some blocks behind what
     /// was known then: it waits for those blocks. No more than was accepted.
     orphans: HashMap<Hash, (Item, User)>,
-    /// By account and sequence: one can take effect.
-    ids: HashMap<(AccountIndex, u32), Hash>,
+    /// By account and sequence: one can take effect. Of its id the first bytes, which tell it from another one of the
+    /// same account as well: whoever finds two that have the same has signed both.
+    ids: HashMap<(AccountIndex, u32), u64>,
     /// How many each user has here whose turn it is, and how many that wait for theirs.
     due: UserShares,
     ahead: UserShares,
@@ -375,7 +399,7 @@ impl Own {
     /// Bytes of rows that hold so many, beside their places.
     pub(super) fn bytes(most: usize) -> usize {
         let tables =
-            size_of::<((AccountIndex, u32), Hash)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
+            size_of::<((AccountIndex, u32), u64)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
         SLACK * most * size_of::<Followed>() + buckets(most) * (tables + 2)
     }
 
@@ -435,14 +459,14 @@ impl Own {
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told. Of what an earlier
             // process has accepted the first is whoever hands it in again.
-            Entry::Occupied(known) if *known.get() == item.id() => {
+            Entry::Occupied(known) if *known.get() == head(item) => {
                 if let Some(heir @ None) = self.heirs.get_mut(&(account, sequence)) {
                     *heir = client.told;
                 }
                 return Ok(false);
             }
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
-            Entry::Vacant(place) => drop(place.insert(item.id())),
+            Entry::Vacant(place) => drop(place.insert(head(item))),
         }
         shares.take(client.user);
         let followed = Followed::of(item, (account, sequence, total), expires_slot, client, due);
@@ -485,12 +509,13 @@ impl Own {
         let Ok(cost) = cost(cell, payload, &chain.parameters) else { return false };
         let client = Client { user, told: None };
         let mut followed = Followed::of(item, (account, sequence, cost.total()), cell.expires_slot, client, false);
-        if followed.used(state) || cell.expires_slot < system.slot || self.ids.contains_key(&(account, sequence)) {
+        let accounts = state.columns().hot;
+        if followed.used(accounts) || cell.expires_slot < system.slot || self.ids.contains_key(&(account, sequence)) {
             return false;
         }
-        followed.due = followed.is_due(state);
+        followed.due = followed.is_due(accounts);
         if followed.due { &mut self.due } else { &mut self.ahead }.take(user);
-        self.ids.insert((account, sequence), item.id());
+        self.ids.insert((account, sequence), head(item));
         self.heirs.insert((account, sequence), None);
         self.followed.push_back(followed);
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
@@ -542,14 +567,19 @@ impl Own {
         let window = if self.alone { FORWARDED_MAX } else { self.window };
         let Own { followed, tried, looked_at, told, told_shards, .. } = self;
         let before = *told;
-        let (fresh, tried) = (followed.iter_mut().skip(looked_at[0]), tried.iter_mut().skip(looked_at[1]));
-        for (row, followed) in fresh.map(|followed| (0, followed)).chain(tried.map(|followed| (1, followed))) {
+        let accounts = state.columns().hot;
+        let places =
+            (looked_at[0]..followed.len()).map(|at| (0, at)).chain((looked_at[1]..tried.len()).map(|at| (1, at)));
+        for (row, at) in places {
             if *told >= window {
                 break;
             }
-            looked_at[row] += 1;
+            let row_of = if row == 0 { &mut *followed } else { &mut *tried };
+            looked_at[row] = at + 1;
+            row_of.get(at + AHEAD).into_iter().for_each(|ahead| ahead.prefetch(accounts));
+            let followed = &mut row_of[at];
             let found = followed.found_on(system.height);
-            if followed.told == height || !found.map_or_else(|| followed.is_due(state), |found| found.due) {
+            if followed.told == height || !found.map_or_else(|| followed.is_due(accounts), |found| found.due) {
                 continue;
             }
             let Some((cell, payload)) = followed.item.cell_and_payload() else { continue };
@@ -612,13 +642,14 @@ impl Own {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
         let (mut finals, mut given_up) = (0, Vec::new());
-        let counts = self.count_shards(state, system.height, shards);
+        let accounts = state.columns().hot;
+        let counts = self.count_shards(accounts, system.height, shards);
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
         let took_nearly_all: Vec<bool> =
             counts.iter().map(|&(told, used)| used + told / MISSED + FEW >= told).collect();
         let Own { ids, heirs, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
-            let used = followed.used(state);
+            let used = followed.used(accounts);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
             followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
             let is_out = left_out && !fits(&followed.item, followed.account);
@@ -632,7 +663,7 @@ impl Own {
             if followed.due { &mut *due } else { &mut *ahead }.give_back(user);
             if !used && refusal.is_none() {
                 // The one before it has been used up, or its account has less than it had.
-                followed.due = followed.is_due(state);
+                followed.due = followed.is_due(accounts);
                 if followed.due { &mut *due } else { &mut *ahead }.take(user);
                 return true;
             }
@@ -652,8 +683,8 @@ impl Own {
             }
             false
         };
-        self.tried.retain_mut(&mut settle);
-        self.followed.retain_mut(&mut settle);
+        retain(&mut self.tried, accounts, &mut settle);
+        retain(&mut self.followed, accounts, &mut settle);
         self.part_tried();
         self.give_back_room();
         if self.height == system.height && !self.alone {
@@ -673,11 +704,14 @@ impl Own {
     }
 
     /// Of each shard: those that were told for the first time, and how many of them the block has.
-    fn count_shards<M: StateMemory>(&self, state: &State<M>, height: u64, shards: usize) -> Vec<(usize, usize)> {
+    fn count_shards(&self, accounts: &[Hot], height: u64, shards: usize) -> Vec<(usize, usize)> {
         let mut counts = vec![(0, 0); shards];
-        for followed in self.followed.iter().filter(|followed| followed.told == height) {
-            let count: &mut (usize, usize) = &mut counts[followed.shard];
-            *count = (count.0 + 1, count.1 + usize::from(followed.used(state)));
+        for (at, followed) in self.followed.iter().enumerate() {
+            self.followed.get(at + AHEAD).into_iter().for_each(|ahead| ahead.prefetch(accounts));
+            if followed.told == height {
+                let count: &mut (usize, usize) = &mut counts[followed.shard];
+                *count = (count.0 + 1, count.1 + usize::from(followed.used(accounts)));
+            }
         }
         counts
     }

@@ -3,10 +3,10 @@
 //!
 //! The pools of a shard's minters must hold the same when they close their sets. So a transaction is here for the
 //! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
-//! the same sequence stays does not depend on which came first.
+//! the same sequence stays does not depend on which came first. What was told stands in columns, see [`super::told`].
 
 use super::prospect::Prospect;
-use super::rows::buckets;
+use super::told::{Entry, Told};
 use crate::intake::records::{Key, Timing, timing, timing_beside};
 use crate::intake::shares::Shares;
 use dynemix_engine::base::hash::Hash;
@@ -29,16 +29,24 @@ const FIRST_COME_MAX: usize = 8_192;
 /// Tellers whose transaction may take the place of another's, at one place.
 const REPLACED_MAX: usize = 8;
 
-/// Account and sequence, of which one transaction can take effect, at a height: what somebody tells for one height
-/// changes nothing at another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Where a transaction stands: as long as its height is told for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The sender's account.
-    pub account: AccountIndex,
-    /// Which of its transactions: one of each number can take effect.
-    pub sequence: u32,
-    /// The height that it was told for; 0 of a user's that nobody was told.
+    /// The height that it was told for.
     pub told: u64,
+    /// Its row among what was told for that.
+    pub row: u32,
+}
+
+/// Where one may be put: what somebody tells for one height changes nothing at another.
+#[derive(Clone, Copy, Debug)]
+pub struct Free {
+    told: u64,
+    account: AccountIndex,
+    /// Which of its transactions: one of each number can take effect.
+    sequence: u32,
+    /// The row of another one, which gives way.
+    instead: Option<u32>,
 }
 
 /// Who tells a transaction, and how many of them it may tell for a height; none: as many as there is room for. See
@@ -49,18 +57,6 @@ pub struct Teller {
     pub name: AccountIndex,
     /// How many it may tell.
     pub share: Option<usize>,
-}
-
-/// One that waits.
-struct Waiting {
-    item: Item,
-    /// The item's, beside it: who goes through all that waits looks at no item.
-    id: Hash,
-    teller: Teller,
-    /// Who has put its transaction in the place of another's here: each may do so once.
-    replaced_by: Vec<AccountIndex>,
-    /// What it takes from its sender, if it may stand in the next block of the own shard.
-    cost: Option<Cost>,
 }
 
 /// What those without a seat have told for a height.
@@ -81,20 +77,11 @@ impl OfOthers {
     }
 }
 
-/// How many transactions a pool holds.
-struct Most(usize);
-
-impl Default for Most {
-    fn default() -> Self {
-        Most(POOL_TRANSACTIONS_MAX)
-    }
-}
-
 /// Transactions that minters were told for the next two heights, and records that wait.
-#[derive(Default)]
 pub struct HeightPool {
-    most: Most,
-    transactions: HashMap<Place, Waiting>,
+    most: usize,
+    /// Of even heights, and of odd ones.
+    told: [Told; 2],
     /// How many each teller has here.
     shares: Shares<AccountIndex>,
     /// What those without a seat have told, by height.
@@ -104,106 +91,141 @@ pub struct HeightPool {
     unjudged: VecDeque<Item>,
 }
 
+impl Default for HeightPool {
+    fn default() -> Self {
+        HeightPool::of(POOL_TRANSACTIONS_MAX)
+    }
+}
+
 impl HeightPool {
     /// With room for so many.
     pub fn of(most: usize) -> HeightPool {
         assert!(most <= POOL_TRANSACTIONS_MAX, "a pool of {most}, and {POOL_TRANSACTIONS_MAX} are the most");
-        HeightPool { most: Most(most), ..HeightPool::default() }
+        HeightPool {
+            most,
+            told: [Told::of(most), Told::of(most)],
+            shares: Shares::default(),
+            of_others: BTreeMap::new(),
+            records: BTreeMap::new(),
+            unjudged: VecDeque::new(),
+        }
     }
 
-    /// Bytes of a pool that has held so many, beside their places.
+    /// Bytes of a pool of so many, beside their places: all may be told for either height.
     pub(super) fn bytes(most: usize) -> usize {
-        buckets(most) * (size_of::<(Place, Waiting)>() + 1)
+        2 * Told::bytes(most)
+    }
+
+    fn of_height(&self, height: u64) -> Option<&Told> {
+        let told = &self.told[(height % 2) as usize];
+        (told.height() == height).then_some(told)
     }
 
     /// Transactions that wait.
     pub fn len(&self) -> usize {
-        self.transactions.len()
+        self.told.iter().map(Told::len).sum()
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.transactions.is_empty()
+        self.len() == 0
     }
 
     /// Where all transactions stand that were told for this height.
-    pub fn told_for(&self, height: u64) -> Vec<Place> {
-        self.transactions.keys().copied().filter(|place| place.told == height).collect()
+    pub fn told_for(&self, told: u64) -> impl ExactSizeIterator<Item = Place> + use<> {
+        let rows = self.of_height(told).map_or(0, Told::len) as u32;
+        (0..rows).map(move |row| Place { told, row })
     }
 
-    /// The transaction at a place.
-    pub fn transaction(&self, place: Place) -> Option<&Item> {
-        self.transactions.get(&place).map(|waiting| &waiting.item)
+    /// The transaction at a place, and its account.
+    pub fn transaction(&self, place: Place) -> Option<(&Item, AccountIndex)> {
+        let told = self.of_height(place.told)?;
+        told.item(place.row).map(|item| (item, told.account(place.row)))
     }
 
-    /// Notes that the transaction at a place may stand in the next block, and what it takes.
+    /// Notes whether the transaction at a place may stand in the next block, and what it takes.
     pub fn judge(&mut self, place: Place, cost: Option<Cost>) {
-        if let Some(waiting) = self.transactions.get_mut(&place) {
-            waiting.cost = cost;
-        }
+        let told = &mut self.told[(place.told % 2) as usize];
+        assert_eq!(told.height(), place.told, "what is judged was told for another height");
+        told.judge(place.row, cost);
     }
 
-    /// What was told for this height and may stand in its block.
-    pub fn sound(&self, height: u64) -> impl Iterator<Item = (&Item, Judged)> {
-        self.transactions.iter().filter(move |waiting| waiting.0.told == height).filter_map(|(place, waiting)| {
-            let judged = Judged { id: waiting.id, account: place.account, cost: waiting.cost? };
-            Some((&waiting.item, judged))
-        })
+    /// What was told for this height and may stand in its block, ascending by id; `leave_out` takes some of these rows away.
+    pub fn sound(
+        &self,
+        height: u64,
+        leave_out: impl FnOnce(&mut Vec<u32>, &dyn Fn(u32) -> AccountIndex),
+    ) -> (Vec<Item>, Vec<Judged>) {
+        let Some(told) = self.of_height(height) else { return (Vec::new(), Vec::new()) };
+        let mut rows = told.sound();
+        leave_out(&mut rows, &|row| told.account(row));
+        (told.items(&rows).collect(), rows.iter().map(|&row| told.judged(row)).collect())
     }
 
     /// Whether there is room for one more that nobody was told.
     pub fn has_room(&self) -> bool {
-        self.transactions.len() < self.most.0
+        self.len() < self.most
     }
 
-    /// The place of a transaction that is told for this height, if there is room for it.
+    /// Where a transaction can be put that is told for this height, if there is room for it.
     ///
     /// # Errors
     /// Why not.
-    pub fn check(&self, item: &Item, prospect: &Prospect, height: u64, teller: &Teller) -> Result<Place, Refusal> {
-        let place = Place { account: prospect.account, sequence: prospect.sequence, told: height };
-        let known = self.transactions.get(&place);
-        match known {
-            Some(known) if known.id == item.id() => return Err(Refusal::Duplicate),
-            Some(known) if known.id < item.id() || planted(Mutation::PoolByArrival) => {
+    pub fn check(&self, item: &Item, prospect: &Prospect, height: u64, teller: &Teller) -> Result<Free, Refusal> {
+        let (account, sequence) = (prospect.account, prospect.sequence);
+        let known = self.of_height(height).and_then(|told| Some((told, told.row(account, sequence)?)));
+        match known.map(|(told, row)| told.id(row)) {
+            Some(known) if *known == item.id() => return Err(Refusal::Duplicate),
+            Some(known) if *known < item.id() || planted(Mutation::PoolByArrival) => {
                 return Err(Refusal::SenderConflict);
             }
             None if !self.has_room() => return Err(Refusal::Busy),
             _ => {}
         }
-        if let Some(known) = known {
-            let replaced = &known.replaced_by;
+        if let Some((told, row)) = known {
+            let replaced = told.replaced_by(row);
             if replaced.contains(&teller.name) || replaced.len() >= REPLACED_MAX {
                 return Err(Refusal::SenderConflict);
             }
-        } else if !self.shares.may_take(teller.name, self.most.0, 1) {
+        } else if !self.shares.may_take(teller.name, self.most, 1) {
             return Err(Refusal::Busy);
         }
         let may_tell = match self.of_others.get(&height) {
             Some(others) => others.may_tell(teller),
             None => OfOthers::default().may_tell(teller),
         };
-        if may_tell { Ok(place) } else { Err(Refusal::Busy) }
+        let instead = known.map(|(_, row)| row);
+        if may_tell { Ok(Free { told: height, account, sequence, instead }) } else { Err(Refusal::Busy) }
     }
 
-    /// Takes a transaction that [`Self::check`] has let through; `cost` is what it takes, if it is known to be sound.
+    /// Takes a transaction that [`Self::check`] has let through, before it takes another; `cost` is what it takes, if it is
+    /// known to be sound.
     ///
     /// # Panics
     /// When it was not asked: a pool that is full, or a transaction that nobody was told.
-    pub fn insert(&mut self, item: Item, place: Place, teller: &Teller, cost: Option<Cost>) {
-        assert!(place.told > 0, "a transaction is put into the pool of no height");
-        let mut waiting = Waiting { id: item.id(), item, teller: *teller, replaced_by: Vec::new(), cost };
-        if let Some(before) = self.transactions.remove(&place) {
-            self.shares.give_back(before.teller.name);
-            waiting.replaced_by = before.replaced_by;
-            waiting.replaced_by.push(teller.name);
+    pub fn insert(&mut self, item: Item, free: Free, teller: &Teller, cost: Option<Cost>) -> Place {
+        let Free { told: height, account, sequence, instead } = free;
+        assert!(height > 0, "a transaction is put into the pool of no height");
+        let told = &mut self.told[(height % 2) as usize];
+        if told.height() != height {
+            told.begin(height);
         }
+        let entry = Entry { item, account, sequence, teller: teller.name, cost };
+        let row = match instead {
+            Some(row) => {
+                self.shares.give_back(told.replace(row, entry));
+                row
+            }
+            None => told.push(entry),
+        };
         self.shares.take(teller.name);
-        self.of_others.entry(place.told).or_default().tell(teller);
-        self.transactions.insert(place, waiting);
-        let count = self.transactions.len();
-        assert!(count <= self.most.0, "{count} transactions are in a pool of {}", self.most.0);
+        if teller.share.is_some() {
+            self.of_others.entry(height).or_default().tell(teller);
+        }
+        let count = self.len();
+        assert!(count <= self.most, "{count} transactions are in a pool of {}", self.most);
         assert_eq!(self.shares.total(), count, "each transaction counts for one teller");
+        Place { told: height, row }
     }
 
     /// Takes a record that holds, if it has a place: see [`crate::intake::records`].
@@ -271,15 +293,14 @@ impl HeightPool {
     /// After a block: what was told for it or earlier goes, and what is no longer true.
     pub fn settle(&mut self, system: &System) {
         let next = system.height + 1;
-        let shares = &mut self.shares;
-        self.transactions.retain(|place, waiting| {
-            assert!(place.told <= next, "a transaction told for height {} waits before height {next}", place.told);
-            if place.told != next {
-                shares.give_back(waiting.teller.name);
+        for told in &mut self.told {
+            let height = told.height();
+            assert!(height <= next, "transactions told for height {height} wait before height {next}");
+            if height != next {
+                told.clear(|teller, count| self.shares.give_back_all(teller, count));
             }
-            place.told == next
-        });
-        assert_eq!(self.shares.total(), self.transactions.len(), "each transaction counts for one teller");
+        }
+        assert_eq!(self.shares.total(), self.len(), "each transaction counts for one teller");
         self.of_others = self.of_others.split_off(&next);
         for of_key in self.records.values_mut() {
             of_key.retain(|item| {

@@ -1,4 +1,7 @@
-//! What tables take that have grown.
+//! Rows and tables: what they take that have grown, and how far ahead of who goes through them memory is asked for.
+
+/// Of a row that is gone through, the memory of the one that stands so far ahead is asked for.
+pub(super) const AHEAD: usize = 16;
 
 /// Slots of a hash table that has grown to so many entries: a power of two, of which seven eighths may be taken.
 pub(super) fn buckets(entries: usize) -> usize {
