@@ -315,10 +315,12 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             let (due_ms, slot, step) = (self.step_at_ms(), self.next_step.0, Step::ALL[self.next_step.1]);
             self.next_step =
                 if self.next_step.1 + 1 < Step::ALL.len() { (slot, self.next_step.1 + 1) } else { (slot + 1, 0) };
-            let Schedule { sets_ms, have_ms, slot_ms, .. } = self.schedule;
+            let Schedule { sets_ms, vote_ms, have_ms, slot_ms, .. } = self.schedule;
             let late_max_ms = match step {
                 // A slot can be begun until something is to be said in it: who is late once does not miss it whole.
                 Step::Begin => sets_ms,
+                // Whoever has no set of its own builds nothing of it: others may have closed the same.
+                Step::Sets => vote_ms.saturating_sub(due_ms % slot_ms),
                 // What a shard says is of use until its block is to be there. Who closes a large set is late with all of
                 // it, and would give away the block if it said nothing any more.
                 Step::Lists | Step::Decide | Step::Vote => have_ms.saturating_sub(due_ms % slot_ms),

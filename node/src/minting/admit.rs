@@ -5,6 +5,7 @@ use super::entry::{Promise, Ready};
 use super::own::{Client, Frame, Phase};
 use super::places::Taken;
 use super::pool::Teller;
+use super::prepare::GATHERED_OF_LEFT;
 use super::promises::{Accepting, Said};
 use super::status::Status;
 use crate::intake::duties::told_share;
@@ -234,7 +235,7 @@ impl<S: Signing> Core<S> {
     /// or has no seat: if it was drawn for the height after, tells each of those who were how many it takes of them.
     pub(super) fn tell_room(&mut self, now: u64, out: Out<'_>) {
         if let Some((items, took)) = self.minter.execution.built_in.take() {
-            self.gate.room().built(items, took);
+            self.gate.room().built(items, took, self.build_ms());
         }
         let (system, height) = (self.minter.execution.shared_system().clone(), self.minter.pending_height() + 1);
         let Schedule { slot_ms, sets_ms, .. } = self.schedule;
@@ -272,17 +273,21 @@ impl<S: Signing> Core<S> {
 
     /// Says how many more of own users' transactions may come.
     pub(super) fn note_own_left(&mut self, now: u64) {
-        let slot = self.schedule.slot(now);
-        self.local.own.note_phase(match self.minter.execution.system().slot < slot {
-            false => Phase::Before,
-            true if self.tells(now) => Phase::Told,
-            true => Phase::ToldNoMore,
+        let Schedule { slot_ms, sets_ms, .. } = self.schedule;
+        let has_begun = self.minter.execution.system().slot < self.schedule.slot(now);
+        // Until then what is read may have come before the slot began, and has to stand in its block.
+        let of_before = now % slot_ms < sets_ms / GATHERED_OF_LEFT;
+        self.local.own.note_phase(match () {
+            () if !has_begun || of_before => Phase::Before,
+            () if self.tells(now) => Phase::Told,
+            () => Phase::ToldNoMore,
         });
         self.gate.places().note_free(self.local.own.left());
     }
 
     /// Tells the minters of the next height what own users have sent.
     pub(super) fn tell_own(&mut self, out: Out<'_>) {
+        self.local.own.note_builds(self.set_max(0));
         let (frames, told) = {
             let execution = &self.minter.execution;
             self.local.own.tell(&execution.state(), execution.system(), self.candidate)

@@ -135,8 +135,8 @@ pub struct NodeExecution<S> {
     pub set_max: usize,
     /// How the cost of building is found.
     pub building: Toll,
-    /// Items of the block that was built last, and what it took; none once that was looked at.
-    pub built_in: Option<(usize, Duration)>,
+    /// Items of the block that was built last, and what it took, if it was built in time; none once that was looked at.
+    pub built_in: Option<(usize, Option<Duration>)>,
     /// What was applied and not yet taken: one entry a height.
     pub applied: Vec<Applied>,
 }
@@ -472,7 +472,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             judged.sort_by_key(|judged| judged.id);
             self.view(&judged, |view| view.build(shard, slot, items))
         };
-        self.built_in = Some((items.len(), work.took(items.len())));
+        self.built_in = Some((items.len(), Some(work.took(items.len()))));
         let built = Arc::new(built);
         self.built = Some((shard, slot, items.clone(), built.clone()));
         built
@@ -525,6 +525,10 @@ impl<S: Signing> Execution for NodeExecution<S> {
         // Invariant 1 of the system's tables.
         assert_eq!(self.system.pools.sum(), header.pool, "the pools sum to what the accounts say is in no balance");
         self.pool.settle(&self.system);
+        if self.built.is_none() && !self.closed.is_empty() {
+            // Or the same set would be too large at the next height, and for ever.
+            self.built_in = Some((self.closed.len(), None));
+        }
         self.begin_height();
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
     }

@@ -86,7 +86,7 @@ pub struct Client {
 /// How far the height is that is told for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Its slot has not begun.
+    /// Its slot has not begun, or what came before it did is still read.
     Before,
     /// Its minters are told what comes.
     Told,
@@ -307,6 +307,8 @@ pub struct Own {
     window: usize,
     /// This node is all minters of the height: what it takes it finds in its own queue, and no other set can differ.
     alone: bool,
+    /// Of so many it can build a block in time.
+    builds: usize,
     /// The last height's block has left out what was told.
     missed: bool,
     /// The chain's slots; none where nobody has said.
@@ -341,6 +343,7 @@ impl Default for Own {
             looked_at: [0; 2],
             window: WINDOW_FIRST,
             alone: false,
+            builds: FORWARDED_MAX,
             missed: false,
             slot_ms: None,
             pace: Pace::default(),
@@ -401,6 +404,11 @@ impl Own {
         let tables =
             size_of::<((AccountIndex, u32), u64)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
         SLACK * most * size_of::<Followed>() + buckets(most) * (tables + 2)
+    }
+
+    /// A block can be built of so many in time.
+    pub fn note_builds(&mut self, most: usize) {
+        self.builds = most.min(FORWARDED_MAX);
     }
 
     /// It is this time now; and by now minters may have said what they take of the next height.
@@ -564,7 +572,8 @@ impl Own {
         let mut frames: Vec<Frames> = self.told_shards.iter().zip(&minters).map(of_shard).collect();
         let (mut handed, mut beyond) = (BTreeMap::<u32, Frames>::new(), 0);
         let mut of_own_shard = Vec::new();
-        let window = if self.alone { FORWARDED_MAX } else { self.window };
+        // It may take longer by now than when the height was begun.
+        let window = if self.alone { self.builds.max(self.told) } else { self.window };
         let Own { followed, tried, looked_at, told, told_shards, .. } = self;
         let before = *told;
         let accounts = state.columns().hot;

@@ -38,7 +38,7 @@ const HANDED_ON: usize = cost_of_transactions(1_024);
 const HEAVY_OF_GUEST: usize = 8;
 
 /// Transactions are gathered into a batch for this part of the time until sets close,
-const GATHERED_OF_LEFT: u64 = 4;
+pub(super) const GATHERED_OF_LEFT: u64 = 4;
 /// for this part of a slot at least,
 const GATHERED_LEAST: u64 = 100;
 /// and for this part of one at most.
