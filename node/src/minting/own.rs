@@ -274,6 +274,21 @@ fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload
     may
 }
 
+/// What is handed in to single minters, and what those of each shard are told.
+fn frames_out(
+    handed: BTreeMap<u32, Frames>,
+    minters: Vec<Vec<u32>>,
+    paces: &[ShardPace],
+    frames: Vec<Frames>,
+    me: Option<u32>,
+) -> Vec<Frame> {
+    let handed = handed.into_iter().flat_map(|(minter, handed)| {
+        handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
+    });
+    let told = minters.into_iter().zip(paces).zip(frames);
+    handed.chain(told.flat_map(|((minters, pace), frames)| frames.of_others(&minters, pace, me))).collect()
+}
+
 /// A frame for the mesh.
 pub type Frame = (To, u8, Arc<[u8]>);
 
@@ -618,12 +633,7 @@ impl Own {
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);
         assert_eq!(of_own_shard.len(), mine, "the own pool gets what the others of its shard are told");
-        let handed = handed.into_iter().flat_map(|(minter, handed)| {
-            handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
-        });
-        let told = minters.into_iter().zip(&paces).zip(frames);
-        let others = told.flat_map(|((minters, pace), frames)| frames.of_others(&minters, pace, me));
-        (handed.chain(others).collect(), of_own_shard)
+        (frames_out(handed, minters, &paces, frames, me), of_own_shard)
     }
 
     /// How many are told to the minters of each shard of a height at most.
