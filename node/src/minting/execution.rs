@@ -518,6 +518,12 @@ impl<S: Signing> Execution for NodeExecution<S> {
             state.update_root()
         };
         let bans = next.bans.clone();
+        // Where others have sets as well, a block may also be missing since one of theirs is. Who is alone in a shard would
+        // close the same set again at the next height, and for ever.
+        let alone = self.shard.is_some_and(|shard| self.system.committee.shards[shard].len() == 1);
+        if alone && self.built.is_none() && !self.closed.is_empty() {
+            self.built_in = Some((self.closed.len(), None));
+        }
         self.system = Arc::new(next.finalized(value.hash()));
         let header = *self.state().header();
         let heights = (header.height, self.system.height);
@@ -525,10 +531,6 @@ impl<S: Signing> Execution for NodeExecution<S> {
         // Invariant 1 of the system's tables.
         assert_eq!(self.system.pools.sum(), header.pool, "the pools sum to what the accounts say is in no balance");
         self.pool.settle(&self.system);
-        if self.built.is_none() && !self.closed.is_empty() {
-            // Or the same set would be too large at the next height, and for ever.
-            self.built_in = Some((self.closed.len(), None));
-        }
         self.begin_height();
         self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
     }

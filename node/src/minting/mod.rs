@@ -64,5 +64,6 @@ pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;
+pub mod words;
 pub mod working;
 pub mod writer;

@@ -592,9 +592,8 @@ impl Own {
         let Own { followed, tried, looked_at, told, told_shards, .. } = self;
         let before = *told;
         let accounts = state.columns().hot;
-        let places =
-            (looked_at[0]..followed.len()).map(|at| (0, at)).chain((looked_at[1]..tried.len()).map(|at| (1, at)));
-        for (row, at) in places {
+        let (fresh, tried_at) = (looked_at[0]..followed.len(), looked_at[1]..tried.len());
+        for (row, at) in fresh.map(|at| (0, at)).chain(tried_at.map(|at| (1, at))) {
             if *told >= window {
                 break;
             }

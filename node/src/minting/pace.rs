@@ -13,7 +13,8 @@
 //! the pace would drop the rest, and is sent as much as it has said, the oldest. Who has said nothing is sent the pace,
 //! and counts for nothing when it is found: who is away holds nobody up.
 
-use super::room::{TAKEN_AT_MOST, Words};
+use super::room::TAKEN_AT_MOST;
+use super::words::Words;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::FORWARDED_MAX;
 use dynemix_engine::base::mutation::{Mutation, planted};

@@ -19,6 +19,7 @@
 //!
 //! A word of this binds nobody but what is sent here: see [`super::pace`].
 
+use super::words::Words;
 use crate::intake::duties::lot;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::limits::POOL_TRANSACTIONS_MAX;
@@ -51,8 +52,6 @@ pub const TAKEN_AT_MOST: u64 = 2;
 const LATE: u64 = 128;
 /// The lot is no more than this part of a room.
 const LOT_PART: u64 = 4;
-/// Heights that a word is good for: the one that it names, and so many after that if no newer one has come.
-const GOOD_FOR: u64 = 2;
 /// Heights for which it is remembered what somebody used of its room.
 const REMEMBERED: u64 = 8;
 /// What building is taken to cost before it is measured, in nanoseconds: some times what it does.
@@ -162,38 +161,6 @@ impl Batch {
         let all = part(reading, told) + part(looking, items) + part(verifying, signatures);
         let nanos = all * worked.as_nanos() / took.as_nanos().max(1);
         (count, Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
-    }
-}
-
-/// What one minter has said to one teller, of the newest two heights that were named: both keep it, and so know the same.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Words([(u64, u64); 2]);
-
-impl Words {
-    /// It says how much it takes for a height.
-    pub fn hear(&mut self, height: u64, room: u64) {
-        let words = &mut self.0;
-        let place = usize::from(words[1].0 < words[0].0);
-        let place = words.iter().position(|word| word.0 == height).unwrap_or(place);
-        if height >= words[place].0 {
-            words[place] = (height, room);
-        }
-    }
-
-    /// What was said of this height, or lately.
-    pub fn of(&self, height: u64) -> Option<u64> {
-        let good = self.0.iter().filter(|word| word.0 > 0 && word.0 <= height && word.0 + GOOD_FOR >= height);
-        good.max_by_key(|word| word.0).map(|word| word.1)
-    }
-
-    /// What was said of this height itself.
-    pub fn said(&self, height: u64) -> Option<u64> {
-        self.0.iter().find(|word| word.0 > 0 && word.0 == height).map(|word| word.1)
-    }
-
-    /// Whether they are good for this height, or for one to come.
-    pub fn is_good(&self, height: u64) -> bool {
-        self.0.iter().any(|word| word.0 + GOOD_FOR >= height)
     }
 }
 
