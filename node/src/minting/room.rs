@@ -504,7 +504,10 @@ impl Room {
     pub fn built_in(&self, ms: u64) -> usize {
         let most = self.most as usize;
         let Some(count) = self.building.fit(ms.saturating_mul(1_000)) else { return most };
-        let count = usize::try_from(count).unwrap_or(usize::MAX).clamp(BUILT_LEAST, most);
+        let count = usize::try_from(count).unwrap_or(usize::MAX).max(BUILT_LEAST);
+        if count >= most {
+            return most;
+        }
         let step = 1 << count.ilog2();
         let coarse = (if count >= step + step / 2 { step + step / 2 } else { step }).max(BUILT_LEAST);
         assert!((BUILT_LEAST..=count).contains(&coarse), "{coarse} is no step below {count}");
