@@ -3,7 +3,7 @@
 //!
 //! The pools of a shard's minters must hold the same when they close their sets. So a transaction is here for the
 //! height that it was told for and no longer: whoever follows it for its user tells it again. And which one of two with
-//! the same sequence stays does not depend on which came first. What was told stands in columns, see [`super::told`].
+//! the same sequence stays does not depend on which came first. What was told stands in columns (`told.rs`).
 
 use super::prospect::Prospect;
 use super::told::{Entry, Told};
