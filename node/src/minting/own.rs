@@ -177,11 +177,6 @@ impl Followed {
     }
 }
 
-/// The first bytes of an item's id.
-fn head(item: &Item) -> u64 {
-    u64::from_le_bytes(*item.id().first_chunk().expect("an id has more"))
-}
-
 /// Goes through a row: what is let go is dropped, the rest keeps its order.
 fn retain(row: &mut VecDeque<Followed>, accounts: &[Hot], stays: &mut impl FnMut(&mut Followed) -> bool) {
     for _ in 0..row.len() {
@@ -303,9 +298,9 @@ pub struct Own {
     /// What an earlier process has accepted of senders that the state does not have, which may be some blocks behind what
     /// was known then: it waits for those blocks. No more than was accepted.
     orphans: HashMap<Hash, (Item, User)>,
-    /// By account and sequence: one can take effect. Of its id the first bytes, which tell it from another one of the
-    /// same account as well: whoever finds two that have the same has signed both.
-    ids: HashMap<(AccountIndex, u32), u64>,
+    /// By account and sequence: one can take effect. The whole id: of two whose first bytes are the same, which their
+    /// sender can look for, one would be called final when the other is.
+    ids: HashMap<(AccountIndex, u32), Hash>,
     /// How many each user has here whose turn it is, and how many that wait for theirs.
     due: UserShares,
     ahead: UserShares,
@@ -417,7 +412,7 @@ impl Own {
     /// Bytes of rows that hold so many, beside their places.
     pub(super) fn bytes(most: usize) -> usize {
         let tables =
-            size_of::<((AccountIndex, u32), u64)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
+            size_of::<((AccountIndex, u32), Hash)>() + size_of::<((AccountIndex, u32), Option<(PeerId, u64)>)>();
         SLACK * most * size_of::<Followed>() + buckets(most) * (tables + 2)
     }
 
@@ -482,14 +477,14 @@ impl Own {
         match self.ids.entry((account, sequence)) {
             // Whoever hands in what another has handed in hears nothing of it: the first is told. Of what an earlier
             // process has accepted the first is whoever hands it in again.
-            Entry::Occupied(known) if *known.get() == head(item) => {
+            Entry::Occupied(known) if *known.get() == item.id() => {
                 if let Some(heir @ None) = self.heirs.get_mut(&(account, sequence)) {
                     *heir = client.told;
                 }
                 return Ok(false);
             }
             Entry::Occupied(_) => return Err(Refusal::SenderConflict),
-            Entry::Vacant(place) => drop(place.insert(head(item))),
+            Entry::Vacant(place) => drop(place.insert(item.id())),
         }
         shares.take(client.user);
         let followed = Followed::of(item, (account, sequence, total), expires_slot, client, due);
@@ -538,7 +533,7 @@ impl Own {
         }
         followed.due = followed.is_due(accounts);
         if followed.due { &mut self.due } else { &mut self.ahead }.take(user);
-        self.ids.insert((account, sequence), head(item));
+        self.ids.insert((account, sequence), item.id());
         self.heirs.insert((account, sequence), None);
         self.followed.push_back(followed);
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
