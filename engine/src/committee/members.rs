@@ -132,6 +132,11 @@ impl Committee {
         self.members.binary_search_by_key(&candidate, |member| member.candidate).ok().map(|seat| seat as Seat)
     }
 
+    /// Whether the candidate is one of this shard's minters.
+    pub fn mints_in(&self, candidate: u32, shard: u16) -> bool {
+        self.seat_of(candidate).is_some_and(|seat| self.members[usize::from(seat)].shard == shard)
+    }
+
     /// What the block before commits to, so that light clients can follow.
     /// It binds height, shards, and of each member stake, shard, whether it votes in the master round, and its voting
     /// key: whoever knows this hash can check what the committee certifies.

@@ -5,7 +5,7 @@
 //! opinion of one or two counts.
 //!
 //! ```text
-//!   Try 0            the minters of a certified block send the items to the custodians
+//!   Try 0            the minters of a certified block send the items to the custodians that are none of them
 //!   next slot        custodians that lack them ask the signers                       Begin .. Lists
 //!                    still lacking: alarm to the committee, signers and custodians    Lists
 //!   from then on     the committee asks them, and its own members, by those alarms    .. Try 0
@@ -165,7 +165,8 @@ impl Custody {
         self.bodies.get(block).filter(|_| entitled).map(|kept| &kept.1)
     }
 
-    /// The minters of a certified block send its items to the custodians, each to some.
+    /// The minters of a certified block send its items to the custodians, each to some. A custodian that is a minter of
+    /// the same shard has built the block from them; if it has not, it asks as whoever was not served does.
     pub fn spread<E: Execution>(
         &self,
         execution: &E,
@@ -174,8 +175,10 @@ impl Custody {
         parts: usize,
         out: &mut CustodyOut,
     ) {
-        let custodians = execution.system().custodians_of(block.block.shard as u16);
+        let (system, shard) = (execution.system(), block.block.shard as u16);
+        let custodians = system.custodians_of(shard);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
+        let mine = mine.filter(|(_, custodian)| !system.committee.mints_in(**custodian, shard));
         out.sends.extend(mine.map(|(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()))));
     }
 
@@ -476,6 +479,9 @@ impl Custody {
         let Some(seat) = committee.seat_of(from).filter(|_| execution.quilt_mode()) else { return };
         let shard = committee.members[usize::from(seat)].shard;
         let (custodians, seats) = (system.custodians_of(shard), &committee.shards[usize::from(shard)]);
+        if committee.mints_in(candidate, shard) {
+            return;
+        }
         let sends = |place: usize| seats[place % seats.len()] == seat;
         let mine = custodians.iter().position(|&custodian| custodian == candidate).is_some_and(sends);
         let early: usize = self.early.values().map(|early| items_bytes(&early.2)).sum();

@@ -145,6 +145,23 @@ fn nobody_says_that_a_block_was_not_served_before_it_could_have_come() {
 }
 
 #[test]
+fn who_has_built_the_block_is_not_sent_it() {
+    let mut looker = Looker::of(1_000);
+    let members: Vec<u32> = looker.committee.members.iter().map(|member| member.candidate).collect();
+    let (mints, others): (Vec<u32>, Vec<u32>) = (0..14).partition(|candidate| members.contains(candidate));
+    looker.ground.system.custodians = vec![[&mints[..2], &others[..2]].concat()];
+    let (items, patch) = (Items::default(), Vec::new());
+    let (block, certificate) = (looker.ground.system.immature[0].blocks[0].header, looker.attest.certificate);
+    let certified = CertifiedBlock { height: 0, block, hash: looker.block, certificate, items, patch };
+    let mut out = CustodyOut::default();
+    for part in 0..members.len() {
+        looker.custody.spread(&looker.ground, &certified, part, members.len(), &mut out);
+    }
+    let sent: Vec<u32> = out.sends.iter().map(|send| send.0).collect();
+    assert_eq!(sent, others[..2], "those that lack the transactions, each once");
+}
+
+#[test]
 fn a_second_copy_is_asked_for_when_the_first_could_be_here() {
     let mut looker = Looker::of(1_930_000);
     looker.alarms(3);

@@ -6,9 +6,9 @@
 //!   held + pending <= the share's ceiling; ceilings and what is left for the mesh itself are the budget
 //! ```
 //!
-//! Three quarters of a share are for what comes, so that what goes has room when nothing more is read. Whoever is of a
-//! share that is full is not read. What the mesh holds itself is made less by ending connections: first
-//! of who holds more than its part and has moved least for it.
+//! Three quarters of a share are for what comes, and an eighth for what that becomes, so that what goes has room when nothing
+//! more is read. Whoever is of a share that is full is not read. What the mesh holds itself is made less by ending
+//! connections: first of who holds more than its part and has moved least for it.
 
 use super::standing::Standing;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -156,10 +156,20 @@ impl Ledger {
         self.used(share).saturating_add(bytes) <= self.ceiling(share)
     }
 
+    /// Whether there is room to send so much more: a part of a share is for that, whatever has come.
+    pub(super) fn may_send(&self, share: Share, bytes: usize) -> bool {
+        let of_sends = self.ceiling(share) - self.ceiling_of_decoded(share);
+        self.has_room(share, bytes) || self.held(share).saturating_add(bytes) <= of_sends
+    }
+
     /// Whether a frame of this weight may become so much more. One that is alone in its share may, whatever it becomes:
     /// else a long one never could.
     pub(super) fn may_become(&self, share: Share, weight: usize, bytes: usize) -> bool {
-        self.has_room(share, bytes) || self.pending(share) == weight
+        self.used(share).saturating_add(bytes) <= self.ceiling_of_decoded(share) || self.pending(share) == weight
+    }
+
+    fn ceiling_of_decoded(&self, share: Share) -> usize {
+        self.ceiling(share) / 8 * 7
     }
 
     /// Bytes that a share may be when more of it is read.
@@ -253,6 +263,8 @@ mod tests {
         let room = ledger.ceiling(Share::Answers) - 12;
         assert!(ledger.has_room(Share::Answers, room) && !ledger.has_room(Share::Answers, room + 1));
         assert!(!ledger.may_become(Share::Answers, 4, room + 1) && ledger.may_become(Share::Answers, 5, room + 1));
+        let room = ledger.ceiling(Share::Answers) / 8 * 7 - 12;
+        assert!(ledger.may_become(Share::Answers, 4, room) && !ledger.may_become(Share::Answers, 4, room + 1));
         let room = ledger.ceiling(Share::Answers) / 4 * 3 - 12;
         assert!(ledger.may_read(Share::Answers, room) && !ledger.may_read(Share::Answers, room + 1));
         assert!(!ledger.is_stuck(Share::Answers, room + 5) && ledger.is_stuck(Share::Answers, room + 6));
@@ -260,6 +272,18 @@ mod tests {
         ledger.end_pending(Share::Answers, 5);
         ledger.look();
         assert_eq!((ledger.total(), ledger.most()), (0, 0));
+    }
+
+    #[test]
+    fn what_comes_leaves_room_for_what_goes() {
+        let (ledger, share) = (Ledger::new(96 << 20, &NODE_PARTS), Share::Of(Standing::Seated));
+        // A long answer that was alone, and whatever it became.
+        ledger.begin_pending(share, 2 * ledger.ceiling(share));
+        assert!(!ledger.has_room(share, 300) && ledger.may_send(share, 300), "a vote is sent");
+        let kept = ledger.ceiling(share) / 8;
+        assert!(ledger.may_send(share, kept) && !ledger.may_send(share, kept + 1));
+        ledger.hold(share, kept);
+        assert!(!ledger.may_send(share, 1));
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use super::answers::Answers;
 use super::budget::{Holding, Ledger, Share, largest, least_useful};
 use super::channel::{Channel, TransportKey, public_key};
+use super::commands::Command;
 use super::door::{Claim, Doorkeeper};
-use super::handle::{Command, Event, MeshHandle, Shared, To};
+use super::handle::{Event, MeshHandle, Shared};
 use super::link::Line;
 use super::options::MeshOptions;
 use super::peer::{FALSE_HELLO, House, Introduction, Peer, Phase};
@@ -13,6 +14,7 @@ use super::rates::{CHECK_MICROS, HandshakeRates, SIGN_MICROS, Work};
 use super::roster::{Arrival, Roster, Welcome};
 use super::sending::Sending;
 use super::standing::Standing;
+use super::whom::{PeerId, To};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
@@ -236,6 +238,7 @@ impl<D: Doorkeeper> Mesh<D> {
                     }
                 }
             }
+            Command::Missed(peer) => self.miss(peer, now, on),
             Command::Names(names) => self.roster.set_names(names),
             Command::Standings(standings) => {
                 let (changed, go) = self.roster.set_standings(standings);
@@ -292,14 +295,27 @@ impl<D: Doorkeeper> Mesh<D> {
             let Some(peer) = self.peers.get(id).filter(|peer| peer.phase == Phase::Open) else { continue };
             let share = peer.share();
             let bytes = self.sending.more(share, body);
-            self.make_room(share, now, on, |ledger| ledger.has_room(share, bytes));
-            if !self.shared.ledger.has_room(share, bytes) {
+            self.make_room(share, now, on, |ledger| ledger.may_send(share, bytes));
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            let is_sent = if self.shared.ledger.may_send(share, bytes) {
+                peer.queue(class, body, &mut self.sending, &self.shared)
+            } else {
                 self.shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
-            } else if let Some(peer) = self.peers.get_mut(id) {
-                peer.queue(class, body, &mut self.sending, &self.shared);
+                false
+            };
+            if let Some(peer) = to.peer().filter(|_| !is_sent) {
+                self.miss(peer, now, on);
             }
         }
         ids
+    }
+
+    /// Of what is for this peer alone something is not sent. Who has no name would wait for its answer as long as its
+    /// connection lives, and it does not know for which: its end says so. Names ask again in any case.
+    fn miss(&mut self, peer: PeerId, now: Instant, on: &mut impl FnMut(Event)) {
+        if self.peers.get(&peer.0).is_some_and(|peer| peer.standing == Standing::Guest) {
+            self.close(peer.0, "an answer to it found no room", now, on);
+        }
     }
 
     /// Ends connections of a share until there is room, or nobody who may go is left.

@@ -2,18 +2,16 @@
 
 use super::budget::{Ledger, Share};
 use super::channel::TransportKey;
+use super::commands::{Command, Commands};
 use super::frames::CLASSES;
 use super::nets::Net;
 use super::standing::{STANDINGS, Standing};
+use super::whom::{Names, PeerId, Target, To};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-
-/// One connection of the mesh; never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PeerId(pub u64);
 
 /// What is known of whoever speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,33 +35,8 @@ impl PeerInfo {
     }
 }
 
-/// Whether a name is good for something.
-pub type Names = Arc<dyn Fn(u32) -> bool + Send + Sync>;
-
-/// Whom to keep a connection to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Target {
-    /// Its static key: whoever else answers is not wanted.
-    pub key: TransportKey,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
-
-/// To whom a frame goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum To {
-    /// Whoever has this name, if there is a connection.
-    Name(u32),
-    /// Whoever is at the end of this connection, if it still is.
-    Peer(PeerId),
-    /// So many peers, whoever they are.
-    Some(usize),
-}
-
 /// What the smallest frame takes in queues, beside its bytes.
 const BODY_BYTES: usize = 512;
-/// What a command takes beside a frame's bytes.
-const COMMAND_BYTES: usize = 64;
 
 /// What a frame becomes would not fit the budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -206,45 +179,6 @@ pub struct MeshCounters {
     pub standings: [AtomicU64; STANDINGS],
 }
 
-pub(super) enum Command {
-    Send(To, u8, Arc<[u8]>),
-    /// The same of a question, which so many answers are awaited to.
-    Ask(To, u8, Arc<[u8]>, u32),
-    Standings(BTreeMap<u32, Standing>),
-    Names(Names),
-    Targets(Vec<Target>),
-    Penalise(PeerId, u32),
-    CallAgain,
-    Stop,
-}
-
-/// Commands that wait, and what their frames weigh.
-#[derive(Default)]
-struct Commands {
-    waiting: Vec<Command>,
-    bytes: usize,
-    /// Where the newest frame is.
-    newest: usize,
-}
-
-impl Commands {
-    /// Adds a command; false if it is a frame that there is no room for: of what belongs to no connection a frame that
-    /// goes to many counts once.
-    fn add(&mut self, command: Command, bytes_max: usize) -> bool {
-        if let Command::Send(_, _, body) | Command::Ask(_, _, body, _) = &command {
-            let place = Arc::as_ptr(body).cast::<u8>() as usize;
-            let bytes = if place == self.newest { COMMAND_BYTES } else { COMMAND_BYTES + body.len() };
-            // A frame that is alone always fits: a block may be longer than what else waits.
-            if self.bytes > 0 && self.bytes + bytes > bytes_max {
-                return false;
-            }
-            (self.bytes, self.newest) = (self.bytes + bytes, place);
-        }
-        self.waiting.push(command);
-        true
-    }
-}
-
 pub(super) struct Shared {
     commands: Mutex<Commands>,
     waker: mio::Waker,
@@ -269,11 +203,11 @@ impl Shared {
     }
 
     pub(super) fn has_commands(&self) -> bool {
-        !self.commands.lock().expect(UNPOISONED).waiting.is_empty()
+        !self.commands.lock().expect(UNPOISONED).is_empty()
     }
 
     pub(super) fn take_commands(&self) -> Vec<Command> {
-        std::mem::take(&mut *self.commands.lock().expect(UNPOISONED)).waiting
+        self.commands.lock().expect(UNPOISONED).take()
     }
 }
 
@@ -292,13 +226,8 @@ impl MeshHandle {
         {
             let mut waiting = self.shared.commands.lock().expect(UNPOISONED);
             for command in commands {
-                let bytes = match &command {
-                    Command::Send(_, _, body) | Command::Ask(_, _, body, _) => body.len(),
-                    _ => 0,
-                };
-                if !waiting.add(command, self.shared.ledger.ceiling_of_commands()) {
-                    self.shared.counters.dropped.fetch_add(bytes as u64, Ordering::Relaxed);
-                }
+                let dropped = waiting.add(command, self.shared.ledger.ceiling_of_commands());
+                self.shared.counters.dropped.fetch_add(dropped as u64, Ordering::Relaxed);
             }
         }
         // Pairs with the loop's look at the commands after it has said that it sleeps.

@@ -16,6 +16,7 @@ mod bans;
 mod bucket;
 mod budget;
 mod channel;
+mod commands;
 mod door;
 mod event_loop;
 mod frames;
@@ -30,6 +31,7 @@ mod rates;
 mod roster;
 mod sending;
 mod standing;
+mod whom;
 
 pub use bans::{BAN_POINTS, BAN_TIME, Bans};
 pub use bucket::Bucket;
@@ -38,7 +40,7 @@ pub use channel::{Channel, ChannelError, HANDSHAKE_BYTES_MAX, PIECE_BYTES_MAX, R
 pub use door::{Claim, Doorkeeper};
 pub use event_loop::Mesh;
 pub use frames::{CLASSES, FrameError, Outgoing, Reassembly, Verdict};
-pub use handle::{Body, Event, MeshCounters, MeshHandle, Names, OverBudget, PeerId, PeerInfo, Target, To};
+pub use handle::{Body, Event, MeshCounters, MeshHandle, OverBudget, PeerInfo};
 pub use link::{LinkError, LinkShape};
 pub use mutation::Mutation;
 #[cfg(feature = "mutations")]
@@ -47,3 +49,4 @@ pub use nets::Net;
 pub use options::{MeshLimits, MeshOptions};
 pub use rates::HandshakeWork;
 pub use standing::{Bounds, MEMBER_FRAME_MAX, STANDINGS, Standing};
+pub use whom::{Names, PeerId, Target, To};

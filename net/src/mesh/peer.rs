@@ -6,13 +6,14 @@ use super::budget::Share;
 use super::channel::{Channel, PIECE_BYTES_MAX, Read, TransportKey, is_whole, wire_bytes};
 use super::door::{CLASS_ALIVE, CLASS_HELLO, Claim, Doorkeeper, SILENCE};
 use super::frames::{CLASSES, Outgoing, Reassembly, Verdict, WINDOW};
-use super::handle::{Body, Event, PeerId, PeerInfo, Shared};
+use super::handle::{Body, Event, PeerInfo, Shared};
 use super::link::Line;
 use super::mutation::{Mutation, planted};
 use super::nets::Net;
 use super::rates::{Caller, HandshakeRates, SHAKE_MICROS, Work, two_seconds};
 use super::sending::Sending;
 use super::standing::{Bounds, MEMBER_FRAME_MAX, Standing};
+use super::whom::PeerId;
 use mio::net::TcpStream;
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -388,18 +389,21 @@ impl Peer {
     }
 
     /// Queues a frame, unless it would take half of what is for all like this peer. Of a class that holds too much the
-    /// oldest frames go.
-    pub(super) fn queue(&mut self, class: u8, body: &Arc<[u8]>, sending: &mut Sending, shared: &Shared) {
+    /// oldest frames go. False if it, or another one, is not sent.
+    pub(super) fn queue(&mut self, class: u8, body: &Arc<[u8]>, sending: &mut Sending, shared: &Shared) -> bool {
         let (share, max) = (self.share, self.bounds.outgoing_max[usize::from(class)]);
         if sending.more(share, body) > shared.ledger.ceiling(share) / 2 {
             shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
-            return;
+            return false;
         }
         sending.begin(share, body, &shared.ledger);
+        let mut is_whole = true;
         self.waiting.push(class, body.clone(), max, |dropped| {
+            is_whole = false;
             shared.counters.dropped.fetch_add(dropped.len() as u64, Ordering::Relaxed);
             sending.end(share, &dropped, &shared.ledger);
         });
+        is_whole
     }
 
     pub(super) fn wants_to_send(&self) -> bool {

@@ -10,11 +10,11 @@
 use super::bans::Bans;
 use super::channel::TransportKey;
 use super::door::Claim;
-use super::handle::{Names, Target};
 use super::nets::{Net, canonical, holder};
 use super::options::MeshLimits;
 use super::rates::Caller;
 use super::standing::{STANDINGS, Standing};
+use super::whom::{Names, Target};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};

@@ -138,14 +138,15 @@ impl DutyTable {
     }
 
     /// Whether this minter is the one that sends this node the transactions of its shard-block unasked, of the pending
-    /// height or of this block of one that is final: each custodian has one of the shard's minters for it.
+    /// height or of this block of one that is final: each custodian has one of the shard's minters for it, unless it is
+    /// one of them itself.
     pub fn is_sent_by(&self, block: &[u8; 32], name: AccountIndex) -> bool {
         let Some(me) = self.me else { return false };
         let assigned = |committee: &Committee, shard: usize, custodians: &[AccountIndex]| {
             let (seat, seats) = (committee.seat_of(name)?, committee.shards.get(shard)?);
             let part = seats.iter().position(|&of_shard| of_shard == seat)?;
             let place = custodians.iter().position(|&custodian| custodian == me)?;
-            Some(place % seats.len() == part)
+            Some(place % seats.len() == part && !committee.mints_in(me, shard as u16))
         };
         let of_pending = self
             .of_name(Some(name))
