@@ -281,6 +281,40 @@ fn what_a_frame_becomes_is_charged_to_its_sender_or_refused() {
 }
 
 #[test]
+fn what_is_set_aside_keeps_nothing_of_its_sender_from_being_read() {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = kept.clone();
+    let mut limits = MeshLimits::default();
+    limits.of_mut(Standing::Seated).pending_max = 1 << 20;
+    let hear = move |event| match event {
+        // Long ones wait until there is time for them.
+        Event::Frame(_, 2, mut body) => {
+            body.set_aside().expect("alone, or all of them together fit");
+            keep.lock().unwrap().push(body);
+            None
+        }
+        Event::Frame(peer, class, body) => Some(Seen::Frame(peer, class, body.to_vec())),
+        Event::Opened(peer, ..) => Some(Seen::Opened(peer)),
+        _ => None,
+    };
+    let a = run_with(1, Some(1), (b"chain", ""), limits, || (), hear);
+    let b = start(2, Some(2));
+    a.handle.set_standings([(2, Standing::Seated)].into());
+    b.handle.set_standings([(1, Standing::Seated)].into());
+    b.handle.set_targets(vec![a.target()]);
+    b.wait(|seen| matches!(seen, Seen::Opened(_)));
+    b.handle.send(To::Name(1), 2, vec![1; 6 << 20].into());
+    a.until("it has come", |_| kept.lock().unwrap().len() == 1);
+    // It holds six times what may wait of its sender.
+    b.handle.send(To::Name(1), 0, vec![2; 100].into());
+    a.wait(|seen| matches!(seen, Seen::Frame(_, 0, _)));
+    let pending = |share| a.handle.ledger().pending(share);
+    assert!(pending(Share::Answers) > 6 << 20 && pending(Share::Of(Standing::Seated)) < 1 << 20);
+    kept.lock().unwrap().clear();
+    assert_eq!(a.handle.pending(), 0);
+}
+
+#[test]
 fn what_nobody_works_off_is_not_read() {
     let mut limits = MeshLimits::default();
     limits.of_mut(Standing::Seated).pending_max = 1 << 20;

@@ -294,10 +294,9 @@ impl<D: Doorkeeper> Mesh<D> {
         for id in &ids {
             let Some(peer) = self.peers.get(id).filter(|peer| peer.phase == Phase::Open) else { continue };
             let share = peer.share();
-            let bytes = self.sending.more(share, body);
-            self.make_room(share, now, on, |ledger| ledger.may_send(share, bytes));
+            self.make_room(share, now, on, |sending, ledger| sending.has_room(share, body, ledger));
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            let is_sent = if self.shared.ledger.may_send(share, bytes) {
+            let is_sent = if self.sending.has_room(share, body, &self.shared.ledger) {
                 peer.queue(class, body, &mut self.sending, &self.shared)
             } else {
                 self.shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
@@ -324,9 +323,9 @@ impl<D: Doorkeeper> Mesh<D> {
         share: Share,
         now: Instant,
         on: &mut impl FnMut(Event),
-        has_room: impl Fn(&Ledger) -> bool,
+        has_room: impl Fn(&Sending, &Ledger) -> bool,
     ) {
-        while !has_room(&self.shared.ledger) {
+        while !has_room(&self.sending, &self.shared.ledger) {
             let of_share = self.peers.values().filter(|peer| peer.share() == share);
             let holding = |peer: &Peer| {
                 let (held, moved) = peer.holding(now);
@@ -346,7 +345,7 @@ impl<D: Doorkeeper> Mesh<D> {
         for _ in 0..self.readable.len() {
             let Some(id) = self.readable.pop_front() else { return };
             if let Some(share) = self.peers.get(&id).map(Peer::share) {
-                self.make_room(share, now, on, |ledger| !ledger.is_stuck(share, READ_BYTES));
+                self.make_room(share, now, on, |_, ledger| !ledger.is_stuck(share, READ_BYTES));
             }
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let alike = self.roster.alike(peer.standing);

@@ -58,13 +58,16 @@ pub struct Body {
 /// Whom a body counts against.
 struct Charged {
     share: Share,
-    pending: Arc<AtomicUsize>,
+    /// What counts against its sender; nothing once it is set aside.
+    pending: Option<Arc<AtomicUsize>>,
     shared: Arc<Shared>,
 }
 
 impl Charged {
     fn add(&self, bytes: usize) {
-        self.pending.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(pending) = &self.pending {
+            pending.fetch_add(bytes, Ordering::Relaxed);
+        }
         self.shared.ledger.begin_pending(self.share, bytes);
     }
 }
@@ -72,7 +75,7 @@ impl Charged {
 impl Body {
     pub(super) fn new(bytes: Vec<u8>, share: Share, pending: &Arc<AtomicUsize>, shared: &Arc<Shared>) -> Body {
         let weight = bytes.capacity() + BODY_BYTES;
-        let charged = Charged { share, pending: pending.clone(), shared: shared.clone() };
+        let charged = Charged { share, pending: Some(pending.clone()), shared: shared.clone() };
         charged.add(weight);
         Body { bytes, weight, charged: Some(charged) }
     }
@@ -101,6 +104,29 @@ impl Body {
         Ok(())
     }
 
+    /// Counts it among long answers from now on, and no more against its sender: what is worked off when there is time for it
+    /// is not to keep what its sender says next from being read.
+    ///
+    /// # Errors
+    /// When it does not fit there, and others wait there: then it should be dropped.
+    pub fn set_aside(&mut self) -> Result<(), OverBudget> {
+        let Some(charged) = &mut self.charged else { return Ok(()) };
+        let (ledger, bytes) = (&charged.shared.ledger, self.weight);
+        if charged.share != Share::Answers {
+            if !ledger.may_become(Share::Answers, 0, bytes) {
+                charged.shared.counters.over_budget.fetch_add(1, Ordering::Relaxed);
+                return Err(OverBudget { bytes, share: Share::Answers });
+            }
+            ledger.begin_pending(Share::Answers, bytes);
+            ledger.end_pending(charged.share, bytes);
+            charged.share = Share::Answers;
+        }
+        if let Some(pending) = charged.pending.take() {
+            pending.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     /// What it counts for.
     pub fn weight(&self) -> usize {
         self.weight
@@ -118,8 +144,10 @@ impl Deref for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         let Some(Charged { share, pending, shared }) = &self.charged else { return };
-        let of_peer = pending.fetch_sub(self.weight, Ordering::Relaxed);
-        assert!(self.weight <= of_peer, "more is worked off of a peer than it has been charged for");
+        if let Some(pending) = pending {
+            let of_peer = pending.fetch_sub(self.weight, Ordering::Relaxed);
+            assert!(self.weight <= of_peer, "more is worked off of a peer than it has been charged for");
+        }
         shared.ledger.end_pending(*share, self.weight);
     }
 }

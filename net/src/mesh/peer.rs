@@ -392,7 +392,7 @@ impl Peer {
     /// oldest frames go. False if it, or another one, is not sent.
     pub(super) fn queue(&mut self, class: u8, body: &Arc<[u8]>, sending: &mut Sending, shared: &Shared) -> bool {
         let (share, max) = (self.share, self.bounds.outgoing_max[usize::from(class)]);
-        if sending.more(share, body) > shared.ledger.ceiling(share) / 2 {
+        if sending.is_too_long(share, body, &shared.ledger) {
             shared.counters.dropped.fetch_add(body.len() as u64, Ordering::Relaxed);
             return false;
         }

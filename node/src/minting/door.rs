@@ -156,7 +156,7 @@ impl Sorter {
     }
 
     /// A message: in its class, wanted, and then to whoever verifies it first, or to consensus.
-    fn message(&self, peer: PeerInfo, class: u8, body: Body) {
+    fn message(&self, peer: PeerInfo, class: u8, mut body: Body) {
         let Ok(glance) = Glance::of(&body[1..]) else {
             return self.gate.charge(peer, Failure::Malformed(body.len()));
         };
@@ -164,6 +164,11 @@ impl Sorter {
             return self.gate.charge(peer, Failure::OtherClass);
         }
         if !self.gate.hears(peer, &glance, body.len()) {
+            return;
+        }
+        // Bodies wait until there is time for them, and votes are not to wait with them. Where others wait already nobody is
+        // at fault, and who needs them asks.
+        if matches!(glance, Glance::Bodies(_)) && body.set_aside().is_err() {
             return;
         }
         // A record costs pairings, whatever its length.
