@@ -195,9 +195,13 @@ fn speaker(name: Option<u32>) -> Speaker {
 const NAMED: u32 = 77;
 
 fn duties(scene: &Scene) -> DutyTable {
+    duties_of(scene, 3)
+}
+
+fn duties_of(scene: &Scene, me: u32) -> DutyTable {
     let mut system = scene.system.clone();
     system.stakers.insert(NAMED, Staker { stake: DYNE, key: Box::new([1; 96]), minted: 0 });
-    DutyTable::of(Arc::new(system), true, Some(3))
+    DutyTable::of(Arc::new(system), true, Some(me))
 }
 
 #[test]
@@ -311,12 +315,15 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
     let mut scene = scene;
     let second = scene.system.committee.members[usize::from(scene.system.committee.shards[0][1])].candidate;
     scene.system.custodians = vec![vec![900, 3, 901]];
-    let (now, mine) = (duties(&scene), Some(second));
+    let bodies = Glance::Bodies([9; 32]);
+    // This node has built the block itself: it is sent none.
+    assert_eq!(rules.hear(&duties(&scene), speaker(Some(second)), &bodies, 1 << 20, 10), Verdict::Pass);
+    scene.system.custodians = vec![vec![900, 902, 901]];
+    let (now, mine, mut rules) = (duties_of(&scene, 902), Some(second), Rules::new(10_000));
     let other = Some((0..10).find(|name| *name != second && *name != 3).unwrap());
     let hear = |rules: &mut Rules, from: Option<u32>, glance: &Glance, bytes: usize| {
         rules.hear(&now, speaker(from), glance, bytes, 10)
     };
-    let bodies = Glance::Bodies([9; 32]);
     assert_eq!(hear(&mut rules, other, &bodies, 1 << 20), Verdict::Pass, "another's part, or of another height");
     assert!(charged(hear(&mut rules, poor, &bodies, 1 << 20)));
     assert_eq!(hear(&mut rules, mine, &bodies, 1 << 20), Verdict::Take, "whose part it is sends it unasked");

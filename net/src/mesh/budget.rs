@@ -4,6 +4,7 @@
 //!   held      what the mesh holds: connections, unfinished frames, raw bytes, what waits to be sent
 //!   pending   what the caller holds: finished frames that are not worked off, and what they became on decoding
 //!   held + pending <= the share's ceiling; ceilings and what is left for the mesh itself are the budget
+//!   beyond: one long frame alone, coming or going, and an eighth for what goes where what has come fills a share
 //! ```
 //!
 //! Three quarters of a share are for what comes, and an eighth for what that becomes, so that what goes has room when nothing
@@ -38,7 +39,7 @@ pub const NODE_PARTS: Parts = [3, 2, 6, 3, 2, 5, 5, 16, 2, 8];
 /// The parts of a program that only calls.
 pub const CALLER_PARTS: Parts = [0, 0, 0, 0, 34, 0, 0, 0, 2, 16];
 /// Parts that commands on their way may be.
-const COMMAND_PARTS: usize = 6;
+const COMMAND_PARTS: usize = 9;
 
 const fn sum(parts: &Parts) -> usize {
     let (mut sum, mut at) = (0, 0);
@@ -92,6 +93,8 @@ pub struct Ledger {
     held: [AtomicUsize; SHARES],
     pending: [AtomicUsize; SHARES],
     most: AtomicUsize,
+    /// Of what is held among the answers: long frames that wait to be sent.
+    long: AtomicUsize,
 }
 
 impl Ledger {
@@ -104,6 +107,7 @@ impl Ledger {
             held: Default::default(),
             pending: Default::default(),
             most: AtomicUsize::new(0),
+            long: AtomicUsize::new(0),
         }
     }
 
@@ -145,6 +149,15 @@ impl Ledger {
     /// The most that all shares together have been, as far as it was looked at.
     pub fn most(&self) -> usize {
         self.most.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_long(&self, bytes: usize) {
+        self.long.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of long frames that wait to be sent: those take no room from answers that we have asked for.
+    pub(super) fn long(&self) -> usize {
+        self.long.load(Ordering::Relaxed)
     }
 
     pub(super) fn look(&self) {

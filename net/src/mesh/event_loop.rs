@@ -294,7 +294,11 @@ impl<D: Doorkeeper> Mesh<D> {
         for id in &ids {
             let Some(peer) = self.peers.get(id).filter(|peer| peer.phase == Phase::Open) else { continue };
             let share = peer.share();
-            self.make_room(share, now, on, |sending, ledger| sending.has_room(share, body, ledger));
+            if Sending::is_aside(share, body, &self.shared.ledger) {
+                self.make_room_aside(share, body, now, on);
+            } else {
+                self.make_room(share, now, on, |sending, ledger| sending.has_room(share, body, ledger));
+            }
             let Some(peer) = self.peers.get_mut(id) else { continue };
             let is_sent = if self.sending.has_room(share, body, &self.shared.ledger) {
                 peer.queue(class, body, &mut self.sending, &self.shared)
@@ -337,6 +341,19 @@ impl<D: Doorkeeper> Mesh<D> {
             let Some(least) = least_useful(&holdings, ledger.ceiling_of_reads(share)).or_else(of_all) else { return };
             self.shared.counters.overfull.fetch_add(1, Ordering::Relaxed);
             self.close(least, "its share of the memory is full", now, on);
+        }
+    }
+
+    /// Ends connections for which long frames wait, of who has moved least first, until there is room for another: who takes
+    /// a block a few bytes at a time would keep the next ones from all others.
+    fn make_room_aside(&mut self, share: Share, body: &Arc<[u8]>, now: Instant, on: &mut impl FnMut(Event)) {
+        while !self.sending.has_room(share, body, &self.shared.ledger) {
+            let waiting = self.peers.values().filter(|peer| peer.waits_aside(&self.shared));
+            let Some(least) = waiting.min_by_key(|peer| (peer.holding(now).1, peer.id)).map(|peer| peer.id) else {
+                return;
+            };
+            self.shared.counters.overfull.fetch_add(1, Ordering::Relaxed);
+            self.close(least, "took a long frame too slowly", now, on);
         }
     }
 

@@ -108,7 +108,7 @@ impl Body {
     /// is not to keep what its sender says next from being read.
     ///
     /// # Errors
-    /// When it does not fit there, and others wait there: then it should be dropped.
+    /// When it does not fit there, and others wait there: it counts as before.
     pub fn set_aside(&mut self) -> Result<(), OverBudget> {
         let Some(charged) = &mut self.charged else { return Ok(()) };
         let (ledger, bytes) = (&charged.shared.ledger, self.weight);

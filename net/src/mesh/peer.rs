@@ -388,6 +388,11 @@ impl Peer {
         }
     }
 
+    /// Whether a long frame waits to be sent to it, among the answers.
+    pub(super) fn waits_aside(&self, shared: &Shared) -> bool {
+        self.waiting.frames().any(|frame| Sending::is_aside(self.share, frame, &shared.ledger))
+    }
+
     /// Queues a frame, unless it would take half of what is for all like this peer. Of a class that holds too much the
     /// oldest frames go. False if it, or another one, is not sent.
     pub(super) fn queue(&mut self, class: u8, body: &Arc<[u8]>, sending: &mut Sending, shared: &Shared) -> bool {
@@ -556,7 +561,8 @@ impl Rights<'_> {
         if length <= self.bounds.frame_max[class] && length <= shared.ledger.ceiling(self.share) / 2 {
             return Verdict::Take;
         }
-        let free = shared.ledger.ceiling(Share::Answers).saturating_sub(shared.ledger.used(Share::Answers));
+        let taken = shared.ledger.used(Share::Answers).saturating_sub(shared.ledger.long());
+        let free = shared.ledger.ceiling(Share::Answers).saturating_sub(taken);
         let (before, gave_way) = (answers.sum(), answers.gave_way.len());
         if answers.begin(self.id, owed, length, free, now) {
             let after = answers.sum();

@@ -1,5 +1,5 @@
 //! Memory of frames that wait to be sent: one that goes to many peers is there once, and counts once in each share that
-//! it waits in. Long ones wait with the answers, whoever they are for, and take no room from votes.
+//! it waits in. What is too long for the share of whoever has a duty waits with the answers, and takes no room from votes.
 
 use super::budget::{Ledger, Share};
 use std::collections::HashMap;
@@ -7,9 +7,6 @@ use std::sync::Arc;
 
 /// What a frame takes in queues and tables, beside its bytes.
 const FRAME_BYTES: usize = 96;
-
-/// What is longer waits with the answers.
-const LONG_BYTES: usize = 1 << 20;
 
 /// Frames that wait, by share and by where they are in memory, and in how many queues.
 #[derive(Default)]
@@ -24,26 +21,33 @@ fn place(frame: &Arc<[u8]>) -> usize {
     Arc::as_ptr(frame).cast::<u8>() as usize
 }
 
+/// Whether a frame would take more than half of a share.
+fn is_long(share: Share, frame: &Arc<[u8]>, ledger: &Ledger) -> bool {
+    frame.len() + FRAME_BYTES > ledger.ceiling(share) / 2
+}
+
 /// Where a frame to a peer of this share counts.
-fn counts_in(share: Share, frame: &Arc<[u8]>) -> Share {
-    if frame.len() > LONG_BYTES { Share::Answers } else { share }
+fn counts_in(share: Share, frame: &Arc<[u8]>, ledger: &Ledger) -> Share {
+    let has_duty = matches!(share, Share::Of(standing) if standing.has_duty());
+    if has_duty && is_long(share, frame, ledger) { Share::Answers } else { share }
 }
 
 impl Sending {
     /// A frame begins to wait for a peer of this share.
     pub(super) fn begin(&mut self, share: Share, frame: &Arc<[u8]>, ledger: &Ledger) {
-        let share = counts_in(share, frame);
+        let share = counts_in(share, frame, ledger);
         let queues = self.frames.entry((share, place(frame))).or_insert(0);
         *queues += 1;
         if *queues == 1 {
             ledger.hold(share, frame.len() + FRAME_BYTES);
             self.long += if share == Share::Answers { frame.len() } else { 0 };
+            ledger.note_long(self.long);
         }
     }
 
     /// It waits no more for a peer of this share.
     pub(super) fn end(&mut self, share: Share, frame: &Arc<[u8]>, ledger: &Ledger) {
-        let share = counts_in(share, frame);
+        let share = counts_in(share, frame, ledger);
         let key = (share, place(frame));
         let Some(queues) = self.frames.get_mut(&key) else { panic!("a frame waits no more that has not waited") };
         *queues -= 1;
@@ -51,29 +55,34 @@ impl Sending {
             self.frames.remove(&key);
             ledger.let_go(share, frame.len() + FRAME_BYTES);
             self.long -= if share == Share::Answers { frame.len() } else { 0 };
+            ledger.note_long(self.long);
         }
     }
 
     /// What a frame would count for in this share, beyond what it counts already.
     fn more(&self, share: Share, frame: &Arc<[u8]>) -> usize {
-        let key = (counts_in(share, frame), place(frame));
-        if self.frames.contains_key(&key) { 0 } else { frame.len() + FRAME_BYTES }
+        if self.frames.contains_key(&(share, place(frame))) { 0 } else { frame.len() + FRAME_BYTES }
     }
 
-    /// Whether there is room for a frame to a peer of this share. A long one has it if none waits, or those that do are half
-    /// of what answers may be together with it: however much of those has come, whoever has asked is answered.
+    /// Whether there is room for a frame to a peer of this share. A long one has it if no other waits, or those that do are
+    /// half of what answers may be together with it.
     pub(super) fn has_room(&self, share: Share, frame: &Arc<[u8]>, ledger: &Ledger) -> bool {
-        let more = self.more(share, frame);
-        match counts_in(share, frame) {
+        let of = counts_in(share, frame, ledger);
+        let more = self.more(of, frame);
+        match of {
             Share::Answers => more == 0 || self.long == 0 || self.long + more <= ledger.ceiling(Share::Answers) / 2,
             share => ledger.may_send(share, more),
         }
     }
 
-    /// Whether a frame would take half of what is for all peers of this share.
+    /// Whether a frame to a peer of this share waits with the answers.
+    pub(super) fn is_aside(share: Share, frame: &Arc<[u8]>, ledger: &Ledger) -> bool {
+        counts_in(share, frame, ledger) == Share::Answers
+    }
+
+    /// Whether a frame would take half of what is for all peers of this share, and has no other place.
     pub(super) fn is_too_long(&self, share: Share, frame: &Arc<[u8]>, ledger: &Ledger) -> bool {
-        let of = counts_in(share, frame);
-        of != Share::Answers && self.more(share, frame) > ledger.ceiling(of) / 2
+        counts_in(share, frame, ledger) == share && self.more(share, frame) > 0 && is_long(share, frame, ledger)
     }
 }
 
@@ -111,10 +120,14 @@ mod tests {
         assert!(!sending.is_too_long(custodian, &long, &ledger) && sending.has_room(custodian, &long, &ledger));
         sending.begin(custodian, &long, &ledger);
         assert_eq!((ledger.held(custodian), ledger.held(Share::Answers)), (0, long.len() + FRAME_BYTES));
-        let other: Arc<[u8]> = vec![1; 2 << 20].into();
+        let other: Arc<[u8]> = vec![1; 5 << 20].into();
         assert!(sending.has_room(custodian, &long, &ledger) && !sending.has_room(custodian, &other, &ledger));
         sending.end(custodian, &long, &ledger);
-        assert_eq!((ledger.held(Share::Answers), sending.long), (0, 0));
+        assert_eq!((ledger.held(Share::Answers), sending.long, ledger.long()), (0, 0, 0));
         assert!(sending.has_room(custodian, &other, &ledger));
+        // Who has a seat has room of its own for it, and whoever has no duty none.
+        let (seated, named) = (Share::Of(Standing::Seated), Share::Of(Standing::Named));
+        assert!(!Sending::is_aside(seated, &long, &ledger) && !sending.is_too_long(seated, &long, &ledger));
+        assert!(!Sending::is_aside(named, &long, &ledger) && sending.is_too_long(named, &long, &ledger));
     }
 }

@@ -267,7 +267,7 @@ pub(crate) fn judge(crowd: &Crowd, harm: &Harm) -> Result<(), String> {
         }
         let attacked = of.iter().any(|(standing, count)| share == Share::Of(*standing) && *count > 0);
         // Three quarters are for what comes, and answers are few and long.
-        let least = if share == Share::Answers { ledger.ceiling(share) / 2 } else { ledger.ceiling(share) / 3 * 2 };
+        let least = if share == Share::Answers { ledger.ceiling(share) / 3 } else { ledger.ceiling(share) / 3 * 2 };
         if (attacked || share == Share::Answers) && harm.most_of[place] < least {
             return Err(format!("{} of {} in {share:?}: no flood", harm.most_of[place], ledger.ceiling(share)));
         }

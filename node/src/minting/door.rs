@@ -166,10 +166,10 @@ impl Sorter {
         if !self.gate.hears(peer, &glance, body.len()) {
             return;
         }
-        // Bodies wait until there is time for them, and votes are not to wait with them. Where others wait already nobody is
-        // at fault, and who needs them asks.
-        if matches!(glance, Glance::Bodies(_)) && body.set_aside().is_err() {
-            return;
+        // Bodies wait until there is time for them, and votes are not to wait with them. Where there is no room aside they
+        // count against their sender, as all else does.
+        if matches!(glance, Glance::Bodies(_)) {
+            let _ = body.set_aside();
         }
         // A record costs pairings, whatever its length.
         let pairings = if matches!(glance, Glance::Item) { RECORD_COST } else { 0 };

@@ -88,14 +88,15 @@ impl Directory for SharedDirectory<'_> {
     }
 }
 
-/// Makes a set of more than so many smaller, in the order of its ids as before: in coarse steps, so that minters that build
-/// about equally fast leave out the same; at each height those of other accounts, whatever ids somebody has made for his.
+/// Makes a set of more than so many smaller, in the order of its ids as before: in coarse steps, so that minters for whom it
+/// is too large, and who build about equally fast, leave out the same; at each height those of other accounts, whatever ids somebody has made for his.
 /// They are told again. One that is not too large stays whole, however near it comes: the others close it too.
 fn leave_out<T: Copy>(seed: &Hash, max: usize, sound: &mut Vec<T>, account: impl Fn(T) -> AccountIndex) {
+    let max = max.max(1);
     if sound.len() <= max {
         return;
     }
-    let step = 1 << max.max(1).ilog2();
+    let step = 1 << max.ilog2();
     let max = if max >= step + step / 2 { step + step / 2 } else { step };
     // Of one account the lower id stays.
     let rank = |(at, &one): (usize, &T)| (keyed(seed, &account(one).to_le_bytes()), at);
