@@ -151,8 +151,13 @@ impl Ledger {
         self.most.load(Ordering::Relaxed)
     }
 
-    pub(super) fn note_long(&self, bytes: usize) {
-        self.long.store(bytes, Ordering::Relaxed);
+    pub(super) fn hold_long(&self, bytes: usize) {
+        self.long.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn let_long_go(&self, bytes: usize) {
+        let before = self.long.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(bytes <= before, "more of long frames is let go than is held");
     }
 
     /// Bytes of long frames that wait to be sent: those take no room from answers that we have asked for.

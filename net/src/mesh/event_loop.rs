@@ -344,10 +344,10 @@ impl<D: Doorkeeper> Mesh<D> {
         }
     }
 
-    /// Ends connections for which long frames wait, of who has moved least first, until there is room for another: who takes
-    /// a block a few bytes at a time would keep the next ones from all others.
+    /// Ends connections for which long frames have waited for too long, of who has moved least first, until there is room for
+    /// another: who takes a block a few bytes at a time would keep the next ones from all others.
     fn make_room_aside(&mut self, share: Share, body: &Arc<[u8]>, now: Instant, on: &mut impl FnMut(Event)) {
-        while !self.sending.has_room(share, body, &self.shared.ledger) {
+        while !self.sending.has_room(share, body, &self.shared.ledger) && self.sending.is_slow_aside(now) {
             let waiting = self.peers.values().filter(|peer| peer.waits_aside(&self.shared));
             let Some(least) = waiting.min_by_key(|peer| (peer.holding(now).1, peer.id)).map(|peer| peer.id) else {
                 return;

@@ -4,16 +4,19 @@
 use super::budget::{Ledger, Share};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// What a frame takes in queues and tables, beside its bytes.
 const FRAME_BYTES: usize = 96;
+/// Long frames may take so long together before one who takes them makes room for the next.
+const ASIDE: Duration = Duration::from_secs(10);
 
 /// Frames that wait, by share and by where they are in memory, and in how many queues.
 #[derive(Default)]
 pub(super) struct Sending {
     frames: HashMap<(Share, usize), usize>,
-    /// Bytes of those that wait with the answers.
-    long: usize,
+    /// Since when some have waited with the answers without a pause.
+    aside_since: Option<Instant>,
 }
 
 /// Where the bytes of a frame are: as long as it is held no other frame is there.
@@ -40,8 +43,10 @@ impl Sending {
         *queues += 1;
         if *queues == 1 {
             ledger.hold(share, frame.len() + FRAME_BYTES);
-            self.long += if share == Share::Answers { frame.len() } else { 0 };
-            ledger.note_long(self.long);
+            if share == Share::Answers {
+                ledger.hold_long(frame.len());
+                self.aside_since.get_or_insert_with(Instant::now);
+            }
         }
     }
 
@@ -54,8 +59,10 @@ impl Sending {
         if *queues == 0 {
             self.frames.remove(&key);
             ledger.let_go(share, frame.len() + FRAME_BYTES);
-            self.long -= if share == Share::Answers { frame.len() } else { 0 };
-            ledger.note_long(self.long);
+            if share == Share::Answers {
+                ledger.let_long_go(frame.len());
+                self.aside_since = self.aside_since.filter(|_| ledger.long() > 0);
+            }
         }
     }
 
@@ -70,9 +77,14 @@ impl Sending {
         let of = counts_in(share, frame, ledger);
         let more = self.more(of, frame);
         match of {
-            Share::Answers => more == 0 || self.long == 0 || self.long + more <= ledger.ceiling(Share::Answers) / 2,
+            Share::Answers => more == 0 || ledger.long() == 0 || ledger.long() + more <= ledger.ceiling(of) / 2,
             share => ledger.may_send(share, more),
         }
+    }
+
+    /// Whether those that wait with the answers have had time enough: for another one somebody may have to go.
+    pub(super) fn is_slow_aside(&self, now: Instant) -> bool {
+        self.aside_since.is_some_and(|since| now.saturating_duration_since(since) > ASIDE)
     }
 
     /// Whether a frame to a peer of this share waits with the answers.
@@ -122,8 +134,10 @@ mod tests {
         assert_eq!((ledger.held(custodian), ledger.held(Share::Answers)), (0, long.len() + FRAME_BYTES));
         let other: Arc<[u8]> = vec![1; 5 << 20].into();
         assert!(sending.has_room(custodian, &long, &ledger) && !sending.has_room(custodian, &other, &ledger));
+        assert!(!sending.is_slow_aside(Instant::now()) && sending.is_slow_aside(Instant::now() + 2 * ASIDE));
         sending.end(custodian, &long, &ledger);
-        assert_eq!((ledger.held(Share::Answers), sending.long, ledger.long()), (0, 0, 0));
+        assert_eq!((ledger.held(Share::Answers), ledger.long()), (0, 0));
+        assert!(sending.aside_since.is_none());
         assert!(sending.has_room(custodian, &other, &ledger));
         // Who has a seat has room of its own for it, and whoever has no duty none.
         let (seated, named) = (Share::Of(Standing::Seated), Share::Of(Standing::Named));
