@@ -130,7 +130,7 @@ pub(crate) struct EngineArgs {
     #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
     invalid_connections: f64,
     /// Length of a slot
-    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    #[arg(long, value_name = "MS", default_value_t = 400)]
     slot_ms: u64,
     /// Make the node's data here and leave it there [default: a temporary directory, removed at the end]
     #[arg(long, value_name = "DIR")]
