@@ -25,10 +25,11 @@ pub const LOCKED: u8 = 5;
 pub const UNREACHABLE: u8 = 6;
 /// Going on could mean to sign twice: people must look.
 pub const UNSAFE: u8 = 7;
+/// Not known whether it is paid: a transaction was signed, and what became of it is not proved. It is kept, and `wallet
+/// pending` goes on with it.
+pub const UNSETTLED: u8 = 8;
 /// A node's answer is not what the chain has certified: nothing was done by it.
-pub const LIE: u8 = 8;
-/// A transaction was signed, and it is not proved what became of it: it is kept, and `wallet pending` goes on with it.
-pub const UNSETTLED: u8 = 9;
+pub const LIE: u8 = 9;
 
 fn of_store(error: &StoreError) -> u8 {
     match error {

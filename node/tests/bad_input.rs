@@ -87,8 +87,8 @@ fn malformed_cells_are_named_one_by_one() {
         (Cell { signature: [0; 64], ..good }, Refusal::BadSignature),
         (sign(&chain, 99, good), Refusal::UnknownSender),
         (transfer(&chain, 1, key(2), DYNE, 8), Refusal::WrongSequence),
-        (transfer(&chain, 1, [2; 32], DYNE, 0), Refusal::Inadmissible),
-        (transfer(&chain, 1, [0; 32], DYNE, 0), Refusal::Inadmissible),
+        (transfer(&chain, 1, [2; 32], DYNE, 0), Refusal::RecipientInvalid),
+        (transfer(&chain, 1, [0; 32], DYNE, 0), Refusal::RecipientInvalid),
     ];
     let mut client = Client::welcomed(&scene.node);
     let named: Vec<_> = cases.iter().map(|(cell, _)| client.outcome(cell)).collect();
@@ -244,11 +244,11 @@ fn payloads_travel_to_the_state_and_bad_ones_are_named() {
     let bad_key =
         payload_of(&[Output { recipient: key(3), amount: DYNE }, Output { recipient: [2; 32], amount: DYNE }]);
     client.submit_with_payload(&sign(&chain, 1, cell(&bad_key)), &bad_key);
-    assert_eq!(client.outcomes(1), [(2, Err(Refusal::Inadmissible))]);
+    assert_eq!(client.outcomes(1), [(2, Err(Refusal::RecipientInvalid))]);
     client.submit_with_payload(&good, &payload);
     assert_eq!(client.outcomes(1), [(3, Ok(()))]);
     // What it paid to the new account can be spent from there.
     assert_eq!(client.outcome(&transfer(&chain, 50, key(1), 3 * DYNE, 0)), Ok(()));
     assert_eq!(client.outcome(&transfer(&chain, 50, key(1), DYNE, 1)), Err(Refusal::InsufficientBalance));
-    scene.end(&[(Refusal::PayloadMismatch, 2), (Refusal::Inadmissible, 1), (Refusal::InsufficientBalance, 1)]);
+    scene.end(&[(Refusal::PayloadMismatch, 2), (Refusal::RecipientInvalid, 1), (Refusal::InsufficientBalance, 1)]);
 }

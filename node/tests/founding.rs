@@ -188,7 +188,7 @@ fn a_chain_founded_by_hand_takes_in_a_stranger_who_stakes_and_mints() {
     // A stake needs a name, and is told so at once.
     let output = place.run(&[&["wallet", "stake", "1000", "--minting", "eve.json"][..], &paying].concat());
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!output.status.success() && text.contains("inadmissible"), "{text}");
+    assert!(!output.status.success() && text.contains("name_missing"), "{text}");
     place.good(&[&["wallet", "register", "eve"][..], &paying].concat());
     std::thread::sleep(Duration::from_secs(3));
     let staked = place.good(&[&["wallet", "stake", "1000", "--minting", "eve.json"][..], &paying].concat());

@@ -457,7 +457,7 @@ fn what_was_told_in_vain_is_handed_in() {
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
     assert_eq!(told_and_handed(&frames, 1), (vec![100; 10], 0));
     let parent = scene.block(&[]);
-    own.settle(&scene.state, &parent, &scene.system, |_, _| true);
+    own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()));
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
     assert_eq!(told_and_handed(&frames, 2), (Vec::new(), 100), "each to one minter");
 }

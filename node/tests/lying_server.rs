@@ -520,12 +520,12 @@ fn who_turns_to_another_node_pays_once() {
     };
     let before = units(net, user);
     let ran = send(&liar.url());
-    assert!(ran.code == Some(9) && ran.text.contains("the node says: busy"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(8) && ran.text.contains("the node says: busy"), "{:?} {}", ran.code, ran.text);
     // The other node is honest, and the wallet signs nothing all the same.
     let ran = send(&honest);
-    assert!(ran.code == Some(9) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(8) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
     let ran = net.wallet(home.path(), &["pending", "--forget", "--devnet", "--from", user, "--node", &honest]);
-    assert_eq!(ran.code, Some(9), "{}", ran.text);
+    assert_eq!(ran.code, Some(8), "{}", ran.text);
     let cell = kept.lock().unwrap().clone().expect("it was handed in");
     ask(&honest, "submit", &cell);
     let end = std::time::Instant::now() + Duration::from_secs(60);
@@ -535,7 +535,7 @@ fn who_turns_to_another_node_pays_once() {
     }
     // What has become of it is told, once, and nothing is paid without a new order.
     let ran = send(&honest);
-    assert!(ran.code == Some(9) && ran.text.contains("is final since height"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(8) && ran.text.contains("is final since height"), "{:?} {}", ran.code, ran.text);
     assert_eq!(units(net, user), before - PAID);
     let ran = send(&honest);
     assert_eq!(ran.code, Some(0), "{}", ran.text);
@@ -578,7 +578,7 @@ fn a_node_that_is_slow_to_show_blocks_keeps_no_command_longer_than_its_time() {
     let run =
         |verb: &[&str]| net.wallet(home.path(), &[verb, &["--devnet", "--from", user, "--node", &liar.url()]].concat());
     let ran = run(&["send", "3", "--to", SHOP, "--expires", "30"]);
-    assert!(ran.code == Some(9) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(8) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
     // Many blocks later each of them would be asked for.
     net.wait_height(0, net.height(0) + 34, 60);
     let begun = std::time::Instant::now();

@@ -144,7 +144,7 @@ fn joined(net: &Net, proved: &dyn Fn(&std::path::Path, &[&str]) -> Value) {
     // A block that the chain does not have is not trusted.
     let wrong = trust.split(':').next().unwrap().to_owned() + ":" + &"77".repeat(32);
     let ran = net.wallet(fresh.path(), &["balance", "--devnet", "--from", "alice", "--node", &url, "--trust", &wrong]);
-    assert_eq!(ran.code, Some(8), "{}", ran.text);
+    assert_eq!(ran.code, Some(9), "{}", ran.text);
     conflicts(net, &trust, &url);
 }
 
@@ -159,9 +159,9 @@ fn conflicts(net: &Net, trust: &str, url: &str) {
     kept.keep_tip(&Verified { height, slot, hash, parent, system, parent_root, committee_next, headers }).unwrap();
     let send = ["send", "1", "--to", "bob", "--devnet", "--from", "alice", "--node", url];
     let ran = net.wallet(home.path(), &send);
-    assert!(ran.code == Some(8) && ran.text.contains("committee"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(9) && ran.text.contains("committee"), "{:?} {}", ran.code, ran.text);
     let ran = net.wallet(home.path(), &[&send[..], &["--trust", trust]].concat());
-    assert!(ran.code == Some(8) && ran.text.contains("both are certified"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(9) && ran.text.contains("both are certified"), "{:?} {}", ran.code, ran.text);
 
     // One that is higher, of no later slot: no chain has both. And one that the node does not come to: nothing is believed.
     for (slot, code, says) in [(1, 8, "both are certified"), (u64::MAX >> 1, 1, "until it has come as far")] {

@@ -127,7 +127,7 @@ impl Net {
         system.committee = Arc::new(committee);
         system.drawn = system.draw(&system.seed, system.height + 2, SEATS as usize);
         for node in &mut self.nodes {
-            node.own.settle(&self.scene.state, &parent, &self.scene.system, |_, _| true);
+            node.own.settle(&self.scene.state, &parent, &self.scene.system, |_, _| Ok(()));
             node.pool.settle(&self.scene.system);
             node.room.begin(self.scene.system.height + 1, SEATS as usize, self.scene.system.height * SLOT_MS);
             (node.told, node.taken) = (0, BTreeSet::new());

@@ -11,6 +11,7 @@ use crate::base::hash::Hash;
 use crate::base::ids::{AccountIndex, Key};
 use crate::base::limits::CREATED_MAX;
 use crate::base::parameters::Chain;
+use crate::base::refusal::Refusal;
 use crate::chain::record::{Alert, Answer, Attest, Invalid, Record};
 use crate::chain::tables::System;
 use crate::committee::members::{record_shards, shard_of};
@@ -96,26 +97,38 @@ impl<M: StateMemory> View<'_, M> {
     /// Whether the chain's tables let a transaction of this account, whose turn has come, into a block, as far as that
     /// is cheap to say: a stake's proof of possession is not looked at. What is refused here would wait until it
     /// expires.
-    pub fn fits(&self, item: &Item, account: AccountIndex) -> bool {
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn fits(&self, item: &Item, account: AccountIndex) -> Result<(), Refusal> {
         let recipient = item.cell().and_then(|cell| self.state.find(&cell.recipient));
         self.fits_to(item, account, recipient)
     }
 
     /// The same for whoever has looked up the recipient: many look-ups together wait for memory once.
-    pub fn fits_to(&self, item: &Item, account: AccountIndex, recipient: Option<AccountIndex>) -> bool {
-        let Some((cell, payload)) = item.cell_and_payload() else { return false };
+    ///
+    /// # Errors
+    /// As [`Self::fits`].
+    pub fn fits_to(&self, item: &Item, account: AccountIndex, recipient: Option<AccountIndex>) -> Result<(), Refusal> {
+        let (cell, payload) = item.cell_and_payload().ok_or(Refusal::UnknownKind)?;
         match TransactionKind::from_number(cell.kind) {
             Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) => {
                 transfer::fits(self.state, cell, payload, recipient)
             }
             Some(kind) => self.tables_fit(kind, cell, payload, account),
-            None => false,
+            None => Err(Refusal::UnknownKind),
         }
     }
 
-    fn tables_fit(&self, kind: TransactionKind, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
+    fn tables_fit(
+        &self,
+        kind: TransactionKind,
+        cell: &Cell,
+        payload: &[u8],
+        account: AccountIndex,
+    ) -> Result<(), Refusal> {
         match kind {
-            TransactionKind::Transfer | TransactionKind::MultiTransfer => true,
+            TransactionKind::Transfer | TransactionKind::MultiTransfer => Ok(()),
             TransactionKind::Register => register::fits(self.system, payload, account),
             TransactionKind::Stake => stake::fits(self.system, cell, payload, account),
             TransactionKind::Unstake => unstake::fits(self.system, cell, account),
@@ -129,7 +142,7 @@ impl<M: StateMemory> View<'_, M> {
             return None;
         }
         let kind = TransactionKind::from_number(cell.kind)?;
-        let right = self.tables_fit(kind, cell, payload, account)
+        let right = self.tables_fit(kind, cell, payload, account).is_ok()
             && (kind != TransactionKind::Stake || stake::possession_holds(self.signing, &cell.sender, payload));
         if right { Transaction::of(cell, payload, account, cost) } else { None }
     }

@@ -5,6 +5,7 @@ use dynemix::keep::chain_store::Genesis;
 use dynemix::keep::record::BlockRecord;
 use dynemix::minting::counted::Counted;
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
+use dynemix::setup::address::PREFIX;
 use dynemix::setup::clock::{Clock, unix_ms};
 use dynemix::setup::config::StorageConfig;
 use dynemix::setup::genesis::{GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry};
@@ -97,6 +98,7 @@ fn genesis(setup: &EngineSetup, keep_transactions: bool) -> Result<Genesis, Stri
     };
     let file = GenesisFile {
         format: GENESIS_VERSION,
+        address_prefix: PREFIX.into(),
         parameters: ChainParameters { slot_ms: setup.slot_ms, consensus, ..ChainParameters::default() },
         minters: vec![minter],
         accounts: Vec::new(),

@@ -2,7 +2,7 @@
 //!
 //! * [`verbs`] lists the families; [`args`], [`output`] and [`passphrase`] are what they share.
 //! * [`allocator`] is the allocator of the process.
-//! * [`node`], [`setup`], [`wallet`], [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
+//! * [`node`], [`setup`], [`wallet`] (which shows [`receipts`]), [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
 //!   [`simulate`], [`attack`] and [`grind`] ask the simulator.
 //! * With the feature `bench`: `bench` and `profile`, `benched`, `lines` and `durable` (what they measure), `saturate`.
 
@@ -26,6 +26,7 @@ pub(crate) mod output;
 pub(crate) mod passphrase;
 #[cfg(feature = "bench")]
 pub(crate) mod profile;
+pub(crate) mod receipts;
 #[cfg(feature = "bench")]
 pub(crate) mod saturate;
 pub(crate) mod setup;

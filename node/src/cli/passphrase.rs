@@ -1,11 +1,13 @@
 //! A passphrase, from wherever this process was told to take it.
 
+use dynemix::wallet::keys::{WORDS, words_in};
 use std::error::Error;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{IsTerminal, Write};
 use std::os::fd::BorrowedFd;
 use zeroize::Zeroizing;
 
-/// Bytes of a passphrase at most.
+/// Bytes of a passphrase at most, and of any other line that is a secret.
 const PASSPHRASE_BYTES_MAX: usize = 4_096;
 
 /// What a passphrase is asked for.
@@ -44,38 +46,76 @@ pub(crate) fn passphrase_of(
     if asked == Asked::NewWithout {
         return Ok(Zeroizing::default());
     }
-    let of_environment = || variable.and_then(|variable| std::env::var(variable).ok()).map(Zeroizing::new);
     let mut line = if let Some(fd) = fd {
-        line_of(fd, what)?
-    } else if let Some(text) = of_environment() {
+        line_of(fd, what)?.unwrap_or_default()
+    } else if let Some(text) = of_environment(variable)? {
         text
-    } else if std::io::stdin().is_terminal() {
+    } else if somebody_is_there() {
         asked_for(what, asked)?
     } else {
-        return Err(format!("no passphrase for {what}: use --passphrase-fd, or a terminal").into());
+        let or_variable = variable.map_or(String::new(), |variable| format!(", {variable} in the environment"));
+        return Err(format!("no passphrase for {what}: use --passphrase-fd FD{or_variable}, or a terminal").into());
     };
     let kept = line.trim_end_matches(['\n', '\r']).len();
     line.truncate(kept);
-    if line.is_empty() && asked != Asked::ToOpen {
+    if line.len() > PASSPHRASE_BYTES_MAX {
+        return Err(format!("the passphrase for {what} has more than {PASSPHRASE_BYTES_MAX} bytes").into());
+    }
+    if asked == Asked::ToOpen {
+        return Ok(line);
+    }
+    if line.is_empty() && asked == Asked::Secret {
+        return Err(format!("an empty passphrase for {what} protects nothing").into());
+    }
+    if line.is_empty() {
         return Err(
             format!("an empty passphrase for {what} protects nothing; say --no-passphrase if you want that").into()
+        );
+    }
+    if line.trim() != line.as_str() {
+        return Err(
+            format!("the passphrase for {what} begins or ends with a space, which nobody sees: leave it out").into()
         );
     }
     Ok(line)
 }
 
-/// One line of an open file descriptor.
-fn line_of(fd: i32, what: &str) -> Result<Zeroizing<String>, Box<dyn Error>> {
-    // SAFETY: the descriptor was given to this process on its command line for this one purpose, open, and nothing
-    // in this process closes it.
+fn of_environment(variable: Option<&str>) -> Result<Option<Zeroizing<String>>, Box<dyn Error>> {
+    let Some((variable, text)) = variable.and_then(|variable| Some((variable, std::env::var_os(variable)?))) else {
+        return Ok(None);
+    };
+    let text = text.into_string().map_err(|_| format!("{variable} in the environment is not UTF-8"))?;
+    Ok(Some(Zeroizing::new(text)))
+}
+
+/// Whether somebody can be asked, wherever standard input comes from.
+fn somebody_is_there() -> bool {
+    let shown = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
+    shown && File::options().read(true).write(true).open("/dev/tty").is_ok()
+}
+
+/// One line of an open file descriptor, none at its end.
+fn line_of(fd: i32, what: &str) -> Result<Option<Zeroizing<String>>, Box<dyn Error>> {
+    // SAFETY: the descriptor was given to this process on its command line for this one purpose, or is its standard
+    // input; nothing in this process closes it.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX));
+    let (mut bytes, mut ended) = (Zeroizing::new(Vec::with_capacity(PASSPHRASE_BYTES_MAX + 1)), true);
     let mut byte = [0];
-    while rustix::io::read(fd, &mut byte)? == 1 && byte != *b"\n" && bytes.len() < PASSPHRASE_BYTES_MAX {
+    while rustix::io::read(fd, &mut byte).map_err(|error| format!("read the passphrase for {what}: {error}"))? == 1 {
+        ended = false;
+        if byte == *b"\n" {
+            break;
+        }
         bytes.extend_from_slice(&byte);
+        if bytes.len() > PASSPHRASE_BYTES_MAX {
+            return Err(format!("{what}: a line has more than {PASSPHRASE_BYTES_MAX} bytes").into());
+        }
+    }
+    if ended {
+        return Ok(None);
     }
     let text = std::str::from_utf8(&bytes).map_err(|_| format!("the passphrase for {what} is not UTF-8"))?;
-    Ok(Zeroizing::new(text.to_owned()))
+    Ok(Some(Zeroizing::new(text.to_owned())))
 }
 
 /// What somebody types.
@@ -88,4 +128,45 @@ fn asked_for(what: &str, asked: Asked) -> Result<Zeroizing<String>, Box<dyn Erro
         }
     }
     Ok(typed)
+}
+
+/// The words of a key: from standard input, in one line or several; typed at a terminal they are not shown.
+pub(crate) fn words() -> Result<Zeroizing<String>, Box<dyn Error>> {
+    let typed = std::io::stdin().is_terminal();
+    // Room for all that is read: no copy is left behind by growing.
+    let mut text = Zeroizing::new(String::with_capacity(2 * PASSPHRASE_BYTES_MAX));
+    let mut count = 0;
+    while count < WORDS && text.len() < PASSPHRASE_BYTES_MAX {
+        let line = if typed {
+            let prompt = format!("words {} to {WORDS}, as many as you like in a line (not shown): ", count + 1);
+            Some(Zeroizing::new(rpassword::prompt_password(prompt)?)).filter(|line| !line.trim().is_empty())
+        } else {
+            line_of(0, "the words")?
+        };
+        let Some(line) = line else { break };
+        text.push_str(&line);
+        text.push('\n');
+        count = words_in(&text).len();
+    }
+    Ok(text)
+}
+
+/// Whether whoever sits at the terminal has the words that were shown: two of them are asked for.
+pub(crate) fn has_words(words: &str, places: [usize; 2]) -> Result<bool, Box<dyn Error>> {
+    for place in places {
+        let typed = Zeroizing::new(rpassword::prompt_password(format!("word {} again (not shown): ", place + 1))?);
+        if words.split(' ').nth(place) != Some(typed.trim().to_lowercase().as_str()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Asks a question that only a person can answer; without one the answer is `no`.
+pub(crate) fn consents(question: &str) -> Result<bool, Box<dyn Error>> {
+    let _ = write!(std::io::stderr(), "{question} [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))
 }

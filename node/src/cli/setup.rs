@@ -4,6 +4,7 @@ use super::args::{ConfigArgs, data_directory, parse_hash};
 use super::output::{OutputArgs, Shown};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
+use dynemix::setup::address::PREFIX;
 use dynemix::setup::clock::unix_ms;
 use dynemix::setup::config::Config;
 use dynemix::setup::discipline::agreed;
@@ -178,7 +179,16 @@ impl GenesisVerb {
                     consensus,
                     ..ChainParameters::default()
                 };
-                let file = GenesisFile { format: GENESIS_VERSION, parameters, minters, accounts, load_accounts: None };
+                let address_prefix = PREFIX.into();
+                let load_accounts = None;
+                let file = GenesisFile {
+                    format: GENESIS_VERSION,
+                    address_prefix,
+                    parameters,
+                    minters,
+                    accounts,
+                    load_accounts,
+                };
                 let genesis = file.genesis()?;
                 if out.exists() {
                     return Err(format!("{} exists; a chain's genesis is never overwritten", out.display()).into());

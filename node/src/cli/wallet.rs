@@ -1,29 +1,27 @@
 //! `dynemix wallet`.
 
 use super::args::{DirArgs, parse_hash};
-use super::output::{OutputArgs, Shown, dynes};
-use super::passphrase::{Asked, passphrase, passphrase_of};
+use super::output::{OutputArgs, dynes};
+use super::passphrase::{Asked, consents, has_words, passphrase, passphrase_of, words};
+use super::receipts::{Balance, History, Looked, NothingWaits, Receipt, SentList, Wallets, checkpoint};
 use clap::{Args, Subcommand};
 use dynemix::devnet::layout::{Devnet, USERS, user_secret};
-use dynemix::minting::tracked::TransactionShown;
+use dynemix::setup::address::{DEVNET_PREFIX, PREFIX, address};
 use dynemix::setup::genesis::GenesisFile;
-use dynemix::setup::keystore::{self, SecretKind};
+use dynemix::setup::keystore::{self, KeystoreError, SecretKind};
 use dynemix::setup::trust::Trust;
-use dynemix::wallet::client::{Client, ClientOptions, ProvedAccount};
+use dynemix::wallet::client::{Client, ClientOptions};
 use dynemix::wallet::keys;
 use dynemix::wallet::order::Order;
-use dynemix::wallet::settling::{Effect, Event, PayOptions, Settled};
-use dynemix::wallet::transport::plain;
+use dynemix::wallet::settling::{Event, PayOptions, Settled};
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::TransactionKind;
 use dynemix_engine::vote::bls::BlsSigning;
-use dynemix_perf::report::{facts, table};
 use ed25519_dalek::SigningKey;
 use hex::FromHex;
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::error::Error;
-use std::io::Write;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use zeroize::Zeroizing;
@@ -62,8 +60,17 @@ pub(crate) enum WalletVerb {
         #[arg(long)]
         no_passphrase: bool,
     },
-    /// The wallets on this computer
+    /// The wallets on this computer, with their addresses
     List {
+        #[command(flatten)]
+        chain: ChainArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// What was sent from here, and how it ended
+    Sent {
+        #[command(flatten)]
+        with: WithArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
@@ -73,31 +80,38 @@ Examples:
   dynemix wallet balance --devnet --from alice
   dynemix wallet balance ada --node http://127.0.0.1:8645/ --genesis genesis.toml")]
     Balance {
-        /// A name or key [default: the wallet's own]
+        /// An address, a name or a key [default: the wallet's own]
         of: Option<String>,
         #[command(flatten)]
         with: WithArgs,
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Send dynes to a name, a key, or a devnet's user
+    /// Send dynes to an address, a name, a key, or a devnet's user
     #[command(after_help = "\
 Examples:
   dynemix wallet send 5 --to bob --from alice --devnet
-  dynemix wallet send 0.5 --to ada
+  dynemix wallet send 1.25 --to ada
 
 Shows each finality checkpoint as it comes, and ends when nothing can take the payment back. 'final' is what the chain's
 certificates prove, whatever a node says. What was signed is kept until its end is proved: after an interruption
 `dynemix wallet pending` hands in the same transaction again, and nothing else is signed before.
 
-Exit code 8: a node's answer is not what the chain has certified. 9: signed, and not proved to have ended.")]
+Exit code 0: paid, which is proved. 8: it is not known whether it is paid, `dynemix wallet pending` finds out. Any other:
+not paid by this command.")]
     Send {
         /// Dynes, with up to six decimals
         #[arg(value_parser = parse_dynes)]
         amount: u64,
-        /// A name, a key, or a devnet's user
+        /// An address, a name, a key, or a devnet's user
         #[arg(long)]
         to: String,
+        /// Ask no question: neither whether to open an account nor whether so much is meant
+        #[arg(long)]
+        yes: bool,
+        /// On a terminal, ask before a payment of so many dynes and more
+        #[arg(long, value_name = "DYNES", default_value = "1000", value_parser = parse_dynes)]
+        ask_from: u64,
         #[command(flatten)]
         with: WithArgs,
         #[command(flatten)]
@@ -105,7 +119,7 @@ Exit code 8: a node's answer is not what the chain has certified. 9: signed, and
     },
     /// Transactions of an account in the blocks that the node keeps
     History {
-        /// A name or key [default: the wallet's own]
+        /// An address, a name or a key [default: the wallet's own]
         of: Option<String>,
         #[command(flatten)]
         with: WithArgs,
@@ -173,27 +187,33 @@ Examples:
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ChainArgs {
+    /// The chain's genesis file: what is trusted [default: DYNEMIX_GENESIS, or genesis.toml]
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// Use the devnet of this computer, its users, and its nodes unless --node names others
+    #[arg(long)]
+    devnet: bool,
+    #[command(flatten)]
+    dir: DirArgs,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct WithArgs {
     /// The wallet, or a devnet's user
     #[arg(long, value_name = "WALLET", default_value = "default")]
     from: String,
-    /// A node's API; several are tried in turn [default: http://127.0.0.1:8645/]
+    /// A node's API; several are tried in turn [default: DYNEMIX_NODE, or http://127.0.0.1:8645/]
     #[arg(long, value_name = "URL")]
     node: Vec<String>,
-    /// The chain's genesis file: what is trusted
-    #[arg(long, value_name = "FILE", default_value = "genesis.toml")]
-    genesis: PathBuf,
     /// A block that you trust, from another source than the node: the chain is followed from there, not from genesis
     #[arg(long, value_name = "HEIGHT:HASH")]
     trust: Option<Trust>,
     /// Slots in which a transaction may come into a block
     #[arg(long, value_name = "SLOTS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     expires: u64,
-    /// Use the devnet of this computer, its users, and its nodes unless --node names others
-    #[arg(long)]
-    devnet: bool,
     #[command(flatten)]
-    dir: DirArgs,
+    chain: ChainArgs,
     /// Read the passphrase from this open file descriptor, a line each if there are two: the key file's, then the
     /// wallet's
     #[arg(long, value_name = "FD")]
@@ -212,33 +232,98 @@ fn parse_dynes(text: &str) -> Result<u64, String> {
     units.filter(|&units| units > 0).ok_or_else(wrong)
 }
 
+/// A variable of the environment, which is text or refused.
+fn variable(name: &str) -> Result<Option<String>, Box<dyn Error>> {
+    let text = std::env::var_os(name).filter(|text| !text.is_empty());
+    text.map(|text| text.into_string().map_err(|_| format!("{name} in the environment is not UTF-8").into()))
+        .transpose()
+}
+
+impl ChainArgs {
+    fn devnet(&self) -> Result<Option<Devnet>, Box<dyn Error>> {
+        Ok(if self.devnet { Some(Devnet::read(&self.dir.directory())?) } else { None })
+    }
+
+    /// The genesis file: the one that is named, else that of the environment, else the one that lies here.
+    fn path(&self) -> PathBuf {
+        let of_environment = || std::env::var_os("DYNEMIX_GENESIS").filter(|path| !path.is_empty()).map(PathBuf::from);
+        self.genesis.clone().or_else(of_environment).unwrap_or_else(|| PathBuf::from("genesis.toml"))
+    }
+
+    fn file(&self) -> Result<GenesisFile, Box<dyn Error>> {
+        let path = self.path();
+        if !path.exists() {
+            return Err(format!(
+                "there is no {}: name the chain's genesis file with --genesis FILE or DYNEMIX_GENESIS, or say --devnet",
+                path.display()
+            )
+            .into());
+        }
+        Ok(GenesisFile::read(&path)?)
+    }
+
+    /// What addresses begin with: of the chain that is named or lies here, else as usual.
+    fn prefix(&self) -> Result<String, Box<dyn Error>> {
+        if self.devnet {
+            return Ok(DEVNET_PREFIX.into());
+        }
+        if self.genesis.is_none() && !self.path().exists() {
+            return Ok(PREFIX.into());
+        }
+        Ok(self.file()?.address_prefix)
+    }
+}
+
 impl WithArgs {
     fn client(&self) -> Result<Client, Box<dyn Error>> {
-        let devnet = if self.devnet { Some(Devnet::read(&self.dir.directory())?) } else { None };
-        let genesis = match &devnet {
-            Some(devnet) => devnet.genesis(),
-            None => GenesisFile::read(&self.genesis)?,
-        };
+        let devnet = self.chain.devnet()?;
+        let genesis = devnet.as_ref().map_or_else(|| self.chain.file(), |devnet| Ok(devnet.genesis()))?;
         let nodes = match devnet {
             _ if !self.node.is_empty() => self.node.clone(),
             Some(devnet) => {
                 (0..devnet.shape.nodes).map(|node| format!("http://{}/", devnet.api_address(node))).collect()
             }
-            None => vec!["http://127.0.0.1:8645/".to_owned()],
+            None => match variable("DYNEMIX_NODE")? {
+                Some(nodes) => nodes.split_whitespace().map(str::to_owned).collect(),
+                None => vec!["http://127.0.0.1:8645/".to_owned()],
+            },
         };
         let options = ClientOptions { nodes, genesis: &genesis, wallets: keys::directory(), trust: self.trust };
         Ok(Client::new(options)?)
     }
 
     fn is_user(&self, name: &str) -> bool {
-        self.devnet && USERS.contains(&name)
+        self.chain.devnet && USERS.contains(&name)
+    }
+
+    /// The wallet's file; when there is none, which there are.
+    fn wallet(&self) -> Result<(PathBuf, String), Box<dyn Error>> {
+        let path = keys::path(&self.from)?;
+        match keystore::public(&path) {
+            Ok((SecretKind::Owner, public)) => Ok((path, public)),
+            Ok((SecretKind::Minting, _)) => Err(KeystoreError::Kind(path).into()),
+            Err(KeystoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                let names: Vec<String> = keys::list()?.into_iter().map(|(name, _)| name).collect();
+                let here = match names.len() {
+                    0 => "no wallet is here; `dynemix wallet new` makes one".to_owned(),
+                    _ => format!("here are: {}", names.join(", ")),
+                };
+                let users = if self.chain.devnet {
+                    format!("; this devnet's users: {}", USERS.join(", "))
+                } else {
+                    String::new()
+                };
+                Err(format!("there is no wallet '{}'; {here}{users}", self.from).into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn signer(&self) -> Result<SigningKey, Box<dyn Error>> {
         if self.is_user(&self.from) {
             return Ok(SigningKey::from_bytes(&user_secret(&self.from)));
         }
-        let path = keys::path(&self.from);
+        let (path, _) = self.wallet()?;
         let passphrase = passphrase(self.passphrase_fd, &format!("wallet '{}'", self.from), Asked::ToOpen)?;
         let secret = keystore::open::<32>(&path, SecretKind::Owner, &passphrase)?;
         Ok(SigningKey::from_bytes(&secret))
@@ -249,11 +334,11 @@ impl WithArgs {
         if self.is_user(&self.from) {
             return Ok(*SigningKey::from_bytes(&user_secret(&self.from)).verifying_key().as_bytes());
         }
-        let (_, public) = keystore::public(&keys::path(&self.from))?;
-        FromHex::from_hex(&public).map_err(|_| "the wallet's file names no key".into())
+        let (path, public) = self.wallet()?;
+        FromHex::from_hex(&public).map_err(|_| format!("{} names no key", path.display()).into())
     }
 
-    /// The key of a name, a key, a devnet's user, or the own wallet.
+    /// The key of an address, a name, a key, a devnet's user, or the own wallet.
     fn key(&self, client: &mut Client, of: Option<&str>) -> Result<[u8; 32], Box<dyn Error>> {
         match of {
             None => self.own_key(),
@@ -265,183 +350,14 @@ impl WithArgs {
     }
 }
 
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Balance(ProvedAccount);
-
-impl Shown for Balance {
-    fn text(&self) -> String {
-        let ProvedAccount {
-            key,
-            height,
-            account,
-            name,
-            spendable_units,
-            immature_units,
-            stake_units,
-            sequence,
-            proved,
-        } = &self.0;
-        facts(&[
-            (
-                "account",
-                account.map_or("none yet: the first payment opens it".to_owned(), |account| {
-                    format!("{account}, {}", name.clone().unwrap_or("no name".into()))
-                }),
-            ),
-            ("key", key.clone()),
-            ("spendable", format!("{} dynes", dynes(*spendable_units))),
-            ("not mature yet", format!("{} dynes", dynes(*immature_units))),
-            ("at stake", format!("{} dynes", dynes(*stake_units))),
-            ("transactions sent", sequence.to_string()),
-            (
-                "verified",
-                if *proved {
-                    format!("by the certificate of height {} and a proof", height + 1)
-                } else {
-                    "nothing to prove".to_owned()
-                },
-            ),
-        ])
-    }
-}
-
-#[derive(Serialize)]
-#[serde(transparent)]
-struct Sent(Settled);
-
-impl Shown for Sent {
-    fn text(&self) -> String {
-        let Settled { id, height, takes_effect_height, effect, .. } = &self.0;
-        let effect = match effect {
-            Effect::Stands if takes_effect_height == height => "it has taken effect".to_owned(),
-            Effect::Stands => format!("it has taken effect at height {takes_effect_height}, and its block stands"),
-            Effect::Waiting | Effect::Doubtful => {
-                format!("whether it took effect at height {takes_effect_height} was not shown: look at the balance")
-            }
-        };
-        format!("{id}: final at height {height}, proved by its path to the certified block; {effect}")
-    }
-}
-
-/// What `pending` shows when everything that was signed has ended.
-#[derive(Serialize)]
-struct NothingWaits {
-    pending: bool,
-}
-
-impl Shown for NothingWaits {
-    fn text(&self) -> String {
-        "nothing that was signed here waits for its end".into()
-    }
-}
-
-#[derive(Serialize)]
-struct Looked {
-    id: String,
-    #[serde(flatten)]
-    transaction: TransactionShown,
-    /// Whether that it is final is proved, and not only the node's word.
-    proved: bool,
-}
-
-impl Shown for Looked {
-    fn text(&self) -> String {
-        let proof = match (self.proved, self.transaction.state.as_str()) {
-            (true, _) => "; proved by its path to the certified block",
-            (false, "final") => {
-                "; this is the node's word: it shows no proof, since it does not keep that block's \
-                                 transactions, or since it is not so"
-            }
-            (false, _) => "; this is the node's word",
-        };
-        checkpoint(&self.transaction) + proof
-    }
-}
-
-#[derive(Serialize)]
-struct Wallets {
-    wallets: Vec<Value>,
-}
-
-impl Shown for Wallets {
-    fn text(&self) -> String {
-        if self.wallets.is_empty() {
-            return "no wallets; `dynemix wallet new` makes one".into();
-        }
-        let rows: Vec<_> = self
-            .wallets
-            .iter()
-            .map(|wallet| ["name", "key"].map(|field| wallet[field].as_str().unwrap_or("").to_owned()).to_vec())
-            .collect();
-        table(&["wallet", "key"], &rows)
-    }
-}
-
-#[derive(Serialize)]
-#[serde(transparent)]
-struct History(Value);
-
-impl Shown for History {
-    fn text(&self) -> String {
-        let short = |value: &Value| {
-            let text = plain(value.as_str().unwrap_or(""));
-            if text.is_empty() { text } else { text.chars().take(16).collect::<String>() + ".." }
-        };
-        let amount = |value: &Value| value.as_u64().filter(|&units| units > 0).map_or(String::new(), dynes);
-        let rows_of = |name: &str| self.0[name].as_array().cloned().unwrap_or_default();
-        let change = |row: &Value| {
-            let kind = plain(row["kind"].as_str().unwrap_or(""));
-            let of = row["of"].as_str().map_or_else(|| amount(&row["of"]), plain);
-            vec![
-                plain(&row["height"].to_string()),
-                kind,
-                of,
-                amount(&row["debited_units"]),
-                amount(&row["credited_units"]),
-            ]
-        };
-        let changes: Vec<_> = rows_of("changes").iter().map(change).collect();
-        let mut text = table(&["height", "what", "of", "paid", "received"], &changes);
-        let transaction = |row: &Value| {
-            let height = plain(&row["height"].to_string());
-            vec![
-                height,
-                short(&row["id"]),
-                short(&row["sender"]),
-                short(&row["recipient"]),
-                amount(&row["amount_units"]),
-            ]
-        };
-        let transactions: Vec<_> = rows_of("transactions").iter().map(transaction).collect();
-        if !transactions.is_empty() {
-            text.push('\n');
-            text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &transactions));
-        }
-        let first = plain(&self.0["first_height"].to_string());
-        format!(
-            "{text}\n  the node keeps blocks from height {first} on; all of this is its word alone, what is proved is the \
-             balance\n"
-        )
-    }
-}
-
-fn checkpoint(shown: &TransactionShown) -> String {
-    let after = |at: Option<u64>| {
-        at.map_or(String::new(), |at| format!("{:.1} s", at.saturating_sub(shown.received_ms) as f64 / 1e3))
-    };
-    match shown.state.as_str() {
-        "waiting" => "taken by the node, waits for its shard".into(),
-        "certified" => format!("certified by its shard after {}", after(shown.certified_ms)),
-        "final" => format!("final after {}, at height {}", after(shown.final_ms), shown.height.unwrap_or(0)),
-        "refused" => format!("refused: {}", shown.refusal.as_deref().unwrap_or("")),
-        state => state.to_owned(),
-    }
+/// Says something beside what was asked for; whoever does not listen stops nothing.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Tells people what a client wants them to know.
 fn warn(client: &mut Client) {
-    client.warnings().iter().for_each(|warning| eprintln!("dynemix: note: {warning}"));
+    client.warnings().iter().for_each(|warning| note(&format!("dynemix: note: {warning}")));
 }
 
 /// Shows what happens to a transaction, as it comes.
@@ -449,7 +365,7 @@ fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
     let line = match event {
         // Whatever comes later, who paid can name what was signed.
         Event::Signed { id, expires_slot } => {
-            return eprintln!("signed {}, to come into a block until slot {expires_slot}", hex::encode(id));
+            return note(&format!("signed {}, to come into a block until slot {expires_slot}", hex::encode(id)));
         }
         Event::NodeSays(shown) => format!("the node says: {}", checkpoint(shown)),
         Event::Final(Settled { height, takes_effect_height, .. }) => {
@@ -467,6 +383,15 @@ fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
     }
 }
 
+/// Shows a receipt. That it could not be written makes no payment undone: who reads the exit code alone must not pay
+/// again.
+fn show_paid(output: &OutputArgs, settled: Settled) {
+    let id = settled.id.clone();
+    if let Err(error) = output.show(&Receipt(settled)) {
+        note(&format!("dynemix: note: {id} is paid, which is proved; this could not be written: {error}"));
+    }
+}
+
 fn send(
     with: &WithArgs,
     output: &OutputArgs,
@@ -480,7 +405,44 @@ fn send(
     let options = PayOptions { expires_slots: with.expires };
     let settled = client.pay(&signer, &order, options, &mut |event| tell(&event, begun, quiet));
     warn(&mut client);
-    output.show(&Sent(settled?))
+    show_paid(output, settled?);
+    Ok(())
+}
+
+/// What can be asked before a payment that cannot be taken back.
+struct Questions {
+    yes: bool,
+    ask_from: u64,
+}
+
+/// A payment, about which whoever sits at a terminal was asked if it opens an account or is large.
+fn payment(
+    with: &WithArgs,
+    client: &mut Client,
+    (amount, to): (u64, &str),
+    questions: &Questions,
+) -> Result<Order, Box<dyn Error>> {
+    let recipient = with.key(client, Some(to))?;
+    let is_person = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if is_person && !questions.yes {
+        let whom = address(&client.address_prefix, &recipient);
+        let (shown, named) = (dynes(amount), if to == whom { String::new() } else { format!(" ('{to}')") });
+        let question = if !client.has_account(&recipient)? {
+            Some(format!(
+                "{whom}{named} has no account yet: this payment of {shown} dynes opens one, and if the key is mistyped \
+                 nobody can ever spend it. Go on?"
+            ))
+        } else {
+            let ask = amount >= questions.ask_from;
+            ask.then(|| format!("This pays {shown} dynes to {whom}{named}, and nothing takes it back. Go on?"))
+        };
+        if let Some(question) = question
+            && !consents(&question)?
+        {
+            return Err("nothing was signed: the answer was no".into());
+        }
+    }
+    Ok(Order { kind: TransactionKind::Transfer, recipient, amount, payload: Vec::new() })
 }
 
 /// Follows what an earlier command has signed, or lets it go.
@@ -495,26 +457,47 @@ fn pending(with: &WithArgs, output: &OutputArgs, forget: bool) -> Result<(), Box
     let settled = client.resume(&key, &mut |event| tell(&event, begun, quiet));
     warn(&mut client);
     match settled? {
-        Some(settled) => output.show(&Sent(settled)),
-        None => output.show(&NothingWaits { pending: false }),
+        Some(settled) => show_paid(output, settled),
+        None => output.show(&NothingWaits { pending: false })?,
     }
+    Ok(())
 }
 
-/// Makes a key from new words, and shows them once.
+/// Writes a text that must have been seen before anything follows from it.
+fn shown(text: &str) -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .map_err(|error| format!("write to standard output: {error}").into())
+}
+
+/// Makes a key from new words, and shows them once. The file counts when the words have been seen: a person is asked for
+/// two of them.
 fn make(name: &str, passphrase_fd: Option<i32>, none: bool) -> Result<(), Box<dyn Error>> {
-    if keys::path(name).exists() {
+    if keys::path(name)?.exists() {
         return Err(format!("there is a wallet '{name}' already").into());
     }
     let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"), Asked::new(none))?;
     let (words, secret) = keys::new_words()?;
-    let public = keys::keep(name, &secret, &secret_phrase)?;
-    println!(
-        "wallet '{name}': {public}\n\nWrite these words down; whoever has them has the account, and \
-         nothing else brings it back:\n"
-    );
+    let public = *SigningKey::from_bytes(&secret).verifying_key().as_bytes();
+    let mut text = Zeroizing::new(format!(
+        "wallet '{name}': {}\n  {}\n\nWrite these words down; whoever has them has the account, and nothing else brings \
+         it back:\n",
+        hex::encode(public),
+        address(PREFIX, &public)
+    ));
     for (row, line) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
-        println!("  {:>2}  {}", 6 * row + 1, line.join(" "));
+        text.push_str(&format!("\n  {:>2}  {}", 6 * row + 1, line.join(" ")));
     }
+    shown(&text)?;
+    if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
+        let [one, other, ..] = *secret;
+        let places = [usize::from(one) % 12, 12 + usize::from(other) % 12];
+        if !has_words(&words, places)? {
+            return Err("that is another word: no wallet was made, and those words are of no use; begin again".into());
+        }
+    }
+    keys::keep(name, &secret, &secret_phrase)?;
     Ok(())
 }
 
@@ -525,18 +508,20 @@ fn import(
     passphrase_fd: Option<i32>,
     none: bool,
 ) -> Result<(), Box<dyn Error>> {
-    let mut text = Zeroizing::new(String::new());
+    if keys::path(name)?.exists() {
+        return Err(format!("there is a wallet '{name}' already").into());
+    }
     let secret = if let Some(salt) = password {
         // Never that of the environment: there is one, and it is the new file's.
         let password = passphrase_of(passphrase_fd, None, "the account itself (its password)", Asked::Secret)?;
         keys::of_password(&password, salt)?
     } else {
-        std::io::stdin().read_line(&mut text)?;
-        keys::of_words(&text)?
+        keys::of_words(&words()?)?
     };
     let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"), Asked::new(none))?;
-    println!("wallet '{name}': {}", keys::keep(name, &secret, &secret_phrase)?);
-    Ok(())
+    let public = keys::keep(name, &secret, &secret_phrase)?;
+    let key = *SigningKey::from_bytes(&secret).verifying_key().as_bytes();
+    shown(&format!("wallet '{name}': {public}\n  {}", address(PREFIX, &key)))
 }
 
 /// Puts dynes at stake, with the voting key of a node's key file.
@@ -579,10 +564,18 @@ impl WalletVerb {
             WalletVerb::Import { name, password, salt, passphrase_fd, no_passphrase } => {
                 import(&name, password.then_some(salt.as_deref()), passphrase_fd, no_passphrase)
             }
-            WalletVerb::List { output } => {
-                let wallets =
-                    keys::list()?.into_iter().map(|(name, key)| json!({ "name": name, "key": key })).collect();
-                output.show(&Wallets { wallets })
+            WalletVerb::List { chain, output } => {
+                let prefix = chain.prefix()?;
+                let shown = |(name, key): (String, String)| {
+                    let address = FromHex::from_hex(&key).ok().map(|key| address(&prefix, &key));
+                    json!({ "name": name, "key": key, "address": address })
+                };
+                output.show(&Wallets { wallets: keys::list()?.into_iter().map(shown).collect() })
+            }
+            WalletVerb::Sent { with, output } => {
+                let (client, key) = (with.client()?, with.own_key()?);
+                let sent = client.sent(&key).map_err(|error| format!("read the list of what was sent: {error}"))?;
+                output.show(&SentList { sent })
             }
             WalletVerb::Balance { of, with, output } => {
                 let mut client = with.client()?;
@@ -598,9 +591,10 @@ impl WalletVerb {
                 warn(&mut client);
                 output.show(&History(history))
             }
-            WalletVerb::Send { amount, to, with, output } => send(&with, &output, |client| {
-                order(TransactionKind::Transfer, with.key(client, Some(&to))?, amount, Vec::new())
-            }),
+            WalletVerb::Send { amount, to, yes, ask_from, with, output } => {
+                let questions = Questions { yes, ask_from };
+                send(&with, &output, |client| payment(&with, client, (amount, &to), &questions))
+            }
             WalletVerb::Register { name, with, output } => {
                 let payload = name.clone().into_bytes();
                 send(&with, &output, |client| {

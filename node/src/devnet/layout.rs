@@ -2,6 +2,7 @@
 
 use super::ports::{PORT_END, PORT_FIRST, Ports};
 use crate::peer::frames::prologue;
+use crate::setup::address::DEVNET_PREFIX;
 use crate::setup::config::Config;
 use crate::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, LoadAccounts, MinterEntry};
 use crate::setup::keystore::{self, Cost, KeystoreError, SecretKind};
@@ -252,6 +253,7 @@ impl Devnet {
         };
         GenesisFile {
             format: GENESIS_VERSION,
+            address_prefix: DEVNET_PREFIX.into(),
             parameters: ChainParameters { start_ms: self.start_ms, slot_ms, consensus, ..ChainParameters::default() },
             minters: (0..minters).map(minter).collect(),
             accounts: USERS.iter().map(user).collect(),

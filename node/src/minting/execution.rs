@@ -239,8 +239,8 @@ impl<S: Signing> NodeExecution<S> {
         }
         // What no block can take now, though its turn has come, would wait until it expires. On the parent on which it
         // was found this was looked at.
-        if due && parent != found.parent && !self.view(&[], |view| view.fits(item, account)) {
-            return Err(Refusal::Inadmissible);
+        if due && parent != found.parent {
+            self.view(&[], |view| view.fits(item, account))?;
         }
         Ok(Payer { account, total: cost.total(), due, found: Some(prospect) })
     }

@@ -650,7 +650,7 @@ impl Own {
         state: &State<M>,
         parent: &System,
         system: &System,
-        fits: impl Fn(&Item, AccountIndex) -> bool,
+        fits: impl Fn(&Item, AccountIndex) -> Result<(), Refusal>,
     ) -> Settled {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
@@ -665,11 +665,12 @@ impl Own {
             let used = followed.used(accounts);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
             followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
-            let is_out = left_out && !fits(&followed.item, followed.account);
+            let unfit = if left_out { fits(&followed.item, followed.account).err() } else { None };
             let refusal = match () {
                 () if used => None,
                 () if followed.expires_slot < system.slot => Some(Refusal::Expired),
-                () if is_out || followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
+                () if unfit.is_some() => unfit,
+                () if followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
                 () => None,
             };
             let user = followed.client.user;

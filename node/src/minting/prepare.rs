@@ -389,8 +389,11 @@ impl Prepare {
                             // Of another shard; or what no block can take though its turn has come, of an own user.
                             let foreign = here && own != Some(prospect.shard);
                             let due = pending.told.is_none() && prospect.due;
-                            if foreign || (due && !view.fits_to(&item, prospect.account, payee.flatten())) {
+                            if foreign {
                                 return Err(Refusal::Inadmissible);
+                            }
+                            if due {
+                                view.fits_to(&item, prospect.account, payee.flatten())?;
                             }
                             // What would find no place among own users' costs no signature. Of what has cost one
                             // already somebody may want to hear again, after a restart.
@@ -424,9 +427,7 @@ impl Prepare {
         if !item.is_heavy() {
             return Ok(());
         }
-        if !self.checks.view(duties, |view| view.fits(item, account)) {
-            return Err((Refusal::Inadmissible, false));
-        }
+        self.checks.view(duties, |view| view.fits(item, account)).map_err(|refusal| (refusal, false))?;
         let rank = from.map_or(Rank::Own, |from| self.checks.gate.duties_of(from).rank());
         let max = if rank == Rank::Guest { HEAVY_OF_GUEST } else { HEAVY_MAX };
         let brought = {
@@ -441,7 +442,7 @@ impl Prepare {
         match () {
             () if brought > max => Err((Refusal::Busy, false)),
             () if self.checks.possession_holds(item) => Ok(()),
-            () => Err((Refusal::Inadmissible, true)),
+            () => Err((Refusal::VoteKeyUnproved, true)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The genesis file: what all nodes of a chain begin with, and what its identity is the hash of.
 
+use super::address::{PREFIX, key_of, prefix_acceptable};
 use super::digits::digits;
 use super::endpoint::endpoint_of;
 use crate::keep::chain_store::Genesis;
@@ -29,7 +30,7 @@ pub const GENESIS_VERSION: u32 = 1;
 pub struct MinterEntry {
     /// Its registered name: 1 to 32 of a-z and digits.
     pub name: String,
-    /// Key of its account, 64 digits.
+    /// Key of its account: 64 digits, or its address.
     pub account: String,
     /// Units in its account.
     #[serde(default)]
@@ -51,7 +52,7 @@ pub struct MinterEntry {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AccountEntry {
-    /// Its key, 64 digits.
+    /// Its key: 64 digits, or its address.
     pub key: String,
     /// Units that it begins with.
     pub balance: u64,
@@ -75,6 +76,9 @@ pub struct LoadAccounts {
 pub struct GenesisFile {
     /// Always [`GENESIS_VERSION`], else the file is refused.
     pub format: u32,
+    /// What the chain's addresses begin with; no rule of the chain, so no part of its hash.
+    #[serde(default = "usual_prefix")]
+    pub address_prefix: String,
     /// The chain's parameters.
     pub parameters: ChainParameters,
     /// Who mints from the start.
@@ -86,6 +90,10 @@ pub struct GenesisFile {
     /// Accounts for loads; only devnets have any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_accounts: Option<LoadAccounts>,
+}
+
+fn usual_prefix() -> String {
+    PREFIX.to_owned()
 }
 
 /// Why a genesis file cannot be used.
@@ -122,6 +130,11 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, GenesisFileError> {
 fn field<const N: usize>(of: &str, name: &str, text: &str) -> Result<[u8; N], GenesisFileError> {
     let wrong = || GenesisFileError::Field(format!("{of}: {name} is not {} hexadecimal digits in lower case", 2 * N));
     digits(text).ok_or_else(wrong)
+}
+
+/// An account's key, as digits or as an address of this chain.
+fn key(of: &str, prefix: &str, text: &str) -> Result<Key, GenesisFileError> {
+    key_of(prefix, text).map_err(|error| GenesisFileError::Field(format!("{of}: {error}")))
 }
 
 fn check_times(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
@@ -179,12 +192,12 @@ fn check_bounds(parameters: &ChainParameters) -> Result<(), GenesisFileError> {
 
 impl MinterEntry {
     /// Its account's key, and what the chain begins with of it.
-    fn minter(&self, account: u32, stake_min: u64) -> Result<(Key, GenesisMinter), GenesisFileError> {
+    fn minter(&self, account: u32, prefix: &str, stake_min: u64) -> Result<(Key, GenesisMinter), GenesisFileError> {
         let of = format!("minter '{}'", self.name);
         if self.stake < stake_min {
             return wrong(format!("{of}: {} units at stake, of the {stake_min} that a stake has at least", self.stake));
         }
-        let owner = field(&of, "account", &self.account)?;
+        let owner = key(&of, prefix, &self.account)?;
         let (key, possession) = (field(&of, "vote_key", &self.vote_key)?, field(&of, "possession", &self.possession)?);
         if let Err(error) = VoteKeys::check(&owner, &key, &possession) {
             return wrong(format!("{of}: {error}"));
@@ -221,7 +234,10 @@ impl GenesisFile {
         if self.minters.is_empty() {
             return wrong("there are no minters; someone must begin");
         }
-        let parameters = self.parameters;
+        let (parameters, prefix) = (self.parameters, &self.address_prefix);
+        if !prefix_acceptable(prefix) {
+            return wrong(format!("address_prefix is '{prefix}'; it must be 1 to 12 of a-z, 0 and 2 to 9"));
+        }
         check_times(&parameters)?;
         check_amounts(&parameters)?;
         check_bounds(&parameters)?;
@@ -232,12 +248,12 @@ impl GenesisFile {
             if !name_acceptable(entry.name.as_bytes()) || !names.insert(entry.name.clone()) {
                 return wrong(format!("{of}: not a name of 1 to 32 letters a-z, digits, or taken twice"));
             }
-            let (owner, minter) = entry.minter(index as u32, parameters.consensus.stake_min)?;
+            let (owner, minter) = entry.minter(index as u32, prefix, parameters.consensus.stake_min)?;
             accounts.push((owner, entry.balance));
             minters.push(minter);
         }
         for (place, entry) in self.accounts.iter().enumerate() {
-            accounts.push((field(&format!("account {place}"), "key", &entry.key)?, entry.balance));
+            accounts.push((key(&format!("account {place}"), prefix, &entry.key)?, entry.balance));
         }
         if let Some((key, _)) = accounts.iter().find(|account| !account_key_acceptable(&account.0)) {
             return wrong(format!("{} cannot be an account's key", hex::encode(key)));
@@ -299,6 +315,7 @@ mod tests {
         parameters.consensus.accounts_max = 1_000;
         GenesisFile {
             format: GENESIS_VERSION,
+            address_prefix: PREFIX.into(),
             parameters,
             minters: vec![minter],
             accounts: Vec::new(),

@@ -14,6 +14,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 /// Version of the file.
@@ -110,8 +111,18 @@ pub fn random<const N: usize>() -> Result<Zeroizing<[u8; N]>, KeystoreError> {
     Ok(bytes)
 }
 
-/// 32 bytes from a passphrase by Argon2id.
+/// The one form of a text that may be typed in several: an accented letter as one sign or as two (NFKD, as BIP-39 has
+/// it).
+pub fn normalized(text: &str) -> Zeroizing<String> {
+    // No letter becomes more than eighteen: no copy is left behind by growing.
+    let mut out = Zeroizing::new(String::with_capacity(18 * text.len()));
+    out.extend(text.nfkd());
+    out
+}
+
+/// 32 bytes from a passphrase by Argon2id, in whatever form it was typed.
 pub fn stretch(passphrase: &str, salt: &[u8], cost: Cost) -> Option<Zeroizing<[u8; 32]>> {
+    let passphrase = normalized(passphrase);
     let params = Params::new(cost.memory_kib, cost.passes, 1, Some(32)).ok()?;
     let mut key = Zeroizing::new([0; 32]);
     Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

@@ -2,11 +2,13 @@
 //!
 //! * [`config`] is the node's settings in layers; [`genesis`] what all nodes of a chain begin with.
 //! * [`endpoint`] is where a minter is reached, [`trust`] a block that the operator trusts.
+//! * [`address`] is a key as people pass it on.
 //! * [`keystore`] keeps secrets under a passphrase; [`digits`] reads bytes as their hexadecimal digits.
 //! * [`clock`] is the node's time, [`sntp`] asks servers how far it is off, [`computer`] looks at the system's,
 //!   [`discipline`] says which answer is followed.
 //! * [`log_filter`] reads what of the log is shown; [`memory`] says how much of it the network may have.
 
+pub mod address;
 pub mod clock;
 pub mod computer;
 pub mod config;

@@ -5,10 +5,12 @@
 
 use super::error::WalletError;
 use super::kept::Kept;
+use super::sent::Sent;
 use super::time;
 use super::transport::Transport;
 use crate::face::inclusion::{INCLUSION_BYTES_MAX, Inclusion};
 use crate::face::light::{LightChain, REMEMBERED, Verified, known_block};
+use crate::setup::address::{address, key_of};
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFile;
 use crate::setup::trust::Trust;
@@ -20,6 +22,7 @@ use dynemix_engine::base::mutation::{Mutation, planted};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::transaction::check::name_acceptable;
 use hex::FromHex;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -65,6 +68,8 @@ const LOOK_BACK_MAX: u64 = 20_000;
 pub struct ProvedAccount {
     /// Its public key, 64 digits.
     pub key: String,
+    /// The key as an address of this chain.
+    pub address: String,
     /// Height of the state that it is proved of.
     pub height: u64,
     /// Its index; none if there is no such account.
@@ -141,6 +146,8 @@ pub struct Client {
     pub(super) transport: Transport,
     /// The chain of the genesis file.
     pub chain: Chain,
+    /// What its addresses begin with.
+    pub address_prefix: String,
     pub(super) light: LightChain,
     pub(super) kept: Kept,
     /// The newest block that an earlier command has verified.
@@ -168,7 +175,7 @@ impl Client {
     /// A genesis that is none, or kept files that cannot be read.
     pub fn new(options: ClientOptions<'_>) -> Result<Client, WalletError> {
         let ClientOptions { nodes, genesis, wallets, trust } = options;
-        let genesis = genesis.genesis()?;
+        let (genesis, address_prefix) = (genesis.genesis()?, genesis.address_prefix.clone());
         let chain = genesis.chain;
         let kept = Kept::open(&wallets, chain.genesis_hash)?;
         let mut warnings = Vec::new();
@@ -194,8 +201,8 @@ impl Client {
             Some(tip) => LightChain::beginning(chain.genesis_hash, tip.clone()),
             None => LightChain::genesis(&System::genesis(&chain, &genesis.minters)),
         };
-        let mut client =
-            Client { transport: Transport::new(nodes), chain, light, kept, tip, trust, unkept: false, warnings };
+        let transport = Transport::new(nodes);
+        let mut client = Client { transport, chain, address_prefix, light, kept, tip, trust, unkept: false, warnings };
         let (from, now_slot) = (client.light.newest().slot, client.now_slot());
         if client.trust.is_none() && time::long_range(from, now_slot) {
             client.warnings.push(format!(
@@ -303,6 +310,19 @@ impl Client {
 
     /// Follows the chain to this height, or to its end.
     fn sync_to(&mut self, node: usize, to: u64) -> Result<(), WalletError> {
+        self.follow_to(node, to).map_err(|error| self.of_other_chain(node).filter(|_| error.is_lie()).unwrap_or(error))
+    }
+
+    /// Why nothing fits that a node shows, if it says itself that it has begun with another genesis.
+    fn of_other_chain(&self, node: usize) -> Option<WalletError> {
+        let text: String = self.ask(node, "genesis", &json!({})).ok()?;
+        let its = toml::from_str::<GenesisFile>(&text).ok()?.genesis().ok()?.chain.genesis_hash;
+        let own = self.chain.genesis_hash;
+        let node = self.transport.url(node).to_owned();
+        (its != own).then(|| WalletError::OtherChain { node, its: hex::encode(its), own: hex::encode(own) })
+    }
+
+    fn follow_to(&mut self, node: usize, to: u64) -> Result<(), WalletError> {
         self.begin(node)?;
         let (begun, from, mut kept_at) = (Instant::now(), self.height(), self.height());
         while self.step(node, to)? {
@@ -487,14 +507,15 @@ impl Client {
         Err(WalletError::Stale)
     }
 
-    /// A key from 64 digits, or by name.
+    /// A key from an address of this chain, from 64 digits, or by name.
     ///
     /// # Errors
-    /// When nobody has the name, or no node proves who has it.
+    /// A text that is none of these; when nobody has the name, or no node proves who has it.
     pub fn key(&mut self, text: &str) -> Result<Key, WalletError> {
-        match FromHex::from_hex(text) {
+        match key_of(&self.address_prefix, text) {
             Ok(key) => Ok(key),
-            Err(_) => self.on_any(|client, node| client.key_of_name(node, text)),
+            Err(_) if name_acceptable(text.as_bytes()) => self.on_any(|client, node| client.key_of_name(node, text)),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -539,6 +560,25 @@ impl Client {
         Err(WalletError::Stale)
     }
 
+    /// Whether a key has an account, as far as any node shows: that it has none cannot be proved.
+    ///
+    /// # Errors
+    /// When no node answers well.
+    pub fn has_account(&mut self, key: &Key) -> Result<bool, WalletError> {
+        self.on_any(|client, node| {
+            client.sync_with(node)?;
+            Ok(client.proof_of(node, key, 0)?.is_some())
+        })
+    }
+
+    /// What this key has sent from this computer.
+    ///
+    /// # Errors
+    /// A list that cannot be read.
+    pub fn sent(&self, key: &Key) -> std::io::Result<Vec<Sent>> {
+        self.kept.sent(key)
+    }
+
     /// What is certified of an account.
     ///
     /// # Errors
@@ -556,6 +596,7 @@ impl Client {
         let of = |look: &dyn Fn(u32) -> u64| account.map_or(0, look);
         Ok(ProvedAccount {
             key: hex::encode(key),
+            address: address(&self.address_prefix, key),
             height: found.map_or(self.height(), |found| found.height),
             account,
             name: account
@@ -679,6 +720,7 @@ mod tests {
         Client {
             // Nobody listens there.
             transport: Transport::new(vec!["http://127.0.0.1:1/".into()]),
+            address_prefix: "dyn".into(),
             light: LightChain::beginning(chain.genesis_hash, block.clone()),
             kept: Kept::open(wallets, chain.genesis_hash).unwrap(),
             chain,

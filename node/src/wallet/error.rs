@@ -2,6 +2,7 @@
 
 use crate::face::light::LightError;
 use crate::keep::sealed::SealedError;
+use crate::setup::address::AddressError;
 use crate::setup::genesis::GenesisFileError;
 use dynemix_engine::base::refusal::Refusal;
 use std::path::PathBuf;
@@ -67,6 +68,22 @@ pub enum WalletError {
         /// Newest height that was verified before.
         verified: u64,
     },
+    /// The node has begun with another genesis file.
+    #[error(
+        "{node} is a node of another chain: it says that its chain is {its}, and your genesis file is of {own}. Give \
+         --genesis FILE of the chain that you mean, or another --node"
+    )]
+    OtherChain {
+        /// Where it was asked.
+        node: String,
+        /// Hash of the genesis that it says it has begun with.
+        its: String,
+        /// Hash of the own one.
+        own: String,
+    },
+    /// A text that is to be a key.
+    #[error(transparent)]
+    Address(#[from] AddressError),
     /// Two certified histories.
     #[error(
         "the chain that the node shows has a block of height {0} that cannot stand in one chain with what this wallet has \
@@ -112,7 +129,7 @@ pub enum WalletError {
         slots: u64,
     },
     /// It would be refused, so it was not signed.
-    #[error("nothing was signed: {} ({why})", refusal.name())]
+    #[error("nothing was signed ({}): {why}", refusal.name())]
     Unsigned {
         /// What a node would say.
         refusal: Refusal,
@@ -124,8 +141,8 @@ pub enum WalletError {
     Unsettled(#[from] Unsettled),
     /// It can never become final.
     #[error(
-        "transaction {id} has come into no block and cannot any more: slot {expires_slot} is over, and its \
-         sequence {sequence} is free, which is proved of height {height}. Nothing was paid"
+        "not paid: transaction {id} has come into no block and cannot any more: slot {expires_slot} is over, and its \
+         sequence {sequence} is free, which is proved of height {height}"
     )]
     Expired {
         /// Id of the transaction, in hexadecimal.
@@ -139,8 +156,8 @@ pub enum WalletError {
     },
     /// It could never become final.
     #[error(
-        "transaction {id} can never be final: its account had used sequence {sequence} when it was signed, which is \
-         proved of height {height}. Nothing was paid by it; whoever used the sequence has this key as well"
+        "not paid: transaction {id} can never be final: its account had used sequence {sequence} when it was signed, which \
+         is proved of height {height}; whoever used the sequence has this key as well"
     )]
     Stillborn {
         /// Id of the transaction, in hexadecimal.
@@ -152,8 +169,8 @@ pub enum WalletError {
     },
     /// Another transaction of this account took its place.
     #[error(
-        "transaction {id} will never be final: at height {height} its account has used the sequence for {by}, which \
-         is proved. Whoever signed that one has this key as well"
+        "not paid: transaction {id} will never be final: at height {height} its account has used the sequence for {by}, \
+         which is proved. Whoever signed that one has this key as well"
     )]
     Replaced {
         /// Id of the transaction, in hexadecimal.
@@ -170,8 +187,8 @@ pub enum WalletError {
 pub enum Unsettled {
     /// It may still become final.
     #[error(
-        "transaction {id} ({what}) was signed and may still become final, until slot {expires_slot} is over; it is \
-         kept. `dynemix wallet pending` hands in the same one again and says what becomes of it; nothing else is \
+        "whether it is paid is not known: transaction {id} ({what}) was signed and may still become final, until slot \
+         {expires_slot} is over; it is kept. `dynemix wallet pending` hands in the same one again and says what becomes of it; nothing else is \
          signed before"
     )]
     Open {
@@ -184,8 +201,8 @@ pub enum Unsettled {
     },
     /// Its sequence is used, and no node has shown by what.
     #[error(
-        "the account has used the sequence of transaction {id} ({what}), which is proved of height {height}; that it \
-         was this one, no node that was asked can prove: it is kept. Try `dynemix wallet pending` with a --node \
+        "whether it is paid is not known: the account has used the sequence of transaction {id} ({what}), which is proved \
+         of height {height}; that it was this one, no node that was asked can prove: it is kept. Try `dynemix wallet pending` with a --node \
          that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
     )]
     Unproved {
@@ -195,6 +212,19 @@ pub enum Unsettled {
         what: String,
         /// Height of the state that proves it.
         height: u64,
+    },
+    /// Something went wrong on this computer before its end was proved.
+    #[error(
+        "transaction {id} ({what}) was signed, and whether it is paid is not known: {why}. It is kept; `dynemix wallet \
+         pending` hands in the same one again and says what becomes of it"
+    )]
+    Interrupted {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// What it does, for people.
+        what: String,
+        /// What went wrong.
+        why: String,
     },
     /// It has ended since, which the user does not know yet.
     #[error(
@@ -266,6 +296,17 @@ impl WalletError {
         }
     }
 
+    /// Whether it says what became of what was signed, or that nobody knows yet.
+    pub fn says_the_end(&self) -> bool {
+        matches!(
+            self,
+            WalletError::Unsettled(_)
+                | WalletError::Expired { .. }
+                | WalletError::Stillborn { .. }
+                | WalletError::Replaced { .. }
+        )
+    }
+
     /// Whether it speaks of one node: another one may answer better.
     pub fn is_of_node(&self) -> bool {
         matches!(
@@ -277,6 +318,7 @@ impl WalletError {
                 | WalletError::Stale
                 | WalletError::Slow { .. }
                 | WalletError::Drags { .. }
+                | WalletError::OtherChain { .. }
                 | WalletError::Short { .. }
                 | WalletError::Pruned { .. }
                 | WalletError::Waited { .. }

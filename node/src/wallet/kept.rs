@@ -79,6 +79,10 @@ impl Kept {
         self.directory.join(name_of(signer, what))
     }
 
+    pub(super) fn list_path(&self, signer: &Key) -> PathBuf {
+        self.path_of(signer, "sent")
+    }
+
     /// The newest block that was verified before; none if this chain was never looked at.
     ///
     /// # Errors

@@ -18,6 +18,11 @@ const PASSWORD_COST: Cost = Cost { memory_kib: 1 << 20, passes: 4 };
 /// Characters of a password at least.
 const PASSWORD_MIN: usize = 16;
 
+/// Letters of a wallet's name at most.
+const NAME_MAX: usize = 64;
+/// Words of a key.
+pub const WORDS: usize = 24;
+
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum WalletKeyError {
@@ -27,6 +32,14 @@ pub enum WalletKeyError {
     /// A word that is none, or a checksum that does not match.
     #[error("these are not 24 words of a wallet: {0}")]
     Words(String),
+    /// A name that is none.
+    #[error(
+        "'{0}' is no name of a wallet: 1 to {NAME_MAX} of a-z, A-Z, 0-9, dot, dash and underscore, a letter or digit first"
+    )]
+    Name(String),
+    /// Two files of one key would be two wallets that spend the same.
+    #[error("wallet '{0}' has this key already")]
+    Known(String),
     /// A password that is guessed too soon.
     #[error("a password that is the only key must have {PASSWORD_MIN} characters at least")]
     Password,
@@ -46,8 +59,16 @@ pub fn directory() -> PathBuf {
 }
 
 /// The file of a wallet.
-pub fn path(name: &str) -> PathBuf {
-    directory().join(format!("{name}.json"))
+///
+/// # Errors
+/// A name that would lead elsewhere, or that nobody could read or type.
+pub fn path(name: &str) -> Result<PathBuf, WalletKeyError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if !begins || name.len() > NAME_MAX || !name.bytes().all(plain) {
+        return Err(WalletKeyError::Name(name.escape_debug().to_string()));
+    }
+    Ok(directory().join(format!("{name}.json")))
 }
 
 /// New words, and the secret that follows from them.
@@ -62,17 +83,41 @@ pub fn new_words() -> Result<(Zeroizing<String>, Zeroizing<[u8; 32]>), WalletKey
     Ok((text, secret))
 }
 
-/// The secret of these words.
+/// The words in a text, however they were written down: in capitals, in several lines, numbered.
+pub fn words_in(text: &str) -> Vec<Zeroizing<String>> {
+    let is_number = |word: &str| word.trim_end_matches(['.', ')', ':']).bytes().all(|byte| byte.is_ascii_digit());
+    let words = text.split(|letter: char| letter.is_whitespace() || letter == ',').filter(|word| !word.is_empty());
+    words.filter(|word| !is_number(word)).map(|word| Zeroizing::new(word.to_lowercase())).collect()
+}
+
+/// The secret of these words, in any form that [`words_in`] reads.
 ///
 /// # Errors
 /// When they are not 24 words with a right checksum.
 pub fn of_words(text: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
-    let words = Mnemonic::parse_normalized(text.trim()).map_err(|error| WalletKeyError::Words(error.to_string()))?;
-    if words.word_count() != 24 {
-        return Err(WalletKeyError::Words(format!("{} words", words.word_count())));
+    let words = words_in(text);
+    if words.len() != WORDS {
+        return Err(WalletKeyError::Words(format!("there are {} of them", words.len())));
     }
+    let mut plain = Zeroizing::new(String::with_capacity(text.len() + WORDS));
+    for word in &words {
+        plain.push_str(word);
+        plain.push(' ');
+    }
+    let words = Mnemonic::parse_normalized(plain.trim_end()).map_err(|error| WalletKeyError::Words(why(error)))?;
     let entropy = Zeroizing::new(words.to_entropy());
     Ok(Zeroizing::new(blake3::derive_key("dynemix owner key v1", &entropy)))
+}
+
+/// What is wrong with words, which are not repeated: they are a secret.
+fn why(error: bip39::Error) -> String {
+    match error {
+        bip39::Error::UnknownWord(place) => format!("word {} is in no list", place + 1),
+        bip39::Error::InvalidChecksum => {
+            "a word is wrong, or two have changed places: the checksum does not fit".into()
+        }
+        error => error.to_string(),
+    }
 }
 
 /// The secret of a password, as the paper offers it: by much memory and time. With a salt of the owner's own, such as an
@@ -81,10 +126,10 @@ pub fn of_words(text: &str) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
 /// # Errors
 /// When it is too short.
 pub fn of_password(password: &str, salt: Option<&str>) -> Result<Zeroizing<[u8; 32]>, WalletKeyError> {
-    if password.chars().count() < PASSWORD_MIN {
+    if keystore::normalized(password).chars().count() < PASSWORD_MIN {
         return Err(WalletKeyError::Password);
     }
-    let own = salt.map(|salt| blake3::derive_key(OWN_SALT, salt.as_bytes()));
+    let own = salt.map(|salt| blake3::derive_key(OWN_SALT, keystore::normalized(salt).as_bytes()));
     let salt = own.as_ref().map_or(PASSWORD_SALT, |own| &own[..]);
     keystore::stretch(password, salt, PASSWORD_COST).ok_or(WalletKeyError::Password)
 }
@@ -92,12 +137,15 @@ pub fn of_password(password: &str, salt: Option<&str>) -> Result<Zeroizing<[u8; 
 /// Keeps a secret under a name.
 ///
 /// # Errors
-/// When there is one of that name, or the disk refuses.
+/// When there is one of that name or with that key, or the disk refuses.
 pub fn keep(name: &str, secret: &[u8; 32], passphrase: &str) -> Result<String, WalletKeyError> {
-    let directory = directory();
+    let (path, directory) = (path(name)?, directory());
     fs::create_dir_all(&directory).map_err(|source| WalletKeyError::Io { path: directory, source })?;
     let public = hex::encode(SigningKey::from_bytes(secret).verifying_key().as_bytes());
-    keystore::create(&path(name), SecretKind::Owner, &public, secret, passphrase, Cost::STRONG)?;
+    if let Some((known, _)) = list()?.into_iter().find(|(_, key)| *key == public) {
+        return Err(WalletKeyError::Known(known));
+    }
+    keystore::create(&path, SecretKind::Owner, &public, secret, passphrase, Cost::STRONG)?;
     Ok(public)
 }
 
@@ -126,6 +174,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_leads_into_the_folder_and_nowhere_else() {
+        for good in ["default", "Savings-2026", "0", "a.b_c"] {
+            assert_eq!(path(good).unwrap().parent(), Some(directory().as_path()), "{good}");
+        }
+        let long = "a".repeat(NAME_MAX + 1);
+        for wrong in ["", ".", "..", "../x", "/x", "a/b", "a\nb", "a\u{1b}[2J", "-x", ".x", "é", " a", &long] {
+            assert!(matches!(path(wrong), Err(WalletKeyError::Name(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_text_has_one_form_however_it_was_typed() {
+        assert_eq!(*keystore::normalized("caf\u{e9} \u{fb01}"), *keystore::normalized("cafe\u{301} fi"));
+    }
+
+    #[test]
     fn words_lead_back_to_their_secret_and_wrong_ones_to_none() {
         let (words, secret) = new_words().unwrap();
         assert_eq!(words.split(' ').count(), 24);
@@ -134,6 +198,10 @@ mod tests {
         // 24 equal words have another checksum than their own.
         assert!(of_words(&["abandon"; 24].join(" ")).is_err());
         assert!(of_words(&words.replace(' ', "  x ")).is_err());
+        // As they are printed, and as people write them down.
+        let numbered: Vec<String> =
+            words.split(' ').enumerate().map(|(at, word)| format!("{}. {word}", at + 1)).collect();
+        assert_eq!(*of_words(&numbered.join("\n").to_uppercase()).unwrap(), *secret);
         assert!(matches!(of_password("too short", None), Err(WalletKeyError::Password)));
     }
 }

@@ -4,7 +4,7 @@
 //!   [`time`] says what can be by the own clock.
 //! * [`order`] is what a user wants and whether it can be; [`settling`] signs it, keeps it, and follows it to its proved
 //!   end.
-//! * [`kept`] is what stays on disk between two commands, [`keys`] makes, keeps and opens owners' keys, [`error`] is why
+//! * [`kept`] is what stays on disk between two commands, [`sent`] a list for people; [`keys`] makes, keeps and opens owners' keys, [`error`] is why
 //!   something has no answer.
 
 pub mod client;
@@ -12,6 +12,7 @@ pub mod error;
 pub mod kept;
 pub mod keys;
 pub mod order;
+pub mod sent;
 pub mod settling;
 pub mod time;
 pub mod transport;

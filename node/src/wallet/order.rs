@@ -6,7 +6,7 @@ use super::error::WalletError;
 use bytemuck::Zeroable;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{AccountIndex, Key};
-use dynemix_engine::base::parameters::{Chain, DYNE};
+use dynemix_engine::base::parameters::{Chain, ChainParameters, DYNE};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::{CELL_VERSION, Cell, TransactionKind, payload_hash};
@@ -76,7 +76,7 @@ impl Order {
             ..Cell::zeroed()
         };
         let cost = check(&cell, &self.payload, &ground.chain.parameters, ground.tip.1)
-            .map_err(|refusal| unsigned(refusal, "the chain's rules do not take it"))?;
+            .map_err(|refusal| self.refused(refusal, &ground.chain.parameters))?;
         let has = ground.account.hot.balance;
         if cost.total() > has {
             let why = format!("it takes {}, the account can spend {}", dynes(cost.total()), dynes(has));
@@ -87,10 +87,7 @@ impl Order {
             None if self.needs_tables() => panic!("an order of kind {:?} is drawn up without tables", self.kind),
             None => {
                 if !account_key_acceptable(&self.recipient) {
-                    return Err(unsigned(
-                        Refusal::RecipientInvalid,
-                        "the recipient's key is none that anyone can have",
-                    ));
+                    return Err(unsigned(Refusal::RecipientInvalid, Refusal::RecipientInvalid.says()));
                 }
             }
         }
@@ -98,36 +95,53 @@ impl Order {
     }
 
     fn fits_tables(&self, system: &System, account: AccountIndex) -> Result<(), WalletError> {
-        let no = |why: &str| Err(unsigned(Refusal::Inadmissible, why));
+        let no = |refusal: Refusal| Err(unsigned(refusal, refusal.says()));
         match self.kind {
             TransactionKind::Transfer | TransactionKind::MultiTransfer => {}
             TransactionKind::Register => {
                 if system.names.name_of(account).is_some() {
-                    return no("the account has a name already, and a name is for good");
+                    return no(Refusal::NameHeld);
                 }
                 if system.names.account_of(&self.payload).is_some() {
-                    return no("the name is taken");
+                    return no(Refusal::NameTaken);
                 }
             }
             TransactionKind::Stake => {
                 if system.names.name_of(account).is_none() {
-                    return no("only an account with a name can stake");
+                    return no(Refusal::NameMissing);
                 }
                 if system.barred.contains_key(&account) {
-                    return no("the account is barred from minting");
+                    return no(Refusal::Barred);
                 }
                 let key = |staked: &[u8]| self.payload.starts_with(staked);
                 if system.stakers.get(&account).is_some_and(|staker| !key(&staker.key[..])) {
-                    return no("the account has staked with another voting key, and that one is for good");
+                    return no(Refusal::VoteKeyDiffers);
                 }
             }
             TransactionKind::Unstake => {
-                if system.stake(account) < self.amount {
-                    return no("less is at stake");
+                let staked = system.stake(account);
+                if staked < self.amount {
+                    let why = format!("{} are at stake, {} are to be taken back", dynes(staked), dynes(self.amount));
+                    return Err(unsigned(Refusal::StakeShort, why));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Why the chain's rules do not take it, with the numbers.
+    fn refused(&self, refusal: Refusal, parameters: &ChainParameters) -> WalletError {
+        let why = match refusal {
+            Refusal::AmountBelowMinimum => {
+                let least = match self.kind {
+                    TransactionKind::Stake => parameters.consensus.stake_min,
+                    _ => parameters.amount_min,
+                };
+                format!("{} are less than the least that this chain takes, {}", dynes(self.amount), dynes(least))
+            }
+            refusal => refusal.says().to_owned(),
+        };
+        unsigned(refusal, why)
     }
 }
 

@@ -13,12 +13,15 @@ use super::client::{Client, LOOK_BACK_PATIENCE, Proved};
 use super::error::{Unsettled, WalletError};
 use super::kept::Pending;
 use super::order::{Ground, Order, described, sign};
+use super::sent::{End, Sent};
 use super::time;
 use super::transport::plain;
 use crate::minting::tracked::TransactionShown;
+use crate::setup::clock::unix_ms;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::mutation::{Mutation, planted};
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::transaction::cell::Cell;
 use ed25519_dalek::SigningKey;
@@ -50,6 +53,12 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 pub struct PayOptions {
     /// Slots for which the transaction may come into a block.
     pub expires_slots: u64,
+}
+
+/// A refusal's name as a node says it, with what it means.
+pub fn explained(name: &str) -> String {
+    let known = Refusal::ALL.iter().find(|refusal| refusal.name() == name);
+    known.map_or_else(|| plain(name), |refusal| format!("{name} ({})", refusal.says()))
 }
 
 /// What happens on the way.
@@ -167,8 +176,9 @@ impl Client {
         self.kept.keep_pending(&pending)?;
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: cell.expires_slot });
+        self.note_sent(&pending);
         let way = self.way(pending);
-        self.follow(way, on)
+        self.follow_to_end(way, on)
     }
 
     /// Follows what an earlier command has signed; none if nothing waits.
@@ -182,7 +192,7 @@ impl Client {
         on(Event::Signed { id, expires_slot: pending.cell.expires_slot });
         let mut way = self.way(pending);
         match self.look_in_passing(&mut way)? {
-            Found::Nothing => self.follow(way, on).map(Some),
+            Found::Nothing => self.follow_to_end(way, on).map(Some),
             Found::Final(settled) => self.ends(settled, sender, on).map(Some),
             Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
         }
@@ -251,6 +261,7 @@ impl Client {
             Prospect::Open => Err(self.open(&pending).into()),
             Prospect::Stillborn | Prospect::Never => {
                 self.kept.forget_pending(sender)?;
+                self.note_end(sender, &id, End::Never);
                 self.warn(format!("an earlier transaction, {id} ({what}), was never final and cannot be any more"));
                 Ok(())
             }
@@ -262,11 +273,12 @@ impl Client {
     }
 
     /// What the user is told of an earlier command's transaction whose end was found, and which is let go.
-    fn told(&self, way: &Way, found: Found) -> Result<WalletError, WalletError> {
+    fn told(&mut self, way: &Way, found: Found) -> Result<WalletError, WalletError> {
         let (id, what) = self.named(&way.pending);
         match found {
             Found::Final(Settled { height, .. }) => {
                 self.kept.forget_pending(&way.pending.cell.sender)?;
+                self.note_end(&way.pending.cell.sender, &id, End::Final(height));
                 Ok(Unsettled::WasFinal { id, what, height }.into())
             }
             Found::Replaced { by, height } => self.replaced(way, &by, height),
@@ -285,8 +297,9 @@ impl Client {
         }
     }
 
-    fn replaced(&self, way: &Way, by: &Hash, height: u64) -> Result<WalletError, WalletError> {
+    fn replaced(&mut self, way: &Way, by: &Hash, height: u64) -> Result<WalletError, WalletError> {
         self.kept.forget_pending(&way.pending.cell.sender)?;
+        self.note_end(&way.pending.cell.sender, &hex::encode(way.id), End::Never);
         Ok(WalletError::Replaced { id: hex::encode(way.id), by: hex::encode(by), height })
     }
 
@@ -295,6 +308,15 @@ impl Client {
         let (looked, account_at) =
             (vec![pending.signed_at; self.transport.len()], self.height().saturating_add(LOOK_HEIGHTS));
         Way { pending, id, looked, handed_in: None, account_at, used: None, said: None, bad_since: None }
+    }
+
+    /// As [`Self::follow`]. Whatever goes wrong on the way, what was signed may have been paid.
+    fn follow_to_end(&mut self, way: Way, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
+        let (id, what) = self.named(&way.pending);
+        self.follow(way, on).map_err(|error| match error {
+            error if error.says_the_end() => error,
+            error => Unsettled::Interrupted { id, what, why: error.to_string() }.into(),
+        })
     }
 
     /// Hands in a transaction and looks for it in every block, until its end is proved or waiting leads nowhere.
@@ -322,11 +344,31 @@ impl Client {
         }
     }
 
-    /// It is final: nothing of it is kept any more.
+    /// It is final: nothing of it is kept any more. That the disk refuses to forget it takes nothing back.
     fn ends(&mut self, settled: Settled, of: &Key, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
-        self.kept.forget_pending(of)?;
         on(Event::Final(&settled));
+        if let Err(error) = self.kept.forget_pending(of) {
+            self.warn(format!(
+                "it is final, but what was kept of it is still there, and the next command says so: {error}"
+            ));
+        }
+        self.note_end(of, &settled.id, End::Final(settled.height));
         Ok(self.effect(settled))
+    }
+
+    /// Writes what goes out into the list of what was sent; without it the payment is made all the same.
+    fn note_sent(&mut self, pending: &Pending) {
+        let (id, what) = self.named(pending);
+        let sent = Sent { id, what, signed_unix_ms: unix_ms(), expires_slot: pending.cell.expires_slot, end: None };
+        if let Err(error) = self.kept.note_sent(&pending.cell.sender, &sent) {
+            self.warn(format!("it is not in the list of what was sent: {error}"));
+        }
+    }
+
+    fn note_end(&mut self, of: &Key, id: &str, end: End) {
+        if let Err(error) = self.kept.note_end(of, id, end) {
+            self.warn(format!("the list of what was sent does not say how it ended: {error}"));
+        }
     }
 
     fn note_bad(&mut self, way: &mut Way, error: &WalletError) {
@@ -366,16 +408,18 @@ impl Client {
         Ok(Found::Nothing)
     }
 
-    fn expired(&self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
+    fn expired(&mut self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
         let cell = &way.pending.cell;
         self.kept.forget_pending(&cell.sender)?;
+        self.note_end(&cell.sender, &hex::encode(way.id), End::Never);
         let (id, height) = (hex::encode(way.id), proved.height);
         Ok(WalletError::Expired { id, expires_slot: cell.expires_slot, sequence: cell.sequence, height })
     }
 
-    fn stillborn(&self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
+    fn stillborn(&mut self, way: &Way, proved: &Proved) -> Result<WalletError, WalletError> {
         let cell = &way.pending.cell;
         self.kept.forget_pending(&cell.sender)?;
+        self.note_end(&cell.sender, &hex::encode(way.id), End::Never);
         let (id, sequence, height) = (hex::encode(way.id), cell.sequence, proved.height);
         Ok(WalletError::Stillborn { id, sequence, height })
     }
@@ -416,7 +460,7 @@ impl Client {
             way.said = Some(shown.clone());
         }
         if shown.state == "refused" && way.bad_since.is_none() {
-            let why = shown.refusal.unwrap_or_default();
+            let why = explained(shown.refusal.as_deref().unwrap_or_default());
             self.note_bad(way, &WalletError::Node(format!("refused: {why}")));
         }
         shown.state == "final"

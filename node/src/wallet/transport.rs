@@ -5,6 +5,7 @@ use super::error::WalletError;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How long an answer may take that is small, and one that is not.
@@ -17,7 +18,27 @@ const WORDS_MAX: usize = 200;
 /// The nodes that are asked.
 pub struct Transport {
     nodes: Vec<String>,
+    /// As the environment says, which may name a proxy.
     agent: ureq::Agent,
+    /// For nodes of this computer, which no proxy reaches.
+    direct: ureq::Agent,
+}
+
+/// The URL that is meant: people write down a host and a port.
+fn url_of(node: &str) -> String {
+    let with_scheme = if node.contains("://") { node.to_owned() } else { format!("http://{node}") };
+    let has_path = with_scheme.split_once("://").is_some_and(|(_, rest)| rest.contains('/'));
+    if has_path { with_scheme } else { with_scheme + "/" }
+}
+
+/// Whether a URL is of this computer.
+fn is_of_here(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?']).next().unwrap_or("");
+    let host = host
+        .strip_prefix('[')
+        .map_or_else(|| host.split(':').next().unwrap_or(""), |v6| v6.split(']').next().unwrap_or(""));
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[derive(Deserialize)]
@@ -45,13 +66,17 @@ pub fn plain(text: &str) -> String {
 impl Transport {
     /// Of these nodes' APIs.
     pub fn new(nodes: Vec<String>) -> Transport {
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
+        let builder = || {
             // A node is asked where the user said, and nowhere else.
-            .max_redirects(0)
-            .build()
-            .into();
-        Transport { nodes, agent }
+            ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0)
+        };
+        let nodes = nodes.iter().map(|node| url_of(node)).collect();
+        Transport { nodes, agent: builder().build().into(), direct: builder().proxy(None).build().into() }
+    }
+
+    /// Where a node is asked.
+    pub fn url(&self, node: usize) -> &str {
+        &self.nodes[node]
     }
 
     /// How many nodes there are.
@@ -96,7 +121,8 @@ impl Transport {
         // None at all would be taken for no bound.
         let patience = PATIENCE[usize::from(bytes_max > SMALL_BYTES)].min(within.max(Duration::from_millis(1)));
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let asked = self.agent.post(url).config().timeout_global(Some(patience)).build();
+        let agent = if is_of_here(url) { &self.direct } else { &self.agent };
+        let asked = agent.post(url).config().timeout_global(Some(patience)).build();
         let mut response = asked.send_json(&request).map_err(unreachable)?;
         let bytes = response.body_mut().with_config().limit(bytes_max).read_to_vec();
         let bytes = bytes.map_err(|error| match error {
@@ -119,6 +145,20 @@ impl Transport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_and_port_is_a_url_and_this_computer_is_asked_past_any_proxy() {
+        for (text, url, here) in [
+            ("127.0.0.1:8645", "http://127.0.0.1:8645/", true),
+            ("localhost:8645", "http://localhost:8645/", true),
+            ("[::1]:8645", "http://[::1]:8645/", true),
+            ("https://node.example", "https://node.example/", false),
+            ("http://10.0.0.7:1/api", "http://10.0.0.7:1/api", false),
+            ("http://127.0.0.1.example:80/", "http://127.0.0.1.example:80/", false),
+        ] {
+            assert_eq!((url_of(text).as_str(), is_of_here(&url_of(text))), (url, here), "{text}");
+        }
+    }
 
     #[test]
     fn a_strangers_words_are_short_and_move_no_cursor() {

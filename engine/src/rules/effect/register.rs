@@ -4,13 +4,18 @@ use super::explained::Explained;
 use super::transaction::{Building, Transaction};
 use crate::base::ids::AccountIndex;
 use crate::base::limits::NAME_BYTES_MAX;
+use crate::base::refusal::Refusal;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::transaction::item::Item;
 
-/// Whether neither the account nor the name is taken.
-pub(in crate::rules) fn fits(system: &System, name: &[u8], account: AccountIndex) -> bool {
-    system.names.name_of(account).is_none() && system.names.account_of(name).is_none()
+/// Neither the account nor the name may be taken.
+pub(in crate::rules) fn fits(system: &System, name: &[u8], account: AccountIndex) -> Result<(), Refusal> {
+    match () {
+        () if system.names.name_of(account).is_some() => Err(Refusal::NameHeld),
+        () if system.names.account_of(name).is_some() => Err(Refusal::NameTaken),
+        () => Ok(()),
+    }
 }
 
 /// Enters the record.

@@ -3,14 +3,22 @@
 use super::explained::Explained;
 use super::transaction::{Building, Transaction};
 use crate::base::ids::{AccountIndex, Key, Sig, VoteKey};
+use crate::base::refusal::Refusal;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::transaction::cell::Cell;
 use crate::vote::signing::Signing;
 
-/// Whether the account may stake by this key, naming a block that there was.
-pub(in crate::rules) fn fits(system: &System, cell: &Cell, payload: &[u8], account: AccountIndex) -> bool {
-    parts(payload).is_some_and(|(key, _)| may(system, account, key) && system.names_ancestor(&cell.recipient))
+/// The account must be one that may stake by this key, and the block that is named one of the last.
+pub(in crate::rules) fn fits(
+    system: &System,
+    cell: &Cell,
+    payload: &[u8],
+    account: AccountIndex,
+) -> Result<(), Refusal> {
+    let (key, _) = parts(payload).ok_or(Refusal::PayloadMismatch)?;
+    may(system, account, key)?;
+    if system.names_ancestor(&cell.recipient) { Ok(()) } else { Err(Refusal::AnchorUnknown) }
 }
 
 /// Whether the payload proves that its sender has the voting key: a pairing. The proof names the sender's account, so
@@ -34,12 +42,16 @@ pub(in crate::rules) fn explain(account: AccountIndex, cell: &Cell, payload: &[u
 
 /// Whether its record may stand in a patch, if its proof of possession holds: what can be said without a pairing.
 pub(in crate::rules) fn admissible(system: &System, account: AccountIndex, amount: u64, key: &VoteKey) -> bool {
-    may(system, account, key) && amount > 0
+    may(system, account, key).is_ok() && amount > 0
 }
 
-fn may(system: &System, account: AccountIndex, key: &VoteKey) -> bool {
-    let registered = system.names.name_of(account).is_some() && !system.barred.contains_key(&account);
-    registered && system.stakers.get(&account).is_none_or(|staker| *staker.key == *key)
+fn may(system: &System, account: AccountIndex, key: &VoteKey) -> Result<(), Refusal> {
+    match () {
+        () if system.names.name_of(account).is_none() => Err(Refusal::NameMissing),
+        () if system.barred.contains_key(&account) => Err(Refusal::Barred),
+        () if system.stakers.get(&account).is_some_and(|staker| *staker.key != *key) => Err(Refusal::VoteKeyDiffers),
+        () => Ok(()),
+    }
 }
 
 /// Voting key and proof of possession.

@@ -5,20 +5,22 @@ use super::transaction::{Building, Transaction};
 use crate::accounts::columns::StateMemory;
 use crate::accounts::state::State;
 use crate::base::ids::{AccountIndex, Key};
+use crate::base::refusal::Refusal;
 use crate::transaction::cell::{Cell, payload_outputs};
 use crate::transaction::check::Cost;
 use crate::verify::account_key_acceptable;
 
-/// Whether every recipient is an account or may become one; `recipient` is the account of the first, if it has one.
+/// Every recipient must be an account, or a key that may become one; `recipient` is the account of the first, if it has one.
 pub(in crate::rules) fn fits<M: StateMemory>(
     state: &State<M>,
     cell: &Cell,
     payload: &[u8],
     recipient: Option<AccountIndex>,
-) -> bool {
+) -> Result<(), Refusal> {
     let acceptable = |key: &Key, known: Option<AccountIndex>| known.is_some() || account_key_acceptable(key);
-    acceptable(&cell.recipient, recipient)
-        && payload_outputs(payload).all(|output| acceptable(&output.recipient, state.find(&output.recipient)))
+    let all = acceptable(&cell.recipient, recipient)
+        && payload_outputs(payload).all(|output| acceptable(&output.recipient, state.find(&output.recipient)));
+    if all { Ok(()) } else { Err(Refusal::RecipientInvalid) }
 }
 
 /// Credits every output; false if one cannot become an account, or there is no room for it.

@@ -3,13 +3,18 @@
 use super::explained::Explained;
 use super::transaction::{Building, Transaction};
 use crate::base::ids::AccountIndex;
+use crate::base::refusal::Refusal;
 use crate::chain::record::Record;
 use crate::chain::tables::System;
 use crate::transaction::cell::Cell;
 
-/// Whether so much is at stake, and the block that is named was there.
-pub(in crate::rules) fn fits(system: &System, cell: &Cell, account: AccountIndex) -> bool {
-    system.names_ancestor(&cell.recipient) && system.stake(account) >= cell.amount
+/// So much must be at stake, and the block that is named be one of the last.
+pub(in crate::rules) fn fits(system: &System, cell: &Cell, account: AccountIndex) -> Result<(), Refusal> {
+    match () {
+        () if system.stake(account) < cell.amount => Err(Refusal::StakeShort),
+        () if !system.names_ancestor(&cell.recipient) => Err(Refusal::AnchorUnknown),
+        () => Ok(()),
+    }
 }
 
 /// Enters the record.
