@@ -472,8 +472,8 @@ fn each_refusal_is_one_that_something_is_refused_with() {
     const TABLE: &str = "engine/src/base/refusal.rs";
     let sources = sources();
     let table = sources.iter().find(|source| source.name() == TABLE).expect("the table of refusals");
-    // `Name = number, "name in reports";` as it stands there.
-    let name_of = |line: &str| Some(line.trim().strip_suffix("\";")?.split_once(" = ")?.0.to_owned());
+    // `Name = number, "name in reports",` as it stands there.
+    let name_of = |line: &str| Some(line.trim().strip_suffix("\",")?.split_once(" = ")?.0.to_owned());
     let names: Vec<String> = table.text.lines().filter_map(name_of).collect();
     assert!(names.len() > 10 && names.contains(&"Busy".to_owned()), "the table is not read: {names:?}");
     let used = |name: &String| {

@@ -97,8 +97,8 @@ Shows each finality checkpoint as it comes, and ends when nothing can take the p
 certificates prove, whatever a node says. What was signed is kept until its end is proved: after an interruption
 `dynemix wallet pending` hands in the same transaction again, and nothing else is signed before.
 
-Exit code 0: paid, which is proved. 8: it is not known whether it is paid, `dynemix wallet pending` finds out. Any other:
-not paid by this command.")]
+Exit code 0: paid, which is proved. 8: it is not known whether it is paid, `dynemix wallet pending` finds out. Any
+other: not paid by this command.")]
     Send {
         /// Dynes, with up to six decimals
         #[arg(value_parser = parse_dynes)]

@@ -165,6 +165,13 @@ impl Followed {
         hot.sequence == self.sequence && hot.balance >= self.total
     }
 
+    /// Why it will not become final, if it will not; `unfit`: what the chain's tables have against it now.
+    fn refusal(&self, unfit: Option<Refusal>, slot: u64) -> Option<Refusal> {
+        let in_vain = self.tries >= TRIES || self.handed >= HANDED_MAX;
+        let expired = (self.expires_slot < slot).then_some(Refusal::Expired);
+        expired.or(unfit).or(in_vain.then_some(Refusal::Inadmissible))
+    }
+
     /// Asks for what is looked at when a block may have used it up.
     fn prefetch(&self, accounts: &[Hot]) {
         accounts.get(self.account as usize).into_iter().for_each(prefetch);
@@ -665,14 +672,8 @@ impl Own {
             let used = followed.used(accounts);
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
             followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
-            let unfit = if left_out { fits(&followed.item, followed.account).err() } else { None };
-            let refusal = match () {
-                () if used => None,
-                () if followed.expires_slot < system.slot => Some(Refusal::Expired),
-                () if unfit.is_some() => unfit,
-                () if followed.tries >= TRIES || followed.handed >= HANDED_MAX => Some(Refusal::Inadmissible),
-                () => None,
-            };
+            let unfit = left_out.then(|| fits(&followed.item, followed.account).err()).flatten();
+            let refusal = if used { None } else { followed.refusal(unfit, system.slot) };
             let user = followed.client.user;
             if followed.due { &mut *due } else { &mut *ahead }.give_back(user);
             if !used && refusal.is_none() {

@@ -188,8 +188,8 @@ pub enum Unsettled {
     /// It may still become final.
     #[error(
         "whether it is paid is not known: transaction {id} ({what}) was signed and may still become final, until slot \
-         {expires_slot} is over; it is kept. `dynemix wallet pending` hands in the same one again and says what becomes of it; nothing else is \
-         signed before"
+         {expires_slot} is over; it is kept. `dynemix wallet pending` hands in the same one again and says what becomes \
+         of it; nothing else is signed before"
     )]
     Open {
         /// Id of the transaction, in hexadecimal.
@@ -202,8 +202,8 @@ pub enum Unsettled {
     /// Its sequence is used, and no node has shown by what.
     #[error(
         "whether it is paid is not known: the account has used the sequence of transaction {id} ({what}), which is proved \
-         of height {height}; that it was this one, no node that was asked can prove: it is kept. Try `dynemix wallet pending` with a --node \
-         that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
+         of height {height}; that it was this one, no node that was asked can prove: it is kept. Try `dynemix wallet \
+         pending` with a --node that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
     )]
     Unproved {
         /// Id of the transaction, in hexadecimal.
