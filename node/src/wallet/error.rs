@@ -188,8 +188,8 @@ pub enum Unsettled {
     /// It may still become final.
     #[error(
         "whether it is paid is not known: transaction {id} ({what}) was signed and may still become final, until slot \
-         {expires_slot} is over; it is kept. `dynemix wallet pending` hands in the same one again and says what becomes \
-         of it; nothing else is signed before"
+         {expires_slot} is over; it is kept. `dynemix wallet pending` hands in the same one again and says what \
+         becomes of it; nothing else is signed before"
     )]
     Open {
         /// Id of the transaction, in hexadecimal.
