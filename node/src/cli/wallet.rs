@@ -13,6 +13,7 @@ use dynemix::setup::trust::Trust;
 use dynemix::wallet::client::{Client, ClientOptions};
 use dynemix::wallet::keys;
 use dynemix::wallet::order::Order;
+use dynemix::wallet::profile::Profile;
 use dynemix::wallet::settling::{Event, PayOptions, Settled};
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::TransactionKind;
@@ -191,6 +192,9 @@ pub(crate) struct ChainArgs {
     /// The chain's genesis file: what is trusted [default: DYNEMIX_GENESIS, or genesis.toml]
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
+    /// Genesis file, nodes and wallet of this name in profiles.toml of the data home [default: DYNEMIX_PROFILE, or none]
+    #[arg(long, value_name = "NAME", conflicts_with = "devnet")]
+    profile: Option<String>,
     /// Use the devnet of this computer, its users, and its nodes unless --node names others
     #[arg(long)]
     devnet: bool,
@@ -200,9 +204,9 @@ pub(crate) struct ChainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct WithArgs {
-    /// The wallet, or a devnet's user
-    #[arg(long, value_name = "WALLET", default_value = "default")]
-    from: String,
+    /// The wallet, or a devnet's user [default: 'default']
+    #[arg(long, value_name = "WALLET")]
+    from: Option<String>,
     /// A node's API; several are tried in turn [default: DYNEMIX_NODE, or http://127.0.0.1:8645/]
     #[arg(long, value_name = "URL")]
     node: Vec<String>,
@@ -244,14 +248,26 @@ impl ChainArgs {
         Ok(if self.devnet { Some(Devnet::read(&self.dir.directory())?) } else { None })
     }
 
-    /// The genesis file: the one that is named, else that of the environment, else the one that lies here.
-    fn path(&self) -> PathBuf {
+    /// The profile that is named; on a devnet none, and all is as without one if none is named.
+    fn profile(&self) -> Result<Profile, Box<dyn Error>> {
+        let named = match &self.profile {
+            Some(name) => Some(name.clone()),
+            None if self.devnet => None,
+            None => variable("DYNEMIX_PROFILE")?,
+        };
+        Ok(named.map(|name| Profile::named(&name)).transpose()?.unwrap_or_default())
+    }
+
+    /// The genesis file: the one that is named, else the profile's, that of the environment, or the one that lies here.
+    fn path(&self) -> Result<PathBuf, Box<dyn Error>> {
         let of_environment = || std::env::var_os("DYNEMIX_GENESIS").filter(|path| !path.is_empty()).map(PathBuf::from);
-        self.genesis.clone().or_else(of_environment).unwrap_or_else(|| PathBuf::from("genesis.toml"))
+        let of_profile = self.profile()?.genesis;
+        let named = self.genesis.clone().or(of_profile).or_else(of_environment);
+        Ok(named.unwrap_or_else(|| PathBuf::from("genesis.toml")))
     }
 
     fn file(&self) -> Result<GenesisFile, Box<dyn Error>> {
-        let path = self.path();
+        let path = self.path()?;
         if !path.exists() {
             return Err(format!(
                 "there is no {}: name the chain's genesis file with --genesis FILE or DYNEMIX_GENESIS, or say --devnet",
@@ -267,7 +283,7 @@ impl ChainArgs {
         if self.devnet {
             return Ok(DEVNET_PREFIX.into());
         }
-        if self.genesis.is_none() && !self.path().exists() {
+        if self.genesis.is_none() && !self.path()?.exists() {
             return Ok(PREFIX.into());
         }
         Ok(self.file()?.address_prefix)
@@ -283,13 +299,24 @@ impl WithArgs {
             Some(devnet) => {
                 (0..devnet.shape.nodes).map(|node| format!("http://{}/", devnet.api_address(node))).collect()
             }
+            None if !self.chain.profile()?.node.is_empty() => self.chain.profile()?.node,
             None => match variable("DYNEMIX_NODE")? {
                 Some(nodes) => nodes.split_whitespace().map(str::to_owned).collect(),
                 None => vec!["http://127.0.0.1:8645/".to_owned()],
             },
         };
         let options = ClientOptions { nodes, genesis: &genesis, wallets: keys::directory(), trust: self.trust };
-        Ok(Client::new(options)?)
+        let mut client = Client::new(options)?;
+        if std::io::stderr().is_terminal() {
+            client.say_waits(note);
+        }
+        Ok(client)
+    }
+
+    /// The wallet's name, or a devnet's user.
+    fn from(&self) -> Result<String, Box<dyn Error>> {
+        let of_profile = self.chain.profile()?.from;
+        Ok(self.from.clone().or(of_profile).unwrap_or_else(|| "default".into()))
     }
 
     fn is_user(&self, name: &str) -> bool {
@@ -298,7 +325,8 @@ impl WithArgs {
 
     /// The wallet's file; when there is none, which there are.
     fn wallet(&self) -> Result<(PathBuf, String), Box<dyn Error>> {
-        let path = keys::path(&self.from)?;
+        let from = self.from()?;
+        let path = keys::path(&from)?;
         match keystore::public(&path) {
             Ok((SecretKind::Owner, public)) => Ok((path, public)),
             Ok((SecretKind::Minting, _)) => Err(KeystoreError::Kind(path).into()),
@@ -313,26 +341,28 @@ impl WithArgs {
                 } else {
                     String::new()
                 };
-                Err(format!("there is no wallet '{}'; {here}{users}", self.from).into())
+                Err(format!("there is no wallet '{from}'; {here}{users}").into())
             }
             Err(error) => Err(error.into()),
         }
     }
 
     fn signer(&self) -> Result<SigningKey, Box<dyn Error>> {
-        if self.is_user(&self.from) {
-            return Ok(SigningKey::from_bytes(&user_secret(&self.from)));
+        let from = self.from()?;
+        if self.is_user(&from) {
+            return Ok(SigningKey::from_bytes(&user_secret(&from)));
         }
         let (path, _) = self.wallet()?;
-        let passphrase = passphrase(self.passphrase_fd, &format!("wallet '{}'", self.from), Asked::ToOpen)?;
+        let passphrase = passphrase(self.passphrase_fd, &format!("wallet '{from}'"), Asked::ToOpen)?;
         let secret = keystore::open::<32>(&path, SecretKind::Owner, &passphrase)?;
         Ok(SigningKey::from_bytes(&secret))
     }
 
     /// The own wallet's key, or a devnet's user's; no passphrase is needed for it.
     fn own_key(&self) -> Result<[u8; 32], Box<dyn Error>> {
-        if self.is_user(&self.from) {
-            return Ok(*SigningKey::from_bytes(&user_secret(&self.from)).verifying_key().as_bytes());
+        let from = self.from()?;
+        if self.is_user(&from) {
+            return Ok(*SigningKey::from_bytes(&user_secret(&from)).verifying_key().as_bytes());
         }
         let (path, public) = self.wallet()?;
         FromHex::from_hex(&public).map_err(|_| format!("{} names no key", path.display()).into())

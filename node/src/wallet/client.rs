@@ -53,6 +53,8 @@ const BEHIND_MAX: u64 = 3;
 const AGAIN: Duration = Duration::from_millis(100);
 /// Slots that a height is waited for which the node itself has spoken of.
 const WAIT_SLOTS: u64 = 6;
+/// How long something may take before it is said what is waited for.
+const SILENCE: Duration = Duration::from_secs(1);
 /// Following the chain takes no longer than this, and than so long for each height.
 const SYNC_PATIENCE: Duration = Duration::from_secs(40);
 const HEIGHT_PATIENCE: Duration = Duration::from_millis(200);
@@ -158,6 +160,8 @@ pub struct Client {
     unkept: bool,
     /// What the user should know before believing anything.
     warnings: Vec<String>,
+    /// Who hears what is waited for.
+    waits: fn(&str),
 }
 
 fn bytes(text: &str) -> Option<Vec<u8>> {
@@ -202,7 +206,18 @@ impl Client {
             None => LightChain::genesis(&System::genesis(&chain, &genesis.minters)),
         };
         let transport = Transport::new(nodes);
-        let mut client = Client { transport, chain, address_prefix, light, kept, tip, trust, unkept: false, warnings };
+        let mut client = Client {
+            transport,
+            chain,
+            address_prefix,
+            light,
+            kept,
+            tip,
+            trust,
+            unkept: false,
+            warnings,
+            waits: |_| {},
+        };
         let (from, now_slot) = (client.light.newest().slot, client.now_slot());
         if client.trust.is_none() && time::long_range(from, now_slot) {
             client.warnings.push(format!(
@@ -213,6 +228,15 @@ impl Client {
             ));
         }
         Ok(client)
+    }
+
+    /// From now on says what it waits for, if that takes longer than people wait without a word.
+    pub fn say_waits(&mut self, waits: fn(&str)) {
+        self.waits = waits;
+    }
+
+    pub(super) fn waits(&self, line: &str) {
+        (self.waits)(line);
     }
 
     /// The slot by this computer's clock.
@@ -427,11 +451,19 @@ impl Client {
     /// Waits for a height that the node has spoken of; for one that cannot be it does not wait.
     fn wait(&mut self, node: usize, height: u64) -> Result<(), WalletError> {
         time::plausible_height(height, self.now_slot())?;
-        let end = Instant::now() + self.slots(WAIT_SLOTS);
+        let (begun, mut said) = (Instant::now(), false);
+        let end = begun + self.slots(WAIT_SLOTS);
         loop {
             self.step(node, height)?;
             if self.height() >= height {
                 return Ok(());
+            }
+            if !said && begun.elapsed() > SILENCE {
+                said = true;
+                let slot = self.slots(1).as_secs_f64();
+                self.waits(&format!(
+                    "waiting for the block of height {height}, which proves it: a slot takes {slot} s"
+                ));
             }
             if Instant::now() > end {
                 return Err(WalletError::Waited { height, slots: WAIT_SLOTS });
@@ -728,6 +760,7 @@ mod tests {
             trust: None,
             unkept: false,
             warnings: Vec::new(),
+            waits: |_| {},
         }
     }
 

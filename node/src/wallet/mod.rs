@@ -4,6 +4,7 @@
 //!   [`time`] says what can be by the own clock.
 //! * [`order`] is what a user wants and whether it can be; [`settling`] signs it, keeps it, and follows it to its proved
 //!   end.
+//! * [`profile`] says which chain, nodes and wallet go together.
 //! * [`kept`] is what stays on disk between two commands, [`sent`] a list for people; [`keys`] makes, keeps and opens owners' keys, [`error`] is why
 //!   something has no answer.
 
@@ -12,6 +13,7 @@ pub mod error;
 pub mod kept;
 pub mod keys;
 pub mod order;
+pub mod profile;
 pub mod sent;
 pub mod settling;
 pub mod time;

@@ -151,6 +151,8 @@ struct Way {
     /// Height at which its sequence was seen used.
     used: Option<u64>,
     said: Option<TransactionShown>,
+    /// The newest height, since when it is that, and for how many slots that was said.
+    stands: (u64, Instant, u64),
     bad_since: Option<Instant>,
 }
 
@@ -307,7 +309,8 @@ impl Client {
         let id = pending.cell.id(&self.chain.transaction_prefix);
         let (looked, account_at) =
             (vec![pending.signed_at; self.transport.len()], self.height().saturating_add(LOOK_HEIGHTS));
-        Way { pending, id, looked, handed_in: None, account_at, used: None, said: None, bad_since: None }
+        let stands = (self.height(), Instant::now(), 0);
+        Way { pending, id, looked, handed_in: None, account_at, used: None, said: None, stands, bad_since: None }
     }
 
     /// As [`Self::follow`]. Whatever goes wrong on the way, what was signed may have been paid.
@@ -340,7 +343,23 @@ impl Client {
             if given_up || end.is_none_or(|end| Instant::now() > end) {
                 return Err(self.open(&way.pending).into());
             }
+            self.say_stands(&mut way);
             std::thread::sleep(EVERY);
+        }
+    }
+
+    /// Says once a slot that no block has come.
+    fn say_stands(&self, way: &mut Way) {
+        let (height, since, said) = way.stands;
+        if self.height() > height {
+            way.stands = (self.height(), Instant::now(), 0);
+            return;
+        }
+        let slots = since.elapsed().as_millis() / self.slots(1).as_millis().max(1);
+        // One that comes late is no news.
+        if slots as u64 > said.max(1) {
+            way.stands.2 = slots as u64;
+            self.waits(&format!("nothing has become final for {slots} slots; what was signed is kept, and waits"));
         }
     }
 
