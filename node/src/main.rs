@@ -4,7 +4,8 @@
 
 mod cli;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
+use cli::ending;
 use cli::verbs::Cli;
 use dynemix::setup::log_filter::log_filter;
 use std::process::ExitCode;
@@ -15,22 +16,27 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 fn main() -> ExitCode {
     cli::allocator::set();
-    let cli = Cli::parse();
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let parsed = Cli::command().try_get_matches_from(&arguments).and_then(|matches| {
+        let json = ending::json_of(&matches);
+        Ok((Cli::from_arg_matches(&matches)?, json))
+    });
+    let (cli, json) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return ending::of_flags(&error, &arguments),
+    };
     // A node has its own logs, which its configuration describes.
     if !cli.is_node() {
         let asked = std::env::var("DYNEMIX_LOG").ok().and_then(|filter| log_filter(&filter).ok());
         // Of a node that is measured in this process only what is wrong: the report says the rest.
-        let quiet = [("pprof", Level::WARN), ("dynemix::minting", Level::WARN)];
-        let filter = asked.unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_targets(quiet));
-        tracing_subscriber::registry()
-            .with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter))
-            .init();
+        let filter = asked
+            .unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_target("dynemix::minting", Level::WARN));
+        // What cannot be written is lost; to complain of it on the same standard error would be a panic.
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
     }
-    match cli.run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("dynemix: {error}");
-            ExitCode::from(dynemix::exit::code(&*error))
-        }
-    }
+    let opened = json.as_ref().map_or(Ok(()), |target| target.open().map_err(Into::into));
+    // Nothing is opened to write a failure into.
+    let told = json.filter(|_| opened.is_ok());
+    ending::of(opened.and_then(|()| cli.run()), told.as_ref())
 }

@@ -299,6 +299,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "storage/src/disk/",
     "node/src/cli/allocator.rs",
     "node/src/cli/passphrase.rs",
+    "perf/src/sampler.rs",
 ];
 
 /// The code of a file without what is checked when it is compiled: those assertions are of layouts.
@@ -401,6 +402,28 @@ fn files_unsafe_code_and_benches_keep_to_their_rooms() {
             }
             if words.contains(&"dynemix_bench") && source.krate == "node" && !name.starts_with("node/src/cli/") {
                 let _ = writeln!(wrong, "{name}:{} stands on a bench", at + 1);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+/// Where standard output and standard error are written: everywhere else that goes by `say!` and `note!`, which do not end
+/// the process when whoever reads has gone or a disk is full.
+const PRINTING_ROOMS: &[&str] =
+    &["node/src/cli/output.rs", "node/src/main.rs", "node/src/face/logs.rs", "bench-harness/src/generator.rs"];
+
+#[test]
+fn nothing_is_printed_that_panics_where_it_cannot_be_written() {
+    let mut wrong = String::new();
+    for source in sources() {
+        let name = source.name();
+        let may_print = PRINTING_ROOMS.iter().any(|room| name.starts_with(room));
+        for (at, line) in source.code.iter().enumerate() {
+            let panics = ["println!(", "print!(", "dbg!("].iter().any(|print| line.contains(print));
+            let by_hand = ["stdout()", "stderr()"].iter().any(|to| line.contains(to)) && !line.contains("is_terminal");
+            if panics || (by_hand && !may_print) {
+                let _ = writeln!(wrong, "{name}:{} prints by itself", at + 1);
             }
         }
     }

@@ -2,23 +2,37 @@
 //!
 //! How to read them: `perf/README.md`.
 
-use pprof::{ProfilerGuard, ProfilerGuardBuilder, Report};
-use std::collections::HashMap;
+use crate::report::{counted, grouped};
+use crate::sampler::{FREQUENCY, Sample, Sampler};
+use crate::symbols::Symbols;
+use crate::table::{table, table_within};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Samples a second: prime, so that it does not beat with anything periodic.
-const FREQUENCY: i32 = 997;
 /// Rows of the table.
 const ROWS: usize = 40;
+/// Columns of the table's file: names stand whole in it.
+const FILE_WIDTH: usize = 400;
 
 /// Why a profile was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
-    /// The profiler did not start or had nothing to report.
-    #[error("the profiler: {0}")]
-    Profiler(#[from] pprof::Error),
+    /// The profiler did not start.
+    #[error("the profiler does not start: {0}")]
+    Start(#[source] io::Error),
+    /// The work was done before the first sample.
+    #[error("not one sample: the work took less than a thousandth of a second of processor; give it more to do")]
+    Empty,
+    /// The flame graph was not drawn.
+    #[error("draw {}: {source}", path.display())]
+    Draw {
+        /// File of the flame graph.
+        path: PathBuf,
+        /// What was wrong.
+        source: io::Error,
+    },
     /// A file could not be written.
     #[error("write {}: {source}", path.display())]
     Write {
@@ -31,7 +45,7 @@ pub enum ProfileError {
 
 /// A profile in the making: samples every thread of this process until it is finished.
 pub struct Profile {
-    guard: ProfilerGuard<'static>,
+    sampler: Sampler,
 }
 
 /// The files of a finished profile.
@@ -41,8 +55,34 @@ pub struct ProfileFiles {
     pub flame_graph: PathBuf,
     /// File of the table of the hottest functions, `top.txt`.
     pub top: PathBuf,
-    /// The table's text.
+    /// The table, as wide as the terminal.
     pub top_text: String,
+    /// The same as figures.
+    pub hottest: Hottest,
+}
+
+/// A function, and how many samples fell into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hot {
+    /// Its name with its modules.
+    pub function: String,
+    /// Samples in it, what is inlined into it not counted where that is known.
+    pub own: usize,
+    /// Samples in it and in what it called.
+    pub total: usize,
+}
+
+/// The functions in which samples fell.
+#[derive(Clone, Debug)]
+pub struct Hottest {
+    /// All samples.
+    pub samples: usize,
+    /// Samples that found no room, and are not counted.
+    pub lost: usize,
+    /// Whether the program knows what is inlined where; else that counts for the function around it.
+    pub has_lines: bool,
+    /// Those with most own samples first.
+    pub functions: Vec<Hot>,
 }
 
 impl Profile {
@@ -51,11 +91,7 @@ impl Profile {
     /// # Errors
     /// When another profile is under way in this process.
     pub fn start() -> Result<Profile, ProfileError> {
-        let guard = ProfilerGuardBuilder::default()
-            .frequency(FREQUENCY)
-            .blocklist(&["libc", "libgcc", "pthread", "vdso"])
-            .build()?;
-        Ok(Profile { guard })
+        Ok(Profile { sampler: Sampler::start().map_err(ProfileError::Start)? })
     }
 
     /// Stops sampling and writes `flame.svg` and `top.txt` into `directory`, which is made if it is not there.
@@ -63,72 +99,96 @@ impl Profile {
     /// # Errors
     /// When nothing was sampled or a file cannot be written.
     pub fn finish(self, directory: &Path) -> Result<ProfileFiles, ProfileError> {
-        let report = self.guard.report().build()?;
+        let (samples, lost) = self.sampler.finish();
+        if samples.is_empty() {
+            return Err(ProfileError::Empty);
+        }
+        let mut symbols = Symbols::new();
+        let stacks = stacks(&samples, &mut symbols);
+        let hottest = Hottest::of(&stacks, lost, symbols.has_lines);
         let write_error = |path: &Path| {
             let path = path.to_owned();
             move |source| ProfileError::Write { path, source }
         };
         fs::create_dir_all(directory).map_err(write_error(directory))?;
         let flame_graph = directory.join("flame.svg");
-        report.flamegraph(File::create(&flame_graph).map_err(write_error(&flame_graph))?)?;
+        let file = File::create(&flame_graph).map_err(write_error(&flame_graph))?;
+        draw(&stacks, file).map_err(|error| ProfileError::Draw { path: flame_graph.clone(), source: error })?;
         let top = directory.join("top.txt");
-        let top_text = top_table(&report);
-        fs::write(&top, &top_text).map_err(write_error(&top))?;
-        Ok(ProfileFiles { flame_graph, top, top_text })
+        fs::write(&top, hottest.text(|head, rows| table_within(FILE_WIDTH, head, rows))).map_err(write_error(&top))?;
+        Ok(ProfileFiles { flame_graph, top, top_text: hottest.text(table), hottest })
     }
 }
 
-/// The functions in which most samples fell: by themselves, and with what they called.
-fn top_table(report: &Report) -> String {
-    let (mut own, mut total): (HashMap<String, isize>, HashMap<String, isize>) = Default::default();
-    let mut samples = 0;
-    for (frames, &count) in &report.data {
-        samples += count;
-        let mut names: Vec<String> = frames.frames.iter().flatten().map(|symbol| symbol.name()).collect();
-        if let Some(innermost) = names.first() {
-            *own.entry(innermost.clone()).or_default() += count;
+/// The functions of each sample, the innermost first; the thread's name is the last.
+fn stacks(samples: &[Sample], symbols: &mut Symbols) -> Vec<Vec<String>> {
+    let stack = |sample: &Sample| {
+        let mut stack = Vec::new();
+        for (depth, address) in sample.addresses.iter().enumerate() {
+            // All but the first are addresses to return to: the call is before them.
+            stack.extend_from_slice(symbols.at(address - usize::from(depth > 0)));
         }
-        names.sort();
-        names.dedup();
-        for name in names {
-            *total.entry(name).or_default() += count;
-        }
-    }
-    let mut rows: Vec<_> = own.into_iter().collect();
-    rows.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    let share = |count: isize| 100.0 * count as f64 / samples.max(1) as f64;
-    let mut text = format!("{samples} samples at {FREQUENCY} a second\n\n  own %  total %  function\n");
-    for (name, count) in rows.into_iter().take(ROWS) {
-        let name: String =
-            if name.chars().count() > 120 { name.chars().take(117).chain("...".chars()).collect() } else { name };
-        let with_callees = total.get(&name).copied().unwrap_or(count);
-        text.push_str(&format!("  {:5.1}  {:7.1}  {name}\n", share(count), share(with_callees)));
-    }
-    text
+        stack.push(sample.thread.clone());
+        stack
+    };
+    samples.iter().map(stack).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::{Duration, Instant};
+/// Whether a function only hands work on: dozens of them lie between those that say something.
+fn hands_on(function: &str) -> bool {
+    function.trim_start_matches('<').starts_with("rayon")
+}
 
-    #[test]
-    fn a_busy_loop_is_found() {
-        #[inline(never)]
-        fn spin_for_the_profiler(time: Duration) -> u64 {
-            let start = Instant::now();
-            let mut sum = 0u64;
-            while start.elapsed() < time {
-                sum = std::hint::black_box(sum.wrapping_mul(3).wrapping_add(1));
+fn draw(stacks: &[Vec<String>], file: File) -> io::Result<()> {
+    let mut folded = BTreeMap::<String, usize>::new();
+    for stack in stacks {
+        let mut line: Vec<&str> = Vec::new();
+        for function in stack.iter().rev() {
+            let shown = if hands_on(function) { "rayon" } else { function };
+            if line.last() != Some(&shown) || shown != "rayon" {
+                line.push(shown);
             }
-            sum
         }
-        let directory = std::env::temp_dir().join(format!("dynemix-perf-test-{}", std::process::id()));
-        let profile = Profile::start().unwrap();
-        std::hint::black_box(spin_for_the_profiler(Duration::from_millis(400)));
-        let files = profile.finish(&directory).unwrap();
-        assert!(fs::read_to_string(&files.flame_graph).unwrap().contains("<svg"));
-        assert!(files.top_text.contains("own %"));
-        fs::remove_dir_all(directory).unwrap();
+        let line: Vec<String> = line.into_iter().map(|function| function.replace(';', ":")).collect();
+        *folded.entry(line.join(";")).or_default() += 1;
+    }
+    let lines: Vec<String> = folded.iter().map(|(stack, count)| format!("{stack} {count}")).collect();
+    inferno::flamegraph::from_lines(&mut Default::default(), lines.iter().map(String::as_str), file)
+}
+
+impl Hottest {
+    fn of(stacks: &[Vec<String>], lost: usize, has_lines: bool) -> Hottest {
+        let mut counts = HashMap::<&str, (usize, usize)>::new();
+        for stack in stacks {
+            let functions = &stack[..stack.len() - 1];
+            counts.entry(&functions[0]).or_default().0 += 1;
+            for function in functions.iter().map(String::as_str).collect::<HashSet<_>>() {
+                counts.entry(function).or_default().1 += 1;
+            }
+        }
+        let hot = |(function, (own, total)): (&str, (usize, usize))| Hot { function: function.to_owned(), own, total };
+        let mut functions: Vec<Hot> = counts.into_iter().map(hot).collect();
+        functions.sort_by(|a, b| (b.own, b.total).cmp(&(a.own, a.total)).then_with(|| a.function.cmp(&b.function)));
+        Hottest { samples: stacks.len(), lost, has_lines, functions }
+    }
+
+    fn text(&self, table: impl Fn(&[&str], &[Vec<String>]) -> String) -> String {
+        let share = |count: usize| format!("{:.1}", 100.0 * count as f64 / self.samples as f64);
+        let row = |hot: &Hot| vec![share(hot.own), share(hot.total), hot.function.clone()];
+        let rows: Vec<_> = self.functions.iter().filter(|hot| hot.own > 0).take(ROWS).map(row).collect();
+        let lost = match self.lost as u64 {
+            0 => String::new(),
+            lost => format!("; {} more found no room", grouped(lost)),
+        };
+        let lines = if self.has_lines {
+            "inlined functions count by themselves, the library's for who called them"
+        } else {
+            "what is inlined counts for the function around it; by itself with\n  cargo run --profile profiling"
+        };
+        let samples = counted(self.samples as u64, "sample");
+        format!(
+            "  {samples} at {FREQUENCY} a second of processor{lost}\n  {lines}\n\n{}",
+            table(&["own %", "total %", "function"], &rows)
+        )
     }
 }

@@ -1,10 +1,10 @@
-//! How figures are shown: aligned tables for people, one JSON object for programs.
+//! How figures are shown: to people in units that fit, to programs as one JSON object.
 
-use indicatif::{ProgressBar, ProgressStyle};
+pub use crate::table::{facts, table};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
-use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
+use std::fmt;
+use std::time::Duration;
 
 /// A number with thin groups of three, for people: 1234567 becomes "1 234 567".
 pub fn grouped(number: u64) -> String {
@@ -31,43 +31,42 @@ pub fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// A table whose first column is text and whose others are numbers, right-aligned.
-pub fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let columns = header.len();
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([header[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let line = |cells: Vec<&str>| {
-        let mut out = String::from("  ");
-        for (column, cell) in cells.iter().enumerate() {
-            let padding = " ".repeat(widths[column].saturating_sub(cell.chars().count()));
-            if column == 0 {
-                out.push_str(cell);
-                out.push_str(&padding);
-            } else {
-                out.push_str("  ");
-                out.push_str(&padding);
-                out.push_str(cell);
-            }
-        }
-        format!("{}\n", out.trim_end())
-    };
-    let mut out = line(header.to_vec());
-    out.push_str(&format!("  {}\n", "-".repeat(widths.iter().sum::<usize>() + 2 * (columns - 1))));
-    for row in rows {
-        out.push_str(&line(row.iter().map(String::as_str).collect()));
-    }
-    out
+/// So many of a thing, by its name: "1 node", "2 nodes".
+pub fn counted(number: u64, thing: &str) -> String {
+    let number_of = grouped(number);
+    if number == 1 { format!("{number_of} {thing}") } else { format!("{number_of} {thing}s") }
 }
 
-/// Lines of a name and a value, the values in one column.
-pub fn facts(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
-    rows.iter()
-        .map(|(name, value)| format!("  {name}{}  {value}\n", " ".repeat(width - name.chars().count())))
-        .collect()
+/// A time in the unit that fits, from milliseconds to years.
+pub fn lasting(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 5] =
+        [(365.25 * 86_400.0, "years"), (86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "s")];
+    let (size, unit) = UNITS.into_iter().find(|(size, _)| seconds >= *size).unwrap_or((1e-3, "ms"));
+    let number = seconds / size;
+    let number = if number < 100.0 { format!("{number:.1}") } else { grouped(number as u64) };
+    format!("{number} {unit}")
+}
+
+/// A time as people write it: `500ms`, `60s`, `1h30m`. It is above zero.
+///
+/// # Errors
+/// A sentence on what is wrong with it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let parsed =
+        humantime::parse_duration(text).map_err(|_| format!("'{text}' is no time; write 500ms, 60s or 1h30m"))?;
+    if parsed.is_zero() { Err("a time of nothing; write 500ms, 60s or 1h30m".into()) } else { Ok(parsed) }
+}
+
+/// How many a second, with as many digits as say something.
+fn rate(per_second: f64) -> String {
+    if per_second < 100.0 { format!("{per_second:.1}") } else { grouped(per_second as u64) }
+}
+
+/// A figure of a bar, as people read it.
+fn shown(figure: fn(&ProgressState) -> String) -> impl Fn(&ProgressState, &mut dyn fmt::Write) + Clone + Send + Sync {
+    move |state, out| {
+        let _ = out.write_str(&figure(state));
+    }
 }
 
 /// A progress bar with rate and ETA on standard error; nothing unless `show`.
@@ -79,8 +78,12 @@ pub fn bar(show: bool, length: u64, what: &str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(length);
-    let style = ProgressStyle::with_template("  {msg:<22} [{bar:32}] {pos:>9}/{len}  {per_sec:>14}  ETA {eta}")
-        .expect("a constant template");
+    // The bar takes what the figures leave of the line.
+    let style = ProgressStyle::with_template("  {msg} [{wide_bar}] {done}/{all}  {rate}/s  ETA {eta}")
+        .expect("a constant template")
+        .with_key("done", shown(|state| grouped(state.pos())))
+        .with_key("all", shown(|state| grouped(state.len().unwrap_or(0))))
+        .with_key("rate", shown(|state| rate(state.per_sec())));
     bar.set_style(style.progress_chars("=> "));
     bar.set_message(what.to_owned());
     bar
@@ -96,21 +99,16 @@ pub fn spinner(show: bool) -> ProgressBar {
     }
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("  {spinner} {msg}  {elapsed}").expect("a constant template"));
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 
-/// Writes a report as JSON to a file, or to standard output for `-`.
+/// A report as JSON, with the line's end.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn write_json(path: &Path, report: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
-    text.push('\n');
-    if path == Path::new("-") {
-        return io::stdout().write_all(text.as_bytes());
-    }
-    File::create(path)?.write_all(text.as_bytes())
+/// When it cannot be said in JSON.
+pub fn json_text(report: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(serde_json::to_string_pretty(report)? + "\n")
 }
 
 /// The middle of some measurements.
@@ -127,12 +125,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_and_tables_line_up() {
+    fn figures_are_as_people_read_them() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(1_234_567), "1 234 567");
         assert_eq!(bytes(1023), "1023 B");
         assert_eq!(bytes(3 << 20), "3.0 MiB");
-        let text = table(&["stage", "busy"], &[vec!["check".into(), "1.5".into()], vec!["a".into(), "10.25".into()]]);
-        assert_eq!(text, "  stage   busy\n  ------------\n  check    1.5\n  a      10.25\n");
+        assert_eq!([1, 2].map(|number| counted(number, "node")), ["1 node", "2 nodes"]);
+        assert_eq!(
+            [0.25, 90.0, 7_200.0, 1e7, 1e12].map(lasting),
+            ["250 ms", "1.5 minutes", "2.0 hours", "115 days", "31 688 years"]
+        );
+        assert_eq!([9.25, 39_562.961_734].map(rate), ["9.2", "39 562"]);
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        let ms = |text| parse_duration(text).map(|time| time.as_millis());
+        assert_eq!(
+            ["500ms", "60s", "5m", "1h30m", "1h 30min"].map(|text| ms(text).unwrap()),
+            [500, 60_000, 300_000, 5_400_000, 5_400_000]
+        );
+        for wrong in ["", "5", "0s", "-5s", "+5s", "5 fortnights", "99999999999999999999h"] {
+            assert!(ms(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -1,12 +1,13 @@
 //! Flags that several families share, and what they lead to.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dynemix::devnet::layout::any_simd;
 use dynemix::keep::open::{OpenedState, open};
-use dynemix::setup::config::{Layered, data_home, load, simd_named};
+use dynemix::setup::config::{Layered, data_home, load};
 use dynemix::setup::digits::digits;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix_engine::verify::Simd;
+use dynemix_perf::report::parse_duration;
 use dynemix_storage::{RealDisk, StoreOptions, chain_of};
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -74,23 +75,28 @@ impl DirArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct SimdArg {
-    /// Vector instructions of verification: auto, portable, avx2 or avx512
-    #[arg(long, value_name = "BACKEND", default_value = "auto", value_parser = parse_simd)]
+    /// Vector instructions of verification; auto: the best that there are
+    #[arg(long, value_name = "BACKEND", default_value = "auto", value_enum)]
     simd: SimdChoice,
 }
 
-/// A forced backend, or none.
-#[derive(Clone, Copy, Debug)]
-struct SimdChoice(Option<Simd>);
-
-fn parse_simd(name: &str) -> Result<SimdChoice, String> {
-    simd_named(name).map(SimdChoice)
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SimdChoice {
+    Auto,
+    Portable,
+    Avx2,
+    Avx512,
 }
 
 impl SimdArg {
     /// The backend that is asked for; none: the best.
     pub(crate) fn backend(&self) -> Option<Simd> {
-        self.simd.0
+        match self.simd {
+            SimdChoice::Auto => None,
+            SimdChoice::Portable => Some(Simd::Portable),
+            SimdChoice::Avx2 => Some(Simd::Avx2),
+            SimdChoice::Avx512 => Some(Simd::Avx512),
+        }
     }
 
     /// The same as a configuration says it.
@@ -125,4 +131,13 @@ pub(crate) fn open_any(directory: &Path) -> Result<OpenedState, Box<dyn Error>> 
 /// 32 bytes from 64 hexadecimal digits.
 pub(crate) fn parse_hash(text: &str) -> Result<[u8; 32], String> {
     digits(text).ok_or_else(|| format!("'{text}' is not 64 hexadecimal digits in lower case"))
+}
+
+/// Milliseconds of a time as people write it.
+pub(crate) fn parse_duration_ms(text: &str) -> Result<u64, String> {
+    let time = parse_duration(text)?;
+    u64::try_from(time.as_millis())
+        .ok()
+        .filter(|&ms| ms > 0)
+        .ok_or_else(|| format!("'{text}' is no time that can be waited for"))
 }

@@ -1,14 +1,15 @@
 //! `dynemix simulate attack`: the white paper's estimates of what a share of the stake can do, measured again.
 
 use super::output::Shown;
-use dynemix_perf::report::{bar, grouped, table};
+use dynemix_perf::report::{bar, grouped, lasting, table};
 use dynemix_simulator::censorship::{CensorshipOptions, CensorshipReport, censorship, stake_for};
 use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverReport, takeover};
 use plotters::prelude::*;
 use serde::Serialize;
 use std::error::Error;
-use std::io::IsTerminal;
-use std::path::Path;
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
 
 /// One line of the table of seats.
 #[derive(Serialize)]
@@ -75,14 +76,8 @@ pub(crate) fn attack(draws: u64, heights: u64, seed: u64) -> Attack {
     Attack { seats, captured_once_a_year, shard: shard.to_vec(), control_one_shard, control_three_shards }
 }
 
-fn time(years: f64) -> String {
-    match years {
-        years if years < 1.0 / 8_766.0 => format!("{:.0} minutes", years * 525_960.0),
-        years if years < 2.0 / 365.25 => format!("{:.1} hours", years * 8_766.0),
-        years if years < 2.0 => format!("{:.0} days", years * 365.25),
-        years => format!("{years:.0} years"),
-    }
-}
+/// Seconds of a year.
+pub(crate) const YEAR_S: f64 = 365.25 * 86_400.0;
 
 fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
@@ -126,13 +121,13 @@ impl Attack {
     /// How long it takes to capture a shard, as bars.
     fn put_captures(&self, text: &mut String) {
         text.push_str(
-            "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of the stake), three # a \
+            "\n  Time until one of ten shards is captured (paper, quilt mode: about 2 % of\n  the stake), three # a \
              factor of ten\n\n",
         );
         for report in &self.shard {
             let years = report.years_to_capture;
             let (bars, label) = match years {
-                Some(years) => ((years * SLOTS_PER_YEAR).log10(), time(years)),
+                Some(years) => ((years * SLOTS_PER_YEAR).log10(), lasting(years * YEAR_S)),
                 None => (
                     (report.options.draws as f64).log10(),
                     format!("never in {} heights", grouped(report.options.draws)),
@@ -151,7 +146,7 @@ impl Attack {
         let control = |reports: &[CensorshipReport]| {
             reports.iter().find(|report| report.heights_to_control.is_some()).map(|report| report.options.stake)
         };
-        text.push_str("\n  Keeping answers out until the committee has fallen (paper: 30-35 % of the stake)\n\n");
+        text.push_str("\n  Keeping answers out until the committee has fallen (paper: 30-35 % of the\n  stake)\n\n");
         let rows: Vec<_> = self
             .control_one_shard
             .iter()
@@ -186,44 +181,92 @@ impl Attack {
     }
 }
 
-/// Draws both curves.
-pub(crate) fn plot(attack: &Attack, file: &Path) -> Result<(), Box<dyn Error>> {
-    let root = SVGBackend::new(file, (900, 900)).into_drawing_area();
+/// The file that both curves are drawn into, opened before they are measured.
+pub(crate) struct Curves {
+    path: PathBuf,
+    file: File,
+}
+
+impl Curves {
+    /// Opens the file; what an earlier run has drawn stays until there is something to draw.
+    pub(crate) fn open(path: PathBuf) -> Result<Curves, String> {
+        let opened = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(|error| format!("--svg: open {}: {error}", path.display()))?;
+        Ok(Curves { path, file })
+    }
+
+    /// Draws both curves.
+    pub(crate) fn draw(mut self, attack: &Attack) -> Result<(), Box<dyn Error>> {
+        let mut text = String::new();
+        drawn(attack, &mut text)?;
+        let written = self.file.set_len(0).and_then(|()| self.file.write_all(text.as_bytes()));
+        Ok(written.map_err(|error| format!("write {}: {error}", self.path.display()))?)
+    }
+}
+
+/// Blue and orange, which everyone tells apart; their points have different shapes too.
+const ONE: RGBColor = RGBColor(0, 90, 181);
+const THREE: RGBColor = RGBColor(220, 110, 0);
+const GRID: RGBColor = RGBColor(225, 225, 225);
+
+fn in_groups(number: &f64) -> String {
+    grouped(*number as u64)
+}
+
+fn whole(number: &f64) -> String {
+    format!("{number:.0}")
+}
+
+fn drawn(attack: &Attack, text: &mut String) -> Result<(), Box<dyn Error>> {
+    let root = SVGBackend::with_string(text, (900, 900)).into_drawing_area();
     root.fill(&WHITE)?;
     let (upper, lower) = root.split_vertically(450);
-    let heights = |report: &TakeoverReport| {
-        report.years_to_capture.map(|years| (100.0 * report.options.stake, years * SLOTS_PER_YEAR))
-    };
     let mut chart = ChartBuilder::on(&upper)
         .caption("Heights until one of ten shards of ten is captured", ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(70)
+        .y_label_area_size(90)
         .build_cartesian_2d(0.0..40.0, (1.0..1e8).log_scale())?;
-    chart.configure_mesh().x_desc("bad stake, %").y_desc("heights of 10 s").draw()?;
-    let points: Vec<_> = attack.shard.iter().filter_map(heights).collect();
-    chart.draw_series(LineSeries::new(points.clone(), &BLUE))?;
-    chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, BLUE.filled())))?;
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc("bad stake, %").y_desc("heights of 10 s").x_label_formatter(&whole).y_label_formatter(&in_groups);
+    mesh.bold_line_style(GRID).light_line_style(TRANSPARENT).draw()?;
+    let seen = |report: &TakeoverReport| {
+        report.years_to_capture.map(|years| (100.0 * report.options.stake, years * SLOTS_PER_YEAR))
+    };
+    let points: Vec<_> = attack.shard.iter().filter_map(seen).collect();
+    let series = chart.draw_series(LineSeries::new(points.clone(), &ONE))?;
+    series.label("captured").legend(|(x, y)| Circle::new((x + 9, y), 3, ONE.filled()));
+    chart.draw_series(points.into_iter().map(|point| Circle::new(point, 3, ONE.filled())))?;
+    // As many heights as were drawn went by without one: it takes longer than that.
+    let never = attack.shard.iter().filter(|report| report.years_to_capture.is_none());
+    let never = never.map(|report| (100.0 * report.options.stake, report.options.draws as f64));
+    let series = chart.draw_series(never.map(|point| TriangleMarker::new(point, 6, THREE)))?;
+    series.label("never in so many heights").legend(|(x, y)| TriangleMarker::new((x + 9, y), 6, THREE));
+    chart.configure_series_labels().border_style(GRID).background_style(WHITE).draw()?;
     let mut chart = ChartBuilder::on(&lower)
         .caption("Bad seats when answers are kept out by blocked shards", ("sans-serif", 20))
         .margin(12)
         .x_label_area_size(40)
-        .y_label_area_size(70)
+        .y_label_area_size(90)
         .build_cartesian_2d(0.0..55.0, 0.0..100.0)?;
-    chart.configure_mesh().x_desc("bad stake, %").y_desc("bad seats, %").draw()?;
-    for (reports, color, label) in [
-        (&attack.control_one_shard, RED, "answers admitted by one shard"),
-        (&attack.control_three_shards, GREEN, "by three"),
-    ] {
-        // A chain whose committee has fallen stays so.
-        let share = |report: &CensorshipReport| {
-            if report.heights_to_control.is_some() { 100.0 } else { 100.0 * report.bad_share }
-        };
-        let points: Vec<_> = reports.iter().map(|report| (100.0 * report.options.stake, share(report))).collect();
-        let series = chart.draw_series(LineSeries::new(points, color))?;
-        series.label(label).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], color));
-    }
-    chart.configure_series_labels().border_style(BLACK).background_style(WHITE).draw()?;
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc("bad stake, %").y_desc("bad seats, %").x_label_formatter(&whole).y_label_formatter(&whole);
+    mesh.bold_line_style(GRID).light_line_style(TRANSPARENT).draw()?;
+    // A chain whose committee has fallen stays so.
+    let share = |report: &CensorshipReport| {
+        if report.heights_to_control.is_some() { 100.0 } else { 100.0 * report.bad_share }
+    };
+    let points = |reports: &[CensorshipReport]| -> Vec<(f64, f64)> {
+        reports.iter().map(|report| (100.0 * report.options.stake, share(report))).collect()
+    };
+    let (one, three) = (points(&attack.control_one_shard), points(&attack.control_three_shards));
+    chart.draw_series(LineSeries::new(one.clone(), &ONE))?;
+    let series = chart.draw_series(one.into_iter().map(|point| Circle::new(point, 3, ONE.filled())))?;
+    series.label("answers admitted by one shard").legend(|(x, y)| Circle::new((x + 9, y), 3, ONE.filled()));
+    chart.draw_series(LineSeries::new(three.clone(), &THREE))?;
+    let series = chart.draw_series(three.into_iter().map(|point| TriangleMarker::new(point, 5, THREE.filled())))?;
+    series.label("by three").legend(|(x, y)| TriangleMarker::new((x + 9, y), 5, THREE.filled()));
+    chart.configure_series_labels().border_style(GRID).background_style(WHITE).draw()?;
     root.present()?;
     Ok(())
 }

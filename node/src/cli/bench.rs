@@ -3,8 +3,9 @@
 use super::args::SimdArg;
 use super::benched::{BenchStore, prepare_node};
 use super::durable::DurableState;
+use super::ending::{WrongUsage, within};
 use super::lines::GuestLines;
-use super::output::{OutputArgs, Shown};
+use super::output::{OutputArgs, Shown, note};
 use super::saturate::SaturateArgs;
 use clap::{Args, Subcommand};
 use dynemix_bench::apply::{ApplyOptions, ApplyReport};
@@ -16,11 +17,15 @@ use dynemix_bench::{
 };
 use dynemix_engine::verify::{Simd, Unavailable};
 use dynemix_perf::machine;
-use dynemix_perf::report::{bar, spinner};
+use dynemix_perf::report::{bar, counted, spinner};
 use std::error::Error;
 use std::io::IsTerminal;
+use std::ops::Bound;
 use std::path::PathBuf;
 use std::process::Command;
+
+/// Threads that verify, at most: more than any computer has cores.
+const CORES_MAX: usize = 1_024;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchVerb {
@@ -202,19 +207,17 @@ pub(crate) struct StateArgs {
 }
 
 impl StateArgs {
-    pub(crate) fn options(self) -> Result<StateOptions, String> {
+    pub(crate) fn options(self) -> Result<StateOptions, WrongUsage> {
         let StateArgs { accounts, entries, rounds, no_rivals, seed } = self;
-        if rounds == 0 || !(1_000..=1 << 28).contains(&accounts) || !(2..=accounts as usize).contains(&entries) {
-            return Err("--rounds must be at least 1, --accounts between 1000 and 268435456, --entries between 2 and \
-                        --accounts"
-                .into());
-        }
+        within("--rounds", rounds, 1..)?;
+        within("--accounts", accounts, 1_000..=1 << 28)?;
+        within("--entries", entries, 2..=accounts as usize)?;
         Ok(StateOptions { accounts, entries, rounds, rivals: !no_rivals, seed })
     }
 }
 
 impl EngineArgs {
-    pub(crate) fn options(self) -> Result<(EngineOptions, BenchStore), Unavailable> {
+    pub(crate) fn options(self) -> Result<(EngineOptions, BenchStore), Box<dyn Error>> {
         let EngineArgs {
             accounts,
             seconds,
@@ -232,6 +235,21 @@ impl EngineArgs {
         } = self;
         let simd = simd.backend().unwrap_or_else(Simd::best).required()?;
         let cores = cores.unwrap_or_else(machine::cores);
+        within("--accounts", accounts, 1..)?;
+        within("--seconds", seconds, (Bound::Excluded(0.0), Bound::Included(86_400.0)))?;
+        within("--transactions", transactions.unwrap_or(1), 1..)?;
+        within("--cores", cores, 1..=CORES_MAX)?;
+        within("--connections", connections, 1..)?;
+        within("--invalid-share", invalid_share, 0.0..=1.0)?;
+        within("--invalid-connections", invalid_connections, 0.0..=1.0)?;
+        within("--slot-ms", slot_ms, 1..)?;
+        within("--rate", rate.unwrap_or(1), 1..)?;
+        if cores > machine::cores() {
+            note!(
+                "dynemix: note: --cores {cores} threads verify on {}: they take turns",
+                counted(machine::cores() as u64, "core")
+            );
+        }
         let progress = std::io::stderr().is_terminal();
         let options = EngineOptions {
             accounts,
@@ -252,23 +270,21 @@ impl EngineArgs {
 }
 
 impl VerifyArgs {
-    pub(crate) fn options(self) -> Result<VerifyOptions, String> {
+    pub(crate) fn options(self) -> Result<VerifyOptions, WrongUsage> {
         let VerifyArgs { sizes, rounds, seed, invalid_share, simd } = self;
-        if rounds == 0 || sizes.is_empty() || sizes.iter().any(|size| !(1..=1 << 20).contains(size)) {
-            return Err("--rounds must be at least 1 and --sizes between 1 and 1048576".into());
-        }
+        within("--rounds", rounds, 1..)?;
+        within("--invalid-share", invalid_share, 0.0..=1.0)?;
+        sizes.iter().try_for_each(|&size| within("--sizes", size, 1..=1 << 20))?;
         Ok(VerifyOptions { sizes, rounds, seed, simd: simd.backend(), invalid_share })
     }
 }
 
 impl ApplyArgs {
-    pub(crate) fn options(self) -> Result<ApplyOptions, String> {
+    pub(crate) fn options(self) -> Result<ApplyOptions, WrongUsage> {
         let ApplyArgs { accounts, entries, rounds, seed } = self;
-        if rounds == 0 || !(1_000..=1 << 28).contains(&accounts) || !(2..=accounts as usize).contains(&entries) {
-            return Err("--rounds must be at least 1, --accounts between 1000 and 268435456, --entries between 2 and \
-                        --accounts"
-                .into());
-        }
+        within("--rounds", rounds, 1..)?;
+        within("--accounts", accounts, 1_000..=1 << 28)?;
+        within("--entries", entries, 2..=accounts as usize)?;
         Ok(ApplyOptions { accounts, entries, rounds, seed })
     }
 }

@@ -1,9 +1,10 @@
 //! `dynemix block`: what a store keeps of blocks, for people and programs.
 
-use super::args::{StoreArg, open_any, parse_hash};
+use super::args::{StoreArg, open_any};
 use super::output::{OutputArgs, Shown, dynes};
 use clap::Subcommand;
 use dynemix::keep::record::{BlockKeys, BlockRecord};
+use dynemix::setup::digits::digits;
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::parameters::transaction_prefix;
@@ -23,10 +24,11 @@ pub(crate) enum BlockVerb {
     #[command(after_help = "\
 Examples:
   dynemix block show 12 --store ~/dynemix
-  dynemix block show 12 --store ~/dynemix --json block.json")]
+  dynemix block show latest --store ~/dynemix --json block.json")]
     Show {
-        /// Height of a block that the store keeps
-        height: u64,
+        /// Height of a block that the store keeps, or `latest`
+        #[arg(value_parser = parse_height)]
+        height: Height,
         #[command(flatten)]
         store: StoreArg,
         #[command(flatten)]
@@ -35,26 +37,73 @@ Examples:
     /// Kept transactions by id or by account
     #[command(after_help = "\
 Examples:
-  dynemix block find --transaction 52c1...07ee --store ~/dynemix
-  dynemix block find --account 3b6a...da29 --store ~/dynemix")]
+  dynemix block find --transaction 52c107ee --store ~/dynemix
+  dynemix block find --account 3b6a27bc --store ~/dynemix
+
+With all 64 digits the index is asked; with fewer every kept block is read.")]
     Find {
-        /// A transaction's id, 64 hexadecimal digits
+        /// A transaction's id, or its first 8 digits or more
         #[arg(
             long,
             value_name = "ID",
-            value_parser = parse_hash,
+            value_parser = parse_sought,
             required_unless_present = "account",
             conflicts_with = "account"
         )]
-        transaction: Option<Hash>,
-        /// An account's public key, 64 hexadecimal digits
-        #[arg(long, value_name = "KEY", value_parser = parse_hash)]
-        account: Option<Hash>,
+        transaction: Option<Sought>,
+        /// An account's public key, or its first 8 digits or more
+        #[arg(long, value_name = "KEY", value_parser = parse_sought)]
+        account: Option<Sought>,
         #[command(flatten)]
         store: StoreArg,
         #[command(flatten)]
         output: OutputArgs,
     },
+}
+
+/// Which block is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Height {
+    /// The newest that is kept.
+    Latest,
+    /// That of this height.
+    At(u64),
+}
+
+fn parse_height(text: &str) -> Result<Height, String> {
+    let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text {
+        "latest" => Ok(Height::Latest),
+        text if is_plain => text.parse().map(Height::At).map_err(|_| format!("no chain is {text} blocks high")),
+        _ => Err(format!("'{text}' is no height; write a number, or latest")),
+    }
+}
+
+/// Fewer digits than this are no search: too much begins with them.
+const DIGITS_MIN: usize = 8;
+
+/// The first digits of an id or a key, perhaps all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Sought(String);
+
+impl Sought {
+    fn whole(&self) -> Option<Hash> {
+        digits(&self.0)
+    }
+
+    fn is(&self, bytes: &Hash) -> bool {
+        hex::encode(bytes).starts_with(&self.0)
+    }
+}
+
+/// As tables show them too, with two points where they are cut.
+fn parse_sought(text: &str) -> Result<Sought, String> {
+    let begin = text.trim_end_matches('.');
+    let is_plain = begin.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_plain || !(DIGITS_MIN..=64).contains(&begin.len()) || (begin.len() == 64 && begin != text) {
+        return Err(format!("'{text}' is not {DIGITS_MIN} to 64 hexadecimal digits in lower case"));
+    }
+    Ok(Sought(begin.to_owned()))
 }
 
 impl BlockVerb {
@@ -63,11 +112,11 @@ impl BlockVerb {
         match self {
             BlockVerb::Show { height, store, output } => output.show(&block(&store.directory(), height)?),
             BlockVerb::Find { transaction, account, store, output } => {
-                let (key, table) = match (transaction, account) {
+                let (sought, table) = match (transaction, account) {
                     (Some(id), _) => (id, Table::Transactions),
                     (None, account) => (account.expect("one of the two is required"), Table::Accounts),
                 };
-                output.show(&find(&store.directory(), &key, table)?)
+                output.show(&find(&store.directory(), &sought, table)?)
             }
         }
     }
@@ -118,15 +167,20 @@ pub(crate) struct BlockShown {
     debits: usize,
     credits: usize,
     created: usize,
-    fees_units: u64,
+    /// What went into the system's pools: payments that take effect later, stakes, names.
+    to_pools_units: u64,
     moved_units: String,
     /// None where the node does not keep transactions.
     transactions_kept: Option<Vec<TransactionRow>>,
 }
 
 /// One block from the log.
-pub(crate) fn block(directory: &Path, height: u64) -> Shows<BlockShown> {
+fn block(directory: &Path, height: Height) -> Shows<BlockShown> {
     let opened = open_any(directory)?;
+    let height = match height {
+        Height::At(height) => height,
+        Height::Latest => opened.store.records().last(),
+    };
     let payload = opened.store.records().read(height)?;
     let record = BlockRecord::decode(&payload)?;
     let mut quilt = Quilt::default();
@@ -158,10 +212,19 @@ pub(crate) fn block(directory: &Path, height: u64) -> Shows<BlockShown> {
         debits: delta.debits.len(),
         credits: delta.credits.len(),
         created: delta.created_keys.len(),
-        fees_units: delta.fees,
+        to_pools_units: delta.fees,
         moved_units: delta.sums().0.to_string(),
         transactions_kept: (!transactions.is_empty() || items == 0).then_some(transactions),
     })
+}
+
+/// The first digits of what one seldom needs whole: a search takes them.
+fn short(hash: &str) -> String {
+    format!("{}..", &hash[..16])
+}
+
+fn payment(sender: &str, recipient: &str, units: u64) -> String {
+    format!("from {} to {}, {} dynes", short(sender), short(recipient), dynes(units))
 }
 
 impl Shown for BlockShown {
@@ -183,14 +246,13 @@ impl Shown for BlockShown {
             (
                 "moved",
                 format!(
-                    "{} dynes, fees {}",
+                    "{} dynes, {} of them into the system's pools until they take effect",
                     self.moved_units.parse().map_or(self.moved_units.clone(), dynes),
-                    dynes(self.fees_units)
+                    dynes(self.to_pools_units)
                 ),
             ),
             ("record", bytes(self.record_bytes as u64)),
         ]);
-        let short = |hash: &str| format!("{}..", &hash[..16]);
         let row = |row: &ShardBlockRow| {
             vec![
                 row.shard.to_string(),
@@ -213,17 +275,12 @@ impl Shown for BlockShown {
                     .iter()
                     .take(SHOWN)
                     .map(|row| {
-                        vec![
-                            short(&row.id),
-                            short(&row.sender),
-                            short(&row.recipient),
-                            row.sequence.to_string(),
-                            dynes(row.amount_units),
-                        ]
+                        let payment = payment(&row.sender, &row.recipient, row.amount_units);
+                        vec![row.sequence.to_string(), format!("{}\n{payment}", row.id)]
                     })
                     .collect();
                 text.push('\n');
-                text.push_str(&table(&["transaction", "sender", "recipient", "sequence", "dynes"], &shown));
+                text.push_str(&table(&["sequence", "transaction"], &shown));
                 if rows.len() > SHOWN {
                     text.push_str(&format!(
                         "  ... and {} more (--json shows all)\n",
@@ -256,38 +313,47 @@ pub(crate) struct Found {
 }
 
 /// The kept transactions of an id or an account, oldest first.
-pub(crate) fn find(directory: &Path, key: &[u8; 32], table: Table) -> Shows<Found> {
+fn find(directory: &Path, sought: &Sought, table: Table) -> Shows<Found> {
     let opened = open_any(directory)?;
     let records = opened.store.records();
+    let (first, last) = (records.first(), records.last());
     let prefix = transaction_prefix(&opened.store.keeper().chain());
+    let heights: Vec<u64> = match sought.whole() {
+        Some(key) => {
+            // Occurrences come block by block: each record is read once.
+            let mut heights: Vec<_> =
+                records.find(table, &key, &BlockKeys { prefix })?.iter().map(|occurrence| occurrence.number).collect();
+            heights.dedup();
+            heights
+        }
+        None => (first.max(1)..=last).collect(),
+    };
     let mut found = Vec::new();
-    let occurrences = records.find(table, key, &BlockKeys { prefix })?;
-    // Occurrences come block by block: each record is read once.
-    for in_block in occurrences.chunk_by(|a, b| a.number == b.number) {
-        let height = in_block[0].number;
+    for height in heights {
         let bytes = records.read(height)?;
-        let record = BlockRecord::decode(&bytes)?;
-        let transactions = record.transactions()?;
-        let mut places: Vec<_> = in_block.iter().map(|occurrence| occurrence.place).collect();
-        places.dedup();
-        for place in places {
-            let Some((cell, payload)) = transactions.get(place as usize) else { continue };
+        for (place, (cell, payload)) in BlockRecord::decode(&bytes)?.transactions()?.iter().enumerate() {
             let id = cell.id(&prefix);
             // The index knows half of each key only, and an account may stand in the payload.
             let is_it = match table {
-                Table::Transactions => id == *key,
+                Table::Transactions => sought.is(&id),
                 Table::Accounts => {
-                    let paid = || payload_outputs(payload).any(|output| output.recipient == *key);
-                    cell.sender == *key || cell.recipient == *key || paid()
+                    let paid = || payload_outputs(payload).any(|output| sought.is(&output.recipient));
+                    sought.is(&cell.sender) || sought.is(&cell.recipient) || paid()
                 }
             };
             if is_it {
-                let (id, sender, recipient) = (hex::encode(id), hex::encode(cell.sender), hex::encode(cell.recipient));
-                found.push(FoundRow { height, place, id, sender, recipient, amount_units: cell.amount });
+                found.push(FoundRow {
+                    height,
+                    place: place as u32,
+                    id: hex::encode(id),
+                    sender: hex::encode(cell.sender),
+                    recipient: hex::encode(cell.recipient),
+                    amount_units: cell.amount,
+                });
             }
         }
     }
-    Ok(Found { searched: hex::encode(key), blocks_first: records.first(), blocks_last: records.last(), found })
+    Ok(Found { searched: sought.0.clone(), blocks_first: first, blocks_last: last, found })
 }
 
 impl Shown for Found {
@@ -299,23 +365,17 @@ impl Shown for Found {
         ]);
         if !self.found.is_empty() {
             const SHOWN: usize = 50;
-            let short = |hash: &str| format!("{}..", &hash[..16]);
             let rows: Vec<_> = self
                 .found
                 .iter()
                 .take(SHOWN)
                 .map(|row| {
-                    vec![
-                        row.height.to_string(),
-                        short(&row.id),
-                        short(&row.sender),
-                        short(&row.recipient),
-                        dynes(row.amount_units),
-                    ]
+                    let payment = payment(&row.sender, &row.recipient, row.amount_units);
+                    vec![row.height.to_string(), format!("{}\n{payment}", row.id)]
                 })
                 .collect();
             text.push('\n');
-            text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &rows));
+            text.push_str(&table(&["height", "transaction"], &rows));
             if self.found.len() > SHOWN {
                 text.push_str(&format!(
                     "  ... and {} more (--json shows all)\n",

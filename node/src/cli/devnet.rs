@@ -1,7 +1,7 @@
 //! `dynemix devnet`.
 
-use super::args::{DirArgs, SimdArg};
-use super::output::{OutputArgs, Shown};
+use super::args::{DirArgs, SimdArg, parse_duration_ms};
+use super::output::{OutputArgs, Shown, note, say};
 use clap::{Args, Subcommand, ValueEnum};
 use dynemix::devnet::flood::FloodOptions;
 use dynemix::devnet::layout::{Devnet, DevnetShape, USERS, user_secret};
@@ -10,14 +10,15 @@ use dynemix::devnet::processes::down;
 use dynemix::devnet::report::{DevnetReport, SlotRow, live_head, live_row};
 use dynemix::devnet::run::{RunOptions, Watcher, run};
 use dynemix_net::mesh::LinkShape;
-use dynemix_perf::report::bar;
+use dynemix_perf::report::{bar, counted};
 use ed25519_dalek::SigningKey;
 use indicatif::ProgressBar;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::error::Error;
+use std::fmt;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
 #[derive(Debug, Subcommand)]
@@ -107,22 +108,13 @@ fn parse_lie(text: &str) -> Result<LieKind, String> {
         .ok_or_else(|| format!("'{text}' is no kind of lie; there are {}", names()))
 }
 
-pub(crate) fn parse_duration_ms(text: &str) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no time; write 500ms, 60s or 5m");
-    let (digits, unit) = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)]
-        .iter()
-        .find_map(|(unit, ms)| Some((text.strip_suffix(unit)?, *ms)))
-        .ok_or_else(wrong)?;
-    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|&ms| ms > 0).ok_or_else(wrong)
-}
-
 impl DevnetVerb {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         match self {
             DevnetVerb::Up(args) => up(&args),
             DevnetVerb::Down(dir) => {
                 let count = down(&dir.directory())?;
-                println!("{count} nodes stopped");
+                say!("{} stopped", counted(count as u64, "node"))?;
                 Ok(())
             }
             DevnetVerb::Reset(dir) => {
@@ -131,7 +123,7 @@ impl DevnetVerb {
                 // Only what `up` has made is removed: the file that it is known by is there.
                 std::fs::remove_dir_all(&directory)
                     .map_err(|error| format!("remove {}: {error}", directory.display()))?;
-                println!("{} removed", directory.display());
+                say!("{} removed", directory.display())?;
                 Ok(())
             }
         }
@@ -152,20 +144,28 @@ pub(crate) struct Screen {
     head: Mutex<bool>,
     directory: PathBuf,
     kept: bool,
+    stop: Arc<AtomicBool>,
 }
 
 impl Screen {
-    /// Of a devnet in this directory; `kept` if it outlives the run.
-    pub(crate) fn new(slot_ms: u64, quiet: bool, directory: &Path, kept: bool) -> Screen {
-        let directory = directory.to_owned();
-        Screen { slot_ms, quiet, bar: OnceLock::new(), head: Mutex::new(false), directory, kept }
+    /// Of a devnet in this directory; `kept` if it outlives the run, which `stop` ends.
+    pub(crate) fn new(slot_ms: u64, quiet: bool, directory: &Path, kept: bool, stop: &Arc<AtomicBool>) -> Screen {
+        let (directory, stop) = (directory.to_owned(), stop.clone());
+        Screen { slot_ms, quiet, bar: OnceLock::new(), head: Mutex::new(false), directory, kept, stop }
+    }
+
+    /// A run that nobody can follow any more ends in order.
+    fn print(&self, line: fmt::Arguments<'_>) {
+        if say!("{line}").is_err() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl Watcher for Screen {
     fn say(&self, what: &str) {
         if !self.quiet {
-            eprintln!("{what}");
+            note!("{what}");
         }
     }
 
@@ -182,17 +182,21 @@ impl Watcher for Screen {
         if self.quiet || !self.kept {
             return;
         }
-        println!("{} nodes run; API of the first: http://{}", devnet.shape.nodes, devnet.api_address(0));
-        println!("files: {}", self.directory.display());
-        println!("\naccounts with 1 000 000 dynes each; their secrets are known to everyone:");
+        self.print(format_args!(
+            "{} nodes run; API of the first: http://{}",
+            devnet.shape.nodes,
+            devnet.api_address(0)
+        ));
+        self.print(format_args!("files: {}", self.directory.display()));
+        self.print(format_args!("\naccounts with 1 000 000 dynes each; their secrets are known to everyone:"));
         for name in USERS {
-            println!(
+            self.print(format_args!(
                 "  {name:<6} {}",
                 hex::encode(SigningKey::from_bytes(&user_secret(name)).verifying_key().as_bytes())
-            );
+            ));
         }
-        println!("\ntry:  dynemix wallet send 5 --from alice --to bob --devnet");
-        println!("stop: Ctrl-C, or dynemix devnet down\n");
+        self.print(format_args!("\ntry:  dynemix wallet send 5 --from alice --to bob --devnet"));
+        self.print(format_args!("stop: Ctrl-C, or dynemix devnet down\n"));
     }
 
     fn slot(&self, row: &SlotRow) {
@@ -201,10 +205,10 @@ impl Watcher for Screen {
         }
         let mut head = self.head.lock().expect("one writer");
         if !*head {
-            println!("{}", live_head());
+            self.print(format_args!("{}", live_head()));
             *head = true;
         }
-        println!("{}", live_row(row, self.slot_ms));
+        self.print(format_args!("{}", live_row(row, self.slot_ms)));
     }
 }
 
@@ -251,7 +255,7 @@ fn up(args: &UpArgs) -> Result<(), Box<dyn Error>> {
     for signal in [SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, stop.clone())?;
     }
-    let screen = Screen::new(slot_ms, args.output.is_json_alone(), &directory, temporary.is_none());
+    let screen = Screen::new(slot_ms, args.output.is_json_alone(), &directory, temporary.is_none(), &stop);
     let report = run(&directory, &options, None, &stop, &screen)?;
     args.output.show(&report)?;
     if report.failures.is_empty() { Ok(()) } else { Err(report.failures.join("; ").into()) }

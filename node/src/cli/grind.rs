@@ -1,5 +1,6 @@
 //! `dynemix simulate grind`: what an owner of stake can choose who sees the seed before the block is closed.
 
+use super::ending::{WrongUsage, within};
 use super::output::{OutputArgs, Shown};
 use clap::{Args, ValueEnum};
 use dynemix_perf::report::{bar, facts, grouped};
@@ -50,17 +51,14 @@ impl GrindArgs {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         let GrindArgs { stake, candidates, seats, heights, tries, moves, withhold, seed, output } = self;
         let own = (stake * f64::from(candidates)).round();
-        if !(0.0..1.0).contains(&stake)
-            || own < 1.0
-            || !(4..=400).contains(&seats)
-            || !(seats..=100_000).contains(&candidates)
-            || heights == 0
-            || tries == 0
-        {
+        within("--stake", stake, 0.0..1.0)?;
+        within("--seats", seats, 4..=400)?;
+        within("--candidates", candidates, seats..=100_000)?;
+        within("--heights", heights, 1..)?;
+        within("--tries", tries, 1..)?;
+        if own < 1.0 {
             return Err(
-                "--stake must be a share below 1 of at least one candidate, --seats between 4 and 400 and not \
-                        above --candidates (100000 at most), --heights and --tries at least 1"
-                    .into(),
+                WrongUsage(format!("--stake {stake} of --candidates {candidates} is less than one of them")).into()
             );
         }
         let moves = match moves {

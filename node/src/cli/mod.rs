@@ -1,6 +1,7 @@
 //! The verbs of `dynemix`, a file a family: its flags, and the call that each of its verbs makes.
 //!
-//! * [`verbs`] lists the families; [`args`], [`output`] and [`passphrase`] are what they share.
+//! * [`verbs`] lists the families; [`args`], [`output`], [`ending`] and [`passphrase`] are what they share;
+//!   [`manual`] writes their man pages.
 //! * [`allocator`] is the allocator of the process.
 //! * [`node`], [`setup`], [`wallet`] (which shows [`receipts`]), [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
 //!   [`simulate`], [`attack`] and [`grind`] ask the simulator.
@@ -17,9 +18,11 @@ pub(crate) mod block;
 pub(crate) mod devnet;
 #[cfg(feature = "bench")]
 pub(crate) mod durable;
+pub(crate) mod ending;
 pub(crate) mod grind;
 #[cfg(feature = "bench")]
 pub(crate) mod lines;
+pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod output;
 #[allow(unsafe_code, reason = "a descriptor is given as a number")]

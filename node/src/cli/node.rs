@@ -1,7 +1,7 @@
 //! `dynemix node`: run a node, look at it, stop it.
 
 use super::args::{ConfigArgs, DataArgs, data_directory};
-use super::output::{OutputArgs, Shown};
+use super::output::{OutputArgs, Shown, say};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, ask};
@@ -109,12 +109,12 @@ impl NodeVerb {
             }
             NodeVerb::Stop { of, now } => {
                 let _: Value = ask(&of.directory()?, &AdminRequest::Stop { now })?;
-                println!("stopping");
+                say!("stopping")?;
                 Ok(())
             }
             NodeVerb::Log { filter, of } => {
                 let _: Value = ask(&of.directory()?, &AdminRequest::Log { filter })?;
-                println!("changed");
+                say!("changed")?;
                 Ok(())
             }
         }

@@ -1,11 +1,12 @@
 //! `dynemix profile`: a bench under the sampling profiler.
 
 use super::bench::{ApplyArgs, EngineArgs, VerifyArgs, apply, engine, verify};
-use super::output::Shown;
+use super::output::{Shown, say};
 use clap::{Args, Subcommand};
 use dynemix_perf::Profile;
-use dynemix_perf::report::write_json;
+use dynemix_perf::report::{facts, json_text};
 use std::error::Error;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Subcommand)]
@@ -59,18 +60,16 @@ fn profile<R: Shown>(
     directory: &Path,
     bench: impl FnOnce() -> Result<R, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(directory).map_err(|error| format!("create {}: {error}", directory.display()))?;
+    fs::create_dir_all(directory).map_err(|error| format!("create {}: {error}", directory.display()))?;
     let profile = Profile::start()?;
     let report = bench()?;
     let files = profile.finish(directory)?;
     let json = directory.join("report.json");
-    write_json(&json, &report).map_err(|error| format!("write {}: {error}", json.display()))?;
-    println!("{}\n{}", report.text(), files.top_text);
-    println!(
-        "  flame graph  {}\n  top table    {}\n  report       {}",
-        files.flame_graph.display(),
-        files.top.display(),
-        json.display()
-    );
-    Ok(())
+    fs::write(&json, json_text(&report)?).map_err(|error| format!("write {}: {error}", json.display()))?;
+    let paths = facts(&[
+        ("flame graph", files.flame_graph.display().to_string()),
+        ("top table", files.top.display().to_string()),
+        ("report", json.display().to_string()),
+    ]);
+    Ok(say!("{}\n{}\n{paths}", report.text(), files.top_text)?)
 }

@@ -2,7 +2,8 @@
 //! what becomes of it beyond.
 
 use super::devnet::{ModeArg, Screen};
-use super::output::{OutputArgs, Shown};
+use super::ending::{WrongUsage, within};
+use super::output::{OutputArgs, Shown, note};
 use clap::Args;
 use dynemix::devnet::layout::{DevnetShape, any_simd};
 use dynemix::devnet::report::{DevnetReport, Overload};
@@ -10,7 +11,7 @@ use dynemix::devnet::run::{RunOptions, run};
 use dynemix_net::mesh::LinkShape;
 use dynemix_perf::report::{grouped, table};
 use std::error::Error;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 
 /// What a line carries, in one mode.
 #[derive(serde::Serialize)]
@@ -146,7 +147,12 @@ type Searched = (Vec<(u64, bool)>, u64);
 impl SaturateArgs {
     /// Doubles the rate until slots are lost or transactions wait, then halves the gap twice.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
-        self.link.parse::<LinkShape>()?;
+        self.link.parse::<LinkShape>().map_err(|error| WrongUsage(format!("--link: {error}")))?;
+        within("--nodes", self.nodes, 1..=400)?;
+        within("--slot-ms", self.slot_ms, 200..=600_000)?;
+        within("--slots", self.slots, 1..)?;
+        within("--from", self.from, 1..)?;
+        within("--knee", self.knee.unwrap_or(1), 1..)?;
         let modes = self.mode.map_or(vec![ModeArg::Blockchain, ModeArg::Quilt], |mode| vec![mode]);
         let (mut knees, mut beyond) = (Vec::new(), Vec::new());
         for mode in modes {
@@ -167,11 +173,11 @@ impl SaturateArgs {
 
     /// The highest rate that is carried, and each that was tried.
     fn search(&self, quilt: bool, name: &str) -> Result<Searched, Box<dyn Error>> {
-        let (mut tried, mut good, mut bad, mut tps) = (Vec::new(), 0, None, self.from.max(1));
+        let (mut tried, mut good, mut bad, mut tps) = (Vec::new(), 0, None, self.from);
         while tried.len() < 12 {
             let report = self.offered(quilt, tps, None)?;
             let held = report.failures.is_empty() && report.final_transactions == report.offered;
-            eprintln!("{name} mode, {tps} TPS: {}", if held { "carried" } else { "not carried" });
+            note!("{name} mode, {tps} TPS: {}", if held { "carried" } else { "not carried" });
             tried.push((tps, held));
             if held {
                 good = tps
@@ -191,7 +197,7 @@ impl SaturateArgs {
     fn beyond_of(&self, quilt: bool, name: &str, knee: u64, times: u64) -> Result<Option<Beyond>, Box<dyn Error>> {
         let report = self.offered(quilt, knee * times, Some(((knee / 2).max(1), AFTER_SLOTS)))?;
         let Some(overload) = report.overload else { return Ok(None) };
-        eprintln!("{name} mode, {} TPS: {:.0} a second final", overload.tps, overload.tps_final);
+        note!("{name} mode, {} TPS: {:.0} a second final", overload.tps, overload.tps_final);
         let is_other = |why: &String| !why.contains("in its slot or the next") && !why.ends_with("slots lost");
         let failures = report.failures.into_iter().filter(is_other).collect();
         Ok(Some(Beyond { mode: name.into(), times, slots_lost: report.slots_lost, failures, overload }))
@@ -219,8 +225,8 @@ impl SaturateArgs {
             flood: None,
         };
         let directory = tempfile::Builder::new().prefix("dynemix-saturate").tempdir()?;
-        let stop = AtomicBool::new(false);
-        let screen = Screen::new(self.slot_ms, true, directory.path(), false);
+        let stop = Arc::default();
+        let screen = Screen::new(self.slot_ms, true, directory.path(), false, &stop);
         Ok(run(directory.path(), &options, None, &stop, &screen)?)
     }
 }

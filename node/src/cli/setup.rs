@@ -1,7 +1,7 @@
 //! `dynemix keys`, `genesis`, `config` and `doctor`: everything before a node runs.
 
 use super::args::{ConfigArgs, data_directory, parse_hash};
-use super::output::{OutputArgs, Shown};
+use super::output::{OutputArgs, Shown, print, say};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
 use dynemix::setup::address::PREFIX;
@@ -80,24 +80,21 @@ impl KeysVerb {
                 let stake =
                     stake.checked_mul(dynemix_engine::base::parameters::DYNE).ok_or("--stake is more than there is")?;
                 let (vote_key, possession) = (hex::encode(vote_key), hex::encode(possession));
-                print!(
-                    "{}",
-                    toml::to_string(&MinterEntry {
-                        name,
-                        account,
-                        balance: 0,
-                        stake,
-                        vote_key,
-                        possession,
-                        transport_key,
-                        address
-                    })?
-                );
+                print(&toml::to_string(&MinterEntry {
+                    name,
+                    account,
+                    balance: 0,
+                    stake,
+                    vote_key,
+                    possession,
+                    transport_key,
+                    address,
+                })?)?;
                 Ok(())
             }
             KeysVerb::Show { file } => {
                 let (kind, public) = keystore::public(&file)?;
-                println!("{kind:?}: {public}");
+                say!("{kind:?}: {public}")?;
                 Ok(())
             }
         }
@@ -194,21 +191,21 @@ impl GenesisVerb {
                     return Err(format!("{} exists; a chain's genesis is never overwritten", out.display()).into());
                 }
                 fs::write(&out, file.text())?;
-                println!(
+                say!(
                     "chain {}\nwritten to {}; slot 0 begins in {starts_in} s",
                     hex::encode(genesis.chain.genesis_hash),
                     out.display()
-                );
+                )?;
                 Ok(())
             }
             GenesisVerb::Check { file } => {
                 let genesis = GenesisFile::read(&file)?.genesis()?;
-                println!(
+                say!(
                     "chain {}\n{} accounts, {} minters",
                     hex::encode(genesis.chain.genesis_hash),
                     genesis.accounts.len(),
                     genesis.minters.len()
-                );
+                )?;
                 Ok(())
             }
         }
@@ -263,12 +260,12 @@ impl ConfigVerb {
                     return Err(format!("{} exists", out.display()).into());
                 }
                 fs::write(&out, toml::to_string(&Config::default())?)?;
-                println!("written to {}", out.display());
+                say!("written to {}", out.display())?;
                 Ok(())
             }
             ConfigVerb::Check { config } => {
                 config.load()?;
-                println!("good");
+                say!("good")?;
                 Ok(())
             }
             ConfigVerb::Show { config, effective } => {
@@ -281,7 +278,7 @@ impl ConfigVerb {
                     })
                     .filter(|row| effective || row[2] != "default")
                     .collect();
-                println!("{}", table(&["setting", "value", "from"], &rows));
+                say!("{}", table(&["setting", "value", "from"], &rows))?;
                 Ok(())
             }
         }

@@ -1,11 +1,12 @@
 //! `dynemix simulate`: the consensus under every fault, by seed.
 
 use super::attack;
+use super::ending::{WrongUsage, within};
 use super::grind::GrindArgs;
-use super::output::{OutputArgs, Shown};
+use super::output::{OutputArgs, Shown, say};
 use super::whole::WholeArgs;
 use clap::{Args, Subcommand};
-use dynemix_perf::report::{bar, facts, grouped, table};
+use dynemix_perf::report::{bar, counted, facts, grouped, lasting, table};
 use dynemix_simulator::meter::StepBytes;
 use dynemix_simulator::options::{FaultSet, Mode, SimOptions};
 use dynemix_simulator::outcome::Bytes;
@@ -14,7 +15,7 @@ use dynemix_simulator::takeover::{SLOTS_PER_YEAR, TakeoverOptions, TakeoverRepor
 use dynemix_simulator::world::World;
 use serde::Serialize;
 use std::error::Error;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -57,7 +58,7 @@ impl SimulateArgs {
         self.output.show(&report)?;
         match report.failures.len() {
             0 => Ok(()),
-            failures => Err(format!("{failures} of {} seeds broke a promise", report.seeds).into()),
+            failures => Err(format!("{failures} of {} broke a promise", counted(report.seeds, "seed")).into()),
         }
     }
 }
@@ -189,9 +190,12 @@ impl SimulateQuestion {
             SimulateQuestion::Grind(grind) => return grind.run(),
             SimulateQuestion::Whole(whole) => return whole.run(),
             SimulateQuestion::Attack { draws, heights, seed, svg, output } => {
-                let attack = attack::attack(draws.max(1), heights.max(1), seed);
+                within("--draws", draws, 1..)?;
+                within("--heights", heights, 1..)?;
+                let svg = svg.map(attack::Curves::open).transpose()?;
+                let attack = attack::attack(draws, heights, seed);
                 if let Some(svg) = svg {
-                    attack::plot(&attack, &svg)?;
+                    svg.draw(&attack)?;
                 }
                 return output.show(&attack);
             }
@@ -207,20 +211,12 @@ impl SimulateQuestion {
                 output,
             } => (stake, candidates, seats, shards, no_bin_sort, record_shards, draws, seed, output),
         };
-        let shares = stakes.iter().all(|stake| (0.0..1.0).contains(stake));
-        if !shares
-            || !(4..=400).contains(&seats)
-            || !(1..=1_000_000).contains(&candidates)
-            || seats > candidates as usize
-            || shards == 0
-            || draws == 0
-        {
-            return Err(
-                "--stake must be shares between 0 and 1, --seats between 4 and 400 and not above --candidates \
-                        (1000000 at most), --shards and --draws at least 1"
-                    .into(),
-            );
-        }
+        stakes.iter().try_for_each(|&stake| within("--stake", stake, 0.0..1.0))?;
+        within("--seats", seats, 4..=400)?;
+        within("--candidates", candidates as usize, seats..=1_000_000)?;
+        within("--shards", shards, 1..=seats)?;
+        within("--record-shards", record_shards, 1..)?;
+        within("--draws", draws, 1..)?;
         let options = TakeoverOptions {
             stake: 0.0,
             candidates,
@@ -256,20 +252,16 @@ fn parse_mode(name: &str) -> Result<Mode, String> {
 }
 
 impl SeedsArgs {
-    fn options(&self) -> Result<SimOptions, String> {
+    fn options(&self) -> Result<SimOptions, WrongUsage> {
         let &SeedsArgs { seed, nodes, seats, shards, slots, transfers, faults, mode, real_signatures, bytes, .. } =
             self;
         let seats = seats.unwrap_or((nodes as usize).min(20));
-        if !(4..=5_000).contains(&nodes)
-            || !(4..=1_984).contains(&seats)
-            || shards == 0
-            || !(1..=200_000).contains(&transfers)
-            || slots == 0
-        {
-            return Err("--nodes must be between 4 and 5000, --seats between 4 and 1984, --transfers between 1 and \
-                        200000, --shards and --slots at least 1"
-                .into());
-        }
+        within("--seeds", self.seeds, 1..)?;
+        within("--nodes", nodes, 4..=5_000)?;
+        within("--seats", seats, 4..=1_984)?;
+        within("--shards", shards, 1..)?;
+        within("--slots", slots, 1..)?;
+        within("--transfers", transfers, 1..=200_000)?;
         Ok(SimOptions {
             seed,
             candidates: nodes,
@@ -421,9 +413,8 @@ impl Shown for Takeovers {
         ]);
         text.push('\n');
         let years = |years: Option<f64>| match years {
-            None => format!("> {:.1e}", options.draws as f64 / SLOTS_PER_YEAR),
-            Some(years) if years < 0.1 => format!("{:.1} days", years * 365.25),
-            Some(years) => format!("{years:.1}"),
+            None => format!("> {}", lasting(options.draws as f64 / SLOTS_PER_YEAR * attack::YEAR_S)),
+            Some(years) => lasting(years * attack::YEAR_S),
         };
         // A bar for every factor of ten between an hour and a hundred thousand years.
         let plot = |years: Option<f64>| {
@@ -445,10 +436,10 @@ impl Shown for Takeovers {
             })
             .collect();
         text.push_str(&table(
-            &["bad stake", "captured", "can block", "years to a capture", "years beyond B", "record censored"],
+            &["bad stake", "captured", "can block", "until a capture", "until beyond B", "record censored"],
             &rows,
         ));
-        text.push_str("\n  years to a capture, three # a factor of ten, from an hour\n");
+        text.push_str("\n  time until a capture, three # a factor of ten, from an hour\n");
         for report in &self.takeovers {
             text.push_str(&format!("  {:>5.1} %  {}\n", 100.0 * report.options.stake, plot(report.years_to_capture)));
         }
@@ -466,15 +457,17 @@ fn simulate(options: &SimOptions, seeds: u64) -> SimReport {
 
 /// Prints one seed's history.
 fn replay(options: &SimOptions) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "  {}", serde_json::to_string(options)?)?;
+    say!("  {}", serde_json::to_string(options)?)?;
+    let mut printed = Ok(());
     let mut trace = |line: String| {
-        // Whoever reads may have seen enough.
-        let _ = writeln!(out, "{line}");
+        // The verdict comes at the end, also for whoever has seen enough.
+        if printed.is_ok() {
+            printed = say!("{line}");
+        }
     };
     let outcome = World::new(options, Some(&mut trace)).run();
     match outcome.failure {
         Some(failure) => Err(format!("seed {}: {}", options.seed, failure.what).into()),
-        None => Ok(()),
+        None => Ok(printed?),
     }
 }

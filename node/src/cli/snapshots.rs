@@ -5,7 +5,7 @@ use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand};
 use dynemix::keep::snapshot::{self, Listed, SnapshotInfo};
 use dynemix_engine::base::hash::Hash;
-use dynemix_perf::report::{bar, bytes, facts, grouped, table};
+use dynemix_perf::report::{bar, bytes, counted, facts, grouped};
 use dynemix_storage::{RealDisk, StoreOptions};
 use serde::Serialize;
 use std::error::Error;
@@ -172,21 +172,15 @@ impl Shown for SnapshotList {
         if self.snapshots.is_empty() {
             return "  no snapshots here\n".into();
         }
-        let rows: Vec<_> = self
-            .snapshots
-            .iter()
-            .map(|listed| {
-                let info = &listed.info;
-                vec![
-                    listed.directory.display().to_string(),
-                    grouped(info.height),
-                    grouped(info.accounts),
-                    bytes(info.bytes),
-                    format!("{}/{}", listed.chunks_there, info.chunks),
-                    format!("{}..", &info.state_root[..16]),
-                ]
-            })
-            .collect();
-        table(&["directory", "height", "accounts", "size", "chunks", "state root"], &rows)
+        let one = |listed: &Listed| {
+            let info = &listed.info;
+            facts(&[
+                ("directory", listed.directory.display().to_string()),
+                ("height", format!("{}, {}", grouped(info.height), counted(info.accounts, "account"))),
+                ("size", format!("{}, {} of {} chunks are here", bytes(info.bytes), listed.chunks_there, info.chunks)),
+                ("state root", info.state_root.clone()),
+            ])
+        };
+        self.snapshots.iter().map(one).collect::<Vec<_>>().join("\n")
     }
 }

@@ -1,27 +1,30 @@
 //! The flags, and which call each verb makes.
 
+use super::output::print;
 #[cfg(feature = "bench")]
 use super::{bench, profile};
-use super::{block, devnet, node, setup, simulate, snapshots, state, wallet};
+use super::{block, devnet, manual, node, setup, simulate, snapshots, state, wallet};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::path::PathBuf;
 
 /// The Dynemix engine: measure it, profile it.
 #[derive(Debug, Parser)]
-#[command(name = "dynemix", version, about, long_about = None, after_help = "\
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk failed or is full, 5 the store is in use,
-6 nobody answers, 7 going on would be unsafe.
+#[command(name = "dynemix", version, about, long_about = None, max_term_width = 80, after_help = "\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk
+failed or is full, 5 the store is in use, 6 nobody answers, 7 going on would be
+unsafe, 8 a node's answer is not what the chain has certified, 9 a transaction
+was signed and it is not proved what became of it.
 Environment: DYNEMIX_LOG sets the log filter (default info).
 
 Examples:
-  dynemix devnet up                        a network of four nodes on this computer
+  dynemix devnet up                     a network of four nodes on this computer
   dynemix wallet send 5 --from alice --to bob --devnet
-  dynemix bench engine                     how many transactions a second, socket to durable state
-  dynemix bench verify --json verify.json  signatures a second, by batch size
-  dynemix bench state                      a durable block against redb and SQLite
-  dynemix state verify --store DIR         every byte of a store
-  dynemix profile engine --out profile     the same run with a flame graph")]
+  dynemix bench engine                  transactions a second, socket to disk
+  dynemix bench verify --json           signatures a second, by batch size
+  dynemix bench state                   a durable block against redb and SQLite
+  dynemix state verify --store DIR      every byte of a store
+  dynemix profile engine --out profile  the same run with a flame graph")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -84,7 +87,9 @@ enum Verb {
         after_help = "\
 Examples:
   dynemix profile engine --out profile
-  cargo run --profile profiling -- profile engine --out profile    with line tables, for tools that show sources"
+  cargo run --profile profiling -- profile engine --out profile
+
+The second names what is inlined too, and takes a build of its own."
     )]
     Profile(profile::ProfileVerb),
 }
@@ -108,16 +113,9 @@ impl Cli {
             Verb::Completions { shell } => {
                 let mut text = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "dynemix", &mut text);
-                match std::io::Write::write_all(&mut std::io::stdout(), &text) {
-                    // Whoever read has seen enough.
-                    Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-                    written => Ok(written?),
-                }
+                Ok(print(&String::from_utf8_lossy(&text))?)
             }
-            Verb::Man { out } => {
-                std::fs::create_dir_all(&out)?;
-                Ok(clap_mangen::generate_to(Cli::command(), &out)?)
-            }
+            Verb::Man { out } => Ok(manual::write_pages(Cli::command(), &out)?),
             Verb::Simulate(args) => args.run(),
             Verb::State(verb) => verb.run(),
             Verb::Block(verb) => verb.run(),

@@ -1,7 +1,7 @@
 //! `dynemix wallet`.
 
 use super::args::{DirArgs, parse_hash};
-use super::output::{OutputArgs, dynes};
+use super::output::{OutputArgs, dynes, note, print, say};
 use super::passphrase::{Asked, consents, has_words, passphrase, passphrase_of, words};
 use super::receipts::{Balance, History, Looked, NothingWaits, Receipt, SentList, Wallets, checkpoint};
 use clap::{Args, Subcommand};
@@ -22,7 +22,7 @@ use ed25519_dalek::SigningKey;
 use hex::FromHex;
 use serde_json::json;
 use std::error::Error;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use zeroize::Zeroizing;
@@ -308,7 +308,7 @@ impl WithArgs {
         let options = ClientOptions { nodes, genesis: &genesis, wallets: keys::directory(), trust: self.trust };
         let mut client = Client::new(options)?;
         if std::io::stderr().is_terminal() {
-            client.say_waits(note);
+            client.say_waits(|line| note!("{line}"));
         }
         Ok(client)
     }
@@ -380,14 +380,9 @@ impl WithArgs {
     }
 }
 
-/// Says something beside what was asked for; whoever does not listen stops nothing.
-fn note(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
 /// Tells people what a client wants them to know.
 fn warn(client: &mut Client) {
-    client.warnings().iter().for_each(|warning| note(&format!("dynemix: note: {warning}")));
+    client.warnings().iter().for_each(|warning| note!("dynemix: note: {warning}"));
 }
 
 /// Shows what happens to a transaction, as it comes.
@@ -395,7 +390,7 @@ fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
     let line = match event {
         // Whatever comes later, who paid can name what was signed.
         Event::Signed { id, expires_slot } => {
-            return note(&format!("signed {}, to come into a block until slot {expires_slot}", hex::encode(id)));
+            return note!("signed {}, to come into a block until slot {expires_slot}", hex::encode(id));
         }
         Event::NodeSays(shown) => format!("the node says: {}", checkpoint(shown)),
         Event::Final(Settled { height, takes_effect_height, .. }) => {
@@ -409,7 +404,7 @@ fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
     };
     if !quiet {
         // Whoever has stopped reading does not stop the payment.
-        let _ = writeln!(std::io::stdout(), "{line}");
+        let _ = say!("{line}");
     }
 }
 
@@ -418,7 +413,7 @@ fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
 fn show_paid(output: &OutputArgs, settled: Settled) {
     let id = settled.id.clone();
     if let Err(error) = output.show(&Receipt(settled)) {
-        note(&format!("dynemix: note: {id} is paid, which is proved; this could not be written: {error}"));
+        note!("dynemix: note: {id} is paid, which is proved; this could not be written: {error}");
     }
 }
 
@@ -493,14 +488,6 @@ fn pending(with: &WithArgs, output: &OutputArgs, forget: bool) -> Result<(), Box
     Ok(())
 }
 
-/// Writes a text that must have been seen before anything follows from it.
-fn shown(text: &str) -> Result<(), Box<dyn Error>> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")
-        .and_then(|()| out.flush())
-        .map_err(|error| format!("write to standard output: {error}").into())
-}
-
 /// Makes a key from new words, and shows them once. The file counts when the words have been seen: a person is asked for
 /// two of them.
 fn make(name: &str, passphrase_fd: Option<i32>, none: bool) -> Result<(), Box<dyn Error>> {
@@ -519,7 +506,8 @@ fn make(name: &str, passphrase_fd: Option<i32>, none: bool) -> Result<(), Box<dy
     for (row, line) in words.split(' ').collect::<Vec<_>>().chunks(6).enumerate() {
         text.push_str(&format!("\n  {:>2}  {}", 6 * row + 1, line.join(" ")));
     }
-    shown(&text)?;
+    text.push('\n');
+    print(&text)?;
     if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() {
         let [one, other, ..] = *secret;
         let places = [usize::from(one) % 12, 12 + usize::from(other) % 12];
@@ -551,7 +539,8 @@ fn import(
     let secret_phrase = passphrase(passphrase_fd, &format!("new wallet '{name}'"), Asked::new(none))?;
     let public = keys::keep(name, &secret, &secret_phrase)?;
     let key = *SigningKey::from_bytes(&secret).verifying_key().as_bytes();
-    shown(&format!("wallet '{name}': {public}\n  {}", address(PREFIX, &key)))
+    say!("wallet '{name}': {public}\n  {}", address(PREFIX, &key))?;
+    Ok(())
 }
 
 /// Puts dynes at stake, with the voting key of a node's key file.

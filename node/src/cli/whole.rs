@@ -1,10 +1,11 @@
 //! `dynemix simulate whole`: whole nodes in virtual time, by seed.
 
+use super::ending::within;
 use super::output::{OutputArgs, Shown};
 use clap::Args;
 use dynemix::simulated::options::{Scene, WholeOptions};
 use dynemix::simulated::report::{WholeReport, run_whole};
-use dynemix_perf::report::{bar, facts, grouped, table};
+use dynemix_perf::report::{bar, counted, facts, grouped, table};
 use std::error::Error;
 use std::io::IsTerminal;
 
@@ -45,11 +46,10 @@ impl WholeArgs {
     /// Runs the seeds, and fails if something was wrong in one of them.
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
         let WholeArgs { seed, seeds, nodes, slots, load, scene, output } = self;
-        if !(4..=40).contains(&nodes) || !(8..=1_000).contains(&slots) || !(40..=20_000).contains(&load) {
-            return Err(
-                "--nodes must be between 4 and 40, --slots between 8 and 1000, --load between 40 and 20000".into()
-            );
-        }
+        within("--seeds", seeds, 1..)?;
+        within("--nodes", nodes, 4..=40)?;
+        within("--slots", slots, 8..=1_000)?;
+        within("--load", load, 40..=20_000)?;
         let options = WholeOptions { seed, nodes, slots, load, ..WholeOptions::default() };
         let bar = bar(std::io::stderr().is_terminal(), seeds, "seeds");
         let report = run_whole(&options, seeds, scene, |done| bar.set_position(done));
@@ -57,7 +57,7 @@ impl WholeArgs {
         output.show(&report)?;
         match report.failures.len() {
             0 => Ok(()),
-            failures => Err(format!("something was wrong in {failures} of {seeds} seeds").into()),
+            failures => Err(format!("something was wrong in {failures} of {}", counted(seeds, "seed")).into()),
         }
     }
 }

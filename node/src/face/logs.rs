@@ -75,11 +75,12 @@ pub type SetFilter = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
 /// A filter that is none, or a file that cannot be opened.
 pub fn start(screen: &str, file: Option<(&Path, &str, u64, usize)>) -> Result<SetFilter, Box<dyn std::error::Error>> {
     let (filter, handle) = reload::Layer::new(log_filter(screen)?);
-    let to_screen = fmt::layer().with_writer(io::stderr).with_target(false).with_filter(filter);
+    let to_screen =
+        fmt::layer().with_writer(io::stderr).log_internal_errors(false).with_target(false).with_filter(filter);
     let to_file = match file {
         Some((path, filter, bytes, files)) => {
             let rotating = Mutex::new(Rotating::open(path, bytes, files)?);
-            Some(fmt::layer().json().with_writer(rotating).with_filter(log_filter(filter)?))
+            Some(fmt::layer().json().with_writer(rotating).log_internal_errors(false).with_filter(log_filter(filter)?))
         }
         None => None,
     };
