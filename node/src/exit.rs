@@ -4,8 +4,11 @@ use crate::face::admin::AskError;
 use crate::keep::chain_store::ChainStoreError;
 use crate::keep::open::ReplayError;
 use crate::keep::replica::ReplicaError;
+use crate::keep::sealed::SealedError;
 use crate::keep::signed_file::SignedFileError;
+use crate::keep::snapshot::SnapshotFailure;
 use crate::wallet::error::WalletError;
+use dynemix_engine::accounts::snapshot::SnapshotError;
 use dynemix_storage::StoreError;
 use std::error::Error;
 
@@ -56,18 +59,30 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
             ChainStoreError::Leads { .. }
                 | ChainStoreError::Record { .. }
                 | ChainStoreError::Foreign { .. }
-                | ChainStoreError::System(_)
+                | ChainStoreError::System(SealedError::Damaged { .. })
         )
     ) || matches!(error.downcast_ref(), Some(ReplicaError::Rotten { .. }))
         || matches!(error.downcast_ref(), Some(ReplayError::Root { .. } | ReplayError::Apply { .. }));
+    let snapshot = match error.downcast_ref() {
+        Some(SnapshotFailure::Refused { source, .. }) => !matches!(source, SnapshotError::Version(_)),
+        _ => false,
+    };
     let wallet = error.downcast_ref::<WalletError>();
     let unsettled = matches!(wallet, Some(WalletError::Unsettled(_)));
-    let signed = error.is::<SignedFileError>() || matches!(wallet, Some(WalletError::Kept(_)));
-    let unreachable = error.is::<AskError>() || matches!(wallet, Some(WalletError::Unreachable { .. }));
+    // What a disk refuses says nothing of what was signed.
+    let signed_file = error.downcast_ref::<SignedFileError>();
+    let refused = signed_file.is_some_and(|error| {
+        matches!(error, SignedFileError::Denied(_) | SignedFileError::File(SealedError::Io { .. }))
+    });
+    let sealed = error.downcast_ref::<SealedError>();
+    let signed = signed_file.is_some() && !refused || matches!(wallet, Some(WalletError::Kept(_)));
+    let unreachable = error.downcast_ref().is_some_and(|error| !matches!(error, AskError::Refused(_)))
+        || matches!(wallet, Some(WalletError::Unreachable { .. }));
     let codes = [
         (signed, UNSAFE),
+        (refused || matches!(sealed, Some(SealedError::Io { .. })), DISK),
         (unreachable, UNREACHABLE),
-        (damaged, DAMAGED),
+        (damaged || snapshot || matches!(sealed, Some(SealedError::Damaged { .. })), DAMAGED),
         (wallet.is_some_and(WalletError::is_lie), LIE),
         (unsettled, UNSETTLED),
     ];

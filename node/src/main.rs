@@ -6,13 +6,23 @@ mod cli;
 
 use clap::{CommandFactory, FromArgMatches};
 use cli::ending;
+use cli::output::note;
 use cli::verbs::Cli;
+use dynemix::exit::USAGE;
+use dynemix::face::logs::screen;
 use dynemix::setup::log_filter::log_filter;
 use std::process::ExitCode;
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
+
+/// What `DYNEMIX_LOG` asks for, if it is set.
+fn asked_filter() -> Result<Option<Targets>, String> {
+    let text = cli::args::variable("DYNEMIX_LOG")?.filter(|text| !text.is_empty());
+    let read = |text: String| log_filter(&text).map_err(|error| format!("environment variable DYNEMIX_LOG: {error}"));
+    text.map(read).transpose()
+}
 
 fn main() -> ExitCode {
     cli::allocator::set();
@@ -27,13 +37,17 @@ fn main() -> ExitCode {
     };
     // A node has its own logs, which its configuration describes.
     if !cli.is_node() {
-        let asked = std::env::var("DYNEMIX_LOG").ok().and_then(|filter| log_filter(&filter).ok());
+        let asked = match asked_filter() {
+            Ok(asked) => asked,
+            Err(error) => {
+                note!("dynemix: {error}");
+                return ExitCode::from(USAGE);
+            }
+        };
         // Of a node that is measured in this process only what is wrong: the report says the rest.
         let filter = asked
             .unwrap_or_else(|| Targets::new().with_default(Level::INFO).with_target("dynemix::minting", Level::WARN));
-        // What cannot be written is lost; to complain of it on the same standard error would be a panic.
-        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
-        tracing_subscriber::registry().with(lines.with_filter(filter)).init();
+        tracing_subscriber::registry().with(screen().with_filter(filter)).init();
     }
     let opened = json.as_ref().map_or(Ok(()), |target| target.open().map_err(Into::into));
     // Nothing is opened to write a failure into.

@@ -183,7 +183,7 @@ fn snapshots_are_of_one_height_while_blocks_go_on() {
     let chain = genesis().chain;
     let mut client = Client::welcomed(&node);
     let mut sequence = 0;
-    let is_offered = || offers(&RealDisk::at(directory.path()), &chain.genesis_hash).into_iter().next_back();
+    let is_offered = || offers(&RealDisk::at(directory.path()), &chain.genesis_hash).unwrap().into_iter().next_back();
     let deadline = Instant::now() + 2 * PATIENCE;
     let offer = loop {
         assert_eq!(client.outcome(&transfer(&chain, 1, key(60 + sequence as u8 % 30), DYNE, sequence)), Ok(()));

@@ -96,7 +96,7 @@ fn a_passphrase_that_cannot_be_read_whole_is_refused_and_not_cut() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dynemix"));
     command.args(["wallet", "new"]).env("XDG_DATA_HOME", home.path());
     command.env("DYNEMIX_PASSPHRASE", std::ffi::OsStr::from_bytes(b"p\xe9")).stdin(Stdio::null());
-    refused(&command.output().unwrap(), "DYNEMIX_PASSPHRASE in the environment is not UTF-8");
+    refused(&command.output().unwrap(), "DYNEMIX_PASSPHRASE: its value is not UTF-8");
     assert!(!home.path().join("dynemix/wallets/default.json").exists());
 }
 

@@ -2,6 +2,7 @@
 
 use clap::{Args, ValueEnum};
 use dynemix::devnet::layout::any_simd;
+use dynemix::face::admin::socket_path;
 use dynemix::keep::open::{OpenedState, open};
 use dynemix::setup::config::{Layered, data_home, load};
 use dynemix::setup::digits::digits;
@@ -26,14 +27,15 @@ pub(crate) struct ConfigArgs {
 impl ConfigArgs {
     /// Puts all layers together: defaults, file, environment, `--set`.
     pub(crate) fn load(&self) -> Result<Layered, Box<dyn Error>> {
-        Ok(load(self.config.as_deref(), std::env::vars(), &self.set)?)
+        Ok(load(self.config.as_deref(), std::env::vars_os(), &self.set)?)
     }
 }
 
 #[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
 pub(crate) struct DataArgs {
     /// The node's data directory
-    #[arg(long, value_name = "DIR", required_unless_present = "config")]
+    #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Or its configuration, which names it
     #[arg(long, value_name = "FILE")]
@@ -43,7 +45,10 @@ pub(crate) struct DataArgs {
 impl DataArgs {
     pub(crate) fn directory(&self) -> Result<PathBuf, Box<dyn Error>> {
         if let Some(data) = &self.data {
-            return Ok(data.clone());
+            // A node of a devnet has it below its own.
+            let below = data.join("data");
+            let is_above = !socket_path(data).exists() && socket_path(&below).exists();
+            return Ok(if is_above { below } else { data.clone() });
         }
         let layered = ConfigArgs { config: self.config.clone(), set: Vec::new() }.load()?;
         let genesis = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?.genesis()?;
@@ -126,6 +131,18 @@ pub(crate) fn open_any(directory: &Path) -> Result<OpenedState, Box<dyn Error>> 
     let chain = chain_of(&*disk)?;
     let options = StoreOptions { watermark_bytes: 0, window_records: u64::MAX, ..StoreOptions::default() };
     Ok(open(disk, chain, None, options)?)
+}
+
+/// A variable of the environment; none if it is not set.
+///
+/// # Errors
+/// One that is no text: it is named, not passed over.
+pub(crate) fn variable(name: &str) -> Result<Option<String>, String> {
+    std::env::var_os(name).map(|value| value.into_string().map_err(|_| not_text(name))).transpose()
+}
+
+fn not_text(name: &str) -> String {
+    format!("environment variable {name}: its value is not UTF-8")
 }
 
 /// 32 bytes from 64 hexadecimal digits.

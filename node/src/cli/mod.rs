@@ -37,5 +37,6 @@ pub(crate) mod simulate;
 pub(crate) mod snapshots;
 pub(crate) mod state;
 pub(crate) mod verbs;
+pub(crate) mod vigil;
 pub(crate) mod wallet;
 pub(crate) mod whole;

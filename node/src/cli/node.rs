@@ -1,39 +1,49 @@
 //! `dynemix node`: run a node, look at it, stop it.
 
-use super::args::{ConfigArgs, DataArgs, data_directory};
-use super::output::{OutputArgs, Shown, say};
+use super::args::{ConfigArgs, DataArgs, data_directory, variable};
+use super::output::{OutputArgs, Shown, note, say};
 use super::passphrase::{Asked, passphrase};
+use super::vigil::Vigil;
 use clap::{Args, Subcommand};
-use dynemix::face::admin::{Admin, AdminRequest, ask};
+use dynemix::face::admin::{Admin, AdminRequest, LogShown, ask, remove_socket};
 use dynemix::face::api::{bytes_held, serve};
 use dynemix::face::logs;
-use dynemix::keep::chain_store::{Genesis, state_folder};
-use dynemix::minting::node::{MintingKeys, Node, NodeOptions};
+use dynemix::keep::chain_store::{ChainStoreError, Genesis, state_folder};
+use dynemix::minting::node::{MintingKeys, Node, NodeOptions, NodeStartError};
 use dynemix::minting::status::{StageShown, StatusShown};
 use dynemix::peer::join::{self, JoinOptions};
 use dynemix::setup::clock::Clock;
 use dynemix::setup::computer;
-use dynemix::setup::config::{Config, Layered};
+use dynemix::setup::config::{ApiConfig, Config, Layered, open_to_all};
 use dynemix::setup::digits::digits;
 use dynemix::setup::discipline::Discipline;
 use dynemix::setup::genesis::GenesisFile;
+use dynemix::setup::host_port::HostPort;
 use dynemix::setup::keystore::{self, SecretKind};
+use dynemix::setup::log_filter::log_filter;
 use dynemix::setup::memory;
+use dynemix::setup::names::Found;
 use dynemix::setup::sntp;
 use dynemix::setup::trust::Trust;
 use dynemix_net::mesh::{MeshLimits, Standing};
 use dynemix_perf::report::{bytes, facts, grouped, table};
-use dynemix_storage::{RealDisk, Store, StoreOptions, make_directory};
+use dynemix_storage::{RealDisk, Store, StoreError, StoreOptions, make_directory};
 use serde_json::Value;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// How long names of peers are waited for at the start; later ones are called as soon as they are known.
+const NAMES_PATIENCE: Duration = Duration::from_secs(5);
+/// Slots without a final block from which on a node's state says so.
+const STALLED_SLOTS: u64 = 3;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum NodeVerb {
@@ -74,16 +84,25 @@ Exit code 6 when no node answers.")]
         #[arg(long)]
         now: bool,
     },
-    /// Show more or less in the log of a running node
+    /// The last lines of a running node's log, and what it shows; show more or less
     #[command(after_help = "\
 Examples:
-  dynemix node log debug --data DIR
-  dynemix node log dynemix::minting=trace --data DIR")]
+  dynemix node log --data DIR
+  dynemix node log --filter debug --data DIR
+  dynemix node log --filter info,dynemix::minting=trace --data DIR
+
+What it shows is changed until the node ends; log.screen is what it begins with.")]
     Log {
-        /// A level such as debug, or TARGET=LEVEL, several with commas between
-        filter: String,
+        /// From now on: a level such as debug, or TARGET=LEVEL, several with commas between
+        #[arg(long, value_parser = a_filter)]
+        filter: Option<String>,
+        /// Lines at most
+        #[arg(long, default_value_t = 20)]
+        lines: usize,
         #[command(flatten)]
         of: DataArgs,
+        #[command(flatten)]
+        output: OutputArgs,
     },
 }
 
@@ -112,12 +131,26 @@ impl NodeVerb {
                 say!("stopping")?;
                 Ok(())
             }
-            NodeVerb::Log { filter, of } => {
-                let _: Value = ask(&of.directory()?, &AdminRequest::Log { filter })?;
-                say!("changed")?;
-                Ok(())
+            NodeVerb::Log { filter, lines, of, output } => {
+                let shown: LogShown = ask(&of.directory()?, &AdminRequest::Log { lines, filter })?;
+                output.show(&NodeLog(shown))
             }
         }
+    }
+}
+
+fn a_filter(text: &str) -> Result<String, String> {
+    log_filter(text).map(|_| text.to_owned())
+}
+
+#[derive(serde::Serialize)]
+#[serde(transparent)]
+struct NodeLog(LogShown);
+
+impl Shown for NodeLog {
+    fn text(&self) -> String {
+        let LogShown { filter, lines } = &self.0;
+        lines.iter().map(|line| format!("{line}\n")).collect::<String>() + &format!("filter: {filter}")
     }
 }
 
@@ -159,19 +192,7 @@ impl Shown for NodeStages {
 impl Shown for NodeStatus {
     fn text(&self) -> String {
         let StatusShown {
-            chain,
-            height,
-            slot,
-            heard,
-            candidate,
-            seated,
-            shard,
-            seats,
-            shards,
-            members,
-            guests,
-            pool,
-            ..
+            chain, height, heard, candidate, seated, shard, seats, shards, members, guests, pool, ..
         } = &self.0;
         let role = match (candidate, seated, shard) {
             (None, ..) => "follows".to_owned(),
@@ -182,13 +203,24 @@ impl Shown for NodeStatus {
             true => format!("good, offset {} ms", self.0.clock_offset_ms),
             false => format!("not good enough to mint by, offset {} ms", self.0.clock_offset_ms),
         };
+        let slot = match self.0.starts_in_ms.div_ceil(1_000) {
+            0 => grouped(self.0.slot),
+            left_s => format!("none yet: the chain starts in {left_s} s"),
+        };
+        let (now, newest) = (self.0.slot, self.0.newest_slot);
+        let last = match (now.saturating_sub(newest), newest.saturating_sub(now)) {
+            (0..=STALLED_SLOTS, 0..=1) => format!("of slot {}", grouped(newest)),
+            (_, 2..) => format!("of slot {}: the CLOCK IS BEHIND the chain", grouped(newest)),
+            (silent, _) => format!("of slot {}: NOTHING BECAME FINAL for {silent} slots", grouped(newest)),
+        };
         let mut text = facts(&[
             ("chain", format!("{}..", &chain[..16])),
-            ("slot", grouped(*slot)),
+            ("slot", slot),
             (
                 "height",
                 format!("{}, on disk {}, heard of {}", grouped(*height), grouped(self.0.stored), grouped(*heard)),
             ),
+            ("newest block", last),
             ("role", role),
             ("committee", format!("{seats} seats, {shards} shards")),
             ("peers", format!("{members} candidates, {guests} guests")),
@@ -221,11 +253,11 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let file = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?;
     let genesis = file.genesis()?;
     let directory = data_directory(&layered, &genesis.chain.genesis_hash);
-    make_directory(&directory)?;
+    make_directory(&directory).map_err(|error| format!("make {}: {error}", directory.display()))?;
     let log_path = directory.join("node.log");
     let to_file = (!log.file.is_empty()).then_some((log_path.as_path(), log.file.as_str(), log.file_bytes, log.files));
-    let screen = std::env::var("DYNEMIX_LOG").unwrap_or_else(|_| log.screen.clone());
-    let filter = logs::start(&screen, to_file)?;
+    let screen = variable("DYNEMIX_LOG")?.filter(|text| !text.is_empty()).unwrap_or_else(|| log.screen.clone());
+    let log = logs::start(&screen, to_file)?;
     raise_limits();
     let keys = keys(&layered.beside, minting, args.passphrase_fd)?;
     let node_clock = Clock::new(genesis.chain.parameters.start_ms, clock.source == "system");
@@ -234,7 +266,9 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         + genesis.minters.iter().map(|minter| minter.stake).sum::<u64>();
     let slot_ms = genesis.chain.parameters.slot_ms;
     let data = Arc::new(RealDisk::at(&directory));
-    let options = options(&layered, args.first_run, genesis, data, &node_clock, keys)?;
+    let named = layered.config.names()?.follow()?;
+    let found = named.recv_timeout(NAMES_PATIENCE).unwrap_or(layered.config.names()?.numeric());
+    let options = options(&layered, args.first_run, (genesis, found), data, &node_clock, keys)?;
     let topology = options.topology()?;
     memory::has_room(topology.bytes(), &topology)?;
     if let Some(trust) = layered.config.trust()? {
@@ -242,7 +276,7 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     }
     // Asked for before anything runs, so that an early signal is not lost.
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    let node = Node::start(options)?;
+    let node = Node::start(options).map_err(hinted)?;
     let discipline = Discipline { slot_ms, bound_ms: clock.bound_ms };
     if clock.source == "sntp" {
         sntp::follow(node_clock, clock.servers.clone(), Duration::from_secs(clock.every_s.max(16)), discipline)?;
@@ -250,13 +284,17 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         computer::watch(node_clock, discipline)?;
     }
     let (stop, stops) = channel();
-    Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), filter }.serve(&directory)?;
     let api_address = match layered.config.api_listen()? {
-        Some(address) => Some(
-            serve(address, node.view().clone(), &file, api).map_err(|error| format!("API at {address}: {error}"))?,
-        ),
+        Some(place) => Some(serve_api(&place, &node, &file, api)?),
         None => None,
     };
+    let admin = Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), log };
+    if admin.serve(&directory)? {
+        tracing::warn!(
+            "the node before this one did not end in order (it was killed, or the power failed): nothing final is lost, \
+             and what users had handed in is followed again"
+        );
+    }
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for (place, _) in signals.forever().enumerate() {
             let _ = stop.send(place > 0);
@@ -264,19 +302,64 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     })?;
     let shown = |address: Option<SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
     tracing::info!(
-        "node runs: peers at {}, API at {}, data in {}",
+        "node runs at height {}: peers at {}, API at {}, data in {}",
+        node.view().status.look(|live| live.height),
         shown(node.address()),
         shown(api_address),
         directory.display()
     );
-    until_told(node, &stops, slot_ms)
+    let view = node.view().clone();
+    until_told(node, &stops, &named, slot_ms)?;
+    remove_socket(&directory)?;
+    tracing::info!("stopped at height {}: everything final is on disk", view.status.look(|live| live.height));
+    Ok(())
+}
+
+/// Answers programs there.
+fn serve_api(place: &HostPort, node: &Node, file: &GenesisFile, api: &ApiConfig) -> Result<SocketAddr, Box<dyn Error>> {
+    let address = place.address().map_err(|error| format!("api.listen: {place}: {error}"))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!("{}", open_to_all(place));
+    }
+    let served = serve(address, node.view().clone(), file, api);
+    served.map_err(|error| format!("api.listen: {address}: {error}{}", taken(&error)).into())
+}
+
+/// What to say of a port that another program has.
+fn taken(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::AddrInUse => {
+            "; another program has it. Of two nodes on one computer each needs its own data, \
+                                 network.listen and api.listen"
+        }
+        _ => "",
+    }
+}
+
+/// A start that failed for what another program has, and what to do then.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}{hint}")]
+struct Hinted {
+    source: NodeStartError,
+    hint: &'static str,
+}
+
+fn hinted(source: NodeStartError) -> Hinted {
+    let hint = match &source {
+        NodeStartError::Listen { source, .. } => taken(source),
+        NodeStartError::Chain(ChainStoreError::Store(StoreError::Locked { .. })) => {
+            ". Of two nodes on one computer each needs its own data, network.listen and api.listen"
+        }
+        _ => "",
+    };
+    Hinted { source, hint }
 }
 
 /// What the configuration says, as the node wants it.
 fn options(
     layered: &Layered,
     first_run: bool,
-    genesis: Genesis,
+    (genesis, found): (Genesis, Found),
     data: Arc<RealDisk>,
     clock: &Clock,
     (minting, transport): Keys,
@@ -289,14 +372,17 @@ fn options(
         ..MeshLimits::default()
     };
     limits.of_mut(Standing::Guest).places = network.guests_max;
+    let listen = layered.config.listen()?.map(|place| {
+        place.address().map_err(|error| format!("network.listen: {place}: {error}; write an address of this computer"))
+    });
     Ok(NodeOptions {
         data,
         genesis,
         minting,
         transport,
-        listen: layered.config.listen()?,
-        public: layered.config.public()?,
-        bootstrap: layered.config.peers()?,
+        listen: listen.transpose()?,
+        public: found.public,
+        bootstrap: found.peers,
         link: layered.config.link()?,
         limits,
         store: StoreOptions {
@@ -320,8 +406,11 @@ fn options(
 }
 
 /// Waits until the node is told to stop, or ends by itself; then ends it in order.
-fn until_told(node: Node, stops: &Receiver<bool>, slot_ms: u64) -> Result<(), Box<dyn Error>> {
+fn until_told(node: Node, stops: &Receiver<bool>, named: &Receiver<Found>, slot_ms: u64) -> Result<(), Box<dyn Error>> {
+    let mut vigil = Vigil::default();
     let now = loop {
+        vigil.look(node.view());
+        named.try_iter().for_each(|found| node.name(found));
         match stops.recv_timeout(Duration::from_millis(200)) {
             Ok(now) => break now,
             Err(RecvTimeoutError::Timeout) if !node.ended() => {}
@@ -336,7 +425,7 @@ fn until_told(node: Node, stops: &Receiver<bool>, slot_ms: u64) -> Result<(), Bo
     let stopping = std::thread::spawn(move || node.stop(false).map_err(|error| error.to_string()));
     while !stopping.is_finished() {
         if let Ok(true) = stops.recv_timeout(Duration::from_millis(50)) {
-            tracing::warn!("stopped at once");
+            tracing::warn!("stopped at once, before the end of the duty");
             std::process::exit(0);
         }
     }

@@ -1,5 +1,6 @@
 //! A passphrase, from wherever this process was told to take it.
 
+use super::args::variable as environment;
 use dynemix::wallet::keys::{WORDS, words_in};
 use std::error::Error;
 use std::fs::File;
@@ -46,9 +47,10 @@ pub(crate) fn passphrase_of(
     if asked == Asked::NewWithout {
         return Ok(Zeroizing::default());
     }
+    let of_environment = || Ok::<_, String>(variable.map(environment).transpose()?.flatten().map(Zeroizing::new));
     let mut line = if let Some(fd) = fd {
         line_of(fd, what)?.unwrap_or_default()
-    } else if let Some(text) = of_environment(variable)? {
+    } else if let Some(text) = of_environment()? {
         text
     } else if somebody_is_there() {
         asked_for(what, asked)?
@@ -78,14 +80,6 @@ pub(crate) fn passphrase_of(
         );
     }
     Ok(line)
-}
-
-fn of_environment(variable: Option<&str>) -> Result<Option<Zeroizing<String>>, Box<dyn Error>> {
-    let Some((variable, text)) = variable.and_then(|variable| Some((variable, std::env::var_os(variable)?))) else {
-        return Ok(None);
-    };
-    let text = text.into_string().map_err(|_| format!("{variable} in the environment is not UTF-8"))?;
-    Ok(Some(Zeroizing::new(text)))
 }
 
 /// Whether somebody can be asked, wherever standard input comes from.

@@ -1,25 +1,38 @@
 //! `dynemix keys`, `genesis`, `config` and `doctor`: everything before a node runs.
 
 use super::args::{ConfigArgs, data_directory, parse_hash};
-use super::output::{OutputArgs, Shown, print, say};
+use super::output::{OutputArgs, Shown, note, print, say};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
+use dynemix::face::admin::{AdminRequest, ask};
+use dynemix::face::api::bytes_held;
+use dynemix::keep::chain_store::Genesis;
+use dynemix::minting::status::StatusShown;
+use dynemix::minting::topology::{Given, Topology};
 use dynemix::setup::address::PREFIX;
 use dynemix::setup::clock::unix_ms;
-use dynemix::setup::config::Config;
+use dynemix::setup::config::{Config, ConfigError, Layered, open_to_all};
 use dynemix::setup::discipline::agreed;
-use dynemix::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, MinterEntry};
-use dynemix::setup::keystore::{self, Cost, SecretKind};
+use dynemix::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, GenesisFileError, MinterEntry};
+use dynemix::setup::host_port::HostPort;
+use dynemix::setup::keystore::{self, Cost, KeystoreError, SecretKind};
+use dynemix::setup::memory;
+use dynemix::setup::names::Names;
+use dynemix::setup::new_file::{Readers, write_new};
+use dynemix::setup::settings::commented_file;
 use dynemix::setup::sntp::ask_all;
 use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, SubSlots};
+use dynemix_engine::transaction::check::name_acceptable;
 use dynemix_engine::verify::Simd;
 use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_net::mesh::public_key;
 use dynemix_perf::machine;
 use dynemix_perf::report::{bytes, table};
+use rustix::fs::Access;
 use serde::Serialize;
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -43,9 +56,9 @@ The owner's key stays in the wallet; it never comes to the node.")]
         /// Key of the account whose stake it mints for, 64 digits
         #[arg(long, value_name = "KEY")]
         account: String,
-        /// Where the node is reached
+        /// Where the node is reached; of a host's name the address that it has now
         #[arg(long, value_name = "HOST:PORT")]
-        address: Option<SocketAddr>,
+        address: Option<HostPort>,
         /// Dynes at stake
         #[arg(long, value_name = "DYNES", default_value_t = 1_000)]
         stake: u64,
@@ -56,10 +69,31 @@ The owner's key stays in the wallet; it never comes to the node.")]
         #[arg(long)]
         no_passphrase: bool,
     },
-    /// The public part of a key file
+    /// What is public of a key file, and with its passphrase a node's entry for a genesis file once more
+    #[command(after_help = "\
+Examples:
+  dynemix keys show keys/minting.json
+  dynemix keys show keys/minting.json --name ada --account 3b6a...da29 --address 203.0.113.5:7645 > ada.toml
+
+Without --name and --account no passphrase is asked for.")]
     Show {
         /// The key file
         file: PathBuf,
+        /// Name of the minter
+        #[arg(long, requires = "account")]
+        name: Option<String>,
+        /// Key of the account whose stake it mints for, 64 digits
+        #[arg(long, value_name = "KEY", requires = "name")]
+        account: Option<String>,
+        /// Where the node is reached; of a host's name the address that it has now
+        #[arg(long, value_name = "HOST:PORT", requires = "name")]
+        address: Option<HostPort>,
+        /// Dynes at stake
+        #[arg(long, value_name = "DYNES", default_value_t = 1_000)]
+        stake: u64,
+        /// Read the passphrase from this open file descriptor
+        #[arg(long, value_name = "FD")]
+        passphrase_fd: Option<i32>,
     },
 }
 
@@ -67,37 +101,111 @@ impl KeysVerb {
     pub(crate) fn run(self) -> Done {
         match self {
             KeysVerb::New { out, name, account, address, stake, passphrase_fd, no_passphrase } => {
-                let owner = parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits")?;
+                // What is wrong is told before anybody has thought of a passphrase.
+                let minter = Minter::new(name, account, address, stake)?;
+                if out.symlink_metadata().is_ok() {
+                    return Err(KeystoreError::Exists(out).into());
+                }
                 let asked = Asked::new(no_passphrase);
                 let passphrase = passphrase(passphrase_fd, &out.display().to_string(), asked)?;
                 let secrets = keystore::random::<64>()?;
-                let (vote_key, possession) = BlsSigning::key_and_possession(&secrets[..32], &owner);
-                let transport_key = hex::encode(public_key(secrets[32..].try_into().expect("32 bytes")));
+                let entry = minter.entry(&secrets);
                 if let Some(parent) = out.parent() {
-                    fs::create_dir_all(parent)?;
+                    fs::create_dir_all(parent).map_err(|error| format!("make {}: {error}", parent.display()))?;
                 }
-                keystore::create(&out, SecretKind::Minting, &transport_key, &*secrets, &passphrase, Cost::STRONG)?;
-                let stake =
-                    stake.checked_mul(dynemix_engine::base::parameters::DYNE).ok_or("--stake is more than there is")?;
-                let (vote_key, possession) = (hex::encode(vote_key), hex::encode(possession));
-                print(&toml::to_string(&MinterEntry {
-                    name,
-                    account,
-                    balance: 0,
-                    stake,
-                    vote_key,
-                    possession,
-                    transport_key,
-                    address,
-                })?)?;
+                let kind = SecretKind::Minting;
+                keystore::create(&out, kind, &entry.transport_key, &*secrets, &passphrase, Cost::STRONG)?;
+                print(&toml::to_string(&entry)?)?;
                 Ok(())
             }
-            KeysVerb::Show { file } => {
+            KeysVerb::Show { file, name, account, address, stake, passphrase_fd } => {
                 let (kind, public) = keystore::public(&file)?;
-                say!("{kind:?}: {public}")?;
+                let (Some(name), Some(account)) = (name, account) else {
+                    say!(
+                        "{}",
+                        match kind {
+                            SecretKind::Owner => format!("an owner's key\nkey of the account: {public}"),
+                            SecretKind::Minting => format!(
+                                "a node's keys, for voting and transport\ntransport_key: {public}\nThe voting key is shown \
+                                 with the entry for a genesis file: say --name and --account"
+                            ),
+                        }
+                    )?;
+                    return Ok(());
+                };
+                let minter = Minter::new(name, account, address, stake)?;
+                let passphrase = passphrase(passphrase_fd, &file.display().to_string(), Asked::ToOpen)?;
+                let secrets = keystore::open::<64>(&file, SecretKind::Minting, &passphrase)?;
+                print(&toml::to_string(&minter.entry(&secrets))?)?;
                 Ok(())
             }
         }
+    }
+}
+
+/// Who mints, as its operator says it.
+struct Minter {
+    name: String,
+    owner: [u8; 32],
+    account: String,
+    address: Option<SocketAddr>,
+    stake: u64,
+}
+
+impl Minter {
+    fn new(name: String, account: String, place: Option<HostPort>, dynes: u64) -> Result<Minter, String> {
+        if !name_acceptable(name.as_bytes()) {
+            return Err(format!(
+                "--name '{name}': a name is 1 to 32 letters a-z, digits, or single - . _ between them"
+            ));
+        }
+        let owner = parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits in lower case")?;
+        let stake = dynes.checked_mul(dynemix_engine::base::parameters::DYNE).ok_or("--stake is more than there is")?;
+        let address = place.map(|place| address_of(&place)).transpose()?;
+        Ok(Minter { name, owner, account, address, stake })
+    }
+
+    fn entry(self, secrets: &[u8; 64]) -> MinterEntry {
+        let (vote, transport) = secrets.split_at(32);
+        let (vote_key, possession) = BlsSigning::key_and_possession(vote, &self.owner);
+        MinterEntry {
+            name: self.name,
+            account: self.account,
+            balance: 0,
+            stake: self.stake,
+            vote_key: hex::encode(vote_key),
+            possession: hex::encode(possession),
+            transport_key: hex::encode(public_key(transport.try_into().expect("32 bytes"))),
+            address: self.address,
+        }
+    }
+}
+
+/// The address that a genesis file is to have: it holds numbers, not names.
+fn address_of(place: &HostPort) -> Result<SocketAddr, String> {
+    let address = place.address().map_err(|error| {
+        format!(
+            "--address {place}: the name has no address now ({error}). Write the host's number, for example \
+             203.0.113.5:7645; or leave --address out, and have network.public = \"{place}\" in the node's configuration, \
+             where a name is asked for again and again"
+        )
+    })?;
+    if place.numeric().is_none() {
+        note!(
+            "{place} is {address} now, and that is what the entry says: a genesis file holds numbers. Where the number \
+             changes, have network.public = \"{place}\" in the node's configuration too"
+        );
+    }
+    Ok(address)
+}
+
+/// Writes a file that is made once.
+fn write_once(out: &Path, text: &str, exists: &str) -> Done {
+    match write_new(out, text.as_bytes(), Readers::All) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            Err(format!("{} exists{exists}", out.display()).into())
+        }
+        written => Ok(written.map_err(|error| format!("write {}: {error}; nothing of it is left", out.display()))?),
     }
 }
 
@@ -123,10 +231,10 @@ Examples:
         /// Shards at most
         #[arg(long, value_name = "N", default_value_t = 2)]
         shards: u32,
-        /// The first height in quilt mode [default: never]
+        /// The first height in quilt mode; 0: from the start [default: never, blockchain mode]
         #[arg(long, value_name = "HEIGHT")]
         quilt_from: Option<u64>,
-        /// Seconds from now until slot 0
+        /// Seconds from now until slot 0: all founders have this file by then, or the first slots are lost
         #[arg(long, value_name = "S", default_value_t = 60)]
         starts_in: u64,
         /// Where to write the genesis; a file that exists is never overwritten
@@ -187,14 +295,16 @@ impl GenesisVerb {
                     load_accounts,
                 };
                 let genesis = file.genesis()?;
-                if out.exists() {
-                    return Err(format!("{} exists; a chain's genesis is never overwritten", out.display()).into());
-                }
-                fs::write(&out, file.text())?;
+                write_once(&out, &file.text(), "; a chain's genesis is never overwritten")?;
                 say!(
-                    "chain {}\nwritten to {}; slot 0 begins in {starts_in} s",
+                    "chain {}\nwritten to {}; slot 0 begins in {starts_in} s{}",
                     hex::encode(genesis.chain.genesis_hash),
-                    out.display()
+                    out.display(),
+                    if quilt_from.is_none() {
+                        "; blockchain mode: --quilt-from 0 is quilt mode from the start"
+                    } else {
+                        ""
+                    }
                 )?;
                 Ok(())
             }
@@ -214,14 +324,14 @@ impl GenesisVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigVerb {
-    /// Write a configuration with every setting at its default
-    #[command(after_help = "Examples:\n  dynemix config init --out node.toml")]
+    /// Write a configuration that says what each setting is for, all of them at their defaults
+    #[command(after_help = "Examples:\n  dynemix config init --out node.toml\n\nDefaults stand in it as comments.")]
     Init {
         /// Where to write it; a file that exists is not overwritten
         #[arg(long, value_name = "FILE", default_value = "node.toml")]
         out: PathBuf,
     },
-    /// Check a configuration, all layers together
+    /// Check a configuration, all layers together, and the genesis and key files that it names
     Check {
         #[command(flatten)]
         config: ConfigArgs,
@@ -256,16 +366,18 @@ impl ConfigVerb {
     pub(crate) fn run(self) -> Done {
         match self {
             ConfigVerb::Init { out } => {
-                if out.exists() {
-                    return Err(format!("{} exists", out.display()).into());
-                }
-                fs::write(&out, toml::to_string(&Config::default())?)?;
+                write_once(&out, &commented_file(), "")?;
                 say!("written to {}", out.display())?;
                 Ok(())
             }
             ConfigVerb::Check { config } => {
-                config.load()?;
-                say!("good")?;
+                let layered = config.load()?;
+                let worries = worries(&layered)?;
+                worries.iter().for_each(|worry| note!("dynemix: {worry}"));
+                say!(
+                    "{}",
+                    if worries.is_empty() { "good" } else { "the settings are good; not yet there: see above" }
+                )?;
                 Ok(())
             }
             ConfigVerb::Show { config, effective } => {
@@ -283,6 +395,77 @@ impl ConfigVerb {
             }
         }
     }
+}
+
+/// Places of the configuration that are written with a name, and by which setting.
+fn named_places(config: &Config) -> Result<Vec<(&'static str, HostPort)>, ConfigError> {
+    let Names { peers, public } = config.names()?;
+    let peers = peers.into_iter().map(|(_, at)| ("network.peers", at));
+    let all = peers.chain(public.map(|at| ("network.public", at)));
+    Ok(all.filter(|(_, at)| at.numeric().is_none()).collect())
+}
+
+/// What is to be known of the key file: whose it is, or what is wrong with it.
+fn key_file(layered: &Layered) -> Result<String, String> {
+    let path = layered.beside.join(&layered.config.minting.keystore);
+    match keystore::public(&path) {
+        Ok((SecretKind::Minting, public)) => Ok(format!("{}: transport key {}..", path.display(), &public[..16])),
+        Ok((SecretKind::Owner, _)) => Err(format!(
+            "minting.keystore: {} is an owner's key, which never comes to a node: make a node's with `dynemix keys new`",
+            path.display()
+        )),
+        Err(error) => Err(format!("minting.keystore: {error}")),
+    }
+}
+
+/// What a node of this configuration may come to in memory, if there is room for it.
+fn room_for(layered: &Layered, genesis: &Genesis) -> Result<String, String> {
+    let config = &layered.config;
+    let memory_bytes = memory::limit(config.memory.limit_bytes);
+    let topology = Topology::of(&Given {
+        memory: memory_bytes,
+        network: memory::budget(config.network.memory_bytes, memory_bytes) as u64,
+        api: bytes_held(&config.api),
+        keys: config.storage.key_cache_keys,
+        accounts: genesis.accounts_max,
+        verify_threads: config.verification.threads(),
+        parameters: &genesis.chain.parameters,
+    });
+    let topology = topology.map_err(|error| error.to_string())?;
+    memory::has_room(topology.bytes(), &topology).map_err(|error| error.to_string())?;
+    Ok(format!("{} at most", bytes(topology.bytes())))
+}
+
+/// What a node would need beside good settings and has not yet; what is there and wrong is an error.
+fn worries(layered: &Layered) -> Result<Vec<String>, Box<dyn Error>> {
+    let (config, mut worries) = (&layered.config, Vec::new());
+    match GenesisFile::read(&layered.beside.join(&config.genesis)) {
+        Err(GenesisFileError::Read { path, source }) if source.kind() == ErrorKind::NotFound => {
+            worries.push(format!("genesis: there is no {}", path.display()));
+        }
+        file => drop(room_for(layered, &file?.genesis()?)?),
+    }
+    if config.minting.enabled {
+        let path = layered.beside.join(&config.minting.keystore);
+        match path.symlink_metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                worries.push(format!("minting.keystore: there is no {}: `dynemix keys new` makes one", path.display()));
+            }
+            _ => drop(key_file(layered)?),
+        }
+    }
+    for (setting, at) in named_places(config)? {
+        if let Err(error) = at.addresses() {
+            worries.push(format!("{setting}: {at} has no address at this moment ({error}); a node asks again"));
+        }
+    }
+    worries.extend(config.api_listen()?.filter(|place| is_open(place)).map(|place| open_to_all(&place)));
+    Ok(worries)
+}
+
+/// Whether others than this computer reach a place.
+fn is_open(place: &HostPort) -> bool {
+    place.address().is_ok_and(|address| !address.ip().is_loopback())
 }
 
 #[derive(Debug, Args)]
@@ -346,17 +529,12 @@ impl DoctorArgs {
             limit.is_none_or(|limit| limit >= 4_096),
             limit.map_or("no limit".into(), |limit| format!("{limit} at most; 4096 are wanted")),
         );
-        for (what, address) in [("peers' port", config.listen()?), ("API's port", config.api_listen()?)] {
-            let Some(address) = address else { continue };
-            match TcpListener::bind(address) {
-                Ok(_) => find(what, true, format!("{address} is free")),
-                Err(error) => find(what, false, format!("{address}: {error}; a node that runs already has it")),
-            }
-        }
         let genesis_path = layered.beside.join(&config.genesis);
         let directory = match GenesisFile::read(&genesis_path).and_then(|file| file.genesis()) {
             Ok(genesis) => {
                 find("genesis", true, format!("chain {}..", &hex::encode(genesis.chain.genesis_hash)[..16]));
+                let room = room_for(&layered, &genesis);
+                find("memory", room.is_ok(), room.unwrap_or_else(|error| error));
                 data_directory(&layered, &genesis.chain.genesis_hash)
             }
             Err(error) => {
@@ -364,8 +542,39 @@ impl DoctorArgs {
                 PathBuf::from(".")
             }
         };
+        let running = ask::<StatusShown>(&directory, &AdminRequest::Status { blocks: 0 }).is_ok();
+        find("node", true, if running { "runs here".into() } else { "none runs here now".into() });
+        for (what, place) in [("peers' port", config.listen()?), ("API's port", config.api_listen()?)] {
+            let Some(place) = place else { continue };
+            let bound = place.address().and_then(TcpListener::bind);
+            match bound {
+                Ok(_) => find(what, true, format!("{place} is free")),
+                Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
+                    find(what, true, format!("{place} is held, by the node that runs here or by another program"));
+                }
+                Err(error) => find(what, false, format!("{place}: {error}")),
+            }
+        }
+        for (setting, at) in named_places(config)? {
+            let found = at.addresses();
+            let text = found.as_ref().map_or_else(ToString::to_string, |found| found[0].to_string());
+            find(setting, found.is_ok(), format!("{at}: {text}"));
+        }
+        if config.minting.enabled {
+            let key = key_file(&layered);
+            find("keys", key.is_ok(), key.unwrap_or_else(|error| error));
+        }
         let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let status = rustix::fs::statvfs(there)?;
+        let writable = rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK);
+        find(
+            "data",
+            writable.is_ok(),
+            match writable {
+                Ok(()) => format!("{} can be written", directory.display()),
+                Err(error) => format!("{}: {error}", there.display()),
+            },
+        );
+        let status = rustix::fs::statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
         let free = status.f_bavail * status.f_frsize;
         let wanted = config.storage.limit_bytes + config.storage.watermark_bytes;
         find(
@@ -388,6 +597,10 @@ impl DoctorArgs {
         }
         let bad = findings.iter().filter(|finding| !finding.good).count();
         self.output.show(&Findings { findings })?;
-        if bad == 0 { Ok(()) } else { Err(format!("{bad} things are not good").into()) }
+        match bad {
+            0 => Ok(()),
+            1 => Err("one thing is not good".into()),
+            _ => Err(format!("{bad} things are not good").into()),
+        }
     }
 }

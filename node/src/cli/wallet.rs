@@ -1,6 +1,6 @@
 //! `dynemix wallet`.
 
-use super::args::{DirArgs, parse_hash};
+use super::args::{DirArgs, parse_hash, variable};
 use super::output::{OutputArgs, dynes, note, print, say};
 use super::passphrase::{Asked, consents, has_words, passphrase, passphrase_of, words};
 use super::receipts::{Balance, History, Looked, NothingWaits, Receipt, SentList, Wallets, checkpoint};
@@ -236,13 +236,6 @@ fn parse_dynes(text: &str) -> Result<u64, String> {
     units.filter(|&units| units > 0).ok_or_else(wrong)
 }
 
-/// A variable of the environment, which is text or refused.
-fn variable(name: &str) -> Result<Option<String>, Box<dyn Error>> {
-    let text = std::env::var_os(name).filter(|text| !text.is_empty());
-    text.map(|text| text.into_string().map_err(|_| format!("{name} in the environment is not UTF-8").into()))
-        .transpose()
-}
-
 impl ChainArgs {
     fn devnet(&self) -> Result<Option<Devnet>, Box<dyn Error>> {
         Ok(if self.devnet { Some(Devnet::read(&self.dir.directory())?) } else { None })
@@ -253,7 +246,7 @@ impl ChainArgs {
         let named = match &self.profile {
             Some(name) => Some(name.clone()),
             None if self.devnet => None,
-            None => variable("DYNEMIX_PROFILE")?,
+            None => variable("DYNEMIX_PROFILE")?.filter(|name| !name.is_empty()),
         };
         Ok(named.map(|name| Profile::named(&name)).transpose()?.unwrap_or_default())
     }
@@ -300,7 +293,7 @@ impl WithArgs {
                 (0..devnet.shape.nodes).map(|node| format!("http://{}/", devnet.api_address(node))).collect()
             }
             None if !self.chain.profile()?.node.is_empty() => self.chain.profile()?.node,
-            None => match variable("DYNEMIX_NODE")? {
+            None => match variable("DYNEMIX_NODE")?.filter(|nodes| !nodes.is_empty()) {
                 Some(nodes) => nodes.split_whitespace().map(str::to_owned).collect(),
                 None => vec!["http://127.0.0.1:8645/".to_owned()],
             },

@@ -1,7 +1,7 @@
 //! The administration socket: a unix socket in the data directory that only its owner can open. A request is a line of
 //! JSON, its answer another.
 
-use super::logs::SetFilter;
+use super::logs::ScreenLog;
 use crate::minting::view::NodeView;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -38,11 +38,23 @@ pub enum AdminRequest {
         /// Without waiting for the end of the duty.
         now: bool,
     },
-    /// Show more or less in the log.
+    /// The lines that the log has shown last, and its filter.
     Log {
-        /// What is shown, as `DYNEMIX_LOG` has it: `info`, `dynemix::minting=trace`.
-        filter: String,
+        /// How many.
+        lines: usize,
+        /// What is shown from now on, as `DYNEMIX_LOG` has it: `info`, `dynemix::minting=trace`; none: as before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filter: Option<String>,
     },
+}
+
+/// What the log shows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LogShown {
+    /// Its filter.
+    pub filter: String,
+    /// Its newest lines, oldest first.
+    pub lines: Vec<String>,
 }
 
 /// What the supply came to.
@@ -67,6 +79,26 @@ pub fn socket_path(directory: &Path) -> PathBuf {
     directory.join("admin.sock")
 }
 
+/// The socket of a data directory cannot be made or removed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct SocketError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Removes the socket, as the last thing of a node that ends in order. Whether there was one.
+///
+/// # Errors
+/// When the system refuses.
+pub fn remove_socket(directory: &Path) -> Result<bool, SocketError> {
+    let path = socket_path(directory);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true).map_err(|source| SocketError { path, source }),
+    }
+}
+
 /// What the server of the socket works with.
 pub struct Admin {
     /// What is asked: the running node.
@@ -75,31 +107,31 @@ pub struct Admin {
     pub genesis_supply: u64,
     /// Told to stop: at once or not.
     pub stop: Sender<bool>,
-    /// Changes the log's filter.
-    pub filter: SetFilter,
+    /// What the log shows.
+    pub log: ScreenLog,
 }
 
 impl Admin {
-    /// Serves the socket on a thread of its own, until the process ends.
+    /// Serves the socket on a thread of its own, until the process ends. Whether an earlier process has left one: it
+    /// did not end in order then, or it would have removed it ([`remove_socket`]).
     ///
     /// # Errors
     /// When the socket cannot be made.
-    pub fn serve(self, directory: &Path) -> io::Result<()> {
+    pub fn serve(self, directory: &Path) -> Result<bool, SocketError> {
         let path = socket_path(directory);
+        let failed = |source| SocketError { path: path.clone(), source };
         // Whoever held it before is gone: the store's lock says so.
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = UnixListener::bind(&path)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
-        thread::Builder::new().name("admin".into()).spawn(move || {
+        let left = remove_socket(directory)?;
+        let listener = UnixListener::bind(&path).map_err(failed)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let thread = thread::Builder::new().name("admin".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
                 // One at a time: its owner is alone.
                 let _ = self.answer(&stream);
             }
-        })?;
-        Ok(())
+        });
+        thread.map_err(failed)?;
+        Ok(left)
     }
 
     fn answer(&self, stream: &UnixStream) -> io::Result<()> {
@@ -129,8 +161,8 @@ impl Admin {
                 let _ = self.stop.send(now);
                 json!({ "stopping": true })
             }
-            AdminRequest::Log { filter } => match (self.filter)(&filter) {
-                Ok(()) => json!({ "filter": filter }),
+            AdminRequest::Log { lines, filter } => match filter.map_or(Ok(()), |filter| self.log.set(&filter)) {
+                Ok(()) => json!(LogShown { filter: self.log.filter(), lines: self.log.newest(lines) }),
                 Err(error) => json!({ "error": error }),
             },
         }
@@ -172,6 +204,9 @@ pub enum AskError {
     /// Its answer is none.
     #[error("the node's answer is not understood: {0}")]
     Answer(String),
+    /// It will not do that.
+    #[error("the node refuses: {0}")]
+    Refused(String),
 }
 
 /// Asks the node of a data directory.
@@ -193,7 +228,7 @@ pub fn ask<T: for<'a> Deserialize<'a>>(directory: &Path, request: &AdminRequest)
     let answer: String = exchange().map_err(|source| AskError::Unreachable { path: path.clone(), source })?;
     let value: Value = serde_json::from_str(&answer).map_err(|error| AskError::Answer(error.to_string()))?;
     if let Some(error) = value.get("error") {
-        return Err(AskError::Answer(error.to_string()));
+        return Err(AskError::Refused(error.as_str().map_or_else(|| error.to_string(), str::to_owned)));
     }
     serde_json::from_value(value).map_err(|error| AskError::Answer(error.to_string()))
 }

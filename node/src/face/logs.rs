@@ -1,11 +1,14 @@
 //! Logs: lines on the screen, and in files that are bounded. What is shown can be changed while the node runs.
 
 use crate::setup::log_filter::log_filter;
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tracing::Subscriber;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{fmt, registry, reload};
 
@@ -66,34 +69,119 @@ impl Write for Rotating {
     }
 }
 
-/// Changes the filter of the screen.
-pub type SetFilter = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+/// Lines that are remembered for whoever asks what was shown last.
+const LAST_LINES: usize = 1_000;
+/// Bytes of a line that is remembered, at most.
+const LINE_BYTES_MAX: usize = 1_024;
+
+/// The lines that were shown last, oldest first.
+#[derive(Clone, Default)]
+pub struct LastLines {
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl LastLines {
+    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.lines.lock().expect("nothing panics while it holds the last lines")
+    }
+
+    /// So many of the newest.
+    pub fn newest(&self, count: usize) -> Vec<String> {
+        let lines = self.lines();
+        lines.iter().skip(lines.len().saturating_sub(count)).cloned().collect()
+    }
+}
+
+impl Write for LastLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut lines = self.lines();
+        for line in String::from_utf8_lossy(bytes).lines() {
+            if lines.len() >= LAST_LINES {
+                lines.pop_front();
+            }
+            lines.push_back(line[..line.floor_char_boundary(LINE_BYTES_MAX)].to_owned());
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The screen's filter and what it has shown, for whoever asks while the node runs.
+pub struct ScreenLog {
+    filter: Mutex<String>,
+    set: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    last: LastLines,
+}
+
+impl ScreenLog {
+    /// What is shown at present, as the filter says it.
+    pub fn filter(&self) -> String {
+        self.filter.lock().expect("nothing panics while it holds a filter's text").clone()
+    }
+
+    /// Shows more or less from now on.
+    ///
+    /// # Errors
+    /// What is wrong with the filter; the present one stays then.
+    pub fn set(&self, filter: &str) -> Result<(), String> {
+        (self.set)(filter)?;
+        filter.clone_into(&mut self.filter.lock().expect("nothing panics while it holds a filter's text"));
+        Ok(())
+    }
+
+    /// So many of the newest lines that were shown.
+    pub fn newest(&self, count: usize) -> Vec<String> {
+        self.last.newest(count)
+    }
+}
+
+/// Lines on the screen: in colours if it is one, and nobody wants none (`NO_COLOR`).
+pub fn screen<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    fmt::layer().with_writer(io::stderr).log_internal_errors(false).with_ansi(io::stderr().is_terminal() && !plain)
+}
 
 /// Starts logging to the screen and, if there is a file, to it.
 ///
 /// # Errors
 /// A filter that is none, or a file that cannot be opened.
-pub fn start(screen: &str, file: Option<(&Path, &str, u64, usize)>) -> Result<SetFilter, Box<dyn std::error::Error>> {
-    let (filter, handle) = reload::Layer::new(log_filter(screen)?);
-    let to_screen =
-        fmt::layer().with_writer(io::stderr).log_internal_errors(false).with_target(false).with_filter(filter);
+pub fn start(shown: &str, file: Option<(&Path, &str, u64, usize)>) -> Result<ScreenLog, Box<dyn std::error::Error>> {
+    let (filter, handle) = reload::Layer::new(log_filter(shown)?);
+    let last = LastLines::default();
+    let kept = last.clone();
+    let to_last = fmt::layer().with_writer(move || kept.clone()).with_target(false).with_ansi(false);
+    let to_screen = screen().and_then(to_last).with_filter(filter);
     let to_file = match file {
         Some((path, filter, bytes, files)) => {
-            let rotating = Mutex::new(Rotating::open(path, bytes, files)?);
+            let failed = |error| format!("write {}: {error}", path.display());
+            let rotating = Mutex::new(Rotating::open(path, bytes, files).map_err(failed)?);
             Some(fmt::layer().json().with_writer(rotating).log_internal_errors(false).with_filter(log_filter(filter)?))
         }
         None => None,
     };
     registry().with(to_screen).with(to_file).try_init()?;
-    Ok(Arc::new(move |text: &str| {
-        let filter = log_filter(text)?;
-        handle.reload(filter).map_err(|error| error.to_string())
-    }))
+    let set = move |text: &str| handle.reload(log_filter(text)?).map_err(|error| error.to_string());
+    Ok(ScreenLog { filter: Mutex::new(shown.to_owned()), set: Box::new(set), last })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_lines_are_remembered_and_no_more() {
+        let mut last = LastLines::default();
+        for number in 0..3 * LAST_LINES {
+            last.write_all(format!("line {number}{}\n", "ü".repeat(number % 2 * LINE_BYTES_MAX)).as_bytes()).unwrap();
+        }
+        let lines = last.newest(usize::MAX);
+        assert_eq!((lines.len(), last.newest(2).len()), (LAST_LINES, 2));
+        assert!(lines[LAST_LINES - 1].starts_with(&format!("line {}", 3 * LAST_LINES - 1)));
+        assert!(lines.iter().all(|line| line.len() <= LINE_BYTES_MAX));
+    }
 
     #[test]
     fn files_stay_bounded() {

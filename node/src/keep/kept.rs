@@ -9,6 +9,7 @@ use super::sealed::{self, SealedError, SealedKind, failed};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::transaction::item::Item;
 use dynemix_storage::Disk;
+use std::io;
 use std::sync::Arc;
 
 /// Heights for which they are kept: as long as they may be asked for, and two more for who is behind. A start has all of
@@ -59,20 +60,40 @@ pub fn forget(data: &dyn Disk, height: u64) {
     }
 }
 
-/// What an earlier process has kept. A file that is damaged is passed over: others keep the same.
-pub fn read(data: &dyn Disk, chain: &Hash) -> Vec<KeptItems> {
+/// What an earlier process has kept. A file that is damaged is passed over, and told: others keep the same.
+///
+/// # Errors
+/// One that cannot be read: whether it is whole is not known then.
+pub fn read(data: &dyn Disk, chain: &Hash) -> Result<Vec<KeptItems>, SealedError> {
     let folder = folder(data);
-    let read = |(name, _): (String, u64)| {
-        let (height, payload) = sealed::read(&*folder, &name, SealedKind::Kept, chain).ok()??;
-        let (block, mut rest) = payload.split_first_chunk::<32>()?;
-        let mut items = Vec::new();
-        while !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk::<4>()?;
-            let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-            items.push(Item::of_bytes(bytes));
-            rest = after;
-        }
-        Some((*block, height, items))
+    let files = match folder.files() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        files => files.map_err(failed(data, "kept"))?,
     };
-    folder.files().unwrap_or_default().into_iter().filter_map(read).collect()
+    let mut kept = Vec::new();
+    for (name, _) in files {
+        let items = match sealed::read(&*folder, &name, SealedKind::Kept, chain) {
+            Err(refused @ SealedError::Io { .. }) => return Err(refused),
+            read => read.ok().flatten().and_then(|(height, payload)| items_of(height, &payload)),
+        };
+        match items {
+            Some(items) => kept.push(items),
+            None => {
+                tracing::warn!("{}: damaged; its transactions are left to others", folder.path().join(name).display())
+            }
+        }
+    }
+    Ok(kept)
+}
+
+fn items_of(height: u64, payload: &[u8]) -> Option<KeptItems> {
+    let (block, mut rest) = payload.split_first_chunk::<32>()?;
+    let mut items = Vec::new();
+    while !rest.is_empty() {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        items.push(Item::of_bytes(bytes));
+        rest = after;
+    }
+    Some((*block, height, items))
 }

@@ -10,7 +10,7 @@
 //! The second block names the accounts' root after the first and the first block's hash, the first names the system. So
 //! whoever trusts the hash of the second can check everything.
 
-use super::sealed::{self, SealedError, SealedKind};
+use super::sealed::{self, SealedError, SealedKind, failed};
 use super::snapshot::{MANIFEST, chunk_name};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::chain::block::Final;
@@ -129,10 +129,11 @@ pub fn finish(data: &dyn Disk, chain: &Hash, blocks: [&Arc<Final>; 2]) -> Result
     }
     let folder = snapshot_folder(data, height);
     sealed::write_whole(&*folder, &Part::Blocks.name(), SealedKind::Blocks, chain, height, &payload)?;
-    let (whole, broken): (Vec<u64>, Vec<u64>) = heights(data)
-        .into_iter()
-        .filter(|&other| other <= height)
-        .partition(|&other| snapshot_folder(data, other).open(&Part::Blocks.name()).is_ok());
+    let (mut whole, mut broken) = (Vec::new(), Vec::new());
+    for other in heights(data)?.into_iter().filter(|&other| other <= height) {
+        let is_whole = whole_by(&*snapshot_folder(data, other))?.is_some();
+        if is_whole { whole.push(other) } else { broken.push(other) }
+    }
     assert!(whole.contains(&height), "the snapshot that was just made is whole");
     for old in whole.iter().rev().skip(KEPT).chain(&broken) {
         // One that stays is removed the next time.
@@ -152,16 +153,22 @@ fn remove(data: &dyn Disk, height: u64) -> io::Result<()> {
 }
 
 /// Heights of which there is a folder, ascending.
-fn heights(data: &dyn Disk) -> Vec<u64> {
-    let names = snapshots_folder(data).folders().unwrap_or_default();
+fn heights(data: &dyn Disk) -> Result<Vec<u64>, SealedError> {
+    let names = match snapshots_folder(data).folders() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        names => names.map_err(failed(data, "snapshots"))?,
+    };
     let mut heights: Vec<u64> = names.into_iter().filter_map(|name| name.parse().ok()).collect();
     heights.sort_unstable();
-    heights
+    Ok(heights)
 }
 
-/// Reads the two blocks of a snapshot; none if it is not whole.
-fn read_blocks(folder: &dyn Disk, chain: &Hash) -> Option<[Arc<Final>; 2]> {
-    blocks_of(&folder.read_whole(&Part::Blocks.name(), u64::MAX).ok()?, chain)
+/// The file that makes a snapshot whole; none if it is not there.
+fn whole_by(folder: &dyn Disk) -> Result<Option<Vec<u8>>, SealedError> {
+    match folder.read_whole(&Part::Blocks.name(), u64::MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some).map_err(failed(folder, &Part::Blocks.name())),
+    }
 }
 
 /// The two blocks that a file of them holds; none if they are not two of consecutive heights.
@@ -181,10 +188,17 @@ pub fn blocks_of(file: &[u8], chain: &Hash) -> Option<[Arc<Final>; 2]> {
     (blocks[0].value.height == height && Some(blocks[1].value.height) == height.checked_add(1)).then_some(blocks)
 }
 
-/// The snapshots that are whole, oldest first.
-pub fn offers(data: &dyn Disk, chain: &Hash) -> Vec<Offer> {
-    let blocks = heights(data).into_iter().filter_map(|height| read_blocks(&*snapshot_folder(data, height), chain));
-    blocks.map(|[_, proof]| Offer { height: proof.value.height, block: proof.value.hash() }).collect()
+/// The snapshots that are whole, oldest first. Damaged ones are none.
+///
+/// # Errors
+/// One that cannot be read: whether it is whole is not known then.
+pub fn offers(data: &dyn Disk, chain: &Hash) -> Result<Vec<Offer>, SealedError> {
+    let mut offers = Vec::new();
+    for height in heights(data)? {
+        let blocks = whole_by(&*snapshot_folder(data, height))?.and_then(|file| blocks_of(&file, chain));
+        offers.extend(blocks.map(|[_, proof]| Offer { height: proof.value.height, block: proof.value.hash() }));
+    }
+    Ok(offers)
 }
 
 /// A piece of a part, and how long the part is; none if there is no such snapshot or part.

@@ -14,7 +14,7 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_storage::{Disk, DiskFile};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const NAMES: [&str; 2] = ["signed.0", "signed.1"];
@@ -27,6 +27,11 @@ pub enum SignedFileError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] SealedError),
+    /// Whoever runs this process may not read or write a copy, which may be as whole as it was.
+    #[error("{}: permission denied; it says what this node has signed, and nothing is wrong with it that is known: give \
+             it back to the user that runs the node (chown, as after a start by another user), and remove nothing",
+             .0.display())]
+    Denied(PathBuf),
     /// There is a chain but no record of what was signed on it.
     #[error("{} is missing beside a chain that has begun: whoever signs without it may sign twice; restore it, or say \
              --first-run if no other copy of this node runs: it then follows until a height is final that was begun \
@@ -101,9 +106,7 @@ impl SignedFile {
         let mut copies = Vec::new();
         for ((copy, name), path) in found.into_iter().zip(NAMES).zip(paths) {
             let (at, file) = match copy {
-                Copy::Missing => {
-                    (0, disk.create(name).map_err(|source| SealedError::Io { path: path.clone(), source })?)
-                }
+                Copy::Missing => (0, disk.create(name).map_err(refused(&path))?),
                 Copy::Unreadable(file) => (0, file),
                 Copy::Whole(file, number, _) => (number, file),
             };
@@ -117,8 +120,7 @@ impl SignedFile {
         if !as_it_was {
             // Both are there, and whole, before anything is signed.
             file.write(&record)?;
-            let path = disk.path().to_owned();
-            disk.sync_names().map_err(|source| SealedError::Io { path, source })?;
+            disk.sync_names().map_err(refused(disk.path()))?;
         }
         Ok((file, record))
     }
@@ -138,23 +140,32 @@ impl SignedFile {
         for (path, file) in &self.copies {
             // The second is begun when the first is whole on the disk, so that a crash tears one of them.
             let written = file.write(0, &bytes).and_then(|()| file.sync());
-            written.map_err(|source| SealedError::Io { path: path.clone(), source })?;
+            written.map_err(refused(path))?;
         }
         Ok(())
     }
 }
 
+/// What the system has refused of a file or its directory.
+fn refused(path: &Path) -> impl Fn(io::Error) -> SignedFileError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::PermissionDenied => SignedFileError::Denied(path.clone()),
+        _ => SignedFileError::File(SealedError::Io { path: path.clone(), source }),
+    }
+}
+
 /// Reads a copy. One that we may not read is an error: it may be as whole as it was.
-fn read(disk: &dyn Disk, name: &str, path: &std::path::Path, chain: &Hash) -> Result<Copy, SignedFileError> {
-    let failed = |source| SignedFileError::File(SealedError::Io { path: path.to_owned(), source });
+fn read(disk: &dyn Disk, name: &str, path: &Path, chain: &Hash) -> Result<Copy, SignedFileError> {
+    let failed = refused(path);
     let file = match disk.open(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Copy::Missing),
-        opened => opened.map_err(failed)?,
+        opened => opened.map_err(&failed)?,
     };
-    let mut bytes = vec![0; usize::try_from(file.bytes().map_err(failed)?).unwrap_or(usize::MAX)];
+    let mut bytes = vec![0; usize::try_from(file.bytes().map_err(&failed)?).unwrap_or(usize::MAX)];
     match file.read(0, &mut bytes) {
         Err(error) if error.raw_os_error() == Some(EIO) => return Ok(Copy::Unreadable(file)),
-        read => read.map_err(failed)?,
+        read => read.map_err(&failed)?,
     }
     let whole = sealed::unseal(&bytes, SealedKind::SignedOnce, chain).ok();
     let record = whole.and_then(|(number, payload)| Some((number, SignedOnce::decode(&payload).ok()?)));
@@ -244,7 +255,7 @@ mod tests {
         let disk = disk_with(5);
         disk.fail(Some(DiskFault { operation: 0, errno: 13 }));
         let denied = opened(&disk).unwrap_err();
-        assert!(matches!(&denied, SignedFileError::File(_)) && !denied.to_string().contains("first-run"), "{denied}");
+        assert!(matches!(&denied, SignedFileError::Denied(_)) && !denied.to_string().contains("first-run"), "{denied}");
     }
 
     #[test]

@@ -174,6 +174,11 @@ impl<S: Signing> Core<S> {
         self.minter.set_minting(self.candidate.is_some() && trusted);
     }
 
+    /// By when the slot before that of the newest block had begun, whatever the own clock says.
+    pub fn begun_at_least_ms(&self) -> u64 {
+        self.minter.execution.system().slot.saturating_sub(1).saturating_mul(self.schedule.slot_ms)
+    }
+
     /// When [`Self::tick`] is to be called next.
     pub fn wake_at_ms(&self) -> u64 {
         self.minter.wake_at_ms()
@@ -257,6 +262,11 @@ impl<S: Signing> Core<S> {
             }
             Entry::Opened(peer) => self.greet(peer, out),
             Entry::Room(minter, word) => self.local.own.pace.hear(minter, word.height, word.transactions),
+            Entry::Named(found) => {
+                self.peers.set_configured(found.peers);
+                self.minter.execution.set_public(found.public);
+                self.call(out);
+            }
             Entry::Peers(targets) => {
                 self.peers.learn(targets);
                 out(Effect::CallIfFew(Box::new(self.peers.calls(&self.gate.duties()))));

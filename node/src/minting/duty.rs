@@ -147,6 +147,7 @@ impl<S: Signing> Duty<S> {
         let mut leaving_at = None;
         loop {
             let now = self.hands.clock.now_ms();
+            self.hands.clock.chain_is_at(self.core.begun_at_least_ms());
             self.core.mind_clock(now, self.hands.clock.is_trusted());
             if self.core.wake_at_ms() <= now {
                 self.step(now);

@@ -6,6 +6,7 @@ use super::prospect::Prospect;
 use crate::intake::shares::{Holder, User};
 use crate::keep::accepted::Accepted;
 use crate::peer::frames::{RoomWord, WantPiece};
+use crate::setup::names;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::refusal::Refusal;
@@ -37,6 +38,8 @@ pub enum Entry {
     Stored(u64),
     /// A peer has come.
     Opened(PeerInfo),
+    /// Peers that the configuration names, and where others reach this node, as names of hosts mean it now.
+    Named(names::Found),
     /// Addresses that a peer has told.
     Peers(Vec<Target>),
     /// How many transactions a minter takes of this node.

@@ -10,6 +10,7 @@ use super::rows::AHEAD;
 use super::toll::Toll;
 use super::verdicts::Verdicts;
 use crate::keep::mapped::MappedMemory;
+use crate::setup::endpoint::endpoint_of;
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::{Hash, keyed};
 use dynemix_engine::base::ids::{AccountIndex, Endpoint, Key};
@@ -30,6 +31,7 @@ use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use hashbrown::HashMap;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -145,6 +147,12 @@ pub struct NodeExecution<S> {
 }
 
 impl<S: Signing> NodeExecution<S> {
+    /// Others reach this node there from now on; none: it is not known now, and what was said before stays.
+    pub fn set_public(&mut self, public: Option<SocketAddr>) {
+        let transport_key = self.endpoint.transport_key;
+        self.endpoint = public.map_or(self.endpoint, |public| endpoint_of(Some(public), transport_key));
+    }
+
     /// Over this state and system, which belong together.
     pub fn new(
         chain: Arc<Chain>,

@@ -15,6 +15,7 @@ use super::writer::WriterError;
 use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader};
 use crate::peer::frames;
 use crate::setup::clock::Stopwatch;
+use crate::setup::names::Found;
 use dynemix_net::mesh::{Mesh, MeshHandle, MeshOptions, public_key};
 use dynemix_storage::StoreError;
 use std::io;
@@ -201,6 +202,11 @@ impl Node {
     /// What other threads work with.
     pub fn view(&self) -> &NodeView {
         &self.view
+    }
+
+    /// From now on it calls these peers of the configuration, and is reached there itself.
+    pub fn name(&self, found: Found) {
+        self.inbox.push_own(Entry::Named(found));
     }
 
     /// Where it listens.

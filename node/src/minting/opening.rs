@@ -29,8 +29,10 @@ use crate::keep::accepted::{Accepted, AcceptedFile};
 use crate::keep::certificates::{self, Certificates};
 use crate::keep::chain_store::{self, ChainStoreError, Genesis, OpenedChain};
 use crate::keep::kept;
+use crate::keep::published;
 use crate::keep::record::BlockKeys;
 use crate::keep::replica::{ReplicaHandle, ReplicaStage, StateReader, replica};
+use crate::keep::sealed::SealedError;
 use crate::keep::signed_file::{SignedFile, SignedFileError};
 use crate::setup::clock::{Clock, Stopwatch};
 use crate::setup::endpoint::{endpoint_of, target_of};
@@ -132,10 +134,13 @@ impl NodeOptions {
         })
     }
 
-    /// Whom to call at first: the minters of genesis, and the configuration's peers.
+    fn minters(&self) -> impl Iterator<Item = Target> {
+        self.genesis.minters.iter().filter_map(|minter| target_of(&minter.endpoint))
+    }
+
+    /// Whom to call at first: the configuration's peers, and the minters of genesis.
     pub fn targets(&self) -> Vec<Target> {
-        let minters = self.genesis.minters.iter().filter_map(|minter| target_of(&minter.endpoint));
-        minters.chain(self.bootstrap.iter().copied()).collect()
+        self.bootstrap.iter().copied().chain(self.minters()).collect()
     }
 }
 
@@ -148,6 +153,9 @@ pub enum NodeStartError {
     /// What was signed.
     #[error("{0}")]
     Signed(#[from] SignedFileError),
+    /// A file beside the store.
+    #[error("{0}")]
+    File(#[from] SealedError),
     /// There is too little memory for it.
     #[error(transparent)]
     Memory(#[from] TooLittle),
@@ -186,7 +194,9 @@ impl Signer {
         let chain = &genesis.chain;
         let candidate = minting.as_ref().and_then(|minting| opened.state.find(&minting.account));
         if minting.is_some() && candidate.is_none() {
-            tracing::warn!("the minting account is not on the chain yet: this node follows");
+            tracing::warn!(
+                "the minting account is not on the chain yet: this node follows; once it is there, start the node again"
+            );
         }
         // Founders of a chain that has just begun have no record; nor has who says so.
         let begins = clock.now_ms() < FRESH_SLOTS * chain.parameters.slot_ms;
@@ -257,7 +267,7 @@ impl Shared {
         system: System,
         finals: VecDeque<KeptFinal>,
         record: SignedOnce,
-    ) -> Minter<NodeExecution<NodeSigning>, NodeSigning> {
+    ) -> Result<Minter<NodeExecution<NodeSigning>, NodeSigning>, SealedError> {
         let execution = NodeExecution::new(
             self.chain.clone(),
             self.state.clone(),
@@ -275,13 +285,13 @@ impl Shared {
         minter.bound_others(self.others);
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
-            for (block, height, items) in kept::read(&*options.data, &chain) {
+            for (block, height, items) in kept::read(&*options.data, &chain)? {
                 let items = items.into();
                 self.inclusions.keep(block, height, &items);
                 minter.remember_items(block, height, items);
             }
         }
-        minter
+        Ok(minter)
     }
 
     /// What a thread verifies with; `place`: of its counters.
@@ -392,7 +402,7 @@ impl Shared {
             gate: self.gate.clone(),
             status: self.status.clone(),
             inclusions: self.inclusions.clone(),
-            peers: Peers::new(options.targets()),
+            peers: Peers::new(options.minters().collect(), options.bootstrap.clone()),
             counted: options.counted,
             judging: Toll::Timed,
             local,
@@ -442,9 +452,19 @@ impl Opening {
         if let Some(error) = opened.fell_back.take() {
             tracing::warn!(%error, "started from the older image; the next checkpoint replaces the damaged one");
         }
+        let (chain, role) = (options.genesis.chain.genesis_hash, options.minting.as_ref());
+        tracing::info!(
+            "dynemix {} on chain {}.. at height {}: {}",
+            env!("CARGO_PKG_VERSION"),
+            hex::encode(&chain[..8]),
+            opened.system.height,
+            role.map_or("follows".to_owned(), |keys| format!("mints for {}..", hex::encode(&keys.account[..8])))
+        );
         let topology = options.topology()?;
         tracing::info!("{topology}");
         let signer = Signer::open(&options, &opened)?;
+        // What of them cannot be read is told at the start, not to who joins by them.
+        published::offers(&*options.data, &options.genesis.chain.genesis_hash)?;
         Ok(Opening { options, signer, topology, opened })
     }
 
@@ -484,7 +504,7 @@ impl Opening {
         let records = shared.records.clone();
         let replica = replica(behind, records, store.keeper(), BlockKeys { prefix }, Duration::from_secs(1));
         replica.1.applied(store.last_record());
-        let minter = shared.minter(&options, system, finals, signer.record);
+        let minter = shared.minter(&options, system, finals, signer.record)?;
         shared.status.stored.store(store.last_record(), Ordering::Relaxed);
         let (local, promises) = shared.resume(&options, &minter.execution)?;
         let waiting = Waiting::new(&topology, options.snapshot_bytes_per_s, watch.clone());

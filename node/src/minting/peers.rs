@@ -83,8 +83,10 @@ impl Forwarders {
 
 /// Peers by address.
 pub struct Peers {
-    /// Of the configuration and of genesis, always called.
-    bootstrap: Vec<Target>,
+    /// Of genesis, always called.
+    of_genesis: Vec<Target>,
+    /// Of the configuration, always called too: whoever has moved since genesis is named there.
+    configured: Vec<Target>,
     /// What others have told.
     learned: Vec<Target>,
     /// The own stake took effect with the newest block.
@@ -123,8 +125,14 @@ pub fn are_few(mesh: &MeshHandle) -> bool {
 
 impl Peers {
     /// Those that are always called; nothing is learned yet.
-    pub fn new(bootstrap: Vec<Target>) -> Peers {
-        Peers { bootstrap, learned: Vec::new(), named_anew: false, forwarders: Forwarders::default() }
+    pub fn new(of_genesis: Vec<Target>, configured: Vec<Target>) -> Peers {
+        let (learned, forwarders) = (Vec::new(), Forwarders::default());
+        Peers { of_genesis, configured, learned, named_anew: false, forwarders }
+    }
+
+    /// Those of the configuration are reached elsewhere from now on.
+    pub fn set_configured(&mut self, configured: Vec<Target>) {
+        self.configured = configured;
     }
 
     /// Remembers addresses that a peer has told.
@@ -140,7 +148,8 @@ impl Peers {
     /// peers.
     pub fn calls(&self, duties: &DutyTable) -> Calls {
         let system = duties.system.clone();
-        let mut always = self.bootstrap.clone();
+        // What the operator says counts most: it is called first.
+        let mut always = [&self.configured[..], &self.of_genesis].concat();
         always.extend(system.endpoints.values().filter_map(target_of));
         let if_few = self.learned.iter().copied().take(PEERS_WANTED as usize).collect();
         Calls { standings: standings(duties, &self.forwarders), system, always, if_few }

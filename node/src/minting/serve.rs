@@ -213,7 +213,11 @@ impl Answers {
     fn piece(&self, want: WantPiece) -> Option<Vec<u8>> {
         let part = Part::of_number(want.part);
         match want.height {
-            OFFERS => Some(Piece::encode_offers(&published::offers(&*self.data, &self.chain))),
+            OFFERS => {
+                let offers = published::offers(&*self.data, &self.chain);
+                let told = offers.inspect_err(|error| tracing::warn!(%error, "snapshots are not offered"));
+                told.ok().map(|offers| Piece::encode_offers(&offers))
+            }
             height => published::read_piece(&*self.data, height, part, want.offset)
                 .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
         }

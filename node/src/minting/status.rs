@@ -88,8 +88,14 @@ pub struct StatusShown {
     pub slot: u64,
     /// Milliseconds of a slot.
     pub slot_ms: u64,
+    /// Milliseconds until the chain starts; 0 once it has.
+    #[serde(default)]
+    pub starts_in_ms: u64,
     /// Newest final height.
     pub height: u64,
+    /// The slot of its block.
+    #[serde(default)]
+    pub newest_slot: u64,
     /// The newest height that is on disk.
     pub stored: u64,
     /// The highest height that others have spoken of.

@@ -130,7 +130,8 @@ impl NodeView {
         let counters = self.mesh.counters();
         let relaxed = std::sync::atomic::Ordering::Relaxed;
         let slot_ms = self.chain.parameters.slot_ms;
-        let offers = published::offers(&*self.data, &self.chain.genesis_hash);
+        // The start has read them all: what a disk refuses since then is not offered meanwhile.
+        let offers = published::offers(&*self.data, &self.chain.genesis_hash).unwrap_or_default();
         let snapshots: Vec<String> =
             offers.iter().map(|offer| format!("{}:{}", offer.height, hex::encode(offer.block))).collect();
         let live = self.status.shown();
@@ -142,7 +143,9 @@ impl NodeView {
             now_ms,
             slot: now_ms / slot_ms,
             slot_ms,
+            starts_in_ms: self.clock.until_start().as_millis() as u64,
             height: live.height,
+            newest_slot: live.system.as_ref().map_or(0, |system| system.slot),
             stored: status.stored.load(relaxed),
             heard: status.heard.load(relaxed),
             seated: live.seated,

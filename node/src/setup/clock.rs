@@ -22,6 +22,8 @@ pub struct Clock {
     /// Added on purpose, for tests.
     shift_ms: Arc<AtomicI64>,
     known: Arc<Mutex<Known>>,
+    /// Where it is at least, if the chain's newest block is to be believed, which a quorum has signed.
+    chain_ms: Arc<AtomicU64>,
     /// Where it stands, if it does not go by itself.
     stands_at_ms: Option<Arc<AtomicU64>>,
 }
@@ -36,6 +38,8 @@ struct Known {
     jumped_ms: i64,
     /// How many slots others are ahead, as they say.
     ahead: Option<RangeInclusive<i64>>,
+    /// What the computer's clock was ahead by when it was last looked at, if it was by too much.
+    system_ahead_ms: Option<i64>,
 }
 
 impl Known {
@@ -59,6 +63,7 @@ impl Clock {
             offset_ms: Arc::default(),
             shift_ms: Arc::default(),
             known: Arc::new(Mutex::new(Known { trusted, ..Known::default() })),
+            chain_ms: Arc::default(),
             stands_at_ms: None,
         }
     }
@@ -106,10 +111,31 @@ impl Clock {
         self.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
-    /// Whether the node may mint by this clock: it was measured, and it is about the slot that others say it is.
+    /// Whether the node may mint by this clock: it was measured, and it is about the slot that others say it is, and not
+    /// before that of the chain's newest block.
     pub fn is_trusted(&self) -> bool {
         let known = self.known();
-        known.trusted && is_with_the_network(known.ahead.as_ref())
+        known.trusted && is_with_the_network(known.ahead.as_ref()) && !self.is_before_the_chain()
+    }
+
+    /// The chain's newest block is of a slot that has begun then, or a little later.
+    pub fn chain_is_at(&self, begun_ms: u64) {
+        self.chain_ms.store(begun_ms, Ordering::Relaxed);
+    }
+
+    fn is_before_the_chain(&self) -> bool {
+        self.stands_at_ms.is_none() && self.now_ms() < self.chain_ms.load(Ordering::Relaxed)
+    }
+
+    /// How far the computer's clock has come since 1970, less what has passed by the monotonic one: it changes when
+    /// somebody sets the computer's clock, and by as long as the computer was asleep.
+    pub fn system_apart_ms(&self) -> i64 {
+        (unix_ms() as i64).saturating_sub(self.local_ms() as i64)
+    }
+
+    /// How long until the chain starts.
+    pub fn until_start(&self) -> Duration {
+        if self.now_ms() > 0 { Duration::ZERO } else { self.until(0) }
     }
 
     /// Hears how many slots others are ahead; none while too few have said it.
@@ -133,27 +159,43 @@ impl Clock {
     /// How far this clock is behind the system's and so much. A system clock that was stepped meanwhile differs from ours
     /// by as much, and one that has slept: the monotonic clock stands still then.
     fn behind_ms(&self, offset_ms: i64) -> i64 {
-        let right = (unix_ms() as i64).saturating_add(offset_ms).saturating_sub(self.local_ms() as i64);
-        right.saturating_sub(self.offset_ms())
+        self.system_apart_ms().saturating_add(offset_ms).saturating_sub(self.offset_ms())
     }
 
-    /// Where no servers are asked: looks at the system's clock. It is believed when the network is elsewhere and it is
-    /// there; nodes of one computer that all see it jump stay together. Says what was made of it.
+    /// Where no servers are asked: looks at the system's clock, which the operator says is right. It is followed at once
+    /// where the network is there, and when it is still there at the next look wherever the network is: nodes of one
+    /// computer that all see it jump come together again, and one that is misled alone sees that others are elsewhere,
+    /// and does not mint. Slots in which something was signed stay signed when it is set back. Says what was made of it.
     pub fn looked_at_system(&self, discipline: &Discipline) -> Option<Followed> {
         self.looked_at(self.behind_ms(self.shift_ms.load(Ordering::Relaxed)), discipline)
     }
 
     fn looked_at(&self, behind_ms: i64, discipline: &Discipline) -> Option<Followed> {
         let mut known = self.known();
-        let led = is_of_one_mind(known.ahead.as_ref()) && !is_with_the_network(known.ahead.as_ref());
-        if !led || behind_ms.saturating_abs() <= discipline.bound_ms {
+        let before = known.system_ahead_ms.take();
+        if behind_ms.saturating_abs() <= discipline.bound_ms {
             return None;
         }
-        let before = known.trusted;
-        let followed = self.follow(&mut known, behind_ms, discipline);
-        // That the computer does not help is nothing against the clock.
-        known.trusted = before;
-        Some(followed)
+        let led = is_of_one_mind(known.ahead.as_ref()) && !is_with_the_network(known.ahead.as_ref());
+        let followed = led.then(|| {
+            let trusted = known.trusted;
+            let followed = self.follow(&mut known, behind_ms, discipline);
+            // That the computer does not help is nothing against the clock.
+            known.trusted = trusted;
+            followed
+        });
+        if let Some(Followed::Step(..)) = followed {
+            return followed;
+        }
+        let still = before.is_some_and(|before| before.abs_diff(behind_ms) <= discipline.bound_ms.unsigned_abs());
+        if !still {
+            known.system_ahead_ms = Some(behind_ms);
+            return followed;
+        }
+        self.offset_ms.fetch_add(behind_ms, Ordering::Relaxed);
+        known.ahead = known.ahead.as_ref().map(|ahead| discipline.ahead_after(ahead, behind_ms));
+        known.agree();
+        Some(Followed::Step(behind_ms, is_with_the_network(known.ahead.as_ref())))
     }
 
     fn follow(&self, known: &mut Known, behind_ms: i64, discipline: &Discipline) -> Followed {
@@ -317,16 +359,25 @@ mod tests {
     }
 
     #[test]
-    fn without_servers_the_computers_clock_is_followed_to_where_the_network_is_and_nowhere_else() {
-        let clock = Clock::new(0, true);
-        // It jumps, alone or with all that share it: nobody stops for that.
+    fn without_servers_the_computers_clock_is_followed_wherever_it_goes_at_the_second_look() {
         for ahead in [None, Some(0..=0), Some(-1..=1)] {
-            clock.network_says(ahead);
-            for jump in [YEAR_MS, -YEAR_MS, 21_000] {
+            for jump in [YEAR_MS, -YEAR_MS, 32_000, -32_000] {
+                let clock = Clock::new(unix_ms(), true);
+                clock.network_says(ahead.clone());
+                // Two looks that say different things are none that say the same.
+                assert_eq!(clock.looked_at(5 * jump, &DISCIPLINE), None);
                 assert_eq!(clock.looked_at(jump, &DISCIPLINE), None);
+                assert!(clock.is_trusted() && clock.offset_ms() == 0, "it may be set right again at once");
+                let alone = ahead.is_none();
+                assert_eq!(clock.looked_at(jump, &DISCIPLINE), Some(Followed::Step(jump, alone)));
+                assert_eq!((clock.offset_ms(), clock.is_trusted()), (jump, alone), "others are where they were");
+                assert_eq!(clock.looked_at(0, &DISCIPLINE), None);
+                // The others have followed too, or were not heard for long.
+                clock.network_says(Some(0..=1));
                 assert!(clock.is_trusted());
             }
         }
+        let clock = Clock::new(0, true);
         clock.offset_ms.fetch_sub(21_000, Ordering::Relaxed);
         clock.network_says(Some(2..=2));
         assert!(!clock.is_trusted());
@@ -351,9 +402,21 @@ mod tests {
     }
 
     #[test]
+    fn by_a_clock_that_is_before_the_newest_block_nobody_mints() {
+        let clock = Clock::new(unix_ms() - 100_000, true);
+        clock.chain_is_at(90_000);
+        assert!(clock.is_trusted());
+        clock.shift(-60_000);
+        assert!(!clock.is_trusted(), "a quorum has signed that it is later");
+        clock.shift(60_000);
+        assert!(clock.is_trusted());
+    }
+
+    #[test]
     fn before_the_start_time_stands_and_is_waited_for() {
         let clock = Clock::new(unix_ms() + 5_000, true);
         assert_eq!(clock.now_ms(), 0);
         assert!((6_900..=7_000).contains(&clock.until(2_000).as_millis()));
+        assert!((4_900..=5_000).contains(&clock.until_start().as_millis()));
     }
 }

@@ -2,21 +2,30 @@
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
 use super::digits::digits;
+use super::host_port::HostPort;
 use super::log_filter::log_filter;
 use super::memory::BUDGET_MIN;
+use super::names::Names;
 use super::trust::Trust;
 use dynemix_engine::verify::Simd;
-use dynemix_net::mesh::{LinkShape, Target};
+use dynemix_net::mesh::LinkShape;
 use dynemix_perf::machine;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 /// Prefix of variables of the environment: `DYNEMIX_NETWORK_LISTEN` is `network.listen`.
 pub const ENVIRONMENT: &str = "DYNEMIX_";
+
+/// The least that a node's memory may be: the network alone takes this.
+const MEMORY_MIN: u64 = BUDGET_MIN as u64;
+/// The least of the disk.
+const STORAGE_MIN: u64 = 16 << 20;
+/// The most threads that verify.
+const THREADS_MAX: usize = 1_024;
 
 /// The settings of a node, each with a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,9 +68,10 @@ pub struct MemoryConfig {
 pub struct NetworkConfig {
     /// Where it listens; empty: it only calls, as behind NAT.
     pub listen: String,
-    /// Where others reach it; empty: nowhere.
+    /// Where others reach it, `host:port`; empty: nowhere. A name is asked for now and then.
     pub public: String,
-    /// Peers beside those of genesis: `key@address:port`, the key as 64 digits.
+    /// Peers beside those of genesis: `key@host:port`, the key as 64 digits. Of a minter whose address has changed since
+    /// genesis this one is called as well.
     pub peers: Vec<String>,
     /// Peers without a name at most.
     pub guests_max: usize,
@@ -346,13 +356,22 @@ fn parse(like: &Value, text: &str) -> Option<Value> {
     })
 }
 
+/// Whether a variable of the environment is meant for a node's settings. Some with our prefix have other meanings, and
+/// who runs containers sets some in all of them for a service that is called as we are.
+fn is_setting(name: &str) -> bool {
+    const OURS: [&str; 4] = ["LOG", "PASSPHRASE", "BLESS", "DIR"];
+    let Some(rest) = name.strip_prefix(ENVIRONMENT) else { return false };
+    let of_service = rest == "PORT" || ["PORT_", "SERVICE_"].iter().any(|begin| rest.starts_with(begin));
+    !of_service && !OURS.contains(&rest)
+}
+
 /// Reads all layers. `settings` are `key=value` of the command line.
 ///
 /// # Errors
 /// The first thing that is wrong, with its layer.
 pub fn load(
     file: Option<&Path>,
-    environment: impl Iterator<Item = (String, String)>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
     settings: &[String],
 ) -> Result<Layered, ConfigError> {
     let defaults = Table::try_from(Config::default()).expect("plain fields");
@@ -377,15 +396,13 @@ pub fn load(
         .keys()
         .map(|key| (format!("{ENVIRONMENT}{}", key.replace('.', "_").to_uppercase()), key.clone()))
         .collect();
-    // Variables with other meanings.
-    let known = ["DYNEMIX_LOG", "DYNEMIX_PASSPHRASE", "DYNEMIX_BLESS", "DYNEMIX_DIR"];
-    for (name, text) in environment.filter(|(name, _)| name.starts_with(ENVIRONMENT) && !known.contains(&name.as_str()))
-    {
-        let key = keys
-            .get(&name)
-            .ok_or_else(|| wrong(&format!("environment variable {name}"), "there is no such setting"))?;
-        let value = parse(&values[key], &text)
-            .ok_or_else(|| wrong(&format!("environment variable {name}"), format!("'{text}' is no value of {key}")))?;
+    for (name, text) in environment {
+        // Other programs' variables need not even be text.
+        let Some(name) = name.to_str().filter(|name| is_setting(name)) else { continue };
+        let wrong = |what: String| wrong(&format!("environment variable {name}"), what);
+        let key = keys.get(name).ok_or_else(|| wrong("there is no such setting".into()))?;
+        let text = text.into_string().map_err(|_| wrong("its value is not UTF-8".into()))?;
+        let value = parse(&values[key], &text).ok_or_else(|| wrong(format!("'{text}' is no value of {key}")))?;
         set(key, value, &format!("environment ({name})"), &mut values);
     }
     for setting in settings {
@@ -412,12 +429,16 @@ pub fn load(
     Ok(Layered { config, origins, beside })
 }
 
-fn address(key: &str, text: &str) -> Result<Option<SocketAddr>, ConfigError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let found = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
-    found.map(Some).ok_or_else(|| wrong(key, format!("'{text}' is no address; write host:port")))
+/// What is to be known of an API that listens to others than this computer.
+pub fn open_to_all(place: &HostPort) -> String {
+    format!(
+        "api.listen = \"{place}\": whoever reaches that port may read everything and hand in transactions, unencrypted. If \
+         that is not meant, write 127.0.0.1; if it is, put a proxy with TLS before it"
+    )
+}
+
+fn place(key: &str, text: &str) -> Result<Option<HostPort>, ConfigError> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: String| wrong(key, error)) }
 }
 
 impl Config {
@@ -427,12 +448,23 @@ impl Config {
     /// The first setting that is wrong.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.listen()?;
-        self.public()?;
-        self.peers()?;
+        self.names()?;
         self.api_listen()?;
         self.link()?;
         self.trust()?;
         self.simd()?;
+        for (key, path) in
+            [("genesis", &self.genesis), ("data", &self.data), ("minting.keystore", &self.minting.keystore)]
+        {
+            // A shell takes it for the own directory; here it would be one that is called so.
+            if path.to_string_lossy().starts_with('~') {
+                let path = path.display();
+                return Err(wrong(
+                    key,
+                    format!("'{path}' begins with '~', which only a shell knows: write the whole path"),
+                ));
+            }
+        }
         if !["sntp", "system"].contains(&self.clock.source.as_str()) {
             return Err(wrong("clock.source", "it is 'sntp' or 'system'"));
         }
@@ -451,20 +483,47 @@ impl Config {
                 "64 hexadecimal digits in lower case, the key of the account whose stake this node mints for",
             ));
         }
-        let api = &self.api;
+        self.check_limits()?;
+        for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
+            if key == "log.screen" || !filter.is_empty() {
+                log_filter(filter).map_err(|error| wrong(key, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Limits that would leave nothing to work with.
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let Config { memory, network, clock, verification, storage, api, log, .. } = self;
+        let none_or = |value: u64, least: u64| if value == 0 { least } else { value };
         for (key, value, least) in [
-            ("api.answer_bytes_max", api.answer_bytes_max, 64 << 10),
-            ("api.held_bytes_max", api.held_bytes_max, 2 * api.answer_bytes_max.max(api.body_bytes_max)),
-            ("api.connections_max", api.connections_max, 2),
-            ("api.connections_of_address_max", api.connections_of_address_max, 1),
-            ("api.bytes_a_second", api.bytes_a_second, 64 << 10),
+            ("memory.limit_bytes", none_or(memory.limit_bytes, MEMORY_MIN), MEMORY_MIN),
+            ("network.address_max", network.address_max as u64, 1),
+            ("clock.every_s", clock.every_s, 16),
+            ("storage.segment_bytes", storage.segment_bytes, 8 << 10),
+            ("storage.limit_bytes", storage.limit_bytes, storage.segment_bytes.saturating_mul(4).max(STORAGE_MIN)),
+            ("storage.checkpoint_bytes", storage.checkpoint_bytes, 4 << 10),
+            ("storage.window_blocks", storage.window_blocks, 1),
+            ("storage.key_cache_keys", storage.key_cache_keys as u64, 1),
+            ("storage.snapshot_bytes_per_s", storage.snapshot_bytes_per_s, 1 << 10),
+            ("api.body_bytes_max", api.body_bytes_max as u64, 1 << 10),
+            ("api.batch_max", api.batch_max as u64, 1),
+            ("api.page_max", api.page_max as u64, 1),
+            ("api.answer_bytes_max", api.answer_bytes_max as u64, 64 << 10),
+            ("api.held_bytes_max", api.held_bytes_max as u64, 2 * api.answer_bytes_max.max(api.body_bytes_max) as u64),
+            ("api.connections_max", api.connections_max as u64, 2),
+            ("api.connections_of_address_max", api.connections_of_address_max as u64, 1),
+            ("api.submits_a_second", api.submits_a_second.into(), 1),
+            ("api.bytes_a_second", api.bytes_a_second as u64, 64 << 10),
+            ("log.file_bytes", log.file_bytes, 4 << 10),
+            ("log.files", log.files as u64, 1),
         ] {
             if value < least {
                 return Err(wrong(key, format!("{value} is too little; {least} at least")));
             }
         }
-        for (key, filter) in [("log.screen", &self.log.screen), ("log.file", &self.log.file)] {
-            log_filter(filter).map_err(|error| wrong(key, error))?;
+        if verification.threads > THREADS_MAX {
+            return Err(wrong("verification.threads", format!("{THREADS_MAX} at most; 0: as many as there are cores")));
         }
         Ok(())
     }
@@ -472,25 +531,17 @@ impl Config {
     /// Where it listens.
     ///
     /// # Errors
-    /// A setting that is no address.
-    pub fn listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
-        address("network.listen", &self.network.listen)
-    }
-
-    /// Where others reach it.
-    ///
-    /// # Errors
-    /// A setting that is no address.
-    pub fn public(&self) -> Result<Option<SocketAddr>, ConfigError> {
-        address("network.public", &self.network.public)
+    /// A setting that is no place.
+    pub fn listen(&self) -> Result<Option<HostPort>, ConfigError> {
+        place("network.listen", &self.network.listen)
     }
 
     /// Where the API listens.
     ///
     /// # Errors
-    /// A setting that is no address.
-    pub fn api_listen(&self) -> Result<Option<SocketAddr>, ConfigError> {
-        address("api.listen", &self.api.listen)
+    /// A setting that is no place.
+    pub fn api_listen(&self) -> Result<Option<HostPort>, ConfigError> {
+        place("api.listen", &self.api.listen)
     }
 
     /// The line.
@@ -519,18 +570,19 @@ impl Config {
         if text.is_empty() { Ok(None) } else { read().map(Some) }
     }
 
-    /// Peers to call.
+    /// Peers to call, and where this node is reached, as the operator has written it.
     ///
     /// # Errors
     /// One that is none.
-    pub fn peers(&self) -> Result<Vec<Target>, ConfigError> {
+    pub fn names(&self) -> Result<Names, ConfigError> {
         let one = |text: &String| {
             let wrong = || wrong("network.peers", format!("'{text}' is no peer; write key@host:port"));
             let (key, at) = text.split_once('@').ok_or_else(wrong)?;
-            let address = address("network.peers", at)?.ok_or_else(wrong)?;
-            Ok(Target { key: digits(key).ok_or_else(wrong)?, address })
+            let at = place("network.peers", at)?.ok_or_else(wrong)?;
+            Ok((digits(key).ok_or_else(wrong)?, at))
         };
-        self.network.peers.iter().map(one).collect()
+        let peers = self.network.peers.iter().map(one).collect::<Result<_, ConfigError>>()?;
+        Ok(Names { peers, public: place("network.public", &self.network.public)? })
     }
 }
 
@@ -562,8 +614,25 @@ pub fn data_home() -> PathBuf {
 mod tests {
     use super::*;
 
-    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
-        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect::<Vec<_>>().into_iter()
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString)> {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn variables_of_others_say_nothing_and_our_own_are_text() {
+        use std::os::unix::ffi::OsStringExt;
+        let bytes = |text: &[u8]| OsString::from_vec(text.to_vec());
+        let foreign = [
+            (bytes(b"JOSE"), bytes(b"Jos\xe9")),
+            (bytes(b"N\xe9"), bytes(b"1")),
+            (bytes(b"DYNEMIX_PORT"), bytes(b"tcp://10.0.0.7:7645")),
+            (bytes(b"DYNEMIX_PORT_7645_TCP_ADDR"), bytes(b"10.0.0.7")),
+            (bytes(b"DYNEMIX_SERVICE_HOST"), bytes(b"10.0.0.7")),
+        ];
+        assert!(load(None, foreign.into_iter(), &[]).is_ok());
+        let ours = [(bytes(b"DYNEMIX_NETWORK_LISTEN"), bytes(b"\xe9:1"))];
+        let error = load(None, ours.into_iter(), &[]).unwrap_err().to_string();
+        assert!(error.contains("DYNEMIX_NETWORK_LISTEN") && error.contains("UTF-8"), "{error}");
     }
 
     #[test]
@@ -607,6 +676,22 @@ mod tests {
         assert!(with("[network]\nlink = \"rate=fast\"\n").contains("rate=fast"));
         assert!(with("[verification]\nsimd = \"mmx\"\n").contains("mmx"));
         let by = |settings: &str| load(None, env(&[]), &[settings.to_owned()]).unwrap_err().to_string();
+        for setting in [
+            "memory.limit_bytes=100",
+            "storage.limit_bytes=100",
+            "storage.segment_bytes=1",
+            "clock.every_s=0",
+            "verification.threads=100000",
+            "log.files=0",
+            "log.screen=loud",
+            "api.page_max=0",
+            "network.listen=2001:db8::5:7645",
+            "network.peers=key@host",
+            "data=~/x",
+        ] {
+            let key = setting.split('=').next().unwrap();
+            assert!(by(setting).contains(key), "{setting}: {}", by(setting));
+        }
         assert!(by("network.listenn=1").contains("listenn") && by("clock.bound_ms=long").contains("long"));
         assert!(load(None, env(&[("DYNEMIX_NETWORK_LISTN", "x")]), &[]).unwrap_err().to_string().contains("LISTN"));
     }

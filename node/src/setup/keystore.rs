@@ -5,14 +5,14 @@
 //!   passphrase ── Argon2id(salt, cost in the file) ──► key ── XChaCha20-Poly1305(nonce, all other fields) ──► secret
 //! ```
 
+use super::new_file::{Readers, write_new};
 use argon2::{Algorithm, Argon2, Params, Version};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hex::FromHex;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
@@ -159,16 +159,10 @@ pub fn create(
     assert_eq!(sealed.len(), secret.len() + TAG_BYTES, "an encrypted secret is as long as the secret and its tag");
     assert!(2 * sealed.len() <= SECRET_DIGITS_MAX, "a key file is written that nobody can read again");
     let text = serde_json::to_string_pretty(&KeyFile { head, secret: hex::encode(&sealed) }).expect("plain fields");
-    let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            return Err(KeystoreError::Exists(path.to_owned()));
-        }
-        file => file.map_err(failed(path))?,
-    };
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all())
-        .map_err(failed(path))
+    write_new(path, format!("{text}\n").as_bytes(), Readers::Owner).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => KeystoreError::Exists(path.to_owned()),
+        _ => failed(path)(error),
+    })
 }
 
 fn read(path: &Path) -> Result<KeyFile, KeystoreError> {

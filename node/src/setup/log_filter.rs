@@ -1,6 +1,6 @@
 //! What of the log is shown, as people write it: `info,dynemix::minting=debug`.
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 /// Reads levels and targets between commas; parts that are empty say nothing.
 ///
@@ -13,6 +13,10 @@ pub fn log_filter(text: &str) -> Result<Targets, String> {
     }
     if parts.is_empty() {
         return Err("no level: say one of off, error, warn, info, debug, trace, or TARGET=LEVEL".into());
+    }
+    // A word alone would be the name of a part of the program, and nothing else would be shown.
+    if let Some(part) = parts.iter().find(|part| !part.contains('=') && part.parse::<LevelFilter>().is_err()) {
+        return Err(format!("'{part}' is no level: say one of off, error, warn, info, debug, trace, or TARGET=LEVEL"));
     }
     parts.join(",").parse().map_err(|error| format!("'{text}': {error}; a part is a level, or TARGET=LEVEL"))
 }
@@ -28,7 +32,7 @@ mod tests {
         assert!(filter.would_enable("dynemix::minting::duty", &Level::DEBUG));
         assert!(filter.would_enable("dynemix::keep", &Level::INFO));
         assert!(!filter.would_enable("dynemix::keep", &Level::DEBUG));
-        for wrong in ["", ",", "[step]=debug", "info,{a=1}", "dynemix=loud"] {
+        for wrong in ["", ",", "loud", "info,dynemix", "[step]=debug", "info,{a=1}", "dynemix=loud"] {
             assert!(log_filter(wrong).is_err(), "{wrong}");
         }
     }

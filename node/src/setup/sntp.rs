@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// When servers are asked again while the clock is not good.
 const SOON: Duration = Duration::from_secs(16);
+/// How often it is looked whether somebody has set the computer's clock, or the computer was asleep.
+const LOOK: Duration = Duration::from_secs(4);
 
 /// Milliseconds that the computer's clock is off by one server.
 fn ask(server: &str) -> Option<i64> {
@@ -39,7 +41,7 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: D
     thread::Builder::new().name("sntp".into()).spawn(move || {
         let mut failures = 0;
         loop {
-            let begun = Instant::now();
+            let (begun, apart_ms) = (Instant::now(), clock.system_apart_ms());
             let answers = ask_all(&servers);
             let mut offsets: Vec<i64> = answers.iter().filter_map(|answer| answer.1).collect();
             let offset = agreed(&mut offsets, servers.len(), discipline.bound_ms);
@@ -73,10 +75,21 @@ pub fn follow(clock: Clock, servers: Vec<String>, every: Duration, discipline: D
                 }
             }
             // The network, or a computer that was asleep, makes a good clock a doubtful one between.
-            while {
-                thread::sleep(SOON.min(every));
-                clock.is_trusted() && begun.elapsed() < every
-            } {}
+            loop {
+                thread::sleep(LOOK);
+                let jumped_ms = clock.system_apart_ms().saturating_sub(apart_ms);
+                let patience = if clock.is_trusted() { every } else { SOON };
+                if jumped_ms.saturating_abs() > discipline.bound_ms {
+                    tracing::warn!(
+                        "the computer's clock has jumped by {jumped_ms} ms, or the computer was asleep: time servers are \
+                         asked"
+                    );
+                    break;
+                }
+                if begun.elapsed() >= patience {
+                    break;
+                }
+            }
         }
     })?;
     Ok(())

@@ -9,6 +9,7 @@ use crate::file::page::{ChainId, Sum};
 use crate::file::paged::RegionSpec;
 use crate::file::segment::{self, Cursor, RECORDS_OFFSET, Segment, WalkEnd};
 use crate::file::superblock::{self, Copies, Present};
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -87,8 +88,12 @@ fn open_image(
     newest: Present,
     older: Option<Present>,
 ) -> Result<(Present, Image, Option<StoreError>), StoreError> {
-    // Rotten, unreadable, too short or gone: the other image may serve.
-    let excused = |error: &StoreError| matches!(error, StoreError::Damaged { .. } | StoreError::Io { .. });
+    // Rotten, unreadable, too short or gone: the other image may serve. One that this user may not read is none of these.
+    let excused = |error: &StoreError| match error {
+        StoreError::Damaged { .. } => true,
+        StoreError::Io { source, .. } => source.kind() != io::ErrorKind::PermissionDenied,
+        _ => false,
+    };
     let why = match open(&newest) {
         Ok(image) => return Ok((newest, image, None)),
         Err(error) if excused(&error) => error,
