@@ -36,6 +36,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -303,7 +304,7 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let shown = |address: Option<SocketAddr>| address.map_or("nowhere".to_owned(), |address| address.to_string());
     tracing::info!(
         "node runs at height {}: peers at {}, API at {}, data in {}",
-        node.view().status.look(|live| live.height),
+        node.view().status.stored.load(Ordering::Relaxed),
         shown(node.address()),
         shown(api_address),
         directory.display()
@@ -311,7 +312,7 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let view = node.view().clone();
     until_told(node, &stops, &named, slot_ms)?;
     remove_socket(&directory)?;
-    tracing::info!("stopped at height {}: everything final is on disk", view.status.look(|live| live.height));
+    tracing::info!("stopped at height {}: everything final is on disk", view.status.stored.load(Ordering::Relaxed));
     Ok(())
 }
 

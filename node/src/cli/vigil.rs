@@ -36,7 +36,7 @@ pub(crate) struct Vigil {
     stalled: Condition,
 }
 
-/// Whether a countdown that has come to `left_s` is to be said, after it was said at `said_s`: ten times a factor of ten.
+/// Whether a countdown that has come to `left_s` is to be said, after it was said at `said_s`: the nearer the more often.
 fn counts(said_s: Option<u64>, left_s: u64) -> bool {
     let step = match left_s {
         0..=10 => 5,
@@ -61,7 +61,8 @@ impl Vigil {
         }
         let slot_ms = view.chain.parameters.slot_ms;
         let now = view.clock.now_ms() / slot_ms;
-        let newest = view.status.look(|live| live.system.as_ref().map_or(0, |system| system.slot));
+        // None before the consensus thread has begun.
+        let Some(newest) = view.status.look(|live| live.system.as_ref().map(|system| system.slot)) else { return };
         let behind = newest.saturating_sub(now);
         let (due, over) = self.behind.is(behind > BEHIND_SLOTS);
         if due {
@@ -75,7 +76,9 @@ impl Vigil {
             tracing::info!("this clock is not behind the chain any more");
         }
         let silent = now.saturating_sub(newest);
-        let (due, over) = self.stalled.is(silent > STALLED_SLOTS);
+        // Who was away hears of what has been in the meantime first.
+        let here_slots = view.started.elapsed().as_millis() as u64 / slot_ms;
+        let (due, over) = self.stalled.is(silent.min(here_slots) > STALLED_SLOTS);
         if due {
             tracing::warn!("nothing has become final for {silent} slots: slot {now}, newest block of slot {newest}");
         } else if over {

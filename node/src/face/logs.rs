@@ -141,7 +141,11 @@ impl ScreenLog {
 /// Lines on the screen: in colours if it is one, and nobody wants none (`NO_COLOR`).
 pub fn screen<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    fmt::layer().with_writer(io::stderr).log_internal_errors(false).with_ansi(io::stderr().is_terminal() && !plain)
+    fmt::layer()
+        .with_writer(io::stderr)
+        .log_internal_errors(false)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal() && !plain)
 }
 
 /// Starts logging to the screen and, if there is a file, to it.

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How often it is looked at.
-const EVERY: Duration = Duration::from_secs(4);
+const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks at it now and then, on a thread of its own.
 ///
@@ -25,7 +25,7 @@ pub fn watch(clock: Clock, discipline: Discipline) -> io::Result<()> {
                 Some(Followed::Step(step, false)) => {
                     tracing::error!(
                         "the computer's clock has jumped, and this node's is set by {step} ms to follow it, but the \
-                         committee says that it is another slot: nothing is minted until they agree. Set the computer's \
+                         chain is at another slot: nothing is minted until they agree. Set the computer's \
                          clock right, or have clock.source = \"sntp\""
                     );
                 }
