@@ -165,6 +165,11 @@ fn a_node_says_who_it_is_and_how_it_ended_and_its_log_can_be_read() {
     let said = own.ends(2, &mut own.command(&[&log[..], &["--filter", "[["]].concat()));
     assert!(said.contains("TARGET=LEVEL"), "{said}");
     own.good(&[&log[..], &["--filter", "info"]].concat());
+    // It is backed up while it runs.
+    let made = own.good(&["node", "snapshot", "--config", "node.toml", "--out", "backup/today", "--json=-"]);
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let checked: Value = serde_json::from_str(&own.good(&["snapshot", "verify", "backup/today", "--json=-"])).unwrap();
+    assert_eq!((&made["state_root"], &made["height"]), (&checked["state_root"], &checked["height"]), "{made}");
 
     // Two of them on one computer.
     let said = own.ends(5, &mut own.command(&["node", "run", "--config", "node.toml"]));

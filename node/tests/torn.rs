@@ -16,6 +16,7 @@ use dynemix::keep::mapped::MappedMemory;
 use dynemix::keep::published;
 use dynemix::keep::record::BlockKeys;
 use dynemix::keep::replica::{ReplicaError, ReplicaHandle, replica};
+use dynemix::keep::sealed::SealedError;
 use dynemix::keep::signed_file::{SignedFile, SignedFileError};
 use dynemix::minting::entry::{Entry, FinalJob, Job, Promise};
 use dynemix::minting::inbox::Inbox;
@@ -117,6 +118,7 @@ enum Refused {
     Chain(ChainStoreError),
     Store(StoreError),
     Signed(SignedFileError),
+    File(SealedError),
 }
 
 fn find(disk: &MemoryDisk, genesis: &Genesis, may_be_missing: bool) -> Result<Found, Refused> {
@@ -125,7 +127,7 @@ fn find(disk: &MemoryDisk, genesis: &Genesis, may_be_missing: bool) -> Result<Fo
     let chain = chain_store::open(&*data, genesis, OPTIONS).map_err(Refused::Chain)?;
     let signed = SignedFile::open(&*data, hash, may_be_missing).map_err(Refused::Signed)?;
     let certificates = certificates::beside(&*data, &hash, &chain.store.records()).map_err(Refused::Store)?;
-    let kept = kept::read(&*data, &hash);
+    let kept = kept::read(&*data, &hash).map_err(Refused::File)?;
     let accepted = AcceptedFile::open(data, hash).map_err(Refused::Store)?;
     Ok(Found { chain, certificates, signed, kept, accepted })
 }
@@ -460,6 +462,7 @@ fn a_flipped_bit_is_named_or_harmless_and_never_believed() {
                     let code = match &error {
                         Refused::Chain(error) => exit::code(error),
                         Refused::Store(error) => exit::code(error),
+                        Refused::File(error) => exit::code(error),
                         Refused::Signed(error) => panic!("{name}: one copy of two, and {error}"),
                     };
                     assert!(name.starts_with("system.") || name.starts_with("light/"), "{name}: {error:?}");

@@ -1,8 +1,9 @@
 //! `dynemix node`: run a node, look at it, stop it.
 
 use super::args::{ConfigArgs, DataArgs, data_directory, variable};
-use super::output::{OutputArgs, Shown, note, say};
+use super::output::{OutputArgs, Shown, say};
 use super::passphrase::{Asked, passphrase};
+use super::snapshots::of_node;
 use super::vigil::Vigil;
 use clap::{Args, Subcommand};
 use dynemix::face::admin::{Admin, AdminRequest, LogShown, ask, remove_socket};
@@ -34,7 +35,7 @@ use signal_hook::iterator::Signals;
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -85,6 +86,22 @@ Exit code 6 when no node answers.")]
         #[arg(long)]
         now: bool,
     },
+    /// Write a snapshot of a running node's state, which goes on meanwhile
+    #[command(after_help = "\
+Examples:
+  dynemix node snapshot --data DIR --out ~/snapshots/today
+  dynemix snapshot verify ~/snapshots/today
+
+It is of what the state is; what was signed is not in it, and no other node may mint by it with the same keys.")]
+    Snapshot {
+        /// Directory of the snapshot
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        #[command(flatten)]
+        of: DataArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
     /// The last lines of a running node's log, and what it shows; show more or less
     #[command(after_help = "\
 Examples:
@@ -132,6 +149,7 @@ impl NodeVerb {
                 say!("stopping")?;
                 Ok(())
             }
+            NodeVerb::Snapshot { out, of, output } => output.show(&of_node(&of.directory()?, &out)?),
             NodeVerb::Log { filter, lines, of, output } => {
                 let shown: LogShown = ask(&of.directory()?, &AdminRequest::Log { lines, filter })?;
                 output.show(&NodeLog(shown))
@@ -289,7 +307,8 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
         Some(place) => Some(serve_api(&place, &node, &file, api)?),
         None => None,
     };
-    let admin = Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), log };
+    let admin =
+        Admin { view: node.view().clone(), genesis_supply, stop: stop.clone(), log, snapshots: node.snapshots() };
     if admin.serve(&directory)? {
         tracing::warn!(
             "the node before this one did not end in order (it was killed, or the power failed): nothing final is lost, \

@@ -459,7 +459,7 @@ fn worries(layered: &Layered) -> Result<Vec<String>, Box<dyn Error>> {
             worries.push(format!("{setting}: {at} has no address at this moment ({error}); a node asks again"));
         }
     }
-    worries.extend(config.api_listen()?.filter(|place| is_open(place)).map(|place| open_to_all(&place)));
+    worries.extend(config.api_listen()?.filter(is_open).map(|place| open_to_all(&place)));
     Ok(worries)
 }
 

@@ -3,10 +3,11 @@
 use super::args::{StoreArg, open_any, parse_hash};
 use super::output::{OutputArgs, Shown};
 use clap::{Args, Subcommand};
+use dynemix::face::admin::{AdminRequest, ask};
 use dynemix::keep::snapshot::{self, Listed, SnapshotInfo};
 use dynemix_engine::base::hash::Hash;
 use dynemix_perf::report::{bar, bytes, counted, facts, grouped};
-use dynemix_storage::{RealDisk, StoreOptions};
+use dynemix_storage::{RealDisk, StoreOptions, make_directory};
 use serde::Serialize;
 use std::error::Error;
 use std::io::IsTerminal;
@@ -137,6 +138,13 @@ pub(crate) fn create(store: &Path, out: &Path) -> Result<SnapshotDone, Box<dyn E
     let opened = open_any(store)?;
     let chain = opened.store.keeper().chain();
     timed("created", |progress| Ok(snapshot::create(&opened.state, chain, &RealDisk::at(out), progress)?))
+}
+
+/// Does `node snapshot`: the node writes it.
+pub(crate) fn of_node(data: &Path, out: &Path) -> Result<SnapshotDone, Box<dyn Error>> {
+    make_directory(out).map_err(|error| format!("make {}: {error}", out.display()))?;
+    let directory = out.canonicalize().map_err(|error| format!("{}: {error}", out.display()))?;
+    timed("created", |_| Ok(ask(data, &AdminRequest::Snapshot { directory })?))
 }
 
 /// Does `snapshot verify`, with a bar of bytes.

@@ -2,7 +2,9 @@
 //! JSON, its answer another.
 
 use super::logs::ScreenLog;
+use crate::keep::replica::Snapshots;
 use crate::minting::view::NodeView;
+use dynemix_storage::RealDisk;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fs;
@@ -10,6 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::thread;
 use std::time::Duration;
@@ -18,6 +21,9 @@ use std::time::Duration;
 const REQUEST_BYTES_MAX: u64 = 4_096;
 /// Blocks that one answer brings at most.
 const BLOCKS_MAX: usize = 256;
+
+/// How long a node may take to answer; a snapshot takes as long as it takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often the supply is added up again when a block came in between.
 const AUDIT_TRIES: usize = 100;
@@ -33,6 +39,11 @@ pub enum AdminRequest {
     },
     /// The whole supply, added up.
     Audit,
+    /// A snapshot of the state, while the node goes on.
+    Snapshot {
+        /// Where to, from the root of the file system.
+        directory: PathBuf,
+    },
     /// Stop: after the duty that is under way, or now.
     Stop {
         /// Without waiting for the end of the duty.
@@ -109,6 +120,8 @@ pub struct Admin {
     pub stop: Sender<bool>,
     /// What the log shows.
     pub log: ScreenLog,
+    /// Where snapshots are asked for.
+    pub snapshots: Snapshots,
 }
 
 impl Admin {
@@ -125,9 +138,12 @@ impl Admin {
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
         let thread = thread::Builder::new().name("admin".into()).spawn(move || {
+            let shared = Arc::new(self);
             for stream in listener.incoming().flatten() {
-                // One at a time: its owner is alone.
-                let _ = self.answer(&stream);
+                let answering = shared.clone();
+                // Each on its own thread: a snapshot may take minutes. Its owner is alone, so they are few.
+                let begun = thread::Builder::new().name("admin.answer".into()).spawn(move || answering.answer(&stream));
+                drop(begun);
             }
         });
         thread.map_err(failed)?;
@@ -157,6 +173,10 @@ impl Admin {
                 Some(audit) => json!(audit),
                 None => json!({ "error": "the node has stopped between a block and its tables" }),
             },
+            AdminRequest::Snapshot { directory } => {
+                let written = self.snapshots.write(Arc::new(RealDisk::at(&directory)));
+                written.map_or_else(|error| json!({ "error": error.to_string() }), |info| json!(info))
+            }
             AdminRequest::Stop { now } => {
                 let _ = self.stop.send(now);
                 json!({ "stopping": true })
@@ -217,7 +237,8 @@ pub fn ask<T: for<'a> Deserialize<'a>>(directory: &Path, request: &AdminRequest)
     let path = socket_path(directory);
     let exchange = || {
         let mut stream = UnixStream::connect(&path)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        let patience = if matches!(request, AdminRequest::Snapshot { .. }) { None } else { Some(PATIENCE) };
+        stream.set_read_timeout(patience)?;
         let mut line = serde_json::to_vec(request).expect("plain fields");
         line.push(b'\n');
         stream.write_all(&line)?;

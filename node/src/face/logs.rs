@@ -109,10 +109,12 @@ impl Write for LastLines {
     }
 }
 
+type SetFilter = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 /// The screen's filter and what it has shown, for whoever asks while the node runs.
 pub struct ScreenLog {
     filter: Mutex<String>,
-    set: Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>,
+    set: SetFilter,
     last: LastLines,
 }
 

@@ -15,7 +15,7 @@ use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_storage::{Checkpoint, Disk, Finding, Keeper, Records, Scrubber, StoreError};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::time::{Duration, Instant};
 
 /// Niceness of the thread: it gets its share, but others come first.
@@ -94,6 +94,37 @@ impl ReplicaHandle {
         let (reply, answer) = channel();
         let _ = self.requests.send(Request::Snapshot(directory, reply));
         answer.recv().unwrap_or(Err(SnapshotFailure::Stopped))
+    }
+}
+
+/// Where a running node is asked for a snapshot, until it stops.
+#[derive(Clone)]
+pub struct Snapshots {
+    of: Arc<Mutex<Option<ReplicaHandle>>>,
+}
+
+impl Snapshots {
+    /// Of this replica.
+    pub fn new(of: ReplicaHandle) -> Snapshots {
+        Snapshots { of: Arc::new(Mutex::new(Some(of))) }
+    }
+
+    fn of(&self) -> MutexGuard<'_, Option<ReplicaHandle>> {
+        self.of.lock().expect("nothing panics while it takes a handle")
+    }
+
+    /// Writes one of the replica's height to a directory. A node that stops meanwhile waits for it.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the node has stopped.
+    pub fn write(&self, directory: Arc<dyn Disk>) -> Result<SnapshotInfo, SnapshotFailure> {
+        let of = self.of().clone();
+        of.map_or(Err(SnapshotFailure::Stopped), |of| of.snapshot(directory))
+    }
+
+    /// None are written any more: nothing of this keeps a replica from ending.
+    pub fn end(&self) {
+        *self.of() = None;
     }
 }
 

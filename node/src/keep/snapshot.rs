@@ -9,7 +9,7 @@ use dynemix_engine::accounts::state::{GenesisError, State};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::keyed_hash::HashSeed;
 use dynemix_storage::{Disk, Store, StoreError, StoreOptions};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ pub enum SnapshotFailure {
 }
 
 /// What a snapshot is of.
-#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct SnapshotInfo {
     /// Height of the state.
     pub height: u64,

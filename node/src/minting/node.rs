@@ -12,7 +12,7 @@ use super::serve::{Questions, Serve};
 use super::topology::Topology;
 use super::view::{NodeView, Submit};
 use super::writer::WriterError;
-use crate::keep::replica::{ReplicaError, ReplicaHandle, StateReader};
+use crate::keep::replica::{ReplicaError, Snapshots, StateReader};
 use crate::peer::frames;
 use crate::setup::clock::Stopwatch;
 use crate::setup::names::Found;
@@ -54,7 +54,7 @@ pub struct Node {
     mesh: JoinHandle<io::Result<()>>,
     writer: JoinHandle<Result<(), WriterError>>,
     promises: JoinHandle<Result<(), StoreError>>,
-    replica: (ReplicaHandle, JoinHandle<Result<(), ReplicaError>>),
+    replica: (Snapshots, JoinHandle<Result<(), ReplicaError>>),
     verifying: Vec<Verifying>,
     serve: (Arc<Questions>, JoinHandle<()>),
 }
@@ -189,7 +189,7 @@ impl Node {
             writer: spawn("writer", move || writer.run(&jobs_in).inspect_err(|error| writer_halts(error)))?,
             promises: spawn("promises", move || keeps.run(&promises_in).inspect_err(|error| promises_halt(error)))?,
             replica: (
-                replica_handle,
+                Snapshots::new(replica_handle),
                 spawn("replica", move || replica_stage.run().inspect_err(|error| replica_halts(error)))?,
             ),
             verifying,
@@ -207,6 +207,11 @@ impl Node {
     /// From now on it calls these peers of the configuration, and is reached there itself.
     pub fn name(&self, found: Found) {
         self.inbox.push_own(Entry::Named(found));
+    }
+
+    /// Where it is asked for a snapshot.
+    pub fn snapshots(&self) -> Snapshots {
+        self.replica.0.clone()
     }
 
     /// Where it listens.
@@ -246,7 +251,7 @@ impl Node {
         serve.0.stop();
         verified &= serve.1.join().is_ok();
         let (writer, promises) = (writer.join(), promises.join());
-        drop(replica.0);
+        replica.0.end();
         let replica = replica.1.join();
         duty.map_err(|_| NodeStopError::Panic("duty"))?;
         mesh.map_err(|_| NodeStopError::Panic("mesh"))??;
