@@ -154,6 +154,9 @@ pub struct ApiConfig {
     pub listen: String,
     /// Web pages that may ask, by their origin as browsers say it: `https://wallet.example`. All others are refused.
     pub origins: Vec<String>,
+    /// Names by which this computer's own programs may ask beside `localhost` and addresses: those by which a proxy here
+    /// passes questions on. A page of the web can give any other name this computer's address.
+    pub hosts: Vec<String>,
     /// Bytes of a request at most.
     pub body_bytes_max: usize,
     /// Requests of a batch at most.
@@ -268,6 +271,7 @@ impl Default for ApiConfig {
         ApiConfig {
             listen: "127.0.0.1:8645".into(),
             origins: Vec::new(),
+            hosts: Vec::new(),
             body_bytes_max: 1 << 20,
             batch_max: 100,
             page_max: 1_000,
