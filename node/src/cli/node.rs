@@ -13,10 +13,10 @@ use dynemix::keep::chain_store::{ChainStoreError, Genesis, state_folder};
 use dynemix::minting::node::{MintingKeys, Node, NodeOptions, NodeStartError};
 use dynemix::minting::status::{StageShown, StatusShown};
 use dynemix::peer::join::{self, JoinOptions};
+use dynemix::setup::address::key_of;
 use dynemix::setup::clock::Clock;
 use dynemix::setup::computer;
 use dynemix::setup::config::{ApiConfig, Config, Layered, open_to_all};
-use dynemix::setup::digits::digits;
 use dynemix::setup::discipline::Discipline;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::host_port::HostPort;
@@ -278,7 +278,7 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     let screen = variable("DYNEMIX_LOG")?.filter(|text| !text.is_empty()).unwrap_or_else(|| log.screen.clone());
     let log = logs::start(&screen, to_file)?;
     raise_limits();
-    let keys = keys(&layered.beside, minting, args.passphrase_fd)?;
+    let keys = keys(&layered.beside, minting, &file.address_prefix, args.passphrase_fd)?;
     let node_clock = Clock::new(genesis.chain.parameters.start_ms, clock.source == "system");
     node_clock.shift(clock.shift_ms);
     let genesis_supply = genesis.accounts.iter().map(|account| account.1).sum::<u64>()
@@ -492,6 +492,7 @@ type Keys = (Option<MintingKeys>, Zeroizing<[u8; 32]>);
 fn keys(
     beside: &Path,
     minting: &dynemix::setup::config::MintingConfig,
+    prefix: &str,
     fd: Option<i32>,
 ) -> Result<Keys, Box<dyn Error>> {
     if !minting.enabled {
@@ -502,7 +503,7 @@ fn keys(
     let secrets = keystore::open::<64>(&path, SecretKind::Minting, &passphrase)?;
     let (vote, transport) = secrets.split_at(32);
     let half = |bytes: &[u8]| Zeroizing::new(<[u8; 32]>::try_from(bytes).expect("32 bytes"));
-    let account = digits(&minting.account).ok_or("minting.account is not 64 hexadecimal digits in lower case")?;
+    let account = key_of(prefix, &minting.account).map_err(|error| format!("minting.account: {error}"))?;
     Ok((Some(MintingKeys { account, vote: half(vote) }), half(transport)))
 }
 

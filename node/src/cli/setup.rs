@@ -1,6 +1,6 @@
 //! `dynemix keys`, `genesis`, `config` and `doctor`: everything before a node runs.
 
-use super::args::{ConfigArgs, data_directory, parse_hash};
+use super::args::{ConfigArgs, data_directory};
 use super::output::{OutputArgs, Shown, note, print, say};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
@@ -9,7 +9,7 @@ use dynemix::face::api::bytes_held;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::status::StatusShown;
 use dynemix::minting::topology::{Given, Topology};
-use dynemix::setup::address::PREFIX;
+use dynemix::setup::address::{PREFIX, key_of_any};
 use dynemix::setup::clock::unix_ms;
 use dynemix::setup::config::{Config, ConfigError, Layered, open_to_all};
 use dynemix::setup::discipline::agreed;
@@ -159,7 +159,8 @@ impl Minter {
                 "--name '{name}': a name is 1 to 32 letters a-z, digits, or single - . _ between them"
             ));
         }
-        let owner = parse_hash(&account).map_err(|_| "--account is not 64 hexadecimal digits in lower case")?;
+        let owner = key_of_any(&account).map_err(|error| format!("--account: {error}"))?;
+        let account = hex::encode(owner);
         let stake = dynes.checked_mul(dynemix_engine::base::parameters::DYNE).ok_or("--stake is more than there is")?;
         let address = place.map(|place| address_of(&place)).transpose()?;
         Ok(Minter { name, owner, account, address, stake })

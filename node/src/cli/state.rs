@@ -1,8 +1,9 @@
 //! `dynemix state`: what a store holds of accounts, for people and programs.
 
-use super::args::{StoreArg, open_any, parse_hash};
+use super::args::{StoreArg, open_any};
 use super::output::{OutputArgs, Shown, dynes};
 use clap::Subcommand;
+use dynemix::setup::address::key_of_any;
 use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::base::hash::Hash;
 use dynemix_perf::report::{bar, bytes, facts, grouped, table};
@@ -31,8 +32,8 @@ Examples:
     /// One account, with the proof of it
     #[command(after_help = "Examples:\n  dynemix state get 3b6a...da29 --store ~/dynemix --json -")]
     Get {
-        /// The account's public key, 64 hexadecimal digits
-        #[arg(value_parser = parse_hash)]
+        /// The account's address or key
+        #[arg(value_parser = key_of_any)]
         key: Hash,
         #[command(flatten)]
         store: StoreArg,

@@ -90,6 +90,15 @@ pub fn key_of(prefix: &str, text: &str) -> Result<Key, AddressError> {
     bytes.try_into().map_err(|_| form())
 }
 
+/// The key of an address of whichever chain, or of 64 digits: for whoever knows of no chain yet.
+///
+/// # Errors
+/// Any other text.
+pub fn key_of_any(text: &str) -> Result<Key, AddressError> {
+    let prefix = CheckedHrpstring::new::<Bech32m>(text).ok().map(|address| address.hrp().to_lowercase());
+    key_of(&prefix.unwrap_or_else(|| PREFIX.into()), text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +114,8 @@ mod tests {
             assert!(key_of(prefix, &format!("{text}q")).is_err() && key_of(prefix, &text[..text.len() - 1]).is_err());
         }
         assert_eq!(key_of(PREFIX, &hex::encode(KEY)), Ok(KEY));
+        assert_eq!(key_of_any(&address(DEVNET_PREFIX, &KEY)), Ok(KEY));
+        assert!(key_of_any(&address(DEVNET_PREFIX, &KEY)[1..]).is_err());
         for wrong in ["", "1", "dyn1", "dyn", "ada", &"a5".repeat(31), &"A5".repeat(32), "dyn1é", "\u{0}1aaaaaa"] {
             assert!(key_of(PREFIX, wrong).is_err(), "{wrong}");
         }

@@ -1,6 +1,7 @@
 //! The configuration of a node: TOML, in layers. What the command line says counts more than the environment, that more
 //! than the file, and that more than the defaults. An unknown key is an error, wherever it stands.
 
+use super::address::key_of_any;
 use super::digits::digits;
 use super::host_port::HostPort;
 use super::log_filter::log_filter;
@@ -481,10 +482,10 @@ impl Config {
         if !(10..=10_000).contains(&self.clock.bound_ms) {
             return Err(wrong("clock.bound_ms", "between 10 and 10000"));
         }
-        if self.minting.enabled && digits::<32>(&self.minting.account).is_none() {
+        if self.minting.enabled && key_of_any(&self.minting.account).is_err() {
             return Err(wrong(
                 "minting.account",
-                "64 hexadecimal digits in lower case, the key of the account whose stake this node mints for",
+                "the address or key (64 hexadecimal digits in lower case) of the account whose stake this node mints for",
             ));
         }
         self.check_limits()?;
