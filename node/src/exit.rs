@@ -1,5 +1,9 @@
 //! Exit codes: what a supervisor may conclude from the end of the process.
 
+use crate::devnet::dump::DumpError;
+use crate::devnet::lock::LockError;
+use crate::devnet::opening::RunError;
+use crate::devnet::reset::ResetError;
 use crate::face::admin::AskError;
 use crate::keep::chain_store::ChainStoreError;
 use crate::keep::open::ReplayError;
@@ -22,7 +26,7 @@ pub const USAGE: u8 = 2;
 pub const DAMAGED: u8 = 3;
 /// The disk refused a write or a sync, or is full. Nothing final is lost; start again once it works.
 pub const DISK: u8 = 4;
-/// The store is in use by another process.
+/// The store, or a devnet's directory, is in use by another process.
 pub const LOCKED: u8 = 5;
 /// Nobody answers: no node, or none that can be reached.
 pub const UNREACHABLE: u8 = 6;
@@ -78,7 +82,11 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
     let signed = signed_file.is_some() && !refused || matches!(wallet, Some(WalletError::Kept(_)));
     let unreachable = error.downcast_ref().is_some_and(|error| !matches!(error, AskError::Refused(_)))
         || matches!(wallet, Some(WalletError::Unreachable { .. }));
+    let in_use = matches!(error.downcast_ref(), Some(RunError::Lock(LockError::Held { .. }) | RunError::Orphans(..)))
+        || matches!(error.downcast_ref(), Some(ResetError::Lock(LockError::Held { .. }) | ResetError::Running(..)))
+        || matches!(error.downcast_ref(), Some(DumpError::Lock(LockError::Held { .. }) | DumpError::Running(..)));
     let codes = [
+        (in_use, LOCKED),
         (signed, UNSAFE),
         (refused || matches!(sealed, Some(SealedError::Io { .. })), DISK),
         (unreachable, UNREACHABLE),

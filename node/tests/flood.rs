@@ -6,8 +6,9 @@
 use dynemix::devnet::flood::FloodOptions;
 use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd};
 use dynemix::devnet::lies::LieKind;
+use dynemix::devnet::opening::RunOptions;
 use dynemix::devnet::report::{DevnetReport, SlotRow};
-use dynemix::devnet::run::{RunOptions, Watcher, run};
+use dynemix::devnet::run::{Watcher, run};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
@@ -33,6 +34,7 @@ fn flooded(kind: LieKind) -> DevnetReport {
         kill_every: None,
         flood,
         shape: shape(true),
+        api_port: None,
     })
 }
 
@@ -88,6 +90,7 @@ fn of_what_killed_nodes_had_it_is_known_what_became_of_it() {
         then: None,
         kill_every: Some(3),
         flood: None,
+        api_port: None,
     };
     let report = troubled(kills);
     assert!(report.failures.is_empty() && report.kills >= 2, "{} kills: {:?}", report.kills, report.failures);

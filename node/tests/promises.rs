@@ -33,7 +33,8 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         liar: false,
         simd: any_simd(),
     };
-    let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
+    let (pids, ports, api_ports) = (Vec::new(), None, None);
+    let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids, made: true, ports, api_ports };
     let file = devnet.genesis();
     let account = SigningKey::from_bytes(&secret("owner", 0)).verifying_key().to_bytes();
     let options = NodeOptions {

@@ -1,7 +1,7 @@
 //! `dynemix bench`: what is measured, by which flags.
 
 use super::args::SimdArg;
-use super::benched::{BenchStore, prepare_node};
+use super::benched::{BenchStore, prepare_node, scratch};
 use super::durable::DurableState;
 use super::ending::{WrongUsage, within};
 use super::lines::GuestLines;
@@ -338,7 +338,7 @@ pub(crate) fn apply(options: &ApplyOptions) -> ApplyReport {
 
 /// Runs `bench state` in a temporary directory.
 fn state(options: &StateOptions) -> Result<StateReport, Box<dyn Error>> {
-    let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir()?;
+    let directory = scratch()?;
     let store = directory.path().join("store");
     let create = || Ok(Box::new(DurableState::create(&store, options.accounts, options.seed)?) as _);
     let bar = spinner(std::io::stderr().is_terminal());

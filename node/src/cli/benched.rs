@@ -1,6 +1,7 @@
 //! The minting node as `bench engine` measures it: a chain of one minter, whose thresholds are one of one.
 
 use dynemix::devnet::layout::secret;
+use dynemix::devnet::scratch::Scratch;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::keep::record::BlockRecord;
 use dynemix::minting::counted::Counted;
@@ -25,7 +26,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use tempfile::TempDir;
 use zeroize::Zeroizing;
 
 /// What the minter has at stake.
@@ -55,7 +55,7 @@ struct NodeToBench {
     settings: BenchSettings,
     layout: StateLayout,
     /// Removed at the end.
-    directory: Option<TempDir>,
+    directory: Option<Scratch>,
 }
 
 struct BenchedNode {
@@ -66,7 +66,7 @@ struct BenchedNode {
     starts_ms: Option<u64>,
     layout: StateLayout,
     /// Dropped after the node has stopped.
-    _directory: Option<TempDir>,
+    _directory: Option<Scratch>,
 }
 
 /// The genesis of one minter, who has what no account of the load has.
@@ -119,13 +119,19 @@ fn limits(connections: usize) -> MeshLimits {
     limits
 }
 
+/// A temporary directory of a bench, which goes with it even where it is interrupted.
+pub(crate) fn scratch() -> std::io::Result<Scratch> {
+    let scratch = Scratch::new("dynemix-bench-", |_| {})?;
+    scratch.end_at_signals()?;
+    Ok(scratch)
+}
+
 /// Makes the genesis of a node with a store of its own.
 pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<dyn EngineToTest>, String> {
     let (path, directory) = match store.directory {
         Some(path) => (path, None),
         None => {
-            let directory = tempfile::Builder::new().prefix("dynemix-bench-").tempdir();
-            let directory = directory.map_err(|error| format!("make a temporary directory: {error}"))?;
+            let directory = scratch().map_err(|error| format!("make a temporary directory: {error}"))?;
             (directory.path().to_owned(), Some(directory))
         }
     };

@@ -3,7 +3,8 @@
 //! * [`verbs`] lists the families; [`args`], [`output`], [`ending`] and [`passphrase`] are what they share;
 //!   [`manual`] writes their man pages.
 //! * [`allocator`] is the allocator of the process.
-//! * [`node`], [`setup`], [`wallet`] (which shows [`receipts`]), [`devnet`] run things; [`state`], [`block`], [`snapshots`] look at stores;
+//! * [`node`], [`setup`], [`wallet`] (which shows [`receipts`]), [`devnet`] run things: of the last [`up`] runs it,
+//!   [`nodes`] looks at it; [`state`], [`block`], [`snapshots`] look at stores;
 //!   [`simulate`], [`attack`] and [`grind`] ask the simulator.
 //! * With the feature `bench`: `bench` and `profile`, `benched`, `lines` and `durable` (what they measure), `saturate`.
 
@@ -24,6 +25,7 @@ pub(crate) mod grind;
 pub(crate) mod lines;
 pub(crate) mod manual;
 pub(crate) mod node;
+pub(crate) mod nodes;
 pub(crate) mod output;
 #[allow(unsafe_code, reason = "a descriptor is given as a number")]
 pub(crate) mod passphrase;
@@ -36,6 +38,7 @@ pub(crate) mod setup;
 pub(crate) mod simulate;
 pub(crate) mod snapshots;
 pub(crate) mod state;
+pub(crate) mod up;
 pub(crate) mod verbs;
 pub(crate) mod vigil;
 pub(crate) mod wallet;

@@ -1,17 +1,21 @@
 //! `dynemix bench saturate`: the rate at which a network of nodes starts to lose slots or to keep its users waiting, and
 //! what becomes of it beyond.
 
-use super::devnet::{ModeArg, Screen};
 use super::ending::{WrongUsage, within};
 use super::output::{OutputArgs, Shown, note};
+use super::up::{ModeArg, Screen, stop_flag};
 use clap::Args;
 use dynemix::devnet::layout::{DevnetShape, any_simd};
+use dynemix::devnet::opening::RunOptions;
 use dynemix::devnet::report::{DevnetReport, Overload};
-use dynemix::devnet::run::{RunOptions, run};
+use dynemix::devnet::run::run;
+use dynemix::devnet::scratch::Scratch;
+use dynemix::devnet::stop::down;
 use dynemix_net::mesh::LinkShape;
 use dynemix_perf::report::{grouped, table};
 use std::error::Error;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What a line carries, in one mode.
 #[derive(serde::Serialize)]
@@ -153,6 +157,7 @@ impl SaturateArgs {
         within("--slots", self.slots, 1..)?;
         within("--from", self.from, 1..)?;
         within("--knee", self.knee.unwrap_or(1), 1..)?;
+        let stop = stop_flag()?;
         let modes = self.mode.map_or(vec![ModeArg::Blockchain, ModeArg::Quilt], |mode| vec![mode]);
         let (mut knees, mut beyond) = (Vec::new(), Vec::new());
         for mode in modes {
@@ -160,11 +165,11 @@ impl SaturateArgs {
             let name = if quilt { "quilt" } else { "blockchain" };
             let (tried, tps) = match self.knee {
                 Some(tps) => (Vec::new(), tps),
-                None => self.search(quilt, name)?,
+                None => self.search(quilt, name, &stop)?,
             };
             knees.push(Knee { mode: name.into(), tried, tps, paper_tps: if quilt { 2_400 } else { 600 } });
             for times in BEYOND.into_iter().filter(|_| self.beyond && tps > 0) {
-                beyond.extend(self.beyond_of(quilt, name, tps, times)?);
+                beyond.extend(self.beyond_of(quilt, name, (tps, times), &stop)?);
             }
         }
         let (nodes, slot_ms, link) = (self.nodes, self.slot_ms, self.link.clone());
@@ -172,10 +177,10 @@ impl SaturateArgs {
     }
 
     /// The highest rate that is carried, and each that was tried.
-    fn search(&self, quilt: bool, name: &str) -> Result<Searched, Box<dyn Error>> {
+    fn search(&self, quilt: bool, name: &str, stop: &Arc<AtomicBool>) -> Result<Searched, Box<dyn Error>> {
         let (mut tried, mut good, mut bad, mut tps) = (Vec::new(), 0, None, self.from);
         while tried.len() < 12 {
-            let report = self.offered(quilt, tps, None)?;
+            let report = self.offered(quilt, tps, None, stop)?;
             let held = report.failures.is_empty() && report.final_transactions == report.offered;
             note!("{name} mode, {tps} TPS: {}", if held { "carried" } else { "not carried" });
             tried.push((tps, held));
@@ -194,17 +199,29 @@ impl SaturateArgs {
     }
 
     /// So many times the knee, and what becomes of it.
-    fn beyond_of(&self, quilt: bool, name: &str, knee: u64, times: u64) -> Result<Option<Beyond>, Box<dyn Error>> {
-        let report = self.offered(quilt, knee * times, Some(((knee / 2).max(1), AFTER_SLOTS)))?;
+    fn beyond_of(
+        &self,
+        quilt: bool,
+        name: &str,
+        (knee, times): (u64, u64),
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Option<Beyond>, Box<dyn Error>> {
+        let report = self.offered(quilt, knee * times, Some(((knee / 2).max(1), AFTER_SLOTS)), stop)?;
         let Some(overload) = report.overload else { return Ok(None) };
         note!("{name} mode, {} TPS: {:.0} a second final", overload.tps, overload.tps_final);
-        let is_other = |why: &String| !why.contains("in its slot or the next") && !why.ends_with("slots lost");
+        let is_other = |why: &String| !why.contains("in its slot or the next") && !why.ends_with(" lost");
         let failures = report.failures.into_iter().filter(is_other).collect();
         Ok(Some(Beyond { mode: name.into(), times, slots_lost: report.slots_lost, failures, overload }))
     }
 
     /// A network of its own, to which so many a second are offered, and then perhaps others.
-    fn offered(&self, quilt: bool, tps: u64, then: Option<(u64, u64)>) -> Result<DevnetReport, Box<dyn Error>> {
+    fn offered(
+        &self,
+        quilt: bool,
+        tps: u64,
+        then: Option<(u64, u64)>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<DevnetReport, Box<dyn Error>> {
         let load_accounts = (tps * self.slot_ms * 22 / 10_000).max(1_000);
         let shape = DevnetShape {
             liar: false,
@@ -223,10 +240,11 @@ impl SaturateArgs {
             then,
             kill_every: None,
             flood: None,
+            api_port: None,
         };
-        let directory = tempfile::Builder::new().prefix("dynemix-saturate").tempdir()?;
-        let stop = Arc::default();
-        let screen = Screen::new(self.slot_ms, true, directory.path(), false, &stop);
-        Ok(run(directory.path(), &options, None, &stop, &screen)?)
+        let directory = Scratch::new("dynemix-saturate-", |dead| drop(down(dead)))?;
+        let screen = Screen::new(&options, true, directory.path(), false, stop.clone());
+        let report = run(directory.path(), &options, None, stop, &screen)?;
+        if stop.load(Ordering::Relaxed) { Err("interrupted".into()) } else { Ok(report) }
     }
 }

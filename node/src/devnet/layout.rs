@@ -1,5 +1,6 @@
 //! The files of a devnet.
 
+use super::hints::{command, quoted};
 use super::ports::{PORT_END, PORT_FIRST, Ports};
 use crate::peer::frames::prologue;
 use crate::setup::address::DEVNET_PREFIX;
@@ -11,9 +12,9 @@ use dynemix_engine::vote::bls::BlsSigning;
 use dynemix_net::mesh::{LinkShape, Target, public_key};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
-use std::fs;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -60,6 +61,10 @@ pub fn any_simd() -> String {
     "auto".into()
 }
 
+fn made() -> bool {
+    true
+}
+
 /// A devnet on disk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Devnet {
@@ -75,9 +80,15 @@ pub struct Devnet {
     pub api_port: u16,
     /// Processes that were started last.
     pub pids: Vec<u32>,
+    /// Whether all of its files were made: else whoever made it was interrupted, and nothing ran yet.
+    #[serde(default = "made")]
+    pub made: bool,
     /// Nobody else is given the ports of a devnet that was made by this process.
     #[serde(skip)]
     pub ports: Option<Arc<Ports>>,
+    /// The same of the API's, where they were chosen for a run.
+    #[serde(skip)]
+    pub api_ports: Option<Arc<Ports>>,
 }
 
 /// Why a devnet cannot be made or found.
@@ -95,14 +106,27 @@ pub enum LayoutError {
     #[error(transparent)]
     Key(#[from] KeystoreError),
     /// There is none.
-    #[error("{} holds no devnet; `dynemix devnet up` makes one", .0.display())]
+    #[error("{} holds no devnet; `{}` makes one", .0.display(), command("devnet up", .0))]
     Missing(PathBuf),
     /// The file cannot be read.
-    #[error("{} is no devnet of this program; remove it with `dynemix devnet reset`", .0.display())]
+    #[error("{} is damaged, or of another version; `{}` removes that devnet",
+        .0.join("devnet.json").display(), command("devnet reset", .0))]
     Form(PathBuf),
+    /// Somebody's own files are there.
+    #[error("{} is not empty and holds no devnet: nothing is put among the files of others; name another --dir, or \
+        one that is empty or not there yet", .0.display())]
+    Foreign(PathBuf),
+    /// Something that runs does not stop.
+    #[error("what runs in {} does not stop; {} of its nodes still run", .0.display(), .1)]
+    Stuck(PathBuf, usize),
     /// No ports are free.
     #[error("no {0} free ports in a row between {PORT_FIRST} and {PORT_END}")]
     Ports(u32),
+    /// A port that the chain's genesis names.
+    #[error(
+        "port {1} of node {0} is in use by another program; the chain knows the node by it, so that one has to end"
+    )]
+    Taken(u32, u16),
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> LayoutError {
@@ -138,8 +162,20 @@ impl Devnet {
         let (peer_port, api_port) = (ports.first, ports.first + shape.nodes as u16);
         assert!(api_port + shape.nodes as u16 <= PORT_END, "{} nodes have two ports each of {ports:?}", shape.nodes);
         let ports = Some(Arc::new(ports));
-        let devnet = Devnet { format: 1, shape, start_ms, peer_port, api_port, pids: Vec::new(), ports };
+        let mut devnet = Devnet {
+            format: 1,
+            shape,
+            start_ms,
+            peer_port,
+            api_port,
+            pids: Vec::new(),
+            made: false,
+            ports,
+            api_ports: None,
+        };
         fs::create_dir_all(directory).map_err(failed(directory))?;
+        // Known from the first file on: what is left of an interrupted one is made anew, or removed.
+        devnet.save(directory)?;
         write(&directory.join("genesis.toml"), &devnet.genesis().text())?;
         for node in 0..devnet.shape.nodes {
             let at = devnet.node_directory(directory, node);
@@ -156,16 +192,92 @@ impl Devnet {
             )?;
             write(&at.join("node.toml"), &toml::to_string(&devnet.config(node)).expect("plain fields"))?;
         }
+        devnet.made = true;
         devnet.save(directory)?;
         Ok(devnet)
     }
 
-    /// Writes what changes: the processes.
+    /// Writes what changes: the processes and the API's ports. A full disk leaves what was there.
     ///
     /// # Errors
     /// Whatever the disk refuses.
     pub fn save(&self, directory: &Path) -> Result<(), LayoutError> {
-        write(&directory.join("devnet.json"), &serde_json::to_string_pretty(self).expect("plain fields"))
+        let text = serde_json::to_string_pretty(self).expect("plain fields");
+        let path = directory.join("devnet.json");
+        let written = tempfile::NamedTempFile::new_in(directory)
+            .and_then(|mut file| file.write_all(text.as_bytes()).map(|()| file))
+            .and_then(|file| file.persist(&path).map_err(io::Error::from));
+        written.map(|_: File| ()).map_err(failed(&path))
+    }
+
+    /// Whether a directory may be given to a devnet: there is one, or nothing.
+    ///
+    /// # Errors
+    /// When somebody's own files are there.
+    pub fn may_be_in(directory: &Path) -> Result<(), LayoutError> {
+        let entries = match fs::read_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed(directory))?,
+        };
+        let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+        // Whoever has the lock and has made nothing yet was interrupted; `scratch.lock` is a temporary directory's.
+        let is_empty = names.iter().all(|name| ["lock", "stop", "scratch.lock"].iter().any(|own| name == own));
+        if is_empty || names.iter().any(|name| name == "devnet.json") {
+            return Ok(());
+        }
+        Err(LayoutError::Foreign(directory.to_owned()))
+    }
+
+    /// Gives the API its ports for a run: from the one that is wished for on, if they are free; else where it was; else
+    /// where there are some.
+    ///
+    /// # Errors
+    /// When none are free, or the disk refuses.
+    pub fn move_api(&mut self, directory: &Path, wish: u16) -> Result<(), LayoutError> {
+        let nodes = self.shape.nodes as u16;
+        let found = Ports::fixed(wish, nodes).or_else(|| Ports::fixed(self.api_port, nodes));
+        let found = found.or_else(|| Ports::reserve(nodes.into())).ok_or(LayoutError::Ports(nodes.into()))?;
+        let moved = self.api_port != found.first;
+        self.api_port = found.first;
+        self.api_ports = Some(Arc::new(found));
+        if !moved {
+            return Ok(());
+        }
+        for node in 0..self.shape.nodes {
+            let path = self.node_directory(directory, node).join("node.toml");
+            let text = fs::read_to_string(&path).map_err(failed(&path))?;
+            let mut config: toml::Table =
+                toml::from_str(&text).map_err(|error| failed(&path)(io::Error::other(error)))?;
+            let api = config.entry("api").or_insert_with(|| toml::Table::new().into());
+            if let Some(api) = api.as_table_mut() {
+                api.insert("listen".into(), self.api_address(node).to_string().into());
+            }
+            write(&path, &toml::to_string(&config).expect("it was read as such"))?;
+        }
+        self.save(directory)
+    }
+
+    /// Looks whether the ports that the chain knows its nodes by are free.
+    ///
+    /// # Errors
+    /// With the first that is not.
+    pub fn peer_ports_free(&self) -> Result<(), LayoutError> {
+        let taken = |node: &u32| TcpListener::bind(self.peer_address(*node)).is_err();
+        match (0..self.shape.nodes).find(taken) {
+            Some(node) => Err(LayoutError::Taken(node, self.peer_address(node).port())),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what a shell can read to use this devnet: `. DIR/env`.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn write_env(&self, directory: &Path) -> Result<(), LayoutError> {
+        let genesis = directory.join("genesis.toml");
+        let (node, genesis) = (self.api_address(0), quoted(&genesis.to_string_lossy()));
+        let text = format!("export DYNEMIX_NODE=http://{node}/\nexport DYNEMIX_GENESIS={genesis}\n");
+        write(&directory.join("env"), &text)
     }
 
     /// Reads a devnet.
@@ -194,6 +306,11 @@ impl Devnet {
     /// Where a node keeps its data.
     pub fn data_directory(&self, directory: &Path, node: u32) -> PathBuf {
         self.node_directory(directory, node).join("data")
+    }
+
+    /// What a node writes to its screen.
+    pub fn log_path(&self, directory: &Path, node: u32) -> PathBuf {
+        self.node_directory(directory, node).join("screen.log")
     }
 
     fn peer_address(&self, node: u32) -> SocketAddr {

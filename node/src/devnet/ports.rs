@@ -12,6 +12,8 @@ const BLOCK: u16 = 64;
 const BLOCKS: u16 = 224;
 /// Port that guards the first block; the others follow.
 const GUARD_FIRST: u16 = PORT_FIRST - BLOCKS;
+/// Port that guards those that somebody has wished for: who looks for such looks alone.
+const WISHED_GUARD: u16 = GUARD_FIRST - 1;
 /// Behind the last port of the last block.
 pub const PORT_END: u16 = PORT_FIRST + BLOCK * BLOCKS;
 
@@ -40,6 +42,14 @@ impl Ports {
             let free = (first..first + count).all(|port| listen(port).is_some());
             free.then_some(Ports { first, count, _guards })
         })
+    }
+
+    /// `count` ports from this one on, if all of them are free and nobody else has asked for such and not let go.
+    pub fn fixed(first: u16, count: u16) -> Option<Ports> {
+        let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok();
+        let guard = listen(WISHED_GUARD)?;
+        let free = (first..first.checked_add(count)?).all(|port| listen(port).is_some());
+        free.then(|| Ports { first, count, _guards: vec![guard] })
     }
 }
 

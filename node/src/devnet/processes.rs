@@ -3,12 +3,16 @@
 use super::layout::{Devnet, LayoutError, PASSPHRASE};
 use crate::face::admin::{AdminRequest, AskError, Audit, ask};
 use crate::minting::status::StatusShown;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
+
+/// How long a node may take to answer.
+const START: Duration = Duration::from_secs(60);
 
 /// Running nodes; those that are still there are killed when this is dropped.
 pub struct Processes {
@@ -73,7 +77,8 @@ impl Processes {
     pub fn start(&mut self, node: u32, settings: &[&str]) -> Result<(), ProcessError> {
         let at = self.devnet.node_directory(&self.directory, node);
         let refused = |source| ProcessError::Start { node, source };
-        let log = File::options().create(true).append(true).open(at.join("screen.log")).map_err(refused)?;
+        let log = self.devnet.log_path(&self.directory, node);
+        let log = File::options().create(true).append(true).open(log).map_err(refused)?;
         let mut command = Command::new(&self.program);
         command.args(["node", "run", "--config"]).arg(at.join("node.toml"));
         for setting in settings {
@@ -81,6 +86,8 @@ impl Processes {
         }
         command.env("DYNEMIX_PASSPHRASE", PASSPHRASE).env("RAYON_NUM_THREADS", "2");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        // Who interrupts this command at a terminal does not mean them: it stops them in order.
+        command.process_group(0);
         self.children[node as usize] = Some(command.spawn().map_err(refused)?);
         self.devnet.pids = self.children.iter().flatten().map(Child::id).collect();
         self.devnet.save(&self.directory)?;
@@ -92,8 +99,21 @@ impl Processes {
     /// # Errors
     /// When one does not come up.
     pub fn start_all(&mut self) -> Result<(), ProcessError> {
+        self.start_all_unless(&|| false).map(|all| assert!(all, "nobody has told them to stop"))
+    }
+
+    /// Starts all, and waits until each answers or somebody wants to stop; whether all do.
+    ///
+    /// # Errors
+    /// When one does not come up.
+    pub fn start_all_unless(&mut self, stop: &dyn Fn() -> bool) -> Result<bool, ProcessError> {
         (0..self.devnet.shape.nodes).try_for_each(|node| self.start(node, &[]))?;
-        (0..self.devnet.shape.nodes).try_for_each(|node| self.wait_ready(node, Duration::from_secs(60)))
+        for node in 0..self.devnet.shape.nodes {
+            if !self.wait_ready_unless(node, START, stop)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Waits until a node answers.
@@ -101,8 +121,20 @@ impl Processes {
     /// # Errors
     /// When it ends or stays silent.
     pub fn wait_ready(&mut self, node: u32, patience: Duration) -> Result<(), ProcessError> {
+        self.wait_ready_unless(node, patience, &|| false).map(|ready| assert!(ready, "nobody has told it to stop"))
+    }
+
+    fn wait_ready_unless(
+        &mut self,
+        node: u32,
+        patience: Duration,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<bool, ProcessError> {
         let end = Instant::now() + patience;
         while self.status(node, 0).is_err() {
+            if stop() {
+                return Ok(false);
+            }
             let ended = self.children[node as usize].as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
             if ended {
                 return Err(ProcessError::Ended { node, log: self.log_end(node) });
@@ -112,13 +144,12 @@ impl Processes {
             }
             std::thread::sleep(Duration::from_millis(30));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The end of a node's log.
     pub fn log_end(&self, node: u32) -> String {
-        let path = self.devnet.node_directory(&self.directory, node).join("screen.log");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = std::fs::read_to_string(self.devnet.log_path(&self.directory, node)).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(12)..].join("\n")
     }
@@ -205,33 +236,4 @@ impl Drop for Processes {
     fn drop(&mut self) {
         (0..self.children.len() as u32).for_each(|node| self.kill(node));
     }
-}
-
-/// Stops the processes that a devnet's file names; how many there were.
-pub fn down(directory: &Path) -> Result<usize, LayoutError> {
-    let mut devnet = Devnet::read(directory)?;
-    let pids: Vec<Pid> =
-        devnet.pids.iter().filter_map(|&pid| Pid::from_raw(pid as i32)).filter(|pid| is_node(*pid)).collect();
-    tell(&pids, Signal::TERM);
-    let end = Instant::now() + Duration::from_millis(2 * devnet.shape.slot_ms + 10_000);
-    while pids.iter().any(|pid| is_node(*pid)) && Instant::now() < end {
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    tell(&pids, Signal::KILL);
-    devnet.pids.clear();
-    devnet.save(directory)?;
-    Ok(pids.len())
-}
-
-fn tell(pids: &[Pid], signal: Signal) {
-    for pid in pids.iter().filter(|pid| is_node(**pid)) {
-        // One that has gone meanwhile is what was wanted.
-        let _ = kill_process(*pid, signal);
-    }
-}
-
-/// Whether the process is one of our nodes, and not another that got its number since.
-fn is_node(pid: Pid) -> bool {
-    let command = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-    test_kill_process(pid).is_ok() && command.split(|&byte| byte == 0).any(|part| part == b"node")
 }

@@ -1,7 +1,7 @@
 //! What a devnet's run came to, and whether that is good.
 
 use super::flood::FloodShown;
-use dynemix_perf::report::{bytes, facts, grouped};
+use dynemix_perf::report::{bytes, counted, facts, grouped};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -67,6 +67,8 @@ pub struct SlotRow {
     pub shards: usize,
     /// Transactions and records in them.
     pub transactions: u64,
+    /// Of them: transactions of users, whoever they are.
+    pub payments: u64,
     /// Transactions offered in the slot.
     pub offered: u64,
     /// The load's transactions that became final in the slot.
@@ -81,6 +83,13 @@ pub struct SlotRow {
     pub sent_per_node: u64,
     /// Share of the processors that all nodes used.
     pub cpu_share: f64,
+}
+
+impl SlotRow {
+    /// Records of the system in its block.
+    pub fn records(&self) -> u64 {
+        self.transactions.saturating_sub(self.payments)
+    }
 }
 
 /// What a run came to, as `--json` has it.
@@ -100,6 +109,12 @@ pub struct DevnetReport {
     pub slots_final: u64,
     /// Slots without a block.
     pub slots_lost: u64,
+    /// Transactions of users in the blocks that were watched, whoever they are.
+    pub payments: u64,
+    /// Records of the system in them.
+    pub records: u64,
+    /// Whether it was asked for how long: who only watches asks for no judgement.
+    pub is_judged: bool,
     /// Transactions offered a second.
     pub tps_offered: f64,
     /// Final a second, over the slots that the load was offered in.
@@ -130,12 +145,12 @@ pub struct DevnetReport {
     pub cpu_s: Vec<f64>,
     /// Resident memory of each node, bytes.
     pub rss_bytes: Vec<u64>,
-    /// Whether all nodes came to one state.
-    pub state_roots_equal: bool,
+    /// Whether all nodes came to one state; none if not all could be asked.
+    pub state_roots_equal: Option<bool>,
     /// The height that was compared.
     pub compared_height: u64,
-    /// Whether no unit was made or lost.
-    pub supply_conserved: bool,
+    /// Whether no unit was made or lost; none if not all could be asked.
+    pub supply_conserved: Option<bool>,
     /// Transactions that were handed in again, since the node that had them was killed before it had answered.
     pub handed_in_again: u64,
     /// Of them: those that had become final meanwhile, as nodes say of their accounts. They are among the final ones.
@@ -156,32 +171,50 @@ pub struct DevnetReport {
     pub failures: Vec<String>,
 }
 
-/// The head of the live table.
-pub fn live_head() -> String {
-    format!(
-        "{:>8} {:>7} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>6}",
-        "slot", "height", "shards", "offered/s", "final/s", "after ms", "shard ms", "master ms", "sent/node", "CPU"
-    )
+/// The head of the live table: of a load, or of a network that is only watched.
+pub fn live_head(load: bool) -> String {
+    let common = format!("{:>6} {:>6} {:>6} {:>8} {:>7}", "slot", "height", "shards", "payments", "records");
+    if load {
+        let of_load = format!("{:>9} {:>8} {:>8}", "offered/s", "shard ms", "final ms");
+        return format!("{common} {of_load} {:>9} {:>4}", "sent/node", "CPU");
+    }
+    format!("{common} {:>8} {:>9} {:>4}", "after ms", "sent/node", "CPU")
 }
 
 /// A line of it.
-pub fn live_row(row: &SlotRow, slot_ms: u64) -> String {
-    let rate = |count: u64| grouped(count * 1_000 / slot_ms.max(1));
+pub fn live_row(row: &SlotRow, slot_ms: u64, load: bool) -> String {
     let height = row.height.map_or("LOST".to_owned(), |height| height.to_string());
     let ms = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".to_owned() };
-    format!(
-        "{:>8} {:>7} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9} {:>10} {:>5.0}%",
-        row.slot,
-        height,
-        row.shards,
-        rate(row.offered),
-        rate(row.final_transactions),
-        row.final_after_ms,
-        ms(row.shard_ms),
-        ms(row.master_ms),
-        bytes(row.sent_per_node),
-        row.cpu_share * 100.0
-    )
+    let (payments, records) = (grouped(row.payments), grouped(row.records()));
+    let common = format!("{:>6} {height:>6} {:>6} {payments:>8} {records:>7}", row.slot, row.shards);
+    let cost = format!("{:>9} {:>3.0}%", bytes(row.sent_per_node), row.cpu_share * 100.0);
+    if load {
+        let offered = grouped(row.offered * 1_000 / slot_ms.max(1));
+        return format!("{common} {offered:>9} {:>8} {:>8} {cost}", ms(row.shard_ms), ms(row.master_ms));
+    }
+    format!("{common} {:>8} {cost}", ms(row.final_after_ms as f64))
+}
+
+/// Columns of a terminal that everybody has.
+const COLUMNS: usize = 80;
+
+/// Names and values, the values in one column and no line longer than a terminal has columns.
+fn within_columns(rows: &[Row]) -> String {
+    let width = rows.iter().map(|row| row.0.chars().count()).max().unwrap_or(0);
+    let room = COLUMNS.saturating_sub(width + 4);
+    let mut lines = Vec::new();
+    for (name, value) in rows {
+        let (mut name, mut line) = (*name, String::new());
+        for word in value.split(' ') {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+                lines.push((name, std::mem::take(&mut line)));
+                name = "";
+            }
+            line = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+        }
+        lines.push((name, line));
+    }
+    facts(&lines)
 }
 
 /// A row of the table for people.
@@ -194,15 +227,23 @@ impl DevnetReport {
             (
                 "network",
                 format!(
-                    "{} nodes, {} shards, {} mode, {} ms slots{}",
-                    self.nodes,
-                    self.shards,
+                    "{}, {}, {} mode, {} ms slots{}",
+                    counted(self.nodes.into(), "node"),
+                    counted(self.shards.into(), "shard"),
                     self.mode,
                     grouped(self.slot_ms),
                     if self.link.is_empty() { String::new() } else { format!(", {}", self.link) }
                 ),
             ),
             ("slots", format!("{} final, {} lost", self.slots_final, self.slots_lost)),
+            (
+                "in their blocks",
+                format!(
+                    "{} of users, {} of the system",
+                    counted(self.payments, "payment"),
+                    counted(self.records, "record")
+                ),
+            ),
         ];
         if self.offered > 0 {
             rows.extend(self.of_load());
@@ -214,7 +255,7 @@ impl DevnetReport {
         if self.kills > 0 {
             rows.push((
                 "killed and restarted",
-                format!("{} times, {} of them minted again", self.kills, self.minted_again),
+                format!("{}, {} of them minted again", counted(self.kills, "time"), self.minted_again),
             ));
             rows.push((
                 "handed in again after that",
@@ -227,13 +268,13 @@ impl DevnetReport {
                 None => "nodes hear it still".to_owned(),
             };
             let frames = grouped(*frames);
-            rows.push(("liar", format!("{frames} frames of {kind}; {closed} connections ended; {gone}")));
+            rows.push(("liar", format!("{frames} frames of {kind}; {} ended; {gone}", counted(*closed, "connection"))));
         }
         rows.extend(self.of_nodes());
         for (reason, count) in &self.refused {
             rows.insert(rows.len() - 1, ("refused", format!("{} {reason}", grouped(*count))));
         }
-        facts(&rows)
+        within_columns(&rows)
     }
 
     /// What became of the load.
@@ -245,12 +286,12 @@ impl DevnetReport {
             )
         };
         [
-            ("offered", format!("{} transactions, {:.0} a second", grouped(self.offered), self.tps_offered)),
+            ("offered", format!("{}, {:.0} a second", counted(self.offered, "transaction"), self.tps_offered)),
             (
                 "final",
                 format!(
-                    "{} transactions, {:.0} a second; of those taken {:.3} % in their slot or the next, {} busy",
-                    grouped(self.final_transactions),
+                    "{}, {:.0} a second; of those taken {:.3} % in their slot or the next, {} busy",
+                    counted(self.final_transactions, "transaction"),
                     self.tps_final,
                     self.included_next_slot_share * 100.0,
                     grouped(self.busy)
@@ -259,8 +300,8 @@ impl DevnetReport {
             ("to the shard's certificate", spread(&self.finality_ms.shard)),
             ("to finality", spread(&self.finality_ms.master)),
             (
-                "traffic a node and transaction",
-                format!("sent {:.0}, received {:.0} bytes", self.bytes_per_tx_sent, self.bytes_per_tx_received),
+                "traffic of a transaction",
+                format!("a node sent {:.0}, received {:.0} bytes", self.bytes_per_tx_sent, self.bytes_per_tx_received),
             ),
         ]
     }
@@ -268,27 +309,95 @@ impl DevnetReport {
     /// What it cost the nodes, and whether they agree.
     fn of_nodes(&self) -> [Row; 5] {
         let cpu: f64 = self.cpu_s.iter().sum();
+        let unknown = |what: &str| match self.compared_height {
+            0 => format!("not {what}: no block was final yet"),
+            _ => format!("not {what}: not every node could be asked"),
+        };
         let most = self.rss_bytes.iter().max().copied().unwrap_or(0);
         [
             (
                 "processor time",
                 format!(
-                    "{cpu:.1} s of all nodes; {} signatures verified in {:.1} s",
-                    grouped(self.verified),
+                    "{cpu:.1} s of all nodes; {} verified in {:.1} s",
+                    counted(self.verified, "signature"),
                     self.verify_s
                 ),
             ),
             ("memory", format!("{} in the largest node", bytes(most))),
             (
                 "state roots",
-                format!(
-                    "{} at height {}",
-                    if self.state_roots_equal { "equal" } else { "DIFFERENT" },
-                    self.compared_height
-                ),
+                match self.state_roots_equal {
+                    Some(true) => format!("equal at height {}", self.compared_height),
+                    Some(false) => format!("DIFFERENT at height {}", self.compared_height),
+                    None => unknown("compared"),
+                },
             ),
-            ("supply", if self.supply_conserved { "conserved".to_owned() } else { "NOT CONSERVED".to_owned() }),
-            ("verdict", if self.failures.is_empty() { "good".to_owned() } else { self.failures.join("; ") }),
+            (
+                "supply",
+                match self.supply_conserved {
+                    Some(true) => "conserved".to_owned(),
+                    Some(false) => "NOT CONSERVED".to_owned(),
+                    None => unknown("counted"),
+                },
+            ),
+            ("verdict", self.verdict()),
         ]
+    }
+
+    fn verdict(&self) -> String {
+        match (self.is_judged, self.slots_final, self.slots_lost) {
+            _ if !self.failures.is_empty() => self.failures.join("; "),
+            (_, 0, 0) => "none: it was stopped before a slot was over".to_owned(),
+            (false, _, lost) if lost > 0 => {
+                format!("{} lost, which only a run with --duration is judged by", counted(lost, "slot"))
+            }
+            _ => "good".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(figure: u64) -> SlotRow {
+        SlotRow {
+            slot: figure,
+            height: Some(figure),
+            shards: 40,
+            transactions: figure + 5,
+            payments: figure,
+            offered: figure,
+            final_transactions: figure,
+            final_after_ms: 9_999,
+            shard_ms: 19_999.0,
+            master_ms: 19_999.0,
+            sent_per_node: 1_000 << 10,
+            cpu_share: 1.0,
+        }
+    }
+
+    #[test]
+    fn the_table_stands_in_its_columns_and_counts_users_and_system_apart() {
+        for load in [false, true] {
+            let (head, line) = (live_head(load), live_row(&row(99_999), 1_000, load));
+            assert!(head.chars().count() <= COLUMNS && line.chars().count() <= COLUMNS, "{head}\n{line}");
+            assert_eq!(head.chars().count(), line.chars().count(), "{head}\n{line}");
+            assert!(line.contains("99 999       5"), "{line}");
+        }
+    }
+
+    #[test]
+    fn one_is_no_plural() {
+        assert_eq!((counted(1, "slot"), counted(0, "slot")), ("1 slot".into(), "0 slots".into()));
+        assert_eq!(counted(1_000, "node"), "1 000 nodes");
+    }
+
+    #[test]
+    fn a_long_sentence_goes_on_in_its_column() {
+        let rows = [("verdict", "no slot is lost; ".repeat(9)), ("a long name of a row", "short".into())];
+        let text = within_columns(&rows);
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
+        assert!(text.lines().nth(1).unwrap().starts_with(&" ".repeat(24)), "{text}");
     }
 }

@@ -1,78 +1,40 @@
 //! A devnet from its first process to its verdict.
 
 use super::fate::{Fate, FinalIn, in_time_share};
-use super::flood::{Flood, FloodOptions};
-use super::layout::{Devnet, DevnetShape, LayoutError};
+use super::flood::Flood;
+use super::layout::{Devnet, LayoutError};
 use super::load::{Ended, LoadClient, Rates, Turns, sign};
-use super::processes::{ProcessError, Processes};
+use super::lock::DevnetLock;
+use super::opening::{RunError, RunOptions, opened};
+use super::processes::Processes;
 use super::report::{DevnetReport, FinalityMs, Overload, Percentiles, SlotRow};
-use crate::minting::status::StatusShown;
+use super::stop::StopSign;
+use super::watched::{Agreement, Watched};
 use crate::setup::clock::unix_ms;
-use crate::setup::genesis::GenesisFileError;
 use crate::wallet::transport::Transport;
+use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_perf::machine;
+use dynemix_perf::report::counted;
 use dynemix_workload::Workload;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often the load looks at the clock.
 const TICK: Duration = Duration::from_millis(10);
+/// A signal to many processes has come to all of them by then.
+const HEARD_LATER: Duration = Duration::from_millis(100);
 /// Slots after the load in which the rest may become final.
 const TAIL_SLOTS: u64 = 3;
 /// Bytes of what a node says of an account at most.
 const ANSWER_BYTES_MAX: u64 = 1 << 16;
 /// Of what was admitted, this part has to be in its slot or the next, or a run is not good.
 const IN_TIME: f64 = 0.999;
-
-/// What is asked for.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// What the network is made as.
-    pub shape: DevnetShape,
-    /// Transactions offered a second; none: only slots are watched.
-    pub tps: Option<u64>,
-    /// Milliseconds that are watched; none: until told to stop.
-    pub duration_ms: Option<u64>,
-    /// Then so many a second for so many slots: what the network recovers in.
-    pub then: Option<(u64, u64)>,
-    /// Every so many slots a node is killed and started again.
-    pub kill_every: Option<u64>,
-    /// What the minter without a node says, if the network is made with one: for all slots but the first and the last
-    /// third.
-    pub flood: Option<FloodOptions>,
-}
-
-/// Why a run ended without a verdict.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The devnet's files.
-    #[error(transparent)]
-    Layout(#[from] LayoutError),
-    /// Its genesis file.
-    #[error(transparent)]
-    Genesis(#[from] GenesisFileError),
-    /// A node that does not start, or ends.
-    #[error(transparent)]
-    Process(#[from] ProcessError),
-    /// The system refuses the load's connections.
-    #[error(transparent)]
-    Io(#[from] io::Error),
-    /// No block became final.
-    #[error("nothing became final in {0} slots; the logs are in {1}")]
-    NoStart(u64, PathBuf),
-    /// Another devnet is in the directory.
-    #[error("{0} holds a devnet of another shape; `dynemix devnet reset` removes it")]
-    OtherShape(PathBuf),
-    /// A load on a chain that has been used.
-    #[error("a load needs a chain of its own: `dynemix devnet reset` first, or another --dir")]
-    Used,
-}
 
 /// Hears what happens.
 pub trait Watcher: Sync {
@@ -97,27 +59,28 @@ pub fn run(
     stop: &AtomicBool,
     watcher: &dyn Watcher,
 ) -> Result<DevnetReport, RunError> {
+    let directory = &std::path::absolute(directory)?;
     let slot_ms = options.shape.slot_ms;
     let load_slots = options.duration_ms.map(|duration| duration.div_ceil(slot_ms));
     let rates = options.tps.zip(load_slots).map(|(tps, slots)| Rates { tps, slots, slot_ms, then: options.then });
     let duration_slots = load_slots.map(|slots| slots + options.then.map_or(0, |then| then.1));
     let transactions = rates.map_or(0, |rates| rates.all());
-    let exists = directory.join("devnet.json").exists();
-    let devnet = if exists {
-        let devnet = Devnet::read(directory)?;
-        if devnet.shape != options.shape {
-            return Err(RunError::OtherShape(directory.to_owned()));
+    Devnet::may_be_in(directory)?;
+    fs::create_dir_all(directory).map_err(|source| LayoutError::Io { path: directory.clone(), source })?;
+    let mut lock = DevnetLock::take(directory)?;
+    let sign_of_stop = StopSign::new(directory, stop)?;
+    let mut devnet = opened(directory, options, transactions)?;
+    if let Some(wish) = options.api_port {
+        devnet.move_api(directory, wish)?;
+        if devnet.api_port != wish {
+            watcher.say(&format!(
+                "not all ports from {wish} on are free: the API's are those from {} on",
+                devnet.api_port
+            ));
         }
-        if transactions > 0 {
-            return Err(RunError::Used);
-        }
-        devnet
-    } else {
-        // Signing and starting take their time; the chain begins after that.
-        let ahead_ms =
-            1_500 + transactions / 40 + 120 * u64::from(options.shape.nodes) + options.shape.load_accounts / 200;
-        Devnet::create(directory, options.shape.clone(), unix_ms() + ahead_ms)?
-    };
+    }
+    devnet.write_env(directory)?;
+    lock.tell_api(directory, devnet.api_address(0).to_string())?;
     let chain = devnet.genesis().genesis()?.chain;
     let workload = (transactions > 0).then(|| {
         let done = std::sync::atomic::AtomicU64::new(0);
@@ -130,17 +93,14 @@ pub fn run(
     if let Some(program) = program {
         processes = processes.with_program(program);
     }
-    watcher.say(&format!("starting {} nodes", options.shape.nodes));
-    processes.start_all()?;
-    watcher.up(processes.devnet());
-    let mut session = Session::new(processes, options, workload.zip(rates), stop, watcher);
-    session.wait_first_block(directory)?;
-    if session.load.is_some() {
-        let nodes: Vec<u32> = (0..options.shape.nodes).collect();
-        session.client = Some(LoadClient::connect(session.processes.devnet(), &chain, &nodes)?);
+    let mut session = Session::new(processes, options, workload.zip(rates), &sign_of_stop, watcher);
+    match session.go(directory, &chain, duration_slots) {
+        Ok(()) => Ok(session.finish()),
+        Err(error) => {
+            session.processes.stop_all();
+            Err(error)
+        }
     }
-    session.watch(duration_slots)?;
-    Ok(session.finish())
 }
 
 /// What is offered.
@@ -155,7 +115,7 @@ struct Session<'a> {
     options: &'a RunOptions,
     load: Option<Load>,
     client: Option<LoadClient>,
-    stop: &'a AtomicBool,
+    stop: &'a StopSign<'a>,
     watcher: &'a dyn Watcher,
     start_ms: u64,
     slot_ms: u64,
@@ -166,31 +126,19 @@ struct Session<'a> {
     sent: usize,
     turn: usize,
     late_ms: u64,
-    /// By height: when nodes had it final, slot of its attempt, shard-blocks, transactions.
-    blocks: BTreeMap<u64, BlockSeen>,
-    /// By height and shard: when nodes had the certificate.
-    certified: HashMap<(u64, u32), Vec<u64>>,
+    watched: Watched,
     before: (Vec<u64>, f64),
     first_bytes: (u64, u64),
     rows: Vec<SlotRow>,
-    statuses: Vec<Option<StatusShown>>,
+    /// All nodes have answered.
+    ready: bool,
     failures: Vec<String>,
     /// Nodes that have ended though nobody here has ended them.
     fallen: BTreeSet<u32>,
     killed: Vec<(u32, Option<u64>)>,
     kills: u64,
     minted_again: u64,
-    /// Processor time of processes that were killed.
-    cpu_gone: Vec<f64>,
     flood: Option<Flood>,
-}
-
-#[derive(Default, Clone)]
-struct BlockSeen {
-    attempt_slot: u64,
-    final_ms: Vec<u64>,
-    shards: usize,
-    transactions: u64,
 }
 
 impl<'a> Session<'a> {
@@ -198,7 +146,7 @@ impl<'a> Session<'a> {
         processes: Processes,
         options: &'a RunOptions,
         load: Option<(Workload, Rates)>,
-        stop: &'a AtomicBool,
+        stop: &'a StopSign<'a>,
         watcher: &'a dyn Watcher,
     ) -> Session<'a> {
         let nodes = options.shape.nodes as usize;
@@ -220,18 +168,16 @@ impl<'a> Session<'a> {
             sent: 0,
             turn: 0,
             late_ms: 0,
-            blocks: BTreeMap::new(),
-            certified: HashMap::new(),
+            watched: Watched::new(nodes),
             before: (vec![0; nodes], 0.0),
             first_bytes: (0, 0),
             rows: Vec::new(),
-            statuses: vec![None; nodes],
+            ready: false,
             failures: Vec::new(),
             fallen: BTreeSet::new(),
             killed: Vec::new(),
             kills: 0,
             minted_again: 0,
-            cpu_gone: vec![0.0; nodes],
             flood: None,
         }
     }
@@ -245,12 +191,37 @@ impl<'a> Session<'a> {
     }
 
     fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_up()
+    }
+
+    fn go(&mut self, directory: &Path, chain: &Chain, slots: Option<u64>) -> Result<(), RunError> {
+        if self.stopped() {
+            return Ok(());
+        }
+        let (stop, nodes) = (self.stop, self.options.shape.nodes);
+        self.watcher.say(&format!("starting {}", counted(nodes.into(), "node")));
+        self.ready = self.processes.start_all_unless(&|| stop.is_up())?;
+        if !self.ready {
+            return Ok(());
+        }
+        self.mark();
+        self.watcher.up(self.processes.devnet());
+        self.wait_first_block(directory)?;
+        if self.stopped() {
+            return Ok(());
+        }
+        if self.load.is_some() {
+            let nodes: Vec<u32> = (0..nodes).collect();
+            self.client = Some(LoadClient::connect(self.processes.devnet(), chain, &nodes)?);
+        }
+        self.watch(slots)
     }
 
     /// Waits for the first block after the start: from the slot after it on slots are counted.
     fn wait_first_block(&mut self, directory: &Path) -> Result<(), RunError> {
-        self.watcher.say("waiting for the first block");
+        let next = (unix_ms() + self.slot_ms).saturating_sub(self.start_ms) / self.slot_ms;
+        let wait_ms = (self.start_ms + next * self.slot_ms).saturating_sub(unix_ms());
+        self.watcher.say(&format!("waiting for the first block: slot {next} begins in {:.1} s", wait_ms as f64 / 1e3));
         let height = self.processes.status(0, 0).map_or(0, |status| status.height);
         let patience = self.slot() + 8;
         while !self.stopped() && self.notice_ends() {
@@ -264,8 +235,16 @@ impl<'a> Session<'a> {
             }
             std::thread::sleep(Duration::from_millis(50));
         }
-        self.first_slot = self.slot() + 1;
+        // A load begins with a slot; who only watches has seen this one's block.
+        self.first_slot = self.slot() + u64::from(self.load.is_some());
         Ok(())
+    }
+
+    /// From now on traffic and processor time are counted.
+    fn mark(&mut self) {
+        self.poll();
+        self.first_bytes = self.watched.bytes();
+        self.before = (self.watched.sent(), self.watched.cpu());
     }
 
     fn watch(&mut self, slots: Option<u64>) -> Result<(), RunError> {
@@ -273,12 +252,9 @@ impl<'a> Session<'a> {
         while self.now_ms() + 30 < begins && !self.stopped() {
             std::thread::sleep(Duration::from_millis(10));
         }
-        self.poll();
-        self.first_bytes = self.bytes();
-        self.before = (
-            self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect(),
-            self.cpu(),
-        );
+        if self.load.is_some() {
+            self.mark();
+        }
         let load_slots = slots.unwrap_or(u64::MAX);
         let end_slot =
             self.first_slot.saturating_add(load_slots).saturating_add(if self.load.is_some() { TAIL_SLOTS } else { 0 });
@@ -317,18 +293,17 @@ impl<'a> Session<'a> {
         for node in 0..self.options.shape.nodes {
             let Some(status) = self.processes.ended(node) else { continue };
             self.fallen.insert(node);
-            self.forget_status(node);
+            self.watched.forget(node);
+            // Whoever stops them together with this command, all at once, is heard here a little later.
+            std::thread::sleep(HEARD_LATER);
+            if self.stopped() && (status.success() || !self.ready) {
+                continue;
+            }
             let log = self.processes.log_end(node);
             self.watcher.say(&format!("node {node} has ended, {status}; the end of its log:\n{log}"));
             self.failures.push(format!("node {node} has ended, and not by this command: {status}"));
         }
         self.fallen.len() < self.options.shape.nodes as usize
-    }
-
-    /// Of a node whose process is gone only what it has cost is kept.
-    fn forget_status(&mut self, node: u32) {
-        let status = self.statuses[node as usize].take();
-        self.cpu_gone[node as usize] += status.map_or(0.0, |status| status.cpu_s);
     }
 
     /// Sends what is due.
@@ -427,45 +402,10 @@ impl<'a> Session<'a> {
     /// Asks all nodes.
     fn poll(&mut self) {
         for node in 0..self.options.shape.nodes {
-            let Ok(status) = self.processes.status(node, 64) else { continue };
-            for block in &status.blocks {
-                let seen = self.blocks.entry(block.height).or_default();
-                seen.attempt_slot = block.attempt / 2;
-                seen.shards = block.shards.len();
-                seen.transactions = block.shards.iter().map(|shard| u64::from(shard.transactions)).sum();
-                if !self.statuses[node as usize]
-                    .as_ref()
-                    .is_some_and(|before| before.blocks.iter().any(|known| known.height == block.height))
-                {
-                    seen.final_ms.push(block.final_ms);
-                }
+            if let Ok(status) = self.processes.status(node, 64) {
+                self.watched.see(node, status);
             }
-            for certified in &status.certified {
-                let times = self.certified.entry((certified.height, certified.shard)).or_default();
-                if !times.contains(&certified.at_ms) {
-                    times.push(certified.at_ms);
-                }
-            }
-            self.statuses[node as usize] = Some(status);
         }
-    }
-
-    fn bytes(&self) -> (u64, u64) {
-        self.statuses
-            .iter()
-            .flatten()
-            .fold((0, 0), |sum, status| (sum.0 + status.bytes_sent, sum.1 + status.bytes_received))
-    }
-
-    /// Processor time of each node, those of its processes that were killed included; seconds.
-    fn cpu_of_nodes(&self) -> impl Iterator<Item = f64> {
-        let of =
-            |(status, gone): (&Option<StatusShown>, &f64)| status.as_ref().map_or(0.0, |status| status.cpu_s) + gone;
-        self.statuses.iter().zip(&self.cpu_gone).map(of)
-    }
-
-    fn cpu(&self) -> f64 {
-        self.cpu_of_nodes().sum()
     }
 
     /// What became of a load and of that which came after it, if anything did.
@@ -505,12 +445,6 @@ impl<'a> Session<'a> {
         })
     }
 
-    fn certified_ms(&self, height: u64, shard: u32) -> Option<u64> {
-        let mut times = self.certified.get(&(height, shard))?.clone();
-        times.sort_unstable();
-        times.get(times.len() / 2).copied()
-    }
-
     fn latencies(&self, of: impl Fn(&Fate) -> bool) -> (Histogram<u64>, Histogram<u64>) {
         // Up to an hour, three digits.
         let new = || Histogram::<u64>::new_with_bounds(1, 3_600_000, 3).expect("bounds in order");
@@ -519,7 +453,8 @@ impl<'a> Session<'a> {
         for fate in self.fates.iter().filter(|fate| of(fate)) {
             let Some(FinalIn { height, shard, at_ms: at, .. }) = fate.ended else { continue };
             master_ms.saturating_record(at.saturating_sub(fate.due_ms));
-            let certified = *known.entry((height, shard)).or_insert_with(|| self.certified_ms(height, shard.into()));
+            let certified =
+                *known.entry((height, shard)).or_insert_with(|| self.watched.certified_ms(height, shard.into()));
             if let Some(certified) = certified {
                 shard_ms.saturating_record(certified.saturating_sub(fate.due_ms));
             }
@@ -529,29 +464,23 @@ impl<'a> Session<'a> {
 
     fn row(&mut self, slot: u64) {
         assert_eq!(slot, self.first_slot + self.rows.len() as u64, "slots have their rows one by one");
-        let found = self
-            .blocks
-            .iter()
-            .find(|(_, seen)| seen.attempt_slot == slot)
-            .map(|(&height, seen)| (height, seen.clone()));
+        let found = self.watched.block_of(slot).map(|(height, seen)| (height, seen.clone()));
         let of_slot = |ms: u64| ms / self.slot_ms == slot;
         let offered = self.fates.iter().filter(|fate| of_slot(fate.due_ms)).count() as u64;
         let ended = |fate: &Fate| fate.ended.is_some_and(|ended| of_slot(ended.at_ms));
         let (shard_ms, master_ms) = self.latencies(ended);
-        let final_after_ms = found.as_ref().map_or(0, |(_, seen)| {
-            let mut times = seen.final_ms.clone();
-            times.sort_unstable();
-            times.get(times.len() / 2).map_or(0, |ms| ms.saturating_sub(slot * self.slot_ms))
-        });
-        let sent: Vec<u64> =
-            self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.bytes_sent)).collect();
+        let final_after_ms = found
+            .as_ref()
+            .map_or(0, |(_, seen)| seen.median_final_ms().map_or(0, |ms| ms.saturating_sub(slot * self.slot_ms)));
+        let sent = self.watched.sent();
         let sum: u64 = sent.iter().zip(&self.before.0).map(|(now, before)| now.saturating_sub(*before)).sum();
-        let cpu = self.cpu();
+        let cpu = self.watched.cpu();
         let row = SlotRow {
             slot,
             height: found.as_ref().map(|found| found.0),
             shards: found.as_ref().map_or(0, |found| found.1.shards),
             transactions: found.as_ref().map_or(0, |found| found.1.transactions),
+            payments: found.as_ref().map_or(0, |found| found.1.payments),
             offered,
             final_transactions: master_ms.len(),
             final_after_ms,
@@ -581,7 +510,7 @@ impl<'a> Session<'a> {
     /// Kills a node now and then, and starts it again a moment later.
     fn trouble(&mut self, slot: u64) {
         for (node, duties) in std::mem::take(&mut self.killed) {
-            let status = self.statuses[node as usize].as_ref();
+            let status = self.watched.statuses[node as usize].as_ref();
             match duties {
                 None => {
                     if let Err(error) = self.processes.start(node, &[]) {
@@ -604,7 +533,7 @@ impl<'a> Session<'a> {
             self.options.duration_ms.map_or(u64::MAX, |duration| (duration / self.slot_ms).saturating_sub(passed));
         if passed > 0 && passed.is_multiple_of(every) && rest >= every {
             let node = (self.kills % u64::from(self.options.shape.nodes)) as u32;
-            self.forget_status(node);
+            self.watched.forget(node);
             self.processes.kill(node);
             self.kills += 1;
             self.killed.push((node, None));
@@ -616,10 +545,7 @@ impl<'a> Session<'a> {
         self.poll();
         self.notice_ends();
         let (state_roots_equal, compared_height) = self.compare_roots();
-        let audits: Vec<_> = (0..self.options.shape.nodes).filter_map(|node| self.processes.audit(node).ok()).collect();
-        // Where none is left nobody says anything against it.
-        let asked = self.options.shape.nodes as usize > self.fallen.len();
-        let supply_conserved = audits.is_empty() != asked && audits.iter().all(|audit| audit.conserved);
+        let supply_conserved = self.count_supply(compared_height);
         let slots_lost = self.rows.iter().filter(|row| row.height.is_none()).count() as u64;
         let slots_final = self.rows.len() as u64 - slots_lost;
         let offered = self.fates.len() as u64;
@@ -629,28 +555,31 @@ impl<'a> Session<'a> {
         assert_eq!(master_ms.len(), heard, "each final transaction that was heard of has its latency");
         assert!(finals <= offered && shard_ms.len() <= finals, "more is final than was offered");
         let seconds = self.load.as_ref().map_or(1.0, |load| load.rates.seconds());
-        let in_time = in_time_share(self.fates.iter(), self.slot_ms);
+        let in_time = self.in_time();
         let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.at_ms)).max().unwrap_or(0);
         let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
         let span = (last_final.saturating_sub(first_due) as f64 / 1e3).max(seconds);
-        let bytes = self.bytes();
+        let bytes = self.watched.bytes();
         let per_tx = |now: u64, first: u64| {
             now.saturating_sub(first) as f64 / finals.max(1) as f64 / f64::from(self.options.shape.nodes)
         };
         let failures = self.judge(slots_final, slots_lost, (state_roots_equal, supply_conserved), in_time);
-        let rss_bytes = self.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes));
-        let verified = self.statuses.iter().flatten().map(|status| status.verified).sum();
-        let verify_s = self.statuses.iter().flatten().map(|status| status.verify_s).sum();
+        let rss_bytes = self.watched.statuses.iter().map(|status| status.as_ref().map_or(0, |status| status.rss_bytes));
+        let verified = self.watched.statuses.iter().flatten().map(|status| status.verified).sum();
+        let verify_s = self.watched.statuses.iter().flatten().fold(0.0, |sum, status| sum + status.verify_s);
         let mut report = DevnetReport {
             verified,
             verify_s,
             nodes: self.options.shape.nodes,
-            shards: self.statuses.iter().flatten().map(|status| status.shards as u32).max().unwrap_or(0),
+            shards: self.watched.statuses.iter().flatten().map(|status| status.shards as u32).max().unwrap_or(0),
             slot_ms: self.slot_ms,
             mode: if self.options.shape.quilt { "quilt" } else { "blockchain" }.into(),
             link: self.options.shape.link.clone(),
             slots_final,
             slots_lost,
+            payments: self.rows.iter().map(|row| row.payments).sum(),
+            records: self.rows.iter().map(SlotRow::records).sum(),
+            is_judged: self.options.duration_ms.is_some(),
             tps_offered: offered as f64 / seconds.max(1e-9) * f64::from(u8::from(offered > 0)),
             tps_final: if offered > 0 { finals as f64 / span } else { 0.0 },
             offered,
@@ -665,7 +594,7 @@ impl<'a> Session<'a> {
             finality_ms: FinalityMs { shard: Percentiles::of(&shard_ms), master: Percentiles::of(&master_ms) },
             bytes_per_tx_sent: per_tx(bytes.0, self.first_bytes.0),
             bytes_per_tx_received: per_tx(bytes.1, self.first_bytes.1),
-            cpu_s: self.cpu_of_nodes().collect(),
+            cpu_s: self.watched.cpu_of_nodes().collect(),
             rss_bytes: rss_bytes.collect(),
             state_roots_equal,
             compared_height,
@@ -678,10 +607,14 @@ impl<'a> Session<'a> {
             failures,
         };
         self.client = None;
+        if self.stop.is_down() {
+            self.watcher.say("stopped by `devnet down`");
+        }
         self.watcher.say("stopping the nodes");
         let stuck = self.processes.stop_all();
-        if stuck > 0 {
-            report.failures.push(format!("{stuck} nodes did not stop in order"));
+        // One that had not come up yet had no order to stop in.
+        if stuck > 0 && self.ready {
+            report.failures.push(format!("{} did not stop in order", counted(stuck as u64, "node")));
         }
         report
     }
@@ -691,51 +624,66 @@ impl<'a> Session<'a> {
         &mut self,
         slots_final: u64,
         slots_lost: u64,
-        (roots_equal, supply_conserved): (bool, bool),
+        (roots_equal, supply_conserved): (Option<bool>, Option<bool>),
         in_time: f64,
     ) -> Vec<String> {
         let mut failures = std::mem::take(&mut self.failures);
+        let mut fail = |failed: bool, why: &dyn Fn() -> String| failures.extend(failed.then(why));
+        // What nobody could ask is nothing against it.
+        fail(roots_equal == Some(false), &|| "state roots differ".into());
+        fail(supply_conserved == Some(false), &|| "supply is not conserved".into());
+        // Who only watches has asked for no judgement.
+        if self.options.duration_ms.is_none() {
+            return failures;
+        }
         // Whoever kills nodes or lets somebody lie asks what is lost by that, not how soon the rest is final.
         let undisturbed = self.options.kill_every.is_none() && self.options.flood.is_none();
-        if undisturbed && in_time < IN_TIME {
+        fail(undisturbed && in_time < IN_TIME, &|| {
             let (is, least) = (in_time * 100.0, IN_TIME * 100.0);
-            failures.push(format!("{is:.3} % of what was admitted is in its slot or the next, less than {least:.1} %"));
+            format!("{is:.3} % of what was admitted is in its slot or the next, less than {least:.1} %")
+        });
+        fail(slots_lost > 0, &|| format!("{} lost", counted(slots_lost, "slot")));
+        if self.stopped() {
+            return failures;
         }
         // After the last slots of the load all has become final or was refused, or somebody has forgotten it.
         let forgotten = self.count(|fate| !fate.has_outcome());
-        if forgotten > 0 && !self.stopped() {
-            failures.push(format!("{forgotten} transactions have no outcome"));
-        }
-        if slots_lost > 0 {
-            failures.push(format!("{slots_lost} slots lost"));
-        }
-        if !roots_equal {
-            failures.push("state roots differ".into());
-        }
-        if !supply_conserved {
-            failures.push("supply is not conserved".into());
-        }
-        if slots_final == 0 {
-            failures.push("no slot was watched to its end".into());
-        }
+        fail(forgotten > 0, &|| format!("{} without an outcome", counted(forgotten, "transaction")));
+        fail(roots_equal.is_none(), &|| "state roots could not be compared: not every node answers".into());
+        fail(supply_conserved.is_none(), &|| "the supply could not be counted: not every node answers".into());
+        fail(slots_final == 0, &|| "no slot was watched to its end".into());
         failures
     }
 
+    /// The part of what was admitted that was in time. Of a run that was stopped what is too young for that is left out.
+    fn in_time(&self) -> f64 {
+        let until = if self.stopped() { self.slot().saturating_sub(2) } else { u64::MAX };
+        let old_enough = |fate: &&Fate| fate.due_ms / self.slot_ms <= until;
+        in_time_share(self.fates.iter().filter(old_enough), self.slot_ms)
+    }
+
+    /// Whether all nodes that run say that no unit was made or lost; none if not all could be asked.
+    fn count_supply(&self, height: u64) -> Option<bool> {
+        if height == 0 {
+            return None;
+        }
+        let audits: Vec<_> = (0..self.options.shape.nodes).filter_map(|node| self.processes.audit(node).ok()).collect();
+        let conserved = audits.iter().all(|audit| audit.conserved);
+        let all = !audits.is_empty() && audits.len() + self.fallen.len() >= self.options.shape.nodes as usize;
+        (all || !conserved).then_some(conserved)
+    }
+
     /// Compares all nodes at the newest height that every one of them has.
-    fn compare_roots(&mut self) -> (bool, u64) {
+    fn compare_roots(&mut self) -> Agreement {
         let end = Instant::now() + Duration::from_millis(2 * self.slot_ms + 2_000);
         loop {
             self.poll();
-            let running: Vec<&StatusShown> = self.statuses.iter().flatten().collect();
-            let height = running.iter().map(|status| status.height).min().unwrap_or(0);
-            let roots: Vec<_> =
-                running.iter().filter_map(|status| status.blocks.iter().find(|block| block.height == height)).collect();
-            let all = roots.len() + self.fallen.len() == self.options.shape.nodes as usize;
-            if all || Instant::now() > end {
-                let equal = roots
-                    .windows(2)
-                    .all(|pair| (&pair[0].hash, &pair[0].state_root) == (&pair[1].hash, &pair[1].state_root));
-                return (all && equal, height);
+            let expected = (self.options.shape.nodes as usize).saturating_sub(self.fallen.len());
+            let found = self.watched.agreement(expected);
+            // Who stops it before anything was final does not wait for that.
+            let hurry = expected == 0 || found.1 == 0 && self.stopped();
+            if found.0.is_some() || hurry || Instant::now() > end {
+                return found;
             }
             std::thread::sleep(Duration::from_millis(100));
         }

@@ -390,7 +390,7 @@ impl<S: Signing> Core<S> {
         let height = decided.value.height;
         let applied = &mut self.minter.execution.applied;
         let Some(place) = applied.iter().position(|applied| applied.height == height) else { return };
-        let Applied { quilt, root, system, bans, .. } = applied.swap_remove(place);
+        let Applied { quilt, root, system, bans, payments, .. } = applied.swap_remove(place);
         assert!(applied.iter().all(|later| later.height > height), "height {height} is final after a later one");
         assert_eq!(system.height, height, "the system after a block is of its height");
         for (height, shard) in bans {
@@ -419,6 +419,7 @@ impl<S: Signing> Core<S> {
             hash: hex::encode(&decided.hash),
             state_root: hex::encode(root),
             shards,
+            payments,
             signers: decided.certificate.signers.len(),
             seats: parent.committee.len(),
             final_ms: now,

@@ -55,6 +55,8 @@ pub struct Applied {
     pub system: Arc<System>,
     /// Bans that it carried out: height and shard.
     pub bans: Vec<(u64, u16)>,
+    /// Transactions of users in its shard-blocks: of one sender a height has one.
+    pub payments: u64,
 }
 
 /// Keys and indices of the shared state.
@@ -528,7 +530,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             state.apply(&next.quilt).expect("what follows from checked blocks applies");
             state.update_root()
         };
-        let bans = next.bans.clone();
+        let (bans, payments) = (next.bans.clone(), next.quilt.delta.debits.accounts.len() as u64);
         // Where others have sets as well, a block may also be missing since one of theirs is. Who is alone in a shard would
         // close the same set again at the next height, and for ever.
         let alone = self.shard.is_some_and(|shard| self.system.committee.shards[shard].len() == 1);
@@ -543,7 +545,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         assert_eq!(self.system.pools.sum(), header.pool, "the pools sum to what the accounts say is in no balance");
         self.pool.settle(&self.system);
         self.begin_height();
-        self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
+        self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans, payments });
     }
 }
 

@@ -88,16 +88,17 @@ impl SlotLine {
         let &Surroundings { pending, heard, pool, peers } = around;
         let line = status.look(|live| {
             let block = live.blocks.iter().rev().find(|block| block.attempt / 2 == ended)?;
-            let transactions: u32 = block.shards.iter().map(|shard| shard.transactions).sum();
+            let transactions: u64 = block.shards.iter().map(|shard| u64::from(shard.transactions)).sum();
+            let counted = (block.payments, transactions.saturating_sub(block.payments));
             let final_ms = block.final_ms % slot_ms;
-            Some((block.height, block.shards.len(), transactions, block.signers, block.seats, final_ms))
+            Some((block.height, block.shards.len(), counted, block.signers, block.seats, final_ms))
         });
         match line {
-            Some((height, shards, transactions, signers, seats, final_ms)) => {
+            Some((height, shards, (payments, records), signers, seats, final_ms)) => {
                 self.slots_without = 0;
                 tracing::info!(
                     "slot {ended}: height {height} final after {final_ms} ms, {shards} shard-blocks, \
-                     {transactions} transactions, {signers} of {seats} signed; pool {pool}, peers {peers}"
+                     {payments} payments, {records} records, {signers} of {seats} signed; pool {pool}, peers {peers}"
                 );
             }
             None if ended > 0 => {

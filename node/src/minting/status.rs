@@ -39,6 +39,9 @@ pub struct BlockShown {
     pub state_root: String,
     /// Its shard-blocks, those that are missing left out.
     pub shards: Vec<ShardShown>,
+    /// Transactions of users in them; the rest of what they have are records of the system.
+    #[serde(default)]
+    pub payments: u64,
     /// Who signed the certificate.
     pub signers: usize,
     /// Seats of its committee.

@@ -56,7 +56,9 @@ impl Town {
             simd: any_simd(),
         };
         let start_ms = unix_ms() + 500;
-        let devnet = Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids: Vec::new(), ports: None };
+        let (pids, ports, api_ports) = (Vec::new(), None, None);
+        let devnet =
+            Devnet { format: 1, shape, start_ms, peer_port: 1, api_port: 100, pids, made: true, ports, api_ports };
         let mut file = devnet.genesis();
         file.parameters.consensus.seats = MINTERS;
         let ports = Ports::reserve(MINTERS + 1).unwrap();

@@ -1,0 +1,416 @@
+//! The life of a devnet as people meet it: who has its directory, how it ends, what it says, what it leaves behind. Real
+//! processes, one network at a time.
+
+use dynemix::devnet::layout::Devnet;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_dynemix");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A directory of a test, with a home of its own, and the right to have a network.
+struct Room {
+    directory: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Room {
+    fn new() -> Room {
+        let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        Room { directory: tempfile::tempdir().unwrap(), _alone: alone }
+    }
+
+    fn net(&self) -> PathBuf {
+        self.directory.path().join("net")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        self.program(PROGRAM, arguments)
+    }
+
+    fn program(&self, program: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        command.args(arguments).env("XDG_DATA_HOME", self.directory.path()).env_remove("DYNEMIX_DIR");
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// A verb over the network's directory.
+    fn devnet(&self, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut command = self.command(&[&["devnet"], arguments].concat());
+        said(&command.arg("--dir").arg(self.net()).output().unwrap())
+    }
+
+    fn up(&self, arguments: &[&str]) -> Up<'_> {
+        let at = |name: &str| self.directory.path().join(name);
+        let mut command = self.command(&[&["devnet", "up"], arguments].concat());
+        command.arg("--dir").arg(self.net());
+        command.stdout(fs::File::create(at("out")).unwrap()).stderr(fs::File::create(at("err")).unwrap());
+        Up { child: command.spawn().unwrap(), room: self }
+    }
+
+    fn text(&self) -> String {
+        let of = |name: &str| fs::read_to_string(self.directory.path().join(name)).unwrap();
+        of("out") + &of("err")
+    }
+
+    /// Processes of nodes that were started here and are still there.
+    fn node_pids(&self) -> Vec<u32> {
+        let ours = format!("{}/", self.directory.path().display());
+        let is_ours = |pid: &u32| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command);
+            command.contains("\0node\0run\0") && command.contains(&ours)
+        };
+        let pids = fs::read_dir("/proc").unwrap().flatten();
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // Of a test that has failed.
+        self.node_pids().into_iter().for_each(|pid| signal(pid, Signal::KILL));
+    }
+}
+
+fn said(output: &Output) -> (Option<i32>, String) {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code(), text)
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid as i32).unwrap(), signal);
+}
+
+struct Up<'a> {
+    child: Child,
+    room: &'a Room,
+}
+
+impl Up<'_> {
+    /// Waits until what it has said has this in it.
+    fn says(&mut self, what: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.room.text().contains(what) {
+            let ended = self.child.try_wait().unwrap();
+            assert!(Instant::now() < end && ended.is_none(), "never '{what}', {ended:?}: {}", self.room.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until so many slots were shown.
+    fn shows(&mut self, slots: usize) {
+        let end = Instant::now() + PATIENCE;
+        let rows = |text: String| text.lines().filter(|line| line.ends_with('%')).count();
+        while rows(self.room.text()) < slots {
+            let ended = self.child.try_wait().unwrap();
+            assert!(Instant::now() < end && ended.is_none(), "{ended:?}: {}", self.room.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn signal(&self, which: Signal) {
+        signal(self.child.id(), which);
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "it does not end: {}", self.room.text());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Up<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const SMALL: [&str; 4] = ["--nodes", "2", "--slot-ms", "1000"];
+
+#[test]
+fn a_directory_has_one_up_which_down_ends_and_reset_waits_for() {
+    let room = Room::new();
+    let mut up = room.up(&SMALL);
+    up.shows(1);
+    let api = Devnet::read(&room.net()).unwrap().api_address(0).to_string();
+    let (code, text) = room.devnet(&[&["up"][..], &SMALL].concat());
+    assert_eq!(code, Some(5), "{text}");
+    for part in ["runs in", "already, since", &api, " devnet down --dir "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let (code, text) = room.devnet(&["reset"]);
+    assert!(code == Some(5) && text.contains("devnet down"), "{text}");
+    assert!(room.net().join("node00/data").exists() && room.node_pids().len() == 2, "nothing was touched");
+    let (code, text) = room.devnet(&["down"]);
+    assert_eq!((code, text.as_str()), (Some(0), "2 nodes stopped\n"));
+    let (status, text) = (up.ends(), room.text());
+    assert!(status.success() && text.contains("stopped by `devnet down`"), "{status}: {text}");
+    assert!(text.contains("conserved") && !text.contains("NOT") && !text.contains("has ended"), "{text}");
+    assert!(room.node_pids().is_empty());
+    let (code, text) = room.devnet(&["down"]);
+    assert_eq!((code, text.as_str()), (Some(0), "0 nodes stopped\n"));
+    assert_eq!(room.devnet(&["reset"]).0, Some(0));
+    assert!(!room.net().exists());
+}
+
+#[test]
+fn nodes_whose_up_was_killed_are_found_and_stopped() {
+    let room = Room::new();
+    let mut up = room.up(&SMALL);
+    up.shows(1);
+    up.child.kill().unwrap();
+    up.child.wait().unwrap();
+    // What they were written down as is of no use to find them.
+    let path = room.net().join("devnet.json");
+    let mut devnet = Devnet::read(&room.net()).unwrap();
+    devnet.pids.clear();
+    devnet.save(&room.net()).unwrap();
+    assert!(path.exists() && room.node_pids().len() == 2);
+    for verb in [&["up", "--nodes", "2", "--slot-ms", "1000"][..], &["reset"]] {
+        let (code, text) = room.devnet(verb);
+        assert!(code == Some(5) && text.contains("devnet down --dir"), "{code:?} {text}");
+    }
+    let (_, text) = room.devnet(&["status"]);
+    assert!(text.contains("is gone, and 2 nodes left"), "{text}");
+    let (code, text) = room.devnet(&["down"]);
+    assert_eq!((code, text.as_str()), (Some(0), "2 nodes stopped\n"));
+    assert!(room.node_pids().is_empty());
+    // It goes on where it was, and whoever closes its terminal or ends it ends its nodes in order.
+    for which in [Signal::HUP, Signal::TERM] {
+        let mut up = room.up(&SMALL);
+        up.shows(1);
+        up.signal(which);
+        let (status, text) = (up.ends(), room.text());
+        assert!(status.success() && text.contains("equal at height"), "{which:?} {status}: {text}");
+        assert!(room.node_pids().is_empty(), "{which:?}");
+    }
+}
+
+#[test]
+fn files_of_others_are_neither_mixed_with_nor_removed() {
+    let room = Room::new();
+    fs::create_dir(room.net()).unwrap();
+    fs::write(room.net().join("thesis.txt"), "mine").unwrap();
+    let (code, text) = room.devnet(&["up", "--nodes", "1", "--duration", "1s"]);
+    assert!(code == Some(1) && text.contains("is not empty and holds no devnet"), "{code:?} {text}");
+    assert_eq!(fs::read_dir(room.net()).unwrap().count(), 1, "nothing was put there");
+    let (code, text) = room.devnet(&["reset"]);
+    assert!(code == Some(1) && text.contains("holds no devnet"), "{code:?} {text}");
+    fs::remove_file(room.net().join("thesis.txt")).unwrap();
+    // An empty one is taken; what comes later stays, wherever it is.
+    let mut up = room.up(&["--nodes", "1", "--slot-ms", "1000"]);
+    up.says("API of the first");
+    up.signal(Signal::INT);
+    up.ends();
+    let own = [room.net().join("thesis.txt"), room.net().join("node00/notes"), room.net().join("node07x/data")];
+    fs::create_dir(room.net().join("node07x")).unwrap();
+    own.iter().for_each(|path| fs::write(path, "mine").unwrap());
+    let (code, text) = room.devnet(&["reset"]);
+    assert!(code == Some(0) && text.contains("thesis.txt"), "{code:?} {text}");
+    assert!(own.iter().all(|path| path.exists()), "{text}");
+    assert!(!room.net().join("node00/data").exists() && !room.net().join("genesis.toml").exists());
+}
+
+#[test]
+fn an_interrupted_start_raises_no_alarm() {
+    let room = Room::new();
+    for wait_ms in [30, 150, 400, 1_200] {
+        let mut up = room.up(&SMALL);
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        up.signal(Signal::INT);
+        let (status, text) = (up.ends(), room.text());
+        // Whoever is told before it listens ends as any program does.
+        let early = wait_ms < 100 && status.code().is_none();
+        assert!(status.success() || early, "{wait_ms} ms, {status}: {text}");
+        assert!(!text.contains("DIFFERENT") && !text.contains("NOT CONSERVED"), "{wait_ms} ms: {text}");
+        assert!(room.node_pids().is_empty(), "{wait_ms} ms");
+    }
+}
+
+#[test]
+fn nobody_who_reads_and_no_room_to_write_end_it_in_order() {
+    let room = Room::new();
+    let run = format!("{PROGRAM} devnet up --nodes 2 --slot-ms 1000 --dir {}", room.net().display());
+    let shell = |line: &str| said(&room.program("bash", &["-c", line]).output().unwrap());
+    let (_, text) = shell(&format!("{run} | head -3; echo code ${{PIPESTATUS[0]}}"));
+    assert!(text.contains("code 0") && !text.contains("panicked"), "{text}");
+    assert!(room.node_pids().is_empty());
+    let (_, text) = shell(&format!("{run} > /dev/full; echo code $?"));
+    assert!(text.contains("code 1") && text.contains("standard output") && !text.contains("panicked"), "{text}");
+    let (_, text) = shell(&format!("timeout -s INT 4 {run} 2> /dev/full; echo code $?"));
+    assert!(text.contains("code 124") && text.contains("verdict"), "{text}");
+    assert!(room.node_pids().is_empty());
+    for verb in ["status", "logs", "down"] {
+        let line = format!("{PROGRAM} devnet {verb} --dir {} > /dev/full; echo code $?", room.net().display());
+        let (_, text) = shell(&line);
+        assert!(text.contains("code 1") && !text.contains("panicked"), "{verb}: {text}");
+    }
+}
+
+#[test]
+fn wrong_flags_are_named_and_nothing_is_done() {
+    let room = Room::new();
+    for (flags, named) in [
+        (&["--nodes", "0"][..], "--nodes"),
+        (&["--nodes", "401"], "--nodes"),
+        (&["--shards", "0"], "--shards"),
+        (&["--slot-ms", "1"], "--slot-ms"),
+        (&["--slot-ms", "600001"], "--slot-ms"),
+        (&["--tps", "0", "--duration", "1s"], "--tps"),
+        (&["--tps", "5"], "--duration"),
+        (&["--tps", "18446744073709551615", "--duration", "1s"], "--tps"),
+        (&["--tps", "1000000", "--duration", "100h"], "--duration"),
+        (&["--tps", "1000", "--slot-ms", "600000", "--duration", "1s", "--accounts", "0"], "--accounts"),
+        (&["--duration", "0s"], "--duration"),
+        (&["--duration", "99999999999h"], "--duration"),
+        (&["--kill-every", "0"], "--kill-every"),
+        (&["--link", "rate=fast"], "--link"),
+        (&["--flood", "votes", "--flood-rate", "5", "--duration", "9s"], "--flood-rate"),
+    ] {
+        let (code, text) = room.devnet(&[&["up"], flags].concat());
+        assert!(code == Some(2) && text.contains(named), "{flags:?}: {code:?} {text}");
+        assert!(!room.net().exists(), "{flags:?}");
+    }
+}
+
+#[test]
+fn who_watches_sees_payments_in_eighty_columns_and_everything_that_is_told_works() {
+    let room = Room::new();
+    let begun = Instant::now();
+    let mut up = room.up(&[]);
+    up.says("begins in ");
+    let ready = begun.elapsed();
+    up.shows(1);
+    let shown = begun.elapsed();
+    // On a computer with nothing else to do: 2 s to be ready. Other tests may be at work beside.
+    assert!(ready < Duration::from_secs(6) && shown < Duration::from_secs(9), "{ready:?} {shown:?}");
+    let try_it = room.text().lines().find_map(|line| line.strip_prefix("try:  ").map(String::from)).unwrap();
+    let env = room.net().join("env");
+    let line = format!(
+        "set -e; {try_it}; . {}; echo $DYNEMIX_NODE; test -f $DYNEMIX_GENESIS; {PROGRAM} devnet faucet carol 3 --dir {}",
+        env.display(),
+        room.net().display()
+    );
+    let (code, text) = said(&room.program("bash", &["-c", &line]).current_dir("/").output().unwrap());
+    let api = Devnet::read(&room.net()).unwrap().api_address(0);
+    assert!(code == Some(0) && text.contains(&format!("http://{api}/")), "{code:?} {text}");
+    let (code, text) = room.devnet(&["status"]);
+    assert!(code == Some(0) && text.contains("runs since") && text.contains(&api.to_string()), "{text}");
+    let (code, text) = room.devnet(&["status", "--json", "-"]);
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(code == Some(0) && shown["nodes"][3]["height"].as_u64() > Some(1), "{shown}");
+    let (code, text) = room.devnet(&["logs", "--node", "1"]);
+    assert!(code == Some(0) && !text.is_empty() && !text.starts_with("node01"), "{text}");
+    let (code, text) = room.devnet(&["logs"]);
+    assert!(code == Some(0) && text.contains("node03  "), "{text}");
+    let (code, text) = room.devnet(&["logs", "--node", "4"]);
+    assert!(code == Some(2) && text.contains("--node 4"), "{text}");
+    up.signal(Signal::INT);
+    let (status, text) = (up.ends(), room.text());
+    assert!(status.success(), "{status}: {text}");
+    let rows: Vec<Vec<&str>> =
+        text.lines().filter(|line| line.ends_with('%')).map(|line| line.split_whitespace().collect()).collect();
+    let payments: u64 = rows.iter().map(|row| row[3].parse::<u64>().unwrap()).sum();
+    assert_eq!(payments, 2, "{text}");
+    assert!(text.contains("2 payments of users, "), "{text}");
+    let long = text.lines().filter(|line| !line.contains('/')).find(|line| line.chars().count() > 80);
+    assert_eq!(long, None, "{text}");
+}
+
+#[test]
+fn what_is_made_for_a_while_goes_with_its_process_or_with_the_next() {
+    let room = Room::new();
+    let temporary = room.directory.path().join("tmp");
+    fs::create_dir(&temporary).unwrap();
+    let left = || fs::read_dir(&temporary).unwrap().count();
+    let start = |arguments: &[&str]| {
+        let mut command = room.command(arguments);
+        let null = || Stdio::null();
+        let child = command.env("TMPDIR", &temporary).stdout(null()).stderr(null()).spawn().unwrap();
+        let end = Instant::now() + PATIENCE;
+        while left() == 0 {
+            assert!(Instant::now() < end, "nothing is made for a while");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(700));
+        child
+    };
+    let bench = ["bench", "engine", "--accounts", "2000", "--seconds", "30", "--slot-ms", "200"];
+    let devnet = ["devnet", "up", "--nodes", "1", "--tps", "50", "--duration", "60s", "--slot-ms", "1000"];
+    for arguments in [&bench[..], &devnet] {
+        let mut child = start(arguments);
+        signal(child.id(), Signal::INT);
+        child.wait().unwrap();
+        assert_eq!(left(), 0, "{arguments:?} is interrupted");
+        let mut child = start(arguments);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(left(), 1, "{arguments:?} is killed");
+        let mut child = start(arguments);
+        assert_eq!(left(), 1, "the next has removed what the one before left");
+        assert!(room.node_pids().len() <= 1, "and has ended its nodes");
+        signal(child.id(), Signal::INT);
+        child.wait().unwrap();
+        assert_eq!((left(), room.node_pids()), (0, Vec::new()));
+    }
+    assert!(Path::new(&temporary).exists());
+}
+
+#[test]
+fn a_stopped_devnet_goes_into_one_file_and_goes_on_from_it() {
+    let room = Room::new();
+    let file = room.directory.path().join("net.tar.gz");
+    let file = file.to_str().unwrap();
+    let mut up = room.up(&SMALL);
+    up.shows(2);
+    let (code, text) = room.devnet(&["dump", file]);
+    assert!(code == Some(5) && text.contains("devnet down") && !Path::new(file).exists(), "{code:?} {text}");
+    up.signal(Signal::INT);
+    up.ends();
+    let height_in = |text: &str, before: &str| {
+        let rest = text.split(before).nth(1).unwrap_or_else(|| panic!("no '{before}': {text}"));
+        rest.split_whitespace().next().unwrap().parse::<u64>().unwrap()
+    };
+    let height = height_in(&room.text(), "equal at height ");
+    let (code, text) = room.devnet(&["dump", file]);
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = room.devnet(&["dump", file]);
+    assert!(code == Some(1) && text.contains("net.tar.gz"), "it is not written over: {text}");
+    let (code, text) = room.devnet(&["load", file]);
+    assert!(code == Some(1) && text.contains("holds a devnet already"), "{text}");
+    assert_eq!(room.devnet(&["reset"]).0, Some(0));
+    let (code, text) = room.devnet(&["load", file]);
+    assert!(code == Some(0) && text.contains("devnet up --nodes 2 --shards 2 --slot-ms 1000 --dir"), "{text}");
+    let mut up = room.up(&SMALL);
+    up.shows(2);
+    up.signal(Signal::INT);
+    assert!(up.ends().success());
+    assert!(height_in(&room.text(), "equal at height ") >= height + 2, "{}", room.text());
+    // What is no such file leaves nothing behind.
+    assert_eq!(room.devnet(&["reset"]).0, Some(0));
+    fs::write(room.directory.path().join("thesis.txt"), "mine").unwrap();
+    let foreign = room.directory.path().join("foreign.tar.gz");
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(room.directory.path()).arg("-czf").arg(&foreign).arg("thesis.txt");
+    assert!(tar.status().unwrap().success());
+    let (code, text) = room.devnet(&["load", foreign.to_str().unwrap()]);
+    assert!(code == Some(1) && text.contains("'thesis.txt' is in it") && !room.net().exists(), "{text}");
+    let whole = fs::read(file).unwrap();
+    fs::write(&foreign, &whole[..whole.len() / 2]).unwrap();
+    let (code, text) = room.devnet(&["load", foreign.to_str().unwrap()]);
+    assert!(code == Some(1) && text.contains("foreign.tar.gz") && !room.net().exists(), "{text}");
+}
