@@ -4,16 +4,15 @@ use super::args::DirArgs;
 use super::ending::WrongUsage;
 use super::nodes::{LogsArgs, StatusArgs};
 use super::output::say;
-use super::up::UpArgs;
+use super::up::{UpArgs, key_of};
 use clap::Subcommand;
 use dynemix::devnet::dump::{dump, load};
 use dynemix::devnet::hints::command;
-use dynemix::devnet::layout::{Devnet, USERS, user_secret};
+use dynemix::devnet::layout::{Devnet, USERS};
 use dynemix::devnet::opening::flags;
 use dynemix::devnet::reset::reset;
 use dynemix::devnet::stop::down;
 use dynemix_perf::report::counted;
-use ed25519_dalek::SigningKey;
 use std::error::Error;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -24,11 +23,11 @@ pub(crate) enum DevnetVerb {
     /// Start a network of real node processes; with --tps also load and judge it
     #[command(after_help = "\
 Examples:
-  dynemix devnet up                                          four nodes, until Ctrl-C
+  dynemix devnet up                               four nodes, until Ctrl-C
   dynemix devnet up --nodes 10 --slot-ms 2000 --tps 1000 --duration 30s
-  dynemix devnet up --nodes 20 --shards 2 --slot-ms 10000 --tps 10000 --duration 100s --json devnet.json
-  dynemix devnet up --nodes 10 --slot-ms 2000 --tps 200 --duration 80s --kill-every 5
-  dynemix devnet up --nodes 10 --slot-ms 10000 --tps 300 --duration 60s --link rate=10mbit,delay=150ms
+  dynemix devnet up --nodes 20 --slot-ms 10000 --tps 10000 --duration 100s
+  dynemix devnet up --nodes 10 --tps 200 --duration 80s --kill-every 5
+  dynemix devnet up --tps 300 --duration 60s --link rate=10mbit,delay=150ms
   dynemix devnet up --nodes 4 --tps 200 --duration 40s --flood finals
 
 Without --tps the network is kept: the same command goes on with it, `devnet reset`
@@ -74,7 +73,7 @@ Examples:
     /// Make a network from such a file; `up` with the same flags goes on with its chain
     #[command(after_help = "Examples:\n  dynemix devnet load monday.tar.gz --dir monday")]
     Load {
-        /// The file
+        /// The file, as `devnet dump` has written it
         file: PathBuf,
         #[command(flatten)]
         dir: DirArgs,
@@ -146,11 +145,6 @@ impl DevnetVerb {
             DevnetVerb::Faucet { to, dynes, dir } => faucet(&to, &dynes, &dir),
         }
     }
-}
-
-/// The key of a user, in hexadecimal.
-pub(crate) fn key_of(user: &str) -> String {
-    hex::encode(SigningKey::from_bytes(&user_secret(user)).verifying_key().as_bytes())
 }
 
 /// Pays as `wallet send` does, which this process becomes.

@@ -1,13 +1,14 @@
 //! `dynemix devnet up`.
 
 use super::args::{DirArgs, SimdArg, parse_duration_ms};
-use super::devnet::key_of;
 use super::ending::WrongUsage;
 use super::output::{OutputArgs, PrintError, Shown, note, say};
 use clap::{Args, ValueEnum, value_parser};
 use dynemix::devnet::flood::FloodOptions;
 use dynemix::devnet::hints::command;
-use dynemix::devnet::layout::{Devnet, DevnetShape, USERS};
+use dynemix::devnet::layout::{
+    ACCOUNTS_MAX, Devnet, DevnetShape, NODES_MAX, SHARDS_MAX, SLOT_MS_MAX, USERS, user_secret,
+};
 use dynemix::devnet::lies::LieKind;
 use dynemix::devnet::opening::RunOptions;
 use dynemix::devnet::report::{DevnetReport, SlotRow, live_head, live_row};
@@ -17,6 +18,7 @@ use dynemix::devnet::stop::down;
 use dynemix_net::mesh::LinkShape;
 use dynemix_perf::machine;
 use dynemix_perf::report::{bar, counted, grouped};
+use ed25519_dalek::SigningKey;
 use indicatif::ProgressBar;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use std::error::Error;
@@ -29,9 +31,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 const API_PORT: u16 = 8_650;
 /// Transactions that are signed for a load at most: so many fit in memory.
 const TRANSACTIONS_MAX: u128 = 50_000_000;
-/// Accounts that send them at most: so many have something at genesis.
-const ACCOUNTS_MAX: u64 = 10_000_000;
-/// A year.
+/// The longest run: a year, with a day to spare.
 const DURATION_MAX_MS: u64 = 366 * 24 * 3_600_000;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -43,13 +43,13 @@ pub(crate) enum ModeArg {
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// Nodes, each a process and a minter
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=400))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
     nodes: u32,
     /// Shards, if there are ten nodes for each
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..=400))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = value_parser!(u32).range(1..=i64::from(SHARDS_MAX)))]
     shards: u32,
     /// Milliseconds of a slot
-    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = value_parser!(u64).range(200..=600_000))]
+    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = value_parser!(u64).range(200..=SLOT_MS_MAX))]
     slot_ms: u64,
     /// Transactions offered a second
     #[arg(long, value_name = "N", requires = "duration", value_parser = value_parser!(u64).range(1..=1_000_000))]
@@ -101,6 +101,11 @@ impl Shown for DevnetReport {
     fn text(&self) -> String {
         format!("\n{}", DevnetReport::text(self))
     }
+}
+
+/// The key of a user, in hexadecimal.
+pub(crate) fn key_of(user: &str) -> String {
+    hex::encode(SigningKey::from_bytes(&user_secret(user)).verifying_key().as_bytes())
 }
 
 /// What tells this process to end: each of them sets a flag, and whoever runs nodes stops them in order.

@@ -44,7 +44,7 @@ pub enum DumpError {
     /// It is an archive of something else.
     #[error("{}: is no devnet that `devnet dump` has written: {why}", path.display())]
     Form {
-        /// The file.
+        /// The file that was to be read.
         path: PathBuf,
         /// What does not belong there.
         why: String,
@@ -73,7 +73,7 @@ pub fn dump(directory: &Path, file: &Path) -> Result<(), DumpError> {
         let mut archive = Builder::new(GzEncoder::new(BufWriter::new(&mut written), Compression::fast()));
         for node in 0..devnet.shape.nodes {
             let of_node = devnet.node_directory(directory, node);
-            for name in ["node.toml", "keys", "data"] {
+            for name in ["keys", "data"] {
                 pack(&mut archive, directory, &of_node.join(name))?;
             }
         }
@@ -123,6 +123,8 @@ pub fn load(file: &Path, directory: &Path) -> Result<Devnet, DumpError> {
         if let Some(missing) = names.iter().find(|name| !aside.path().join(name).exists()) {
             return Err(wrong(file, &format!("{missing} is missing")));
         }
+        // Whoever has written the archive does not say where nodes of this computer keep what.
+        (0..devnet.shape.nodes).try_for_each(|node| devnet.write_config(aside.path(), node))?;
         for name in &names {
             fs::rename(aside.path().join(name), directory.join(name)).map_err(failed(directory))?;
         }
@@ -152,7 +154,7 @@ fn unpack(file: &Path, bytes: impl io::Read, into: &Path) -> Result<(), DumpErro
             .collect();
         let is_ours = match names.as_deref() {
             Some([name]) => FILES.contains(name),
-            Some([node, "node.toml"] | [node, "keys" | "data", _, ..]) => node.starts_with("node"),
+            Some([node, "keys" | "data", _, ..]) => node.starts_with("node"),
             _ => false,
         };
         left = left.saturating_sub(entry.size());

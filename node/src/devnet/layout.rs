@@ -26,6 +26,14 @@ pub const USERS: [&str; 6] = ["alice", "bob", "carol", "dave", "erin", "frank"];
 const USER_BALANCE: u64 = 1_000_000 * DYNE;
 const LOAD_BALANCE: u64 = 100_000 * DYNE;
 const STAKE: u64 = 1_000_000 * DYNE;
+/// Nodes of a devnet at most.
+pub const NODES_MAX: u32 = 400;
+/// Shards that may be asked for.
+pub const SHARDS_MAX: u32 = 400;
+/// The longest slot, ten minutes.
+pub const SLOT_MS_MAX: u64 = 600_000;
+/// Accounts of a load at most: so many have something at genesis.
+pub const ACCOUNTS_MAX: u64 = 10_000_000;
 /// What a line within one computer carries at least, bytes a second.
 const LOOPBACK_BYTES_PER_S: u64 = 125_000_000;
 /// The least that a chain may expect of a line: 1 Mbit/s.
@@ -190,7 +198,7 @@ impl Devnet {
                 PASSPHRASE,
                 Cost::DEVNET,
             )?;
-            write(&at.join("node.toml"), &toml::to_string(&devnet.config(node)).expect("plain fields"))?;
+            devnet.write_config(directory, node)?;
         }
         devnet.made = true;
         devnet.save(directory)?;
@@ -292,10 +300,29 @@ impl Devnet {
             }
             text => text.map_err(failed(&path))?,
         };
-        serde_json::from_str(&text)
-            .ok()
-            .filter(|devnet: &Devnet| devnet.format == 1)
-            .ok_or(LayoutError::Form(directory.to_owned()))
+        serde_json::from_str(&text).ok().filter(Devnet::can_be).ok_or(LayoutError::Form(directory.to_owned()))
+    }
+
+    /// Whether this program could have made it: the file may come from elsewhere.
+    fn can_be(&self) -> bool {
+        let DevnetShape { nodes, shards, slot_ms, load_accounts, link, .. } = &self.shape;
+        let ends = |first: u16| u32::from(first) + nodes;
+        self.format == 1
+            && (1..=NODES_MAX).contains(nodes)
+            && (1..=SHARDS_MAX).contains(shards)
+            && (1..=SLOT_MS_MAX).contains(slot_ms)
+            && *load_accounts <= ACCOUNTS_MAX
+            && (link.is_empty() || link.parse::<LinkShape>().is_ok())
+            && [self.peer_port, self.api_port].into_iter().all(|port| ends(port) <= 1 << 16)
+    }
+
+    /// Writes the configuration of a node.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn write_config(&self, directory: &Path, node: u32) -> Result<(), LayoutError> {
+        let text = toml::to_string(&self.config(node)).expect("plain fields");
+        write(&self.node_directory(directory, node).join("node.toml"), &text)
     }
 
     /// Where a node's files are.
@@ -403,5 +430,41 @@ impl Devnet {
         config.log.file_bytes = 4 << 20;
         config.log.files = 2;
         config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_this_program_could_not_have_made_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let shape = DevnetShape {
+            nodes: 1,
+            shards: 1,
+            slot_ms: 1_000,
+            quilt: true,
+            load_accounts: 0,
+            link: String::new(),
+            liar: false,
+            simd: any_simd(),
+        };
+        let devnet = Devnet::create(directory.path(), shape, 0).unwrap();
+        assert!(Devnet::read(directory.path()).unwrap().made);
+        let changes: [fn(&mut Devnet); 6] = [
+            |devnet| devnet.shape.nodes = u32::MAX,
+            |devnet| devnet.shape.slot_ms = 0,
+            |devnet| devnet.shape.load_accounts = u64::MAX,
+            |devnet| devnet.shape.link = "fast".into(),
+            |devnet| devnet.peer_port = u16::MAX,
+            |devnet| devnet.format = 2,
+        ];
+        for change in changes {
+            let mut changed = devnet.clone();
+            change(&mut changed);
+            changed.save(directory.path()).unwrap();
+            assert!(matches!(Devnet::read(directory.path()), Err(LayoutError::Form(_))), "{changed:?}");
+        }
     }
 }

@@ -45,7 +45,7 @@ pub enum LockError {
     /// Somebody else has it.
     #[error("{}", runs(directory, holder))]
     Held {
-        /// The directory.
+        /// The devnet's directory.
         directory: PathBuf,
         /// Who has it.
         holder: Holder,
