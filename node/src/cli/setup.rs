@@ -298,7 +298,7 @@ impl GenesisVerb {
                 let genesis = file.genesis()?;
                 write_once(&out, &file.text(), "; a chain's genesis is never overwritten")?;
                 say!(
-                    "chain {}\nwritten to {}; slot 0 begins in {starts_in} s{}",
+                    "chain {}\nwritten to {}; slot 0 begins in {starts_in} s, and most founders' nodes run by then{}",
                     hex::encode(genesis.chain.genesis_hash),
                     out.display(),
                     if quilt_from.is_none() {
@@ -512,92 +512,110 @@ impl Shown for Findings {
     }
 }
 
+impl Findings {
+    fn find(&mut self, what: &'static str, good: bool, found: String) {
+        self.findings.push(Finding { what, good, found });
+    }
+
+    /// What is found of something that either is as it should be, or is wrong in these words.
+    fn found(&mut self, what: &'static str, found: Result<String, String>) {
+        self.find(what, found.is_ok(), found.unwrap_or_else(|error| error));
+    }
+
+    fn computer(&mut self) {
+        let cores = machine::cores();
+        self.find("processor", cores >= 2, format!("{} with {cores} cores", machine::cpu_model()));
+        let best = Simd::best();
+        let lanes = format!("{} in each batch of {} lanes", best.name(), best.lanes());
+        self.find("signatures", best != Simd::Portable, lanes);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let shown = limit.map_or("no limit".into(), |limit| format!("{limit} at most; 4096 are wanted"));
+        self.find("open files", limit.is_none_or(|limit| limit >= 4_096), shown);
+    }
+
+    /// The chain and what a node of it may come to; where it keeps everything.
+    fn chain(&mut self, layered: &Layered) -> PathBuf {
+        let genesis = GenesisFile::read(&layered.beside.join(&layered.config.genesis)).and_then(|file| file.genesis());
+        match genesis {
+            Ok(genesis) => {
+                let hash = &genesis.chain.genesis_hash;
+                self.find("genesis", true, format!("chain {}..", hex::encode(&hash[..8])));
+                self.found("memory", room_for(layered, &genesis));
+                data_directory(layered, hash)
+            }
+            Err(error) => {
+                self.find("genesis", false, error.to_string());
+                layered.beside.join(&layered.config.data)
+            }
+        }
+    }
+
+    fn network(&mut self, config: &Config, running: bool) -> Result<(), ConfigError> {
+        for (what, place) in [("peers' port", config.listen()?), ("API's port", config.api_listen()?)] {
+            let Some(place) = place else { continue };
+            self.found(
+                what,
+                match place.address().and_then(TcpListener::bind) {
+                    Ok(_) => Ok(format!("{place} is free")),
+                    Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
+                        Ok(format!("{place} is held, by the node that runs here or by another program"))
+                    }
+                    Err(error) => Err(format!("{place}: {error}")),
+                },
+            );
+        }
+        for (setting, at) in named_places(config)? {
+            let found = at.addresses().map_err(|error| format!("{at}: {error}"));
+            self.found(setting, found.map(|found| format!("{at} is {}", found[0])));
+        }
+        Ok(())
+    }
+
+    fn disk(&mut self, config: &Config, directory: &Path) -> Result<(), Box<dyn Error>> {
+        let directory = std::path::absolute(directory)?;
+        let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let writable = rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK);
+        let writable = writable.map_err(|error| format!("{}: {error}", there.display()));
+        self.found("data", writable.map(|()| format!("{} can be written", directory.display())));
+        let status = rustix::fs::statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
+        let free = status.f_bavail.saturating_mul(status.f_frsize);
+        let wanted = config.storage.limit_bytes.saturating_add(config.storage.watermark_bytes);
+        let shown = format!("{} free, {} may be used; storage.limit_bytes says how much", bytes(free), bytes(wanted));
+        self.find("disk", free >= wanted, shown);
+        Ok(())
+    }
+
+    fn clock(&mut self, config: &Config) {
+        if config.clock.source != "sntp" {
+            self.find("clock", true, "taken from the computer, as on a devnet".into());
+            return;
+        }
+        let answers = ask_all(&config.clock.servers);
+        let mut offsets: Vec<i64> = answers.iter().filter_map(|answer| answer.1).collect();
+        let offset = agreed(&mut offsets, answers.len(), config.clock.bound_ms);
+        let good = offset.is_some_and(|offset| offset.abs() <= config.clock.bound_ms);
+        let few = || format!("only {} of {} time servers answer and agree", offsets.len(), answers.len());
+        self.find("clock", good, offset.map_or_else(few, |offset| format!("off by {offset} ms")));
+    }
+}
+
 impl DoctorArgs {
     pub(crate) fn run(&self) -> Done {
         let layered = self.config.load()?;
         let config = &layered.config;
-        let mut findings = Vec::new();
-        let mut find = |what, good, found: String| findings.push(Finding { what, good, found });
-        find("processor", machine::cores() >= 2, format!("{} with {} cores", machine::cpu_model(), machine::cores()));
-        find(
-            "signatures",
-            Simd::best() != Simd::Portable,
-            format!("{} in each batch of {} lanes", Simd::best().name(), Simd::best().lanes()),
-        );
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-        find(
-            "open files",
-            limit.is_none_or(|limit| limit >= 4_096),
-            limit.map_or("no limit".into(), |limit| format!("{limit} at most; 4096 are wanted")),
-        );
-        let genesis_path = layered.beside.join(&config.genesis);
-        let directory = match GenesisFile::read(&genesis_path).and_then(|file| file.genesis()) {
-            Ok(genesis) => {
-                find("genesis", true, format!("chain {}..", &hex::encode(genesis.chain.genesis_hash)[..16]));
-                let room = room_for(&layered, &genesis);
-                find("memory", room.is_ok(), room.unwrap_or_else(|error| error));
-                data_directory(&layered, &genesis.chain.genesis_hash)
-            }
-            Err(error) => {
-                find("genesis", false, error.to_string());
-                PathBuf::from(".")
-            }
-        };
+        let mut all = Findings { findings: Vec::new() };
+        all.computer();
+        let directory = all.chain(&layered);
         let running = ask::<StatusShown>(&directory, &AdminRequest::Status { blocks: 0 }).is_ok();
-        find("node", true, if running { "runs here".into() } else { "none runs here now".into() });
-        for (what, place) in [("peers' port", config.listen()?), ("API's port", config.api_listen()?)] {
-            let Some(place) = place else { continue };
-            let bound = place.address().and_then(TcpListener::bind);
-            match bound {
-                Ok(_) => find(what, true, format!("{place} is free")),
-                Err(error) if error.kind() == ErrorKind::AddrInUse && running => {
-                    find(what, true, format!("{place} is held, by the node that runs here or by another program"));
-                }
-                Err(error) => find(what, false, format!("{place}: {error}")),
-            }
-        }
-        for (setting, at) in named_places(config)? {
-            let found = at.addresses();
-            let text = found.as_ref().map_or_else(ToString::to_string, |found| found[0].to_string());
-            find(setting, found.is_ok(), format!("{at}: {text}"));
-        }
+        all.find("node", true, if running { "runs here" } else { "none runs here now" }.into());
+        all.network(config, running)?;
         if config.minting.enabled {
-            let key = key_file(&layered);
-            find("keys", key.is_ok(), key.unwrap_or_else(|error| error));
+            all.found("keys", key_file(&layered));
         }
-        let there = directory.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let writable = rustix::fs::access(there, Access::WRITE_OK | Access::EXEC_OK);
-        find(
-            "data",
-            writable.is_ok(),
-            match writable {
-                Ok(()) => format!("{} can be written", directory.display()),
-                Err(error) => format!("{}: {error}", there.display()),
-            },
-        );
-        let status = rustix::fs::statvfs(there).map_err(|error| format!("{}: {error}", there.display()))?;
-        let free = status.f_bavail * status.f_frsize;
-        let wanted = config.storage.limit_bytes + config.storage.watermark_bytes;
-        find(
-            "disk",
-            free >= wanted,
-            format!("{} free, {} may be used; storage.limit_bytes says how much", bytes(free), bytes(wanted)),
-        );
-        if config.clock.source == "sntp" {
-            let answers = ask_all(&config.clock.servers);
-            let mut offsets: Vec<i64> = answers.iter().filter_map(|answer| answer.1).collect();
-            let offset = agreed(&mut offsets, answers.len(), config.clock.bound_ms);
-            let good = offset.is_some_and(|offset| offset.abs() <= config.clock.bound_ms);
-            let found = offset.map_or(
-                format!("only {} of {} time servers answer and agree", offsets.len(), answers.len()),
-                |offset| format!("off by {offset} ms"),
-            );
-            find("clock", good, found);
-        } else {
-            find("clock", true, "taken from the computer, as on a devnet".into());
-        }
-        let bad = findings.iter().filter(|finding| !finding.good).count();
-        self.output.show(&Findings { findings })?;
+        all.disk(config, &directory)?;
+        all.clock(config);
+        let bad = all.findings.iter().filter(|finding| !finding.good).count();
+        self.output.show(&all)?;
         match bad {
             0 => Ok(()),
             1 => Err("one thing is not good".into()),

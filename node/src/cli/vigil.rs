@@ -67,9 +67,9 @@ impl Vigil {
         let (due, over) = self.behind.is(behind > BEHIND_SLOTS);
         if due {
             tracing::error!(
-                "this clock is {behind} slots ({} s) behind the chain: it says slot {now}, and the newest block here is of \
-                 slot {newest}. Nothing is minted until it is past that. Set the computer's clock right; if it is right, \
-                 the chain was minted by clocks that were ahead",
+                "this clock is {behind} slots ({} s) behind the chain: it says slot {now}, and the newest block here is \
+                 of slot {newest}. Nothing is minted until it is past that. Set the computer's clock right; if it is \
+                 right, the chain was minted by clocks that were ahead",
                 behind.saturating_mul(slot_ms) / 1_000
             );
         } else if over {

@@ -204,6 +204,13 @@ impl Signer {
         let (file, record) = match candidate {
             Some(_) => {
                 let (file, record) = SignedFile::open(&**data, chain.genesis_hash, may_be_missing)?;
+                if record.unsure && opened.system.height == 0 && clock.now_ms() >= 2 * chain.parameters.slot_ms {
+                    tracing::warn!(
+                        "this founder's first start is after the chain's: if most founders are as late, the chain stays \
+                         at its first height, since nobody can know what it has signed. Found it anew then, with a \
+                         later start (genesis new --starts-in)"
+                    );
+                }
                 if record.unsure && !begins {
                     tracing::warn!(
                         "what this key has signed is not known for sure: nothing is signed until a height is final \

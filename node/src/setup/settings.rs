@@ -100,8 +100,8 @@ pub fn commented_file() -> String {
 /// The page of settings.
 pub fn page() -> String {
     let mut out = String::from(
-        "# Settings\n\nAll settings of a node, from the program's own tables (`DYNEMIX_BLESS=1` writes this page anew). The \
-         command line (`--set network.listen=...`)\ncounts more than the environment (`DYNEMIX_NETWORK_LISTEN`), that more \
+        "# Settings\n\nAll settings of a node, from the program's own tables (`DYNEMIX_BLESS=1` writes this page anew). \
+         The command line (`--set network.listen=...`)\ncounts more than the environment (`DYNEMIX_NETWORK_LISTEN`), that more \
          than the file, and that more than the default. `dynemix config init` writes a\nfile with these words in it, \
          `config check` checks one, `config show --effective` shows what counts and where it comes from.\n",
     );
