@@ -89,20 +89,22 @@ fn payment(node: &Node, user: &str, sequence: u64) -> Cell {
 /// Hands a payment in as the API does, from one of its connections; its id.
 fn submit(node: &Node, connection: u64, cell: &Cell) -> Hash {
     let (view, id) = (node.view(), cell.id(&node.view().chain.transaction_prefix));
-    view.status.track(|tracked| tracked.hand_in(connection, id)).unwrap();
+    view.status.track(|tracked| tracked.hand_in(connection, id, 0)).unwrap();
     view.submit.send(Holder::of(Net::Loopback, connection), connection, cell, &[]).unwrap();
     id
 }
 
+/// How far a payment is, once it is judged.
 fn state(node: &Node, id: &Hash) -> Option<String> {
-    node.view().status.track(|tracked| tracked.shown(id).map(|shown| shown.state.clone()))
+    let shown = node.view().status.track(|tracked| tracked.shown(id))?;
+    (shown.state != "waiting" || shown.accepted_ms.is_some()).then_some(shown.state)
 }
 
 /// Waits until a payment is accepted.
 fn accepted(node: &Node, id: &Hash) {
     let end = Instant::now() + PATIENCE;
     while state(node, id).as_deref() != Some("waiting") {
-        let shown = || node.view().status.track(|tracked| tracked.shown(id).cloned());
+        let shown = || node.view().status.track(|tracked| tracked.shown(id));
         assert!(Instant::now() < end, "it is {:?}", shown());
         std::thread::sleep(Duration::from_millis(2));
     }

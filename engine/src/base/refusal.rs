@@ -117,6 +117,9 @@ refusals! {
     /// The block that a stake names is not one of the last.
     AnchorUnknown = 30, "anchor_unknown",
         "the block that it names is not one of the last: sign it anew";
+    /// Another transaction of this sender with this sequence stands in a final block.
+    Replaced = 31, "replaced",
+        "another transaction of this account with this sequence number is final in its place: it never will be";
 }
 
 /// One counter a refusal, by number.

@@ -98,6 +98,21 @@ impl Patch {
         Ok(patch)
     }
 
+    /// How many transactions users have signed of those that a patch is of: each debits its sender, who has one in a
+    /// block at most, and records debit nobody. Read without the rest.
+    ///
+    /// # Errors
+    /// When the bytes do not begin as a patch.
+    pub fn signed(mut bytes: &[u8]) -> Result<u64, DeltaError> {
+        let bytes = &mut bytes;
+        read_version(bytes)?;
+        for _ in ["height", "slot", "shard"] {
+            varint::read(bytes)?;
+        }
+        read_hash(bytes)?;
+        Ok(varint::read(bytes)?)
+    }
+
     /// Hash of a patch's wire form, which the shard-block commits to.
     pub fn hash(encoded: &[u8]) -> Hash {
         keyed(&PATCH_KEY, encoded)

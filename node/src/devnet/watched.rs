@@ -60,8 +60,8 @@ impl Watched {
             let seen = self.blocks.entry(block.height).or_default();
             seen.attempt_slot = block.attempt / 2;
             seen.shards = block.shards.len();
-            seen.transactions = block.shards.iter().map(|shard| u64::from(shard.transactions)).sum();
-            seen.payments = block.payments;
+            seen.transactions = block.shards.iter().map(|shard| u64::from(shard.items)).sum();
+            seen.payments = block.shards.iter().map(|shard| u64::from(shard.transactions)).sum();
             let known = before.as_ref().is_some_and(|before| before.blocks.iter().any(|b| b.height == block.height));
             if !known {
                 seen.final_ms.push(block.final_ms);

@@ -1,9 +1,13 @@
 //! What every method of the API works with, and what it answers.
 
+use super::openrpc::error_name;
 use super::slow::{Busy, Errand, Slow};
 use crate::intake::shares::Holder;
+use crate::keep::chain_store::Genesis;
 use crate::minting::view::NodeView;
 use crate::setup::config::ApiConfig;
+use crate::setup::genesis::GenesisFile;
+use dynemix_engine::chain::tables::System;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -23,12 +27,36 @@ pub const NOT_FOUND: i64 = -32_002;
 /// A transaction that is refused; the message names why.
 pub const REFUSED: i64 = -32_003;
 
-/// A result, or code and message of an error.
-pub type Answered = Result<Value, (i64, String)>;
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// What sort it is.
+    pub code: i64,
+    /// A sentence for people.
+    pub message: String,
+    /// More of it for programs, beside the name of its sort.
+    pub data: Option<Value>,
+}
+
+impl From<(i64, String)> for Fault {
+    fn from((code, message): (i64, String)) -> Fault {
+        Fault { code, message, data: None }
+    }
+}
+
+/// A result, or why there is none.
+pub type Answered = Result<Value, Fault>;
 
 /// An error's answer.
 pub fn error(id: &Value, code: i64, message: &str) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
+    fault(id, &(code, message.to_owned()).into())
+}
+
+/// The same with all that there is to say.
+pub fn fault(id: &Value, Fault { code, message, data }: &Fault) -> Value {
+    let mut data = data.clone().unwrap_or_else(|| json!({}));
+    data["error"] = error_name(*code).into();
+    json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message, "data": data } })
 }
 
 /// A height, and the system after it in wire form.
@@ -40,6 +68,8 @@ pub struct Api {
     pub view: NodeView,
     /// Text of the genesis file, and its bytes in an answer.
     pub genesis: (String, usize),
+    /// Units that there were at genesis.
+    pub(super) genesis_units: u64,
     /// How much a caller may ask for.
     pub config: ApiConfig,
     /// The newest system that was asked for: written out once a height, whoever asks.
@@ -55,11 +85,17 @@ impl Api {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub fn new(view: NodeView, genesis: String, config: ApiConfig) -> io::Result<Api> {
+    pub fn new(view: NodeView, genesis: &GenesisFile, config: ApiConfig) -> io::Result<Api> {
         let read = Slow::start("api.read", config.connections_max)?;
         let history = Slow::start("api.history", config.connections_max)?;
+        let units = |Genesis { chain, accounts, minters, .. }: Genesis| {
+            accounts.iter().map(|account| account.1).sum::<u64>() + System::genesis(&chain, &minters).pools.sum()
+        };
+        let genesis_units = units(genesis.genesis().map_err(io::Error::other)?);
+        let genesis = genesis.text();
         let bytes = json!(genesis).to_string().len();
-        Ok(Api { view, genesis: (genesis, bytes), config, system: Mutex::new(None), read, history })
+        let system = Mutex::new(None);
+        Ok(Api { view, genesis: (genesis, bytes), genesis_units, config, system, read, history })
     }
 
     /// Has something done for somebody that takes a while.

@@ -38,7 +38,7 @@ fn bytes_of(answered: &Answered) -> u64 {
     let mut counted = Counted::default();
     match answered {
         Ok(value) => serde_json::to_writer(&mut counted, value).expect("values are written, and nothing refuses them"),
-        Err((_, what)) => counted.0 = ERROR_BYTES + what.len() as u64,
+        Err(why) => counted.0 = ERROR_BYTES + why.message.len() as u64,
     }
     counted.0
 }
@@ -61,7 +61,7 @@ impl Answers for Answering<'_> {
         // Between two requests of a batch others have their turn.
         tokio::task::yield_now().await;
         if self.begun.elapsed() > BODY_TIME {
-            return Err((LIMIT, LATE.to_owned()));
+            return Err((LIMIT, LATE.to_owned()).into());
         }
         let connection = self.turn.connection.clone();
         // As it is made, and as it is written.

@@ -10,15 +10,17 @@ use super::answered::{Api, LIMIT, METHOD_NOT_FOUND, error};
 use super::answering::respond_to;
 use super::callers::{CallerLimits, KEPT_PLACES, OF_EACH};
 use super::connection::{Caller, Connection, Desk, Door, NoRoom, Turn};
-use super::{metrics, news};
+use super::{metrics, news, pages};
 use crate::minting::view::NodeView;
 use crate::setup::config::ApiConfig;
 use crate::setup::genesis::GenesisFile;
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
@@ -41,13 +43,24 @@ const NICENESS: i32 = 5;
 const BUSY: &str = "too many questions and answers are under way; ask again in a moment";
 
 const JSON: &str = "application/json";
-/// Letters of a page's origin that it is told again.
-const ORIGIN_SHOWN: usize = 200;
+const TEXT: &str = "text/plain; charset=utf-8";
+/// What a person reads who opens the address in a browser.
+const HERE: &str = "This is the API of a Dynemix node: it is for programs, and there is nothing to see here.
+
+  POST /           JSON-RPC 2.0, one request or a batch; the method rpc.discover describes all of them
+                   curl -d '{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"status\"}' ADDRESS
+  GET  /           with a WebSocket's upgrade: the same, and subscriptions
+  GET  /health     whether the node is well; /ready: whether it has caught up
+  GET  /metrics    numbers for Prometheus
+
+The documents are in docs/ of the source: openrpc.json (methods), node.md (bounds and settings), protocol.md (bytes),
+metrics.md. Of one's own accounts the wallet tells: dynemix wallet --help.
+";
 
 /// What handlers are given.
 #[derive(Clone)]
-struct Served {
-    api: Arc<Api>,
+pub(super) struct Served {
+    pub(super) api: Arc<Api>,
     news: watch::Receiver<u64>,
 }
 
@@ -66,7 +79,8 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
         submits_per_s: u64::from(config.submits_a_second),
         bytes_per_s: config.bytes_a_second as u64,
     };
-    let api = Arc::new(Api::new(view, genesis.text(), config.clone())?);
+    let hosts = config.hosts.iter().cloned().chain(pages::computer_name()).collect();
+    let api = Arc::new(Api::new(view, genesis, ApiConfig { hosts, ..config.clone() })?);
     std::thread::Builder::new().name("api".into()).spawn(move || {
         // Without it the thread is as any other.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
@@ -76,6 +90,7 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
                 let desk = Desk::new(limits);
                 let door = Door { listener: TcpListener::from_std(listener)?, desk: desk.clone() };
                 let (announcer, news) = watch::channel(0);
+                let served = Served { api: api.clone(), news };
                 let router = Router::new()
                     .route("/", post(rpc).get(subscribe))
                     .route("/health", get(health))
@@ -83,7 +98,8 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
                     .route("/metrics", get(metrics_text))
                     .fallback(nowhere)
                     .method_not_allowed_fallback(nowhere)
-                    .with_state(Served { api: api.clone(), news });
+                    .layer(from_fn_with_state(served.clone(), pages::mind))
+                    .with_state(served);
                 let service = router.into_make_service_with_connect_info::<Caller>();
                 tokio::select! {
                     served = axum::serve(door, service) => served,
@@ -113,7 +129,7 @@ pub fn bytes_held(config: &ApiConfig) -> u64 {
 }
 
 /// Says no, and that the connection is at its end.
-fn refuse(turn: Turn, status: StatusCode, what: &str) -> Response {
+pub(super) fn refuse(turn: Turn, status: StatusCode, what: &str) -> Response {
     let mut response = json_response(turn, status, &error(&Value::Null, LIMIT, what));
     response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
     response
@@ -141,25 +157,8 @@ async fn read(turn: &mut Turn, mut body: Body, bytes_max: usize) -> Result<Vec<u
     }
 }
 
-/// Says no to a web page that nobody has allowed. A browser lets every page ask every address of its computer, and names
-/// the page with whatever can change something, also where a name of the page's own leads here; programs name none.
-fn refused_page(headers: &HeaderMap, config: &ApiConfig) -> Option<String> {
-    let origin = headers.get(header::ORIGIN)?;
-    let allowed = config.origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes());
-    let page: String = String::from_utf8_lossy(origin.as_bytes()).chars().take(ORIGIN_SHOWN).collect();
-    (!allowed).then(|| format!("web pages of '{page}' may not ask this node; its operator allows them by api.origins"))
-}
-
-async fn rpc(
-    State(served): State<Served>,
-    ConnectInfo(caller): ConnectInfo<Caller>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+async fn rpc(State(served): State<Served>, ConnectInfo(caller): ConnectInfo<Caller>, body: Body) -> Response {
     let mut turn = caller.0.turn().await;
-    if let Some(what) = refused_page(&headers, &served.api.config) {
-        return refuse(turn, StatusCode::FORBIDDEN, &what);
-    }
     if caller.0.kept {
         let what = "all connections are taken; only /health, /ready and /metrics are answered now";
         return refuse(turn, StatusCode::SERVICE_UNAVAILABLE, what);
@@ -235,19 +234,31 @@ async fn metrics_text(State(served): State<Served>, ConnectInfo(caller): Connect
 /// What is not served is a question too, which has its turn.
 async fn nowhere(ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
     let turn = caller.0.turn().await;
-    json_response(turn, StatusCode::NOT_FOUND, &error(&Value::Null, METHOD_NOT_FOUND, "nothing is served here"))
+    json_response(
+        turn,
+        StatusCode::NOT_FOUND,
+        &error(
+            &Value::Null,
+            METHOD_NOT_FOUND,
+            "nothing is served at this address or by this HTTP method; GET / says what is",
+        ),
+    )
 }
 
 async fn subscribe(
     State(served): State<Served>,
     ConnectInfo(caller): ConnectInfo<Caller>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
     let connection: Arc<Connection> = caller.0;
-    if let Some(what) = refused_page(&headers, &served.api.config) {
-        return refuse(connection.turn().await, StatusCode::FORBIDDEN, &what);
-    }
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(_) if !headers.contains_key(header::UPGRADE) => {
+            return respond(connection.turn().await, StatusCode::OK, TEXT, HERE.as_bytes().to_vec());
+        }
+        Err(why) => return refuse(connection.turn().await, StatusCode::BAD_REQUEST, &why.body_text()),
+    };
     if connection.kept {
         return refuse(connection.turn().await, StatusCode::SERVICE_UNAVAILABLE, BUSY);
     }

@@ -2,8 +2,8 @@
 //! costs what is in its hands, not what it could be taken apart into; answers are written one behind the other, and
 //! beyond their bound nothing is asked for any more.
 
-use super::answered::{Answered, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, PARSE_ERROR, error};
-use super::methods::{METHODS, named};
+use super::answered::{Answered, Fault, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, PARSE_ERROR, error, fault};
+use super::methods::{METHODS, Method, named};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ pub async fn answer(body: &[u8], bounds: Bounds, answers: &mut impl Answers) -> 
     answers.count();
     if !body.trim_ascii_start().starts_with(b"[") {
         let Ok(request) = serde_json::from_slice::<&RawValue>(body) else {
-            return text(error(&Value::Null, PARSE_ERROR, "not JSON"));
+            return text(error(&Value::Null, PARSE_ERROR, "the body is no JSON"));
         };
         out.answer(request, answers).await;
         return (!out.text.is_empty()).then_some(out.text);
@@ -79,11 +79,11 @@ pub async fn answer(body: &[u8], bounds: Bounds, answers: &mut impl Answers) -> 
     let batch = reader.deserialize_seq(BatchVisitor(bounds.requests)).and_then(|batch| reader.end().map(|()| batch));
     match batch {
         Err(wrong) if wrong.to_string().starts_with(TOO_MANY) => {
-            let what = format!("a batch of more than {} requests", bounds.requests);
+            let what = format!("a batch has {} requests at most: send several", bounds.requests);
             text(error(&Value::Null, LIMIT, &what))
         }
-        Err(_) => text(error(&Value::Null, PARSE_ERROR, "not JSON")),
-        Ok(Batch(requests)) if requests.is_empty() => text(error(&Value::Null, INVALID_REQUEST, "an empty batch")),
+        Err(_) => text(error(&Value::Null, PARSE_ERROR, "the body is no JSON")),
+        Ok(Batch(requests)) if requests.is_empty() => text(error(&Value::Null, INVALID_REQUEST, "the batch is empty")),
         Ok(Batch(requests)) => {
             for request in requests {
                 answers.count();
@@ -147,14 +147,14 @@ impl Written {
         };
         let whole = match answered {
             Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-            Err((code, message)) => error(&id, code, &message),
+            Err(why) => fault(&id, &why),
         };
         self.put(&whole, answers).await
     }
 
-    fn beyond(&self) -> (i64, String) {
+    fn beyond(&self) -> Fault {
         let what = "ask for a shorter page, or for each by itself";
-        (LIMIT, format!("the answers of one request or batch have {} bytes at most; {what}", self.bytes_max))
+        (LIMIT, format!("the answers of one request or batch have {} bytes at most; {what}", self.bytes_max)).into()
     }
 
     async fn put(&mut self, answer: &Value, answers: &mut impl Answers) -> bool {
@@ -164,7 +164,7 @@ impl Written {
         assert!(written.is_ok(), "a value can be written into memory");
         let refusal = if self.text.len() > self.bytes_max {
             self.over = true;
-            error(id, LIMIT, &self.beyond().1)
+            fault(id, &self.beyond())
         } else if !answers.settle(self.text.len()).await {
             self.over = true;
             error(id, LIMIT, "too many answers are under way; ask again in a moment, or for less")
@@ -181,15 +181,22 @@ impl Written {
     }
 }
 
-enum Asked {
+/// What a request asks.
+pub(super) enum Asked {
+    /// A method, with parameters of their forms; without an id nobody waits for its answer.
     Call(Option<Value>, &'static str, Value),
+    /// Nothing that there is: this is its answer.
     Wrong(Value),
+    /// Nothing, and nobody waits for an answer.
     Nothing,
 }
 
+const NO_REQUEST: &str = "this is no request of JSON-RPC 2.0: an object with \"jsonrpc\": \"2.0\", a method, and an id that \
+                          is a string of at most 256 bytes, a number or null";
+
 /// What a request asks, if it is one.
-fn asked(request: &RawValue) -> Asked {
-    let invalid = || Asked::Wrong(error(&Value::Null, INVALID_REQUEST, "not a request of JSON-RPC 2.0"));
+pub(super) fn asked(request: &RawValue) -> Asked {
+    let invalid = || Asked::Wrong(error(&Value::Null, INVALID_REQUEST, NO_REQUEST));
     let Ok(mut request) = serde_json::from_str::<Value>(request.get()) else { return invalid() };
     let id = request.get_mut("id").map(Value::take);
     let right = match &id {
@@ -202,9 +209,9 @@ fn asked(request: &RawValue) -> Asked {
     }
     let shown = id.clone().unwrap_or(Value::Null);
     let (Some(name), "2.0") = (request["method"].as_str(), request["jsonrpc"].as_str().unwrap_or("")) else {
-        return Asked::Wrong(error(&shown, INVALID_REQUEST, "not a request of JSON-RPC 2.0"));
+        return Asked::Wrong(error(&shown, INVALID_REQUEST, NO_REQUEST));
     };
-    let Some(&(method, _, parameters, _)) = METHODS.iter().find(|known| known.0 == name) else {
+    let Some(&Method { name: method, parameters, .. }) = METHODS.iter().find(|known| known.name == name) else {
         if id.is_none() {
             return Asked::Nothing;
         }
@@ -295,7 +302,9 @@ mod tests {
         assert_eq!(code(r#"[{"jsonrpc":"2.0","method":"status"}]"#), None);
         // An id is written into the answer: it is a number or a short text.
         let id = |id: &str| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"status"}}"#);
-        assert_eq!(code(&id("[1,2]")), Some(INVALID_REQUEST.into()));
+        for wrong in ["[1,2]", "{}", "true"] {
+            assert_eq!(code(&id(wrong)), Some(INVALID_REQUEST.into()), "an id of {wrong}");
+        }
         assert_eq!(code(&id(&format!("\"{}\"", "x".repeat(300)))), Some(INVALID_REQUEST.into()));
         assert_eq!(code(&id("\"seven\"")), Some(Value::Null));
         let before = answers.counted;

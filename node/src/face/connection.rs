@@ -78,6 +78,8 @@ pub(super) struct Connection {
     pub(super) id: u64,
     /// It may ask for health, readiness and metrics only.
     pub(super) kept: bool,
+    /// It comes from this computer.
+    pub(super) from_here: bool,
     /// Whose share what it hands in is of.
     pub(super) holder: Holder,
     desk: Arc<Desk>,
@@ -272,6 +274,7 @@ impl Listener for Door {
             let connection = Arc::new(Connection {
                 id,
                 kept,
+                from_here: Net::of(address.ip()) == Net::Loopback,
                 holder: Holder::of(Net::of(address.ip()), id),
                 desk: self.desk.clone(),
                 head: AtomicUsize::new(0),

@@ -6,12 +6,13 @@
 //! chain is, nor on what its newest segment of the log holds.
 
 use super::answered::{Answered, Api, NOT_FOUND};
+use super::answers::{Change, Does, HistoryAnswer, KeptTransaction};
 use crate::keep::record::BlockRecord;
 use dynemix_engine::base::ids::{AccountIndex, Prefix};
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::record::Record;
-use dynemix_engine::transaction::cell::{Cell, payload_outputs};
-use serde_json::{Value, json};
+use dynemix_engine::transaction::cell::{Cell, TransactionKind, payload_outputs};
+use serde_json::json;
 
 /// Bytes of blocks that one call reads: no further block is begun beyond it.
 const READ_BYTES_MAX: usize = 4 << 20;
@@ -28,12 +29,13 @@ pub(super) fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u6
     while height >= first && changes.len() < count && transactions.len() < count && read < READ_BYTES_MAX {
         let record = match records.read(height) {
             Ok(record) => record,
-            Err(error) => return (read, Err((NOT_FOUND, error.to_string()))),
+            Err(error) => return (read, Err((NOT_FOUND, error.to_string()).into())),
         };
         read += record.len();
         assert!(read < READ_BYTES_MAX + record.len(), "a block is read beyond the bytes of a call");
         let Ok(record) = BlockRecord::decode(&record) else {
-            return (read, Err((NOT_FOUND, format!("the log's record {height} is no block of this program"))));
+            let what = format!("the log's record {height} is no block of this program");
+            return (read, Err((NOT_FOUND, what).into()));
         };
         for block in record.master().ok().into_iter().flat_map(|(_, blocks)| blocks) {
             if let Ok(patch) = Patch::decode(&block.patch, u32::MAX as usize) {
@@ -49,18 +51,13 @@ pub(super) fn history(api: &Api, key: &[u8; 32], count: usize, before: Option<u6
     }
     assert!(transactions.len() <= page, "{} transactions on a page of {page}", transactions.len());
     let older = (height >= first).then_some(height + 1);
-    let answer = json!({
-        "first_height": first,
-        "next_before": older,
-        "changes": changes,
-        "transactions": transactions,
-        "transactions_left_out": left_out,
-    });
-    (read, Ok(answer))
+    let (first_height, next_before, transactions_left_out) = (first, older, left_out);
+    let answer = HistoryAnswer { first_height, next_before, changes, transactions, transactions_left_out };
+    (read, Ok(json!(answer)))
 }
 
 /// What a patch does to an account, if anything.
-fn change(patch: &Patch, account: Option<AccountIndex>, key: &[u8; 32]) -> Option<Value> {
+fn change(patch: &Patch, account: Option<AccountIndex>, key: &[u8; 32]) -> Option<Change> {
     let of = |accounts: &[AccountIndex], amounts: &[u64]| {
         let place = accounts.binary_search(&account?).ok()?;
         Some(amounts[place])
@@ -69,26 +66,44 @@ fn change(patch: &Patch, account: Option<AccountIndex>, key: &[u8; 32]) -> Optio
     let debited = of(&delta.debits.accounts, &delta.debits.amounts);
     let opened = delta.created_keys.binary_search(key).ok().map(|place| delta.created_amounts[place]);
     let credited = of(&delta.credits.accounts, &delta.credits.amounts).or(opened);
-    let kind = patch.records.iter().find_map(|record| match record {
+    let of_record = patch.records.iter().find_map(|record| match record {
         Record::Register { account: of, name, .. } if Some(*of) == account => {
-            Some(("register", json!(String::from_utf8_lossy(name))))
+            Some((Does::Register, Some(String::from_utf8_lossy(name).into_owned()), None))
         }
-        Record::Stake { account: of, amount, .. } if Some(*of) == account => Some(("stake", json!(amount))),
-        Record::Unstake { account: of, amount } if Some(*of) == account => Some(("unstake", json!(amount))),
+        Record::Stake { account: of, amount, .. } if Some(*of) == account => Some((Does::Stake, None, Some(*amount))),
+        Record::Unstake { account: of, amount } if Some(*of) == account => Some((Does::Unstake, None, Some(*amount))),
         _ => None,
     });
-    (debited.is_some() || credited.is_some()).then(|| {
-        let (kind, of) = kind.unwrap_or((if debited.is_some() { "payment" } else { "receipt" }, Value::Null));
-        json!({
-            "height": patch.height,
-            "slot": patch.slot,
-            "shard": patch.shard,
-            "kind": kind,
-            "of": of,
-            "debited_units": debited.unwrap_or(0),
-            "credited_units": credited.unwrap_or(0),
-        })
+    let plain = if debited.is_some() { Does::Payment } else { Does::Receipt };
+    let (kind, of, stake_units) = of_record.unwrap_or((plain, None, None));
+    (debited.is_some() || credited.is_some()).then(|| Change {
+        height: patch.height,
+        slot: patch.slot,
+        shard: patch.shard,
+        kind,
+        of,
+        stake_units,
+        debited_units: debited.unwrap_or(0),
+        credited_units: credited.unwrap_or(0),
     })
+}
+
+/// A transaction as it is shown.
+pub(super) fn kept_transaction(cell: &Cell, height: u64, prefix: &Prefix) -> KeptTransaction {
+    KeptTransaction {
+        height,
+        id: hex::encode(cell.id(prefix)),
+        sender: hex::encode(cell.sender),
+        recipient: hex::encode(cell.recipient),
+        amount_units: cell.amount,
+        kind: match TransactionKind::from_number(cell.kind) {
+            Some(TransactionKind::Register) => Does::Register,
+            Some(TransactionKind::Stake) => Does::Stake,
+            Some(TransactionKind::Unstake) => Does::Unstake,
+            Some(TransactionKind::Transfer | TransactionKind::MultiTransfer) | None => Does::Payment,
+        },
+        sequence: cell.sequence,
+    }
 }
 
 /// The transactions of a block that an account has a part in, as far as there is room for them, and how many more there
@@ -99,7 +114,7 @@ fn transactions_of<P: AsRef<[u8]>>(
     key: &[u8; 32],
     prefix: &Prefix,
     room: usize,
-) -> (Vec<Value>, usize) {
+) -> (Vec<KeptTransaction>, usize) {
     let (mut out, mut more) = (Vec::new(), 0);
     for (cell, payload) in cells {
         let paid = || payload_outputs(payload.as_ref()).any(|output| output.recipient == *key);
@@ -110,15 +125,7 @@ fn transactions_of<P: AsRef<[u8]>>(
             more += 1;
             continue;
         }
-        out.push(json!({
-            "height": height,
-            "id": hex::encode(cell.id(prefix)),
-            "sender": hex::encode(cell.sender),
-            "recipient": hex::encode(cell.recipient),
-            "amount_units": cell.amount,
-            "kind": cell.kind,
-            "sequence": cell.sequence,
-        }));
+        out.push(kept_transaction(&cell, height, prefix));
     }
     (out, more)
 }
@@ -141,8 +148,9 @@ mod tests {
         let (shown, more) = of(20_000, 3);
         assert_eq!((shown.len(), more), (3, 19_997));
         assert!(shown.capacity() * size_of_val(&shown[0]) < 4_096, "no more is made than is shown");
-        assert_eq!(shown[2]["sequence"], 4);
+        assert_eq!(shown[2].sequence, 4);
         let (shown, more) = of(3, 3);
-        assert_eq!((shown.len(), more, of(3, 0)), (3, 0, (Vec::new(), 3)));
+        let (none, left) = of(3, 0);
+        assert_eq!((shown.len(), more, none.len(), left), (3, 0, 0, 3));
     }
 }

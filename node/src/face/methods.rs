@@ -1,119 +1,348 @@
 //! The methods of the API, their table, and the answer to each.
 
-use super::answered::{Answered, Api, INVALID_PARAMS, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, REFUSED};
+use super::answered::{
+    Answered, Api, Fault, INVALID_PARAMS, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, REFUSED,
+};
+use super::answers::{
+    AccountAnswer, BlockAnswer, Found, HeaderAnswer, HistoryAnswer, InclusionAnswer, MintersAnswer, NameAnswer,
+    ProofAnswer, SupplyAnswer, SystemAnswer, TransactionAnswer,
+};
 use super::connection::Connection;
+use super::explorer::{block, minters, search, supply};
 use super::history::history;
 use super::inclusion::Inclusion;
+use super::openrpc::openrpc;
 use super::slow::Errand;
 use crate::keep::mapped::MappedMemory;
 use crate::keep::record::BlockRecord;
 use crate::keep::replica::AccountView;
 use crate::minting::inclusions::Wanted;
-use crate::minting::tracked::TooManyUnjudged;
+use crate::minting::status::{BlockShown, StatusShown};
+use crate::minting::tracked::{TooManyUnjudged, TransactionShown};
 use crate::minting::view::Busy;
 use crate::setup::digits::{bytes_of_digits, digits};
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::FAN_OUT;
 use dynemix_engine::base::limits::{CELL_BYTES, ITEM_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_storage::StoreError;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-/// A parameter: name, type, whether it must be there, what it is.
-type Parameter = (&'static str, &'static str, bool, &'static str);
-/// A method: name, what it does, parameters, what it returns.
-type Method = (&'static str, &'static str, &'static [Parameter], &'static str);
+/// Of what form a parameter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// A whole number from this one on.
+    Whole(u64),
+    /// A key, an id or a hash.
+    Digits,
+    /// Bytes in hexadecimal, so many at most.
+    Bytes(usize),
+    /// Some letters.
+    Text,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
 
-const KEY: Parameter = ("key", "string", true, "public key of an account, 64 hexadecimal digits");
+/// Letters of a text at most.
+const TEXT_MAX: usize = 128;
+
+impl Form {
+    fn fits(self, value: &Value) -> bool {
+        match self {
+            Form::Whole(least) => value.as_u64().is_some_and(|number| number >= least),
+            Form::Digits => value.as_str().is_some_and(|text| digits::<32>(text).is_some()),
+            Form::Bytes(most) => value.as_str().is_some_and(|text| bytes_of_digits(text, most).is_some()),
+            Form::Text => value.as_str().is_some_and(|text| text.len() <= TEXT_MAX),
+            Form::Word(words) => value.as_str().is_some_and(|text| words.contains(&text)),
+        }
+    }
+
+    /// What it has to be, as a part of a sentence.
+    fn said(self) -> String {
+        match self {
+            Form::Whole(0) => "a whole number, 0 or more".into(),
+            Form::Whole(least) => format!("a whole number, {least} or more"),
+            Form::Digits => "64 hexadecimal digits in lower case".into(),
+            Form::Bytes(most) => format!("at most {most} bytes in hexadecimal digits in lower case"),
+            Form::Text => format!("a text of at most {TEXT_MAX} bytes"),
+            Form::Word(words) => format!("one of '{}'", words.join("', '")),
+        }
+    }
+
+    pub(super) fn schema(self) -> Value {
+        match self {
+            Form::Whole(least) => json!({ "type": "integer", "minimum": least }),
+            Form::Digits => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
+            Form::Bytes(most) => json!({ "type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 2 * most }),
+            Form::Text => json!({ "type": "string", "maxLength": TEXT_MAX }),
+            Form::Word(words) => json!({ "type": "string", "enum": words }),
+        }
+    }
+}
+
+/// A parameter: its name, form, whether it must be there, and what it is.
+pub struct Parameter(pub &'static str, pub Form, pub bool, pub &'static str);
+
+/// A method.
+pub struct Method {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does.
+    pub what: &'static str,
+    /// Its parameters, in their order.
+    pub parameters: &'static [Parameter],
+    /// What it answers.
+    pub result: &'static str,
+    /// The schema of that.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
+    /// What the errors of its own are, beside those of every method.
+    pub errors: &'static [i64],
+    /// Parameters of an example, as JSON.
+    pub example: &'static str,
+}
+
+const KEY: Parameter = Parameter("key", Form::Digits, true, "the public key of an account");
+const PAGE_FROM: Parameter = Parameter("from", Form::Whole(0), false, "only from this one on, counted from 0");
+const SAMPLE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
 
 /// The methods, as `rpc.discover` and docs/openrpc.json list them.
 pub const METHODS: &[Method] = &[
-    (
-        "status",
-        "What the node is doing, with its newest blocks.",
-        &[("blocks", "integer", false, "how many blocks, 8 by default")],
-        "height, slot, role, peers, traffic, blocks",
-    ),
-    ("genesis", "The genesis file of the chain.", &[], "its text"),
-    (
-        "account",
-        "An account at the height that the answer says, which is the newest final one or milliseconds behind.",
-        &[KEY],
-        "index, height; spendable units and sequence at that height; not yet mature units, stake and name at 'system_height'",
-    ),
-    (
-        "proof",
-        "The proof of an account against the root of the accounts, which the next height's block certifies.",
-        &[KEY],
-        "height, root, proof in hexadecimal; an account that does not exist has none",
-    ),
-    ("resolve", "The account of a name.", &[("name", "string", true, "a registered name")], "index and key"),
-    (
-        "system",
-        "Everything that the chain keeps beside balances, as bytes whose root the newest block certifies.",
-        &[("offset", "integer", false, "only from this byte on, a piece of a table that is too long for one answer")],
-        "height and bytes in hexadecimal; of a piece also its offset and total_bytes",
-    ),
-    (
-        "headers",
-        "Final certificates with their committees, for clients that follow the chain by themselves. They are kept for \
-         good, from genesis or from the block that the node has joined by.",
-        &[("from", "integer", true, "first height"), ("count", "integer", true, "how many")],
-        "list of height and bytes in hexadecimal; fewer where the chain ends, or the page is full",
-    ),
-    (
-        "inclusion",
-        "The proof that a transaction stands in the final block of a height, as far as that block's transactions are \
-         kept here: in blockchain mode those of all kept blocks, in quilt mode those of own shards and of custody.",
-        &[
-            ("height", "integer", true, "the block's height"),
-            ("id", "string", false, "the transaction's id, 64 hexadecimal digits; or"),
-            ("sender", "string", false, "the key of its sender, who has one in a block at most"),
+    Method {
+        name: "status",
+        what: "What the node is doing, with its newest blocks.",
+        parameters: &[Parameter("blocks", Form::Whole(0), false, "how many blocks, 8 unless it is said")],
+        result: "the node's state",
+        schema: schema::<StatusShown>,
+        errors: &[LIMIT],
+        example: r#"{ "blocks": 1 }"#,
+    },
+    Method {
+        name: "genesis",
+        what: "The genesis file of the chain.",
+        parameters: &[],
+        result: "its text",
+        schema: schema::<String>,
+        errors: &[],
+        example: "{}",
+    },
+    Method {
+        name: "account",
+        what: "An account at the height that the answer says, which is the newest final one or milliseconds behind.",
+        parameters: &[KEY],
+        result: "the account",
+        schema: schema::<AccountAnswer>,
+        errors: &[NOT_FOUND],
+        example: r#"{ "key": "{SAMPLE}" }"#,
+    },
+    Method {
+        name: "proof",
+        what: "The proof of an account against the root of the accounts, which the next height's block certifies.",
+        parameters: &[KEY],
+        result: "the proof; an account that does not exist has none",
+        schema: schema::<ProofAnswer>,
+        errors: &[],
+        example: r#"{ "key": "{SAMPLE}" }"#,
+    },
+    Method {
+        name: "resolve",
+        what: "The account of a name.",
+        parameters: &[Parameter("name", Form::Text, true, "a registered name")],
+        result: "whose it is",
+        schema: schema::<NameAnswer>,
+        errors: &[NOT_FOUND],
+        example: r#"{ "name": "ada" }"#,
+    },
+    Method {
+        name: "search",
+        what: "Looks for a height, the hash of a remembered block, the id of a transaction, the key of an account or a \
+               name. A transaction is looked for among those that were handed in here and in the newest blocks whose \
+               transactions are here.",
+        parameters: &[Parameter("text", Form::Text, true, "what is looked for")],
+        result: "all that there is of it, an empty list where there is nothing",
+        schema: schema::<Vec<Found>>,
+        errors: &[LIMIT],
+        example: r#"{ "text": "7" }"#,
+    },
+    Method {
+        name: "system",
+        what: "Everything that the chain keeps beside balances, as bytes whose root the newest block certifies.",
+        parameters: &[Parameter(
+            "offset",
+            Form::Whole(0),
+            false,
+            "only from this byte on, a piece of a table that is too long for one answer",
+        )],
+        result: "the bytes, or a piece of them",
+        schema: schema::<SystemAnswer>,
+        errors: &[NOT_FOUND, LIMIT],
+        example: r#"{ "offset": 0 }"#,
+    },
+    Method {
+        name: "supply",
+        what: "How many units there are, and where they are.",
+        parameters: &[],
+        result: "the sums",
+        schema: schema::<SupplyAnswer>,
+        errors: &[NOT_FOUND],
+        example: "{}",
+    },
+    Method {
+        name: "minters",
+        what: "Who mints the next height.",
+        parameters: &[PAGE_FROM, Parameter("count", Form::Whole(1), false, "how many, a page unless it is said")],
+        result: "the minters by seat",
+        schema: schema::<MintersAnswer>,
+        errors: &[NOT_FOUND, LIMIT],
+        example: r#"{ "count": 3 }"#,
+    },
+    Method {
+        name: "headers",
+        what: "Final certificates with their committees, for clients that follow the chain by themselves. They are kept \
+               for good, from genesis or from the block that the node has joined by.",
+        parameters: &[
+            Parameter("from", Form::Whole(1), true, "the first height; height 0 is genesis, which nobody certifies"),
+            Parameter("count", Form::Whole(0), true, "how many"),
         ],
-        "proof in hexadecimal: header of the shard-block, place, path, and the transaction; the block of that height \
-         lists the header's hash",
-    ),
-    (
-        "blocks",
-        "Final blocks that are remembered.",
-        &[("from", "integer", true, "first height"), ("count", "integer", true, "how many")],
-        "list of blocks",
-    ),
-    (
-        "submit",
-        "Hands in a signed transaction.",
-        &[("cell", "string", true, "192 bytes in hexadecimal"), ("payload", "string", false, "payload in hexadecimal")],
-        "the transaction's id",
-    ),
-    (
-        "transaction",
-        "How far a transaction is that was handed in here.",
-        &[("id", "string", true, "64 hexadecimal digits")],
-        "state and the time of each checkpoint",
-    ),
-    (
-        "history",
-        "What has happened to an account in the newest blocks that are kept here: what it paid and received in each, \
-         and where blocks carry transactions (blockchain mode), those.",
-        &[
+        result: "one of each height; fewer where the chain ends, or the page is full",
+        schema: schema::<Vec<HeaderAnswer>>,
+        errors: &[NOT_FOUND, LIMIT],
+        example: r#"{ "from": 1, "count": 2 }"#,
+    },
+    Method {
+        name: "inclusion",
+        what: "The proof that a transaction stands in the final block of a height, as far as that block's transactions are \
+               kept here: in blockchain mode those of all kept blocks, in quilt mode those of own shards and of custody. \
+               Either 'id' or 'sender' is given.",
+        parameters: &[
+            Parameter("height", Form::Whole(0), true, "the block's height"),
+            Parameter("id", Form::Digits, false, "the transaction's id; or"),
+            Parameter("sender", Form::Digits, false, "the key of its sender, who has one in a block at most"),
+        ],
+        result: "the proof",
+        schema: schema::<InclusionAnswer>,
+        errors: &[NOT_FOUND, LIMIT],
+        example: r#"{ "height": 1, "id": "{SAMPLE}" }"#,
+    },
+    Method {
+        name: "blocks",
+        what: "Final blocks that are remembered, some hundreds of the newest.",
+        parameters: &[
+            Parameter(
+                "from",
+                Form::Whole(0),
+                true,
+                "the first height; the first that is remembered, if that is higher",
+            ),
+            Parameter("count", Form::Whole(0), true, "how many"),
+        ],
+        result: "the blocks, the oldest first",
+        schema: schema::<Vec<BlockShown>>,
+        errors: &[LIMIT],
+        example: r#"{ "from": 1, "count": 2 }"#,
+    },
+    Method {
+        name: "block",
+        what: "A final block that is kept, with its transactions where they are kept here, as in 'inclusion'.",
+        parameters: &[
+            Parameter("height", Form::Whole(1), true, "its height"),
+            PAGE_FROM,
+            Parameter("count", Form::Whole(1), false, "how many transactions, a page unless it is said"),
+        ],
+        result: "the block",
+        schema: schema::<BlockAnswer>,
+        errors: &[NOT_FOUND, LIMIT],
+        example: r#"{ "height": 1 }"#,
+    },
+    Method {
+        name: "submit",
+        what: "Hands in a signed transaction. What is wrong by its form is refused at once; what becomes of the rest, \
+               'transaction' tells from then on.",
+        parameters: &[
+            Parameter("cell", Form::Bytes(CELL_BYTES), true, "the cell, 192 bytes"),
+            Parameter("payload", Form::Bytes(PAYLOAD_BYTES_MAX), false, "its payload"),
+        ],
+        result: "the transaction's id",
+        schema: schema::<String>,
+        errors: &[LIMIT, REFUSED],
+        example: r#"{ "cell": "{CELL}" }"#,
+    },
+    Method {
+        name: "transaction",
+        what: "How far a transaction is that was handed in here.",
+        parameters: &[Parameter("id", Form::Digits, true, "the transaction's id")],
+        result: "its state and the time of each checkpoint",
+        schema: schema::<TransactionAnswer>,
+        errors: &[NOT_FOUND],
+        example: r#"{ "id": "{SAMPLE}" }"#,
+    },
+    Method {
+        name: "history",
+        what: "What has happened to an account in the newest blocks that are kept here: what it paid and received in \
+               each, and where blocks carry transactions (blockchain mode), those. A call reads so many bytes of blocks, \
+               and where it stopped next_before goes on.",
+        parameters: &[
             KEY,
-            ("count", "integer", false, "how many of the newest, 50 by default"),
-            ("before", "integer", false, "only below this height; next_before of the answer goes on from there"),
+            Parameter("count", Form::Whole(1), false, "how many of the newest, 50 unless it is said"),
+            Parameter("before", Form::Whole(0), false, "only below this height"),
         ],
-        "changes (height, slot, shard, kind, debited and credited units), transactions (height, id, sender, recipient, \
-         amount), transactions_left_out, first_height, next_before; a call reads so many bytes of blocks, and where it \
-         stopped next_before goes on",
-    ),
-    ("rpc.discover", "This description.", &[], "an OpenRPC document"),
+        result: "changes and transactions, newest first",
+        schema: schema::<HistoryAnswer>,
+        errors: &[NOT_FOUND, LIMIT],
+        example: r#"{ "key": "{SAMPLE}", "count": 5 }"#,
+    },
+    Method {
+        name: "subscribe",
+        what: "By WebSocket only, and in no batch. News come as notifications 'news', whose params are the schema News: \
+               each block that becomes final from now on, or how far a transaction is, now and whenever that changes. \
+               Nothing is subscribed to twice.",
+        parameters: &[
+            Parameter("topic", Form::Word(&["blocks", "transaction"]), true, "what about"),
+            Parameter("id", Form::Digits, false, "of the topic 'transaction': the transaction's id"),
+        ],
+        result: "the number of the subscription",
+        schema: schema::<u64>,
+        errors: &[LIMIT],
+        example: r#"{ "topic": "blocks" }"#,
+    },
+    Method {
+        name: "unsubscribe",
+        what: "By WebSocket only, and in no batch. Ends a subscription.",
+        parameters: &[Parameter("subscription", Form::Whole(1), true, "its number")],
+        result: "true",
+        schema: schema::<bool>,
+        errors: &[NOT_FOUND],
+        example: r#"{ "subscription": 1 }"#,
+    },
+    Method {
+        name: "rpc.discover",
+        what: "This description.",
+        parameters: &[],
+        result: "an OpenRPC document",
+        schema: schema::<Value>,
+        errors: &[],
+        example: "{}",
+    },
 ];
+
+/// Parameters of the example of a method.
+pub(super) fn example(method: &Method) -> Value {
+    let text = method.example.replace("{SAMPLE}", SAMPLE).replace("{CELL}", &"00".repeat(CELL_BYTES));
+    serde_json::from_str(&text).expect("an example is JSON")
+}
 
 fn invalid<T>(message: impl Into<String>) -> Result<T, (i64, String)> {
     Err((INVALID_PARAMS, message.into()))
 }
 
-/// Parameters by name, whether they came so or in their order; each of its type, none that is unknown.
+/// Parameters by name, whether they came so or in their order; each of its form, none that is unknown.
 pub(super) fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<Value, (i64, String)> {
     let mut out = serde_json::Map::new();
     match params {
@@ -121,20 +350,25 @@ pub(super) fn named(parameters: &[Parameter], params: Option<&Value>) -> Result<
         Some(Value::Array(values)) if values.len() <= parameters.len() => {
             out.extend(parameters.iter().zip(values).map(|(parameter, value)| (parameter.0.to_owned(), value.clone())));
         }
+        Some(Value::Array(values)) => {
+            return invalid(format!("there are {} params, and the method has {}", values.len(), parameters.len()));
+        }
         Some(Value::Object(values)) => out = values.clone(),
-        Some(_) => return invalid("params are a list, no longer than the method's, or an object"),
+        Some(_) => return invalid("params have to be a list or an object"),
     }
     if let Some(unknown) = out.keys().find(|key| !parameters.iter().any(|parameter| parameter.0 == key.as_str())) {
-        return invalid(format!("there is no parameter '{unknown}'"));
+        let unknown: String = unknown.chars().take(TEXT_MAX).collect();
+        let known: Vec<&str> = parameters.iter().map(|parameter| parameter.0).collect();
+        let known = if known.is_empty() { "none".into() } else { format!("'{}'", known.join("', '")) };
+        return invalid(format!("there is no parameter '{unknown}'; the method has {known}"));
     }
-    for (name, kind, required, what) in parameters {
-        let right = match (out.get(*name), *kind) {
-            (None, _) => !required,
-            (Some(value), "integer") => value.is_u64(),
-            (Some(value), _) => value.is_string(),
-        };
-        if !right {
-            return invalid(format!("'{name}' is {what}: {kind}"));
+    for Parameter(name, form, required, what) in parameters {
+        match out.get(*name) {
+            None if *required => return invalid(format!("'{name}' is missing: {what}, {}", form.said())),
+            Some(value) if !form.fits(value) => {
+                return invalid(format!("'{name}' has to be {}: it is {what}", form.said()));
+            }
+            _ => {}
         }
     }
     Ok(Value::Object(out))
@@ -148,6 +382,10 @@ fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
     hash_of(params["key"].as_str().unwrap_or(""))
 }
 
+/// Made once: it is the same for everybody.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(openrpc);
+/// Bytes of it, at most.
+const DESCRIPTION_BYTES: usize = 64 << 10;
 /// Bytes of an error, or of a result that has no page.
 const SMALL_BYTES: usize = 8 << 10;
 /// Bytes of an entry of a page; of a shard-block in it a quarter.
@@ -167,6 +405,7 @@ pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
     SMALL_BYTES
         + match method {
             "genesis" => api.genesis.1,
+            "rpc.discover" => DESCRIPTION_BYTES,
             "system" => api.config.answer_bytes_max / 2,
             "headers" => {
                 // Two digits a byte: what a seat has in a committee and its certificate, and what all have together.
@@ -175,6 +414,7 @@ pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
                 header.saturating_mul(count).min(api.config.answer_bytes_max / 2)
             }
             "history" => 2 * api.config.page_max * ENTRY_BYTES,
+            "block" | "minters" => api.config.page_max * ENTRY_BYTES,
             "inclusion" => 2 * (LEVELS_MAX * 32 * FAN_OUT + ITEM_BYTES_MAX),
             "status" => blocks(params["blocks"].as_u64().unwrap_or(8)),
             "blocks" => blocks(params["count"].as_u64().unwrap_or(0)),
@@ -185,8 +425,8 @@ pub(super) fn bytes_max(api: &Api, method: &str, params: &Value) -> usize {
 /// What a method has done on a thread of its own, if it takes long.
 pub(super) fn slow(method: &str) -> Option<Errand> {
     match method {
-        "system" | "headers" => Some(Errand::Table),
-        "inclusion" => Some(Errand::Proof),
+        "system" | "headers" | "minters" => Some(Errand::Table),
+        "inclusion" | "search" | "block" => Some(Errand::Proof),
         "history" => Some(Errand::Blocks),
         _ => None,
     }
@@ -199,12 +439,14 @@ pub(super) fn call(api: &Api, from: &Connection, method: &str, params: &Value) -
         "headers" => headers(api, params),
         "inclusion" => inclusion(api, from, params),
         "history" => {
-            let count = params["count"].as_u64().unwrap_or(50).min(api.config.page_max as u64) as usize;
+            let count = count(api, params, 50)?;
             let (read, answered) = history(api, &key_of(params)?, count, params["before"].as_u64());
             // Whoever has blocks read pays for them, whatever was found.
             from.charge(read as u64);
             answered
         }
+        "block" => block(api, from, params["height"].as_u64().unwrap_or(0), from_count(api, params)?),
+        "search" => search(api, from, params["text"].as_str().unwrap_or("")),
         "submit" => submit(api, from, params),
         _ => quick(api, method, params),
     }
@@ -215,7 +457,8 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
     let view = &api.view;
     match method {
         "status" => {
-            Ok(json!(view.shown(params["blocks"].as_u64().unwrap_or(8).min(api.config.page_max as u64) as usize)))
+            let blocks = params["blocks"].as_u64().unwrap_or(8);
+            Ok(json!(view.shown(within_page(api, "blocks", blocks)?)))
         }
         "genesis" => Ok(json!(api.genesis.0)),
         "account" => account(api, &key_of(params)?),
@@ -226,7 +469,7 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
             };
             let (header, proof) = view.accounts.sealed(prove);
             let proof = proof.map(|proof| hex::encode(proof.encode()));
-            Ok(json!({ "height": header.height, "root": hex::encode(header.root), "proof": proof }))
+            Ok(json!(ProofAnswer { height: header.height, root: hex::encode(header.root), proof }))
         }
         "resolve" => {
             let name = params["name"].as_str().unwrap_or("");
@@ -238,8 +481,10 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
                 (u64::from(account) < state.header().accounts).then(|| state.columns().key[account as usize])
             });
             let key = key.ok_or((NOT_FOUND, format!("the account of '{name}' is not worked in yet")))?;
-            Ok(json!({ "account": account, "key": hex::encode(key) }))
+            Ok(json!(NameAnswer { account, key: hex::encode(key) }))
         }
+        "minters" => minters(api, from_count(api, params)?),
+        "supply" => supply(api),
         "blocks" => {
             let (from, count) = page(api, params)?;
             let live = view.status.shown();
@@ -248,12 +493,43 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
         }
         "transaction" => {
             let id = hash_of(params["id"].as_str().unwrap_or(""))?;
-            let shown = view.status.track(|tracked| tracked.shown(&id).cloned());
-            shown.map(|shown| json!(shown)).ok_or((NOT_FOUND, "no such transaction was handed in here".into()))
+            let shown = view.status.track(|tracked| tracked.shown(&id));
+            let none = "no transaction of this id was handed in here, or it is forgotten; ask the node that it was handed \
+                        in to, or look for it in blocks by 'search'";
+            let shown = shown.ok_or((NOT_FOUND, none.into()))?;
+            Ok(json!(transaction_answer(view.chain.parameters.start_ms, &id, shown)))
         }
-        "rpc.discover" => Ok(openrpc()),
-        _ => Err((METHOD_NOT_FOUND, format!("there is no method '{method}'"))),
+        "subscribe" | "unsubscribe" => {
+            let what = format!("'{method}' works on a WebSocket, in a message of its own");
+            Err((INVALID_REQUEST, what).into())
+        }
+        "rpc.discover" => Ok(DESCRIPTION.clone()),
+        _ => Err((METHOD_NOT_FOUND, format!("there is no method '{method}'")).into()),
     }
+}
+
+/// How far a transaction is, with what its times count from.
+pub(super) fn transaction_answer(start_unix_ms: u64, id: &[u8; 32], shown: TransactionShown) -> TransactionAnswer {
+    TransactionAnswer { id: hex::encode(id), start_unix_ms, shown }
+}
+
+/// A number of entries, no more than a page has.
+fn within_page(api: &Api, name: &str, count: u64) -> Result<usize, (i64, String)> {
+    let most = api.config.page_max;
+    match usize::try_from(count) {
+        Ok(count) if count <= most => Ok(count),
+        _ => Err((LIMIT, format!("'{name}' is {count}, and a page has {most} entries at most: ask for several pages"))),
+    }
+}
+
+fn count(api: &Api, params: &Value, unsaid: usize) -> Result<usize, (i64, String)> {
+    params["count"].as_u64().map_or(Ok(unsaid.min(api.config.page_max)), |count| within_page(api, "count", count))
+}
+
+/// A place and how many from there on, a page unless it is said.
+fn from_count(api: &Api, params: &Value) -> Result<(usize, usize), (i64, String)> {
+    let from = usize::try_from(params["from"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+    Ok((from, count(api, params, api.config.page_max)?))
 }
 
 /// Bytes that a page may have: with its hexadecimal digits half of an answer.
@@ -278,24 +554,23 @@ fn system(api: &Api, offset: Option<u64>) -> Answered {
     let Some(offset) = offset else {
         if total > most {
             let what = format!("the system has {total} bytes, an answer {most}: ask with 'offset' 0, {most} and so on");
-            return Err((LIMIT, what));
+            return Err((LIMIT, what).into());
         }
-        return Ok(json!({ "height": system.height, "bytes": hex::encode(&**bytes) }));
+        let bytes = hex::encode(&**bytes);
+        return Ok(json!(SystemAnswer { height: system.height, offset: None, total_bytes: None, bytes }));
     };
     if offset > total {
-        return Err((NOT_FOUND, format!("the system has {total} bytes")));
+        return Err((NOT_FOUND, format!("there is no byte {offset}: the system has {total} bytes")).into());
     }
     let piece = &bytes[offset as usize..offset.saturating_add(most).min(total) as usize];
     assert!(piece.len() as u64 <= most, "a piece of {} bytes, and {most} fit", piece.len());
-    Ok(json!({ "height": system.height, "offset": offset, "total_bytes": total, "bytes": hex::encode(piece) }))
+    let (offset, total_bytes, bytes) = (Some(offset), Some(total), hex::encode(piece));
+    Ok(json!(SystemAnswer { height: system.height, offset, total_bytes, bytes }))
 }
 
 fn page(api: &Api, params: &Value) -> Result<(u64, usize), (i64, String)> {
     let (from, count) = (params["from"].as_u64().unwrap_or(0), params["count"].as_u64().unwrap_or(0));
-    if count > api.config.page_max as u64 {
-        return Err((LIMIT, format!("a page has {} entries at most", api.config.page_max)));
-    }
-    Ok((from, count as usize))
+    Ok((from, within_page(api, "count", count)?))
 }
 
 fn account(api: &Api, key: &[u8; 32]) -> Answered {
@@ -306,15 +581,16 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
         let name = system
             .and_then(|system| system.names.name_of(account))
             .map(|name| String::from_utf8_lossy(name).into_owned());
-        json!({
-            "account": account,
-            "height": height,
-            "system_height": system.map(|system| system.height),
-            "spendable_units": hot.balance,
-            "immature_units": system.map_or(0, |system| system.immature_of(account)),
-            "sequence": hot.sequence,
-            "stake_units": system.map_or(0, |system| system.stake(account)),
-            "name": name,
+        json!(AccountAnswer {
+            key: hex::encode(key),
+            account,
+            height,
+            system_height: system.map(|system| system.height),
+            spendable_units: hot.balance,
+            immature_units: system.map_or(0, |system| system.immature_of(account)),
+            sequence: hot.sequence,
+            stake_units: system.map_or(0, |system| system.stake(account)),
+            name,
         })
     }))
 }
@@ -322,11 +598,11 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
 fn headers(api: &Api, params: &Value) -> Answered {
     let (from, count) = page(api, params)?;
     let certificates = &api.view.certificates;
-    let (from, first, next) = (from.max(1), certificates.first(), certificates.next());
+    let (first, next) = (certificates.first(), certificates.next());
     if from < first {
-        return Err((NOT_FOUND, format!("certificates are kept here from height {first} on")));
+        return Err((NOT_FOUND, format!("certificates are kept here from height {first} on")).into());
     }
-    let mut out: Vec<Value> = Vec::new();
+    let mut out: Vec<HeaderAnswer> = Vec::new();
     let mut bytes = 0;
     for height in from..from.saturating_add(count as u64).min(next) {
         let light = match certificates.read(height) {
@@ -339,7 +615,7 @@ fn headers(api: &Api, params: &Value) -> Answered {
         if bytes > page_bytes(api) && !out.is_empty() {
             break;
         }
-        out.push(json!({ "height": height, "bytes": hex::encode(light) }));
+        out.push(HeaderAnswer { height, bytes: hex::encode(light) });
     }
     Ok(json!(out))
 }
@@ -349,7 +625,7 @@ fn inclusion(api: &Api, from: &Connection, params: &Value) -> Answered {
     let wanted = match (params["id"].as_str(), params["sender"].as_str()) {
         (Some(id), None) => Wanted::Id(hash_of(id)?),
         (None, Some(sender)) => Wanted::Sender(hash_of(sender)?),
-        _ => return invalid("either 'id' or 'sender' is needed"),
+        _ => return Err((INVALID_PARAMS, "give either 'id' or 'sender'".to_owned()).into()),
     };
     let prefix = &api.view.chain.transaction_prefix;
     let found = api.view.inclusions.find(height, wanted, prefix).or_else(|| {
@@ -361,28 +637,36 @@ fn inclusion(api: &Api, from: &Connection, params: &Value) -> Answered {
         let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok()?;
         blocks.iter().find_map(|block| Some((block.block, block.items.clone(), wanted.place(prefix, &block.items)?)))
     });
-    let none = || (NOT_FOUND, format!("no such transaction of height {height} is kept here"));
+    let none = || {
+        let what = "it stands in no block of that height, or that block's transactions are not kept here";
+        (NOT_FOUND, format!("no such transaction of height {height} is here: {what}"))
+    };
     let (block, items, place) = found.ok_or_else(none)?;
     let proof = Inclusion::of(&block, &items, place).encode();
-    Ok(json!({ "height": height, "shard": block.shard, "proof": hex::encode(proof) }))
+    Ok(json!(InclusionAnswer { height, shard: block.shard, proof: hex::encode(proof) }))
 }
 
 fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
     // Whatever it is, it is charged to whoever brings it.
     if !from.may_submit() {
-        return Err((LIMIT, "too many transactions a second; send it again".into()));
+        return Err((LIMIT, "you bring too many transactions a second: send it again in a moment".to_owned()).into());
     }
     let cell =
         bytes_of_digits(params["cell"].as_str().unwrap_or(""), CELL_BYTES).filter(|bytes| bytes.len() == CELL_BYTES);
     let cell: Cell = cell
         .map(|bytes| bytemuck::pod_read_unaligned(&bytes))
-        .ok_or((INVALID_PARAMS, "'cell' is not 192 bytes in hexadecimal".to_owned()))?;
+        .ok_or((INVALID_PARAMS, format!("'cell' has to be {CELL_BYTES} bytes in hexadecimal digits in lower case")))?;
     let payload = bytes_of_digits(params["payload"].as_str().unwrap_or(""), PAYLOAD_BYTES_MAX);
-    let payload = payload.ok_or((INVALID_PARAMS, "'payload' is no hexadecimal, or too long".to_owned()))?;
-    check_form(&cell, &payload, &api.view.chain.parameters).map_err(|refusal| (REFUSED, refusal.name().to_owned()))?;
+    let payload = payload.ok_or((
+        INVALID_PARAMS,
+        format!("'payload' has to be at most {PAYLOAD_BYTES_MAX} bytes in hexadecimal digits"),
+    ))?;
+    check_form(&cell, &payload, &api.view.chain.parameters).map_err(refused)?;
     let id = cell.id(&api.view.chain.transaction_prefix);
-    let busy = |TooManyUnjudged| (LIMIT, "too many transactions wait to be verified; send it again".to_owned());
-    api.view.status.track(|tracked| tracked.hand_in(from.id, id)).map_err(busy)?;
+    let busy = |TooManyUnjudged| {
+        (LIMIT, "too many of your transactions wait to be verified: send it again in a moment".to_owned())
+    };
+    api.view.status.track(|tracked| tracked.hand_in(from.id, id, api.view.clock.now_ms())).map_err(busy)?;
     match api.view.submit.send(from.holder, from.id, &cell, &payload) {
         Ok(gone) => {
             let prefix = &api.view.chain.transaction_prefix;
@@ -394,71 +678,49 @@ fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {
         }
         Err(Busy) => {
             api.view.status.track(|tracked| tracked.take_back(from.id, &id));
-            Err((LIMIT, "too many transactions wait; send it again".to_owned()))
+            Err((LIMIT, "too many transactions wait here: send it again in a moment".to_owned()).into())
         }
     }
 }
 
-/// The description of the API for programs.
-pub fn openrpc() -> Value {
-    let parameter = |(name, kind, required, what): &Parameter| {
-        let schema = json!({ "type": kind });
-        json!({ "name": name, "required": required, "description": what, "schema": schema })
-    };
-    let method = |(name, what, parameters, result): &Method| {
-        json!({
-            "name": name,
-            "description": what,
-            "params": parameters.iter().map(parameter).collect::<Vec<_>>(),
-            "result": { "name": "result", "description": result, "schema": {} },
-        })
-    };
-    json!({
-        "openrpc": "1.3.2",
-        "info": { "title": "Dynemix node", "version": env!("CARGO_PKG_VERSION") },
-        "methods": METHODS.iter().map(method).collect::<Vec<_>>(),
-        "components": { "errors": {
-            "limit": { "code": LIMIT, "message": "too much of something" },
-            "not_found": { "code": NOT_FOUND, "message": "there is none" },
-            "refused": { "code": REFUSED, "message": "the transaction is refused; the message names why" },
-        } },
-    })
+/// Why a transaction is refused: its name for programs, and a sentence.
+fn refused(refusal: Refusal) -> Fault {
+    let name = refusal.name();
+    let message = format!("the transaction is refused, {name}: {}", refusal.says());
+    Fault { code: REFUSED, message, data: Some(json!({ "refusal": name })) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::path::Path;
 
     #[test]
-    fn the_description_in_the_documents_is_this_one() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/openrpc.json");
-        let text = serde_json::to_string_pretty(&openrpc()).unwrap() + "\n";
-        if std::env::var_os("DYNEMIX_BLESS").is_some() {
-            fs::write(&path, &text).unwrap();
-        }
-        assert_eq!(
-            fs::read_to_string(&path).unwrap_or_default(),
-            text,
-            "run again with DYNEMIX_BLESS=1 and look at the difference"
-        );
-    }
-
-    #[test]
-    fn parameters_come_by_name_or_in_order_and_each_of_its_type() {
-        let headers = METHODS.iter().find(|method| method.0 == "headers").unwrap().2;
+    fn parameters_come_by_name_or_in_order_and_each_of_its_form() {
+        let of = |name: &str| METHODS.iter().find(|method| method.name == name).unwrap().parameters;
+        let headers = of("headers");
         assert_eq!(named(headers, Some(&json!([1, 2]))), Ok(json!({ "from": 1, "count": 2 })));
         assert_eq!(named(headers, Some(&json!({ "from": 1, "count": 2 }))), Ok(json!({ "from": 1, "count": 2 })));
         for wrong in [
             json!([1]),
             json!([1, 2, 3]),
             json!([-1, 2]),
+            json!([0, 2]),
+            json!([1.5, 2]),
             json!({ "from": 1, "count": 2, "more": 3 }),
             json!("text"),
             json!([1, "2"]),
         ] {
-            assert!(named(headers, Some(&wrong)).is_err(), "{wrong}");
+            let (code, what) = named(headers, Some(&wrong)).unwrap_err();
+            assert!(code == INVALID_PARAMS && what.contains(' ') && !what.contains("integer"), "{wrong}: {what}");
+        }
+        let digits = ["0".repeat(63), "A".repeat(64), format!("+{}", "0".repeat(63)), "0".repeat(66)];
+        for wrong in digits {
+            let (_, what) = named(of("account"), Some(&json!([wrong]))).unwrap_err();
+            assert_eq!(what, "'key' has to be 64 hexadecimal digits in lower case: it is the public key of an account");
+        }
+        assert!(DESCRIPTION.to_string().len() < DESCRIPTION_BYTES);
+        for method in METHODS {
+            assert!(named(method.parameters, Some(&example(method))).is_ok(), "the example of {}", method.name);
         }
     }
 }

@@ -56,12 +56,24 @@ pub const METRICS: &[Metric] = &[
             .map(|(refusal, count)| (format!("{{reason=\"{}\"}}", refusal.name()), count as f64))
             .collect()
     }),
-    ("dynemix_tx_final_total", "counter", "transactions and records in final blocks", |view, _| {
+    ("dynemix_tx_final_total", "counter", "transactions in final blocks that users have signed", |view, _| {
         plain(view.status.final_transactions.load(Relaxed) as f64)
     }),
-    ("dynemix_tx_own_final_total", "counter", "transactions of this node's own users that became final", |view, _| {
-        plain(view.status.own_final.load(Relaxed) as f64)
+    ("dynemix_records_final_total", "counter", "records of the chain itself in final blocks", |view, _| {
+        plain(view.status.final_records.load(Relaxed) as f64)
     }),
+    (
+        "dynemix_tx_own_final_total",
+        "counter",
+        "of this node's own users, transactions that stand in a final block",
+        |view, _| plain(view.status.own_final.load(Relaxed) as f64),
+    ),
+    (
+        "dynemix_tx_own_unproved_total",
+        "counter",
+        "of this node's own users, sequences used up by final blocks whose transactions are not here",
+        |view, _| plain(view.status.own_unproved.load(Relaxed) as f64),
+    ),
     ("dynemix_mempool_tx", "gauge", "transactions that wait", |_, shown| plain(shown.pool as f64)),
     ("dynemix_own_tx", "gauge", "transactions of own users that are followed", |_, shown| plain(shown.own as f64)),
     ("dynemix_sigverify_total", "counter", "signatures of transactions verified", |_, shown| {
@@ -157,6 +169,27 @@ pub const METRICS: &[Metric] = &[
     }),
 ];
 
+/// Labels of the metrics that have one, and their values.
+const LABELS: &[(&str, &str)] = &[
+    ("dynemix_build_info", "version"),
+    ("dynemix_tx_refused_total", "reason: the name of a refusal"),
+    ("dynemix_peers", "kind: member, guest"),
+    ("dynemix_peers_standing", "standing"),
+    ("dynemix_peer_memory_bytes", "share"),
+    ("dynemix_peer_memory_limit_bytes", "share"),
+    ("dynemix_peer_ended_total", "short: places, memory"),
+    ("dynemix_peer_bytes_total", "dir: sent, received"),
+    ("dynemix_peer_frames_total", "class: votes, rounds, bodies, cells"),
+    ("dynemix_peer_frame_bytes_total", "class: votes, rounds, bodies, cells"),
+    ("dynemix_handshake_failures_total", "reason: handshake, hello, refused, evicted"),
+];
+
+/// The unit of a metric, which its name ends with.
+fn unit(name: &str) -> &'static str {
+    let name = name.strip_suffix("_total").unwrap_or(name);
+    ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit)).unwrap_or("")
+}
+
 /// The page: each metric's value now, in Prometheus' text form.
 pub fn text(view: &NodeView) -> String {
     let shown = view.shown(1);
@@ -170,14 +203,15 @@ pub fn text(view: &NodeView) -> String {
     out
 }
 
-/// What docs/metrics.md says: each metric, its kind, what it counts.
+/// What docs/metrics.md says: each metric, its kind, its unit, its label, what it counts.
 pub fn documentation() -> String {
     let mut out = String::from(
         "# Metrics\n\nAt `/metrics` of the API, in Prometheus' text form. This page is made from the program's own \
-         table.\n\n| metric | kind | what |\n|---|---|---|\n",
+         table. What has no unit is counted.\n\n| metric | kind | unit | label | what |\n|---|---|---|---|---|\n",
     );
     for (name, kind, what, _) in METRICS {
-        let _ = writeln!(out, "| `{name}` | {kind} | {what} |");
+        let label = LABELS.iter().find(|of| of.0 == *name).map_or("", |of| of.1);
+        let _ = writeln!(out, "| `{name}` | {kind} | {} | {label} | {what} |", unit(name));
     }
     out
 }
@@ -197,6 +231,13 @@ mod tests {
             documentation(),
             "run again with DYNEMIX_BLESS=1"
         );
+        let dashboard = include_str!("../../../docs/grafana.json");
+        for name in dashboard.split("dynemix_").skip(1) {
+            let name = name.split(|letter: char| letter != '_' && !letter.is_ascii_alphanumeric()).next().unwrap();
+            let is_there = METRICS.iter().any(|metric| metric.0.strip_prefix("dynemix_") == Some(name));
+            assert!(is_there, "the dashboard shows {name}");
+        }
+        assert!(LABELS.iter().all(|(name, _)| METRICS.iter().any(|metric| metric.0 == *name)), "a label of no metric");
         for (name, kind, ..) in METRICS {
             assert!(name.starts_with("dynemix_") && (name.ends_with("_total") == (*kind == "counter")), "{name}");
         }

@@ -2,16 +2,20 @@
 
 use super::core::{Core, Effect, Out};
 use super::entry::{Promise, Ready};
+use super::fate::Fates;
 use super::own::{Client, Frame, Phase};
 use super::places::Taken;
 use super::pool::Teller;
 use super::prepare::GATHERED_OF_LEFT;
 use super::promises::{Accepting, Said};
 use super::status::Status;
+use super::watched::{Made, Ripe};
 use crate::intake::duties::told_share;
 use crate::intake::shares::User;
 use crate::keep::accepted::Accepted;
 use crate::peer::frames::{CELLS, Outcome, RoomWord, VOTES};
+use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::limits::SET_ITEMS_MAX;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::block::CertifiedBlock;
@@ -20,7 +24,7 @@ use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::rules::execution::Execution;
-use dynemix_engine::transaction::item::Item;
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::To;
 use std::collections::BTreeMap;
@@ -146,7 +150,8 @@ impl<S: Signing> Core<S> {
     pub(super) fn give_up(&self, now_ms: u64, given_up: Vec<(Item, User, Refusal)>) {
         for (item, user, refusal) in given_up {
             self.status.refuse(refusal);
-            if user.by_api {
+            // Of what another one has replaced its users hear by which.
+            if user.by_api && refusal != Refusal::Replaced {
                 self.status.watch(|watched| watched.give_up(&self.prefix, &item, now_ms, refusal));
             }
         }
@@ -196,18 +201,52 @@ impl<S: Signing> Core<S> {
     }
 
     /// Those that a final block has used up: their second.
-    pub(super) fn track_final(&self, now_ms: u64, height: u64, slot: u64, parent: &System) {
+    pub(super) fn track_final(&self, now_ms: u64, block: (u64, u64), parent: &System, fates: &mut Fates) {
         if !self.status.watch(|watched| watched.waiting()) {
             return;
         }
         let (state, shards) = (self.minter.execution.state(), parent.committee.shards.len());
         self.status.watch(|watched| {
-            watched.settle(height, slot, now_ms, |cell| {
+            watched.settle(block, now_ms, |item, cell| {
                 let used = state
                     .find(&cell.sender)
                     .is_some_and(|account| u64::from(state.hot(account).sequence) > cell.sequence);
-                used.then(|| shard_of(&parent.seed, &cell.sender, shards) as u32)
+                let shard = used.then(|| shard_of(&parent.seed, &cell.sender, shards))?;
+                Some((shard as u32, fates.fate(shard, item)))
             });
+        });
+    }
+
+    /// Those that were final before: what they register or stake has come to be by this height, or has not.
+    pub(super) fn track_effects(&self, now_ms: u64, system: &System, bans: &[(u64, u16)]) {
+        let parameters = &self.minter.execution.chain().parameters.consensus;
+        let state = self.minter.execution.state();
+        let void = |sender: &Key, made: &Made| {
+            let account = state.find(sender)?;
+            let staker = |account| system.stakers.get(&account);
+            match made {
+                Made::Name(name) if system.names.account_of(name) != Some(account) => {
+                    Some(("name_taken", parameters.register_reserve))
+                }
+                Made::Stake(payload, units) => {
+                    let is_barred = system.barred.contains_key(&account);
+                    let is_other = staker(account).is_some_and(|staker| !payload.starts_with(&*staker.key));
+                    (is_barred || is_other).then_some(("stake_not_admitted", *units))
+                }
+                Made::Name(_) | Made::Moved => None,
+            }
+        };
+        let ripe = Ripe { maturity: parameters.maturity(system.height), bans, void: &void };
+        self.status.watch(|watched| watched.ripen(system.height, now_ms, &ripe));
+    }
+
+    /// Transactions of a shard-block have come, perhaps after it was final: then who waits to hear by what a sequence was
+    /// used up hears so.
+    pub(super) fn keep_items(&self, now_ms: u64, block: Hash, height: u64, items: &Items) {
+        let Some(shard) = self.inclusions.keep(block, height, items) else { return };
+        let mut fates = Fates::of(self.prefix, vec![(shard, items.clone())]);
+        self.status.watch(|watched| {
+            watched.prove((height, shard), now_ms, |sender, sequence, id| fates.fate_of(shard, sender, sequence, id));
         });
     }
 

@@ -12,8 +12,8 @@
 
 use super::own::Own;
 use super::pool::HeightPool;
-use super::tracked::Watched;
 use super::verdicts::{BATCH_MAX, Verdicts};
+use super::watched::Watched;
 use crate::keep::accepted::Accepted;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::limits::{CELL_BYTES, FORWARDED_MAX, POOL_TRANSACTIONS_MAX};

@@ -10,10 +10,11 @@
 use super::counted::Counted;
 use super::entry::{Entry, FinalJob, Job, Promise, Question};
 use super::execution::{Applied, NodeExecution};
+use super::fate::{Fates, Settled};
 use super::gate::Gate;
 use super::inclusions::Inclusions;
 use super::outbox::Outbox;
-use super::own::{Frame, Own, Settled};
+use super::own::{Frame, Own};
 use super::peers::{Calls, Peers, answers_to, name_of, to_of};
 use super::places::Taken;
 use super::promises::Accepting;
@@ -26,6 +27,7 @@ use crate::peer::frames::{CELLS, peers_frame};
 use dynemix_engine::base::ids::{Endpoint, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::codec::put_committee_with_keys;
+use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::allowance::Offence;
@@ -33,7 +35,7 @@ use dynemix_engine::consensus::minter::{Action, Minter};
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::rules::execution::Execution;
-use dynemix_engine::transaction::item::Items;
+use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{PeerId, PeerInfo, To};
 use std::collections::{BTreeMap, VecDeque};
@@ -326,7 +328,7 @@ impl<S: Signing> Core<S> {
                 // In blockchain mode blocks travel whole, and a lock keeps them.
                 Action::Keep(..) if !self.minter.execution.quilt_mode() => {}
                 Action::Keep(block, height, items) => {
-                    self.inclusions.keep(block, height, &items);
+                    self.keep_items(now, block, height, &items);
                     self.local.blocked = true;
                     out(Effect::Write(Job::Keep(block, height, items)));
                 }
@@ -342,7 +344,7 @@ impl<S: Signing> Core<S> {
                 Action::Certified(block) => self.certified(now, &block),
                 Action::Checked(height, block, items) => {
                     tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch");
-                    self.inclusions.keep(block, height, &items);
+                    self.keep_items(now, block, height, &items);
                 }
                 Action::Finalized(decided, blocks) => self.finalized(now, decided, blocks, out),
             }
@@ -390,10 +392,10 @@ impl<S: Signing> Core<S> {
         let height = decided.value.height;
         let applied = &mut self.minter.execution.applied;
         let Some(place) = applied.iter().position(|applied| applied.height == height) else { return };
-        let Applied { quilt, root, system, bans, payments, .. } = applied.swap_remove(place);
+        let Applied { quilt, root, system, bans, .. } = applied.swap_remove(place);
         assert!(applied.iter().all(|later| later.height > height), "height {height} is final after a later one");
         assert_eq!(system.height, height, "the system after a block is of its height");
-        for (height, shard) in bans {
+        for (height, shard) in &bans {
             tracing::warn!(height, shard, "a shard-block was banned: nothing of it takes effect");
         }
         let shards: Vec<_> = blocks
@@ -401,12 +403,12 @@ impl<S: Signing> Core<S> {
             .map(|block| ShardShown {
                 shard: block.block.shard,
                 hash: hex::encode(block.hash),
-                transactions: block.block.transactions,
+                transactions: Patch::signed(&block.patch).map_or(block.block.transactions, |signed| signed as u32),
+                items: block.block.transactions,
             })
             .collect();
-        self.inclusions.finalized(height, &blocks);
-        let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
-        self.status.final_transactions.fetch_add(transactions, Ordering::Relaxed);
+        let here = self.inclusions.finalized(height, &blocks);
+        self.status.count_final(&shards);
         let parent = self.local.parent.replace(system.clone()).expect("set at the start");
         assert_eq!(parent.height + 1, height, "heights become final one by one");
         if self.peers.mind_name(self.candidate, &parent, &system) {
@@ -419,23 +421,26 @@ impl<S: Signing> Core<S> {
             hash: hex::encode(&decided.hash),
             state_root: hex::encode(root),
             shards,
-            payments,
             signers: decided.certificate.signers.len(),
             seats: parent.committee.len(),
             final_ms: now,
         })));
-        let Settled { finals, frames, given_up } = {
+        let mut fates = Fates::of(self.prefix, here);
+        let Settled { finals, unproved, frames, given_up } = {
             let own = &mut self.local.own;
+            let taken = |shard: usize, item: &Item| fates.fate(shard, item);
             self.minter.execution.settled(|view| {
                 own.resume_orphans(view.chain, view.state, &system);
-                own.settle(view.state, &parent, &system, |item, account| view.fits(item, account))
+                own.settle(view.state, &parent, &system, |item, account| view.fits(item, account), taken)
             })
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
+        self.status.own_unproved.fetch_add(unproved, Ordering::Relaxed);
         self.give_up(now, given_up);
         self.tidy_accepted(out);
         out(Effect::SendAll(frames));
-        self.track_final(now, height, decided.value.slot, &parent);
+        self.track_final(now, (height, decided.value.slot), &parent, &mut fates);
+        self.track_effects(now, &system, &bans);
         let mut committee = Vec::new();
         put_committee_with_keys(&parent, &parent.committee, &mut committee);
         let job = FinalJob { decided, blocks, committee, quilt, root, system };

@@ -55,8 +55,6 @@ pub struct Applied {
     pub system: Arc<System>,
     /// Bans that it carried out: height and shard.
     pub bans: Vec<(u64, u16)>,
-    /// Transactions of users in its shard-blocks: of one sender a height has one.
-    pub payments: u64,
 }
 
 /// Keys and indices of the shared state.
@@ -216,6 +214,11 @@ impl<S: Signing> NodeExecution<S> {
     /// The shard that this node mints in at the next height, if it does.
     pub fn own_shard(&self) -> Option<usize> {
         self.shard
+    }
+
+    /// The chain's parameters.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// The system, to share.
@@ -530,7 +533,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
             state.apply(&next.quilt).expect("what follows from checked blocks applies");
             state.update_root()
         };
-        let (bans, payments) = (next.bans.clone(), next.quilt.delta.debits.accounts.len() as u64);
+        let bans = next.bans.clone();
         // Where others have sets as well, a block may also be missing since one of theirs is. Who is alone in a shard would
         // close the same set again at the next height, and for ever.
         let alone = self.shard.is_some_and(|shard| self.system.committee.shards[shard].len() == 1);
@@ -545,7 +548,7 @@ impl<S: Signing> Execution for NodeExecution<S> {
         assert_eq!(self.system.pools.sum(), header.pool, "the pools sum to what the accounts say is in no balance");
         self.pool.settle(&self.system);
         self.begin_height();
-        self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans, payments });
+        self.applied.push(Applied { height: value.height, quilt, root, system: self.system.clone(), bans });
     }
 }
 

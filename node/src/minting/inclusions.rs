@@ -59,30 +59,34 @@ impl Inclusions {
         self.inner.lock().expect("nothing panics while it holds what is remembered")
     }
 
-    /// Items of a shard-block of this height have come, before it is final or after.
-    pub fn keep(&self, block: Hash, height: u64, items: &Items) {
+    /// Items of a shard-block of this height have come, before it is final or after; its shard, if they are those of a
+    /// final one that were not here.
+    pub fn keep(&self, block: Hash, height: u64, items: &Items) -> Option<u32> {
         let mut inner = self.inner();
         let bytes = items_bytes(items);
         let shards = inner.heights.iter_mut().find(|(of, _)| *of == height).map(|(_, shards)| shards);
         match shards.and_then(|shards| shards.iter_mut().find(|(_, hash, _)| *hash == block)) {
-            Some((.., there)) if there.is_empty() => {
+            Some((header, _, there)) if there.is_empty() => {
+                let shard = header.shard;
                 *there = items.clone();
                 inner.bytes += bytes;
                 inner.make_room();
+                Some(shard)
             }
-            Some(_) => {}
+            Some(_) => None,
             None => {
                 inner.early.insert(block, (height, items.clone()));
                 while inner.early.len() > EARLY_MAX {
                     let oldest = inner.early.iter().min_by_key(|(_, early)| early.0).map(|(block, _)| *block);
                     oldest.and_then(|block| inner.early.remove(&block));
                 }
+                None
             }
         }
     }
 
-    /// A height is final, with these shard-blocks.
-    pub fn finalized(&self, height: u64, blocks: &[Arc<CertifiedBlock>]) {
+    /// A height is final, with these shard-blocks; their items, as far as they are here.
+    pub fn finalized(&self, height: u64, blocks: &[Arc<CertifiedBlock>]) -> Vec<(u32, Items)> {
         let mut inner = self.inner();
         let mut shards = Vec::with_capacity(blocks.len());
         for block in blocks {
@@ -92,8 +96,17 @@ impl Inclusions {
             shards.push((block.block, block.hash, items));
         }
         inner.early.retain(|_, early| early.0 > height);
+        let here = shards.iter().map(|(header, _, items)| (header.shard, items.clone())).collect();
         inner.heights.push_back((height, shards));
         inner.make_room();
+        here
+    }
+
+    /// Items of the shard-blocks of a height, as far as they are here.
+    pub fn of_height(&self, height: u64) -> Vec<Items> {
+        let inner = self.inner();
+        let shards = inner.heights.iter().find(|(of, _)| *of == height);
+        shards.into_iter().flat_map(|(_, shards)| shards.iter().map(|(.., items)| items.clone())).collect()
     }
 
     /// The shard-block of a height that has what is wanted, its items, and the place among them.
@@ -150,12 +163,12 @@ mod tests {
     fn items_are_found_whether_they_came_before_their_block_was_final_with_it_or_after() {
         let (inclusions, prefix, wanted) = (Inclusions::default(), [0; 32], Wanted::Sender([5; 32]));
         let none = Items::default();
-        inclusions.keep(block(1, none.clone()).hash, 1, &items(1));
-        inclusions.finalized(1, &[block(1, none.clone())]);
+        assert_eq!(inclusions.keep(block(1, none.clone()).hash, 1, &items(1)), None);
+        assert_eq!(inclusions.finalized(1, &[block(1, none.clone())]), [(0, items(1))]);
         inclusions.finalized(2, &[block(2, items(2))]);
         inclusions.finalized(3, &[block(3, none.clone())]);
         assert!(inclusions.find(3, wanted, &prefix).is_none());
-        inclusions.keep(block(3, none.clone()).hash, 3, &items(3));
+        assert_eq!(inclusions.keep(block(3, none.clone()).hash, 3, &items(3)), Some(0), "late");
         for height in 1..=3 {
             let (header, found, place) = inclusions.find(height, wanted, &prefix).unwrap();
             assert_eq!((header.slot, &found, place), (height, &items(height), 0));

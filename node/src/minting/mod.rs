@@ -21,7 +21,8 @@
 //!   to each other.
 //! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
 //! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, on a [`board`] where nobody waits;
-//!   [`tracked`] is what became of the API's transactions.
+//!   [`watched`] is what becomes of the API's transactions, [`tracked`] what their users see of it; [`fate`] says whose
+//!   transaction it was that a block took.
 //!
 //! The design: `docs/node.md`.
 
@@ -37,6 +38,7 @@ pub mod door;
 pub mod duty;
 pub mod entry;
 pub mod execution;
+pub mod fate;
 pub mod gate;
 pub mod inbox;
 pub mod inclusions;
@@ -58,12 +60,14 @@ mod rows;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
+
 mod told;
 pub mod toll;
 pub mod topology;
 pub mod tracked;
 pub mod verdicts;
 pub mod view;
+pub mod watched;
 pub mod words;
 pub mod working;
 pub mod writer;

@@ -288,13 +288,13 @@ impl Shared {
         let (chain, schedule) = (self.chain.genesis_hash, Schedule::of(&self.chain.parameters));
         let (me, now_ms) = (self.candidate.unwrap_or(u32::MAX), options.clock.now_ms());
         let mut minter = Minter::new(chain, schedule, me, execution, self.signing.clone(), record, now_ms);
-        finals.iter().for_each(|(decided, blocks)| self.inclusions.finalized(decided.value.height, blocks));
+        finals.iter().for_each(|(decided, blocks)| drop(self.inclusions.finalized(decided.value.height, blocks)));
         minter.bound_others(self.others);
         minter.remember_finals(finals.into_iter().rev());
         if self.candidate.is_some() {
             for (block, height, items) in kept::read(&*options.data, &chain)? {
                 let items = items.into();
-                self.inclusions.keep(block, height, &items);
+                let _ = self.inclusions.keep(block, height, &items);
                 minter.remember_items(block, height, items);
             }
         }

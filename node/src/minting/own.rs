@@ -21,6 +21,7 @@
 //! told yet, since another one of its account comes before it or its account has too little, may wait for ever: it has
 //! room of its own, and takes none from what can.
 
+use super::fate::{Fate, Settled};
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
 use super::room::{newcomer, of_seatless};
@@ -105,17 +106,6 @@ pub struct Payer {
     pub due: bool,
     /// What is known of it besides, on the parent on which that was found.
     pub found: Option<Prospect>,
-}
-
-/// What a block has led to.
-#[derive(Default)]
-pub struct Settled {
-    /// How many became final.
-    pub finals: u64,
-    /// What those who sent them are told.
-    pub frames: Vec<Frame>,
-    /// Those that were given up, whose they are, and why.
-    pub given_up: Vec<(Item, User, Refusal)>,
 }
 
 /// One that minters were told, for the own pool: its account, and what is known of it on the present parent.
@@ -306,7 +296,7 @@ pub struct Own {
     /// was known then: it waits for those blocks. No more than was accepted.
     orphans: HashMap<Hash, (Item, User)>,
     /// By account and sequence: one can take effect. The whole id: of two whose first bytes are the same, which their
-    /// sender can look for, one would be called final when the other is.
+    /// sender can look for, one would be taken for the other.
     ids: HashMap<(AccountIndex, u32), Hash>,
     /// How many each user has here whose turn it is, and how many that wait for theirs.
     due: UserShares,
@@ -651,17 +641,19 @@ impl Own {
     }
 
     /// After a block: those that are final, or cannot become so any more, are told to whoever sent them. `parent` is
-    /// the system that the block was built on; `fits`: whether the chain's tables let one in now.
+    /// the system that the block was built on; `fits`: whether the chain's tables let one in now; `taken`: what a shard's
+    /// block that used up a sequence took of it.
     pub fn settle<M: StateMemory>(
         &mut self,
         state: &State<M>,
         parent: &System,
         system: &System,
         fits: impl Fn(&Item, AccountIndex) -> Result<(), Refusal>,
+        mut taken: impl FnMut(usize, &Item) -> Fate,
     ) -> Settled {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let (mut finals, mut given_up) = (0, Vec::new());
+        let (mut finals, mut unproved, mut given_up) = (0, 0, Vec::new());
         let accounts = state.columns().hot;
         let counts = self.count_shards(accounts, system.height, shards);
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
@@ -673,7 +665,17 @@ impl Own {
             let left_out = !used && followed.told == system.height && took_most[followed.shard];
             followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
             let unfit = left_out.then(|| fits(&followed.item, followed.account).err()).flatten();
-            let refusal = if used { None } else { followed.refusal(unfit, system.slot) };
+            // Those that were told for this height know it; for the others it costs a hash.
+            let shard = |followed: &Followed| match followed.told == system.height {
+                true => followed.shard,
+                false => shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards),
+            };
+            let fate = used.then(|| taken(shard(followed), &followed.item));
+            let refusal = match fate {
+                Some(Fate::Replaced(_)) => Some(Refusal::Replaced),
+                Some(_) => None,
+                None => followed.refusal(unfit, system.slot),
+            };
             let user = followed.client.user;
             if followed.due { &mut *due } else { &mut *ahead }.give_back(user);
             if !used && refusal.is_none() {
@@ -683,17 +685,13 @@ impl Own {
                 return true;
             }
             ids.remove(&(followed.account, followed.sequence));
-            finals += u64::from(used);
+            finals += u64::from(fate == Some(Fate::Final));
+            unproved += u64::from(fate == Some(Fate::Unknown));
             let why = refusal.filter(|refusal| *refusal != Refusal::Expired);
             given_up.extend(why.map(|refusal| (followed.item.clone(), user, refusal)));
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
             if let Some((client, ordinal)) = followed.client.told.or(heir) {
-                // Those that were told for this height know it; for the others it costs a hash.
-                let shard = match followed.told == system.height {
-                    true => followed.shard,
-                    false => shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards),
-                };
-                let shard = shard as u16;
+                let shard = shard(followed) as u16;
                 outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
             }
             false
@@ -715,7 +713,7 @@ impl Own {
             let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
             (To::Peer(client), CELLS, frame)
         };
-        Settled { finals, frames: outcomes.into_iter().map(frame).collect(), given_up }
+        Settled { finals, unproved, frames: outcomes.into_iter().map(frame).collect(), given_up }
     }
 
     /// Of each shard: those that were told for the first time, and how many of them the block has.

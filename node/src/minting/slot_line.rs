@@ -2,7 +2,7 @@
 
 use super::execution::NodeExecution;
 use super::own::Own;
-use super::status::Status;
+use super::status::{ShardShown, Status};
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::consensus::minter::Minter;
 use dynemix_engine::vote::signing::Signing;
@@ -88,10 +88,11 @@ impl SlotLine {
         let &Surroundings { pending, heard, pool, peers } = around;
         let line = status.look(|live| {
             let block = live.blocks.iter().rev().find(|block| block.attempt / 2 == ended)?;
-            let transactions: u64 = block.shards.iter().map(|shard| u64::from(shard.transactions)).sum();
-            let counted = (block.payments, transactions.saturating_sub(block.payments));
+            let sum = |of: fn(&ShardShown) -> u32| block.shards.iter().map(of).sum::<u32>();
+            let payments = sum(|shard| shard.transactions);
+            let counts = (payments, sum(|shard| shard.items).saturating_sub(payments));
             let final_ms = block.final_ms % slot_ms;
-            Some((block.height, block.shards.len(), counted, block.signers, block.seats, final_ms))
+            Some((block.height, block.shards.len(), counts, block.signers, block.seats, final_ms))
         });
         match line {
             Some((height, shards, (payments, records), signers, seats, final_ms)) => {

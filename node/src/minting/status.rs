@@ -1,9 +1,11 @@
 //! What a node shows of itself: written by the consensus thread, read by everyone else.
 
 use super::board::Board;
-use super::tracked::{Tracked, Watched};
+use super::tracked::Tracked;
+use super::watched::Watched;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,18 +16,21 @@ use std::sync::{Arc, Mutex, OnceLock};
 const BLOCKS_KEPT: usize = 256;
 
 /// A shard-block as it is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ShardShown {
     /// Which shard made it.
     pub shard: u32,
     /// Its hash, in hexadecimal.
     pub hash: String,
-    /// Transactions and records in it.
+    /// Transactions in it that users have signed.
     pub transactions: u32,
+    /// These and the records of the chain itself: answers, proofs, who approved a block.
+    #[serde(default)]
+    pub items: u32,
 }
 
 /// A final block as it is shown.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BlockShown {
     /// Height of the master-block.
     pub height: u64,
@@ -39,9 +44,6 @@ pub struct BlockShown {
     pub state_root: String,
     /// Its shard-blocks, those that are missing left out.
     pub shards: Vec<ShardShown>,
-    /// Transactions of users in them; the rest of what they have are records of the system.
-    #[serde(default)]
-    pub payments: u64,
     /// Who signed the certificate.
     pub signers: usize,
     /// Seats of its committee.
@@ -51,7 +53,7 @@ pub struct BlockShown {
 }
 
 /// A shard-block of this node's own shard that was certified.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CertifiedShown {
     /// Height of the master-block.
     pub height: u64,
@@ -62,7 +64,7 @@ pub struct CertifiedShown {
 }
 
 /// What a thread of the node has done with its time since it began.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageShown {
     /// Name of the thread, as the system has it.
     pub name: String,
@@ -77,7 +79,7 @@ pub struct StageShown {
 }
 
 /// What a node says of itself to its owner and by the API.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct StatusShown {
     /// Version of the program that runs.
     pub version: String,
@@ -85,6 +87,9 @@ pub struct StatusShown {
     pub chain: String,
     /// This node's candidate, if it mints.
     pub candidate: Option<u32>,
+    /// When the chain started, which is when slot 0 began: milliseconds of Unix time. All other times count from it.
+    #[serde(default)]
+    pub start_unix_ms: u64,
     /// Milliseconds since the chain's start.
     pub now_ms: u64,
     /// The slot by this node's clock.
@@ -196,8 +201,12 @@ pub struct Status {
     pub admitted: AtomicU64,
     /// Transactions of own users that became final.
     pub own_final: AtomicU64,
-    /// Transactions in final blocks.
+    /// Of own users: sequences used up by blocks whose transactions are not here.
+    pub own_unproved: AtomicU64,
+    /// Transactions in final blocks that users have signed.
     pub final_transactions: AtomicU64,
+    /// Records of the chain itself in final blocks.
+    pub final_records: AtomicU64,
 }
 
 const UNPOISONED: &str = "nothing panics while it holds the status";
@@ -219,7 +228,9 @@ impl Default for Status {
             refused: std::array::from_fn(|_| AtomicU64::new(0)),
             admitted: AtomicU64::new(0),
             own_final: AtomicU64::new(0),
+            own_unproved: AtomicU64::new(0),
             final_transactions: AtomicU64::new(0),
+            final_records: AtomicU64::new(0),
         }
     }
 }
@@ -291,6 +302,15 @@ impl Status {
                 live.certified.pop_front();
             }
         });
+    }
+
+    /// Counts what stands in a final block: what users have signed, and the chain's own records.
+    pub fn count_final(&self, shards: &[ShardShown]) {
+        let transactions: u64 = shards.iter().map(|shard| u64::from(shard.transactions)).sum();
+        let items: u64 = shards.iter().map(|shard| u64::from(shard.items)).sum();
+        assert!(transactions <= items, "{transactions} of {items} items of a block are transactions");
+        self.final_transactions.fetch_add(transactions, Ordering::Relaxed);
+        self.final_records.fetch_add(items - transactions, Ordering::Relaxed);
     }
 
     /// Counts a refusal.

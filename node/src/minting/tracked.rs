@@ -1,7 +1,7 @@
 //! What became of the transactions that came by the API: checkpoint by checkpoint, for those who ask.
 //!
-//! Two sides with a channel between. The consensus thread has [`Watched`], cells and no words, and says what happens to
-//! each; whoever asks has [`Tracked`], which hears it. So neither waits for the other.
+//! Two sides with a channel between. The consensus thread has [`super::watched::Watched`], cells and no words, and says
+//! what happens to each; whoever asks has [`Tracked`], which hears it. So neither waits for the other.
 //!
 //! Whoever sends junk must not make the node forget what others wait for:
 //!
@@ -11,15 +11,14 @@
 //!   that has the most.
 
 use super::rows::buckets;
+use super::watched::{Happened, News};
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::transaction::item::Item;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem::take;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::Receiver;
 
 /// Transactions that are remembered.
 const TRACKED_MAX: usize = 16_384;
@@ -32,15 +31,34 @@ const REFUSED_MS: u64 = 60_000;
 /// Whose those are that an earlier process has accepted: of a client whose connection has gone.
 const OF_BEFORE: u64 = u64::MAX;
 
-/// How far a transaction is. Times are milliseconds since the chain's start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+const STATES: [&str; 8] = ["waiting", "certified", "final", "replaced", "used", "void", "refused", "expired"];
+
+/// How far a transaction is. Times are milliseconds since the chain's start, `start_unix_ms` of `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TransactionShown {
-    /// `waiting`, `certified`, `final`, `refused` or `expired`.
+    /// `waiting`: it was handed in. `certified`: a shard-block is certified that takes from its sender. `final`: it stands
+    /// in the final block of `height`. `replaced`: another transaction of its sender with its sequence stands there.
+    /// `used`: its sequence is used up by the block of `height`, of which this node has no transactions: `inclusion` of one
+    /// that has them tells by which. `void`: it is final, and what it was to do does not happen; `void` says why.
+    /// `refused` and `expired`: it stands in no block.
+    #[schemars(extend("enum" = STATES))]
     pub state: String,
     /// Why it was refused.
     pub refusal: Option<String>,
+    /// The id of the transaction that stands where this one was to stand.
+    #[serde(default)]
+    pub replaced_by: Option<String>,
+    /// Why what is final has no effect: `name_taken`, `stake_not_admitted`, `banned`.
+    #[serde(default)]
+    pub void: Option<String>,
+    /// Units that its sender has back.
+    #[serde(default)]
+    pub refunded_units: Option<u64>,
     /// When it came.
     pub received_ms: u64,
+    /// When it was found to be sound and was on this node's disk: a node that ends and starts again still has it.
+    #[serde(default)]
+    pub accepted_ms: Option<u64>,
     /// When its shard-block was certified.
     pub certified_ms: Option<u64>,
     /// When that block was final.
@@ -51,114 +69,6 @@ pub struct TransactionShown {
     pub slot: Option<u64>,
     /// The shard that its sender belonged to at that height.
     pub shard: Option<u32>,
-}
-
-/// Something has happened to a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Happened {
-    Resumed,
-    /// A copy that this client has handed in.
-    Judged(u64, Result<(), Refusal>),
-    Certified {
-        height: u64,
-        shard: u32,
-    },
-    Final {
-        height: u64,
-        slot: u64,
-        shard: u32,
-    },
-    Expired,
-    /// No block can take it any more.
-    GivenUp(Refusal),
-}
-
-/// To which, when, what.
-type News = (Hash, u64, Happened);
-
-/// Those that wait, as the consensus thread follows them.
-pub struct Watched {
-    waiting: Vec<(Hash, Item)>,
-    ids: HashSet<Hash>,
-    tell: Sender<News>,
-}
-
-impl Watched {
-    /// Nothing yet; what happens is told to `tell`.
-    pub(super) fn new(tell: Sender<News>) -> Watched {
-        Watched { waiting: Vec::new(), ids: HashSet::new(), tell }
-    }
-
-    /// Bytes of rows that follow so many.
-    pub(super) fn bytes(most: usize) -> usize {
-        2 * most * size_of::<(Hash, Item)>() + buckets(most) * (size_of::<Hash>() + 1)
-    }
-
-    /// Whether one has not ended.
-    pub fn waiting(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    fn say(tell: &Sender<News>, id: Hash, now_ms: u64, happened: Happened) {
-        // An API that has ended asks nothing any more.
-        let _ = tell.send((id, now_ms, happened));
-    }
-
-    /// One has come by a client and was judged.
-    pub fn begin(&mut self, prefix: &Prefix, item: &Item, client: u64, now_ms: u64, outcome: Result<(), Refusal>) {
-        let Some((cell, _)) = item.cell_and_payload() else { return };
-        let id = cell.id(prefix);
-        if outcome.is_ok() && self.ids.insert(id) {
-            self.waiting.push((id, item.clone()));
-        }
-        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
-        Self::say(&self.tell, id, now_ms, Happened::Judged(client, outcome));
-    }
-
-    /// One that an earlier process has accepted waits again.
-    pub fn resume(&mut self, prefix: &Prefix, item: &Item, now_ms: u64) {
-        let Some(cell) = item.cell() else { return };
-        let id = cell.id(prefix);
-        if self.ids.insert(id) {
-            self.waiting.push((id, item.clone()));
-            Self::say(&self.tell, id, now_ms, Happened::Resumed);
-        }
-        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
-    }
-
-    /// One that waits is given up.
-    pub fn give_up(&mut self, prefix: &Prefix, item: &Item, now_ms: u64, refusal: Refusal) {
-        let Some(cell) = item.cell() else { return };
-        let id = cell.id(prefix);
-        if self.ids.remove(&id) {
-            self.waiting.retain(|(waiting, _)| *waiting != id);
-            Self::say(&self.tell, id, now_ms, Happened::GivenUp(refusal));
-        }
-        assert_eq!(self.ids.len(), self.waiting.len(), "what waits is followed once");
-    }
-
-    /// A shard-block of this height is certified; `debits` says whether it takes from the sender.
-    pub fn certified(&mut self, height: u64, shard: u32, now_ms: u64, debits: impl Fn(&Cell) -> bool) {
-        for (id, _) in self.waiting.iter().filter(|(_, item)| item.cell().is_some_and(&debits)) {
-            Self::say(&self.tell, *id, now_ms, Happened::Certified { height, shard });
-        }
-    }
-
-    /// A block of this height is final; `used` says whether a sequence is used up now, and in which shard.
-    pub fn settle(&mut self, height: u64, slot: u64, now_ms: u64, used: impl Fn(&Cell) -> Option<u32>) {
-        let (tell, ids) = (&self.tell, &mut self.ids);
-        self.waiting.retain(|(id, item)| {
-            let cell = item.cell().expect("only transactions wait");
-            let happened = match used(cell) {
-                Some(shard) => Happened::Final { height, slot, shard },
-                None if cell.expires_slot < slot => Happened::Expired,
-                None => return true,
-            };
-            Self::say(tell, *id, now_ms, happened);
-            ids.remove(id);
-            false
-        });
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +87,22 @@ struct Entry {
     client: u64,
     /// Whose copies of it are on their way to be judged.
     on_their_way: Vec<u64>,
+    /// When the first of these came.
+    handed_in_ms: u64,
     shown: TransactionShown,
+}
+
+impl Entry {
+    /// No block takes it; but it may be handed in again.
+    fn is_given_up(&self) -> bool {
+        self.stage == Stage::Ended && self.shown.refusal.is_some()
+    }
+}
+
+impl TransactionShown {
+    fn waiting(received_ms: u64) -> TransactionShown {
+        TransactionShown { state: "waiting".into(), received_ms, ..TransactionShown::default() }
+    }
 }
 
 /// Those that are remembered, as their users see them.
@@ -241,9 +166,15 @@ impl Tracked {
         }
     }
 
-    /// How far a transaction is; none while nobody has looked at it.
-    pub fn shown(&self, id: &Hash) -> Option<&TransactionShown> {
-        self.entries.get(id).filter(|entry| entry.stage != Stage::Unjudged).map(|entry| &entry.shown)
+    /// How far a transaction is; none if it was not handed in here, or is forgotten. While a copy of it is to be judged
+    /// it waits, whatever was said of copies before: these may have been signed by somebody else.
+    pub fn shown(&self, id: &Hash) -> Option<TransactionShown> {
+        let entry = self.entries.get(id)?;
+        let is_open = matches!(entry.stage, Stage::Unjudged | Stage::Refused) || entry.is_given_up();
+        Some(match is_open && !entry.on_their_way.is_empty() {
+            true => TransactionShown::waiting(entry.handed_in_ms),
+            false => entry.shown.clone(),
+        })
     }
 
     /// Changes whenever something has happened to one of them.
@@ -260,7 +191,7 @@ impl Tracked {
     ///
     /// # Errors
     /// When as many wait as are free for all others: it is to be handed in again later.
-    pub fn hand_in(&mut self, client: u64, id: Hash) -> Result<(), TooManyUnjudged> {
+    pub fn hand_in(&mut self, client: u64, id: Hash, now_ms: u64) -> Result<(), TooManyUnjudged> {
         let of = self.unjudged_of.get(&client).copied().unwrap_or(0);
         // One that has none waiting is always let in: so many connections there are not.
         if of > 0 && of >= UNJUDGED_MAX.saturating_sub(self.unjudged) {
@@ -272,8 +203,12 @@ impl Tracked {
             stage: Stage::Unjudged,
             client,
             on_their_way: Vec::new(),
+            handed_in_ms: now_ms,
             shown: TransactionShown::default(),
         });
+        if entry.on_their_way.is_empty() {
+            entry.handed_in_ms = now_ms;
+        }
         entry.on_their_way.push(client);
         Ok(())
     }
@@ -286,7 +221,8 @@ impl Tracked {
                 Happened::Resumed => self.resumed(id, now_ms),
                 Happened::Judged(client, outcome) => self.judged(id, now_ms, client, outcome),
                 Happened::Certified { height, shard } => self.certified(id, now_ms, height, shard),
-                Happened::Final { .. } | Happened::Expired | Happened::GivenUp(_) => self.ends(id, now_ms, happened),
+                Happened::Void { why, refunded } => self.voided(&id, why, refunded),
+                ends => self.ends(id, now_ms, ends),
             }
             self.forget_refused(now_ms);
         }
@@ -302,8 +238,9 @@ impl Tracked {
         if self.entries.contains_key(&id) {
             return;
         }
-        let shown = TransactionShown { state: "waiting".into(), received_ms: now_ms, ..TransactionShown::default() };
-        let entry = Entry { stage: Stage::Waiting, client: OF_BEFORE, on_their_way: Vec::new(), shown };
+        let shown = TransactionShown { accepted_ms: Some(now_ms), ..TransactionShown::waiting(now_ms) };
+        let stage = Stage::Waiting;
+        let entry = Entry { stage, client: OF_BEFORE, on_their_way: Vec::new(), handed_in_ms: now_ms, shown };
         self.entries.insert(id, entry);
         self.enqueue(OF_BEFORE, id);
     }
@@ -346,8 +283,7 @@ impl Tracked {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         // Whose copy it was counts for it.
         if was_handed_in {
-            let given_up = entry.stage == Stage::Ended && entry.shown.refusal.is_some();
-            if given_up || matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
+            if entry.is_given_up() || matches!(entry.stage, Stage::Unjudged | Stage::Refused) {
                 entry.client = client;
             }
             if outcome == Err(Refusal::BadSignature) {
@@ -355,7 +291,7 @@ impl Tracked {
             }
         }
         // One that was given up may be handed in again, and is good perhaps.
-        let has_ended = entry.stage == Stage::Ended && entry.shown.refusal.is_none();
+        let has_ended = entry.stage == Stage::Ended && !entry.is_given_up();
         let known = entry.stage == Stage::Waiting || has_ended;
         let others = !entry.on_their_way.is_empty();
         match outcome {
@@ -363,8 +299,8 @@ impl Tracked {
             _ if known => {}
             Ok(()) => {
                 entry.stage = Stage::Waiting;
-                entry.shown =
-                    TransactionShown { state: "waiting".into(), received_ms: now_ms, ..TransactionShown::default() };
+                let received_ms = if was_handed_in { entry.handed_in_ms } else { now_ms };
+                entry.shown = TransactionShown { accepted_ms: Some(now_ms), ..TransactionShown::waiting(received_ms) };
                 let client = entry.client;
                 self.enqueue(client, id);
             }
@@ -422,23 +358,41 @@ impl Tracked {
     }
 
     fn ends(&mut self, id: Hash, now_ms: u64, happened: Happened) {
-        let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.stage == Stage::Waiting) else { return };
-        entry.stage = Stage::Ended;
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        // What used up its sequence can be found out later.
+        let is_unsure = entry.stage == Stage::Ended && entry.shown.state == "used";
+        if entry.stage != Stage::Waiting && !is_unsure {
+            return;
+        }
+        let mut taken = |state: &str, (height, slot, shard): (u64, u64, u32), by: Option<Hash>| {
+            let shown = &mut entry.shown;
+            (shown.state, shown.replaced_by) = (state.into(), by.map(hex::encode));
+            (shown.height, shown.slot, shown.shard) = (Some(height), Some(slot), Some(shard));
+            shown.final_ms = shown.final_ms.or(Some(now_ms));
+        };
         match happened {
-            Happened::Final { height, slot, shard } => {
-                entry.shown.state = "final".into();
-                (entry.shown.final_ms, entry.shown.height) = (Some(now_ms), Some(height));
-                (entry.shown.slot, entry.shown.shard) = (Some(slot), Some(shard));
-            }
+            Happened::Final(block) => taken("final", block, None),
+            Happened::Used(block) => taken("used", block, None),
+            Happened::Replaced(block, by) => taken("replaced", block, Some(by)),
             Happened::GivenUp(refusal) => {
                 entry.shown.state = "refused".into();
                 entry.shown.refusal = Some(refusal.name().to_owned());
             }
             _ => entry.shown.state = "expired".into(),
         }
-        let client = entry.client;
-        self.count(client, |count| count - 1);
-        self.ended.push_back(id);
+        if !is_unsure {
+            entry.stage = Stage::Ended;
+            let client = entry.client;
+            self.count(client, |count| count - 1);
+            self.ended.push_back(id);
+        }
+    }
+
+    /// What is final has no effect.
+    fn voided(&mut self, id: &Hash, why: &str, refunded: Option<u64>) {
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.stage == Stage::Ended) else { return };
+        let shown = &mut entry.shown;
+        (shown.state, shown.void, shown.refunded_units) = ("void".into(), Some(why.to_owned()), refunded);
     }
 
     fn forget_refused(&mut self, now_ms: u64) {
@@ -486,7 +440,12 @@ impl Tracked {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::minting::fate::Fate;
+    use crate::minting::watched::{Made, Ripe, Watched};
     use bytemuck::Zeroable;
+    use dynemix_engine::base::ids::Prefix;
+    use dynemix_engine::transaction::cell::Cell;
+    use dynemix_engine::transaction::item::Item;
     use std::sync::mpsc::channel;
 
     const PREFIX: Prefix = [7; 32];
@@ -507,7 +466,7 @@ mod tests {
     impl Tracked {
         fn state(&mut self, number: u64) -> Option<String> {
             self.hear();
-            self.shown(&id(number)).map(|shown| shown.state.clone())
+            self.shown(&id(number)).map(|shown| shown.state)
         }
     }
 
@@ -519,10 +478,10 @@ mod tests {
     fn a_copy_that_is_refused_as_the_one_before_is_no_news() {
         let (mut watched, mut tracked) = sides();
         let mut refused = |now_ms: u64, refusal: Refusal| {
-            tracked.hand_in(1, id(5)).unwrap();
+            tracked.hand_in(1, id(5), 0).unwrap();
             judge(&mut watched, 1, 5, now_ms, Err(refusal));
             tracked.hear();
-            tracked.shown(&id(5)).cloned().unwrap()
+            tracked.shown(&id(5)).unwrap()
         };
         let first = refused(10, Refusal::BadSignature);
         assert_eq!(refused(20, Refusal::BadSignature), first);
@@ -533,28 +492,29 @@ mod tests {
     #[test]
     fn each_checkpoint_is_heard_on_the_other_side() {
         let (mut watched, mut tracked) = sides();
-        tracked.hand_in(1, id(5)).unwrap();
-        assert_eq!(tracked.state(5), None, "nobody has looked at it");
+        tracked.hand_in(1, id(5), 0).unwrap();
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"), "also while nobody has looked at it");
         judge(&mut watched, 1, 5, 10, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         watched.certified(3, 1, 20, |_| true);
         assert_eq!(tracked.state(5).as_deref(), Some("certified"));
-        watched.settle(3, 9, 30, |_| Some(1));
+        watched.settle((3, 9), 30, |_, _| Some((1, Fate::Final)));
         let shown = TransactionShown {
             state: "final".into(),
-            received_ms: 10,
+            received_ms: 0,
+            accepted_ms: Some(10),
             certified_ms: Some(20),
             final_ms: Some(30),
             height: Some(3),
             slot: Some(9),
             shard: Some(1),
-            refusal: None,
+            ..TransactionShown::default()
         };
         tracked.hear();
-        assert_eq!(tracked.shown(&id(5)), Some(&shown));
-        tracked.hand_in(1, id(6)).unwrap();
+        assert_eq!(tracked.shown(&id(5)), Some(shown));
+        tracked.hand_in(1, id(6), 0).unwrap();
         judge(&mut watched, 1, 6, 40, Ok(()));
-        watched.settle(4, 1_001, 50, |_| None);
+        watched.settle((4, 1_001), 50, |_, _| None);
         assert_eq!(tracked.state(6).as_deref(), Some("expired"));
         assert!(!watched.waiting());
     }
@@ -562,11 +522,11 @@ mod tests {
     #[test]
     fn a_hundred_thousand_junk_transactions_of_others_make_nobody_forgotten() {
         let (mut watched, mut tracked) = sides();
-        tracked.hand_in(1, id(0)).unwrap();
+        tracked.hand_in(1, id(0), 0).unwrap();
         judge(&mut watched, 1, 0, 1, Ok(()));
         // Refused junk, each of a client of its own, as fast as it comes.
         for number in 1..=100_000 {
-            tracked.hand_in(number + 1, id(number)).unwrap();
+            tracked.hand_in(number + 1, id(number), 0).unwrap();
             judge(&mut watched, number + 1, number, 1 + number / 1_000, Err(Refusal::BadSignature));
             tracked.hear();
         }
@@ -574,7 +534,7 @@ mod tests {
         assert!(tracked.entries.len() <= REFUSED_MAX + 1, "{} are remembered", tracked.entries.len());
         // Transactions that an account pays for, more than fit, all of one client.
         for number in 200_000..=310_000 {
-            tracked.hand_in(7, id(number)).unwrap();
+            tracked.hand_in(7, id(number), 0).unwrap();
             judge(&mut watched, 7, number, 200, Ok(()));
             tracked.hear();
         }
@@ -588,19 +548,19 @@ mod tests {
     fn what_ended_goes_before_what_waits_and_refusals_after_a_minute() {
         let (mut watched, mut tracked) = sides();
         for number in 0..TRACKED_MAX as u64 {
-            tracked.hand_in(number % 5, id(number)).unwrap();
+            tracked.hand_in(number % 5, id(number), 0).unwrap();
             judge(&mut watched, number % 5, number, 1, Ok(()));
             tracked.hear();
         }
-        watched.settle(1, 1, 2, |cell| (cell.sequence == 7_777).then_some(0));
-        tracked.hand_in(9, id(500_000)).unwrap();
+        watched.settle((1, 1), 2, |_, cell| (cell.sequence == 7_777).then_some((0, Fate::Final)));
+        tracked.hand_in(9, id(500_000), 0).unwrap();
         judge(&mut watched, 9, 500_000, 3, Ok(()));
         assert_eq!(tracked.state(500_000).as_deref(), Some("waiting"));
         assert_eq!(tracked.state(7_777), None, "it had ended");
         assert_eq!(tracked.state(0).as_deref(), Some("waiting"));
 
         judge(&mut watched, 9, 600_000, 10, Err(Refusal::BadSignature));
-        tracked.hand_in(9, id(600_000)).unwrap();
+        tracked.hand_in(9, id(600_000), 0).unwrap();
         assert_eq!(tracked.state(600_000).as_deref(), Some("refused"));
         judge(&mut watched, 9, 600_001, 10 + REFUSED_MS + 1, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(600_000), None);
@@ -610,17 +570,17 @@ mod tests {
     fn nobody_has_more_unjudged_than_is_free_for_others() {
         let (mut watched, mut tracked) = sides();
         let fill = |tracked: &mut Tracked, client: u64| {
-            (0..UNJUDGED_MAX as u64).take_while(|&n| tracked.hand_in(client, id(client << 32 | n)).is_ok()).count()
+            (0..UNJUDGED_MAX as u64).take_while(|&n| tracked.hand_in(client, id(client << 32 | n), 0).is_ok()).count()
         };
         let (first, second, third) = (fill(&mut tracked, 1), fill(&mut tracked, 2), fill(&mut tracked, 3));
         assert_eq!((first, second), (UNJUDGED_MAX / 2, UNJUDGED_MAX / 4));
-        assert!(third > 1_000 && tracked.hand_in(4, id(1)).is_ok());
-        assert_eq!(tracked.hand_in(1, id(2)), Err(TooManyUnjudged));
+        assert!(third > 1_000 && tracked.hand_in(4, id(1), 0).is_ok());
+        assert_eq!(tracked.hand_in(1, id(2), 0), Err(TooManyUnjudged));
         for number in 0..first as u64 {
             judge(&mut watched, 1, 1 << 32 | number, 1, Err(Refusal::BadSignature));
         }
         tracked.hear();
-        assert!(tracked.hand_in(1, id(2)).is_ok());
+        assert!(tracked.hand_in(1, id(2), 0).is_ok());
         assert!(tracked.take_broken() == vec![1; first] && tracked.take_broken().is_empty());
     }
 
@@ -628,24 +588,24 @@ mod tests {
     fn what_was_not_taken_is_nobodys_any_more_and_what_had_to_go_is_refused_by_name() {
         let (mut watched, mut tracked) = sides();
         for _ in 0..2 * UNJUDGED_MAX as u64 {
-            tracked.hand_in(1, id(5)).unwrap();
+            tracked.hand_in(1, id(5), 0).unwrap();
             tracked.take_back(1, &id(5));
         }
         assert_eq!((tracked.unjudged, tracked.entries.len(), tracked.unjudged_of.len()), (0, 0, 0));
         // One of another client waits to be looked at and has to go; its copy of a third client is judged.
-        tracked.hand_in(2, id(6)).unwrap();
+        tracked.hand_in(2, id(6), 0).unwrap();
         tracked.refuse_unseen(2, &id(6), 10);
         assert_eq!(tracked.state(6).as_deref(), Some("refused"));
         assert_eq!(tracked.shown(&id(6)).unwrap().refusal.as_deref(), Some("busy"));
-        tracked.hand_in(2, id(7)).unwrap();
-        tracked.hand_in(3, id(7)).unwrap();
+        tracked.hand_in(2, id(7), 0).unwrap();
+        tracked.hand_in(3, id(7), 0).unwrap();
         tracked.refuse_unseen(3, &id(7), 20);
-        assert_eq!(tracked.state(7), None, "the copy that came first is on its way");
+        assert_eq!(tracked.state(7).as_deref(), Some("waiting"), "the copy that came first is on its way");
         judge(&mut watched, 2, 7, 30, Ok(()));
         assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
         assert_eq!((tracked.unjudged, tracked.unjudged_of.len()), (0, 0), "none stays unjudged");
         // What waits has its outcome, whatever becomes of a copy.
-        tracked.hand_in(4, id(7)).unwrap();
+        tracked.hand_in(4, id(7), 0).unwrap();
         tracked.refuse_unseen(4, &id(7), 40);
         assert_eq!(tracked.state(7).as_deref(), Some("waiting"));
         tracked.refuse_unseen(4, &id(99), 40);
@@ -655,29 +615,85 @@ mod tests {
     #[test]
     fn a_broken_copy_of_ones_transaction_changes_nothing_of_it() {
         let (mut watched, mut tracked) = sides();
-        tracked.hand_in(2, id(5)).unwrap();
-        tracked.hand_in(1, id(5)).unwrap();
+        tracked.hand_in(2, id(5), 0).unwrap();
+        tracked.hand_in(1, id(5), 0).unwrap();
         judge(&mut watched, 2, 5, 1, Err(Refusal::BadSignature));
-        assert_eq!(tracked.state(5), None, "the other copy is still on its way");
+        assert_eq!(tracked.state(5).as_deref(), Some("waiting"), "the other copy is still on its way");
         judge(&mut watched, 1, 5, 2, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
-        tracked.hand_in(2, id(5)).unwrap();
+        tracked.hand_in(2, id(5), 0).unwrap();
         judge(&mut watched, 2, 5, 3, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
         // Refused alone, and good later: the good one counts.
-        tracked.hand_in(2, id(6)).unwrap();
+        tracked.hand_in(2, id(6), 0).unwrap();
         judge(&mut watched, 2, 6, 4, Err(Refusal::BadSignature));
         assert_eq!(tracked.state(6).as_deref(), Some("refused"));
-        tracked.hand_in(1, id(6)).unwrap();
+        tracked.hand_in(1, id(6), 0).unwrap();
+        assert_eq!(tracked.state(6).as_deref(), Some("waiting"), "what is said of the broken copy is not said of this");
         judge(&mut watched, 1, 6, 5, Ok(()));
         assert_eq!(tracked.state(6).as_deref(), Some("waiting"));
     }
 
     #[test]
+    fn final_is_only_what_stands_in_the_block_and_what_was_not_known_is_told_when_it_is() {
+        let (mut watched, mut tracked) = sides();
+        for number in 1..=3 {
+            tracked.hand_in(1, id(number), 0).unwrap();
+            judge(&mut watched, 1, number, 10, Ok(()));
+        }
+        watched.settle((3, 9), 30, |_, cell| match cell.sequence {
+            1 => Some((0, Fate::Replaced([9; 32]))),
+            _ => Some((0, Fate::Unknown)),
+        });
+        assert_eq!(tracked.state(1).as_deref(), Some("replaced"));
+        assert_eq!(tracked.shown(&id(1)).unwrap().replaced_by, Some(hex::encode([9; 32])));
+        assert_eq!(tracked.state(2).as_deref(), Some("used"));
+        // Another copy changes nothing of that.
+        tracked.hand_in(1, id(2), 0).unwrap();
+        judge(&mut watched, 1, 2, 40, Err(Refusal::WrongSequence));
+        assert_eq!(tracked.state(2).as_deref(), Some("used"));
+        let fate = |_: &_, sequence: u64, _: &Hash| if sequence == 2 { Fate::Final } else { Fate::Replaced([8; 32]) };
+        watched.prove((3, 1), 50, fate);
+        assert_eq!(tracked.state(2).as_deref(), Some("used"), "these were another shard's");
+        watched.prove((3, 0), 50, fate);
+        assert_eq!(tracked.state(2).as_deref(), Some("final"));
+        assert_eq!(tracked.shown(&id(2)).unwrap().final_ms, Some(30), "the block was final by then");
+        assert_eq!(tracked.state(3).as_deref(), Some("replaced"));
+        assert_eq!((tracked.waiting, tracked.ended.len()), (0, 3));
+    }
+
+    #[test]
+    fn a_name_that_another_has_got_is_told_as_void_with_what_is_back() {
+        let (mut watched, mut tracked) = sides();
+        for (number, kind) in [(1, 3), (2, 3), (3, 1)] {
+            let cell = Cell { kind, ..cell(number) };
+            tracked.hand_in(1, cell.id(&PREFIX), 0).unwrap();
+            watched.begin(&PREFIX, &Item::transaction(&cell, &[b'a', number as u8]), 1, 5, Ok(()));
+        }
+        let shown = |tracked: &mut Tracked, number: u64, kind: u8| {
+            tracked.hear();
+            tracked.shown(&Cell { kind, ..cell(number) }.id(&PREFIX)).unwrap()
+        };
+        watched.settle((3, 9), 30, |_, cell| Some((u32::from(cell.kind == 1), Fate::Final)));
+        let void = |_: &_, made: &Made| (*made == Made::Name([b'a', 1].into())).then_some(("name_taken", 500));
+        watched.ripen(5, 40, &Ripe { maturity: 3, bans: &[], void: &void });
+        assert_eq!(shown(&mut tracked, 1, 3).state, "final", "it is not known yet");
+        watched.ripen(5, 40, &Ripe { maturity: 3, bans: &[(3, 1)], void: &void });
+        watched.ripen(6, 50, &Ripe { maturity: 3, bans: &[], void: &void });
+        let lost = shown(&mut tracked, 1, 3);
+        assert_eq!(
+            (lost.state.as_str(), lost.void.as_deref(), lost.refunded_units),
+            ("void", Some("name_taken"), Some(500))
+        );
+        assert_eq!(shown(&mut tracked, 2, 3).state, "final");
+        assert_eq!(shown(&mut tracked, 3, 1).void.as_deref(), Some("banned"));
+    }
+
+    #[test]
     fn who_is_charged_for_a_broken_copy_is_who_has_brought_it_in_whatever_order() {
         let (mut watched, mut tracked) = sides();
-        tracked.hand_in(2, id(5)).unwrap();
-        tracked.hand_in(1, id(5)).unwrap();
+        tracked.hand_in(2, id(5), 0).unwrap();
+        tracked.hand_in(1, id(5), 0).unwrap();
         // Another thread was first with the good one, which came second.
         judge(&mut watched, 1, 5, 1, Ok(()));
         judge(&mut watched, 2, 5, 2, Err(Refusal::BadSignature));
@@ -690,16 +706,16 @@ mod tests {
     fn what_is_given_up_says_why_and_may_be_handed_in_again() {
         let (mut watched, mut tracked) = sides();
         let item = Item::transaction(&cell(5), &[]);
-        tracked.hand_in(1, id(5)).unwrap();
+        tracked.hand_in(1, id(5), 0).unwrap();
         judge(&mut watched, 1, 5, 1, Ok(()));
         watched.give_up(&PREFIX, &item, 9, Refusal::Inadmissible);
         assert_eq!(tracked.state(5).as_deref(), Some("refused"));
         assert_eq!(tracked.shown(&id(5)).unwrap().refusal.as_deref(), Some(Refusal::Inadmissible.name()));
         assert!(!watched.waiting() && tracked.waiting == 0);
-        tracked.hand_in(2, id(5)).unwrap();
+        tracked.hand_in(2, id(5), 0).unwrap();
         judge(&mut watched, 2, 5, 12, Ok(()));
         assert_eq!(tracked.state(5).as_deref(), Some("waiting"));
-        watched.settle(3, 9, 30, |_| Some(1));
+        watched.settle((3, 9), 30, |_, _| Some((1, Fate::Final)));
         assert_eq!(tracked.state(5).as_deref(), Some("final"));
     }
 }

@@ -140,6 +140,7 @@ impl NodeView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             chain: hex::encode(&self.chain.genesis_hash),
             candidate: self.candidate,
+            start_unix_ms: self.chain.parameters.start_ms,
             now_ms,
             slot: now_ms / slot_ms,
             slot_ms,

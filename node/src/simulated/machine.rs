@@ -219,7 +219,8 @@ impl Machine {
     /// A user hands in a payment by the API, on one of its connections; false if there is no room for it.
     pub(super) fn submit(&mut self, connection: u64, cell: &Cell) -> bool {
         let id = cell.id(&self.shared.chain.transaction_prefix);
-        let handed_in = self.shared.status.track(|tracked| tracked.hand_in(connection, id));
+        let now_ms = self.clock.now_ms();
+        let handed_in = self.shared.status.track(|tracked| tracked.hand_in(connection, id, now_ms));
         handed_in.is_ok() && self.submit.send(Holder::of(Net::Loopback, connection), connection, cell, &[]).is_ok()
     }
 
@@ -250,10 +251,11 @@ impl Machine {
         accounts.iter().map(|&account| state.hot(account).sequence.into()).collect()
     }
 
-    /// What the API says of a payment: its state, and why it was refused.
+    /// What the API says of a payment: its state, and why it was refused; none while it is not judged.
     pub(super) fn shown(&self, id: &Hash) -> Option<(String, Option<String>)> {
-        let of = |shown: &TransactionShown| (shown.state.clone(), shown.refusal.clone());
-        self.shared.status.track(|tracked| tracked.shown(id).map(of))
+        let of = |shown: TransactionShown| (shown.state, shown.refusal);
+        let is_judged = |shown: &TransactionShown| shown.state != "waiting" || shown.accepted_ms.is_some();
+        self.shared.status.track(|tracked| tracked.shown(id).filter(is_judged).map(of))
     }
 
     /// How many wait in its pool and among its own users', and how many it says that it takes of a height.

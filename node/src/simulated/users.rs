@@ -124,7 +124,7 @@ impl Users {
                     next[payment.user].1 = false;
                     return false;
                 }
-                (Some(state @ ("refused" | "expired" | "final")), _) => {
+                (Some(state @ ("refused" | "expired" | "final" | "replaced" | "used")), _) => {
                     let Payment { user, sequence, node, .. } = payment;
                     wrong.get_or_insert(format!(
                         "payment {sequence} of user {user} was accepted by node {node}, is {state} there now, and final \
