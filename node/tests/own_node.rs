@@ -259,6 +259,11 @@ fn variables_of_others_are_nothing_to_us_and_our_own_are_text() {
         let said = own.ends(code, &mut with(name));
         assert!(said.contains(name) && said.contains("UTF-8"), "{said}");
     }
+    let said = own.ends(1, own.command(&["node", "run", "--config", "node.toml"]).env("DYNEMIX_LOG", "loud"));
+    assert!(said.contains("DYNEMIX_LOG") && said.contains("no level"), "{said}");
+    let nokey = ["node", "run", "--config", "node.toml", "--set", "minting.keystore=nokey.json"];
+    let said = own.ends(1, own.command(&nokey).env_remove("DYNEMIX_PASSPHRASE"));
+    assert!(said.contains("nokey.json") && !said.contains("passphrase"), "{said}");
     let said = own.ends(2, own.command(&check).env("DYNEMIX_LOG", "loud"));
     assert!(said.contains("DYNEMIX_LOG") && said.contains("no level"), "{said}");
     for verb in [

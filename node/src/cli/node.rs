@@ -275,7 +275,7 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     make_directory(&directory).map_err(|error| format!("make {}: {error}", directory.display()))?;
     let log_path = directory.join("node.log");
     let to_file = (!log.file.is_empty()).then_some((log_path.as_path(), log.file.as_str(), log.file_bytes, log.files));
-    let screen = variable("DYNEMIX_LOG")?.filter(|text| !text.is_empty()).unwrap_or_else(|| log.screen.clone());
+    let screen = screen_filter(&log.screen)?;
     let log = logs::start(&screen, to_file)?;
     raise_limits();
     let keys = keys(&layered.beside, minting, &file.address_prefix, args.passphrase_fd)?;
@@ -333,6 +333,13 @@ fn run(args: &RunArgs) -> Result<(), Box<dyn Error>> {
     remove_socket(&directory)?;
     tracing::info!("stopped at height {}: everything final is on disk", view.status.stored.load(Ordering::Relaxed));
     Ok(())
+}
+
+/// What the screen shows at first: what the environment says, or else the configuration.
+fn screen_filter(configured: &str) -> Result<String, String> {
+    let asked = variable("DYNEMIX_LOG")?.filter(|text| !text.is_empty());
+    let read = |text: String| a_filter(&text).map_err(|error| format!("environment variable DYNEMIX_LOG: {error}"));
+    asked.map_or(Ok(configured.to_owned()), read)
 }
 
 /// Answers programs there.
@@ -499,6 +506,8 @@ fn keys(
         return Ok((None, keystore::random()?));
     }
     let path = beside.join(&minting.keystore);
+    // Nobody is asked for the passphrase of what is not there.
+    keystore::public(&path).map_err(|error| format!("minting.keystore: {error}"))?;
     let passphrase = passphrase(fd, &path.display().to_string(), Asked::ToOpen)?;
     let secrets = keystore::open::<64>(&path, SecretKind::Minting, &passphrase)?;
     let (vote, transport) = secrets.split_at(32);

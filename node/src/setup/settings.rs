@@ -101,9 +101,9 @@ pub fn commented_file() -> String {
 pub fn page() -> String {
     let mut out = String::from(
         "# Settings\n\nAll settings of a node, from the program's own tables (`DYNEMIX_BLESS=1` writes this page anew). \
-         The command line (`--set network.listen=...`)\ncounts more than the environment (`DYNEMIX_NETWORK_LISTEN`), that more \
-         than the file, and that more than the default. `dynemix config init` writes a\nfile with these words in it, \
-         `config check` checks one, `config show --effective` shows what counts and where it comes from.\n",
+         The command line (`--set network.listen=...`)\ncounts more than the environment (`DYNEMIX_NETWORK_LISTEN`), \
+         that more than the file, and that more than the default. `dynemix config init` writes a\nfile with these \
+         words in it, `config check` checks one, `config show --effective` shows what counts and where it comes from.\n",
     );
     let mut section = None;
     for setting in settings() {
