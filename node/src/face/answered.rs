@@ -1,6 +1,5 @@
 //! What every method of the API works with, and what it answers.
 
-use super::openrpc::error_name;
 use super::slow::{Busy, Errand, Slow};
 use crate::intake::shares::Holder;
 use crate::keep::chain_store::Genesis;
@@ -26,6 +25,22 @@ pub const LIMIT: i64 = -32_001;
 pub const NOT_FOUND: i64 = -32_002;
 /// A transaction that is refused; the message names why.
 pub const REFUSED: i64 = -32_003;
+
+/// Errors: name, code, what it means, whether every method can have it.
+pub(super) const ERRORS: &[(&str, i64, &str, bool)] = &[
+    ("parse_error", PARSE_ERROR, "The body is no JSON.", false),
+    ("invalid_request", INVALID_REQUEST, "It is no request of JSON-RPC 2.0.", true),
+    ("method_not_found", METHOD_NOT_FOUND, "There is no such method.", false),
+    ("invalid_params", INVALID_PARAMS, "A parameter is missing, unknown or of another form.", true),
+    ("limit", LIMIT, "It is too much: of a page, of bytes, or a second. The message says what to ask instead.", true),
+    ("not_found", NOT_FOUND, "There is none, or it is not kept here.", false),
+    ("refused", REFUSED, "The transaction is refused; data.refusal is the name of the reason.", false),
+];
+
+/// The name of an error for programs, as `data.error` of every error has it.
+fn error_name(code: i64) -> &'static str {
+    ERRORS.iter().find(|error| error.1 == code).map_or("error", |error| error.0)
+}
 
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq)]

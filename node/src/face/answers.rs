@@ -10,7 +10,7 @@ use serde::Serialize;
 pub struct AccountAnswer {
     /// Its key: 64 hexadecimal digits.
     pub key: String,
-    /// Its index.
+    /// Its index among all accounts.
     pub account: u32,
     /// The height at which balance and sequence are so.
     pub height: u64,
@@ -44,7 +44,7 @@ pub struct ProofAnswer {
 pub struct NameAnswer {
     /// Index of the account.
     pub account: u32,
-    /// Its key.
+    /// Key of that account: 64 hexadecimal digits.
     pub key: String,
 }
 
@@ -87,7 +87,7 @@ pub struct InclusionAnswer {
 /// How far a transaction is that was handed in here.
 #[derive(Serialize, JsonSchema)]
 pub struct TransactionAnswer {
-    /// Its id.
+    /// Its id: 64 hexadecimal digits.
     pub id: String,
     /// When slot 0 began, milliseconds of Unix time: the times below count from it.
     pub start_unix_ms: u64,
@@ -117,7 +117,7 @@ pub enum Does {
 pub struct KeptTransaction {
     /// Height of its block.
     pub height: u64,
-    /// Its id.
+    /// Its id: 64 hexadecimal digits.
     pub id: String,
     /// Key of its sender.
     pub sender: String,
@@ -136,7 +136,7 @@ pub struct KeptTransaction {
 pub struct Change {
     /// Height of the block.
     pub height: u64,
-    /// Its slot.
+    /// Slot of the block.
     pub slot: u64,
     /// The shard that did it.
     pub shard: u32,
@@ -159,7 +159,7 @@ pub struct HistoryAnswer {
     pub first_height: u64,
     /// Where the next call goes on, as `before`; none: there is nothing older.
     pub next_before: Option<u64>,
-    /// Newest first.
+    /// What was paid and received, newest block first.
     pub changes: Vec<Change>,
     /// Where blocks carry transactions: newest block first.
     pub transactions: Vec<KeptTransaction>,
@@ -170,13 +170,13 @@ pub struct HistoryAnswer {
 /// A final block of the log.
 #[derive(Serialize, JsonSchema)]
 pub struct BlockAnswer {
-    /// Its height.
+    /// Height of the block.
     pub height: u64,
-    /// Its slot.
+    /// Slot of its shard-blocks.
     pub slot: u64,
     /// When that slot began, milliseconds of Unix time.
     pub slot_unix_ms: u64,
-    /// Its hash.
+    /// Hash of the master-block.
     pub hash: String,
     /// Hash of the block before.
     pub parent: String,
@@ -203,9 +203,9 @@ pub struct Found {
     pub state: Option<String>,
     /// Index of the account.
     pub account: Option<u32>,
-    /// Its key.
+    /// Key of that account.
     pub key: Option<String>,
-    /// Its name.
+    /// Name of that account.
     pub name: Option<String>,
 }
 
@@ -222,7 +222,7 @@ pub struct SupplyAnswer {
     pub issued_units: u64,
     /// In balances: what accounts can spend.
     pub spendable_units: u64,
-    /// At stake.
+    /// At stake, of all stakers together.
     pub staked_units: u64,
     /// Taken from stakes, not free yet.
     pub unstaking_units: u64,
@@ -243,7 +243,7 @@ pub struct MinterShown {
     pub account: u32,
     /// Key of that account.
     pub key: Option<String>,
-    /// Its name.
+    /// Name of that account.
     pub name: Option<String>,
     /// Units at stake when it was drawn.
     pub stake_units: u64,
@@ -256,7 +256,7 @@ pub struct MinterShown {
 /// The minters of the next height.
 #[derive(Serialize, JsonSchema)]
 pub struct MintersAnswer {
-    /// That height.
+    /// The height that they mint.
     pub height: u64,
     /// Seats of that height.
     pub seats: usize,

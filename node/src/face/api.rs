@@ -3,13 +3,14 @@
 //! slow consensus, which waits for none of them, and everything that it takes or holds has a bound.
 //!
 //! * [`super::callers`] has the rules: who may stay, what is held for it, how much it may ask for.
-//! * [`super::methods`] has the table of methods and answers each; its description for programs is `docs/openrpc.json`.
+//! * [`super::table`] has the methods, [`super::methods`] answers each; for programs they are `docs/openrpc.json`.
 //! * [`super::metrics`] has the table of metrics; for people it is `docs/metrics.md`.
 
-use super::answered::{Api, LIMIT, METHOD_NOT_FOUND, error};
+use super::answered::{Api, METHOD_NOT_FOUND, error};
 use super::answering::respond_to;
 use super::callers::{CallerLimits, KEPT_PLACES, OF_EACH};
 use super::connection::{Caller, Connection, Desk, Door, NoRoom, Turn};
+use super::served::{JSON, Served, json_response, refuse, respond};
 use super::{metrics, news, pages};
 use crate::minting::view::NodeView;
 use crate::setup::config::ApiConfig;
@@ -42,7 +43,6 @@ const SOCKET_BUFFER: usize = 4 << 10;
 const NICENESS: i32 = 5;
 const BUSY: &str = "too many questions and answers are under way; ask again in a moment";
 
-const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 /// What a person reads who opens the address in a browser.
 const HERE: &str = "This is the API of a Dynemix node: it is for programs, and there is nothing to see here.
@@ -56,13 +56,6 @@ const HERE: &str = "This is the API of a Dynemix node: it is for programs, and t
 The documents are in docs/ of the source: openrpc.json (methods), node.md (bounds and settings), protocol.md (bytes),
 metrics.md. Of one's own accounts the wallet tells: dynemix wallet --help.
 ";
-
-/// What handlers are given.
-#[derive(Clone)]
-pub(super) struct Served {
-    pub(super) api: Arc<Api>,
-    news: watch::Receiver<u64>,
-}
 
 /// Starts the API; returns where it listens.
 ///
@@ -79,8 +72,7 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
         submits_per_s: u64::from(config.submits_a_second),
         bytes_per_s: config.bytes_a_second as u64,
     };
-    let hosts = config.hosts.iter().cloned().chain(pages::computer_name()).collect();
-    let api = Arc::new(Api::new(view, genesis, ApiConfig { hosts, ..config.clone() })?);
+    let api = Arc::new(Api::new(view, genesis, config.clone())?);
     std::thread::Builder::new().name("api".into()).spawn(move || {
         // Without it the thread is as any other.
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICENESS);
@@ -115,24 +107,9 @@ pub fn serve(address: SocketAddr, view: NodeView, genesis: &GenesisFile, config:
     Ok(address)
 }
 
-fn respond(turn: Turn, status: StatusCode, kind: &'static str, text: Vec<u8>) -> Response {
-    (status, [(header::CONTENT_TYPE, kind)], Body::from(turn.answer(text))).into_response()
-}
-
-fn json_response(turn: Turn, status: StatusCode, value: &Value) -> Response {
-    respond(turn, status, JSON, value.to_string().into_bytes())
-}
-
 /// Bytes that questions and answers under way may take together.
 pub fn bytes_held(config: &ApiConfig) -> u64 {
     (config.connections_max + KEPT_PLACES) as u64 * OF_EACH + config.held_bytes_max as u64
-}
-
-/// Says no, and that the connection is at its end.
-pub(super) fn refuse(turn: Turn, status: StatusCode, what: &str) -> Response {
-    let mut response = json_response(turn, status, &error(&Value::Null, LIMIT, what));
-    response.headers_mut().insert(header::CONNECTION, header::HeaderValue::from_static("close"));
-    response
 }
 
 /// Why a question was not read to its end.

@@ -3,7 +3,7 @@
 //! beyond their bound nothing is asked for any more.
 
 use super::answered::{Answered, Fault, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, PARSE_ERROR, error, fault};
-use super::methods::{METHODS, Method, named};
+use super::table::{METHODS, Method, named};
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 //! * [`api`] serves JSON-RPC, health and metrics; `news` what WebSockets subscribe to.
 //! * [`callers`] has the rules of places, waiting times, bytes and allowances, without socket or clock; `connection`
 //!   carries them out.
-//! * [`methods`] has the table of methods, `answers` what they answer, [`openrpc`] both for programs, `explorer` finds
-//!   what people look for; `pages` says which web pages may ask. [`metrics`] has the table of metrics; [`answered`] is what a method works with and
+//! * [`table`] has the methods, [`answers`] what they answer, [`openrpc`] both for programs; [`methods`] answers them,
+//!   `explorer` what people look for; `pages` says which web pages may ask, `served` answers by HTTP. [`metrics`] has the table of metrics; [`answered`] is what a method works with and
 //!   answers, [`batch`] takes a body apart and puts its answers together, `answering` does so in a connection's turn,
 //!   `slow` is a thread for what takes long.
 //! * [`history`] looks through kept blocks for an account, [`light`] checks what a node says by certificates alone,
@@ -29,4 +29,6 @@ pub mod metrics;
 mod news;
 pub mod openrpc;
 mod pages;
+mod served;
 mod slow;
+pub mod table;

@@ -101,7 +101,7 @@ impl Subscriptions {
         Ok(number)
     }
 
-    /// Ends one.
+    /// Ends the subscription of this number.
     fn unsubscribe(&mut self, number: u64) -> Result<(), Fault> {
         let before = self.count();
         self.blocks = self.blocks.take().filter(|blocks| blocks.0 != number);

@@ -1,28 +1,16 @@
 //! The description of the API for programs: the table of methods, with the schemas of what they answer.
 
-use super::answered::{INVALID_PARAMS, INVALID_REQUEST, LIMIT, METHOD_NOT_FOUND, NOT_FOUND, PARSE_ERROR, REFUSED};
+use super::answered::ERRORS;
 use super::answers::News;
-use super::methods::{METHODS, Method, Parameter, example};
+use super::table::{METHODS, Method, Parameter, example};
 use dynemix_engine::base::refusal::Refusal;
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-/// Errors: name, code, what it means, whether every method can have it.
-const ERRORS: &[(&str, i64, &str, bool)] = &[
-    ("parse_error", PARSE_ERROR, "The body is no JSON.", false),
-    ("invalid_request", INVALID_REQUEST, "It is no request of JSON-RPC 2.0.", true),
-    ("method_not_found", METHOD_NOT_FOUND, "There is no such method.", false),
-    ("invalid_params", INVALID_PARAMS, "A parameter is missing, unknown or of another form.", true),
-    ("limit", LIMIT, "It is too much: of a page, of bytes, or a second. The message says what to ask instead.", true),
-    ("not_found", NOT_FOUND, "There is none, or it is not kept here.", false),
-    ("refused", REFUSED, "The transaction is refused; data.refusal is the name of the reason.", false),
-];
-
-/// The name of an error for programs, as `data.error` of every error has it.
-pub(super) fn error_name(code: i64) -> &'static str {
-    ERRORS.iter().find(|error| error.1 == code).map_or("error", |error| error.0)
-}
+const ABOUT: &str = "Amounts are units, a dyne is 1 000 000 of them. Times that end with _ms, but for those of Unix time, \
+                     count from slot 0, which began at start_unix_ms. Keys, ids and hashes are hexadecimal digits in \
+                     lower case.";
 
 fn parameter(Parameter(name, form, required, what): &Parameter) -> Value {
     json!({ "name": name, "required": required, "description": what, "schema": form.schema() })
@@ -69,9 +57,7 @@ pub fn openrpc() -> Value {
         "info": {
             "title": "Dynemix node",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Amounts are units, a dyne is 1 000 000 of them. Times that end with _ms, but for those of Unix \
-                            time, count from slot 0, which began at start_unix_ms. Keys, ids and hashes are hexadecimal \
-                            digits in lower case.",
+            "description": ABOUT,
         },
         "servers": [{ "name": "a node of one's own", "url": "http://127.0.0.1:8645/" }],
         "methods": methods,

@@ -1,13 +1,12 @@
 //! Which web pages may ask. A browser lets every page ask every address of its computer, and names the page that does
 //! (`Origin`) and the name by which it came here (`Host`): a name of the page's own can lead here too.
 
-use super::api::{Served, refuse};
 use super::connection::Caller;
+use super::served::{Served, refuse};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::fs;
 use std::net::IpAddr;
 
 /// Letters of a page's origin, or of a name, that it is told again.
@@ -32,12 +31,6 @@ fn is_own_name(host: &HeaderValue, hosts: &[String]) -> bool {
         || name == "localhost"
         || name.ends_with(".localhost")
         || hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(&name))
-}
-
-/// The name that this computer has among others, which may lead back to it; it is no page's to give.
-pub(super) fn computer_name() -> Option<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Why who asks is not answered, if so.

@@ -1,14 +1,15 @@
 //! What a final block took: whose transaction it was that used up a sequence, and what becomes of whoever signed another
 //! one. That a sequence has moved on proves nothing: of two transactions with one sequence a block takes one.
 
-use super::own::Frame;
 use super::rows::AHEAD;
 use crate::intake::shares::User;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::item::{Item, Items};
+use dynemix_net::mesh::To;
 use hashbrown::HashMap;
+use std::sync::Arc;
 
 /// What became of a transaction whose sequence is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +30,7 @@ pub struct Settled {
     /// How many have their sequence used up by a block whose transactions are not here.
     pub unproved: u64,
     /// What those who sent them are told.
-    pub frames: Vec<Frame>,
+    pub frames: Vec<(To, u8, Arc<[u8]>)>,
     /// Those that were given up, whose they are, and why.
     pub given_up: Vec<(Item, User, Refusal)>,
 }

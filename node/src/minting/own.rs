@@ -281,6 +281,13 @@ fn frames_out(
     handed.chain(told.flat_map(|((minters, pace), frames)| frames.of_others(&minters, pace, me))).collect()
 }
 
+/// What whoever sent these is told after a block.
+fn outcome_frame((client, refusal, shard): (PeerId, u8, u16), ordinals: Vec<u64>, system: &System) -> Frame {
+    let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
+    let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
+    (To::Peer(client), CELLS, frame)
+}
+
 /// A frame for the mesh.
 pub type Frame = (To, u8, Arc<[u8]>);
 
@@ -653,8 +660,7 @@ impl Own {
     ) -> Settled {
         let shards = parent.committee.shards.len();
         let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let (mut finals, mut unproved, mut given_up) = (0, 0, Vec::new());
-        let accounts = state.columns().hot;
+        let (mut finals, mut unproved, mut given_up, accounts) = (0, 0, Vec::new(), state.columns().hot);
         let counts = self.count_shards(accounts, system.height, shards);
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
         let took_nearly_all: Vec<bool> =
@@ -687,12 +693,12 @@ impl Own {
             ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(fate == Some(Fate::Final));
             unproved += u64::from(fate == Some(Fate::Unknown));
-            let why = refusal.filter(|refusal| *refusal != Refusal::Expired);
-            given_up.extend(why.map(|refusal| (followed.item.clone(), user, refusal)));
+            let given = |why| (followed.item.clone(), user, why);
+            given_up.extend(refusal.filter(|why| *why != Refusal::Expired).map(given));
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
             if let Some((client, ordinal)) = followed.client.told.or(heir) {
-                let shard = shard(followed) as u16;
-                outcomes.entry((client, refusal.map_or(0, |refusal| refusal as u8), shard)).or_default().push(ordinal);
+                let of = (client, refusal.map_or(0, |refusal| refusal as u8), shard(followed) as u16);
+                outcomes.entry(of).or_default().push(ordinal);
             }
             false
         };
@@ -708,12 +714,8 @@ impl Own {
         self.looked_at = [0; 2];
         assert_eq!(self.ids.len(), self.len(), "what has ended is followed no more, and all else is");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
-        let frame = |((client, refusal, shard), ordinals): ((PeerId, u8, u16), Vec<u64>)| {
-            let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
-            let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
-            (To::Peer(client), CELLS, frame)
-        };
-        Settled { finals, unproved, frames: outcomes.into_iter().map(frame).collect(), given_up }
+        let frames = outcomes.into_iter().map(|(of, ordinals)| outcome_frame(of, ordinals, system)).collect();
+        Settled { finals, unproved, frames, given_up }
     }
 
     /// Of each shard: those that were told for the first time, and how many of them the block has.

@@ -62,7 +62,7 @@ struct Unsure {
 pub enum Made {
     /// Units are moved, or leave the stake: nothing else can come between.
     Moved,
-    /// A name.
+    /// The name that was asked for.
     Name(Box<[u8]>),
     /// A stake by this voting key, of so many units.
     Stake(Box<[u8]>, u64),
