@@ -40,9 +40,15 @@ fn text(bytes: &[u8]) -> String {
 
 impl Own {
     fn new(slot_ms: u64, starts_in_s: u64) -> Own {
-        let own = Own { directory: tempfile::tempdir().unwrap(), node: None, ports: Ports::reserve(2).unwrap() };
+        Own::founded(slot_ms, starts_in_s, &[])
+    }
+
+    /// The same, of a minter that was reached there when the chain was founded.
+    fn founded(slot_ms: u64, starts_in_s: u64, address: &[&str]) -> Own {
+        let own = Own { directory: tempfile::tempdir().unwrap(), node: None, ports: Ports::reserve(3).unwrap() };
         let first = own.ports.first;
-        let entry = own.good(&["keys", "new", "--out", "keys/minting.json", "--name", "ada", "--account", ACCOUNT]);
+        let new = ["keys", "new", "--out", "keys/minting.json", "--name", "ada", "--account", ACCOUNT];
+        let entry = own.good(&[&new[..], address].concat());
         fs::write(own.path("ada.toml"), entry).unwrap();
         let (slot_ms, starts_in) = (slot_ms.to_string(), starts_in_s.to_string());
         let times = ["--slot-ms", &slot_ms, "--starts-in", &starts_in];
@@ -131,6 +137,36 @@ impl Own {
         node.kill().unwrap();
         node.wait().unwrap();
     }
+}
+
+#[test]
+fn whoever_has_moved_since_genesis_is_called_where_the_operator_says_by_name() {
+    // At the address of genesis nobody answers.
+    let mut own = Own::founded(1_000, 1, &["--address", "127.0.0.1:9"]);
+    own.start();
+    let entry = fs::read_to_string(own.path("ada.toml")).unwrap();
+    let key =
+        entry.lines().find_map(|line| line.strip_prefix("transport_key = ")).unwrap().trim_matches('"').to_owned();
+    let first = own.ports.first;
+    let set = [
+        "data=other".to_owned(),
+        format!("network.peers={key}@localhost:{first}"),
+        format!("network.listen=localhost:{}", first + 2),
+        "api.listen=".into(),
+        "minting.enabled=false".into(),
+    ];
+    let mut command = own.command(&["node", "run", "--config", "node.toml"]);
+    set.iter().for_each(|set| {
+        command.args(["--set", set]);
+    });
+    let mut other = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let height = |own: &Own| {
+        let output = own.run(&["node", "status", "--data", "other", "--json=-"]);
+        serde_json::from_slice::<Value>(&output.stdout).ok()?["height"].as_u64()
+    };
+    own.wait("followed by the other", |own| height(own) >= Some(2));
+    other.kill().unwrap();
+    other.wait().unwrap();
 }
 
 /// Gives a directory and all in it to nobody.

@@ -51,7 +51,7 @@ pub enum AdminRequest {
     },
     /// The lines that the log has shown last, and its filter.
     Log {
-        /// How many.
+        /// Lines of them at most.
         lines: usize,
         /// What is shown from now on, as `DYNEMIX_LOG` has it: `info`, `dynemix::minting=trace`; none: as before.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub enum AdminRequest {
 /// What the log shows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LogShown {
-    /// Its filter.
+    /// What it lets through.
     pub filter: String,
     /// Its newest lines, oldest first.
     pub lines: Vec<String>,

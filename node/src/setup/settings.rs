@@ -8,7 +8,7 @@ use toml::{Table, Value};
 /// The code that describes them.
 const CODE: &str = include_str!("config.rs");
 
-/// A setting.
+/// One setting of a node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// Its section; empty: before all sections.
