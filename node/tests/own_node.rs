@@ -221,7 +221,10 @@ fn a_node_says_who_it_is_and_how_it_ended_and_its_log_can_be_read() {
     }
     assert!(finding("API's port")["found"].as_str().unwrap().contains("is held"), "{report}");
 
+    // Where it keeps everything is said: nothing else is needed to find it.
+    fs::rename(own.path("genesis.toml"), own.path("elsewhere.toml")).unwrap();
     own.stop();
+    fs::rename(own.path("elsewhere.toml"), own.path("genesis.toml")).unwrap();
     assert!(own.screen().contains("stopped at height"), "{}", own.screen());
     own.start();
     own.wait_for("node runs at height");

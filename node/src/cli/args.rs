@@ -51,6 +51,10 @@ impl DataArgs {
             return Ok(if is_above { below } else { data.clone() });
         }
         let layered = ConfigArgs { config: self.config.clone(), set: Vec::new() }.load()?;
+        if !layered.config.data.as_os_str().is_empty() {
+            return Ok(layered.beside.join(&layered.config.data));
+        }
+        // Only the chain says then which of them it is.
         let genesis = GenesisFile::read(&layered.beside.join(&layered.config.genesis))?.genesis()?;
         Ok(data_directory(&layered, &genesis.chain.genesis_hash))
     }
