@@ -3,13 +3,16 @@
 use std::process::Command;
 
 fn main() {
-    // Whatever moves the checkout writes here.
-    println!("cargo:rerun-if-changed=../.git/logs/HEAD");
-    let output = Command::new("git")
-        .args(["rev-parse", "--short=12", "HEAD"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success());
-    let commit = output.and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_else(|| "unknown".into());
-    println!("cargo:rustc-env=DYNEMIX_COMMIT={}", commit.trim());
+    // Whatever moves the checkout writes here; a worktree has it elsewhere. A file that is not there would mean a build
+    // each time.
+    if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
+        println!("cargo:rerun-if-changed={log}");
+    }
+    let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".into());
+    println!("cargo:rustc-env=DYNEMIX_COMMIT={commit}");
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }
