@@ -54,7 +54,7 @@ pub(crate) enum NodeVerb {
 Examples:
   dynemix node run --config node.toml
   dynemix node run --config node.toml --set log.screen=debug
-  dynemix node run --config node.toml --set network.trust=20481:5f0c...   begin with a snapshot, not with genesis
+  dynemix node run --config node.toml --set network.trust=20481:5f0c...
   DYNEMIX_NETWORK_LISTEN=0.0.0.0:7000 dynemix node run --config node.toml
 
 Settings: the command line counts more than the environment (DYNEMIX_<SECTION>_<KEY>), that more than the file.

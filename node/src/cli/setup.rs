@@ -43,7 +43,8 @@ pub(crate) enum KeysVerb {
     /// Make a node's hot keys, for voting and transport, and print its entry for a genesis file
     #[command(after_help = "\
 Examples:
-  dynemix keys new --out keys/minting.json --name ada --account 3b6a...da29 --address 203.0.113.5:7645 > ada.toml
+  dynemix keys new --out keys/minting.json --name ada \\
+      --account 3b6a...da29 --address 203.0.113.5:7645 > ada.toml
 
 The owner's key stays in the wallet; it never comes to the node.")]
     New {
@@ -215,7 +216,8 @@ pub(crate) enum GenesisVerb {
     /// Write the genesis file of a new chain
     #[command(after_help = "\
 Examples:
-  dynemix genesis new --minter ada.toml --minter bob.toml --account KEY=1000000 --out genesis.toml")]
+  dynemix genesis new --minter ada.toml --minter bob.toml \\
+      --account KEY=1000000 --out genesis.toml")]
     New {
         /// A minter's entry, as `keys new` prints it
         #[arg(long, value_name = "FILE", required = true)]

@@ -79,7 +79,8 @@ pub(crate) enum WalletVerb {
     #[command(after_help = "\
 Examples:
   dynemix wallet balance --devnet --from alice
-  dynemix wallet balance ada --node http://127.0.0.1:8645/ --genesis genesis.toml")]
+  dynemix wallet balance ada --node http://127.0.0.1:8645/ \\
+      --genesis genesis.toml")]
     Balance {
         /// An address, a name or a key [default: the wallet's own]
         of: Option<String>,
@@ -94,12 +95,12 @@ Examples:
   dynemix wallet send 5 --to bob --from alice --devnet
   dynemix wallet send 1.25 --to ada
 
-Shows each finality checkpoint as it comes, and ends when nothing can take the payment back. 'final' is what the chain's
-certificates prove, whatever a node says. What was signed is kept until its end is proved: after an interruption
-`dynemix wallet pending` hands in the same transaction again, and nothing else is signed before.
+Shows each finality checkpoint as it comes, and ends when nothing can take the payment back. 'final' is what the \
+chain's certificates prove, whatever a node says. What was signed is kept until its end is proved: after an \
+interruption `dynemix wallet pending` hands in the same transaction again, and nothing else is signed before.
 
-Exit code 0: paid, which is proved. 8: it is not known whether it is paid, `dynemix wallet pending` finds out. Any
-other: not paid by this command.")]
+Exit code 0: paid, which is proved. 8: it is not known whether it is paid, `dynemix wallet pending` finds \
+out. Any other: not paid by this command.")]
     Send {
         /// Dynes, with up to six decimals
         #[arg(value_parser = parse_dynes)]
@@ -165,7 +166,7 @@ other: not paid by this command.")]
     #[command(after_help = "\
 Examples:
   dynemix wallet pending --from alice --devnet
-  dynemix wallet pending --forget                  let go what has expired, or whose sequence is used")]
+  dynemix wallet pending --forget     let go what has expired or been replaced")]
     Pending {
         /// Let it go instead, if it cannot become final any more or its sequence is used
         #[arg(long)]
@@ -491,8 +492,8 @@ fn make(name: &str, passphrase_fd: Option<i32>, none: bool) -> Result<(), Box<dy
     let (words, secret) = keys::new_words()?;
     let public = *SigningKey::from_bytes(&secret).verifying_key().as_bytes();
     let mut text = Zeroizing::new(format!(
-        "wallet '{name}': {}\n  {}\n\nWrite these words down; whoever has them has the account, and nothing else brings \
-         it back:\n",
+        "wallet '{name}': {}\n  {}\n\nWrite these words down; whoever has them has the account, and\nnothing else \
+         brings it back:\n",
         hex::encode(public),
         address(PREFIX, &public)
     ));
