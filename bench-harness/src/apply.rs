@@ -261,7 +261,7 @@ impl ApplyReport {
             ],
         ));
         text.push_str(&format!(
-            "\n  columns over map: {:.1}    wire form: {:.2} bytes an entry    \
+            "\n  columns over map: {:.1}    wire form: {:.2} bytes an entry\n  \
              new root: {:.1} ms on all cores\n  \
              medians of {} interleaved rounds\n",
             self.ratio, self.wire_bytes_per_entry, self.root_ms, self.rounds

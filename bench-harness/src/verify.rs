@@ -305,7 +305,7 @@ impl VerifyReport {
         };
         text.push_str(&table(heads, &rows));
         let decoding =
-            if beside { ", ratios within a round; dalek has its keys decoded, commonware decodes them" } else { "" };
+            if beside { ", ratios within a round;\n  dalek has its keys decoded, commonware decodes them" } else { "" };
         text.push_str(&format!("\n  medians of {} interleaved rounds{decoding}\n", self.rounds));
         text.push_str(rivals::HINT_VERIFY);
         text

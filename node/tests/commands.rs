@@ -126,7 +126,13 @@ fn bench_verify_and_apply_report_what_they_promise() {
 
 #[test]
 fn bench_state_reports_what_it_promises() {
-    let report = json(&["bench", "state", "--accounts", "20000", "--entries", "1000", "--rounds", "1", "--json", "-"]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let run = ["bench", "state", "--accounts", "20000", "--entries", "1000", "--rounds", "1", "--json"];
+    let output = dynemix(&[&run[..], &[path.to_str().unwrap()]].concat());
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("make the store") && shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    let report: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     let keys = [
         "durable_ms",
         "sync_ms",
@@ -170,7 +176,17 @@ fn a_store_is_inspected_verified_and_carried_over_by_a_snapshot() {
     let kept = block["transactions_kept"].as_array().unwrap().len() as u64;
     assert_eq!(Some(kept), block["debits"].as_u64());
     assert!(kept <= block["transactions"].as_u64().unwrap());
+    assert!(block.get("fees_units").is_none(), "the chain is free of fees");
+    let newest = json(&["block", "show", "latest", "--store", &store, "--json"]);
+    assert_eq!(newest["height"], json(&["state", "inspect", "--store", &store, "--json"])["blocks_last"]);
+    let shown = String::from_utf8(dynemix(&["block", "show", "1", "--store", &store]).stdout).unwrap();
     let id = transaction["id"].as_str().unwrap();
+    assert!(shown.contains(id) && !shown.contains("fees"), "{shown}");
+    let cut = format!("{}..", &id[..16]);
+    for begin in [&id[..8], &cut] {
+        let found = json(&["block", "find", "--transaction", begin, "--store", &store, "--json"]);
+        assert_eq!(found["found"][0]["id"], id, "{begin}");
+    }
     let found = json(&["block", "find", "--transaction", id, "--store", &store, "--json", "-"]);
     assert_eq!((found["found"].as_array().unwrap().len(), &found["found"][0]["sender"]), (1, &transaction["sender"]));
     let sender = transaction["sender"].as_str().unwrap();
@@ -234,14 +250,25 @@ fn a_profile_leaves_its_files() {
     for file in ["flame.svg", "top.txt", "report.json"] {
         assert!(std::fs::metadata(out.join(file)).unwrap().len() > 100, "{file}");
     }
+    let top = std::fs::read_to_string(out.join("top.txt")).unwrap();
+    assert!(top.contains("dynemix_engine::"), "functions have their modules:\n{top}");
 }
 
 #[test]
 fn wrong_usage_is_explained_and_has_its_exit_code() {
     for (arguments, code, words) in [
-        (&["bench", "engine", "--accounts", "0"][..], 1, "must be at least 1"),
-        (&["bench", "engine", "--invalid-share", "1.5"], 1, "between 0 and 1"),
-        (&["bench", "verify", "--sizes", "0"], 1, "--sizes"),
+        (&["bench", "engine", "--accounts", "0"][..], 2, "--accounts must be at least 1, not 0"),
+        (&["bench", "engine", "--invalid-share", "1.5"], 2, "--invalid-share must be between 0 and 1, not 1.5"),
+        (&["bench", "engine", "--seconds", "nan"], 2, "--seconds"),
+        (&["bench", "verify", "--sizes", "0"], 2, "--sizes"),
+        (&["bench", "saturate", "--link", "fast"], 2, "--link"),
+        (&["simulate", "--nodes", "2"], 2, "--nodes must be between 4 and 5000, not 2"),
+        (&["simulate", "takeover", "--stake", "2"], 2, "--stake"),
+        (&["simulate", "grind", "--tries", "0"], 2, "--tries"),
+        (&["simulate", "whole", "--load", "1"], 2, "--load"),
+        (&["bench", "verify", "--simd", "sse"], 2, "possible values: auto, portable, avx2, avx512"),
+        (&["block", "find", "--transaction", "0123456", "--store", "x"], 2, "8 to 64 hexadecimal digits"),
+        (&["block", "show", "+5", "--store", "x"], 2, "is no height"),
         (&["bench", "engine", "--colour"], 2, "--colour"),
         (&["bench", "engine", "--transactions", "5", "--rate", "7"], 2, "cannot be used with"),
         (&[], 2, "Usage"),

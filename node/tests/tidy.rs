@@ -421,7 +421,8 @@ fn nothing_is_printed_that_panics_where_it_cannot_be_written() {
         let may_print = PRINTING_ROOMS.iter().any(|room| name.starts_with(room));
         for (at, line) in source.code.iter().enumerate() {
             let panics = ["println!(", "print!(", "dbg!("].iter().any(|print| line.contains(print));
-            let by_hand = ["stdout()", "stderr()"].iter().any(|to| line.contains(to)) && !line.contains("is_terminal");
+            let by_hand =
+                ["::stdout()", "::stderr()"].iter().any(|to| line.contains(to)) && !line.contains("is_terminal");
             if panics || (by_hand && !may_print) {
                 let _ = writeln!(wrong, "{name}:{} prints by itself", at + 1);
             }

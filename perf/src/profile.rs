@@ -75,7 +75,7 @@ pub struct Hot {
 /// The functions in which samples fell.
 #[derive(Clone, Debug)]
 pub struct Hottest {
-    /// All samples.
+    /// All samples that were kept.
     pub samples: usize,
     /// Samples that found no room, and are not counted.
     pub lost: usize,

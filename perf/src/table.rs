@@ -32,26 +32,45 @@ pub fn facts(rows: &[(&str, String)]) -> String {
 /// A table of so many columns at most. A column of which every cell is a number stands on the right and is never broken;
 /// others are broken between words, and within one only where it is longer than all that there is.
 pub fn table_within(width: usize, header: &[&str], rows: &[Vec<String>]) -> String {
-    laid_out(width, Some(header), rows.to_vec())
+    laid_out(width, 0, Some(header), rows.to_vec())
 }
 
 /// As [`facts`], of so many columns at most.
 pub fn facts_within(width: usize, rows: &[(&str, String)]) -> String {
-    laid_out(width, None, rows.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect())
+    let names = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let room = width.max(WIDTH_MIN) - INDENT.len();
+    let fits = |row: &(&str, String)| longest_word(&row.1) + names + usize::from(GAP) <= room;
+    let mut text = String::new();
+    for rows in rows.chunk_by(|one, other| fits(one) == fits(other)) {
+        if fits(&rows[0]) {
+            let cells = rows.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
+            text.push_str(&laid_out(width, names, None, cells));
+        } else {
+            // An id can only be copied if it is whole: it has a line to itself.
+            rows.iter().for_each(|(name, value)| text.push_str(&format!("{INDENT}{name}\n{INDENT}{INDENT}{value}\n")));
+        }
+    }
+    text
 }
 
-fn laid_out(width: usize, header: Option<&[&str]>, rows: Vec<Vec<String>>) -> String {
+fn longest_word(text: &str) -> usize {
+    text.split([' ', '\n']).map(|word| word.chars().count()).max().unwrap_or(0)
+}
+
+/// `first`: columns that the first column has at least.
+fn laid_out(width: usize, first: usize, header: Option<&[&str]>, rows: Vec<Vec<String>>) -> String {
     let count = header.map_or(2, <[&str]>::len);
     let numbers: Vec<bool> = (0..count)
         .map(|column| header.is_some() && is_of_numbers(rows.iter().filter_map(|row| row.get(column))))
         .collect();
     let mut longest = vec![0; count];
-    for cells in header.iter().map(|header| header.iter().map(|cell| cell.to_string()).collect()).chain(rows.clone()) {
-        let cells: Vec<String> = cells;
+    longest[0] = first;
+    let head = header.map(|header| header.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>());
+    for cells in head.iter().chain(&rows) {
         for (column, cell) in cells.iter().enumerate().take(count) {
             let is_whole = header.is_none() && column == 0 || numbers[column];
-            let parts: Vec<&str> = if is_whole { vec![cell] } else { cell.split([' ', '\n']).collect() };
-            longest[column] = parts.into_iter().map(|part| part.chars().count()).fold(longest[column], usize::max);
+            let width = if is_whole { cell.chars().count() } else { longest_word(cell) };
+            longest[column] = longest[column].max(width);
         }
     }
     let room = width.max(WIDTH_MIN) - INDENT.len();
@@ -81,13 +100,15 @@ fn is_of_numbers<'a>(cells: impl Iterator<Item = &'a String>) -> bool {
     let is_digits = |word: &str| {
         word.starts_with(|first: char| first.is_ascii_digit() || "+-<".contains(first))
             && word.contains(|letter: char| letter.is_ascii_digit())
-            && word.chars().all(|letter| letter.is_ascii_digit() || "+-<.,%/x".contains(letter))
+            && (word.chars().all(|letter| letter.is_ascii_digit() || "+-<.,%/x".contains(letter))
+                || word.parse::<f64>().is_ok())
     };
     let is_number = |cell: &str| {
+        let cell = cell.trim_start_matches("> ");
         let words: Vec<&str> = cell.split_whitespace().collect();
         let unit = usize::from(words.len() > 1 && !is_digits(words[words.len() - 1]));
         words[..words.len() - unit].iter().all(|word| is_digits(word))
-            && words.last().is_none_or(|last| last.chars().count() <= 5 || is_digits(last))
+            && words.last().is_none_or(|last| last.chars().count() <= 7 || is_digits(last))
     };
     let mut any = false;
     let all = cells.into_iter().all(|cell| {
@@ -113,7 +134,9 @@ mod tests {
             table_within(80, &["stage", "busy", "found"], &rows),
             "  stage          busy  found\n  --------------------------------\n  check           1.5  good\n  a      1 010.25 MiB  bad, really\n"
         );
-        assert!(is_of_numbers(["1 234 567", "never", "0.2 %", "3/4", "1 x"].map(String::from).iter()));
+        assert!(is_of_numbers(
+            ["1 234 567", "never", "0.2 %", "3/4", "1 x", "> 2.5 minutes", "0.0e-3"].map(String::from).iter()
+        ));
         assert!(!is_of_numbers(["\"1\"", "2"].map(String::from).iter()));
         assert!(!is_of_numbers(["00a1b2", "11"].map(String::from).iter()));
         assert!(!is_of_numbers(["none", ""].map(String::from).iter()));
@@ -125,6 +148,8 @@ mod tests {
         let text = facts_within(80, &[("state root", id.clone()), ("long", "many words ".repeat(30))]);
         assert!(text.contains(&id), "{text}");
         assert!(text.lines().count() > 4 && text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let text = facts_within(80, &[("a name of some length", "short".into()), ("state root", id.clone())]);
+        assert_eq!(text, format!("  a name of some length  short\n  state root\n    {id}\n"));
         for width in [30, 60, 80] {
             let rows = [
                 row(&["a.long.setting_of_a_node", "[\"one\", \"two\", \"three\"]", "default"]),

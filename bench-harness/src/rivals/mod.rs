@@ -19,7 +19,7 @@ pub use verifiers::Verifiers;
 pub const HINT_VERIFY: &str = if cfg!(feature = "rivals") {
     ""
 } else {
-    "  beside ed25519-dalek and commonware: cargo run --release --features rivals -- bench verify\n"
+    "  beside ed25519-dalek and commonware:\n  cargo run --release --features rivals -- bench verify\n"
 };
 
 /// How to get the databases' rows; empty where they can be had.

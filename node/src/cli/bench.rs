@@ -32,20 +32,20 @@ pub(crate) enum BenchVerb {
     /// The rate at which a network of nodes on slow lines starts to lose slots, beside the paper's
     #[command(after_help = "\
 Examples:
-  dynemix bench saturate                                           both modes, 10 mbit and 300 ms there and back
+  dynemix bench saturate
   dynemix bench saturate --mode quilt --slots 6 --link rate=100mbit,delay=20ms
 
-Each rate takes some slots: a search lasts ten minutes and more.")]
+The first tries both modes, with lines of 10 mbit and 300 ms there and back. Each rate takes some slots: a search lasts ten minutes and more.")]
     Saturate(SaturateArgs),
     /// Signed transactions over encrypted connections into a minting node: final transactions a second
     #[command(after_help = "\
 Examples:
   dynemix bench engine
-  dynemix bench engine --seconds 5 --accounts 100000 --json -
-  dynemix bench engine --rate 50000                 an open load: latency below saturation
-  dynemix bench engine --transactions 500000        the same state root on every run and core count
+  dynemix bench engine --seconds 5 --accounts 100000 --json
+  dynemix bench engine --rate 50000           latency below saturation
+  dynemix bench engine --transactions 500000  the same state root on every run
 
-The node is that of `node run`, alone in its committee. Its data is in a temporary directory, removed at the end;
+The node is that of `node run`, alone in its committee. Its data is in a temporary directory, removed at the end; \
 TMPDIR says where.")]
     Engine {
         #[command(flatten)]
@@ -57,7 +57,7 @@ TMPDIR says where.")]
     #[command(after_help = "\
 Examples:
   dynemix bench verify
-  dynemix bench verify --sizes 64,1024 --rounds 15 --json -")]
+  dynemix bench verify --sizes 64,1024 --rounds 15 --json")]
     Verify {
         #[command(flatten)]
         verify: VerifyArgs,

@@ -220,7 +220,7 @@ fn block(directory: &Path, height: Height) -> Shows<BlockShown> {
 
 /// The first digits of what one seldom needs whole: a search takes them.
 fn short(hash: &str) -> String {
-    format!("{}..", &hash[..16])
+    format!("{}..", &hash[..12])
 }
 
 fn payment(sender: &str, recipient: &str, units: u64) -> String {

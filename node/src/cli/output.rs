@@ -56,7 +56,7 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// See [`say!`].
+/// A line of [`say!`], as it is written.
 pub(crate) fn print_line(line: fmt::Arguments<'_>) -> Result<(), PrintError> {
     print(&format!("{line}\n"))
 }
@@ -67,7 +67,7 @@ pub(crate) fn print(text: &str) -> Result<(), PrintError> {
     write_all(out.as_fd(), text.as_bytes()).map_err(|source| PrintError { to: "standard output".into(), source })
 }
 
-/// See [`note!`].
+/// A line of [`note!`], as it is written.
 pub(crate) fn note_line(line: fmt::Arguments<'_>) {
     // There is nobody left to whom it could be said.
     let _ = write_all(io::stderr().lock().as_fd(), format!("{line}\n").as_bytes());

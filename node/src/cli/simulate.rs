@@ -25,13 +25,13 @@ Examples:
   dynemix simulate --nodes 200 --seats 20 --seeds 50 --json simulate.json
   dynemix simulate --faults none --slots 100
   dynemix simulate --faults captured --mode quilt --nodes 120
-  dynemix simulate --faults none --mode quilt --nodes 100 --seats 100 --shards 10 --transfers 100000 --slots 2 --seeds \
-1 --bytes
-  dynemix simulate attack --svg attack.svg       what shares of the stake can do
-  dynemix simulate grind --tries 100000          who sees the seed, and moves stake
-  dynemix simulate takeover --stake 0.02,0.1,0.2 how long shares of the stake are resisted
-  dynemix simulate whole --seeds 6               whole nodes: users, disks, crashes, too much load
-  dynemix simulate --seed 7 --replay             one seed's history, line by line
+  dynemix simulate --faults none --mode quilt --nodes 100 --seats 100 \\
+      --shards 10 --transfers 100000 --slots 2 --seeds 1 --bytes
+  dynemix simulate attack --svg attack.svg  what shares of the stake can do
+  dynemix simulate grind --tries 100000     who sees the seed, and moves stake
+  dynemix simulate takeover --stake 0.1,0.2 how long a share is resisted
+  dynemix simulate whole --seeds 6          whole nodes, crashes, too much load
+  dynemix simulate --seed 7 --replay        one seed's history, line by line
 
 Exit code 1 when a seed broke a promise; the report names it.")]
 #[command(args_conflicts_with_subcommands = true)]
@@ -134,18 +134,18 @@ Examples:
     #[command(after_help = "\
 Examples:
   dynemix simulate grind --tries 100000
-  dynemix simulate grind --stake 0.2 --candidates 10000 --seats 100 --moves withhold --heights 20
-  dynemix simulate grind --moves withhold --json -")]
+  dynemix simulate grind --stake 0.2 --seats 100 --moves withhold --heights 20
+  dynemix simulate grind --moves withhold --json")]
     Grind(GrindArgs),
     /// Whole nodes in virtual time: users, verification, disks, crashes, too much load
     #[command(after_help = "\
 Examples:
   dynemix simulate whole --seeds 30
-  dynemix simulate whole --scene overload --seeds 1 --slots 40 --nodes 10 --load 800
-  dynemix simulate whole --scene crashes --seed 4 --seeds 10 --json -
+  dynemix simulate whole --scene overload --seeds 1 --slots 40 --nodes 10
+  dynemix simulate whole --scene crashes --seed 4 --seeds 10 --json
 
-Scenes: calm (little is offered, and some spend twice), crashes (power cuts, a slow computer, lines that lose), overload
-(one, two and five times the load, then little; a minter lies about what it takes).
+Scenes: calm (little is offered, and some spend twice), crashes (power cuts, a slow computer, lines that lose), \
+overload (one, two and five times the load, then little; a minter lies about what it takes).
 
 Exit code 1 when something was wrong in a seed; the report says what, and how to see it again.")]
     Whole(WholeArgs),
@@ -153,7 +153,7 @@ Exit code 1 when something was wrong in a seed; the report says what, and how to
     #[command(after_help = "\
 Examples:
   dynemix simulate takeover --stake 0.02,0.05,0.1,0.2,0.3
-  dynemix simulate takeover --stake 0.2 --no-bin-sort --record-shards 1 --json -")]
+  dynemix simulate takeover --stake 0.2 --no-bin-sort --record-shards 1 --json")]
     Takeover {
         /// Shares of the stake that are bad
         #[arg(long, value_name = "SHARE,...", value_delimiter = ',', default_values_t = SHARES)]

@@ -47,9 +47,7 @@ pub(crate) enum SnapshotVerb {
         output: OutputArgs,
     },
     /// Make a store of a snapshot; goes on where an interrupted restore stopped
-    #[command(
-        after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...11ab"
-    )]
+    #[command(after_help = "Examples:\n  dynemix snapshot restore ~/snapshots/today --store ~/dynemix --root 9f0c...")]
     Restore {
         /// Directory of the snapshot
         directory: PathBuf,

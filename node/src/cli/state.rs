@@ -22,7 +22,7 @@ pub(crate) enum StateVerb {
     #[command(after_help = "\
 Examples:
   dynemix state inspect --store ~/dynemix
-  dynemix state inspect --store ~/dynemix --json -")]
+  dynemix state inspect --store ~/dynemix --json")]
     Inspect {
         #[command(flatten)]
         store: StoreArg,
@@ -30,7 +30,7 @@ Examples:
         output: OutputArgs,
     },
     /// One account, with the proof of it
-    #[command(after_help = "Examples:\n  dynemix state get 3b6a...da29 --store ~/dynemix --json -")]
+    #[command(after_help = "Examples:\n  dynemix state get 3b6a...da29 --store ~/dynemix --json")]
     Get {
         /// The account's address or key
         #[arg(value_parser = key_of_any)]
