@@ -3,7 +3,7 @@
 //! How to read them: `perf/README.md`.
 
 use crate::report::{counted, grouped};
-use crate::sampler::{FREQUENCY, Sample, Sampler};
+use crate::sampler::{Sample, Sampler};
 use crate::symbols::Symbols;
 use crate::table::{table, table_within};
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -186,9 +186,6 @@ impl Hottest {
             "what is inlined counts for the function around it; by itself with\n  cargo run --profile profiling"
         };
         let samples = counted(self.samples as u64, "sample");
-        format!(
-            "  {samples} at {FREQUENCY} a second of processor{lost}\n  {lines}\n\n{}",
-            table(&["own %", "total %", "function"], &rows)
-        )
+        format!("  {samples} by processor time{lost}\n  {lines}\n\n{}", table(&["own %", "total %", "function"], &rows))
     }
 }

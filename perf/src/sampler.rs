@@ -6,8 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Samples a second of processor time: prime, so that they do not beat with anything periodic.
-pub(crate) const FREQUENCY: u32 = 997;
+/// Samples a second of processor time, prime, so that they do not beat with anything periodic; fewer where the system's
+/// clock ticks less often.
+const FREQUENCY: u32 = 997;
 /// Addresses of a sample at most; what lies further out is cut.
 const DEPTH_MAX: usize = 96;
 /// Words for all samples, 128 MiB that the system gives as they are used: some ten minutes of a busy core.
