@@ -18,6 +18,7 @@ use dynemix_bench::{
 use dynemix_engine::verify::{Simd, Unavailable};
 use dynemix_perf::machine;
 use dynemix_perf::report::{bar, counted, spinner};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::error::Error;
 use std::io::IsTerminal;
 use std::ops::Bound;
@@ -106,7 +107,11 @@ impl BenchVerb {
             BenchVerb::Apply { apply: args, output } => output.show(&apply(&args.options()?)),
             BenchVerb::State { state: args, output } => output.show(&state(&args.options()?)?),
             BenchVerb::Saturate(args) => args.run(),
-            BenchVerb::Generate => Ok(generator::run_child(GuestLines::open)?),
+            BenchVerb::Generate => {
+                // Without the bench nobody hears what it measures, and it would call a node that is gone on and on.
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                Ok(generator::run_child(GuestLines::open)?)
+            }
         }
     }
 }

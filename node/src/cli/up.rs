@@ -239,7 +239,7 @@ impl UpArgs {
             None
         };
         let scratch = temporary.as_ref().map(|temporary| temporary.path().to_owned());
-        let directory = scratch.unwrap_or_else(|| self.dir.directory());
+        let directory = std::path::absolute(scratch.unwrap_or_else(|| self.dir.directory()))?;
         let quiet = self.output.is_json_alone();
         let screen = Screen::new(&options, quiet, &directory, temporary.is_none(), stop.clone());
         let report = run(&directory, &options, None, &stop, &screen)?;

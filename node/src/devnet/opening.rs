@@ -9,9 +9,13 @@ use super::reset::clear;
 use super::stop::running;
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFileError;
+use dynemix_perf::machine;
 use dynemix_perf::report::counted;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// However crowded a computer is, a start waits no longer for it than so many times what it takes alone.
+const CROWD_MAX: f64 = 10.0;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -82,6 +86,13 @@ pub fn flags(shape: &DevnetShape) -> String {
     flags
 }
 
+/// How many times as long as alone something takes on this computer, by what else waits for its processors.
+fn crowd() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    (load / machine::cores() as f64).clamp(1.0, CROWD_MAX)
+}
+
 /// The devnet of a directory that this process has, made if there is none; `transactions` is how many its load has.
 ///
 /// # Errors
@@ -110,7 +121,7 @@ pub fn opened(directory: &Path, options: &RunOptions, transactions: u64) -> Resu
     // Signing and starting take their time; the first block is made in the slot after that. Slot 0 has none, so it may
     // have begun before.
     let ready_ms = 500 + transactions / 40 + 120 * u64::from(shape.nodes) + shape.load_accounts / 200;
-    let start_ms = unix_ms() + ready_ms - shape.slot_ms;
+    let start_ms = unix_ms() + (ready_ms as f64 * crowd()) as u64 - shape.slot_ms;
     Devnet::create(directory, shape.clone(), start_ms).map_err(|error| {
         // What was made until then is of no use.
         let _ = clear(directory);

@@ -173,12 +173,12 @@ pub struct DevnetReport {
 
 /// The head of the live table: of a load, or of a network that is only watched.
 pub fn live_head(load: bool) -> String {
-    let common = format!("{:>6} {:>6} {:>6} {:>8} {:>7}", "slot", "height", "shards", "payments", "records");
+    let common = format!("{:>5} {:>6} {:>6} {:>8} {:>7}", "slot", "height", "shards", "payments", "records");
     if load {
         let of_load = format!("{:>9} {:>8} {:>8}", "offered/s", "shard ms", "final ms");
-        return format!("{common} {of_load} {:>9} {:>4}", "sent/node", "CPU");
+        return format!("{common} {of_load} {:>10} {:>4}", "sent/node", "CPU");
     }
-    format!("{common} {:>8} {:>9} {:>4}", "after ms", "sent/node", "CPU")
+    format!("{common} {:>8} {:>10} {:>4}", "after ms", "sent/node", "CPU")
 }
 
 /// A line of it.
@@ -186,8 +186,8 @@ pub fn live_row(row: &SlotRow, slot_ms: u64, load: bool) -> String {
     let height = row.height.map_or("LOST".to_owned(), |height| height.to_string());
     let ms = |value: f64| if value > 0.0 { format!("{value:.0}") } else { "-".to_owned() };
     let (payments, records) = (grouped(row.payments), grouped(row.records()));
-    let common = format!("{:>6} {height:>6} {:>6} {payments:>8} {records:>7}", row.slot, row.shards);
-    let cost = format!("{:>9} {:>3.0}%", bytes(row.sent_per_node), row.cpu_share * 100.0);
+    let common = format!("{:>5} {height:>6} {:>6} {payments:>8} {records:>7}", row.slot, row.shards);
+    let cost = format!("{:>10} {:>3.0}%", bytes(row.sent_per_node), row.cpu_share * 100.0);
     if load {
         let offered = grouped(row.offered * 1_000 / slot_ms.max(1));
         return format!("{common} {offered:>9} {:>8} {:>8} {cost}", ms(row.shard_ms), ms(row.master_ms));

@@ -206,6 +206,13 @@ impl<'a> Session<'a> {
         }
         self.mark();
         self.watcher.up(self.processes.devnet());
+        let is_new = self.watched.statuses.iter().flatten().all(|status| status.height == 0);
+        if is_new && self.slot() > 1 {
+            self.watcher.say(
+                "the nodes took longer to start than this chain expects: if slots are lost from now on, begin anew with \
+                 `devnet reset`",
+            );
+        }
         self.wait_first_block(directory)?;
         if self.stopped() {
             return Ok(());
@@ -554,10 +561,12 @@ impl<'a> Session<'a> {
         let (shard_ms, master_ms) = self.latencies(|_| true);
         assert_eq!(master_ms.len(), heard, "each final transaction that was heard of has its latency");
         assert!(finals <= offered && shard_ms.len() <= finals, "more is final than was offered");
-        let seconds = self.load.as_ref().map_or(1.0, |load| load.rates.seconds());
+        let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
+        // Of a load that was stopped, for as long as it was offered.
+        let until_now = if self.stopped() { self.now_ms().saturating_sub(first_due) as f64 / 1e3 } else { f64::MAX };
+        let seconds = self.load.as_ref().map_or(1.0, |load| load.rates.seconds().min(until_now));
         let in_time = self.in_time();
         let last_final = self.fates.iter().filter_map(|fate| fate.ended.map(|ended| ended.at_ms)).max().unwrap_or(0);
-        let first_due = self.fates.first().map_or(0, |fate| fate.due_ms);
         let span = (last_final.saturating_sub(first_due) as f64 / 1e3).max(seconds);
         let bytes = self.watched.bytes();
         let per_tx = |now: u64, first: u64| {
