@@ -457,7 +457,7 @@ mod tests {
             |devnet| devnet.shape.slot_ms = 0,
             |devnet| devnet.shape.load_accounts = u64::MAX,
             |devnet| devnet.shape.link = "fast".into(),
-            |devnet| devnet.peer_port = u16::MAX,
+            |devnet| (devnet.shape.nodes, devnet.peer_port) = (2, u16::MAX),
             |devnet| devnet.format = 2,
         ];
         for change in changes {
