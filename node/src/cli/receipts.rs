@@ -96,7 +96,7 @@ impl Shown for Looked {
     fn text(&self) -> String {
         let proof = match (self.proved, self.transaction.state.as_str()) {
             (true, _) => "; proved by its path to the certified block",
-            (false, "final") => {
+            (false, "final" | "void") => {
                 "; this is the node's word: it shows no proof, since it does not keep that block's \
                                  transactions, or since it is not so"
             }
@@ -139,7 +139,7 @@ impl Shown for History {
         let rows_of = |name: &str| self.0[name].as_array().cloned().unwrap_or_default();
         let change = |row: &Value| {
             let kind = plain(row["kind"].as_str().unwrap_or(""));
-            let of = row["of"].as_str().map_or_else(|| amount(&row["of"]), plain);
+            let of = row["of"].as_str().map_or_else(|| amount(&row["stake_units"]), plain);
             vec![
                 plain(&row["height"].to_string()),
                 kind,
@@ -178,9 +178,19 @@ pub(super) fn checkpoint(shown: &TransactionShown) -> String {
         at.map_or(String::new(), |at| format!("{:.1} s", at.saturating_sub(shown.received_ms) as f64 / 1e3))
     };
     match shown.state.as_str() {
+        "waiting" if shown.accepted_ms.is_none() => "handed in, not looked at yet".into(),
         "waiting" => "taken by the node, waits for its shard".into(),
         "certified" => format!("certified by its shard after {}", after(shown.certified_ms)),
         "final" => format!("final after {}, at height {}", after(shown.final_ms), shown.height.unwrap_or(0)),
+        "replaced" => {
+            let by = shown.replaced_by.as_deref().map_or_else(|| "another transaction".to_owned(), plain);
+            format!("replaced by {by}, which is final in its place")
+        }
+        "used" => "its sequence is used; by which transaction this node does not know".into(),
+        "void" => {
+            let back = shown.refunded_units.map_or(String::new(), |units| format!("; {} dynes are back", dynes(units)));
+            format!("final, but without effect: {}{back}", plain(shown.void.as_deref().unwrap_or("")))
+        }
         "refused" => format!("refused: {}", explained(shown.refusal.as_deref().unwrap_or(""))),
         state => state.to_owned(),
     }

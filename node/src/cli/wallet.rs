@@ -562,7 +562,7 @@ fn status(with: &WithArgs, output: &OutputArgs, id: &[u8; 32]) -> Result<(), Box
     let mut client = with.client()?;
     let transaction = client.transaction(id)?;
     let proved = match (transaction.state.as_str(), transaction.height) {
-        ("final", Some(height)) => client.proves(id, height)?,
+        ("final" | "void", Some(height)) => client.proves(id, height)?,
         _ => false,
     };
     warn(&mut client);

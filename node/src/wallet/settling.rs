@@ -459,7 +459,7 @@ impl Client {
         done
     }
 
-    /// What nodes say of it; true if one says that it is final.
+    /// What nodes say of it; true if one says that its sequence is used.
     fn hear(&mut self, way: &mut Way, on: &mut dyn FnMut(Event<'_>)) -> bool {
         let mut shown: Option<TransactionShown> = None;
         for node in 0..self.transport.len() {
@@ -482,7 +482,7 @@ impl Client {
             let why = explained(shown.refusal.as_deref().unwrap_or_default());
             self.note_bad(way, &WalletError::Node(format!("refused: {why}")));
         }
-        shown.state == "final"
+        matches!(shown.state.as_str(), "final" | "void" | "used" | "replaced")
     }
 
     /// How far a transaction is, as a node that took it says: its word, and no more.
