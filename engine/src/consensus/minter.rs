@@ -668,7 +668,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         let system = self.execution.system();
         assert_eq!(system.height, self.master.height, "a height that is final is the one that was pending");
         assert!(system.hash == decided.hash, "the state is that of the block that was decided");
-        self.silence.heard_final(self.minting, self.execution.system().height, self.execution.system().slot);
+        let system = self.execution.system();
+        self.silence.heard_final(self.minting, system.height, system.slot, decided.attempt / 2);
         self.forks.forget(self.execution.system());
         self.learn_keys(&stakers);
         self.begins_slot = (decided.attempt / 2).max(self.execution.system().slot) + 1;

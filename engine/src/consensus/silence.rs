@@ -6,10 +6,11 @@
 //! before.
 //!
 //! A founder without a record begins the first height all the same, or all would wait for each other. They would again at
-//! the second, if the first block is of the very slot in which they have started. A vote for the second is of a later slot
-//! than that, so of an earlier process, which has ended by then, there is none: at the first height the slot of the start is
-//! late enough. At others it is not. An earlier process may have had a clock that was ahead by a part of a slot; a founder
-//! has none, as far as anybody can know.
+//! the second, if the first block is of the slot in which they have started, or of none: where founders start late it is
+//! empty, and an empty block's slot is the one after its parent's, however late it was agreed on. A vote for the second is
+//! of a later slot than that in which the first was agreed on, so of an earlier process, which has ended by then, there is
+//! none: at the first height it is enough that it was agreed on in the slot of the start or later. At others it is not. An
+//! earlier process may have had a clock that was ahead by a part of a slot; a founder has none, as far as anybody can know.
 
 use super::signed_once::SignedOnce;
 
@@ -41,9 +42,9 @@ impl Silence {
         self.unsure_slot = self.unsure_slot.map(|unsure| if unsure == NOT_MEASURED { slot } else { unsure });
     }
 
-    /// The block of this height is final, and of this slot.
-    pub(super) fn heard_final(&mut self, minting: bool, height: u64, slot: u64) {
-        let founded = |unsure: u64| height == 1 && unsure <= FOUNDING_SLOTS && slot == unsure;
+    /// The block of this height is final, and of this slot; it was agreed on in that one.
+    pub(super) fn heard_final(&mut self, minting: bool, height: u64, slot: u64, agreed_slot: u64) {
+        let founded = |unsure: u64| height == 1 && unsure <= FOUNDING_SLOTS && agreed_slot >= unsure;
         self.unsure_slot = self.unsure_slot.filter(|&unsure| !minting || (slot <= unsure && !founded(unsure)));
     }
 

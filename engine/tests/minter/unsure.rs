@@ -40,10 +40,15 @@ fn signs_in(minter: &mut TestMinter, schedule: &Schedule, slot: u64) -> bool {
 
 /// It hears of the end of the pending height, of the block of this slot.
 fn hears_final(minter: &mut TestMinter, schedule: &Schedule, slot: u64) {
+    hears_final_in(minter, schedule, slot, slot);
+}
+
+/// The same, where the block was agreed on in a later slot.
+fn hears_final_in(minter: &mut TestMinter, schedule: &Schedule, slot: u64, agreed_slot: u64) {
     let height = minter.pending_height();
-    let decided = decided(&mut minter.execution, 2 * slot);
+    let decided = decided(&mut minter.execution, 2 * agreed_slot);
     assert_eq!((decided.value.height, decided.value.slot), (height, slot));
-    minter.handle(slot * schedule.slot_ms, 1, Message::Final(Arc::new(decided), Vec::new()));
+    minter.handle(agreed_slot * schedule.slot_ms, 1, Message::Final(Arc::new(decided), Vec::new()));
     assert_eq!(minter.pending_height(), height + 1);
 }
 
@@ -109,4 +114,22 @@ fn founders_go_on_though_the_first_block_is_of_the_slot_in_which_all_have_starte
     let (mut late, schedule) = start(2, true);
     hears_final(&mut late, &schedule, 1);
     assert!(!signs_in(&mut late, &schedule, 3));
+}
+
+#[test]
+fn founders_who_start_late_go_on_behind_the_empty_block_that_they_agree_on() {
+    // Nobody was there in slot 1: the first block is empty, and so of that slot all the same.
+    let (mut minter, schedule) = start(3, true);
+    assert!(signs_in(&mut minter, &schedule, 4), "the first height is begun");
+    hears_final_in(&mut minter, &schedule, 1, 5);
+    assert!(signs_in(&mut minter, &schedule, 6), "and the second");
+    // Agreed on before the start: an earlier process may have signed at the second.
+    let (mut late, schedule) = start(3, true);
+    hears_final_in(&mut late, &schedule, 1, 2);
+    assert!(!signs_in(&mut late, &schedule, 4));
+    // Nor at another height than the first.
+    let (mut late, schedule) = start(3, true);
+    hears_final_in(&mut late, &schedule, 1, 2);
+    hears_final_in(&mut late, &schedule, 2, 5);
+    assert!(!signs_in(&mut late, &schedule, 6));
 }
