@@ -250,14 +250,14 @@ fn nobody_who_reads_and_no_room_to_write_end_it_in_order() {
     assert!(text.contains("code 0") && !text.contains("panicked"), "{text}");
     assert!(room.node_pids().is_empty());
     let (_, text) = shell(&format!("{run} > /dev/full; echo code $?"));
-    assert!(text.contains("code 1") && text.contains("standard output") && !text.contains("panicked"), "{text}");
+    assert!(text.contains("code 4") && text.contains("standard output") && !text.contains("panicked"), "{text}");
     let (_, text) = shell(&format!("timeout -s INT 4 {run} 2> /dev/full; echo code $?"));
     assert!(text.contains("code 124") && text.contains("verdict"), "{text}");
     assert!(room.node_pids().is_empty());
     for verb in ["status", "logs", "down"] {
         let line = format!("{PROGRAM} devnet {verb} --dir {} > /dev/full; echo code $?", room.net().display());
         let (_, text) = shell(&line);
-        assert!(text.contains("code 1") && !text.contains("panicked"), "{verb}: {text}");
+        assert!(text.contains("code 4") && !text.contains("panicked"), "{verb}: {text}");
     }
 }
 

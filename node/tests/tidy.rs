@@ -361,7 +361,10 @@ fn files_and_functions_stay_short() {
 
 #[test]
 fn what_the_product_has_computed_is_asserted() {
-    let product: Vec<Source> = sources().into_iter().filter(|source| PRODUCT.contains(&source.krate)).collect();
+    // The verbs ask and show what others compute.
+    let is_verb = |source: &Source| source.name().starts_with("node/src/cli/");
+    let product: Vec<Source> =
+        sources().into_iter().filter(|source| PRODUCT.contains(&source.krate) && !is_verb(source)).collect();
     let assertions = |line: &str| {
         ["assert!(", "assert_eq!(", "assert_ne!("].iter().map(|name| line.matches(name).count()).sum::<usize>()
     };

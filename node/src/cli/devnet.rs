@@ -82,7 +82,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   dynemix devnet faucet ada 100
-  dynemix devnet faucet 1c4f904b4bdaaa8e22f003637b55640c7adca6840a10aa7d0e221f8ad86ad4cb 5")]
+  dynemix devnet faucet bob 5")]
     Faucet {
         /// Who is paid: a key, a name, or a user of the devnet
         to: String,

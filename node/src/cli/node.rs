@@ -95,7 +95,7 @@ Examples:
 It is of what the state is; what was signed is not in it, and no other node may mint by it with the same keys.")]
     Snapshot {
         /// Directory of the snapshot
-        #[arg(long, value_name = "DIR")]
+        #[arg(long, value_name = "TO")]
         out: PathBuf,
         #[command(flatten)]
         of: DataArgs,

@@ -2,19 +2,18 @@
 
 use super::args::DirArgs;
 use super::ending::WrongUsage;
-use super::output::{OutputArgs, Shown};
+use super::output::{OutputArgs, Shown, print};
 use clap::Args;
 use dynemix::devnet::hints::command;
 use dynemix::devnet::layout::Devnet;
 use dynemix::devnet::lock::holder;
 use dynemix::devnet::processes::Processes;
 use dynemix::devnet::stop::running;
-use dynemix_perf::report::counted;
-use dynemix_perf::report::{bytes, facts, table};
+use dynemix_perf::report::{bytes, counted, facts, table};
 use serde::Serialize;
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -144,12 +143,12 @@ struct Log {
 }
 
 impl Log {
-    /// Prints whole lines that have come since.
-    fn print(&mut self, out: &mut impl Write, last: bool) -> io::Result<()> {
+    /// Whole lines that have come since.
+    fn lines(&mut self, last: bool) -> io::Result<String> {
         if self.file.is_none() {
             self.file = match File::open(&self.path) {
                 // A node that was never started.
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(String::new()),
                 file => Some(file?),
             };
         }
@@ -162,11 +161,8 @@ impl Log {
             self.rest.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1)
         };
         let lines: Vec<u8> = self.rest.drain(..end).collect();
-        for line in lines.split_inclusive(|&byte| byte == b'\n') {
-            out.write_all(self.prefix.as_bytes())?;
-            out.write_all(line)?;
-        }
-        out.flush()
+        let text = String::from_utf8_lossy(&lines);
+        Ok(text.split_inclusive('\n').flat_map(|line| [self.prefix.as_str(), line]).collect())
     }
 }
 
@@ -178,14 +174,10 @@ impl LogsArgs {
         if let Some(node) = self.node.filter(|&node| node >= nodes) {
             return Err(WrongUsage(format!("--node {node}: this devnet has the nodes 0 to {}", nodes - 1)).into());
         }
-        match self.print(&directory, &devnet) {
-            // Whoever read has seen enough.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-            printed => Ok(printed?),
-        }
+        self.print(&directory, &devnet)
     }
 
-    fn print(&self, directory: &Path, devnet: &Devnet) -> io::Result<()> {
+    fn print(&self, directory: &Path, devnet: &Devnet) -> Result<(), Box<dyn Error>> {
         let prefix = |node: u32| if self.node.is_some() { String::new() } else { format!("node{node:02}  ") };
         let log = |node: u32| Log {
             path: devnet.log_path(directory, node),
@@ -195,9 +187,10 @@ impl LogsArgs {
         };
         let mut logs: Vec<Log> =
             (0..devnet.shape.nodes).filter(|node| self.node.is_none_or(|one| one == *node)).map(log).collect();
-        let mut out = io::stdout().lock();
         loop {
-            logs.iter_mut().try_for_each(|log| log.print(&mut out, !self.follow))?;
+            for log in &mut logs {
+                print(&log.lines(!self.follow)?)?;
+            }
             if !self.follow {
                 return Ok(());
             }

@@ -1,10 +1,11 @@
 //! A passphrase, from wherever this process was told to take it.
 
 use super::args::variable as environment;
+use super::output::note;
 use dynemix::wallet::keys::{WORDS, words_in};
 use std::error::Error;
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::os::fd::BorrowedFd;
 use zeroize::Zeroizing;
 
@@ -158,8 +159,7 @@ pub(crate) fn has_words(words: &str, places: [usize; 2]) -> Result<bool, Box<dyn
 
 /// Asks a question that only a person can answer; without one the answer is `no`.
 pub(crate) fn consents(question: &str) -> Result<bool, Box<dyn Error>> {
-    let _ = write!(std::io::stderr(), "{question} [y/N] ");
-    let _ = std::io::stderr().flush();
+    note!("{question} [y/N]");
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(matches!(line.trim().to_lowercase().as_str(), "y" | "yes"))

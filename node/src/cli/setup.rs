@@ -9,11 +9,11 @@ use dynemix::face::api::bytes_held;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::status::StatusShown;
 use dynemix::minting::topology::{Given, Topology};
-use dynemix::setup::address::{PREFIX, key_of_any};
+use dynemix::setup::address::key_of_any;
 use dynemix::setup::clock::unix_ms;
 use dynemix::setup::config::{Config, ConfigError, Layered, open_to_all};
 use dynemix::setup::discipline::agreed;
-use dynemix::setup::genesis::{AccountEntry, GENESIS_VERSION, GenesisFile, GenesisFileError, MinterEntry};
+use dynemix::setup::genesis::{AccountEntry, GenesisFile, GenesisFileError, MinterEntry};
 use dynemix::setup::host_port::HostPort;
 use dynemix::setup::keystore::{self, Cost, KeystoreError, SecretKind};
 use dynemix::setup::memory;
@@ -287,16 +287,7 @@ impl GenesisVerb {
                     consensus,
                     ..ChainParameters::default()
                 };
-                let address_prefix = PREFIX.into();
-                let load_accounts = None;
-                let file = GenesisFile {
-                    format: GENESIS_VERSION,
-                    address_prefix,
-                    parameters,
-                    minters,
-                    accounts,
-                    load_accounts,
-                };
+                let file = GenesisFile::new(parameters, minters, accounts);
                 let genesis = file.genesis()?;
                 write_once(&out, &file.text(), "; a chain's genesis is never overwritten")?;
                 say!(

@@ -21,11 +21,11 @@ use std::mem::take;
 use std::sync::mpsc::Receiver;
 
 /// Transactions that are remembered.
-const TRACKED_MAX: usize = 16_384;
+const TRACKED_MAX: usize = 8_192;
 /// Of those that were handed in, so many may wait to be verified.
-const UNJUDGED_MAX: usize = 8_192;
+const UNJUDGED_MAX: usize = 4_096;
 /// Refused ones that are remembered, and for how long.
-const REFUSED_MAX: usize = 4_096;
+const REFUSED_MAX: usize = 2_048;
 const REFUSED_MS: u64 = 60_000;
 
 /// Whose those are that an earlier process has accepted: of a client whose connection has gone.

@@ -209,6 +209,12 @@ impl MinterEntry {
 }
 
 impl GenesisFile {
+    /// Of a chain whose addresses begin as usual, without accounts for loads.
+    pub fn new(parameters: ChainParameters, minters: Vec<MinterEntry>, accounts: Vec<AccountEntry>) -> GenesisFile {
+        let (format, address_prefix) = (GENESIS_VERSION, usual_prefix());
+        GenesisFile { format, address_prefix, parameters, minters, accounts, load_accounts: None }
+    }
+
     /// Reads a file.
     ///
     /// # Errors

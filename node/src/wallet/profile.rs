@@ -22,7 +22,7 @@ pub struct Profile {
     pub node: Vec<String>,
     /// The chain's genesis file.
     pub genesis: Option<PathBuf>,
-    /// The wallet.
+    /// Name of the wallet, or of a devnet's user.
     pub from: Option<String>,
 }
 
