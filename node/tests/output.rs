@@ -138,7 +138,7 @@ fn cases() -> BTreeMap<&'static str, String> {
         ("simulate takeover", "--stake 0.1 --draws 10"),
         ("profile engine", "--accounts 100 --transactions 2000 --connections 2 --slot-ms 200 --out profile#"),
         ("profile verify", "--sizes 64 --rounds 1 --out profile#"),
-        ("profile apply", "--accounts 1000 --entries 10 --rounds 1 --out profile#"),
+        ("profile apply", "--accounts 200000 --entries 2000 --rounds 100 --out profile#"),
     ];
     cases.into_iter().map(|(verb, case)| (verb, case.replace("KEY", KEY))).collect()
 }

@@ -74,7 +74,8 @@ The owner's key stays in the wallet; it never comes to the node.")]
     #[command(after_help = "\
 Examples:
   dynemix keys show keys/minting.json
-  dynemix keys show keys/minting.json --name ada --account 3b6a...da29 --address 203.0.113.5:7645 > ada.toml
+  dynemix keys show keys/minting.json --name ada --account 3b6a...da29 \\
+      --address 203.0.113.5:7645 > ada.toml
 
 Without --name and --account no passphrase is asked for.")]
     Show {
@@ -127,8 +128,8 @@ impl KeysVerb {
                         match kind {
                             SecretKind::Owner => format!("an owner's key\nkey of the account: {public}"),
                             SecretKind::Minting => format!(
-                                "a node's keys, for voting and transport\ntransport_key: {public}\nThe voting key is shown \
-                                 with the entry for a genesis file: say --name and --account"
+                                "a node's keys, for voting and transport\ntransport_key: {public}\nThe voting key is \
+                                 shown\nwith the entry for a genesis file: say --name and --account"
                             ),
                         }
                     )?;
@@ -291,11 +292,11 @@ impl GenesisVerb {
                 let genesis = file.genesis()?;
                 write_once(&out, &file.text(), "; a chain's genesis is never overwritten")?;
                 say!(
-                    "chain {}\nwritten to {}; slot 0 begins in {starts_in} s, and most founders' nodes run by then{}",
+                    "chain {}\nwritten to {}\nslot 0 begins in {starts_in} s, and most founders' nodes run by then{}",
                     hex::encode(genesis.chain.genesis_hash),
                     out.display(),
                     if quilt_from.is_none() {
-                        "; blockchain mode: --quilt-from 0 is quilt mode from the start"
+                        "\nblockchain mode: --quilt-from 0 is quilt mode from the start"
                     } else {
                         ""
                     }

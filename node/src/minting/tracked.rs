@@ -574,7 +574,7 @@ mod tests {
         };
         let (first, second, third) = (fill(&mut tracked, 1), fill(&mut tracked, 2), fill(&mut tracked, 3));
         assert_eq!((first, second), (UNJUDGED_MAX / 2, UNJUDGED_MAX / 4));
-        assert!(third > 1_000 && tracked.hand_in(4, id(1), 0).is_ok());
+        assert!(third == UNJUDGED_MAX / 8 && tracked.hand_in(4, id(1), 0).is_ok());
         assert_eq!(tracked.hand_in(1, id(2), 0), Err(TooManyUnjudged));
         for number in 0..first as u64 {
             judge(&mut watched, 1, 1 << 32 | number, 1, Err(Refusal::BadSignature));
