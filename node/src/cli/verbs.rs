@@ -13,8 +13,8 @@ use std::path::PathBuf;
 #[command(name = "dynemix", version, about, long_about = None, max_term_width = 80, after_help = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 damaged bytes found, 4 the disk
 failed or is full, 5 the store is in use, 6 nobody answers, 7 going on would be
-unsafe, 8 a node's answer is not what the chain has certified, 9 a transaction
-was signed and it is not proved what became of it.
+unsafe, 8 it is not known whether a payment was made, 9 a node's answer is not
+what the chain has certified.
 Environment: DYNEMIX_LOG sets the log filter (default info).
 
 Examples:

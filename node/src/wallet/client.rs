@@ -42,6 +42,8 @@ const SYSTEM_PIECE_MIN: u64 = 16 << 10;
 /// All pieces together, and all tries, take no longer than this, and a second more for so many bytes of it.
 const SYSTEM_PATIENCE: Duration = Duration::from_secs(40);
 const SYSTEM_BYTES_PER_S: u64 = 256 << 10;
+/// Bytes of a stranger's genesis file at most: each of its minters costs a pairing.
+const GENESIS_BYTES_MAX: u64 = 256 << 10;
 /// Bytes of other answers at most.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
 /// Answers that are too old before a node is given up.
@@ -339,8 +341,10 @@ impl Client {
 
     /// Why nothing fits that a node shows, if it says itself that it has begun with another genesis.
     fn of_other_chain(&self, node: usize) -> Option<WalletError> {
-        let text: String = self.ask(node, "genesis", &json!({})).ok()?;
-        let its = toml::from_str::<GenesisFile>(&text).ok()?.genesis().ok()?.chain.genesis_hash;
+        let text: String = self.transport.ask(node, "genesis", &json!({}), GENESIS_BYTES_MAX).ok()?;
+        // Accounts for loads cost whoever writes them a number, and whoever reads them a key each.
+        let file = toml::from_str::<GenesisFile>(&text).ok().filter(|file| file.load_accounts.is_none())?;
+        let its = file.genesis().ok()?.chain.genesis_hash;
         let own = self.chain.genesis_hash;
         let node = self.transport.url(node).to_owned();
         (its != own).then(|| WalletError::OtherChain { node, its: hex::encode(its), own: hex::encode(own) })

@@ -170,7 +170,9 @@ impl Client {
     ) -> Result<Settled, WalletError> {
         let sender = *signer.verifying_key().as_bytes();
         let _lock = self.kept.lock(&sender)?;
-        self.settle_earlier(&sender)?;
+        if let Some(earlier) = self.kept.pending(&sender)? {
+            self.settle_earlier(&earlier).map_err(|error| self.interrupted(&earlier, error))?;
+        }
         let mut cell = self.on_any(|client, node| client.draw_up(node, sender, order, options))?;
         sign(&mut cell, &self.chain, signer);
         let pending = Pending { cell, payload: order.payload.clone(), signed_at: self.height() };
@@ -192,12 +194,23 @@ impl Client {
         let Some(pending) = self.kept.pending(sender)? else { return Ok(None) };
         let id = pending.cell.id(&self.chain.transaction_prefix);
         on(Event::Signed { id, expires_slot: pending.cell.expires_slot });
-        let mut way = self.way(pending);
-        match self.look_in_passing(&mut way)? {
-            Found::Nothing => self.follow_to_end(way, on).map(Some),
-            Found::Final(settled) => self.ends(settled, sender, on).map(Some),
-            Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
+        let mut way = self.way(pending.clone());
+        let ended = match self.look_in_passing(&mut way) {
+            Ok(Found::Nothing) => self.follow_to_end(way, on),
+            Ok(Found::Final(settled)) => self.ends(settled, sender, on),
+            Ok(Found::Replaced { by, height }) => self.replaced(&way, &by, height).and_then(Err),
+            Err(error) => Err(error),
+        };
+        ended.map(Some).map_err(|error| self.interrupted(&pending, error))
+    }
+
+    /// What is said of an error while something that was signed is kept: it may have been paid, whatever went wrong.
+    fn interrupted(&self, pending: &Pending, error: WalletError) -> WalletError {
+        if error.says_the_end() {
+            return error;
         }
+        let (id, what) = self.named(pending);
+        Unsettled::Interrupted { id, what, why: error.to_string() }.into()
     }
 
     /// Lets go what an earlier command has signed, if its sequence is used or it has expired.
@@ -210,7 +223,12 @@ impl Client {
         let proved = self.on_any(|client, node| client.proved(node, sender))?;
         match prospect(&pending, &proved) {
             Prospect::Open => Err(self.open(&pending).into()),
-            Prospect::Used | Prospect::Stillborn | Prospect::Never => self.kept.forget_pending(sender),
+            Prospect::Used => self.kept.forget_pending(sender),
+            Prospect::Stillborn | Prospect::Never => {
+                self.kept.forget_pending(sender)?;
+                self.note_end(sender, &self.named(&pending).0, End::Never);
+                Ok(())
+            }
         }
     }
 
@@ -249,18 +267,17 @@ impl Client {
     }
 
     /// What an earlier command has signed must have ended, and the user must know how.
-    fn settle_earlier(&mut self, sender: &Key) -> Result<(), WalletError> {
-        let Some(pending) = self.kept.pending(sender)? else { return Ok(()) };
-        let (id, what) = self.named(&pending);
-        let mut way = self.way(pending);
+    fn settle_earlier(&mut self, pending: &Pending) -> Result<(), WalletError> {
+        let sender = &pending.cell.sender;
+        let (id, what) = self.named(pending);
+        let mut way = self.way(pending.clone());
         match self.look_in_passing(&mut way)? {
             Found::Nothing => {}
             found => return Err(self.told(&way, found)?),
         }
-        let pending = way.pending.clone();
         let proved = self.on_any(|client, node| client.proved(node, sender))?;
-        match prospect(&pending, &proved) {
-            Prospect::Open => Err(self.open(&pending).into()),
+        match prospect(pending, &proved) {
+            Prospect::Open => Err(self.open(pending).into()),
             Prospect::Stillborn | Prospect::Never => {
                 self.kept.forget_pending(sender)?;
                 self.note_end(sender, &id, End::Never);
@@ -315,11 +332,8 @@ impl Client {
 
     /// As [`Self::follow`]. Whatever goes wrong on the way, what was signed may have been paid.
     fn follow_to_end(&mut self, way: Way, on: &mut dyn FnMut(Event<'_>)) -> Result<Settled, WalletError> {
-        let (id, what) = self.named(&way.pending);
-        self.follow(way, on).map_err(|error| match error {
-            error if error.says_the_end() => error,
-            error => Unsettled::Interrupted { id, what, why: error.to_string() }.into(),
-        })
+        let pending = way.pending.clone();
+        self.follow(way, on).map_err(|error| self.interrupted(&pending, error))
     }
 
     /// Hands in a transaction and looks for it in every block, until its end is proved or waiting leads nowhere.
