@@ -416,6 +416,16 @@ fn send(
     output: &OutputArgs,
     what: impl FnOnce(&mut Client) -> Result<Order, Box<dyn Error>>,
 ) -> Result<(), Box<dyn Error>> {
+    show_paid(output, settle(with, output, what)?);
+    Ok(())
+}
+
+/// Signs what was ordered and follows it to its proved end.
+fn settle(
+    with: &WithArgs,
+    output: &OutputArgs,
+    what: impl FnOnce(&mut Client) -> Result<Order, Box<dyn Error>>,
+) -> Result<Settled, Box<dyn Error>> {
     let mut client = with.client()?;
     warn(&mut client);
     let signer = with.signer()?;
@@ -424,8 +434,7 @@ fn send(
     let options = PayOptions { expires_slots: with.expires };
     let settled = client.pay(&signer, &order, options, &mut |event| tell(&event, begun, quiet));
     warn(&mut client);
-    show_paid(output, settled?);
-    Ok(())
+    Ok(settled?)
 }
 
 /// What can be asked before a payment that cannot be taken back.
@@ -551,9 +560,16 @@ fn stake(with: &WithArgs, output: &OutputArgs, amount: u64, minting: &Path) -> R
 fn whose(with: &WithArgs, name: &str) -> Result<(), Box<dyn Error>> {
     let (mut client, own) = (with.client()?, with.own_key()?);
     match client.key(name) {
-        Ok(key) if key != own => Err(format!("'{name}' is another's: it was registered in the same height").into()),
-        // The name was taken for good; that no node proves it now changes nothing.
-        _ => Ok(()),
+        Ok(key) if key != own => Err(format!(
+            "'{name}' is another's: it was registered in the same height. This registration is final and without effect, \
+             and what was to be locked comes back"
+        )
+        .into()),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            note!("dynemix: note: whether '{name}' leads to this account was not shown: {error}");
+            Ok(())
+        }
     }
 }
 
@@ -610,11 +626,14 @@ impl WalletVerb {
             }
             WalletVerb::Register { name, with, output } => {
                 let payload = name.clone().into_bytes();
-                send(&with, &output, |client| {
+                let settled = settle(&with, &output, |client| {
                     let reserve = client.chain.parameters.consensus.register_reserve;
                     order(TransactionKind::Register, [0; 32], reserve, payload)
                 })?;
-                whose(&with, &name)
+                // Final and without effect is nothing to be glad of.
+                whose(&with, &name)?;
+                show_paid(&output, settled);
+                Ok(())
             }
             WalletVerb::Stake { amount, minting, with, output } => stake(&with, &output, amount, &minting),
             WalletVerb::Unstake { amount, with, output } => {
