@@ -4,6 +4,7 @@
 #![no_main]
 
 use dynemix::peer::frames::{Outcome, Piece, RoomWord, WantPiece, hello_is_signed, read_cells, read_hello, read_peers};
+use dynemix::peer::paths::{WantPaths, paths_frame, read_paths};
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_net::mesh::{Channel, Read, Reassembly, Verdict};
@@ -49,6 +50,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Some(room) = RoomWord::read(bytes) {
         assert_eq!(room.encode()[1..], *bytes);
+    }
+    if let Some(want) = WantPaths::read(bytes) {
+        assert_eq!(want.encode()[1..], *bytes);
+    }
+    if let Some((place, proofs)) = read_paths(bytes) {
+        assert_eq!(paths_frame(place, &proofs)[1..], *bytes);
     }
     if let Ok(system) = System::decode(bytes) {
         let mut again = Vec::new();

@@ -5,8 +5,10 @@ use bytemuck::Zeroable;
 use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, user_secret};
 use dynemix::devnet::processes::Processes;
 use dynemix::face::openrpc::openrpc;
+use dynemix::peer::guest::{Guest, Heard};
 use dynemix::setup::clock::unix_ms;
 use dynemix_engine::base::parameters::Chain;
+use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
 use ed25519_dalek::{Signer, SigningKey};
 use serde_json::{Value, json};
@@ -32,12 +34,16 @@ struct Network {
 
 impl Network {
     fn up(nodes: u32, quilt: bool, settings: &[&str]) -> Network {
+        Network::sharded(nodes, 1, quilt, settings)
+    }
+
+    fn sharded(nodes: u32, shards: u32, quilt: bool, settings: &[&str]) -> Network {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let directory = tempfile::tempdir().unwrap();
         let link = String::new();
         let shape = DevnetShape {
             nodes,
-            shards: 1,
+            shards,
             slot_ms: SLOT_MS,
             quilt,
             load_accounts: 0,
@@ -274,6 +280,68 @@ fn of_two_with_one_sequence_through_two_nodes_one_is_final_and_both_are_told_so(
         shards.map(|shard| shard[name].as_u64().unwrap()).sum::<u64>()
     };
     assert!(sum("transactions") <= 3 && sum("items") > sum("transactions"), "{blocks}");
+}
+
+#[test]
+fn what_another_shard_has_taken_is_final_once_a_minter_of_it_has_shown_it_and_the_node_keeps_the_proof() {
+    let network = Network::sharded(8, 2, true, &[]);
+    let users = ["frank", "erin", "dave", "carol"];
+    // Each user by each node: of half of the nodes it is another shard's.
+    for round in 0..2 {
+        let by_node = |node: u32| {
+            let who = users[(node as usize + round) % users.len()];
+            (node, network.cell(who, |cell| cell.recipient = key("alice")))
+        };
+        let of_half = |first: u32| {
+            let handed_in: Vec<_> =
+                (first..first + 4).map(by_node).map(|(node, cell)| (node, network.submit(node, &cell, &[]))).collect();
+            for (node, id) in handed_in {
+                let shown = network.outcome(node, &id);
+                assert_eq!(shown["state"], "final", "node {node}: {shown}");
+                let proof = network.result(node, "inclusion", json!({ "height": shown["height"], "id": id }));
+                assert_eq!(proof["shard"], shown["shard"], "node {node} keeps what was shown to it");
+            }
+        };
+        [0, 4].into_iter().for_each(of_half);
+    }
+    // Of two with one sequence one is final, whichever shard they are of.
+    for (node, who) in [(0, "frank"), (2, "erin"), (4, "dave"), (6, "carol")] {
+        let cells = ["alice", "bob"].map(|to| network.cell(who, |cell| cell.recipient = key(to)));
+        let ids = [0, 1].map(|place| network.submit(node + place as u32, &cells[place], &[]));
+        let outcomes = [0, 1].map(|place| network.outcome(node + place as u32, &ids[place]));
+        let states = outcomes.each_ref().map(|shown| shown["state"].as_str().unwrap());
+        assert!(states == ["final", "replaced"] || states == ["replaced", "final"], "{who}: {outcomes:?}");
+    }
+    let sum = |name: &str| (0..8).map(|node| network.metric(node, name)).sum::<f64>();
+    assert_eq!((sum("dynemix_tx_own_final_total"), sum("dynemix_tx_own_unproved_total")), (16.0 + 4.0, 0.0));
+}
+
+#[test]
+fn guests_hear_that_theirs_is_final_when_it_is_shown_and_that_another_is_in_its_place() {
+    let network = Network::sharded(8, 2, true, &[]);
+    let genesis = network.chain().genesis_hash;
+    let nodes = (0..2).map(|node| network.processes.devnet().target(node)).collect();
+    let (tell, heard) = std::sync::mpsc::channel();
+    let guest = Guest::call(genesis, nodes, move |heard| drop(tell.send(heard))).unwrap();
+    let mut connections = Vec::new();
+    while connections.len() < 2 {
+        if let Heard::Opened(peer, _) = heard.recv_timeout(PATIENCE).unwrap() {
+            connections.push(peer);
+        }
+    }
+    for (round, who) in ["frank", "erin", "dave", "carol"].into_iter().enumerate() {
+        let cells = ["alice", "bob"].map(|to| network.cell(who, |cell| cell.recipient = key(to)));
+        guest.hand_in((0..2).map(|place| (connections[place], round as u64, &cells[place..=place])));
+        let mut codes: Vec<u8> = Vec::new();
+        while codes.len() < 2 {
+            if let Heard::Outcome(_, outcome, _) = heard.recv_timeout(PATIENCE).unwrap() {
+                assert_eq!(outcome.ordinals, [round as u64]);
+                codes.push(outcome.refusal);
+            }
+        }
+        codes.sort_unstable();
+        assert_eq!(codes, [0, Refusal::Replaced as u8], "{who}: one is final, and the other one's sender hears so");
+    }
 }
 
 #[test]

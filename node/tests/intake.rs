@@ -10,8 +10,9 @@ use dynemix::intake::price::Failure;
 use dynemix::intake::records::{RecordGate, Step};
 use dynemix::intake::rules::{Rules, Speaker, Verdict};
 use dynemix::minting::fate::Fate;
-use dynemix::minting::own::{Frame, Own};
+use dynemix::minting::own::Own;
 use dynemix::minting::pool::{HeightPool, Teller};
+use dynemix::peer::frames::Frame;
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
@@ -458,7 +459,7 @@ fn what_was_told_in_vain_is_handed_in() {
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
     assert_eq!(told_and_handed(&frames, 1), (vec![100; 10], 0));
     let parent = scene.block(&[]);
-    own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+    own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(650));
     assert_eq!(told_and_handed(&frames, 2), (Vec::new(), 100), "each to one minter");
 }

@@ -54,10 +54,13 @@ fn a_password_that_is_the_key_is_not_the_passphrase_of_the_file() {
     let import = |name: &str, more: &[&str], lines: &str, environment: Option<&str>| {
         wallet(home.path(), &[&["import", name, "--password"], more].concat(), lines, environment)
     };
-    // The environment has the file's passphrase; the password is asked for, and there is nobody to ask.
-    refused(&import("one", &[], "", Some(PASSWORD)), "no passphrase for the account itself");
+    // Where nobody can be asked a script's variable is both, and nothing is made of none.
+    refused(&import("one", &[], "", None), "no passphrase for the account itself");
+    let of_script = key(&import("one", &[], "", Some(PASSWORD)));
+    std::fs::remove_file(home.path().join("dynemix/wallets/one.json")).unwrap();
     let lines = format!("{PASSWORD}\nof the file\n");
     let plain = key(&import("one", &["--passphrase-fd", "0"], &lines, None));
+    assert_eq!(plain, of_script);
     std::fs::remove_file(home.path().join("dynemix/wallets/one.json")).unwrap();
     assert_eq!(key(&import("two", &["--passphrase-fd", "0"], &lines, None)), plain, "the password alone leads to it");
     // With a salt of one's own nobody tries it together with everyone else's.
@@ -80,6 +83,10 @@ fn one_password_is_one_account_in_whichever_form_it_was_typed() {
     );
     refused(&import("blank", "a password of some length "), "ends with a space");
     assert_eq!(composed.len(), 64);
+    // A script has one for all: its variable is the password too.
+    let script =
+        wallet(home.path(), &["import", "script", "--password"], "", Some("cafe\u{301} cr\u{e8}me br\u{fb}l\u{e9}e"));
+    refused(&script, "wallet 'composed' has this key already");
     // A file opens with either form.
     let file = home.path().join("dynemix/wallets");
     std::fs::remove_file(file.join("composed.json")).unwrap();

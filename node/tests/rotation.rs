@@ -6,9 +6,10 @@ mod scene;
 
 use dynemix::intake::duties::told_share;
 use dynemix::minting::fate::Fate;
-use dynemix::minting::own::{Frame, Own};
+use dynemix::minting::own::Own;
 use dynemix::minting::pool::{HeightPool, Teller};
 use dynemix::minting::room::Room;
+use dynemix::peer::frames::Frame;
 use dynemix::peer::frames::read_cells;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::parameters::DYNE;
@@ -128,7 +129,14 @@ impl Net {
         system.committee = Arc::new(committee);
         system.drawn = system.draw(&system.seed, system.height + 2, SEATS as usize);
         for node in &mut self.nodes {
-            node.own.settle(&self.scene.state, &parent, &self.scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+            node.own.settle(
+                &[0; 32],
+                &self.scene.state,
+                &parent,
+                &self.scene.system,
+                |_, _| Ok(()),
+                |_, _| Fate::Final,
+            );
             node.pool.settle(&self.scene.system);
             node.room.begin(self.scene.system.height + 1, SEATS as usize, self.scene.system.height * SLOT_MS);
             (node.told, node.taken) = (0, BTreeSet::new());

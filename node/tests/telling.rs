@@ -45,7 +45,10 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
     let before = own.window();
     for window in [before, 500] {
         let parent = scene.block(&[]);
-        assert_eq!(own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final).finals, 0);
+        assert_eq!(
+            own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final).finals,
+            0
+        );
         assert_eq!(own.window(), window);
         if window == before {
             own.tell(&scene.state, &scene.system, Some(3));
@@ -58,7 +61,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
     // All that was told is in this one.
     let parent = scene.block(&(100..600).collect::<Vec<_>>());
     let Settled { finals, frames: outcomes, .. } =
-        own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
     assert_eq!((finals, own.len(), outcomes.len()), (500, 500, 1));
     assert_eq!(own.window(), 500 + 125 + 256);
     let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
@@ -66,7 +69,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
 
     // A few that no block takes narrow nothing, stand behind what is new, and are given up while others go through.
     let parent = scene.block(&(605..1_100).collect::<Vec<_>>());
-    own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+    own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
     assert_eq!((own.len(), own.window()), (5, 881));
     for round in 0..5 {
         let fresh = 10 + 2 * round..12 + 2 * round;
@@ -78,7 +81,7 @@ fn a_window_halves_when_two_blocks_leave_out_and_widens_again() {
         assert_eq!((told.len(), &told[..2]), (7, &keys(fresh.clone())[..]));
         let parent = scene.block(&fresh.collect::<Vec<_>>());
         let Settled { frames: outcomes, .. } =
-            own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+            own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         assert_eq!(outcomes.len(), if round < 4 { 1 } else { 2 }, "at the end those are told that were given up");
     }
     assert_eq!((own.len(), own.window()), (0, 881));
@@ -95,7 +98,7 @@ fn the_narrowest_window_does_not_widen_while_nothing_goes_through() {
     for window in [first, 500, 256, 256] {
         own.tell(&scene.state, &scene.system, Some(3));
         let parent = scene.block(&[]);
-        own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         assert_eq!((own.window(), own.len()), (window, 1_000));
     }
 }
@@ -132,7 +135,7 @@ fn what_no_minter_could_bring_into_a_block_is_given_up() {
         handed += own.tell(&scene.state, &scene.system, None).0.len();
         let parent = scene.block(&[]);
         let Settled { finals, frames: outcomes, .. } =
-            own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+            own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         assert_eq!((finals, outcomes.len()), (0, usize::from(own.is_empty())), "whoever sent it is told at the end");
     }
     assert_eq!(handed, 32);
@@ -149,7 +152,7 @@ fn what_the_tables_do_not_let_in_any_more_is_given_up_at_once_and_a_smaller_bloc
     for _ in 0..12 {
         own.tell(&scene.state, &scene.system, Some(3));
         let parent = scene.block(&(100..250).collect::<Vec<_>>());
-        let settled = own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        let settled = own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         assert!(settled.given_up.is_empty() && own.len() == 50);
         for sender in 100..250 {
             follow(&mut own, &scene.pay(sender, 2 * DYNE), due(sender, 2 * DYNE), caller(u64::from(sender))).unwrap();
@@ -159,6 +162,7 @@ fn what_the_tables_do_not_let_in_any_more_is_given_up_at_once_and_a_smaller_bloc
     own.tell(&scene.state, &scene.system, Some(3));
     let parent = scene.block(&(100..250).collect::<Vec<_>>());
     let settled = own.settle(
+        &[0; 32],
         &scene.state,
         &parent,
         &scene.system,
@@ -316,7 +320,7 @@ fn what_an_earlier_process_accepted_is_told_to_who_hands_it_in_again() {
     assert_eq!(own.follow(&item, due(20, 2 * DYNE), client(8, 0)), Ok(false));
     let parent = scene.block(&[20]);
     let Settled { finals, frames: outcomes, .. } =
-        own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
     assert_eq!((finals, own.len(), outcomes.len()), (1, 0, 1), "one of them hears of it");
     assert!(matches!(outcomes[0].0, To::Peer(dynemix_net::mesh::PeerId(9))));
     assert!(!own.resume(&item, caller(0).user, &scene.chain, &scene.state, &scene.system), "it has ended");
@@ -336,7 +340,7 @@ fn what_was_accepted_of_an_account_that_a_block_to_come_opens_waits_for_it() {
     assert_eq!((own.len(), own.promised()), (1, 1));
     assert_eq!(own.tell(&after.state, &after.system, Some(3)).1.len(), 1);
     let parent = after.block(&[ACCOUNTS]);
-    assert_eq!(own.settle(&after.state, &parent, &after.system, |_, _| Ok(()), |_, _| Fate::Final).finals, 1);
+    assert_eq!(own.settle(&[0; 32], &after.state, &parent, &after.system, |_, _| Ok(()), |_, _| Fate::Final).finals, 1);
     // One whose sender never comes ends when it expires.
     assert!(own.resume(&item, caller(0).user, &before.chain, &before.state, &before.system));
     let mut late = before.system.clone();

@@ -60,14 +60,14 @@ pub fn list_root(node_key: &Hash, leaves: &mut Vec<Hash>) -> Hash {
     keyed(node_key, &top)
 }
 
-/// The path of one leaf of the tree of [`list_root`]: on each level the group that it is in.
+/// The paths of some leaves of the tree of [`list_root`]: on each level the group that it is in.
 ///
 /// # Panics
 /// When there is no such leaf.
-pub fn list_path(node_key: &Hash, leaves: &[Hash], index: usize) -> Vec<[Hash; FAN_OUT]> {
-    assert!(index < leaves.len(), "there is such a leaf");
-    let mut path = Vec::new();
-    let (mut level, mut at) = (leaves.to_vec(), index);
+pub fn list_paths(node_key: &Hash, leaves: &[Hash], indices: &[usize]) -> Vec<Vec<[Hash; FAN_OUT]>> {
+    assert!(indices.iter().all(|&index| index < leaves.len()), "there are such leaves");
+    let mut paths = vec![Vec::new(); indices.len()];
+    let (mut level, mut width) = (leaves.to_vec(), 1);
     while level.len() > 1 {
         let group = |group: &[Hash]| {
             let mut children = [[0u8; 32]; FAN_OUT];
@@ -75,11 +75,11 @@ pub fn list_path(node_key: &Hash, leaves: &[Hash], index: usize) -> Vec<[Hash; F
             children
         };
         let groups: Vec<_> = level.chunks(FAN_OUT).map(group).collect();
-        path.push(groups[at / FAN_OUT]);
+        width *= FAN_OUT;
+        indices.iter().zip(&mut paths).for_each(|(index, path)| path.push(groups[index / width]));
         level = groups.iter().map(|children| keyed(node_key, bytemuck::bytes_of(children))).collect();
-        at /= FAN_OUT;
     }
-    path
+    paths
 }
 
 /// Whether a path leads from `leaf` at `index` to the root of a list of `count` leaves.
@@ -118,8 +118,8 @@ mod tests {
         for count in [1usize, 2, 15, 16, 17, 255, 257, 300] {
             let leaves: Vec<Hash> = (0..count).map(|leaf| keyed(&key, &leaf.to_le_bytes())).collect();
             let root = list_root(&key, &mut leaves.clone());
-            for index in [0, count / 2, count - 1] {
-                let path = list_path(&key, &leaves, index);
+            let indices = [0, count / 2, count - 1];
+            for (index, path) in indices.into_iter().zip(list_paths(&key, &leaves, &indices)) {
                 assert!(list_path_holds(&key, &leaves[index], index, count, &path, &root));
                 assert!(!list_path_holds(&key, &leaves[index], index + 1, count, &path, &root));
                 assert!(!list_path_holds(&key, &[9; 32], index, count, &path, &root));

@@ -84,7 +84,7 @@ pub(crate) fn passphrase_of(
 }
 
 /// Whether somebody can be asked, wherever standard input comes from.
-fn somebody_is_there() -> bool {
+pub(crate) fn somebody_is_there() -> bool {
     let shown = std::io::stdin().is_terminal() || std::io::stderr().is_terminal();
     shown && File::options().read(true).write(true).open("/dev/tty").is_ok()
 }

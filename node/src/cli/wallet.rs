@@ -2,7 +2,7 @@
 
 use super::args::{DirArgs, parse_hash, variable};
 use super::output::{OutputArgs, dynes, note, print, say};
-use super::passphrase::{Asked, consents, has_words, passphrase, passphrase_of, words};
+use super::passphrase::{Asked, consents, has_words, passphrase, passphrase_of, somebody_is_there, words};
 use super::receipts::{Balance, History, Looked, NothingWaits, Receipt, SentList, Wallets, checkpoint};
 use clap::{Args, Subcommand};
 use dynemix::devnet::layout::{Devnet, USERS, user_secret};
@@ -533,8 +533,9 @@ fn import(
         return Err(format!("there is a wallet '{name}' already").into());
     }
     let secret = if let Some(salt) = password {
-        // Never that of the environment: there is one, and it is the new file's.
-        let password = passphrase_of(passphrase_fd, None, "the account itself (its password)", Asked::Secret)?;
+        // That of the environment is the new file's, and of a script that has no other both.
+        let variable = (!somebody_is_there()).then_some("DYNEMIX_PASSPHRASE");
+        let password = passphrase_of(passphrase_fd, variable, "the account itself (its password)", Asked::Secret)?;
         keys::of_password(&password, salt)?
     } else {
         keys::of_words(&words()?)?

@@ -26,6 +26,8 @@ pub(super) struct Fate {
     /// Why it was refused. If nobody took it for want of room, its sender hands it in again when its turn comes.
     pub(super) refusal: Option<Refusal>,
     pub(super) ended: Option<FinalIn>,
+    /// A node says that its sequence is used up, and that nobody has shown it by what.
+    pub(super) unproved: bool,
     /// Its sequence is used up, as a node says of the account: it became final while nobody could say so.
     pub(super) used: bool,
 }
@@ -43,7 +45,7 @@ impl Fate {
 
     /// Whether its sender knows what became of it.
     pub(super) fn has_outcome(&self) -> bool {
-        self.is_final() || self.refusal.is_some()
+        self.is_final() || self.unproved || self.refusal.is_some()
     }
 
     /// Whether it is in a block of the slot that it was due in, or of the next, and was final by then.

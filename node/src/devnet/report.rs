@@ -155,6 +155,9 @@ pub struct DevnetReport {
     pub handed_in_again: u64,
     /// Of them: those that had become final meanwhile, as nodes say of their accounts. They are among the final ones.
     pub used: u64,
+    /// Transactions of which nodes could say only that their sequence is used up: nobody has shown in time by what. Nothing
+    /// but this load has signed anything of these accounts, so that they are final if their accounts say so.
+    pub unproved: u64,
     /// Transactions of which nobody knows what became of them.
     pub without_outcome: u64,
     /// Nodes that were killed and started again.
@@ -260,6 +263,12 @@ impl DevnetReport {
             rows.push((
                 "handed in again after that",
                 format!("{}, of which {} were final already", grouped(self.handed_in_again), grouped(self.used)),
+            ));
+        }
+        if self.unproved > 0 {
+            rows.push((
+                "final by account alone",
+                format!("{}, which nobody has shown in a block", grouped(self.unproved)),
             ));
         }
         if let Some(FloodShown { kind, frames, closed, gone_after_ms }) = &self.flood {

@@ -10,6 +10,7 @@ use super::processes::Processes;
 use super::report::{DevnetReport, FinalityMs, Overload, Percentiles, SlotRow};
 use super::stop::StopSign;
 use super::watched::{Agreement, Watched};
+use crate::peer::frames::UNPROVED;
 use crate::setup::clock::unix_ms;
 use crate::wallet::transport::Transport;
 use dynemix_engine::base::parameters::Chain;
@@ -351,7 +352,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What was handed in again, and refused since its sequence is used up, has become final while nobody could say so:
+    /// What was handed in again, and refused since its sequence is used up, has become final while nobody could say so; so
+    /// has what a node saw used up, and nobody has shown it by what:
     /// no other transaction of this load has that sequence. Asked of nodes, account by account.
     fn find_used(&mut self) {
         let Some(load) = &self.load else { return };
@@ -367,7 +369,8 @@ impl<'a> Session<'a> {
             account.and_then(|account| account["sequence"].as_u64())
         };
         for (number, fate) in (0..).zip(&mut self.fates) {
-            if fate.again && fate.refusal == Some(Refusal::WrongSequence) && fate.ended.is_none() {
+            let again = fate.again && fate.refusal == Some(Refusal::WrongSequence);
+            if (again || fate.unproved) && fate.ended.is_none() {
                 let cell = &load.workload.cells[load.turns.transaction(number, fate.round) as usize];
                 fate.used = sequence(&cell.sender).is_some_and(|next| next > cell.sequence);
             }
@@ -393,6 +396,10 @@ impl<'a> Session<'a> {
         let now = (unix_ms().saturating_sub(self.start_ms), Instant::now());
         for Ended { number, refusal, height, slot, shard, at } in ended {
             let Some(fate) = self.fates.get_mut(number as usize) else { continue };
+            if refusal == UNPROVED {
+                fate.unproved = true;
+                continue;
+            }
             if refusal != 0 {
                 let known = fate.has_outcome();
                 fate.refusal = fate.refusal.or(Refusal::from_number(refusal));
@@ -595,7 +602,8 @@ impl<'a> Session<'a> {
             final_transactions: finals,
             refused: self.refused(),
             handed_in_again: self.handed_in_again,
-            used: finals - heard,
+            used: self.count(|fate| fate.used && fate.again),
+            unproved: self.count(|fate| fate.unproved),
             without_outcome: self.count(|fate| !fate.has_outcome()),
             busy: self.count(Fate::is_busy),
             included_next_slot_share: in_time,

@@ -9,7 +9,6 @@ use super::answers::{
 use super::connection::Connection;
 use super::explorer::{block, minters, search, supply};
 use super::history::history;
-use super::inclusion::Inclusion;
 use super::openrpc::openrpc;
 use super::slow::Errand;
 use crate::keep::mapped::MappedMemory;
@@ -290,15 +289,14 @@ fn inclusion(api: &Api, from: &Connection, params: &Value) -> Answered {
         // Whoever has a block read pays for it.
         from.charge(record.len() as u64);
         let (_, blocks) = BlockRecord::decode(&record).and_then(|record| record.master()).ok()?;
-        blocks.iter().find_map(|block| Some((block.block, block.items.clone(), wanted.place(prefix, &block.items)?)))
+        blocks.iter().find_map(|block| wanted.among(prefix, &block.block, &block.items))
     });
     let none = || {
         let what = "it stands in no block of that height, or that block's transactions are not kept here";
         (NOT_FOUND, format!("no such transaction of height {height} is here: {what}"))
     };
-    let (block, items, place) = found.ok_or_else(none)?;
-    let proof = Inclusion::of(&block, &items, place).encode();
-    Ok(json!(InclusionAnswer { height, shard: block.shard, proof: hex::encode(proof) }))
+    let found = found.ok_or_else(none)?;
+    Ok(json!(InclusionAnswer { height, shard: found.block.shard, proof: hex::encode(found.encode()) }))
 }
 
 fn submit(api: &Api, from: &Connection, params: &Value) -> Answered {

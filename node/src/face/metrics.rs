@@ -71,7 +71,7 @@ pub const METRICS: &[Metric] = &[
     (
         "dynemix_tx_own_unproved_total",
         "counter",
-        "of this node's own users, sequences used up by final blocks whose transactions are not here",
+        "of this node's own users, sequences used up by final blocks, nobody has shown by what",
         |view, _| plain(view.status.own_unproved.load(Relaxed) as f64),
     ),
     ("dynemix_mempool_tx", "gauge", "transactions that wait", |_, shown| plain(shown.pool as f64)),

@@ -7,8 +7,7 @@
 //!   `explorer` what people look for; `pages` says which web pages may ask, `served` answers by HTTP. [`metrics`] has the table of metrics; [`answered`] is what a method works with and
 //!   answers, [`batch`] takes a body apart and puts its answers together, `answering` does so in a connection's turn,
 //!   `slow` is a thread for what takes long.
-//! * [`history`] looks through kept blocks for an account, [`light`] checks what a node says by certificates alone,
-//!   [`inclusion`] that a transaction stands in a block.
+//! * [`history`] looks through kept blocks for an account, [`light`] checks what a node says by certificates alone.
 //! * [`admin`] is the owner's socket, [`logs`] what is written on screen and to files.
 
 pub mod admin;
@@ -21,7 +20,6 @@ pub mod callers;
 mod connection;
 mod explorer;
 pub mod history;
-pub mod inclusion;
 pub mod light;
 pub mod logs;
 pub mod methods;

@@ -1,6 +1,7 @@
 //! What this node has asked for, and of whom: an answer is looked at only if there was a question, and as often as there
 //! were questions.
 
+use crate::peer::paths::Place;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
 use dynemix_engine::base::keyed_hash::HashSeed;
@@ -35,6 +36,8 @@ pub enum Thing {
     Block(Hash),
     /// A shard-block's transactions.
     Bodies(Hash),
+    /// Proofs that some stand in it, by its height and shard.
+    Paths(u64, u16),
 }
 
 struct Question {
@@ -114,6 +117,11 @@ impl Asked {
             }
             _ => {}
         }
+    }
+
+    /// The same of proofs that transactions stand in a shard-block.
+    pub fn note_paths(&mut self, to: Whom, (height, shard): Place, now_ms: u64) {
+        self.ask(Thing::Paths(height, shard), None, to, now_ms);
     }
 
     /// A height begins: what was asked at earlier ones about them is not looked at any more.

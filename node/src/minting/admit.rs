@@ -2,18 +2,23 @@
 
 use super::core::{Core, Effect, Out};
 use super::entry::{Promise, Ready};
-use super::fate::Fates;
-use super::own::{Client, Frame, Phase};
+use super::fate::{Fate, Fates, Used};
+use super::outcomes::Outcomes;
+use super::own::{Client, Phase};
 use super::places::Taken;
 use super::pool::Teller;
 use super::prepare::GATHERED_OF_LEFT;
 use super::promises::{Accepting, Said};
 use super::status::Status;
+use super::unproved::Ended;
 use super::watched::{Made, Ripe};
 use crate::intake::duties::told_share;
+use crate::intake::price::Failure;
 use crate::intake::shares::User;
 use crate::keep::accepted::Accepted;
-use crate::peer::frames::{CELLS, Outcome, RoomWord, VOTES};
+use crate::peer::frames::{CELLS, RoomWord, VOTES};
+use crate::peer::inclusion::Inclusion;
+use crate::peer::paths::Place;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::limits::SET_ITEMS_MAX;
@@ -26,9 +31,7 @@ use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
-use dynemix_net::mesh::To;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use dynemix_net::mesh::{PeerInfo, To};
 use std::sync::atomic::Ordering;
 
 /// Transactions are told to minters until this part of a slot before sets are closed, or this part of the time until
@@ -62,10 +65,10 @@ impl<S: Signing> Core<S> {
         self.local.brought += if told.is_none() { asked as u64 } else { 0 };
         let mut accepting = Accepting::default();
         let mut fresh = Vec::new();
-        let mut outcomes: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
+        let mut outcomes: Vec<(u64, Refusal)> = Vec::new();
         let mut refuse = |status: &Status, ordinal: u64, refusal: Refusal| {
             status.refuse(refusal);
-            outcomes.entry(refusal as u8).or_default().push(ordinal);
+            outcomes.push((ordinal, refusal));
         };
         for (ordinal, refusal, item) in refused {
             accepting.said.extend(item.filter(|_| from.is_none()).map(|item| (item, client, Err(refusal))));
@@ -97,20 +100,20 @@ impl<S: Signing> Core<S> {
         if let Some(name) = from.filter(|_| told.is_some() && admitted > 0).and_then(|from| from.name) {
             self.peers.forwarders.note(name, next);
         }
-        let refused: usize = outcomes.values().map(Vec::len).sum();
-        assert_eq!(admitted as usize + refused, asked, "each transaction of a frame is admitted or refused, and once");
+        assert_eq!(
+            admitted as usize + outcomes.len(),
+            asked,
+            "each transaction of a frame is admitted or refused, and once"
+        );
         self.status.admitted.fetch_add(admitted, Ordering::Relaxed);
         self.promise(now, fresh, accepting, out);
         if told.is_some() {
             self.gate.room().judged(count, work.took(count));
         }
         if let Some(from) = from.filter(|_| told.is_none()) {
-            let frame = |(refusal, ordinals): (u8, Vec<u64>)| {
-                let frame: Arc<[u8]> = Outcome { refusal, height: 0, slot: 0, shard: 0, ordinals }.encode().into();
-                (To::Peer(from.id), CELLS, frame)
-            };
-            let frames: Vec<Frame> = outcomes.into_iter().map(frame).collect();
-            out(Effect::SendAll(frames));
+            let mut said = Outcomes::default();
+            outcomes.into_iter().for_each(|(ordinal, refusal)| said.refuse((from.id, ordinal), refusal));
+            out(Effect::SendAll(said.frames()));
         }
         places
     }
@@ -242,12 +245,64 @@ impl<S: Signing> Core<S> {
 
     /// Transactions of a shard-block have come, perhaps after it was final: then who waits to hear by what a sequence was
     /// used up hears so.
-    pub(super) fn keep_items(&self, now_ms: u64, block: Hash, height: u64, items: &Items) {
+    pub(super) fn keep_items(&mut self, now_ms: u64, block: Hash, height: u64, items: &Items, out: Out<'_>) {
         let Some(shard) = self.inclusions.keep(block, height, items) else { return };
-        let mut fates = Fates::of(self.prefix, vec![(shard, items.clone())]);
+        self.prove((height, shard), now_ms, items.clone(), out);
+    }
+
+    /// The same of those that a minter has shown, as this node had asked. What is of no block of the chain costs it.
+    pub(super) fn hear_proofs(
+        &mut self,
+        now_ms: u64,
+        from: PeerInfo,
+        place: Place,
+        proofs: &[Inclusion],
+        out: Out<'_>,
+    ) {
+        let (known, strange): (Vec<_>, Vec<_>) = proofs.iter().partition(|proof| self.inclusions.show(place, proof));
+        if !strange.is_empty() {
+            self.gate.charge(from, Failure::Malformed(strange.iter().map(|proof| proof.bytes()).sum()));
+        }
+        let items: Vec<Item> = known.iter().map(|proof| proof.item.clone()).collect();
+        if !items.is_empty() {
+            self.prove((place.0, u32::from(place.1)), now_ms, items.into(), out);
+        }
+    }
+
+    /// These stand in the final block of a place: whoever waits to hear by what a sequence was used up hears so.
+    fn prove(&mut self, place: (u64, u32), now_ms: u64, items: Items, out: Out<'_>) {
+        let shard = place.1;
+        let mut fates = Fates::of(self.prefix, vec![(shard, items)]);
         self.status.watch(|watched| {
-            watched.prove((height, shard), now_ms, |sender, sequence, id| fates.fate_of(shard, sender, sequence, id));
+            watched.prove(place, now_ms, |sender, sequence, id| fates.fate_of(shard, sender, sequence, id));
         });
+        let fate = |used: &Used| fates.fate_of(shard, &used.sender, used.sequence, &used.id);
+        let ended = self.local.unproved.prove((place.0, shard as u16), fate);
+        self.end_unproved(ended, out);
+    }
+
+    /// Whoever has sent these hears what has become of them.
+    pub(super) fn end_unproved(&self, ended: Vec<Ended>, out: Out<'_>) {
+        let mut outcomes = Outcomes::default();
+        for (used, block, fate) in ended {
+            match fate {
+                Fate::Final => drop(self.status.own_final.fetch_add(1, Ordering::Relaxed)),
+                Fate::Replaced(_) => self.status.refuse(Refusal::Replaced),
+                Fate::Unknown => drop(self.status.own_unproved.fetch_add(1, Ordering::Relaxed)),
+            }
+            used.told.into_iter().for_each(|told| outcomes.end(told, block, fate));
+        }
+        out(Effect::SendAll(outcomes.frames()));
+    }
+
+    /// Asks for proofs of what other shards have taken of own users, and gives up what nobody has shown.
+    pub(super) fn ask_unproved(&mut self, now_ms: u64, out: Out<'_>) {
+        let given_up = self.local.unproved.give_up(now_ms);
+        self.end_unproved(given_up, out);
+        for (minter, want) in self.local.unproved.ask(now_ms, self.schedule.slot_ms / 2, self.candidate) {
+            self.gate.asks_paths(To::Name(minter), want.place);
+            out(Effect::Ask((To::Name(minter), CELLS, want.encode().into()), 1));
+        }
     }
 
     /// The last time before sets close at which minters are told what is new.

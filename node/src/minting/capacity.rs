@@ -12,6 +12,7 @@
 
 use super::own::Own;
 use super::pool::HeightPool;
+use super::unproved::Unproved;
 use super::verdicts::{BATCH_MAX, Verdicts};
 use super::watched::Watched;
 use crate::keep::accepted::Accepted;
@@ -93,7 +94,7 @@ impl Capacity {
     pub fn rows_bytes(&self) -> u64 {
         let own = self.own + self.own / 4;
         let kept = own * size_of::<Accepted>();
-        (HeightPool::bytes(self.pool) + Own::bytes(own) + Watched::bytes(own) + kept) as u64
+        (HeightPool::bytes(self.pool) + Own::bytes(own) + Watched::bytes(own) + Unproved::bytes() + kept) as u64
     }
 
     /// Bytes of sets, in a shard of so many minters, and of the blocks of so many shards; `whole`: with their transactions,

@@ -14,16 +14,18 @@ use super::fate::{Fates, Settled};
 use super::gate::Gate;
 use super::inclusions::Inclusions;
 use super::outbox::Outbox;
-use super::own::{Frame, Own};
+use super::own::Own;
 use super::peers::{Calls, Peers, answers_to, name_of, to_of};
 use super::places::Taken;
 use super::promises::Accepting;
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
+use super::telling::minters_of;
 use super::toll::Toll;
+use super::unproved::Unproved;
 use crate::intake::duties::DutyTable;
 use crate::intake::quota::AskedBy;
-use crate::peer::frames::{CELLS, peers_frame};
+use crate::peer::frames::{CELLS, Frame, peers_frame};
 use dynemix_engine::base::ids::{Endpoint, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, Final};
 use dynemix_engine::chain::codec::put_committee_with_keys;
@@ -107,6 +109,7 @@ pub struct Core<S: Signing> {
 #[derive(Default)]
 pub struct Local {
     pub(super) own: Own,
+    pub(super) unproved: Unproved,
     /// What waits until it is on the disk, in the order in which it was asked for.
     pub(super) accepting: VecDeque<Accepting>,
     /// Transactions that are in the file of those that were accepted.
@@ -194,6 +197,7 @@ impl<S: Signing> Core<S> {
         let actions = self.minter.tick(now);
         self.act(now, actions, out);
         self.tell_room(now, out);
+        self.ask_unproved(now, out);
         self.end_slot(now, out);
     }
 
@@ -263,6 +267,7 @@ impl<S: Signing> Core<S> {
                 assert!(next, "height {height} is stored after {before}, and {newest} is the newest that is final");
             }
             Entry::Opened(peer) => self.greet(peer, out),
+            Entry::Paths(from, place, proofs, _body) => self.hear_proofs(now, from, place, &proofs, out),
             Entry::Room(minter, word) => self.local.own.pace.hear(minter, word.height, word.transactions),
             Entry::Named(found) => {
                 self.peers.set_configured(found.peers);
@@ -328,7 +333,7 @@ impl<S: Signing> Core<S> {
                 // In blockchain mode blocks travel whole, and a lock keeps them.
                 Action::Keep(..) if !self.minter.execution.quilt_mode() => {}
                 Action::Keep(block, height, items) => {
-                    self.keep_items(now, block, height, &items);
+                    self.keep_items(now, block, height, &items, out);
                     self.local.blocked = true;
                     out(Effect::Write(Job::Keep(block, height, items)));
                 }
@@ -344,7 +349,7 @@ impl<S: Signing> Core<S> {
                 Action::Certified(block) => self.certified(now, &block),
                 Action::Checked(height, block, items) => {
                     tracing::debug!(height, block = hex::encode(block), "transactions found to make their patch");
-                    self.keep_items(now, block, height, &items);
+                    self.keep_items(now, block, height, &items, out);
                 }
                 Action::Finalized(decided, blocks) => self.finalized(now, decided, blocks, out),
             }
@@ -425,21 +430,24 @@ impl<S: Signing> Core<S> {
             seats: parent.committee.len(),
             final_ms: now,
         })));
-        let mut fates = Fates::of(self.prefix, here);
+        let (mut fates, prefix) = (Fates::of(self.prefix, here), self.prefix);
         let Settled { finals, unproved, frames, given_up } = {
             let own = &mut self.local.own;
             let taken = |shard: usize, item: &Item| fates.fate(shard, item);
             self.minter.execution.settled(|view| {
                 own.resume_orphans(view.chain, view.state, &system);
-                own.settle(view.state, &parent, &system, |item, account| view.fits(item, account), taken)
+                own.settle(&prefix, view.state, &parent, &system, |item, account| view.fits(item, account), taken)
             })
         };
         self.status.own_final.fetch_add(finals, Ordering::Relaxed);
-        self.status.own_unproved.fetch_add(unproved, Ordering::Relaxed);
         self.give_up(now, given_up);
         self.tidy_accepted(out);
         out(Effect::SendAll(frames));
-        self.track_final(now, (height, decided.value.slot), &parent, &mut fates);
+        let block = (height, decided.value.slot);
+        self.track_final(now, block, &parent, &mut fates);
+        let let_go = self.local.unproved.add(block, minters_of(&parent.committee), unproved);
+        self.end_unproved(let_go, out);
+        self.ask_unproved(now, out);
         self.track_effects(now, &system, &bans);
         let mut committee = Vec::new();
         put_committee_with_keys(&parent, &parent.committee, &mut committee);

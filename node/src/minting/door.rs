@@ -3,11 +3,11 @@
 use super::entry::{Entry, Question, Raw, cost_of_frame};
 use super::gate::Gate;
 use super::inbox::Inbox;
-use super::own::Frame;
 use super::serve::Questions;
 use crate::intake::glance::Glance;
 use crate::intake::price::Failure;
-use crate::peer::frames::{self, CELLS, Outcome, PeerFrameKind, RoomWord, VOTES, WantPiece};
+use crate::peer::frames::{self, BODIES, CELLS, Frame, Outcome, PeerFrameKind, RoomWord, VOTES, WantPiece};
+use crate::peer::paths::{WantPaths, place_of, read_paths};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::messages::codec::decode;
 use dynemix_engine::messages::message::{Message, ShardMessage};
@@ -130,14 +130,14 @@ impl Sorter {
                 gone.into_iter().filter_map(refuse_unseen).for_each(|frame| (self.answer)(frame));
             }
             (CELLS, PeerFrameKind::Want) => match WantPiece::read(bytes) {
-                Some(want) => {
-                    let bytes = body.len();
-                    if !self.questions.ask(self.gate.source(peer), Question::Piece(peer, want, body)) {
-                        self.gate.in_vain(peer, bytes);
-                    }
-                }
+                Some(want) => self.ask(peer, body.len(), Question::Piece(peer, want, body)),
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
+            (CELLS, PeerFrameKind::Senders) => match WantPaths::read(bytes) {
+                Some(want) => self.ask(peer, body.len(), Question::Paths(peer, want)),
+                None => self.gate.charge(peer, Failure::Malformed(body.len())),
+            },
+            (BODIES, PeerFrameKind::Paths) => self.paths(peer, body),
             (VOTES, PeerFrameKind::Room) => match (RoomWord::read(bytes), peer.name) {
                 (Some(word), name) if self.gate.hears_room(peer, word.height, body.len()) => {
                     name.into_iter().for_each(|name| {
@@ -152,6 +152,32 @@ impl Sorter {
                 self.gate.in_vain(peer, body.len());
             }
             _ => self.gate.charge(peer, Failure::Malformed(body.len())),
+        }
+    }
+
+    /// Has another thread answer.
+    fn ask(&self, peer: PeerInfo, bytes: usize, question: Question) {
+        if !self.questions.ask(self.gate.source(peer), question) {
+            self.gate.in_vain(peer, bytes);
+        }
+    }
+
+    /// Proofs that this node has asked for: each that shows nothing of its own header is charged here, and whether that is
+    /// a header of the chain is for consensus.
+    fn paths(&self, peer: PeerInfo, body: Body) {
+        let Some(place) = place_of(&body[1..]) else {
+            return self.gate.charge(peer, Failure::Malformed(body.len()));
+        };
+        if !self.gate.awaits_paths(peer, place) {
+            self.gate.in_vain(peer, body.len());
+            return;
+        }
+        match read_paths(&body[1..]) {
+            Some((place, proofs)) => {
+                let (source, cost) = (self.gate.source(peer), cost_of_frame(&body));
+                self.inbox.push(source, cost, Entry::Paths(peer, place, proofs, body));
+            }
+            None => self.gate.charge(peer, Failure::Malformed(body.len())),
         }
     }
 

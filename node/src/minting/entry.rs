@@ -6,6 +6,8 @@ use super::prospect::Prospect;
 use crate::intake::shares::{Holder, User};
 use crate::keep::accepted::Accepted;
 use crate::peer::frames::{RoomWord, WantPiece};
+use crate::peer::inclusion::Inclusion;
+use crate::peer::paths::{Place, WantPaths};
 use crate::setup::names;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::AccountIndex;
@@ -44,6 +46,8 @@ pub enum Entry {
     Peers(Vec<Target>),
     /// How many transactions a minter takes of this node.
     Room(AccountIndex, RoomWord),
+    /// Somebody has answered which transactions stand in a shard-block.
+    Paths(PeerInfo, Place, Vec<Inclusion>, Body),
     /// Stop: at the end of the duty that is under way, or at once.
     Stop(bool),
 }
@@ -68,6 +72,8 @@ pub enum Question {
     Piece(PeerInfo, WantPiece, Body),
     /// The final block of a height, and the block if it is in memory.
     Final(PeerInfo, u64, Option<KeptFinal>),
+    /// Proofs that transactions of its users stand in a shard-block.
+    Paths(PeerInfo, WantPaths),
     /// The node ends.
     Stop,
 }

@@ -3,13 +3,13 @@
 
 use super::rows::AHEAD;
 use crate::intake::shares::User;
+use crate::peer::frames::Frame;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::item::{Item, Items};
-use dynemix_net::mesh::To;
+use dynemix_net::mesh::PeerId;
 use hashbrown::HashMap;
-use std::sync::Arc;
 
 /// What became of a transaction whose sequence is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,15 +22,30 @@ pub enum Fate {
     Unknown,
 }
 
+/// A transaction whose sequence is used up, nobody here knows by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Used {
+    /// As all nodes call it.
+    pub id: Hash,
+    /// Who has signed it.
+    pub sender: Key,
+    /// The sequence that is used up.
+    pub sequence: u64,
+    /// The shard whose block it was.
+    pub shard: u16,
+    /// The guest that is told, and the ordinal there.
+    pub told: Option<(PeerId, u64)>,
+}
+
 /// What a block has led to.
 #[derive(Default)]
 pub struct Settled {
     /// How many became final.
     pub finals: u64,
-    /// How many have their sequence used up by a block whose transactions are not here.
-    pub unproved: u64,
+    /// Those whose sequence is used up by a block whose transactions are not here.
+    pub unproved: Vec<Used>,
     /// What those who sent them are told.
-    pub frames: Vec<(To, u8, Arc<[u8]>)>,
+    pub frames: Vec<Frame>,
     /// Those that were given up, whose they are, and why.
     pub given_up: Vec<(Item, User, Refusal)>,
 }

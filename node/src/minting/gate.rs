@@ -3,7 +3,7 @@
 
 use super::places::Places;
 use super::room::Room;
-use crate::intake::asked::{Sifted, Whom};
+use crate::intake::asked::{Sifted, Thing, Whom};
 use crate::intake::duties::{Duties, DutyTable};
 use crate::intake::glance::Glance;
 use crate::intake::outcasts::Outcasts;
@@ -11,6 +11,7 @@ use crate::intake::price::Failure;
 use crate::intake::queue::Source;
 use crate::intake::rules::{Rules, Speaker, Verdict};
 use crate::intake::vain::Vain;
+use crate::peer::paths::Place;
 use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::messages::message::Message;
@@ -132,6 +133,18 @@ impl Gate {
     /// A message goes out: what it asks for is awaited.
     pub fn asks(&self, to: To, message: &Message) {
         self.rules.lock().expect(UNPOISONED).asked.note(whom(to), message, self.now_ms());
+    }
+
+    /// Somebody is asked for proofs of a shard-block: its answer is awaited.
+    pub fn asks_paths(&self, to: To, place: Place) {
+        self.rules.lock().expect(UNPOISONED).asked.note_paths(whom(to), place, self.now_ms());
+    }
+
+    /// Whether this peer owes such an answer; it owes one less then.
+    pub fn awaits_paths(&self, peer: PeerInfo, (height, shard): Place) -> bool {
+        let whoms = [speaker(peer).whom(), Whom::Connection(peer.id.0)];
+        let mut rules = self.rules.lock().expect(UNPOISONED);
+        rules.asked.answer(Thing::Paths(height, shard), &whoms, self.now_ms())
     }
 
     /// Whether a message is looked at; whoever sent what is not wanted has paid then.

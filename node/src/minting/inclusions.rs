@@ -1,12 +1,15 @@
 //! Transactions of the newest final blocks, as far as they have come here, for who wants a proof that one stands in its
 //! block. In quilt mode they stay with the minters of their shard and with its custodians; in blockchain mode everyone
-//! has them, older ones in the log.
+//! has them, older ones in the log. Of the own users' transactions in other shards the proofs are here, once a minter
+//! there has shown them.
 
+use crate::peer::inclusion::Inclusion;
+use crate::peer::paths::Place;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
-use dynemix_engine::transaction::item::{Items, items_bytes};
-use std::collections::{BTreeMap, VecDeque};
+use dynemix_engine::transaction::item::{Item, Items, items_bytes};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Heights that are remembered at most.
@@ -26,13 +29,18 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// Its place among items.
-    pub fn place(&self, prefix: &Prefix, items: &Items) -> Option<usize> {
-        items.iter().position(|item| match (item.cell_and_payload(), self) {
+    fn is(&self, prefix: &Prefix, item: &Item) -> bool {
+        match (item.cell_and_payload(), self) {
             (Some((cell, _)), Wanted::Id(id)) => cell.id(prefix) == *id,
             (Some((cell, _)), Wanted::Sender(sender)) => cell.sender == *sender,
             (None, _) => false,
-        })
+        }
+    }
+
+    /// The proof for it, if it is among the items of this shard-block.
+    pub fn among(&self, prefix: &Prefix, block: &ShardBlock, items: &Items) -> Option<Inclusion> {
+        let place = items.iter().position(|item| self.is(prefix, item))?;
+        Some(Inclusion::of(block, items, place))
     }
 }
 
@@ -51,8 +59,33 @@ struct Inner {
     bytes: usize,
 }
 
-/// A final shard-block: its header, the header's hash, and its items if they are here.
-type Known = (ShardBlock, Hash, Items);
+/// A final shard-block.
+#[derive(Clone)]
+struct Known {
+    header: ShardBlock,
+    hash: Hash,
+    /// Its items, if they are here.
+    items: Items,
+    /// If not, those that a minter of its shard has shown.
+    shown: Vec<Arc<Inclusion>>,
+}
+
+impl Known {
+    fn bytes(&self) -> usize {
+        items_bytes(&self.items) + self.shown.iter().map(|proof| proof.bytes()).sum::<usize>()
+    }
+
+    /// Proofs for those of these senders that stand in it.
+    fn of_senders(&self, senders: &BTreeSet<Key>) -> Vec<Inclusion> {
+        let is_one = |item: &Item| item.cell().is_some_and(|cell| senders.contains(&cell.sender));
+        if self.items.is_empty() {
+            return self.shown.iter().filter(|proof| is_one(&proof.item)).map(|proof| (**proof).clone()).collect();
+        }
+        let is_one = |(place, item)| is_one(item).then_some(place);
+        let places: Vec<usize> = self.items.iter().enumerate().filter_map(is_one).collect();
+        Inclusion::of_each(&self.header, &self.items, &places)
+    }
+}
 
 impl Inclusions {
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -65,11 +98,12 @@ impl Inclusions {
         let mut inner = self.inner();
         let bytes = items_bytes(items);
         let shards = inner.heights.iter_mut().find(|(of, _)| *of == height).map(|(_, shards)| shards);
-        match shards.and_then(|shards| shards.iter_mut().find(|(_, hash, _)| *hash == block)) {
-            Some((header, _, there)) if there.is_empty() => {
-                let shard = header.shard;
-                *there = items.clone();
-                inner.bytes += bytes;
+        match shards.and_then(|shards| shards.iter_mut().find(|known| known.hash == block)) {
+            Some(known) if known.items.is_empty() => {
+                let shard = known.header.shard;
+                known.items = items.clone();
+                let shown: usize = std::mem::take(&mut known.shown).iter().map(|proof| proof.bytes()).sum();
+                inner.bytes = inner.bytes + bytes - shown;
                 inner.make_room();
                 Some(shard)
             }
@@ -93,10 +127,10 @@ impl Inclusions {
             let early = inner.early.remove(&block.hash).map(|early| early.1);
             let items = early.filter(|_| block.items.is_empty()).unwrap_or_else(|| block.items.clone());
             inner.bytes += items_bytes(&items);
-            shards.push((block.block, block.hash, items));
+            shards.push(Known { header: block.block, hash: block.hash, items, shown: Vec::new() });
         }
         inner.early.retain(|_, early| early.0 > height);
-        let here = shards.iter().map(|(header, _, items)| (header.shard, items.clone())).collect();
+        let here = shards.iter().map(|known| (known.header.shard, known.items.clone())).collect();
         inner.heights.push_back((height, shards));
         inner.make_room();
         here
@@ -106,26 +140,52 @@ impl Inclusions {
     pub fn of_height(&self, height: u64) -> Vec<Items> {
         let inner = self.inner();
         let shards = inner.heights.iter().find(|(of, _)| *of == height);
-        shards.into_iter().flat_map(|(_, shards)| shards.iter().map(|(.., items)| items.clone())).collect()
+        shards.into_iter().flat_map(|(_, shards)| shards.iter().map(|known| known.items.clone())).collect()
     }
 
-    /// The shard-block of a height that has what is wanted, its items, and the place among them.
-    pub fn find(&self, height: u64, wanted: Wanted, prefix: &Prefix) -> Option<(ShardBlock, Items, usize)> {
-        let of_height = |inner: &Inner| Some(inner.heights.iter().find(|(of, _)| *of == height)?.1.clone());
-        // Looked through without the lock: consensus never waits for who asks.
-        let shards = of_height(&self.inner())?;
-        shards.into_iter().find_map(|(block, _, items)| {
-            let place = wanted.place(prefix, &items)?;
-            Some((block, items, place))
+    /// Somebody has shown that a transaction stands in a block with the header that is shown with it. Kept, if that is
+    /// the final block of this place; false if it is not.
+    pub fn show(&self, (height, shard): Place, proof: &Inclusion) -> bool {
+        let mut inner = self.inner();
+        let shards = inner.heights.iter_mut().find(|(of, _)| *of == height).map(|(_, shards)| shards);
+        let hash = proof.block.hash();
+        let is_it = |known: &&mut Known| known.hash == hash && known.header.shard == u32::from(shard);
+        let Some(known) = shards.and_then(|shards| shards.iter_mut().find(is_it)) else { return false };
+        let id = proof.item.id();
+        if known.items.is_empty() && known.shown.iter().all(|there| there.item.id() != id) {
+            known.shown.push(Arc::new(proof.clone()));
+            inner.bytes += proof.bytes();
+            inner.make_room();
+        }
+        true
+    }
+
+    /// Of a height's shards: looked through without the lock, consensus never waits for who asks.
+    fn shards(&self, height: u64) -> Option<Vec<Known>> {
+        Some(self.inner().heights.iter().find(|(of, _)| *of == height)?.1.clone())
+    }
+
+    /// The proof for what is wanted, if it stands in a block of this height.
+    pub fn find(&self, height: u64, wanted: Wanted, prefix: &Prefix) -> Option<Inclusion> {
+        self.shards(height)?.into_iter().find_map(|known| {
+            let shown =
+                || known.shown.iter().find(|proof| wanted.is(prefix, &proof.item)).map(|proof| (**proof).clone());
+            wanted.among(prefix, &known.header, &known.items).or_else(shown)
         })
+    }
+
+    /// Proofs for those of these senders that stand in the shard-block of this place; none if nothing of it is here.
+    pub fn of_senders(&self, (height, shard): Place, senders: &[Key]) -> Option<Vec<Inclusion>> {
+        let known = self.shards(height)?.into_iter().find(|known| known.header.shard == u32::from(shard))?;
+        let senders = senders.iter().copied().collect();
+        (!known.items.is_empty() || !known.shown.is_empty()).then(|| known.of_senders(&senders))
     }
 }
 
 impl Inner {
     fn make_room(&mut self) {
         while self.heights.len() > HEIGHTS_MAX || (self.bytes > BYTES_MAX && self.heights.len() > 1) {
-            let gone =
-                self.heights.pop_front().map_or(0, |(_, shards)| shards.iter().map(|of| items_bytes(&of.2)).sum());
+            let gone = self.heights.pop_front().map_or(0, |(_, shards)| shards.iter().map(Known::bytes).sum());
             assert!(gone <= self.bytes, "what is remembered weighs as much as its parts");
             self.bytes -= gone;
         }
@@ -170,8 +230,8 @@ mod tests {
         assert!(inclusions.find(3, wanted, &prefix).is_none());
         assert_eq!(inclusions.keep(block(3, none.clone()).hash, 3, &items(3)), Some(0), "late");
         for height in 1..=3 {
-            let (header, found, place) = inclusions.find(height, wanted, &prefix).unwrap();
-            assert_eq!((header.slot, &found, place), (height, &items(height), 0));
+            let found = inclusions.find(height, wanted, &prefix).unwrap();
+            assert_eq!((found.block.slot, found.item.id(), found.place), (height, items(height)[0].id(), 0));
         }
         assert!(inclusions.find(2, Wanted::Sender([6; 32]), &prefix).is_none());
         // What never becomes final, and what is old, goes.

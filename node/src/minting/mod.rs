@@ -14,7 +14,7 @@
 //!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
 //!   [`counted`] is for blocks by count, which are the same on every run.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
-//!   sent, [`places`] how many more of these may come, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
+//!   sent, [`telling`] the frames by which minters hear of it, [`places`] how many more of these may come, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
 //!   what others say of that.
 //! * [`toll`] is what work costs, as it is timed or said. [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
@@ -22,7 +22,8 @@
 //! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
 //! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, on a [`board`] where nobody waits;
 //!   [`watched`] is what becomes of the API's transactions, [`tracked`] what their users see of it; [`fate`] says whose
-//!   transaction it was that a block took.
+//!   transaction it was that a block took, and for one that nobody here knows it of a minter is asked by [`unproved`];
+//!   [`outcomes`] are what guests hear.
 //!
 //! The design: `docs/node.md`.
 
@@ -45,6 +46,7 @@ pub mod inclusions;
 pub mod node;
 pub mod opening;
 pub mod outbox;
+pub mod outcomes;
 pub mod own;
 pub mod pace;
 pub mod peers;
@@ -60,11 +62,12 @@ mod rows;
 pub mod serve;
 pub mod slot_line;
 pub mod status;
-
+mod telling;
 mod told;
 pub mod toll;
 pub mod topology;
 pub mod tracked;
+pub mod unproved;
 pub mod verdicts;
 pub mod view;
 pub mod watched;

@@ -336,7 +336,8 @@ impl Shared {
     /// Finds what others ask of the past.
     pub(crate) fn answers(&self, options: &NodeOptions) -> Answers {
         let (records, data) = (self.records.clone(), options.data.clone());
-        Answers { chain: self.chain.genesis_hash, records, data, gate: self.gate.clone() }
+        let (inclusions, gate) = (self.inclusions.clone(), self.gate.clone());
+        Answers { chain: self.chain.genesis_hash, records, inclusions, data, gate }
     }
 
     fn writer(

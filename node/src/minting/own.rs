@@ -21,38 +21,34 @@
 //! told yet, since another one of its account comes before it or its account has too little, may wait for ever: it has
 //! room of its own, and takes none from what can.
 
-use super::fate::{Fate, Settled};
+use super::fate::{Fate, Settled, Used};
+use super::outcomes::Outcomes;
 use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
 use super::room::{newcomer, of_seatless};
 use super::rows::{AHEAD, buckets};
+use super::telling::{Frames, frames_out, hand_in, minters_of, one_of};
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
-use crate::peer::frames::{CELLS, CELLS_MAX, Outcome, cells_frame, put_cell};
+use crate::peer::frames::Frame;
 use dynemix_engine::accounts::columns::{Hot, StateMemory};
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::{AccountIndex, Key};
-use dynemix_engine::base::keyed_hash::{HashSeed, place};
-use dynemix_engine::base::limits::{FORWARDED_MAX, TRANSACTION_BYTES_MAX, WINDOW_FIRST, WINDOW_MIN};
+use dynemix_engine::base::ids::{AccountIndex, Prefix};
+use dynemix_engine::base::limits::{FORWARDED_MAX, WINDOW_FIRST, WINDOW_MIN};
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::prefetch::prefetch;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::chain::tables::System;
-use dynemix_engine::committee::members::{Committee, shard_of};
+use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::cost;
 use dynemix_engine::transaction::item::Item;
-use dynemix_net::mesh::{PeerId, Standing, To};
+use dynemix_net::mesh::PeerId;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
-/// Bytes of a frame of cells at most: to whom it tells them a node without a seat is only a name, and one without a name
-/// a guest.
-const TOLD_BYTES_MAX: usize = Standing::Guest.bounds().frame_max[CELLS as usize];
-const _: () = assert!(TOLD_BYTES_MAX <= Standing::Named.bounds().frame_max[CELLS as usize]);
 /// Of what was told for a height, this part may be missing from its block without a narrower window.
 const MISSED: usize = 64;
 /// And so many are a few whatever was told.
@@ -168,6 +164,12 @@ impl Followed {
         self.item.prefetch();
     }
 
+    /// As it is followed on when its sequence is used up and nobody here knows by what.
+    fn used_up(&self, prefix: &Prefix, shard: u16, told: Option<(PeerId, u64)>) -> Option<Used> {
+        let cell = self.item.cell()?;
+        Some(Used { id: cell.id(prefix), sender: cell.sender, sequence: cell.sequence, shard, told })
+    }
+
     /// What is known of it on this parent.
     fn found_on(&self, parent: u64) -> Option<Prospect> {
         self.found.filter(|found| found.parent == Some(parent))
@@ -184,112 +186,6 @@ fn retain(row: &mut VecDeque<Followed>, accounts: &[Hot], stays: &mut impl FnMut
         }
     }
 }
-
-/// One of a shard's minters, another one for each sender and height: whoever hands in what it may not tell all.
-fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &Key) -> u32 {
-    let seats = &committee.shards[shard];
-    let seat = seats[place(HashSeed::from_key(seed).hash(sender), seats.len())];
-    committee.members[usize::from(seat)].candidate
-}
-
-/// A frame of cells, and how many of those for its shard and height are told with it.
-struct Telling {
-    frame: Vec<u8>,
-    count: usize,
-    told: usize,
-}
-
-/// Frames of cells of one shard, or for one minter, as long as whoever gets them takes of anybody.
-#[derive(Default)]
-struct Frames {
-    frames: Vec<Telling>,
-    count: usize,
-    /// How many were told before, of the same height.
-    before: usize,
-    /// Somebody else is told: this node alone needs no frames.
-    others: bool,
-}
-
-impl Frames {
-    /// For a shard that was told so many before; none are written where these minters are `me` alone.
-    fn of(before: usize, minters: &[u32], me: Option<u32>) -> Frames {
-        Frames { before, others: minters.iter().any(|&minter| Some(minter) != me), ..Frames::default() }
-    }
-
-    /// What minters of the shard other than `me` are sent: each what it takes.
-    fn of_others(self, minters: &[u32], pace: &ShardPace, me: Option<u32>) -> Vec<Frame> {
-        let mut out = Vec::new();
-        // Frame by frame: one that goes to many at once is counted once on its way.
-        for Telling { frame, told, .. } in self.frames {
-            let frame: Arc<[u8]> = frame.into();
-            let takes = |minter: &u32| Some(*minter) != me && told <= *pace.less.get(minter).unwrap_or(&pace.pace);
-            let takers = minters.iter().copied().filter(takes);
-            out.extend(takers.map(|minter| (To::Name(minter), CELLS, frame.clone())));
-        }
-        out
-    }
-
-    /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
-    fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
-        self.count += 1;
-        if !self.others {
-            return;
-        }
-        let is_full = |last: &Telling| {
-            last.count == CELLS_MAX / 2
-                || last.frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX
-                || pace.is_some_and(|pace| pace.less.values().any(|&room| room == last.told))
-        };
-        if self.frames.last().is_none_or(is_full) {
-            self.frames.push(Telling { frame: cells_frame(told, 0), count: 0, told: self.before + self.count - 1 });
-        }
-        let Telling { frame, count, told } = self.frames.last_mut().expect("begun above");
-        (*count, *told) = (*count + 1, *told + 1);
-        put_cell(frame, bytemuck::bytes_of(cell), payload);
-        assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
-    }
-}
-
-/// The minters of each shard.
-fn minters_of(committee: &Committee) -> Vec<Vec<u32>> {
-    let of = |seats: &Vec<u16>| seats.iter().map(|&seat| committee.members[usize::from(seat)].candidate).collect();
-    committee.shards.iter().map(of).collect()
-}
-
-/// Puts a cell among what this minter is handed; false if there is no room for it.
-fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Cell, payload: &[u8]) -> bool {
-    let frames = handed.entry(minter).or_insert_with(|| Frames { others: true, ..Frames::default() });
-    let may = frames.count < CELLS_MAX / 2;
-    if may {
-        frames.put(None, cell, payload, None);
-    }
-    may
-}
-
-/// What is handed in to single minters, and what those of each shard are told.
-fn frames_out(
-    handed: BTreeMap<u32, Frames>,
-    minters: Vec<Vec<u32>>,
-    paces: &[ShardPace],
-    frames: Vec<Frames>,
-    me: Option<u32>,
-) -> Vec<Frame> {
-    let handed = handed.into_iter().flat_map(|(minter, handed)| {
-        handed.frames.into_iter().map(move |telling| (To::Name(minter), CELLS, telling.frame.into()))
-    });
-    let told = minters.into_iter().zip(paces).zip(frames);
-    handed.chain(told.flat_map(|((minters, pace), frames)| frames.of_others(&minters, pace, me))).collect()
-}
-
-/// What whoever sent these is told after a block.
-fn outcome_frame((client, refusal, shard): (PeerId, u8, u16), ordinals: Vec<u64>, system: &System) -> Frame {
-    let (height, slot) = if refusal == 0 { (system.height, system.slot) } else { (0, 0) };
-    let frame: Arc<[u8]> = Outcome { refusal, height, slot, shard, ordinals }.encode().into();
-    (To::Peer(client), CELLS, frame)
-}
-
-/// A frame for the mesh.
-pub type Frame = (To, u8, Arc<[u8]>);
 
 /// Those that are followed.
 pub struct Own {
@@ -652,6 +548,7 @@ impl Own {
     /// block that used up a sequence took of it.
     pub fn settle<M: StateMemory>(
         &mut self,
+        prefix: &Prefix,
         state: &State<M>,
         parent: &System,
         system: &System,
@@ -659,8 +556,8 @@ impl Own {
         mut taken: impl FnMut(usize, &Item) -> Fate,
     ) -> Settled {
         let shards = parent.committee.shards.len();
-        let mut outcomes: BTreeMap<(PeerId, u8, u16), Vec<u64>> = BTreeMap::new();
-        let (mut finals, mut unproved, mut given_up, accounts) = (0, 0, Vec::new(), state.columns().hot);
+        let (mut outcomes, mut unproved) = (Outcomes::default(), Vec::new());
+        let (mut finals, mut given_up, accounts) = (0, Vec::new(), state.columns().hot);
         let counts = self.count_shards(accounts, system.height, shards);
         let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
         let took_nearly_all: Vec<bool> =
@@ -692,13 +589,17 @@ impl Own {
             }
             ids.remove(&(followed.account, followed.sequence));
             finals += u64::from(fate == Some(Fate::Final));
-            unproved += u64::from(fate == Some(Fate::Unknown));
             let given = |why| (followed.item.clone(), user, why);
             given_up.extend(refusal.filter(|why| *why != Refusal::Expired).map(given));
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
-            if let Some((client, ordinal)) = followed.client.told.or(heir) {
-                let of = (client, refusal.map_or(0, |refusal| refusal as u8), shard(followed) as u16);
-                outcomes.entry(of).or_default().push(ordinal);
+            let told = followed.client.told.or(heir);
+            let block = (system.height, system.slot, shard(followed) as u32);
+            match (refusal, told) {
+                // Whoever sent it hears of it when it is known.
+                _ if fate == Some(Fate::Unknown) => unproved.extend(followed.used_up(prefix, block.2 as u16, told)),
+                (Some(refusal), Some(told)) => outcomes.refuse(told, refusal),
+                (None, Some(told)) => outcomes.end(told, block, Fate::Final),
+                (_, None) => {}
             }
             false
         };
@@ -714,8 +615,7 @@ impl Own {
         self.looked_at = [0; 2];
         assert_eq!(self.ids.len(), self.len(), "what has ended is followed no more, and all else is");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
-        let frames = outcomes.into_iter().map(|(of, ordinals)| outcome_frame(of, ordinals, system)).collect();
-        Settled { finals, unproved, frames, given_up }
+        Settled { finals, unproved, frames: outcomes.frames(), given_up }
     }
 
     /// Of each shard: those that were told for the first time, and how many of them the block has.

@@ -1,14 +1,17 @@
-//! What others ask of the past: final blocks, and pieces of snapshots. A thread of its own, behind all others, answers
+//! What others ask of the past: final blocks, pieces of snapshots, and proofs that transactions stand in a block. A thread of its own, behind all others, answers
 //! one question of each after the other, within what may be handed out.
 
 use super::entry::Question;
 use super::gate::Gate;
+use super::inclusions::Inclusions;
+use super::unproved::QUESTIONS_MAX;
 use crate::intake::duties::Rank;
 use crate::intake::portions::{Line, Portions};
 use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Part};
 use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
+use crate::peer::paths::{WantPaths, paths_frame};
 use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::finals::KeptFinal;
@@ -28,9 +31,11 @@ const ASKED_BYTES: usize = 16 << 10;
 /// How many times as long as an answer that it is in may be what is read for it: a record has the quilt as well, and
 /// what is in memory takes more there.
 const TIMES_LONGER: u64 = 4;
-/// Questions of one peer that wait: who joins has four pieces under way, who catches up asks for one block.
+/// Questions of one peer that wait: who joins has four pieces under way, who catches up asks for one block, and for its
+/// users' transactions a node asks twice in a slot at most.
 const PIECES_UNDER_WAY: usize = 4;
 const FINALS_UNDER_WAY: usize = 1;
+const PATHS_UNDER_WAY: usize = 2 * QUESTIONS_MAX;
 
 const UNPOISONED: &str = "nothing panics while it holds the questions";
 
@@ -43,8 +48,8 @@ pub struct Questions {
 
 struct Held {
     portions: Portions<Question>,
-    /// Of each connection: pieces and final blocks.
-    under_way: BTreeMap<u64, [usize; 2]>,
+    /// Of each connection: pieces, final blocks, proofs.
+    under_way: BTreeMap<u64, [usize; 3]>,
     stopped: bool,
 }
 
@@ -55,6 +60,8 @@ fn of(question: &Question) -> Option<(PeerInfo, usize, usize, Line)> {
         Question::Piece(from, ..) => (*from, 0, PIECES_UNDER_WAY, Line::Pieces),
         Question::Final(from, ..) if from.name.is_some() => (*from, 1, FINALS_UNDER_WAY, Line::Named),
         Question::Final(from, ..) => (*from, 1, FINALS_UNDER_WAY, Line::Guests),
+        Question::Paths(from, _) if from.name.is_some() => (*from, 2, PATHS_UNDER_WAY, Line::Named),
+        Question::Paths(from, _) => (*from, 2, PATHS_UNDER_WAY, Line::Guests),
         Question::Stop => return None,
     })
 }
@@ -67,7 +74,7 @@ impl Held {
         let of_peer = self.under_way.get_mut(&connection).expect("what waits is under way");
         assert!(of_peer[place] > 0, "a question of connection {connection} ends that was not asked");
         of_peer[place] -= 1;
-        if *of_peer == [0; 2] {
+        if *of_peer == [0; 3] {
             self.under_way.remove(&connection);
         }
     }
@@ -162,6 +169,8 @@ pub struct Answers {
     pub chain: Hash,
     /// Blocks that are kept.
     pub records: Records,
+    /// Transactions of the newest of them.
+    pub inclusions: Arc<Inclusions>,
     /// The node's directory, for snapshots.
     pub data: Arc<dyn Disk>,
     /// Who is not listened to any more.
@@ -201,9 +210,12 @@ impl Answers {
     pub fn answer(&self, questions: &Questions, line: Line, question: Question) -> Option<(PeerId, Vec<u8>)> {
         let (to, frame) = match question {
             // Whoever has been thrown out since is not there to be answered.
-            Question::Piece(to, ..) | Question::Final(to, ..) if self.gate.is_out(to) => (to, None),
+            Question::Piece(to, ..) | Question::Final(to, ..) | Question::Paths(to, _) if self.gate.is_out(to) => {
+                (to, None)
+            }
             Question::Piece(to, want, _body) => (to, self.piece(want)),
             Question::Final(to, height, kept) => (to, self.history(height, kept, questions.most(line))),
+            Question::Paths(to, want) => (to, self.paths(&want)),
             Question::Stop => return None,
         };
         if questions.hands_out(line, frame.as_ref()) { frame.map(|frame| (to.id, frame)) } else { None }
@@ -221,6 +233,11 @@ impl Answers {
             height => published::read_piece(&*self.data, height, part, want.offset)
                 .map(|(total, bytes)| Piece::encode(want, total, &bytes)),
         }
+    }
+
+    /// Proofs that transactions stand in a shard-block. Whoever asks of one that is not here asks another.
+    fn paths(&self, want: &WantPaths) -> Option<Vec<u8>> {
+        self.inclusions.of_senders(want.place, &want.senders).map(|proofs| paths_frame(want.place, &proofs))
     }
 
     /// The final block of a height, from memory or from the log: nothing is read of one that would not be handed out.

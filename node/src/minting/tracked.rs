@@ -38,8 +38,8 @@ const STATES: [&str; 8] = ["waiting", "certified", "final", "replaced", "used", 
 pub struct TransactionShown {
     /// `waiting`: it was handed in. `certified`: a shard-block is certified that takes from its sender. `final`: it stands
     /// in the final block of `height`. `replaced`: another transaction of its sender with its sequence stands there.
-    /// `used`: its sequence is used up by the block of `height`, of which this node has no transactions: `inclusion` of one
-    /// that has them tells by which. `void`: it is final, and what it was to do does not happen; `void` says why.
+    /// `used`: its sequence is used up by the block of `height`, of which this node has no transactions: a minter of
+    /// `shard` is asked by which. `void`: it is final, and what it was to do does not happen; `void` says why.
     /// `refused` and `expired`: it stands in no block.
     #[schemars(extend("enum" = STATES))]
     pub state: String,

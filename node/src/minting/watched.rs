@@ -19,7 +19,7 @@ use std::sync::mpsc::Sender;
 const AFTERWARDS_MAX: usize = 4_096;
 
 /// Height, slot and shard of a block.
-pub(super) type Where = (u64, u64, u32);
+pub type Where = (u64, u64, u32);
 
 /// Something has happened to a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,18 +205,19 @@ impl Watched {
         maturing.drain(..maturing.len().saturating_sub(AFTERWARDS_MAX));
     }
 
-    /// Transactions of a final block have come after it.
+    /// Some or all transactions of a final block have come after it.
     pub fn prove(&mut self, (height, shard): (u64, u32), now_ms: u64, mut fate: impl FnMut(&Key, u64, &Hash) -> Fate) {
         let tell = &self.tell;
         self.unsure.retain(|Unsure { id, sender, sequence, block }| {
             if (block.0, block.2) != (height, shard) {
                 return true;
             }
-            match fate(sender, *sequence, id) {
-                Fate::Final => Self::say(tell, *id, now_ms, Happened::Final(*block)),
-                Fate::Replaced(by) => Self::say(tell, *id, now_ms, Happened::Replaced(*block, by)),
-                Fate::Unknown => {}
-            }
+            let happened = match fate(sender, *sequence, id) {
+                Fate::Final => Happened::Final(*block),
+                Fate::Replaced(by) => Happened::Replaced(*block, by),
+                Fate::Unknown => return true,
+            };
+            Self::say(tell, *id, now_ms, happened);
             false
         });
     }

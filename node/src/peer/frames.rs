@@ -5,11 +5,14 @@
 //!   0 message   of consensus, see `dynemix_engine::messages::codec`
 //!   1 cells     told for u64 | first ordinal u64 | each: cell 192, payload length u16, payload
 //!               told for: a height, by a node to its minters; 0 of a user's own transactions
-//!   2 outcome   refusal u8 (0: final) | height u64 | slot u64 | shard u16 | ordinals u64 each
+//!   2 outcome   refusal u8 | height u64 | slot u64 | shard u16 | ordinals u64 each
+//!               refusal: 0 final; 255 one of the same sequence is, and whether it is this one nobody has shown
 //!   3 peers     each: transport key 32 | address 16 | port u16
 //!   4 want      height u64 | part u32 | offset u64                    of a snapshot; height 0: which ones there are
 //!   5 piece     height u64 | part u32 | offset u64 | of u64 | bytes   of height 0: each height u64, block 32
 //!   6 room      height u64 | transactions u64              that the sender takes of the one it is sent to, for that height
+//!   7 senders   height u64 | shard u16 | keys 32 each       whose transactions in that shard-block are wanted, see `paths`
+//!   8 paths     height u64 | shard u16 | each: length u16, proof of inclusion
 //!
 //!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash, or 2
 //!               0 of a guest, 1 of a candidate, 2 of who fetches what it needs to join; whoever has called says it first
@@ -23,11 +26,14 @@ use dynemix_engine::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES, PAYLOAD_BYTES_MA
 use dynemix_engine::committee::statement::{Statement, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_net::mesh::{Claim, MEMBER_FRAME_MAX, Target};
-use std::sync::LazyLock;
+use dynemix_net::mesh::{Claim, MEMBER_FRAME_MAX, Target, To};
+use std::sync::{Arc, LazyLock};
+
+/// A frame for the mesh: to whom, in which class, its bytes.
+pub type Frame = (To, u8, Arc<[u8]>);
 
 /// Version of everything between nodes.
-pub const PEER_VERSION: u8 = 5;
+pub const PEER_VERSION: u8 = 6;
 /// The classes of the mesh, most urgent first: votes and what else is small and decides.
 pub const VOTES: u8 = 0;
 /// What a shard round needs at once.
@@ -55,13 +61,18 @@ pub enum PeerFrameKind {
     Piece = 5,
     /// How many transactions a minter takes of whoever hears it, for a height.
     Room = 6,
+    /// A question for proofs that transactions of these senders stand in a shard-block.
+    Senders = 7,
+    /// The answer to it.
+    Paths = 8,
 }
 
 impl PeerFrameKind {
     /// The kind of this number, if there is one.
     pub fn of_number(number: u8) -> Option<PeerFrameKind> {
-        use PeerFrameKind::{Cells, Message, Outcome, Peers, Piece, Room, Want};
-        [Message, Cells, Outcome, Peers, Want, Piece, Room].into_iter().find(|kind| *kind as u8 == number)
+        use PeerFrameKind::{Cells, Message, Outcome, Paths, Peers, Piece, Room, Senders, Want};
+        let all = [Message, Cells, Outcome, Peers, Want, Piece, Room, Senders, Paths];
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 
     /// A frame's kind and its body behind it; none of an empty frame or an unknown kind.
@@ -107,13 +118,13 @@ const _: () = assert!(1 + 2 * BLOCK_BYTES_MAX + (1 << 20) <= MEMBER_FRAME_MAX[BO
 const _: () = assert!(1 + 8 * SET_ITEMS_MAX + 1_024 <= MEMBER_FRAME_MAX[ROUNDS as usize]);
 
 /// The next bytes, if there are so many.
-fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+pub(super) fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (array, rest) = bytes.split_first_chunk()?;
     *bytes = rest;
     Some(*array)
 }
 
-fn u16_of(bytes: &mut &[u8]) -> Option<u16> {
+pub(super) fn u16_of(bytes: &mut &[u8]) -> Option<u16> {
     array(bytes).map(u16::from_le_bytes)
 }
 
@@ -121,7 +132,7 @@ fn u32_of(bytes: &mut &[u8]) -> Option<u32> {
     array(bytes).map(u32::from_le_bytes)
 }
 
-fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
+pub(super) fn u64_of(bytes: &mut &[u8]) -> Option<u64> {
     array(bytes).map(u64::from_le_bytes)
 }
 
@@ -281,10 +292,13 @@ pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
     Some((Some(told).filter(|&height| height > 0), first_ordinal, cells))
 }
 
+/// Stands for the refusal of transactions whose sequence a final block has used up while nobody has shown by what.
+pub const UNPROVED: u8 = 255;
+
 /// What became of a client's transactions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// 0 when they are final, else the refusal's number.
+    /// 0 when they are final, [`UNPROVED`] when something with their sequence is, else the refusal's number.
     pub refusal: u8,
     /// Height of the block; 0 if refused.
     pub height: u64,
@@ -474,7 +488,7 @@ mod tests {
         for number in 0..=u8::MAX {
             assert_eq!(
                 PeerFrameKind::of_number(number).map(|kind| kind as u8),
-                Some(number).filter(|&number| number < 7)
+                Some(number).filter(|&number| number < 9)
             );
         }
         let outcome = Outcome { refusal: 3, height: 7, slot: 9, shard: 1, ordinals: vec![4, 5] };

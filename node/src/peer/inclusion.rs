@@ -7,7 +7,7 @@
 
 use dynemix_engine::base::hash::{FAN_OUT, Hash};
 use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
-use dynemix_engine::chain::block::{SHARD_BLOCK_BYTES, ShardBlock, transaction_path};
+use dynemix_engine::chain::block::{SHARD_BLOCK_BYTES, ShardBlock, transaction_paths};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::{Item, Items};
 
@@ -36,10 +36,30 @@ impl Inclusion {
     /// # Panics
     /// When there is none at this place.
     pub fn of(block: &ShardBlock, items: &Items, place: usize) -> Inclusion {
+        Inclusion::of_each(block, items, &[place]).swap_remove(0)
+    }
+
+    /// The proofs for several.
+    ///
+    /// # Panics
+    /// When there is none at one of these places.
+    pub fn of_each(block: &ShardBlock, items: &Items, places: &[usize]) -> Vec<Inclusion> {
         assert_eq!(items.len(), block.transactions as usize, "a shard-block has as many items as its header says");
         let ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
-        let path = transaction_path(&ids, place);
-        Inclusion { block: *block, place: place as u32, path, item: items[place].clone() }
+        let paths = places.iter().zip(transaction_paths(&ids, places));
+        let of = |(&place, path): (&usize, _)| Inclusion {
+            block: *block,
+            place: place as u32,
+            path,
+            item: items[place].clone(),
+        };
+        paths.map(of).collect()
+    }
+
+    /// Bytes that it takes, roughly.
+    pub fn bytes(&self) -> usize {
+        let item = self.item.parts().iter().map(|part| part.len()).sum::<usize>();
+        size_of::<Inclusion>() + self.path.len() * GROUP_BYTES + item
     }
 
     /// The wire form.
