@@ -559,21 +559,20 @@ impl Own {
         let (mut outcomes, mut unproved) = (Outcomes::default(), Vec::new());
         let (mut finals, mut given_up, accounts) = (0, Vec::new(), state.columns().hot);
         let counts = self.count_shards(accounts, system.height, shards);
-        let took_most: Vec<bool> = counts.iter().map(|&(told, used)| used * 2 > told).collect();
-        let took_nearly_all: Vec<bool> =
-            counts.iter().map(|&(told, used)| used + told / MISSED + FEW >= told).collect();
+        let took_most = |shard: usize| counts[shard].1 * 2 > counts[shard].0;
+        let took_nearly_all = |shard: usize| counts[shard].1 + counts[shard].0 / MISSED + FEW >= counts[shard].0;
         let Own { ids, heirs, due, ahead, .. } = self;
         let mut settle = |followed: &mut Followed| {
             let used = followed.used(accounts);
-            let left_out = !used && followed.told == system.height && took_most[followed.shard];
-            followed.tries += u8::from(left_out && took_nearly_all[followed.shard]);
+            let left_out = !used && followed.told == system.height && took_most(followed.shard);
+            followed.tries += u8::from(left_out && took_nearly_all(followed.shard));
             let unfit = left_out.then(|| fits(&followed.item, followed.account).err()).flatten();
             // Those that were told for this height know it; for the others it costs a hash.
-            let shard = |followed: &Followed| match followed.told == system.height {
+            let shard = used.then(|| match followed.told == system.height {
                 true => followed.shard,
                 false => shard_of(&parent.seed, &state.columns().key[followed.account as usize], shards),
-            };
-            let fate = used.then(|| taken(shard(followed), &followed.item));
+            });
+            let fate = shard.map(|shard| taken(shard, &followed.item));
             let refusal = match fate {
                 Some(Fate::Replaced(_)) => Some(Refusal::Replaced),
                 Some(_) => None,
@@ -593,13 +592,14 @@ impl Own {
             given_up.extend(refusal.filter(|why| *why != Refusal::Expired).map(given));
             let heir = heirs.remove(&(followed.account, followed.sequence)).flatten();
             let told = followed.client.told.or(heir);
-            let block = (system.height, system.slot, shard(followed) as u32);
-            match (refusal, told) {
+            match (fate.zip(shard), told) {
                 // Whoever sent it hears of it when it is known.
-                _ if fate == Some(Fate::Unknown) => unproved.extend(followed.used_up(prefix, block.2 as u16, told)),
-                (Some(refusal), Some(told)) => outcomes.refuse(told, refusal),
-                (None, Some(told)) => outcomes.end(told, block, Fate::Final),
-                (_, None) => {}
+                (Some((Fate::Unknown, shard)), _) => unproved.extend(followed.used_up(prefix, shard as u16, told)),
+                (Some((fate, shard)), Some(told)) => {
+                    outcomes.end(told, (system.height, system.slot, shard as u32), fate)
+                }
+                (None, told) => told.zip(refusal).into_iter().for_each(|(told, why)| outcomes.refuse(told, why)),
+                (Some(_), None) => {}
             }
             false
         };
@@ -608,8 +608,7 @@ impl Own {
         self.part_tried();
         self.give_back_room();
         if self.height == system.height && !self.alone {
-            let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
-            self.fit_window(told, used);
+            self.fit_window(&counts);
         }
         // The row has moved: it is gone through again, and what was told is passed over.
         self.looked_at = [0; 2];
@@ -651,7 +650,8 @@ impl Own {
         }
     }
 
-    fn fit_window(&mut self, told: usize, used: usize) {
+    fn fit_window(&mut self, counts: &[(usize, usize)]) {
+        let (told, used) = counts.iter().fold((0, 0), |sum, count| (sum.0 + count.0, sum.1 + count.1));
         assert!(used <= told, "{used} of {told} transactions that were told are in the block");
         let taken = used + told / MISSED >= told;
         // A few that are missing say nothing of what minters can work off. Nor does one height: a shard can lose it by
