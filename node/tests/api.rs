@@ -6,6 +6,7 @@ use dynemix::devnet::layout::{Devnet, DevnetShape, any_simd, user_secret};
 use dynemix::devnet::processes::Processes;
 use dynemix::face::openrpc::openrpc;
 use dynemix::peer::guest::{Guest, Heard};
+use dynemix::setup::address::{DEVNET_PREFIX, address};
 use dynemix::setup::clock::unix_ms;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
@@ -28,7 +29,7 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// Some nodes that mint together.
 struct Network {
     processes: Processes,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -55,7 +56,7 @@ impl Network {
         let mut processes = Processes::new(directory.path(), devnet).unwrap().with_program(Path::new(PROGRAM));
         (0..nodes).for_each(|node| processes.start(node, settings).unwrap());
         (0..nodes).for_each(|node| processes.wait_ready(node, PATIENCE).unwrap());
-        let network = Network { processes, _directory: directory, _alone: alone };
+        let network = Network { processes, directory, _alone: alone };
         network.wait("blocks", || (network.result(0, "status", json!({}))["height"].as_u64() > Some(1)).then_some(()));
         network
     }
@@ -599,4 +600,64 @@ fn real_answers_are_of_the_form_that_the_description_has_and_bounds_are_said() {
         assert!(answer["error"]["code"] == code && what.split(' ').count() > 3, "{method} {params}: {answer}");
         assert!(answer["error"]["data"]["error"].is_string());
     }
+}
+
+#[test]
+fn an_account_is_asked_for_by_its_address_or_key_and_a_verb_asks_what_the_api_answers() {
+    let network = Network::up(1, true, &[]);
+    let (key, mine) = (hex::encode(key("alice")), address(DEVNET_PREFIX, &key("alice")));
+    let by_key = network.result(0, "account", json!([key]));
+    assert_eq!((by_key["address"].as_str(), by_key["key"].as_str()), (Some(&*mine), Some(&*key)));
+    let by_address = network.result(0, "account", json!([mine]));
+    assert_eq!(by_address["account"], by_key["account"]);
+    assert!(network.result(0, "proof", json!({ "key": mine }))["proof"].is_string());
+    assert!(network.result(0, "history", json!({ "key": mine })).is_object());
+    let found = network.result(0, "search", json!([mine]));
+    assert_eq!((found[0]["what"].as_str(), found[0]["address"].as_str()), (Some("account"), Some(&*mine)));
+    assert!(network.result(0, "minters", json!({}))["minters"][0]["address"].as_str().unwrap().starts_with("dyndev1"));
+
+    // Another chain's is refused by name, a slip of the finger is seen, and neither is "no such account".
+    let foreign = address("dyn", &self::key("alice"));
+    let slip = format!("{}{}", &mine[..mine.len() - 1], if mine.ends_with('q') { 'p' } else { 'q' });
+    for (text, why) in [(foreign, "another chain"), (slip, "checksum does not fit")] {
+        for (method, parameter) in [("account", "key"), ("proof", "key"), ("history", "key"), ("search", "text")] {
+            let error = network.ask(0, method, json!({ parameter: text }))["error"].clone();
+            assert_eq!(error["code"], -32_602, "{method}: {error}");
+            assert!(error["message"].as_str().unwrap().contains(why), "{method}: {error}");
+        }
+    }
+
+    let ask = |arguments: &[&str]| {
+        let node = format!("http://{}/", network.address(0));
+        let mut command = std::process::Command::new(PROGRAM);
+        let ended = command.args(["node", "ask"]).args(arguments).env("DYNEMIX_NODE", node).output().unwrap();
+        let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        (ended.status.code().unwrap(), said)
+    };
+    let (code, newest) = ask(&["block"]);
+    let newest: Value = serde_json::from_str(&newest).unwrap();
+    assert!(code == 0 && newest["height"].as_u64() > Some(0), "{newest}");
+    let (_, first) = ask(&["block", "height=1"]);
+    assert_eq!(serde_json::from_str::<Value>(&first).unwrap()["height"], 1);
+    let (_, account) = ask(&["account", &format!("key={mine}")]);
+    assert_eq!(serde_json::from_str::<Value>(&account).unwrap()["key"], *key);
+    let (_, methods) = ask(&[]);
+    assert!(methods.contains("supply") && methods.lines().all(|line| line.chars().count() <= 80), "{methods}");
+    for (arguments, code, why) in [
+        (&["blok"][..], 2, "there is no method 'blok'"),
+        (&["block", "12"], 2, "write NAME=VALUE"),
+        (&["block", "height=1", "height=2"], 2, "given twice"),
+        (&["block", "hight=1"], 1, "no parameter 'hight'"),
+        (&["subscribe", "topic=blocks"], 2, "WebSocket"),
+        (&["block", "--node", "http://127.0.0.1:1/"], 6, "no node answers"),
+    ] {
+        let (ended, said) = ask(arguments);
+        assert!(ended == code && said.contains(why), "{arguments:?}: {ended}, {said}");
+    }
+    // A store that is held says where to look instead.
+    let store = network.directory.path().join("node00/data");
+    let mut command = std::process::Command::new(PROGRAM);
+    let ended = command.args(["block", "show", "latest", "--store"]).arg(store).output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.code() == Some(5) && said.contains("dynemix node ask"), "{said}");
 }

@@ -94,6 +94,7 @@ fn cases() -> BTreeMap<&'static str, String> {
         ("node status", "--data nothing"),
         ("node stop", "--data nothing"),
         ("node log", "--data nothing"),
+        ("node ask", "account key=KEY --node http://127.0.0.1:1/"),
         ("node snapshot", "--out nothing/s# --data nothing"),
         ("wallet new", "w#"),
         ("wallet import", "i#"),

@@ -3,13 +3,13 @@
 use clap::{Args, ValueEnum};
 use dynemix::devnet::layout::any_simd;
 use dynemix::face::admin::socket_path;
-use dynemix::keep::open::{OpenedState, open};
+use dynemix::keep::open::{OpenError, OpenedState, open};
 use dynemix::setup::config::{Layered, data_home, load};
 use dynemix::setup::digits::digits;
 use dynemix::setup::genesis::GenesisFile;
 use dynemix_engine::verify::Simd;
 use dynemix_perf::report::parse_duration;
-use dynemix_storage::{RealDisk, StoreOptions, chain_of};
+use dynemix_storage::{RealDisk, StoreError, StoreOptions, chain_of};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,12 +129,21 @@ impl StoreArg {
     }
 }
 
+/// A store that a running node holds.
+#[derive(Debug, thiserror::Error)]
+#[error("{source}, or look into it while it runs: dynemix node ask")]
+struct Held {
+    source: OpenError,
+}
+
 /// Opens a store of whatever chain.
 pub(crate) fn open_any(directory: &Path) -> Result<OpenedState, Box<dyn Error>> {
     let disk = Arc::new(RealDisk::existing(directory)?);
     let chain = chain_of(&*disk)?;
     let options = StoreOptions { watermark_bytes: 0, window_records: u64::MAX, ..StoreOptions::default() };
-    Ok(open(disk, chain, None, options)?)
+    let is_held = |error: &OpenError| matches!(error, OpenError::Store(StoreError::Locked { .. }));
+    open(disk, chain, None, options)
+        .map_err(|source| if is_held(&source) { Held { source }.into() } else { source.into() })
 }
 
 /// A variable of the environment; none if it is not set.

@@ -10,6 +10,7 @@
 
 pub(crate) mod allocator;
 pub(crate) mod args;
+pub(crate) mod ask;
 pub(crate) mod attack;
 #[cfg(feature = "bench")]
 pub(crate) mod bench;

@@ -1,6 +1,7 @@
 //! `dynemix node`: run a node, look at it, stop it.
 
 use super::args::{ConfigArgs, DataArgs, data_directory, variable};
+use super::ask::AskArgs;
 use super::output::{OutputArgs, Shown, say};
 use super::passphrase::{Asked, passphrase};
 use super::snapshots::of_node;
@@ -102,6 +103,17 @@ It is of what the state is; what was signed is not in it, and no other node may 
         #[command(flatten)]
         output: OutputArgs,
     },
+    /// Look into a running node: blocks, accounts, transactions, whatever its API answers
+    #[command(after_help = "\
+Examples:
+  dynemix node ask
+  dynemix node ask block
+  dynemix node ask block height=12 --devnet
+  dynemix node ask account key=dyndev1... --devnet
+  dynemix node ask search text=ada --node http://127.0.0.1:8645/
+
+What it prints is the node's word; the wallet verifies. Exit code 6 when no node answers.")]
+    Ask(AskArgs),
     /// The last lines of a running node's log, and what it shows; show more or less
     #[command(after_help = "\
 Examples:
@@ -150,6 +162,7 @@ impl NodeVerb {
                 Ok(())
             }
             NodeVerb::Snapshot { out, of, output } => output.show(&of_node(&of.directory()?, &out)?),
+            NodeVerb::Ask(args) => args.run(),
             NodeVerb::Log { filter, lines, of, output } => {
                 let shown: LogShown = ask(&of.directory()?, &AdminRequest::Log { lines, filter })?;
                 output.show(&NodeLog(shown))

@@ -4,8 +4,10 @@ use super::slow::{Busy, Errand, Slow};
 use crate::intake::shares::Holder;
 use crate::keep::chain_store::Genesis;
 use crate::minting::view::NodeView;
+use crate::setup::address::address;
 use crate::setup::config::ApiConfig;
 use crate::setup::genesis::GenesisFile;
+use dynemix_engine::base::ids::Key;
 use dynemix_engine::chain::tables::System;
 use serde_json::{Value, json};
 use std::io;
@@ -83,6 +85,8 @@ pub struct Api {
     pub view: NodeView,
     /// Text of the genesis file, and its bytes in an answer.
     pub genesis: (String, usize),
+    /// Prefix of the chain's addresses.
+    pub(super) address_prefix: String,
     /// Units that there were at genesis.
     pub(super) genesis_units: u64,
     /// How much a caller may ask for.
@@ -107,10 +111,15 @@ impl Api {
             accounts.iter().map(|account| account.1).sum::<u64>() + System::genesis(&chain, &minters).pools.sum()
         };
         let genesis_units = units(genesis.genesis().map_err(io::Error::other)?);
-        let genesis = genesis.text();
+        let (genesis, address_prefix) = (genesis.text(), genesis.address_prefix.clone());
         let bytes = json!(genesis).to_string().len();
         let system = Mutex::new(None);
-        Ok(Api { view, genesis: (genesis, bytes), genesis_units, config, system, read, history })
+        Ok(Api { view, genesis: (genesis, bytes), address_prefix, genesis_units, config, system, read, history })
+    }
+
+    /// The address of a key on this chain.
+    pub(super) fn address(&self, key: &Key) -> String {
+        address(&self.address_prefix, key)
     }
 
     /// Has something done for somebody that takes a while.

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub struct AccountAnswer {
     /// Its key: 64 hexadecimal digits.
     pub key: String,
+    /// The same as people pass it on: with a checksum, for this chain.
+    pub address: String,
     /// Its index among all accounts.
     pub account: u32,
     /// The height at which balance and sequence are so.
@@ -46,6 +48,8 @@ pub struct NameAnswer {
     pub account: u32,
     /// Key of that account: 64 hexadecimal digits.
     pub key: String,
+    /// Address of that account.
+    pub address: String,
 }
 
 /// What the chain keeps beside balances, or a piece of it.
@@ -205,6 +209,8 @@ pub struct Found {
     pub account: Option<u32>,
     /// Key of that account.
     pub key: Option<String>,
+    /// Address of that account.
+    pub address: Option<String>,
     /// Name of that account.
     pub name: Option<String>,
 }
@@ -243,6 +249,8 @@ pub struct MinterShown {
     pub account: u32,
     /// Key of that account.
     pub key: Option<String>,
+    /// Address of that account.
+    pub address: Option<String>,
     /// Name of that account.
     pub name: Option<String>,
     /// Units at stake when it was drawn.

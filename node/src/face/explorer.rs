@@ -1,13 +1,14 @@
 //! What people look for: a block with its transactions, who mints, how much there is, and what a text may name.
 
-use super::answered::{Answered, Api, NOT_FOUND};
+use super::answered::{Answered, Api, INVALID_PARAMS, NOT_FOUND};
 use super::answers::{BlockAnswer, Found, KeptTransaction, MinterShown, MintersAnswer, SupplyAnswer};
 use super::connection::Connection;
 use super::history::kept_transaction;
 use crate::keep::record::BlockRecord;
+use crate::setup::address::{self, AddressError};
 use crate::setup::digits::digits;
 use dynemix_engine::base::hash::Hash;
-use dynemix_engine::base::ids::AccountIndex;
+use dynemix_engine::base::ids::{AccountIndex, Key};
 use dynemix_engine::chain::block::CertifiedBlock;
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::tables::System;
@@ -26,8 +27,8 @@ fn name_of(system: &System, account: AccountIndex) -> Option<String> {
     system.names.name_of(account).map(|name| String::from_utf8_lossy(name).into_owned())
 }
 
-fn key_of(api: &Api, account: AccountIndex) -> Option<String> {
-    let of = |keys: &[[u8; 32]]| keys.get(account as usize).map(hex::encode);
+fn key_of(api: &Api, account: AccountIndex) -> Option<Key> {
+    let of = |keys: &[Key]| keys.get(account as usize).copied();
     api.view.accounts.with(|state| of(&state.columns().key[..state.header().accounts as usize]))
 }
 
@@ -75,13 +76,17 @@ pub(super) fn minters(api: &Api, (from, count): (usize, usize)) -> Answered {
     let system = live.system.as_ref().ok_or((NOT_FOUND, "the node has no block yet".to_owned()))?;
     let committee = &system.committee;
     let members = committee.members.iter().skip(from).take(count);
-    let minters = members.map(|member| MinterShown {
-        account: member.candidate,
-        key: key_of(api, member.candidate),
-        name: name_of(system, member.candidate),
-        stake_units: member.stake,
-        shard: member.shard,
-        delegate: member.delegate,
+    let minters = members.map(|member| {
+        let key = key_of(api, member.candidate);
+        MinterShown {
+            account: member.candidate,
+            key: key.map(hex::encode),
+            address: key.map(|key| api.address(&key)),
+            name: name_of(system, member.candidate),
+            stake_units: member.stake,
+            shard: member.shard,
+            delegate: member.delegate,
+        }
     });
     Ok(json!(MintersAnswer {
         height: committee.height,
@@ -115,8 +120,8 @@ pub(super) fn supply(api: &Api) -> Answered {
 }
 
 fn found(what: &str) -> Found {
-    let (height, id, state, account, key, name) = (None, None, None, None, None, None);
-    Found { what: what.to_owned(), height, id, state, account, key, name }
+    let (height, id, state, account, key, address, name) = (None, None, None, None, None, None, None);
+    Found { what: what.to_owned(), height, id, state, account, key, address, name }
 }
 
 /// The transaction of this id in the newest blocks whose transactions are here.
@@ -151,9 +156,10 @@ pub(super) fn search(api: &Api, caller: &Connection, text: &str) -> Answered {
         let block = live.blocks.iter().find(|block| block.height == height);
         all.push(Found { height: Some(height), id: block.map(|block| block.hash.clone()), ..found("block") });
     }
-    let account = |account: AccountIndex, key: Option<String>| {
+    let account = |account: AccountIndex, key: Option<Key>| {
         let name = live.system.as_ref().and_then(|system| name_of(system, account));
-        Found { account: Some(account), key, name, ..found("account") }
+        let (key, address) = (key.map(hex::encode), key.map(|key| api.address(&key)));
+        Found { account: Some(account), key, address, name, ..found("account") }
     };
     if let Some(hash) = digits::<32>(text) {
         if let Some(block) = live.blocks.iter().find(|block| block.hash == text) {
@@ -167,9 +173,15 @@ pub(super) fn search(api: &Api, caller: &Connection, text: &str) -> Answered {
         let is_open = shown.as_ref().is_none_or(|shown| shown.height.is_none());
         let in_block = if is_open { transaction_in_blocks(api, caller, &hash) } else { None };
         all.extend(in_block.or(shown));
-        let index = api.view.accounts.with(|state| state.find(&hash));
-        all.extend(index.map(|index| account(index, Some(text.to_owned()))));
     }
+    // Another chain's address, or one with a wrong letter, is not only not found.
+    let key = match address::key_of(&api.address_prefix, text) {
+        Err(AddressError::Form { .. }) => None,
+        Err(error) => return Err((INVALID_PARAMS, error.to_string()).into()),
+        Ok(key) => Some(key),
+    };
+    let index = key.and_then(|key| api.view.accounts.with(|state| state.find(&key)));
+    all.extend(index.map(|index| account(index, key)));
     let named = live.system.as_ref().and_then(|system| system.names.account_of(text.as_bytes()));
     all.extend(named.map(|index| account(index, key_of(api, index))));
     Ok(json!(all))

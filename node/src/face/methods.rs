@@ -17,6 +17,7 @@ use crate::keep::replica::AccountView;
 use crate::minting::inclusions::Wanted;
 use crate::minting::tracked::{TooManyUnjudged, TransactionShown};
 use crate::minting::view::Busy;
+use crate::setup::address;
 use crate::setup::digits::{bytes_of_digits, digits};
 use dynemix_engine::accounts::state::State;
 use dynemix_engine::base::hash::FAN_OUT;
@@ -32,8 +33,13 @@ fn hash_of(text: &str) -> Result<[u8; 32], (i64, String)> {
     digits(text).ok_or((INVALID_PARAMS, "not 64 hexadecimal digits in lower case".to_owned()))
 }
 
-fn key_of(params: &Value) -> Result<[u8; 32], (i64, String)> {
-    hash_of(params["key"].as_str().unwrap_or(""))
+/// The key of an account of this chain: a slip of the finger, or another chain's address, is said by name.
+fn key_of(api: &Api, text: &str) -> Result<[u8; 32], (i64, String)> {
+    address::key_of(&api.address_prefix, text).map_err(|error| (INVALID_PARAMS, error.to_string()))
+}
+
+fn key_in(api: &Api, params: &Value) -> Result<[u8; 32], (i64, String)> {
+    key_of(api, params["key"].as_str().unwrap_or(""))
 }
 
 /// Made once: it is the same for everybody.
@@ -94,12 +100,15 @@ pub(super) fn call(api: &Api, from: &Connection, method: &str, params: &Value) -
         "inclusion" => inclusion(api, from, params),
         "history" => {
             let count = count(api, params, 50)?;
-            let (read, answered) = history(api, &key_of(params)?, count, params["before"].as_u64());
+            let (read, answered) = history(api, &key_in(api, params)?, count, params["before"].as_u64());
             // Whoever has blocks read pays for them, whatever was found.
             from.charge(read as u64);
             answered
         }
-        "block" => block(api, from, params["height"].as_u64().unwrap_or(0), from_count(api, params)?),
+        "block" => {
+            let height = params["height"].as_u64().unwrap_or_else(|| api.view.records.last());
+            block(api, from, height, from_count(api, params)?)
+        }
         "search" => search(api, from, params["text"].as_str().unwrap_or("")),
         "submit" => submit(api, from, params),
         _ => quick(api, method, params),
@@ -115,9 +124,9 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
             Ok(json!(view.shown(within_page(api, "blocks", blocks)?)))
         }
         "genesis" => Ok(json!(api.genesis.0)),
-        "account" => account(api, &key_of(params)?),
+        "account" => account(api, &key_in(api, params)?),
         "proof" => {
-            let key = key_of(params)?;
+            let key = key_in(api, params)?;
             let prove = |state: &State<MappedMemory>| {
                 (*state.header(), state.find(&key).and_then(|account| state.prove(account)))
             };
@@ -135,7 +144,7 @@ fn quick(api: &Api, method: &str, params: &Value) -> Answered {
                 (u64::from(account) < state.header().accounts).then(|| state.columns().key[account as usize])
             });
             let key = key.ok_or((NOT_FOUND, format!("the account of '{name}' is not worked in yet")))?;
-            Ok(json!(NameAnswer { account, key: hex::encode(key) }))
+            Ok(json!(NameAnswer { account, key: hex::encode(key), address: api.address(&key) }))
         }
         "minters" => minters(api, from_count(api, params)?),
         "supply" => supply(api),
@@ -237,6 +246,7 @@ fn account(api: &Api, key: &[u8; 32]) -> Answered {
             .map(|name| String::from_utf8_lossy(name).into_owned());
         json!(AccountAnswer {
             key: hex::encode(key),
+            address: api.address(key),
             account,
             height,
             system_height: system.map(|system| system.height),
@@ -278,7 +288,7 @@ fn inclusion(api: &Api, from: &Connection, params: &Value) -> Answered {
     let height = params["height"].as_u64().unwrap_or(0);
     let wanted = match (params["id"].as_str(), params["sender"].as_str()) {
         (Some(id), None) => Wanted::Id(hash_of(id)?),
-        (None, Some(sender)) => Wanted::Sender(hash_of(sender)?),
+        (None, Some(sender)) => Wanted::Sender(key_of(api, sender)?),
         _ => return Err((INVALID_PARAMS, "give either 'id' or 'sender'".to_owned()).into()),
     };
     let prefix = &api.view.chain.transaction_prefix;

@@ -6,6 +6,7 @@ use super::answers::{
     ProofAnswer, SupplyAnswer, SystemAnswer, TransactionAnswer,
 };
 use crate::minting::status::{BlockShown, StatusShown};
+use crate::setup::address::{AddressError, key_of_any};
 use crate::setup::digits::{bytes_of_digits, digits};
 use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -18,6 +19,8 @@ pub enum Form {
     Whole(u64),
     /// A key, an id or a hash.
     Digits,
+    /// An account: its address, or its key.
+    Account,
     /// Bytes in hexadecimal, so many at most.
     Bytes(usize),
     /// A text of some letters.
@@ -34,6 +37,10 @@ impl Form {
         match self {
             Form::Whole(least) => value.as_u64().is_some_and(|number| number >= least),
             Form::Digits => value.as_str().is_some_and(|text| digits::<32>(text).is_some()),
+            // Whether it is one of this chain, and what is wrong with it, says who knows the chain.
+            Form::Account => {
+                value.as_str().is_some_and(|text| !matches!(key_of_any(text), Err(AddressError::Form { .. })))
+            }
             Form::Bytes(most) => value.as_str().is_some_and(|text| bytes_of_digits(text, most).is_some()),
             Form::Text => value.as_str().is_some_and(|text| text.len() <= TEXT_MAX),
             Form::Word(words) => value.as_str().is_some_and(|text| words.contains(&text)),
@@ -46,6 +53,7 @@ impl Form {
             Form::Whole(0) => "a whole number, 0 or more".into(),
             Form::Whole(least) => format!("a whole number, {least} or more"),
             Form::Digits => "64 hexadecimal digits in lower case".into(),
+            Form::Account => "an address, or 64 hexadecimal digits in lower case".into(),
             Form::Bytes(most) => format!("at most {most} bytes in hexadecimal digits in lower case"),
             Form::Text => format!("a text of at most {TEXT_MAX} bytes"),
             Form::Word(words) => format!("one of '{}'", words.join("', '")),
@@ -56,6 +64,7 @@ impl Form {
         match self {
             Form::Whole(least) => json!({ "type": "integer", "minimum": least }),
             Form::Digits => json!({ "type": "string", "pattern": "^[0-9a-f]{64}$" }),
+            Form::Account => json!({ "type": "string", "pattern": "^([0-9a-f]{64}|[0-9a-z]+1[0-9a-z]{58})$" }),
             Form::Bytes(most) => json!({ "type": "string", "pattern": "^([0-9a-f]{2})*$", "maxLength": 2 * most }),
             Form::Text => json!({ "type": "string", "maxLength": TEXT_MAX }),
             Form::Word(words) => json!({ "type": "string", "enum": words }),
@@ -84,7 +93,7 @@ pub struct Method {
     pub example: &'static str,
 }
 
-const KEY: Parameter = Parameter("key", Form::Digits, true, "the public key of an account");
+const KEY: Parameter = Parameter("key", Form::Account, true, "the public key of an account");
 const PAGE_FROM: Parameter = Parameter("from", Form::Whole(0), false, "only from this one on, counted from 0");
 const SAMPLE: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
@@ -141,8 +150,8 @@ pub const METHODS: &[Method] = &[
     },
     Method {
         name: "search",
-        what: "Looks for a height, the hash of a remembered block, the id of a transaction, the key of an account or a \
-               name. A transaction is looked for among those that were handed in here and in the newest blocks whose \
+        what: "Looks for a height, the hash of a remembered block, the id of a transaction, the address or key of \
+               an account, or a name. A transaction is looked for among those that were handed in here and in the newest blocks whose \
                transactions are here.",
         parameters: &[Parameter("text", Form::Text, true, "what is looked for")],
         result: "all that there is of it, an empty list where there is nothing",
@@ -199,11 +208,11 @@ pub const METHODS: &[Method] = &[
         name: "inclusion",
         what: "The proof that a transaction stands in the final block of a height, as far as that block's transactions \
                are kept here: in blockchain mode those of all kept blocks, in quilt mode those of own shards and of \
-               custody. Either 'id' or 'sender' is given.",
+               custody, and what other shards have taken of who hands in here. Either 'id' or 'sender' is given.",
         parameters: &[
             Parameter("height", Form::Whole(0), true, "the block's height"),
             Parameter("id", Form::Digits, false, "the transaction's id; or"),
-            Parameter("sender", Form::Digits, false, "the key of its sender, who has one in a block at most"),
+            Parameter("sender", Form::Account, false, "the key of its sender, who has one in a block at most"),
         ],
         result: "the proof",
         schema: schema::<InclusionAnswer>,
@@ -231,7 +240,7 @@ pub const METHODS: &[Method] = &[
         name: "block",
         what: "A final block that is kept, with its transactions where they are kept here, as in 'inclusion'.",
         parameters: &[
-            Parameter("height", Form::Whole(1), true, "its height"),
+            Parameter("height", Form::Whole(1), false, "its height, the newest that is kept unless it is said"),
             PAGE_FROM,
             Parameter("count", Form::Whole(1), false, "how many transactions, a page unless it is said"),
         ],
@@ -379,7 +388,8 @@ mod tests {
         let digits = ["0".repeat(63), "A".repeat(64), format!("+{}", "0".repeat(63)), "0".repeat(66)];
         for wrong in digits {
             let (_, what) = named(of("account"), Some(&json!([wrong]))).unwrap_err();
-            assert_eq!(what, "'key' has to be 64 hexadecimal digits in lower case: it is the public key of an account");
+            let asked = "an address, or 64 hexadecimal digits in lower case";
+            assert_eq!(what, format!("'key' has to be {asked}: it is the public key of an account"));
         }
         for method in METHODS {
             assert!(named(method.parameters, Some(&example(method))).is_ok(), "the example of {}", method.name);
