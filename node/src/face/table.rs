@@ -150,9 +150,9 @@ pub const METHODS: &[Method] = &[
     },
     Method {
         name: "search",
-        what: "Looks for a height, the hash of a remembered block, the id of a transaction, the address or key of \
-               an account, or a name. A transaction is looked for among those that were handed in here and in the newest blocks whose \
-               transactions are here.",
+        what: "Looks for a height, the hash of a remembered block, the id of a transaction, the address or key of an \
+               account, or a name. A transaction is looked for among those that were handed in here and in the newest \
+               blocks whose transactions are here.",
         parameters: &[Parameter("text", Form::Text, true, "what is looked for")],
         result: "all that there is of it, an empty list where there is nothing",
         schema: schema::<Vec<Found>>,
