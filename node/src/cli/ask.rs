@@ -20,7 +20,7 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 pub(crate) struct AskArgs {
     /// What is asked for; without it the methods are listed
     method: Option<String>,
-    /// Its parameters
+    /// What it takes: the list of methods has the names
     #[arg(value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// A node's API; several are tried in turn [default: DYNEMIX_NODE, or http://127.0.0.1:8645/]
