@@ -62,11 +62,16 @@ impl Room {
 
     /// Processes of nodes that were started here and are still there.
     fn node_pids(&self) -> Vec<u32> {
+        self.pids("\0node\0run\0")
+    }
+
+    /// Processes of this verb.
+    fn pids(&self, verb: &str) -> Vec<u32> {
         let ours = format!("{}/", self.directory.path().display());
         let is_ours = |pid: &u32| {
             let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command);
-            command.contains("\0node\0run\0") && command.contains(&ours)
+            command.contains(verb) && command.contains(&ours)
         };
         let pids = fs::read_dir("/proc").unwrap().flatten();
         pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_ours).collect()
@@ -259,6 +264,54 @@ fn nobody_who_reads_and_no_room_to_write_end_it_in_order() {
         let (_, text) = shell(&line);
         assert!(text.contains("code 4") && !text.contains("panicked"), "{verb}: {text}");
     }
+}
+
+/// Moments at which a terminal is killed, milliseconds after what runs in it.
+const MOMENTS_MS: [u64; 10] = [10, 40, 90, 180, 350, 600, 1_000, 1_600, 2_400, 3_500];
+
+#[test]
+fn a_terminal_that_is_killed_at_any_moment_leaves_no_node_behind_and_the_next_up_goes_on() {
+    let room = Room::new();
+    for moment_ms in MOMENTS_MS {
+        let line = format!("{PROGRAM} devnet up --nodes 2 --slot-ms 500 --dir {}", room.net().display());
+        let mut terminal = room.program("script", &["-qec", &line, "/dev/null"]);
+        let mut terminal = terminal.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(moment_ms));
+        terminal.kill().unwrap();
+        terminal.wait().unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        let left = || [room.pids("\0devnet\0up\0"), room.node_pids()].concat();
+        while !left().is_empty() {
+            assert!(Instant::now() < end, "killed after {moment_ms} ms: {:?}", left());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        for node in 0..2 {
+            let log = fs::read_to_string(room.net().join(format!("node0{node}/screen.log"))).unwrap_or_default();
+            assert!(!log.contains("panicked"), "killed after {moment_ms} ms: {log}");
+        }
+    }
+    let mut up = room.up(&["--nodes", "2", "--slot-ms", "500"]);
+    up.shows(2);
+    up.signal(Signal::INT);
+    let (status, text) = (up.ends(), room.text());
+    assert!(status.success() && text.contains("equal at height"), "{status}: {text}");
+}
+
+#[test]
+fn a_reader_who_is_slow_holds_up_no_node() {
+    let room = Room::new();
+    let net = room.net();
+    let mut command = room.command(&["devnet", "up", "--nodes", "2", "--slot-ms", "500", "--duration", "6s", "--dir"]);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut child = command.arg(&net).stdout(writer).stderr(Stdio::null()).spawn().unwrap();
+    drop(command);
+    let (mut text, mut bytes) = (Vec::new(), [0; 16]);
+    while let Ok(read @ 1..) = std::io::Read::read(&mut reader, &mut bytes) {
+        text.extend_from_slice(&bytes[..read]);
+        std::thread::sleep(Duration::from_millis(40));
+    }
+    let (status, text) = (child.wait().unwrap(), String::from_utf8_lossy(&text).into_owned());
+    assert!(status.success() && text.contains("equal at height") && !text.contains("LOST"), "{status}: {text}");
 }
 
 #[test]

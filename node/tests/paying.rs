@@ -149,6 +149,29 @@ fn a_killed_wallet_pays_once_and_the_next_one_knows_it() {
 }
 
 #[test]
+fn a_terminal_that_is_killed_at_any_moment_leaves_a_payment_made_once_or_not_at_all() {
+    let net = Net::up();
+    let before = net.units("bob");
+    for wait_ms in [10, 40, 90, 150, 250, 400, 700, 1_100, 1_700, 2_600] {
+        let line = format!("{PROGRAM} wallet send 3 --to bob --from alice --devnet");
+        let mut terminal = Command::new("script");
+        terminal.args(["-qec", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::null());
+        terminal.env("DYNEMIX_DIR", net.directory.path()).env("XDG_DATA_HOME", net.directory.path());
+        let mut terminal = terminal.spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        terminal.kill().unwrap();
+        terminal.wait().unwrap();
+        let (code, text) = net.run(&["pending", "--from", "alice", "--devnet"]);
+        assert!(code == Some(0) && !text.contains("panicked"), "after {wait_ms} ms: {code:?} {text}");
+    }
+    std::thread::sleep(Duration::from_secs(4));
+    let sent = net.good(&["sent", "--from", "alice", "--devnet"]);
+    let finals = sent.matches("final at height").count() as u64;
+    assert_eq!(net.units("bob") - before, finals * 3_000_000, "{sent}");
+    assert!(finals >= 1, "the last had the time: {sent}");
+}
+
+#[test]
 fn the_environment_and_profiles_say_which_chain_is_meant_and_another_one_is_called_so() {
     let net = Net::up();
     let genesis = net.directory.path().join("genesis.toml");
