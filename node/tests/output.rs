@@ -355,3 +355,39 @@ fn man_pages_keep_examples_as_they_stand() {
         std::fs::read_dir(directory.path().join("man")).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(pages.len() > 50 && pages.iter().any(|page| page.ends_with("dynemix-block-find.1")));
 }
+
+#[test]
+fn a_doctor_without_any_configuration_looks_at_everything_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(directory.path(), &["doctor", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap_or_else(|| panic!("{report}"));
+    for what in ["processor", "genesis", "data", "disk", "writing"] {
+        assert!(findings.iter().any(|finding| finding["what"] == what), "{what}: {report}");
+    }
+    let writing = findings.iter().find(|finding| finding["what"] == "writing").unwrap();
+    assert!(writing["found"].as_str().unwrap().contains("ms for 8 MiB"), "{writing}");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "and leaves nothing behind");
+}
+
+#[test]
+fn an_account_of_a_genesis_is_an_address_or_a_key_with_whole_dynes() {
+    let directory = prepared();
+    let here = directory.path();
+    let new = |account: &str, out: &str| {
+        let output = run(here, &["genesis", "new", "--minter", "ada.toml", "--account", account, "--out", out]);
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    const OTHER: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+    let key: [u8; 32] = hex::decode(OTHER).unwrap().try_into().unwrap();
+    let address = dynemix::setup::address::address("dyn", &key);
+    assert_eq!(new(&format!("{address}=7"), "by-address.toml").0, Some(0));
+    let text = std::fs::read_to_string(here.join("by-address.toml")).unwrap();
+    assert!(text.contains(OTHER) && text.contains("7000000"), "{text}");
+    for wrong in ["+5", "-5", "5.5", "", "99999999999999999999"] {
+        let (code, said) = new(&format!("{KEY}={wrong}"), "wrong.toml");
+        assert!(code == Some(2) && said.contains("no whole number of dynes"), "{wrong}: {code:?} {said}");
+    }
+    let (code, said) = new("ada=5", "wrong.toml");
+    assert!(code == Some(2) && said.contains("'ada' is no key"), "{code:?} {said}");
+}

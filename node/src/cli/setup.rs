@@ -1,6 +1,7 @@
 //! `dynemix keys`, `genesis`, `config` and `doctor`: everything before a node runs.
 
 use super::args::{ConfigArgs, data_directory};
+use super::ending::WrongUsage;
 use super::output::{OutputArgs, Shown, note, print, say};
 use super::passphrase::{Asked, passphrase};
 use clap::{Args, Subcommand};
@@ -9,9 +10,9 @@ use dynemix::face::api::bytes_held;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::status::StatusShown;
 use dynemix::minting::topology::{Given, Topology};
-use dynemix::setup::address::key_of_any;
+use dynemix::setup::address::{PREFIX, key_of, key_of_any};
 use dynemix::setup::clock::unix_ms;
-use dynemix::setup::config::{Config, ConfigError, Layered, open_to_all};
+use dynemix::setup::config::{Config, ConfigError, Layered, data_home, open_to_all};
 use dynemix::setup::discipline::agreed;
 use dynemix::setup::genesis::{AccountEntry, GenesisFile, GenesisFileError, MinterEntry};
 use dynemix::setup::host_port::HostPort;
@@ -21,7 +22,7 @@ use dynemix::setup::names::Names;
 use dynemix::setup::new_file::{Readers, write_new};
 use dynemix::setup::settings::commented_file;
 use dynemix::setup::sntp::ask_all;
-use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, SubSlots};
+use dynemix_engine::base::parameters::{ChainParameters, ConsensusParameters, DYNE, SubSlots};
 use dynemix_engine::transaction::check::name_acceptable;
 use dynemix_engine::verify::Simd;
 use dynemix_engine::vote::bls::BlsSigning;
@@ -32,9 +33,10 @@ use rustix::fs::Access;
 use serde::Serialize;
 use std::error::Error;
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 type Done = Result<(), Box<dyn Error>>;
 
@@ -54,7 +56,7 @@ The owner's key stays in the wallet; it never comes to the node.")]
         /// Name of the minter
         #[arg(long)]
         name: String,
-        /// Key of the account whose stake it mints for, 64 digits
+        /// Address or key of the account whose stake it mints for
         #[arg(long, value_name = "KEY")]
         account: String,
         /// Where the node is reached; of a host's name the address that it has now
@@ -252,6 +254,17 @@ Examples:
     },
 }
 
+/// An account of a genesis: KEY=DYNES, its key or its address.
+fn account_of(text: &str) -> Result<AccountEntry, WrongUsage> {
+    let wrong = |why: String| WrongUsage(format!("--account {text}: {why}"));
+    let (key, dynes) = text.split_once('=').ok_or_else(|| wrong("write KEY=DYNES".into()))?;
+    let key = key_of(PREFIX, key).map_err(|error| wrong(error.to_string()))?;
+    let is_plain = dynes.bytes().all(|byte| byte.is_ascii_digit());
+    let units = dynes.parse::<u64>().ok().filter(|_| is_plain).and_then(|dynes| dynes.checked_mul(DYNE));
+    let balance = units.ok_or_else(|| wrong(format!("'{dynes}' is no whole number of dynes")))?;
+    Ok(AccountEntry { key: hex::encode(key), balance })
+}
+
 impl GenesisVerb {
     pub(crate) fn run(self) -> Done {
         match self {
@@ -264,15 +277,7 @@ impl GenesisVerb {
                         toml::from_str::<MinterEntry>(&text).map_err(|error| format!("{}: {error}", path.display()))
                     })
                     .collect::<Result<Vec<_>, _>>()?;
-                let accounts = account
-                    .iter()
-                    .map(|text| {
-                        let (key, dynes) = text.split_once('=')?;
-                        let balance = dynes.parse::<u64>().ok()?.checked_mul(dynemix_engine::base::parameters::DYNE)?;
-                        Some(AccountEntry { key: key.to_owned(), balance })
-                    })
-                    .collect::<Option<Vec<_>>>()
-                    .ok_or("--account is KEY=DYNES")?;
+                let accounts = account.iter().map(|text| account_of(text)).collect::<Result<Vec<_>, _>>()?;
                 let consensus = ConsensusParameters {
                     seats,
                     shards_max: shards,
@@ -539,7 +544,8 @@ impl Findings {
             }
             Err(error) => {
                 self.find("genesis", false, error.to_string());
-                layered.beside.join(&layered.config.data)
+                let data = &layered.config.data;
+                if data.as_os_str().is_empty() { data_home() } else { layered.beside.join(data) }
             }
         }
     }
@@ -576,6 +582,7 @@ impl Findings {
         let wanted = config.storage.limit_bytes.saturating_add(config.storage.watermark_bytes);
         let shown = format!("{} free, {} may be used; storage.limit_bytes says how much", bytes(free), bytes(wanted));
         self.find("disk", free >= wanted, shown);
+        self.found("writing", writing(there));
         Ok(())
     }
 
@@ -591,6 +598,29 @@ impl Findings {
         let few = || format!("only {} of {} time servers answer and agree", offsets.len(), answers.len());
         self.find("clock", good, offset.map_or_else(few, |offset| format!("off by {offset} ms")));
     }
+}
+
+/// How fast a folder's disk takes what has to be on it: a vote goes out when it is, and a block is some megabytes.
+fn writing(there: &Path) -> Result<String, String> {
+    const SYNCS: usize = 16;
+    const BLOCK_BYTES: usize = 8 << 20;
+    /// A slot of ten seconds has some for all votes together.
+    const SYNC_MAX_MS: f64 = 100.0;
+    let failed = |error: io::Error| format!("{}: {error}", there.display());
+    let mut file = tempfile::tempfile_in(there).map_err(failed)?;
+    let mut write = |bytes: usize| {
+        let begun = Instant::now();
+        file.write_all(&vec![0x5a; bytes]).and_then(|()| file.sync_data()).map_err(failed)?;
+        Ok::<_, String>(begun.elapsed().as_secs_f64() * 1e3)
+    };
+    let mut syncs = (0..SYNCS).map(|_| write(4_096)).collect::<Result<Vec<_>, _>>()?;
+    syncs.sort_by(f64::total_cmp);
+    let (median, block_ms) = (syncs[SYNCS / 2], write(BLOCK_BYTES)?);
+    let found = format!(
+        "{median:.1} ms until a vote is on the disk ({:.1} at worst of {SYNCS}), {block_ms:.0} ms for 8 MiB",
+        syncs[SYNCS - 1]
+    );
+    if median <= SYNC_MAX_MS { Ok(found) } else { Err(format!("{found}: too slow to mint by")) }
 }
 
 impl DoctorArgs {
