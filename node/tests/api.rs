@@ -661,3 +661,27 @@ fn an_account_is_asked_for_by_its_address_or_key_and_a_verb_asks_what_the_api_an
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert!(ended.status.code() == Some(5) && said.contains("dynemix node ask"), "{said}");
 }
+
+#[test]
+fn a_node_that_is_back_is_as_well_as_its_chain_and_not_as_old() {
+    let mut network = Network::up(1, true, &[]);
+    let slots = |network: &Network| network.slot();
+    while slots(&network) < 14 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    network.processes.kill(0);
+    network.processes.wait(0, PATIENCE);
+    network.processes.start(0, &[]).unwrap();
+    let (end, mut answers) = (Instant::now() + Duration::from_secs(4), 0);
+    while Instant::now() < end {
+        // It may not listen yet.
+        let Ok(mut stream) = TcpStream::connect(network.address(0)) else { continue };
+        write!(stream, "GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        if stream.read_to_string(&mut answer).is_ok() && !answer.is_empty() {
+            assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            answers += 1;
+        }
+    }
+    assert!(answers > 3, "{answers} answers");
+}

@@ -167,7 +167,11 @@ fn illness(view: &NodeView) -> Option<String> {
     if let Some(why) = view.status.halted() {
         return Some(why.clone());
     }
-    let last = view.status.look(|live| live.blocks.back().map_or(0, |block| block.attempt / 2));
+    // A block can be agreed on in a later slot than its own; of those before a start only their own are known.
+    let last = view.status.look(|live| {
+        let agreed = live.blocks.back().map_or(0, |block| block.attempt / 2);
+        agreed.max(live.system.as_ref().map_or(0, |system| system.slot))
+    });
     let behind = (view.clock.now_ms() / view.chain.parameters.slot_ms).saturating_sub(last);
     (behind > UNHEALTHY_SLOTS).then(|| format!("nothing became final for {behind} slots"))
 }
