@@ -445,6 +445,17 @@ impl System {
             self.immature.iter().flat_map(|immature| &immature.rewards).filter(|reward| reward.account == account);
         blocks.map(of_block).sum::<u64>() + rewards.map(|reward| reward.amount).sum::<u64>()
     }
+
+    /// The newest height of which the account has units that are not mature.
+    pub fn immature_since(&self, account: AccountIndex) -> Option<u64> {
+        let has = |immature: &&Immature| {
+            let pays = |block: &ImmatureBlock| {
+                !block.banned && block.patch.delta.credits.accounts.binary_search(&account).is_ok()
+            };
+            immature.blocks.iter().any(pays) || immature.rewards.iter().any(|reward| reward.account == account)
+        };
+        self.immature.iter().filter(has).map(|immature| immature.height).max()
+    }
 }
 
 /// How many candidates are drawn: as many more than seats as have not answered of late.

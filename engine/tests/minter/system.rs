@@ -28,6 +28,7 @@ fn what_is_received_matures_three_heights_later_in_quilt_mode_and_at_once_in_blo
             assert_eq!(scene.balance(21) > BALANCE, mature, "quilt {quilt}, after {waited}");
             assert_eq!(scene.state.find(&key(90)).is_some(), mature);
             assert_eq!(scene.system.immature_of(21), if mature { 0 } else { 5 * DYNE });
+            assert_eq!(scene.system.immature_since(21), (!mature).then_some(1));
             scene.mint(&[]);
         }
         assert_eq!((scene.balance(21), scene.balance(90)), (BALANCE + 5 * DYNE, 7 * DYNE));

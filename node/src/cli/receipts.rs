@@ -24,6 +24,7 @@ impl Shown for Balance {
             name,
             spendable_units,
             immature_units,
+            mature_at_height,
             stake_units,
             sequence,
             proved,
@@ -38,7 +39,13 @@ impl Shown for Balance {
             ("address", address.clone()),
             ("key", key.clone()),
             ("spendable", format!("{} dynes", dynes(*spendable_units))),
-            ("not mature yet", format!("{} dynes", dynes(*immature_units))),
+            (
+                "not mature yet",
+                match mature_at_height {
+                    Some(at) => format!("{} dynes, the last of them at height {at}", dynes(*immature_units)),
+                    None => format!("{} dynes", dynes(*immature_units)),
+                },
+            ),
             ("at stake", format!("{} dynes", dynes(*stake_units))),
             ("transactions sent", sequence.to_string()),
             (

@@ -283,7 +283,7 @@ impl UpArgs {
     /// Says what this computer does not keep, as far as that can be known before.
     fn warn(&self) {
         let cores = machine::cores() as u64;
-        // Measured on two cores: an idle network of four loses slots of 200 ms, and none of 600 ms.
+        // A rule of thumb: on two cores an idle network of four loses slots of 200 ms, and none of 600 ms.
         let least_ms = 400 + 100 * u64::from(self.nodes) / cores.max(1);
         if self.slot_ms < least_ms {
             note!(

@@ -84,6 +84,8 @@ pub struct ProvedAccount {
     pub spendable_units: u64,
     /// Units that are not mature.
     pub immature_units: u64,
+    /// The height at which the last of them are, unless their block is banned before.
+    pub mature_at_height: Option<u64>,
     /// Units at stake.
     pub stake_units: u64,
     /// The sequence of its next transaction.
@@ -640,6 +642,9 @@ impl Client {
                 .map(|name| String::from_utf8_lossy(name).into_owned()),
             spendable_units: hot.balance,
             immature_units: of(&|account| system.immature_of(account)),
+            mature_at_height: account
+                .and_then(|account| system.immature_since(account))
+                .map(|height| height + self.chain.parameters.consensus.maturity(height)),
             stake_units: of(&|account| system.stake(account)),
             sequence: hot.sequence,
             proved: account.is_some(),
