@@ -5,6 +5,8 @@ mod named;
 use bytemuck::Zeroable;
 use dynemix::devnet::layout::secret;
 use dynemix::peer::frames::{BODIES, CELLS, Outcome, PeerFrameKind, ROUNDS, VOTES, cells_frame, put_cell};
+use dynemix::peer::inclusion::Inclusion;
+use dynemix::peer::paths::{SENDERS_MAX, WantPaths, paths_frame, read_paths};
 use dynemix_engine::base::ids::Sig;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
@@ -13,7 +15,7 @@ use dynemix_engine::chain::record::Record;
 use dynemix_engine::committee::statement::{Certificate, Evidence, SeatSet, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::{Cell, payload_hash};
-use dynemix_engine::transaction::item::{Item, block_bytes};
+use dynemix_engine::transaction::item::{Item, Items, block_bytes};
 use dynemix_engine::vote::bls::BlsSigning;
 use ed25519_dalek::SigningKey;
 use named::{MINTERS, Named, POOR, Town, frame_of, signed};
@@ -265,14 +267,50 @@ fn honest_nodes_charge_each_other_nothing() {
             guest.send(CELLS, frame);
         }
         town.wait("paid", Duration::from_secs(30), |town| {
-            // In quilt mode a node without a seat has not the transactions that would prove it.
-            let status = &town.nodes[POOR as usize].view().status;
-            status.own_final.load(Ordering::Relaxed) + status.own_unproved.load(Ordering::Relaxed) == 4
+            // In quilt mode a node without a seat has not the transactions that would prove it: it asks for the proofs.
+            town.nodes[POOR as usize].view().status.own_final.load(Ordering::Relaxed) == 4
         });
         let charged: Vec<u64> = town.nodes.iter().map(|node| node.view().gate.charged()).collect();
         assert_eq!(charged, vec![0; town.nodes.len()], "quilt mode: {quilt}");
         town.stop();
     }
+}
+
+#[test]
+fn proofs_that_nobody_asked_for_and_questions_without_end_are_looked_at_a_few_times() {
+    let town = Town::of(MINTERS, true);
+    town.wait("at height 3", Duration::from_secs(30), |town| town.height(0) >= 3);
+    let header = ShardBlock {
+        parent_root: [1; 32],
+        slot: 3,
+        shard: 0,
+        transactions: 1,
+        bytes: 193,
+        transactions_root: [2; 32],
+        patch_hash: [3; 32],
+    };
+    let items: Items = vec![Item::transaction(&signed(&town, &owner(1), payment(0, DYNE)), &[])].into();
+    let unasked = paths_frame((2, 0), &[Inclusion::of(&header, &items, 0)]);
+    let question = WantPaths { place: (2, 0), senders: vec![[7; 32]; SENDERS_MAX] }.encode();
+    for (class, frame, at_once) in [
+        // Nobody is thrown out for a few of these.
+        (BODIES, unasked, 128),
+        (CELLS, question.clone(), 512),
+        (CELLS, question[..question.len() - 1].to_vec(), 1),
+        (BODIES, vec![PeerFrameKind::Paths as u8, 1], 1),
+        // In another class than its own.
+        (VOTES, question, 1),
+    ] {
+        let liar = Named::connect(&town, None, 0);
+        let times = until_thrown_out(&liar, 40, |liar| (0..at_once).for_each(|_| liar.send(class, frame.clone())));
+        assert!(times <= 8, "{times} times {at_once} frames of {} bytes in class {class}", frame.len());
+    }
+    // Whoever asks as much as it may is answered, with what there is.
+    let guest = Named::connect(&town, None, 0);
+    guest.send(CELLS, WantPaths { place: (2, 0), senders: vec![[7; 32]] }.encode());
+    let answer = guest.hear(PeerFrameKind::Paths, PATIENCE);
+    assert!(answer.is_none_or(|answer| read_paths(&answer[1..]).is_some_and(|(_, proofs)| proofs.is_empty())));
+    town.stop();
 }
 
 #[test]
