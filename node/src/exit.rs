@@ -72,14 +72,15 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
         _ => false,
     };
     let wallet = error.downcast_ref::<WalletError>();
-    let unsettled = matches!(wallet, Some(WalletError::Unsettled(_)));
+    let unsettled = matches!(wallet, Some(WalletError::Unsettled(_) | WalletError::Unproved(_)));
     // What a disk refuses says nothing of what was signed.
     let signed_file = error.downcast_ref::<SignedFileError>();
     let refused = signed_file.is_some_and(|error| {
         matches!(error, SignedFileError::Denied(_) | SignedFileError::File(SealedError::Io { .. }))
     });
     let sealed = error.downcast_ref::<SealedError>();
-    let signed = signed_file.is_some() && !refused || matches!(wallet, Some(WalletError::Kept(_)));
+    let kept_refused = matches!(wallet, Some(WalletError::Kept(SealedError::Io { .. })));
+    let signed = signed_file.is_some() && !refused || (matches!(wallet, Some(WalletError::Kept(_))) && !kept_refused);
     let unreachable = error.downcast_ref().is_some_and(|error| !matches!(error, AskError::Refused(_)))
         || matches!(wallet, Some(WalletError::Unreachable { .. }));
     let in_use = matches!(error.downcast_ref(), Some(RunError::Lock(LockError::Held { .. }) | RunError::Orphans(..)))
@@ -88,7 +89,7 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<u8> {
     let codes = [
         (in_use, LOCKED),
         (signed, UNSAFE),
-        (refused || matches!(sealed, Some(SealedError::Io { .. })), DISK),
+        (refused || kept_refused || matches!(sealed, Some(SealedError::Io { .. })), DISK),
         (unreachable, UNREACHABLE),
         (damaged || snapshot || matches!(sealed, Some(SealedError::Damaged { .. })), DAMAGED),
         (wallet.is_some_and(WalletError::is_lie), LIE),

@@ -5,10 +5,8 @@
 mod cli;
 
 use clap::{CommandFactory, FromArgMatches};
-use cli::ending;
-use cli::output::note;
+use cli::ending::{self, WrongUsage};
 use cli::verbs::Cli;
-use dynemix::exit::USAGE;
 use dynemix::face::logs::screen;
 use dynemix::setup::log_filter::log_filter;
 use std::process::ExitCode;
@@ -39,10 +37,7 @@ fn main() -> ExitCode {
     if !cli.is_node() {
         let asked = match asked_filter() {
             Ok(asked) => asked,
-            Err(error) => {
-                note!("dynemix: {error}");
-                return ExitCode::from(USAGE);
-            }
+            Err(error) => return ending::of(Err(WrongUsage(error).into()), json.as_ref()),
         };
         // Of a node that is measured in this process only what is wrong: the report says the rest.
         let filter = asked

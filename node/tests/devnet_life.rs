@@ -228,6 +228,20 @@ fn files_of_others_are_neither_mixed_with_nor_removed() {
     assert!(code == Some(0) && text.contains("thesis.txt"), "{code:?} {text}");
     assert!(own.iter().all(|path| path.exists()), "{text}");
     assert!(!room.net().join("node00/data").exists() && !room.net().join("genesis.toml").exists());
+    assert!(text.contains("node00/notes") && !text.contains(" removed\n"), "what stays is named: {text}");
+    // Of a devnet whose own file is damaged, and with somebody's directory in a file's place.
+    own.iter().for_each(|path| drop(fs::remove_file(path)));
+    fs::remove_dir_all(room.net()).unwrap();
+    let mut up = room.up(&["--nodes", "1", "--slot-ms", "1000"]);
+    up.says("API of the first");
+    up.signal(Signal::INT);
+    up.ends();
+    fs::write(room.net().join("devnet.json"), b"\xff\xfe\x00").unwrap();
+    fs::remove_file(room.net().join("env")).unwrap();
+    fs::create_dir(room.net().join("env")).unwrap();
+    let (code, text) = room.devnet(&["reset"]);
+    assert!(code == Some(0) && text.contains("/env"), "{code:?} {text}");
+    assert!(!room.net().join("devnet.json").exists() && !room.net().join("node00").exists());
 }
 
 #[test]

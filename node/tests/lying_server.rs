@@ -299,7 +299,7 @@ impl<'n> Lane<'n> {
         let (honest, home) = (self.net.url(1), self.home.path());
         let settled = self.run(home, &honest, &["pending"]);
         let waits = self.run(home, &honest, &["pending"]);
-        assert!(waits.text.contains("nothing that was signed here waits"), "{name}: {}\n{}", settled.text, waits.text);
+        assert!(waits.text.contains("on this chain waits for its end"), "{name}: {}\n{}", settled.text, waits.text);
         let settled_final = settled.text.contains("final at height");
         let after = units(self.net, self.user);
         let paid = before - after;
@@ -475,7 +475,81 @@ fn a_payment_is_proved_in_blockchain_mode_too_and_again_later_by_its_id() {
     let liar = Liar::new(net.url(0), lie).url();
     let with = ["status", sent["id"].as_str().unwrap(), "--devnet", "--node", &liar, "--json", "-"];
     let ran = net.wallet(home.path(), &with);
-    assert!(ran.code == Some(0) && ran.text.contains("\"proved\": false"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(8) && ran.text.contains("\"proved\": false"), "{:?} {}", ran.code, ran.text);
+}
+
+/// What only a node says is called its word, whatever it says, and an honest second node is enough.
+#[test]
+fn what_only_a_node_says_is_called_its_word() {
+    let stage = Stage::new();
+    let (net, user, home, honest) = (stage.net, "erin", tempfile::tempdir().unwrap(), stage.net.url(1));
+    let look = |nodes: &[&str], verb: &[&str]| {
+        let nodes: Vec<&str> = nodes.iter().flat_map(|node| ["--node", node]).collect();
+        net.wallet(home.path(), &[verb, &["--devnet", "--from", user], &nodes].concat())
+    };
+    let json = |nodes: &[&str], verb: &[&str]| -> (Option<i32>, Value) {
+        let ran = look(nodes, &[verb, &["--json", "-"]].concat());
+        (ran.code, serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {}", ran.text)))
+    };
+    let ran = look(&[&honest], &["send", "3", "--to", SHOP]);
+    assert_eq!(ran.code, Some(0), "{}", ran.text);
+    let sent = json(&[&honest], &["sent"]).1["sent"][0]["id"].as_str().unwrap().to_owned();
+    let liar = |lie: Lie| Liar::new(net.url(0), lie);
+
+    // That it stands in its block is proved, and that it has no effect is not.
+    let url = net.url(1);
+    let void = liar(Arc::new(move |method, params, said| match method {
+        "transaction" => {
+            let mut answer = ask(&url, method, params);
+            answer["result"]["state"] = json!("void");
+            Reply::Json(answer)
+        }
+        _ => passes(said),
+    }));
+    let (code, shown) = json(&[&void.url()], &["status", &sent]);
+    assert_eq!((code, &shown["proved"], &shown["included"]), (Some(0), &json!(false), &json!(true)), "{shown}");
+    let ran = look(&[&void.url()], &["status", &sent]);
+    assert!(ran.text.contains("the node says: final, but without effect"), "{}", ran.text);
+
+    // An id that nobody has signed, and one that is paid, behind who says that it was refused.
+    let made_up = liar(swallows(net, "final", false));
+    let ran = look(&[&made_up.url()], &["status", &"ab".repeat(32)]);
+    assert!(ran.code == Some(8) && ran.out.starts_with("the node says: final"), "{:?} {}", ran.code, ran.text);
+    let refused = liar(swallows(net, "refused", false));
+    let (code, shown) = json(&[&refused.url(), &honest], &["status", &sent]);
+    assert_eq!((code, &shown["proved"]), (Some(0), &json!(true)), "{shown}");
+
+    // An account that one says there is not.
+    let none = liar(in_method("proof", |_, _| result(json!({ "height": 1, "root": "", "proof": null }))));
+    let (_, shown) = json(&[&none.url(), &honest], &["balance"]);
+    assert_eq!(shown["proved"], true, "{shown}");
+    let ran = look(&[&none.url()], &["balance"]);
+    assert!(ran.text.contains("as the node says"), "{}", ran.text);
+
+    // A history of another shape, and of another chain; what is no node at all is not called a lie.
+    for shape in [json!(0), json!("x"), json!([]), json!({}), json!([1, 2, { "a": null }])] {
+        let odd = liar(in_method("history", move |_, _| result(shape.clone())));
+        let ran = look(&[&odd.url()], &["history"]);
+        assert!(ran.code == Some(9), "{:?} {}", ran.code, ran.text);
+    }
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let page = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            use std::io::{Read, Write};
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 4_096]);
+            let _ = stream.write_all(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 6\r\n\r\n<html>");
+        }
+    });
+    let ran = look(&[&page], &["balance"]);
+    assert!(ran.code == Some(6) && ran.text.contains("no node's API (HTTP 502)"), "{:?} {}", ran.code, ran.text);
+    let ran = look(&[&format!("{honest}no/such/place")], &["balance"]);
+    assert!(ran.code == Some(6) && !ran.text.contains("--trust"), "{:?} {}", ran.code, ran.text);
+    for wrong in ["https://127.0.0.1:1/", "", "::1", "ftp://x"] {
+        let ran = look(&[wrong], &["balance"]);
+        assert_eq!(ran.code, Some(2), "{wrong}: {}", ran.text);
+    }
 }
 
 /// A server shows the account as it was before the payment, by a proof that is young enough to be looked at.
@@ -524,8 +598,16 @@ fn who_turns_to_another_node_pays_once() {
     // The other node is honest, and the wallet signs nothing all the same.
     let ran = send(&honest);
     assert!(ran.code == Some(8) && ran.text.contains("may still become final"), "{:?} {}", ran.code, ran.text);
+    assert!(
+        ran.text.contains(&format!("wallet pending --from {user} --node")),
+        "what is told can be typed: {}",
+        ran.text
+    );
     let ran = net.wallet(home.path(), &["pending", "--forget", "--devnet", "--from", user, "--node", &honest]);
     assert_eq!(ran.code, Some(8), "{}", ran.text);
+    // Another order is surely not paid: nothing was signed for it.
+    let other = net.wallet(home.path(), &["send", "4", "--to", SHOP, "--devnet", "--from", user, "--node", &honest]);
+    assert!(other.code == Some(1) && other.text.contains("nothing was signed for this order"), "{}", other.text);
     let cell = kept.lock().unwrap().clone().expect("it was handed in");
     ask(&honest, "submit", &cell);
     let end = std::time::Instant::now() + Duration::from_secs(60);
@@ -533,9 +615,10 @@ fn who_turns_to_another_node_pays_once() {
         assert!(std::time::Instant::now() < end, "what was handed in does not become final");
         std::thread::sleep(Duration::from_millis(100));
     }
-    // What has become of it is told, once, and nothing is paid without a new order.
+    // What has become of it is told, once: the same order is paid, and nothing is paid twice.
     let ran = send(&honest);
-    assert!(ran.code == Some(8) && ran.text.contains("is final since height"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.code == Some(0) && ran.text.contains("nothing new was signed"), "{:?} {}", ran.code, ran.text);
+    assert!(ran.text.contains("paid: ") && ran.text.contains("is final at height"), "{}", ran.text);
     assert_eq!(units(net, user), before - PAID);
     let ran = send(&honest);
     assert_eq!(ran.code, Some(0), "{}", ran.text);

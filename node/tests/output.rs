@@ -391,3 +391,41 @@ fn an_account_of_a_genesis_is_an_address_or_a_key_with_whole_dynes() {
     let (code, said) = new("ada=5", "wrong.toml");
     assert!(code == Some(2) && said.contains("'ada' is no key"), "{code:?} {said}");
 }
+
+#[test]
+fn a_variable_that_is_wrong_is_json_too_and_a_proxy_that_is_not_spoken_is_not_passed_by() {
+    let directory = tempfile::tempdir().unwrap();
+    let ask = |name: &str, value: &str, node: &str| {
+        let mut command = command(directory.path(), &["node", "ask", "status", "--json", "--node", node]);
+        let output = command.env(name, value).stdin(Stdio::null()).output().unwrap();
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        (output.status.code(), told["error"]["message"].as_str().unwrap_or_default().to_owned())
+    };
+    let (code, said) = ask("DYNEMIX_LOG", "foo=bar=x", "http://127.0.0.1:1/");
+    assert!(code == Some(2) && said.contains("DYNEMIX_LOG"), "{code:?} {said}");
+    for proxy in ["socks5://127.0.0.1:1", "SOCKS4A://h:1", "https://h:1", "::::"] {
+        let (code, said) = ask("ALL_PROXY", proxy, "http://192.0.2.1:1/");
+        assert!(code == Some(6) && said.contains("ALL_PROXY names the proxy"), "{proxy}: {code:?} {said}");
+        // This computer is asked past any.
+        let (code, said) = ask("ALL_PROXY", proxy, "http://127.0.0.1:1/");
+        assert!(code == Some(6) && !said.contains("proxy"), "{proxy}: {code:?} {said}");
+    }
+}
+
+#[test]
+fn a_wallet_that_cannot_be_read_is_listed_as_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    assert!(run(here, &["wallet", "new", "good"]).status.success());
+    let folder = here.join("home/dynemix/wallets");
+    std::fs::write(folder.join("bad.json"), "{").unwrap();
+    std::fs::create_dir(folder.join("odd.json")).unwrap();
+    let output = run(here, &["wallet", "list"]);
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && shown.contains("good"), "{shown}");
+    for name in ["bad", "odd"] {
+        assert!(shown.lines().any(|line| line.contains(name) && line.contains("cannot be read")), "{shown}");
+    }
+    let missing = run(here, &["wallet", "balance", "--from", "x", "--genesis", "g"]);
+    assert!(!String::from_utf8_lossy(&missing.stderr).contains("panicked"));
+}

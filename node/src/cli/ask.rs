@@ -7,7 +7,7 @@ use clap::Args;
 use dynemix::devnet::layout::Devnet;
 use dynemix::face::table::{Form, METHODS, Method};
 use dynemix::wallet::error::WalletError;
-use dynemix::wallet::transport::Transport;
+use dynemix::wallet::transport::{Transport, check_node};
 use dynemix_perf::report::{json_text, table};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -47,6 +47,7 @@ impl AskArgs {
         }
         let params = params(method, &self.parameters)?;
         let nodes = self.nodes()?;
+        nodes.iter().try_for_each(|node| check_node(node)).map_err(|why| WrongUsage(format!("--node {why}")))?;
         let (count, transport) = (nodes.len(), Transport::new(nodes));
         let mut answer = Err(WalletError::Node("nobody was asked".into()));
         for node in 0..count {

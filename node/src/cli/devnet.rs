@@ -110,19 +110,15 @@ impl DevnetVerb {
             DevnetVerb::Reset(dir) => {
                 let directory = dir.directory();
                 let left = reset(&directory)?;
-                say!("{} removed", directory.display())?;
-                match left.len() as u64 {
-                    0 => Ok(()),
-                    count => {
-                        say!(
-                            "{} in it {} not the devnet's, and stays: {}",
-                            counted(count, "thing"),
-                            if count == 1 { "is" } else { "are" },
-                            left.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-                        )?;
-                        Ok(())
-                    }
+                if left.is_empty() {
+                    say!("{} removed", directory.display())?;
+                    return Ok(());
                 }
+                let stays = if left.len() == 1 { "is not its, and stays" } else { "are not its, and stay" };
+                let count = counted(left.len() as u64, "thing");
+                let left: String = left.iter().map(|path| format!("\n  {}", path.display())).collect();
+                say!("the devnet in {} is removed; {count} there {stays}:{left}", directory.display())?;
+                Ok(())
             }
             DevnetVerb::Dump { file, dir } => {
                 dump(&dir.directory(), &file)?;

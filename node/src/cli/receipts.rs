@@ -1,8 +1,9 @@
 //! What the verbs of `dynemix wallet` show.
 
 use super::output::{Shown, dynes};
+use dynemix::face::answers::{Change, HistoryAnswer, KeptTransaction};
 use dynemix::minting::tracked::TransactionShown;
-use dynemix::wallet::client::ProvedAccount;
+use dynemix::wallet::accounts::ProvedAccount;
 use dynemix::wallet::sent::{End, Sent};
 use dynemix::wallet::settling::{Effect, Settled, explained};
 use dynemix::wallet::transport::plain;
@@ -32,7 +33,7 @@ impl Shown for Balance {
         facts(&[
             (
                 "account",
-                account.map_or("none yet: the first payment opens it".to_owned(), |account| {
+                account.map_or("none yet, as the node says: the first payment opens it".to_owned(), |account| {
                     format!("{account}, {}", name.clone().unwrap_or("no name".into()))
                 }),
             ),
@@ -53,7 +54,7 @@ impl Shown for Balance {
                 if *proved {
                     format!("by the certificate of height {} and a proof", height + 1)
                 } else {
-                    "nothing to prove".to_owned()
+                    "not: that there is no account has no proof, it is the node's word".to_owned()
                 },
             ),
         ])
@@ -74,7 +75,7 @@ impl Shown for Receipt {
                 format!("whether it took effect at height {takes_effect_height} was not shown: look at the balance")
             }
         };
-        format!("paid: {id} is final at height {height}, proved by its path to the certified block; {effect}")
+        format!("paid: {id}\nis final at height {height}, proved by its path to the certified block;\n{effect}")
     }
 }
 
@@ -82,51 +83,85 @@ impl Shown for Receipt {
 #[derive(Serialize)]
 pub(super) struct NothingWaits {
     pub(super) pending: bool,
+    /// The wallet that was looked at.
+    pub(super) of: String,
+    /// Other keys of this computer of which something waits on this chain.
+    pub(super) others: Vec<String>,
 }
 
 impl Shown for NothingWaits {
     fn text(&self) -> String {
-        "nothing that was signed here waits for its end".into()
+        let mut text = format!("nothing that '{}' has signed on this chain waits for its end", self.of);
+        for key in &self.others {
+            text.push_str(&format!("\n  something of another key does, which --from names:\n  {key}"));
+        }
+        text
     }
 }
 
 #[derive(Serialize)]
 pub(super) struct Looked {
-    pub(super) id: String,
+    id: String,
     #[serde(flatten)]
-    pub(super) transaction: TransactionShown,
-    /// Whether that it is final is proved, and not only the node's word.
-    pub(super) proved: bool,
+    transaction: TransactionShown,
+    /// Whether it is proved that it stands in the block of this height.
+    included: bool,
+    /// Whether its state is proved, and not only the node's word: what took no effect stands in its block all the same.
+    proved: bool,
+}
+
+impl Looked {
+    pub(super) fn of(id: String, transaction: TransactionShown, included: bool) -> Looked {
+        let proved = included && transaction.state == "final";
+        Looked { id, transaction, included, proved }
+    }
+
+    /// Whether a node says of it what nothing proves, and what somebody may take for a payment.
+    pub(super) fn is_unproved(&self) -> bool {
+        !self.included && matches!(self.transaction.state.as_str(), "final" | "void" | "used")
+    }
 }
 
 impl Shown for Looked {
     fn text(&self) -> String {
-        let proof = match (self.proved, self.transaction.state.as_str()) {
-            (true, _) => "; proved by its path to the certified block",
-            (false, "final" | "void") => {
-                "; this is the node's word: it shows no proof, since it does not keep that block's \
-                                 transactions, or since it is not so"
+        let shown = checkpoint(&self.transaction);
+        match (self.included, self.proved) {
+            (_, true) => format!("{shown};\nproved by its path to the certified block"),
+            (true, false) => {
+                let height = self.transaction.height.unwrap_or(0);
+                format!("that it stands in the block of height {height} is proved;\nthe node says: {shown}")
             }
-            (false, _) => "; this is the node's word",
-        };
-        checkpoint(&self.transaction) + proof
+            (false, _) if self.is_unproved() => {
+                format!(
+                    "the node says: {shown}.\nThat is its word: it shows no proof, since it does not keep that block's\n\
+                     transactions, or since it is not so"
+                )
+            }
+            (false, _) => format!("the node says: {shown};\nthis is the node's word"),
+        }
     }
 }
 
 #[derive(Serialize)]
 pub(super) struct Wallets {
     pub(super) wallets: Vec<Value>,
+    /// Those that cannot be read, and why.
+    pub(super) unreadable: Vec<Value>,
 }
 
 impl Shown for Wallets {
     fn text(&self) -> String {
-        if self.wallets.is_empty() {
+        if self.wallets.is_empty() && self.unreadable.is_empty() {
             return "no wallets; `dynemix wallet new` makes one".into();
         }
         let rows: Vec<_> = self
             .wallets
             .iter()
             .map(|wallet| ["name", "address"].map(|field| wallet[field].as_str().unwrap_or("").to_owned()).to_vec())
+            .chain(self.unreadable.iter().map(|wallet| {
+                let error = wallet["error"].as_str().unwrap_or("");
+                vec![wallet["name"].as_str().unwrap_or("").to_owned(), format!("cannot be read: {error}")]
+            }))
             .collect();
         table(&["wallet", "address"], &rows)
     }
@@ -134,48 +169,36 @@ impl Shown for Wallets {
 
 #[derive(Serialize)]
 #[serde(transparent)]
-pub(super) struct History(pub(super) Value);
+pub(super) struct History(pub(super) HistoryAnswer);
 
 impl Shown for History {
     fn text(&self) -> String {
-        let short = |value: &Value| {
-            let text = plain(value.as_str().unwrap_or(""));
+        let short = |text: &str| {
+            let text = plain(text);
             if text.is_empty() { text } else { text.chars().take(16).collect::<String>() + ".." }
         };
-        let amount = |value: &Value| value.as_u64().filter(|&units| units > 0).map_or(String::new(), dynes);
-        let rows_of = |name: &str| self.0[name].as_array().cloned().unwrap_or_default();
-        let change = |row: &Value| {
-            let kind = plain(row["kind"].as_str().unwrap_or(""));
-            let of = row["of"].as_str().map_or_else(|| amount(&row["stake_units"]), plain);
-            vec![
-                plain(&row["height"].to_string()),
-                kind,
-                of,
-                amount(&row["debited_units"]),
-                amount(&row["credited_units"]),
-            ]
+        let amount = |units: u64| if units > 0 { dynes(units) } else { String::new() };
+        let HistoryAnswer { first_height, changes, transactions, .. } = &self.0;
+        let change = |row: &Change| {
+            let kind = serde_json::to_value(row.kind).ok().and_then(|kind| kind.as_str().map(str::to_owned));
+            let of = row.of.as_deref().map_or_else(|| amount(row.stake_units.unwrap_or(0)), plain);
+            let (paid, received) = (amount(row.debited_units), amount(row.credited_units));
+            vec![row.height.to_string(), kind.unwrap_or_default(), of, paid, received]
         };
-        let changes: Vec<_> = rows_of("changes").iter().map(change).collect();
+        let changes: Vec<_> = changes.iter().map(change).collect();
         let mut text = table(&["height", "what", "of", "paid", "received"], &changes);
-        let transaction = |row: &Value| {
-            let height = plain(&row["height"].to_string());
-            vec![
-                height,
-                short(&row["id"]),
-                short(&row["sender"]),
-                short(&row["recipient"]),
-                amount(&row["amount_units"]),
-            ]
+        let transaction = |row: &KeptTransaction| {
+            let (id, sender, recipient) = (short(&row.id), short(&row.sender), short(&row.recipient));
+            vec![row.height.to_string(), id, sender, recipient, amount(row.amount_units)]
         };
-        let transactions: Vec<_> = rows_of("transactions").iter().map(transaction).collect();
-        if !transactions.is_empty() {
+        let rows: Vec<_> = transactions.iter().map(transaction).collect();
+        if !rows.is_empty() {
             text.push('\n');
-            text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &transactions));
+            text.push_str(&table(&["height", "transaction", "sender", "recipient", "dynes"], &rows));
         }
-        let first = plain(&self.0["first_height"].to_string());
         format!(
-            "{text}\n  the node keeps blocks from height {first} on; all of this is its word alone, what is proved is the \
-             balance\n"
+            "{text}\n  the node keeps blocks from height {first_height} on; all of this is its word alone,\n  what is proved \
+             is the balance\n"
         )
     }
 }
@@ -207,6 +230,8 @@ pub(super) fn checkpoint(shown: &TransactionShown) -> String {
 #[derive(Serialize)]
 pub(super) struct SentList {
     pub(super) sent: Vec<Sent>,
+    /// The command that asks for the end of what has none yet.
+    pub(super) ask: String,
 }
 
 impl Shown for SentList {
@@ -218,7 +243,7 @@ impl Shown for SentList {
             let end = match sent.end {
                 Some(End::Final(height)) => format!("final at height {height}, which is proved"),
                 Some(End::Never) => "not paid: it can be in no block any more, which is proved".to_owned(),
-                None => "not known: `dynemix wallet pending` asks".to_owned(),
+                None => format!("not known; this asks:\n  {}", self.ask),
             };
             format!("{}\n  {}; {end}", sent.id, sent.what)
         };

@@ -140,6 +140,9 @@ pub(crate) fn create(store: &Path, out: &Path) -> Result<SnapshotDone, Box<dyn E
 
 /// Does `node snapshot`: the node writes it.
 pub(crate) fn of_node(data: &Path, out: &Path) -> Result<SnapshotDone, Box<dyn Error>> {
+    if std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(format!("{} is not empty: a snapshot is written into a directory of its own", out.display()).into());
+    }
     make_directory(out).map_err(|error| format!("make {}: {error}", out.display()))?;
     let directory = out.canonicalize().map_err(|error| format!("{}: {error}", out.display()))?;
     timed("created", |_| Ok(ask(data, &AdminRequest::Snapshot { directory })?))

@@ -1,20 +1,24 @@
 //! `dynemix wallet`.
 
 use super::args::{DirArgs, parse_hash, variable};
+use super::ending::WrongUsage;
 use super::output::{OutputArgs, dynes, note, print, say};
 use super::passphrase::{Asked, consents, has_words, passphrase, passphrase_of, somebody_is_there, words};
 use super::receipts::{Balance, History, Looked, NothingWaits, Receipt, SentList, Wallets, checkpoint};
 use clap::{Args, Subcommand};
+use dynemix::devnet::hints::{program, quoted};
 use dynemix::devnet::layout::{Devnet, USERS, user_secret};
 use dynemix::setup::address::{DEVNET_PREFIX, PREFIX, address};
 use dynemix::setup::genesis::GenesisFile;
 use dynemix::setup::keystore::{self, KeystoreError, SecretKind};
 use dynemix::setup::trust::Trust;
 use dynemix::wallet::client::{Client, ClientOptions};
+use dynemix::wallet::error::WalletError;
 use dynemix::wallet::keys;
 use dynemix::wallet::order::Order;
 use dynemix::wallet::profile::Profile;
 use dynemix::wallet::settling::{Event, PayOptions, Settled};
+use dynemix::wallet::transport::check_node;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::transaction::cell::TransactionKind;
 use dynemix_engine::vote::bls::BlsSigning;
@@ -227,14 +231,15 @@ pub(crate) struct WithArgs {
 
 /// Units from dynes as people write them.
 fn parse_dynes(text: &str) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no amount; write for example 5 or 0.25");
+    let wrong = || format!("'{text}' is no amount; write for example 5 or 1.25");
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 6 || !part.bytes().chain(whole.bytes()).all(|byte| byte.is_ascii_digit()) || whole.is_empty() {
         return Err(wrong());
     }
     let part = format!("{part:0<6}").parse::<u64>().map_err(|_| wrong())?;
     let units = whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(DYNE)?.checked_add(part));
-    units.filter(|&units| units > 0).ok_or_else(wrong)
+    let units = units.ok_or_else(|| format!("{text} dynes are more than there can be"))?;
+    if units > 0 { Ok(units) } else { Err(wrong()) }
 }
 
 impl ChainArgs {
@@ -299,12 +304,29 @@ impl WithArgs {
                 None => vec!["http://127.0.0.1:8645/".to_owned()],
             },
         };
+        nodes.iter().try_for_each(|node| check_node(node)).map_err(|why| WrongUsage(format!("--node {why}")))?;
         let options = ClientOptions { nodes, genesis: &genesis, wallets: keys::directory(), trust: self.trust };
         let mut client = Client::new(options)?;
+        client.ask_command = self.pending_command();
         if std::io::stderr().is_terminal() {
             client.say_waits(|line| note!("{line}"));
         }
         Ok(client)
+    }
+
+    /// How the same wallet and chain are asked what has become of what was signed, as it can be typed anywhere.
+    fn pending_command(&self) -> String {
+        let mut words = vec![program(), "wallet".into(), "pending".into()];
+        let mut flag = |name: &str, value: &str| words.extend([name.to_owned(), quoted(value)]);
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string();
+        self.from.iter().for_each(|from| flag("--from", from));
+        self.node.iter().for_each(|node| flag("--node", node));
+        let ChainArgs { genesis, profile, devnet, dir } = &self.chain;
+        genesis.iter().for_each(|path| flag("--genesis", &whole(path)));
+        profile.iter().for_each(|profile| flag("--profile", profile));
+        dir.dir.iter().for_each(|path| flag("--dir", &whole(path)));
+        words.extend(devnet.then(|| "--devnet".to_owned()));
+        words.join(" ")
     }
 
     /// The wallet's name, or a devnet's user.
@@ -327,6 +349,9 @@ impl WithArgs {
             Err(KeystoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 let names: Vec<String> = keys::list()?.into_iter().map(|(name, _)| name).collect();
                 let here = match names.len() {
+                    _ if !keys::unreadable()?.is_empty() => {
+                        "some of those that are here cannot be read: `dynemix wallet list` says which".to_owned()
+                    }
                     0 => "no wallet is here; `dynemix wallet new` makes one".to_owned(),
                     _ => format!("here are: {}", names.join(", ")),
                 };
@@ -384,12 +409,12 @@ fn tell(event: &Event<'_>, begun: Instant, quiet: bool) {
     let line = match event {
         // Whatever comes later, who paid can name what was signed.
         Event::Signed { id, expires_slot } => {
-            return note!("signed {}, to come into a block until slot {expires_slot}", hex::encode(id));
+            return note!("signed {},\nto come into a block until slot {expires_slot}", hex::encode(id));
         }
         Event::NodeSays(shown) => format!("the node says: {}", checkpoint(shown)),
         Event::Final(Settled { height, takes_effect_height, .. }) => {
             let later = if takes_effect_height > height {
-                format!("; it takes effect at height {takes_effect_height}, unless its block is banned before")
+                format!(";\nit takes effect at height {takes_effect_height}, unless its block is banned before")
             } else {
                 String::new()
             };
@@ -477,16 +502,19 @@ fn payment(
 fn pending(with: &WithArgs, output: &OutputArgs, forget: bool) -> Result<(), Box<dyn Error>> {
     let mut client = with.client()?;
     let key = with.own_key()?;
+    let waits_not = |client: &Client| -> Result<NothingWaits, Box<dyn Error>> {
+        Ok(NothingWaits { pending: false, of: with.from()?, others: client.others_pending(&key)? })
+    };
     if forget {
         client.forget(&key)?;
-        return output.show(&NothingWaits { pending: false });
+        return output.show(&waits_not(&client)?);
     }
     let (begun, quiet) = (Instant::now(), output.is_json_alone());
     let settled = client.resume(&key, &mut |event| tell(&event, begun, quiet));
     warn(&mut client);
     match settled? {
         Some(settled) => show_paid(output, settled),
-        None => output.show(&NothingWaits { pending: false })?,
+        None => output.show(&waits_not(&client)?)?,
     }
     Ok(())
 }
@@ -577,13 +605,12 @@ fn whose(with: &WithArgs, name: &str) -> Result<(), Box<dyn Error>> {
 /// A transaction's state, as a node says, and whether that is proved.
 fn status(with: &WithArgs, output: &OutputArgs, id: &[u8; 32]) -> Result<(), Box<dyn Error>> {
     let mut client = with.client()?;
-    let transaction = client.transaction(id)?;
-    let proved = match (transaction.state.as_str(), transaction.height) {
-        ("final" | "void", Some(height)) => client.proves(id, height)?,
-        _ => false,
-    };
+    let (transaction, included) = client.looked(id)?;
     warn(&mut client);
-    output.show(&Looked { id: hex::encode(id), transaction, proved })
+    let looked = Looked::of(hex::encode(id), transaction, included);
+    let is_unproved = looked.is_unproved();
+    output.show(&looked)?;
+    if is_unproved { Err(WalletError::Unproved(hex::encode(id)).into()) } else { Ok(()) }
 }
 
 impl WalletVerb {
@@ -600,12 +627,17 @@ impl WalletVerb {
                     let address = FromHex::from_hex(&key).ok().map(|key| address(&prefix, &key));
                     json!({ "name": name, "key": key, "address": address })
                 };
-                output.show(&Wallets { wallets: keys::list()?.into_iter().map(shown).collect() })
+                let unreadable = keys::unreadable()?;
+                let names = unreadable.iter().map(|(name, error)| json!({ "name": name, "error": error.to_string() }));
+                let wallets = keys::list()?.into_iter().map(shown).collect();
+                output.show(&Wallets { wallets, unreadable: names.collect() })?;
+                // It shows what there is, and is not done.
+                unreadable.into_iter().next().map_or(Ok(()), |(_, error)| Err(error.into()))
             }
             WalletVerb::Sent { with, output } => {
                 let (client, key) = (with.client()?, with.own_key()?);
                 let sent = client.sent(&key).map_err(|error| format!("read the list of what was sent: {error}"))?;
-                output.show(&SentList { sent })
+                output.show(&SentList { sent, ask: with.pending_command() })
             }
             WalletVerb::Balance { of, with, output } => {
                 let mut client = with.client()?;
@@ -617,7 +649,7 @@ impl WalletVerb {
             WalletVerb::History { of, with, output } => {
                 let mut client = with.client()?;
                 let key = with.key(&mut client, of.as_deref())?;
-                let history = client.word("history", &json!({ "key": hex::encode(key) }))?;
+                let history = client.history(&key)?;
                 warn(&mut client);
                 output.show(&History(history))
             }

@@ -146,7 +146,7 @@ fn unpack(file: &Path, bytes: impl io::Read, into: &Path) -> Result<(), DumpErro
     let mut archive = Archive::new(GzDecoder::new(bytes));
     let mut left = BYTES_MAX;
     for entry in archive.entries().map_err(failed(file))? {
-        let mut entry = entry.map_err(failed(file))?;
+        let mut entry = entry.map_err(|error| wrong(file, &format!("it is cut off or damaged: {error}")))?;
         let path = entry.path().map_err(failed(file))?.into_owned();
         let names: Option<Vec<&str>> = path
             .components()
@@ -161,7 +161,9 @@ fn unpack(file: &Path, bytes: impl io::Read, into: &Path) -> Result<(), DumpErro
         if !is_ours || entry.header().entry_type() != EntryType::Regular || left == 0 {
             return Err(wrong(file, &format!("'{}' is in it", path.display())));
         }
-        entry.unpack_in(into).map_err(failed(file))?;
+        entry
+            .unpack_in(into)
+            .map_err(|error| wrong(file, &format!("it is cut off or damaged at {}: {error}", path.display())))?;
     }
     Ok(())
 }

@@ -9,11 +9,16 @@ pub fn usual_directory() -> PathBuf {
     data_home().join("devnet")
 }
 
+/// What this program was called by, as a word of a shell.
+pub fn program() -> String {
+    let program = std::env::args_os().next().map_or("dynemix".into(), |name| name.to_string_lossy().into_owned());
+    quoted(&program)
+}
+
 /// A verb of this program over a devnet's directory.
 pub fn command(verb: &str, directory: &Path) -> String {
-    let program = std::env::args_os().next().map_or("dynemix".into(), |name| name.to_string_lossy().into_owned());
+    let program = program();
     let whole = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-    let program = quoted(&program);
     if whole == usual_directory() {
         return format!("{program} {verb}");
     }

@@ -294,13 +294,13 @@ impl Devnet {
     /// When there is none.
     pub fn read(directory: &Path) -> Result<Devnet, LayoutError> {
         let path = directory.join("devnet.json");
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(LayoutError::Missing(directory.to_owned()));
             }
             text => text.map_err(failed(&path))?,
         };
-        serde_json::from_str(&text).ok().filter(Devnet::can_be).ok_or(LayoutError::Form(directory.to_owned()))
+        serde_json::from_slice(&text).ok().filter(Devnet::can_be).ok_or(LayoutError::Form(directory.to_owned()))
     }
 
     /// Whether this program could have made it: the file may come from elsewhere.

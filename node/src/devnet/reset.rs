@@ -40,8 +40,13 @@ pub fn reset(directory: &Path) -> Result<Vec<PathBuf>, ResetError> {
     if running > 0 {
         return Err(ResetError::Running(directory.to_owned(), running));
     }
+    let nodes: Vec<PathBuf> = entries(directory)?.into_iter().filter(|path| is_node(path)).collect();
     clear(directory)?;
-    let left = entries(directory)?.into_iter().filter(|path| *path != lock_path(directory)).collect();
+    let mut left = Vec::new();
+    for path in entries(directory)?.into_iter().filter(|path| *path != lock_path(directory)) {
+        // Of a node's directory that was ours it is what lies in it.
+        if nodes.contains(&path) { left.extend(entries(&path)?) } else { left.push(path) }
+    }
     remove_file(&lock_path(directory))?;
     // It stays where somebody else has something in it.
     let _ = fs::remove_dir(directory);
@@ -80,11 +85,12 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, LayoutError> {
     read.map_err(|source| LayoutError::Io { path: directory.to_owned(), source })
 }
 
+/// What is not there is removed; and a directory in a file's place is somebody else's.
+const LEFT: [io::ErrorKind; 3] = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::IsADirectory];
+
 fn remove_file(path: &Path) -> Result<(), LayoutError> {
     match fs::remove_file(path) {
-        Err(source) if ![io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&source.kind()) => {
-            Err(LayoutError::Io { path: path.to_owned(), source })
-        }
+        Err(source) if !LEFT.contains(&source.kind()) => Err(LayoutError::Io { path: path.to_owned(), source }),
         _ => Ok(()),
     }
 }

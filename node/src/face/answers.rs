@@ -3,7 +3,7 @@
 use crate::minting::status::BlockShown;
 use crate::minting::tracked::TransactionShown;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// An account. Without its own proof it is the node's word.
 #[derive(Serialize, JsonSchema)]
@@ -101,7 +101,7 @@ pub struct TransactionAnswer {
 }
 
 /// What a transaction does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Does {
     /// It pays one account or several.
@@ -117,7 +117,7 @@ pub enum Does {
 }
 
 /// A transaction that is kept with its block.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct KeptTransaction {
     /// Height of its block.
     pub height: u64,
@@ -136,7 +136,7 @@ pub struct KeptTransaction {
 }
 
 /// What a block did to an account.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct Change {
     /// Height of the block.
     pub height: u64,
@@ -157,7 +157,7 @@ pub struct Change {
 }
 
 /// What has happened to an account in the blocks that were looked through.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct HistoryAnswer {
     /// The oldest height that is kept here.
     pub first_height: u64,

@@ -5,12 +5,11 @@
 
 use super::error::WalletError;
 use super::kept::Kept;
-use super::sent::Sent;
 use super::time;
 use super::transport::Transport;
 use crate::face::light::{LightChain, REMEMBERED, Verified, known_block};
 use crate::peer::inclusion::{INCLUSION_BYTES_MAX, Inclusion};
-use crate::setup::address::{address, key_of};
+use crate::setup::address::key_of;
 use crate::setup::clock::unix_ms;
 use crate::setup::genesis::GenesisFile;
 use crate::setup::trust::Trust;
@@ -66,33 +65,6 @@ const KEEP_EVERY: u64 = 1_000;
 pub(super) const LOOK_BACK_PATIENCE: Duration = Duration::from_secs(40);
 /// Old heights that are looked at, one by one, for a transaction in one of them.
 const LOOK_BACK_MAX: u64 = 20_000;
-
-/// What is proved of an account.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct ProvedAccount {
-    /// Its public key, 64 digits.
-    pub key: String,
-    /// The key as an address of this chain.
-    pub address: String,
-    /// Height of the state that it is proved of.
-    pub height: u64,
-    /// Its index; none if there is no such account.
-    pub account: Option<u32>,
-    /// Its registered name, if it has one.
-    pub name: Option<String>,
-    /// Units that can be spent.
-    pub spendable_units: u64,
-    /// Units that are not mature.
-    pub immature_units: u64,
-    /// The height at which the last of them are, unless their block is banned before.
-    pub mature_at_height: Option<u64>,
-    /// Units at stake.
-    pub stake_units: u64,
-    /// The sequence of its next transaction.
-    pub sequence: u32,
-    /// Whether certificate and proof hold; a key without account has no proof of that.
-    pub proved: bool,
-}
 
 /// An account as a proof shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,6 +134,8 @@ pub struct Client {
     trust: Option<Trust>,
     /// The newest block could not be kept, which was said once.
     unkept: bool,
+    /// The command that says how what was signed has ended, as the user can type it.
+    pub ask_command: String,
     /// What the user should know before believing anything.
     warnings: Vec<String>,
     /// Who hears what is waited for.
@@ -214,6 +188,7 @@ impl Client {
             transport,
             chain,
             address_prefix,
+            ask_command: "dynemix wallet pending".into(),
             light,
             kept,
             tip,
@@ -305,16 +280,8 @@ impl Client {
         if done { Ok(()) } else { Err(worst) }
     }
 
-    fn ask<T: DeserializeOwned>(&self, node: usize, method: &str, params: &Value) -> Result<T, WalletError> {
+    pub(super) fn ask<T: DeserializeOwned>(&self, node: usize, method: &str, params: &Value) -> Result<T, WalletError> {
         self.transport.ask(node, method, params, ANSWER_BYTES_MAX)
-    }
-
-    /// A node's own word, of any shape: for showing it, as its word.
-    ///
-    /// # Errors
-    /// When none answers, or all say no.
-    pub fn word(&mut self, method: &str, params: &Value) -> Result<Value, WalletError> {
-        self.on_any(|client, node| client.ask(node, method, params))
     }
 
     /// Follows the chain to its end by its certificates.
@@ -395,7 +362,12 @@ impl Client {
                 Err(conflict @ WalletError::Conflict(_)) => return Err(conflict),
                 // The next command begins further back, that is all: no payment ends for it.
                 Err(error) if !std::mem::replace(&mut self.unkept, true) => {
-                    self.warnings.push(format!("the newest verified block could not be kept: {error}"));
+                    // Nothing that was signed is in this file.
+                    let why = match error {
+                        WalletError::Kept(error) => error.to_string(),
+                        error => error.to_string(),
+                    };
+                    self.warnings.push(format!("the newest verified block could not be kept: {why}"));
                 }
                 Err(_) | Ok(()) => {}
             }
@@ -598,59 +570,6 @@ impl Client {
         Err(WalletError::Stale)
     }
 
-    /// Whether a key has an account, as far as any node shows: that it has none cannot be proved.
-    ///
-    /// # Errors
-    /// When no node answers well.
-    pub fn has_account(&mut self, key: &Key) -> Result<bool, WalletError> {
-        self.on_any(|client, node| {
-            client.sync_with(node)?;
-            Ok(client.proof_of(node, key, 0)?.is_some())
-        })
-    }
-
-    /// What this key has sent from this computer.
-    ///
-    /// # Errors
-    /// A list that cannot be read.
-    pub fn sent(&self, key: &Key) -> std::io::Result<Vec<Sent>> {
-        self.kept.sent(key)
-    }
-
-    /// What is certified of an account.
-    ///
-    /// # Errors
-    /// When no node proves it.
-    pub fn account(&mut self, key: &Key) -> Result<ProvedAccount, WalletError> {
-        let (system, found) = self.on_any(|client, node| {
-            client.sync_with(node)?;
-            Ok((client.system_of(node)?, client.proof_of(node, key, 0)?))
-        })?;
-        if let Err(error) = time::recent(self.light.newest().slot, self.now_slot()) {
-            self.warnings.push(error.to_string());
-        }
-        let account = found.map(|found| found.account);
-        let hot = found.map_or_else(Hot::default, |found| found.hot);
-        let of = |look: &dyn Fn(u32) -> u64| account.map_or(0, look);
-        Ok(ProvedAccount {
-            key: hex::encode(key),
-            address: address(&self.address_prefix, key),
-            height: found.map_or(self.height(), |found| found.height),
-            account,
-            name: account
-                .and_then(|account| system.names.name_of(account))
-                .map(|name| String::from_utf8_lossy(name).into_owned()),
-            spendable_units: hot.balance,
-            immature_units: of(&|account| system.immature_of(account)),
-            mature_at_height: account
-                .and_then(|account| system.immature_since(account))
-                .map(|height| height + self.chain.parameters.consensus.maturity(height)),
-            stake_units: of(&|account| system.stake(account)),
-            sequence: hot.sequence,
-            proved: account.is_some(),
-        })
-    }
-
     /// The transaction of a final block that a node proves to stand there: the one of this id, or the one of this sender,
     /// who has one in a block at most. None if this node shows none that `fits`: which says nothing. The node has until
     /// then, for the way back to an old block as well.
@@ -730,7 +649,12 @@ impl Client {
         for node in 0..self.transport.len() {
             let until = Instant::now() + LOOK_BACK_PATIENCE;
             let is_it = |cell: &Cell| cell.id(&prefix) == *id;
-            if let Some((proof, block)) = self.inclusion(node, height, &of, until, is_it)?
+            let shown = match self.inclusion(node, height, &of, until, is_it) {
+                // Another one may show it.
+                Err(error) if error.is_of_node() => None,
+                shown => shown?,
+            };
+            if let Some((proof, block)) = shown
                 && proof.verify(&block.headers).is_some_and(|(cell, _)| is_it(cell))
             {
                 return Ok(true);
@@ -762,6 +686,7 @@ mod tests {
             // Nobody listens there.
             transport: Transport::new(vec!["http://127.0.0.1:1/".into()]),
             address_prefix: "dyn".into(),
+            ask_command: "dynemix wallet pending".into(),
             light: LightChain::beginning(chain.genesis_hash, block.clone()),
             kept: Kept::open(wallets, chain.genesis_hash).unwrap(),
             chain,

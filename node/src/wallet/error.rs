@@ -94,7 +94,11 @@ pub enum WalletError {
     #[error(transparent)]
     Genesis(#[from] GenesisFileError),
     /// What the wallet keeps of a chain.
-    #[error("{0}; without it the wallet cannot know what it has signed")]
+    #[error(
+        "{0}; without it the wallet cannot know what it has signed, and signs nothing. If it is damaged: look at \
+         `dynemix wallet sent`, wait until the slots are over in which the newest of these could come into a block, \
+         and only then set this file aside"
+    )]
     Kept(#[from] SealedError),
     /// The newest verified block, of which nothing that was signed depends.
     #[error(
@@ -136,9 +140,25 @@ pub enum WalletError {
         /// In plain words.
         why: String,
     },
-    /// What was signed before has not ended.
+    /// What was signed has not ended.
     #[error(transparent)]
     Unsettled(#[from] Unsettled),
+    /// A node says that it is final, and nothing shows it.
+    #[error("whether {0} is final is not known: no node that was asked proves it")]
+    Unproved(String),
+    /// Another order comes first, and this one was not signed.
+    #[error("not paid, nothing was signed for this order: an earlier one of this account comes first. {0}")]
+    Earlier(Box<WalletError>),
+    /// The earlier one has ended since, which the user does not know yet.
+    #[error("Transaction {id} ({what}) is final since height {height}, which is proved: now run this command again")]
+    WasFinal {
+        /// Id of the transaction, in hexadecimal.
+        id: String,
+        /// What it does, for people.
+        what: String,
+        /// Height of its block.
+        height: u64,
+    },
     /// It can never become final.
     #[error(
         "not paid: transaction {id} has come into no block and cannot any more: slot {expires_slot} is over, and its \
@@ -188,10 +208,12 @@ pub enum Unsettled {
     /// It may still become final.
     #[error(
         "whether it is paid is not known: transaction {id} ({what}) was signed and may still become final, until slot \
-         {expires_slot} is over; it is kept. `dynemix wallet pending` hands in the same one again and says what \
-         becomes of it; nothing else is signed before"
+         {expires_slot} is over; it is kept. `{ask}` hands in the same one again and says what becomes of it; nothing \
+         else is signed before"
     )]
     Open {
+        /// The command that asks.
+        ask: String,
         /// Id of the transaction, in hexadecimal.
         id: String,
         /// What it does, for people.
@@ -202,10 +224,12 @@ pub enum Unsettled {
     /// Its sequence is used, and no node has shown by what.
     #[error(
         "whether it is paid is not known: the account has used the sequence of transaction {id} ({what}), which is proved \
-         of height {height}; that it was this one, no node that was asked can prove: it is kept. Try `dynemix wallet \
-         pending` with a --node that mints, or look at the balance; `dynemix wallet pending --forget` lets it go"
+         of height {height}; that it was this one, no node that was asked can prove: it is kept. Try `{ask}` with a \
+         --node that mints, or look at the balance; `{ask} --forget` lets it go"
     )]
     Unproved {
+        /// The command that asks.
+        ask: String,
         /// Id of the transaction, in hexadecimal.
         id: String,
         /// What it does, for people.
@@ -215,29 +239,18 @@ pub enum Unsettled {
     },
     /// Something went wrong on this computer before its end was proved.
     #[error(
-        "transaction {id} ({what}) was signed, and whether it is paid is not known: {why}. It is kept; `dynemix wallet \
-         pending` hands in the same one again and says what becomes of it"
+        "transaction {id} ({what}) was signed, and whether it is paid is not known: {why}. It is kept; `{ask}` hands in \
+         the same one again and says what becomes of it"
     )]
     Interrupted {
+        /// The command that asks.
+        ask: String,
         /// Id of the transaction, in hexadecimal.
         id: String,
         /// What it does, for people.
         what: String,
         /// What went wrong.
         why: String,
-    },
-    /// It has ended since, which the user does not know yet.
-    #[error(
-        "an earlier command's transaction {id} ({what}) is final since height {height}, which is proved. Nothing new \
-         was signed: run the command again if you want to pay once more"
-    )]
-    WasFinal {
-        /// Id of the transaction, in hexadecimal.
-        id: String,
-        /// What it does, for people.
-        what: String,
-        /// Height of its block.
-        height: u64,
     },
 }
 

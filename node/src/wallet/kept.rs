@@ -10,6 +10,7 @@ use dynemix_engine::base::limits::CELL_BYTES;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_storage::RealDisk;
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The file of the newest verified block.
@@ -147,6 +148,22 @@ impl Kept {
             (pending.cell.sender == *signer).then_some(pending)
         };
         Ok(Some(read().ok_or(SealedError::Damaged { path, what: "it holds no transaction of this key" })?))
+    }
+
+    /// The keys that have signed something here which has not ended, in hexadecimal.
+    ///
+    /// # Errors
+    /// Whatever the disk refuses.
+    pub fn pending_keys(&self) -> Result<Vec<String>, WalletError> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(io(&self.directory))?,
+        };
+        let key = |name: String| name.strip_suffix(&format!(".{PENDING}")).map(str::to_owned);
+        let mut keys: Vec<String> =
+            entries.flatten().filter_map(|entry| key(entry.file_name().into_string().ok()?)).collect();
+        keys.sort();
+        Ok(keys)
     }
 
     /// Keeps what was signed, before anybody else sees it.

@@ -149,24 +149,43 @@ pub fn keep(name: &str, secret: &[u8; 32], passphrase: &str) -> Result<String, W
     Ok(public)
 }
 
-/// Names and keys of all wallets.
-///
-/// # Errors
-/// When the directory cannot be read.
-pub fn list() -> Result<Vec<(String, String)>, WalletKeyError> {
+/// What lies in the wallets' folder: names, with keys or with why there is none to be read.
+type Found = (String, Result<String, KeystoreError>);
+
+fn found() -> Result<Vec<Found>, WalletKeyError> {
     let directory = directory();
     let entries = match fs::read_dir(&directory) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|source| WalletKeyError::Io { path: directory, source })?,
     };
     let of = |path: PathBuf| {
-        let name = path.file_stem()?.to_str()?.to_owned();
-        let (kind, public) = keystore::public(&path).ok()?;
-        (kind == SecretKind::Owner).then_some((name, public))
+        let name = path.file_name()?.to_str()?.strip_suffix(".json")?.to_owned();
+        match keystore::public(&path) {
+            Ok((SecretKind::Owner, public)) => Some((name, Ok(public))),
+            // A node's key is no wallet.
+            Ok((SecretKind::Minting, _)) => None,
+            Err(error) => Some((name, Err(error))),
+        }
     };
-    let mut found: Vec<_> = entries.flatten().filter_map(|entry| of(entry.path())).collect();
-    found.sort();
+    let mut found: Vec<Found> = entries.flatten().filter_map(|entry| of(entry.path())).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
     Ok(found)
+}
+
+/// Names and keys of all wallets that can be read.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn list() -> Result<Vec<(String, String)>, WalletKeyError> {
+    Ok(found()?.into_iter().filter_map(|(name, key)| Some((name, key.ok()?))).collect())
+}
+
+/// Names of what should be a wallet and cannot be read, and why.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn unreadable() -> Result<Vec<(String, KeystoreError)>, WalletKeyError> {
+    Ok(found()?.into_iter().filter_map(|(name, key)| Some((name, key.err()?))).collect())
 }
 
 #[cfg(test)]

@@ -27,6 +27,14 @@ pub struct Order {
     pub payload: Vec<u8>,
 }
 
+impl Order {
+    /// Whether this transaction was made of the same order.
+    pub fn is_of(&self, cell: &Cell, payload: &[u8]) -> bool {
+        let of_kind = cell.kind == self.kind as u8 && cell.amount == self.amount && *payload == *self.payload;
+        of_kind && (self.kind != TransactionKind::Transfer || cell.recipient == self.recipient)
+    }
+}
+
 /// What is proved when an order is drawn up.
 pub struct Ground<'a> {
     /// Parameters and prefixes.

@@ -37,6 +37,17 @@ pub enum ProfileError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// There is no such file.
+    #[error(
+        "there is no profile '{name}': profiles stand in {}, which is not there; each is a table, as [{name}] with \
+         node = [\"http://127.0.0.1:8645/\"]", path.display()
+    )]
+    Missing {
+        /// Where it would be.
+        path: PathBuf,
+        /// What was asked for.
+        name: String,
+    },
     /// The file has not its form.
     #[error("{}: {source}", path.display())]
     Form {
@@ -66,6 +77,9 @@ impl Profile {
         let path = data_home().join("profiles.toml");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ProfileError::Missing { path, name: name.to_owned() });
+            }
             Err(source) => return Err(ProfileError::Read { path, source }),
         };
         let mut all: BTreeMap<String, Profile> = match toml::from_str(&text) {
@@ -76,6 +90,7 @@ impl Profile {
             Some(profile) => Ok(profile),
             None => {
                 let known = all.into_keys().collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known };
                 Err(ProfileError::Unknown { path, name: name.to_owned(), known })
             }
         }

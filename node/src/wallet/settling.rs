@@ -171,7 +171,25 @@ impl Client {
         let sender = *signer.verifying_key().as_bytes();
         let _lock = self.kept.lock(&sender)?;
         if let Some(earlier) = self.kept.pending(&sender)? {
-            self.settle_earlier(&earlier).map_err(|error| self.interrupted(&earlier, error))?;
+            let is_same = order.is_of(&earlier.cell, &earlier.payload);
+            match self.settle_earlier(&earlier).map_err(|error| self.interrupted(&earlier, error)) {
+                Ok(None) => {}
+                // Whoever orders again what it does not know the end of is not made to pay twice.
+                Ok(Some(settled)) if is_same => {
+                    self.warn(
+                        "an earlier command has signed this same order, and it is final: nothing new was signed. Run this \
+                         command again if you want to pay once more"
+                            .into(),
+                    );
+                    return self.ends(settled, &sender, on);
+                }
+                Ok(Some(Settled { height, .. })) => {
+                    let (id, what) = self.named(&earlier);
+                    return Err(WalletError::Earlier(Box::new(WalletError::WasFinal { id, what, height })));
+                }
+                Err(error) if is_same => return Err(error),
+                Err(error) => return Err(WalletError::Earlier(Box::new(error))),
+            }
         }
         let mut cell = self.on_any(|client, node| client.draw_up(node, sender, order, options))?;
         sign(&mut cell, &self.chain, signer);
@@ -210,7 +228,7 @@ impl Client {
             return error;
         }
         let (id, what) = self.named(pending);
-        Unsettled::Interrupted { id, what, why: error.to_string() }.into()
+        Unsettled::Interrupted { ask: self.ask_command.clone(), id, what, why: error.to_string() }.into()
     }
 
     /// Lets go what an earlier command has signed, if its sequence is used or it has expired.
@@ -258,7 +276,7 @@ impl Client {
 
     fn open(&self, pending: &Pending) -> Unsettled {
         let (id, what) = self.named(pending);
-        Unsettled::Open { id, what, expires_slot: pending.cell.expires_slot }
+        Unsettled::Open { ask: self.ask_command.clone(), id, what, expires_slot: pending.cell.expires_slot }
     }
 
     fn named(&self, pending: &Pending) -> (String, String) {
@@ -266,41 +284,43 @@ impl Client {
         (id, described(&pending.cell, &pending.payload))
     }
 
-    /// What an earlier command has signed must have ended, and the user must know how.
-    fn settle_earlier(&mut self, pending: &Pending) -> Result<(), WalletError> {
+    /// What an earlier command has signed must have ended, and the user must know how: what is final is handed back, what
+    /// never was is a warning.
+    fn settle_earlier(&mut self, pending: &Pending) -> Result<Option<Settled>, WalletError> {
         let sender = &pending.cell.sender;
         let (id, what) = self.named(pending);
         let mut way = self.way(pending.clone());
-        match self.look_in_passing(&mut way)? {
-            Found::Nothing => {}
-            found => return Err(self.told(&way, found)?),
-        }
-        let proved = self.on_any(|client, node| client.proved(node, sender))?;
-        match prospect(pending, &proved) {
-            Prospect::Open => Err(self.open(pending).into()),
-            Prospect::Stillborn | Prospect::Never => {
-                self.kept.forget_pending(sender)?;
-                self.note_end(sender, &id, End::Never);
-                self.warn(format!("an earlier transaction, {id} ({what}), was never final and cannot be any more"));
-                Ok(())
+        let found = match self.look_in_passing(&mut way)? {
+            Found::Nothing => {
+                let proved = self.on_any(|client, node| client.proved(node, sender))?;
+                match prospect(pending, &proved) {
+                    Prospect::Open => return Err(self.open(pending).into()),
+                    Prospect::Stillborn | Prospect::Never => {
+                        self.kept.forget_pending(sender)?;
+                        self.note_end(sender, &id, End::Never);
+                        self.warn(format!(
+                            "an earlier transaction, {id} ({what}), was never final and cannot be any more"
+                        ));
+                        return Ok(None);
+                    }
+                    Prospect::Used => match self.look(&mut way, LOOK_BACK_PATIENCE)? {
+                        Found::Nothing => {
+                            let ask = self.ask_command.clone();
+                            return Err(Unsettled::Unproved { ask, id, what, height: proved.height }.into());
+                        }
+                        found => found,
+                    },
+                }
             }
-            Prospect::Used => match self.look(&mut way, LOOK_BACK_PATIENCE)? {
-                Found::Nothing => Err(Unsettled::Unproved { id, what, height: proved.height }.into()),
-                found => Err(self.told(&way, found)?),
-            },
-        }
-    }
-
-    /// What the user is told of an earlier command's transaction whose end was found, and which is let go.
-    fn told(&mut self, way: &Way, found: Found) -> Result<WalletError, WalletError> {
-        let (id, what) = self.named(&way.pending);
+            found => found,
+        };
         match found {
-            Found::Final(Settled { height, .. }) => {
-                self.kept.forget_pending(&way.pending.cell.sender)?;
-                self.note_end(&way.pending.cell.sender, &id, End::Final(height));
-                Ok(Unsettled::WasFinal { id, what, height }.into())
+            Found::Final(settled) => {
+                self.kept.forget_pending(sender)?;
+                self.note_end(sender, &id, End::Final(settled.height));
+                Ok(Some(settled))
             }
-            Found::Replaced { by, height } => self.replaced(way, &by, height),
+            Found::Replaced { by, height } => Err(self.replaced(&way, &by, height)?),
             Found::Nothing => unreachable!("nothing is told of what was not found"),
         }
     }
@@ -350,7 +370,8 @@ impl Client {
             }
             if let Some(used) = way.used.filter(|used| self.height() > used + LATE_HEIGHTS) {
                 let (id, what) = self.named(&way.pending);
-                return Err(Unsettled::Unproved { id, what, height: used }.into());
+                let ask = self.ask_command.clone();
+                return Err(Unsettled::Unproved { ask, id, what, height: used }.into());
             }
             let patience = self.slots(BAD_SLOTS).max(Duration::from_secs(2));
             let given_up = way.bad_since.is_some_and(|since| since.elapsed() > patience);
@@ -499,12 +520,30 @@ impl Client {
         matches!(shown.state.as_str(), "final" | "void" | "used" | "replaced")
     }
 
-    /// How far a transaction is, as a node that took it says: its word, and no more.
+    /// How far a transaction is, as a node says, and whether it is proved that it stands in the block that it names. What
+    /// is proved counts before what is only said, whichever node says it.
     ///
     /// # Errors
-    /// When no node that is asked took it.
-    pub fn transaction(&mut self, id: &Hash) -> Result<TransactionShown, WalletError> {
-        self.on_any(|client, node| client.transaction_of(node, id))
+    /// When no node that is asked knows it, or shows a chain.
+    pub fn looked(&mut self, id: &Hash) -> Result<(TransactionShown, bool), WalletError> {
+        self.sync()?;
+        let (mut worst, mut said) = (WalletError::no_node(), None);
+        for node in 0..self.transport.len() {
+            match self.transaction_of(node, id) {
+                Ok(shown) => {
+                    let height = shown.height.filter(|_| matches!(shown.state.as_str(), "final" | "void"));
+                    if let Some(height) = height
+                        && self.proves(id, height)?
+                    {
+                        return Ok((shown, true));
+                    }
+                    said.get_or_insert(shown);
+                }
+                Err(error) if error.is_of_node() => worst = worst.or_worse(error),
+                Err(error) => return Err(error),
+            }
+        }
+        said.map(|shown| (shown, false)).ok_or(worst)
     }
 
     fn transaction_of(&self, node: usize, id: &Hash) -> Result<TransactionShown, WalletError> {

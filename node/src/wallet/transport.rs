@@ -2,6 +2,7 @@
 //! asked for and nothing else, and what is shown of it to people is plain text.
 
 use super::error::WalletError;
+use crate::face::answered::METHOD_NOT_FOUND;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ pub struct Transport {
     agent: ureq::Agent,
     /// For nodes of this computer, which no proxy reaches.
     direct: ureq::Agent,
+    /// Why the environment's proxy cannot be used.
+    unspoken: Option<String>,
 }
 
 /// The URL that is meant: people write down a host and a port.
@@ -50,7 +53,49 @@ struct Answer<T> {
 #[derive(Deserialize)]
 struct Told {
     #[serde(default)]
+    code: i64,
+    #[serde(default)]
     message: String,
+}
+
+/// Why a text names no place where a node could be asked.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_node(node: &str) -> Result<(), String> {
+    let scheme = node.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    match scheme.as_deref() {
+        None | Some("http") => {}
+        Some("https") => {
+            return Err(format!(
+                "'{node}': nodes speak http, and this wallet believes nothing of what they say without a proof; for \
+                 privacy reach the node through a tunnel, as ssh -L"
+            ));
+        }
+        Some(scheme) => return Err(format!("'{node}': a node is asked by http, not by {scheme}")),
+    }
+    let url = url_of(node);
+    let uri = url.parse::<ureq::http::Uri>().ok().and_then(|uri| Some((uri.host()?.len(), uri.port_u16())));
+    // A colon that begins no number: an address of IPv6 without its brackets, or a port that is none.
+    let authority = url.trim_start_matches("http://").split('/').next().unwrap_or("").to_owned();
+    let bare = authority.rsplit(']').next().unwrap_or("").matches(':').count();
+    match uri {
+        Some((1.., port)) if bare == usize::from(port.is_some()) => Ok(()),
+        _ => Err(format!("'{node}' is no address of a node: write http://HOST:PORT/, of IPv6 http://[ADDRESS]:PORT/")),
+    }
+}
+
+/// Which proxy of the environment this program cannot speak to: it is said, and not passed over, since whoever names one
+/// does not want to be seen.
+fn unspoken_proxy() -> Option<String> {
+    let names = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+    let set =
+        names.into_iter().find_map(|name| Some((name, std::env::var_os(name).filter(|value| !value.is_empty())?)));
+    let (name, value) = set?;
+    let value = value.to_string_lossy().into_owned();
+    let scheme = value.split_once("://").map_or("http".to_owned(), |(scheme, _)| scheme.to_ascii_lowercase());
+    let is_spoken = scheme == "http" && ureq::Proxy::new(&value).is_ok();
+    (!is_spoken).then(|| format!("{name} names the proxy '{}', and only http://HOST:PORT is spoken", plain(&value)))
 }
 
 /// What a stranger wrote, as it may stand on a terminal: without control characters, and short.
@@ -71,7 +116,11 @@ impl Transport {
             ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0)
         };
         let nodes = nodes.iter().map(|node| url_of(node)).collect();
-        Transport { nodes, agent: builder().build().into(), direct: builder().proxy(None).build().into() }
+        let unspoken = unspoken_proxy();
+        let direct: ureq::Agent = builder().proxy(None).build().into();
+        // Where the environment's cannot be used nobody is asked past it.
+        let agent = if unspoken.is_some() { direct.clone() } else { builder().build().into() };
+        Transport { nodes, agent, direct, unspoken }
     }
 
     /// Where a node is asked.
@@ -121,7 +170,11 @@ impl Transport {
         // None at all would be taken for no bound.
         let patience = PATIENCE[usize::from(bytes_max > SMALL_BYTES)].min(within.max(Duration::from_millis(1)));
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let agent = if is_of_here(url) { &self.direct } else { &self.agent };
+        let is_of_here = is_of_here(url);
+        if let Some(why) = self.unspoken.clone().filter(|_| !is_of_here) {
+            return Err(WalletError::Unreachable { tried: url.clone(), why });
+        }
+        let agent = if is_of_here { &self.direct } else { &self.agent };
         let asked = agent.post(url).config().timeout_global(Some(patience)).build();
         let mut response = asked.send_json(&request).map_err(unreachable)?;
         let bytes = response.body_mut().with_config().limit(bytes_max).read_to_vec();
@@ -131,11 +184,20 @@ impl Transport {
             }
             error => unreachable(error),
         })?;
+        let status = response.status();
+        if bytes.trim_ascii_start().first() != Some(&b'{') {
+            let why = format!("what answers there is no node's API (HTTP {})", status.as_u16());
+            return Err(WalletError::Unreachable { tried: url.clone(), why });
+        }
         let answer: Answer<T> = serde_json::from_slice(&bytes).map_err(|error| {
             WalletError::Lie(format!("its answer to '{method}' is none: {}", plain(&error.to_string())))
         })?;
         match answer {
-            Answer { error: Some(Told { message }), .. } => Err(WalletError::Node(plain(&message))),
+            Answer { error: Some(Told { code: METHOD_NOT_FOUND, message }), .. } => {
+                let why = format!("a node's API of this version is not there: {}", plain(&message));
+                Err(WalletError::Unreachable { tried: url.clone(), why })
+            }
+            Answer { error: Some(Told { message, .. }), .. } => Err(WalletError::Node(plain(&message))),
             Answer { result: Some(result), .. } => Ok(result),
             Answer { .. } => Err(WalletError::Lie(format!("its answer to '{method}' is empty"))),
         }
@@ -145,6 +207,17 @@ impl Transport {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_names_no_place_is_said_before_anybody_is_asked() {
+        for good in ["127.0.0.1:8645", "http://127.0.0.1:8645/", "http://[::1]:8645", "localhost", "[::1]:1", "a.b:1/x"]
+        {
+            assert_eq!(check_node(good), Ok(()), "{good}");
+        }
+        for wrong in ["", "::1", "http://", "ftp://x/", "https://x/", "host:port", "a:1:2", "http://a:99999/"] {
+            assert!(check_node(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_host_and_port_is_a_url_and_this_computer_is_asked_past_any_proxy() {
