@@ -4,7 +4,7 @@
 
 mod cli;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
 use cli::ending::{self, WrongUsage};
 use cli::verbs::Cli;
 use dynemix::face::logs::screen;
@@ -25,7 +25,7 @@ fn asked_filter() -> Result<Option<Targets>, String> {
 fn main() -> ExitCode {
     cli::allocator::set();
     let arguments: Vec<_> = std::env::args_os().collect();
-    let parsed = Cli::command().try_get_matches_from(&arguments).and_then(|matches| {
+    let parsed = Cli::verbs().try_get_matches_from(&arguments).and_then(|matches| {
         let json = ending::json_of(&matches);
         Ok((Cli::from_arg_matches(&matches)?, json))
     });

@@ -262,6 +262,16 @@ fn help_and_reports_fit_eighty_columns() {
             let arguments: Vec<&str> = verb.iter().map(String::as_str).chain([flag]).collect();
             let help = run(directory.path(), &arguments).stdout;
             too_wide(&arguments.join(" "), &help, &mut wrong);
+            // Prose breaks at the width and nowhere else: no line is so short that the next word had found room.
+            let text = String::from_utf8(help.clone()).unwrap();
+            let is_prose = |line: &str| line.starts_with(|letter: char| letter.is_ascii_alphabetic() || letter == '`');
+            for two in text.lines().collect::<Vec<_>>().windows(2) {
+                let word = two[1].split(' ').next().unwrap_or("");
+                let had_room = two[0].chars().count() + 1 + word.chars().count() <= 80;
+                if is_prose(two[0]) && is_prose(two[1]) && had_room && !two[0].ends_with(':') {
+                    wrong.push(format!("{arguments:?} breaks twice: {} / {}", two[0], two[1]));
+                }
+            }
             // An example can be copied: each of its lines is one that begins a command, or goes on with one.
             let help = String::from_utf8(help).unwrap();
             let mut goes_on = false;

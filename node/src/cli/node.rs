@@ -210,7 +210,8 @@ impl Shown for NodeStages {
         let head = ["thread", "busy s", "no core s", "blocked s", "idle s"];
         let mut text = table(&head, &stages.iter().map(row).collect::<Vec<_>>());
         let (first, memory) = topology.split_once(": ").unwrap_or((topology, ""));
-        text.push_str(&format!("\n  {first} (resident: {})", bytes(*rss_bytes)));
+        first.split("; ").for_each(|part| text.push_str(&format!("\n  {part}")));
+        text.push_str(&format!(", resident {}", bytes(*rss_bytes)));
         memory.split(", ").filter(|part| !part.is_empty()).for_each(|part| {
             let (name, mib) = part.rsplit_once(' ').unwrap_or((part, ""));
             text.push_str(&format!("\n    {name:<20} {mib:>6} MiB"));

@@ -4,7 +4,7 @@ use super::output::print;
 #[cfg(feature = "bench")]
 use super::{bench, profile};
 use super::{block, devnet, manual, node, setup, simulate, snapshots, state, wallet};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -94,7 +94,40 @@ The second names what is inlined too, and takes a build of its own."
     Profile(profile::ProfileVerb),
 }
 
+/// A text as paragraphs, one line each, which are broken where it is shown; indented lines stay.
+fn paragraphs(text: &str) -> String {
+    let mut out = String::new();
+    let mut before = "";
+    for line in text.lines() {
+        let is_prose = |line: &str| !line.is_empty() && !line.starts_with(' ');
+        let goes_on = is_prose(line) && is_prose(before) && !before.ends_with(':');
+        out.push_str(if out.is_empty() {
+            ""
+        } else if goes_on {
+            " "
+        } else {
+            "\n"
+        });
+        out.push_str(line);
+        before = line;
+    }
+    out
+}
+
+/// What stands below the flags, of this verb and all below it, breaks at the terminal's width and nowhere else.
+fn broken_once(command: Command) -> Command {
+    let after = command.get_after_help().map(|text| paragraphs(&text.to_string()));
+    let command = after.into_iter().fold(command, Command::after_help);
+    let names: Vec<String> = command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect();
+    names.iter().fold(command, |command, name| command.mut_subcommand(name, broken_once))
+}
+
 impl Cli {
+    /// All verbs and flags.
+    pub(crate) fn verbs() -> Command {
+        broken_once(Cli::command())
+    }
+
     /// Whether the verb runs a node, which has logs of its own.
     pub(crate) fn is_node(&self) -> bool {
         matches!(self.verb, Verb::Node(node::NodeVerb::Run(_)))
@@ -112,10 +145,10 @@ impl Cli {
             Verb::Doctor(args) => args.run(),
             Verb::Completions { shell } => {
                 let mut text = Vec::new();
-                clap_complete::generate(shell, &mut Cli::command(), "dynemix", &mut text);
+                clap_complete::generate(shell, &mut Cli::verbs(), "dynemix", &mut text);
                 Ok(print(&String::from_utf8_lossy(&text))?)
             }
-            Verb::Man { out } => Ok(manual::write_pages(Cli::command(), &out)?),
+            Verb::Man { out } => Ok(manual::write_pages(Cli::verbs(), &out)?),
             Verb::Simulate(args) => args.run(),
             Verb::State(verb) => verb.run(),
             Verb::Block(verb) => verb.run(),
