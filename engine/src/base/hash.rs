@@ -60,26 +60,45 @@ pub fn list_root(node_key: &Hash, leaves: &mut Vec<Hash>) -> Hash {
     keyed(node_key, &top)
 }
 
-/// The paths of some leaves of the tree of [`list_root`]: on each level the group that it is in.
-///
-/// # Panics
-/// When there is no such leaf.
-pub fn list_paths(node_key: &Hash, leaves: &[Hash], indices: &[usize]) -> Vec<Vec<[Hash; FAN_OUT]>> {
-    assert!(indices.iter().all(|&index| index < leaves.len()), "there are such leaves");
-    let mut paths = vec![Vec::new(); indices.len()];
-    let (mut level, mut width) = (leaves.to_vec(), 1);
-    while level.len() > 1 {
-        let group = |group: &[Hash]| {
-            let mut children = [[0u8; 32]; FAN_OUT];
-            children[..group.len()].copy_from_slice(group);
-            children
-        };
-        let groups: Vec<_> = level.chunks(FAN_OUT).map(group).collect();
-        width *= FAN_OUT;
-        indices.iter().zip(&mut paths).for_each(|(index, path)| path.push(groups[index / width]));
-        level = groups.iter().map(|children| keyed(node_key, bytemuck::bytes_of(children))).collect();
+/// All levels of the tree of [`list_root`], for whoever wants many paths of it.
+pub struct ListTree {
+    /// From the leaves up to the last level that has more than one.
+    levels: Vec<Vec<Hash>>,
+}
+
+impl ListTree {
+    /// Of these leaves, in their order.
+    pub fn of(node_key: &Hash, leaves: Vec<Hash>) -> ListTree {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            let above =
+                level.chunks(FAN_OUT).map(|group| keyed(node_key, bytemuck::bytes_of(&filled(group)))).collect();
+            levels.push(above);
+        }
+        ListTree { levels }
     }
-    paths
+
+    /// The path of one leaf: on each level the group that it is in.
+    ///
+    /// # Panics
+    /// When there is no such leaf.
+    pub fn path(&self, index: usize) -> Vec<[Hash; FAN_OUT]> {
+        assert!(index < self.levels[0].len(), "there is such a leaf");
+        let (mut path, mut group) = (Vec::with_capacity(self.levels.len()), index / FAN_OUT);
+        for level in self.levels.iter().filter(|level| level.len() > 1) {
+            let end = (FAN_OUT * (group + 1)).min(level.len());
+            path.push(filled(&level[FAN_OUT * group..end]));
+            group /= FAN_OUT;
+        }
+        path
+    }
+}
+
+/// A group with zeros behind it.
+fn filled(group: &[Hash]) -> [Hash; FAN_OUT] {
+    let mut children = [[0; 32]; FAN_OUT];
+    children[..group.len()].copy_from_slice(group);
+    children
 }
 
 /// Whether a path leads from `leaf` at `index` to the root of a list of `count` leaves.
@@ -119,7 +138,8 @@ mod tests {
             let leaves: Vec<Hash> = (0..count).map(|leaf| keyed(&key, &leaf.to_le_bytes())).collect();
             let root = list_root(&key, &mut leaves.clone());
             let indices = [0, count / 2, count - 1];
-            for (index, path) in indices.into_iter().zip(list_paths(&key, &leaves, &indices)) {
+            let tree = ListTree::of(&key, leaves.clone());
+            for (index, path) in indices.into_iter().map(|index| (index, tree.path(index))) {
                 assert!(list_path_holds(&key, &leaves[index], index, count, &path, &root));
                 assert!(!list_path_holds(&key, &leaves[index], index + 1, count, &path, &root));
                 assert!(!list_path_holds(&key, &[9; 32], index, count, &path, &root));

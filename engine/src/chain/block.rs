@@ -1,6 +1,6 @@
 //! A shard-block: which transactions, from which parent, with which effect.
 
-use crate::base::hash::{FAN_OUT, Hash, keyed, list_path_holds, list_paths, list_root, purpose_key};
+use crate::base::hash::{FAN_OUT, Hash, ListTree, keyed, list_path_holds, list_root, purpose_key};
 use crate::base::ids::Seat;
 use crate::base::mutation::{Mutation, planted};
 use crate::committee::members::Committee;
@@ -78,20 +78,17 @@ pub fn transactions_root(ids: &mut Vec<Hash>) -> Hash {
     list_root(&TRANSACTION_NODE_KEY, ids)
 }
 
-/// The paths of some transactions of a shard-block with these ids.
-///
-/// # Panics
-/// When there is none at one of these places.
-pub fn transaction_paths(ids: &[Hash], places: &[usize]) -> Vec<Vec<[Hash; FAN_OUT]>> {
-    list_paths(&TRANSACTION_NODE_KEY, ids, places)
+/// The tree of the transactions of a shard-block with these ids, for their paths.
+pub fn transaction_tree(ids: Vec<Hash>) -> ListTree {
+    ListTree::of(&TRANSACTION_NODE_KEY, ids)
 }
 
-/// The path of one of them.
+/// The path of one transaction of a shard-block with these ids.
 ///
 /// # Panics
 /// When there is none at this place.
 pub fn transaction_path(ids: &[Hash], place: usize) -> Vec<[Hash; FAN_OUT]> {
-    transaction_paths(ids, &[place]).swap_remove(0)
+    transaction_tree(ids.to_vec()).path(place)
 }
 
 impl ShardBlock {

@@ -267,6 +267,8 @@ impl<S: Signing> Core<S> {
         if !items.is_empty() {
             self.prove((place.0, u32::from(place.1)), now_ms, items.into(), out);
         }
+        // Whoever has answered may be asked for more.
+        self.ask_unproved(now_ms, out);
     }
 
     /// These stand in the final block of a place: whoever waits to hear by what a sequence was used up hears so.

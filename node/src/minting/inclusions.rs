@@ -3,19 +3,21 @@
 //! has them, older ones in the log. Of the own users' transactions in other shards the proofs are here, once a minter
 //! there has shown them.
 
-use crate::peer::inclusion::Inclusion;
+use crate::peer::inclusion::{Inclusion, tree_of};
 use crate::peer::paths::Place;
-use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::hash::{Hash, ListTree};
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
 use dynemix_engine::transaction::item::{Item, Items, items_bytes};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Heights that are remembered at most.
 const HEIGHTS_MAX: usize = 512;
 /// Bytes of their transactions at most; those of the newest height stay whatever they weigh.
 const BYTES_MAX: usize = 24 << 20;
+/// Shard-blocks whose trees are kept, which are asked for one after the other.
+const SERVED_MAX: usize = 2;
 /// Items of shard-blocks that are not final yet: votes of a few slots.
 const EARLY_MAX: usize = 16;
 
@@ -48,6 +50,7 @@ impl Wanted {
 #[derive(Default)]
 pub struct Inclusions {
     inner: Mutex<Inner>,
+    served: Mutex<VecDeque<Arc<Served>>>,
 }
 
 #[derive(Default)]
@@ -66,24 +69,44 @@ struct Known {
     hash: Hash,
     /// Its items, if they are here.
     items: Items,
-    /// If not, those that a minter of its shard has shown.
-    shown: Vec<Arc<Inclusion>>,
+    /// If not, those that a minter of its shard has shown, by their senders.
+    shown: BTreeMap<Key, Arc<Inclusion>>,
 }
 
 impl Known {
     fn bytes(&self) -> usize {
-        items_bytes(&self.items) + self.shown.iter().map(|proof| proof.bytes()).sum::<usize>()
+        items_bytes(&self.items) + self.shown.values().map(|proof| proof.bytes()).sum::<usize>()
+    }
+}
+
+/// A shard-block's items as they are looked for by their senders, and their tree: made once, however many ask.
+struct Served {
+    block: Hash,
+    tree: ListTree,
+    /// The first bytes of their senders with their places, ascending.
+    senders: Vec<(u64, u32)>,
+}
+
+fn first_of(key: &Key) -> u64 {
+    u64::from_be_bytes(*key.first_chunk().expect("a key has more"))
+}
+
+impl Served {
+    fn of(known: &Known) -> Served {
+        let sender = |(place, item): (usize, &Item)| Some((first_of(&item.cell()?.sender), place as u32));
+        let mut senders: Vec<(u64, u32)> = known.items.iter().enumerate().filter_map(sender).collect();
+        senders.sort_unstable();
+        Served { block: known.hash, tree: tree_of(&known.header, &known.items), senders }
     }
 
-    /// Proofs for those of these senders that stand in it.
-    fn of_senders(&self, senders: &BTreeSet<Key>) -> Vec<Inclusion> {
-        let is_one = |item: &Item| item.cell().is_some_and(|cell| senders.contains(&cell.sender));
-        if self.items.is_empty() {
-            return self.shown.iter().filter(|proof| is_one(&proof.item)).map(|proof| (**proof).clone()).collect();
-        }
-        let is_one = |(place, item)| is_one(item).then_some(place);
-        let places: Vec<usize> = self.items.iter().enumerate().filter_map(is_one).collect();
-        Inclusion::of_each(&self.header, &self.items, &places)
+    /// The proof for the transaction of this sender, who has one in a block at most.
+    fn proof(&self, known: &Known, sender: &Key) -> Option<Inclusion> {
+        let first = first_of(sender);
+        let from = self.senders.partition_point(|there| there.0 < first);
+        let near = self.senders[from..].iter().take_while(|there| there.0 == first);
+        let is_it = |place: &usize| known.items[*place].cell().is_some_and(|cell| cell.sender == *sender);
+        let place = near.map(|there| there.1 as usize).find(is_it)?;
+        Some(Inclusion::by_tree(&known.header, &known.items, &self.tree, place))
     }
 }
 
@@ -102,7 +125,7 @@ impl Inclusions {
             Some(known) if known.items.is_empty() => {
                 let shard = known.header.shard;
                 known.items = items.clone();
-                let shown: usize = std::mem::take(&mut known.shown).iter().map(|proof| proof.bytes()).sum();
+                let shown: usize = std::mem::take(&mut known.shown).values().map(|proof| proof.bytes()).sum();
                 inner.bytes = inner.bytes + bytes - shown;
                 inner.make_room();
                 Some(shard)
@@ -127,7 +150,7 @@ impl Inclusions {
             let early = inner.early.remove(&block.hash).map(|early| early.1);
             let items = early.filter(|_| block.items.is_empty()).unwrap_or_else(|| block.items.clone());
             inner.bytes += items_bytes(&items);
-            shards.push(Known { header: block.block, hash: block.hash, items, shown: Vec::new() });
+            shards.push(Known { header: block.block, hash: block.hash, items, shown: BTreeMap::new() });
         }
         inner.early.retain(|_, early| early.0 > height);
         let here = shards.iter().map(|known| (known.header.shard, known.items.clone())).collect();
@@ -151,9 +174,9 @@ impl Inclusions {
         let hash = proof.block.hash();
         let is_it = |known: &&mut Known| known.hash == hash && known.header.shard == u32::from(shard);
         let Some(known) = shards.and_then(|shards| shards.iter_mut().find(is_it)) else { return false };
-        let id = proof.item.id();
-        if known.items.is_empty() && known.shown.iter().all(|there| there.item.id() != id) {
-            known.shown.push(Arc::new(proof.clone()));
+        let Some(sender) = proof.item.cell().map(|cell| cell.sender) else { return true };
+        if known.items.is_empty() && !known.shown.contains_key(&sender) {
+            known.shown.insert(sender, Arc::new(proof.clone()));
             inner.bytes += proof.bytes();
             inner.make_room();
         }
@@ -169,7 +192,7 @@ impl Inclusions {
     pub fn find(&self, height: u64, wanted: Wanted, prefix: &Prefix) -> Option<Inclusion> {
         self.shards(height)?.into_iter().find_map(|known| {
             let shown =
-                || known.shown.iter().find(|proof| wanted.is(prefix, &proof.item)).map(|proof| (**proof).clone());
+                || known.shown.values().find(|proof| wanted.is(prefix, &proof.item)).map(|proof| (**proof).clone());
             wanted.among(prefix, &known.header, &known.items).or_else(shown)
         })
     }
@@ -177,8 +200,25 @@ impl Inclusions {
     /// Proofs for those of these senders that stand in the shard-block of this place; none if nothing of it is here.
     pub fn of_senders(&self, (height, shard): Place, senders: &[Key]) -> Option<Vec<Inclusion>> {
         let known = self.shards(height)?.into_iter().find(|known| known.header.shard == u32::from(shard))?;
-        let senders = senders.iter().copied().collect();
-        (!known.items.is_empty() || !known.shown.is_empty()).then(|| known.of_senders(&senders))
+        if known.items.is_empty() {
+            let shown = |sender| known.shown.get(sender).map(|proof| (**proof).clone());
+            return (!known.shown.is_empty()).then(|| senders.iter().filter_map(shown).collect());
+        }
+        let served = self.served(&known);
+        Some(senders.iter().filter_map(|sender| served.proof(&known, sender)).collect())
+    }
+
+    /// What many ask for of a block, which is made once.
+    fn served(&self, known: &Known) -> Arc<Served> {
+        let mut all = self.served.lock().expect("nothing panics while it holds what is served");
+        if let Some(served) = all.iter().find(|served| served.block == known.hash) {
+            return served.clone();
+        }
+        let served = Arc::new(Served::of(known));
+        all.push_back(served.clone());
+        let over = all.len().saturating_sub(SERVED_MAX);
+        all.drain(..over);
+        served
     }
 }
 

@@ -5,9 +5,9 @@
 //!   shard-block's header 120 | place u32 | levels u8 | levels x (16 x 32) | item: 4, cell 192, payload
 //! ```
 
-use dynemix_engine::base::hash::{FAN_OUT, Hash};
+use dynemix_engine::base::hash::{FAN_OUT, Hash, ListTree};
 use dynemix_engine::base::limits::{CELL_BYTES, PAYLOAD_BYTES_MAX};
-use dynemix_engine::chain::block::{SHARD_BLOCK_BYTES, ShardBlock, transaction_paths};
+use dynemix_engine::chain::block::{SHARD_BLOCK_BYTES, ShardBlock, transaction_tree};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::item::{Item, Items};
 
@@ -30,30 +30,30 @@ pub struct Inclusion {
     pub item: Item,
 }
 
+/// The tree of a shard-block's items.
+///
+/// # Panics
+/// When they are not those of the block.
+pub fn tree_of(block: &ShardBlock, items: &Items) -> ListTree {
+    assert_eq!(items.len(), block.transactions as usize, "a shard-block has as many items as its header says");
+    transaction_tree(items.iter().map(Item::id).collect())
+}
+
 impl Inclusion {
     /// The proof for one of the items of a shard-block.
     ///
     /// # Panics
     /// When there is none at this place.
     pub fn of(block: &ShardBlock, items: &Items, place: usize) -> Inclusion {
-        Inclusion::of_each(block, items, &[place]).swap_remove(0)
+        Inclusion::by_tree(block, items, &tree_of(block, items), place)
     }
 
-    /// The proofs for several.
+    /// The same by the tree of these items: for whoever wants many.
     ///
     /// # Panics
-    /// When there is none at one of these places.
-    pub fn of_each(block: &ShardBlock, items: &Items, places: &[usize]) -> Vec<Inclusion> {
-        assert_eq!(items.len(), block.transactions as usize, "a shard-block has as many items as its header says");
-        let ids: Vec<Hash> = items.iter().map(|item| item.id()).collect();
-        let paths = places.iter().zip(transaction_paths(&ids, places));
-        let of = |(&place, path): (&usize, _)| Inclusion {
-            block: *block,
-            place: place as u32,
-            path,
-            item: items[place].clone(),
-        };
-        paths.map(of).collect()
+    /// When there is none at this place.
+    pub fn by_tree(block: &ShardBlock, items: &Items, tree: &ListTree, place: usize) -> Inclusion {
+        Inclusion { block: *block, place: place as u32, path: tree.path(place), item: items[place].clone() }
     }
 
     /// Bytes that it takes, roughly.

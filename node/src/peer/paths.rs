@@ -138,7 +138,8 @@ mod tests {
             patch_hash: [2; 32],
         };
         let items: Items = items.into();
-        let frame = paths_frame((7, 2), &Inclusion::of_each(&block, &items, &[39, 3]));
+        let proofs = [39, 3].map(|place| Inclusion::of(&block, &items, place));
+        let frame = paths_frame((7, 2), &proofs);
         let (place, proofs) = read_paths(&frame[1..]).unwrap();
         assert_eq!((place, proofs.len()), ((7, 2), 2));
         assert!(proofs.iter().zip([39, 3]).all(|(proof, place)| proof.item.id() == items[place].id()));
