@@ -10,7 +10,8 @@ use super::pool::Teller;
 use super::prepare::GATHERED_OF_LEFT;
 use super::promises::{Accepting, Said};
 use super::status::Status;
-use super::unproved::Ended;
+use super::telling::minters_of;
+use super::unproved::{Ended, Shard};
 use super::watched::{Made, Ripe};
 use crate::intake::duties::told_share;
 use crate::intake::price::Failure;
@@ -18,12 +19,12 @@ use crate::intake::shares::User;
 use crate::keep::accepted::Accepted;
 use crate::peer::frames::{CELLS, RoomWord, VOTES};
 use crate::peer::inclusion::Inclusion;
-use crate::peer::paths::Place;
+use crate::peer::paths::{Place, place_of, read_ids};
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_engine::base::limits::SET_ITEMS_MAX;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::block::CertifiedBlock;
+use dynemix_engine::chain::block::{CertifiedBlock, transaction_tree};
 use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::tables::System;
 use dynemix_engine::committee::members::shard_of;
@@ -32,6 +33,8 @@ use dynemix_engine::rules::execution::Execution;
 use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_engine::vote::signing::Signing;
 use dynemix_net::mesh::{PeerInfo, To};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// Transactions are told to minters until this part of a slot before sets are closed, or this part of the time until
@@ -295,6 +298,54 @@ impl<S: Signing> Core<S> {
             used.told.into_iter().for_each(|told| outcomes.end(told, block, fate));
         }
         out(Effect::SendAll(outcomes.frames()));
+    }
+
+    /// These have their sequences used up by a final block, nobody here knows by what: it is asked for.
+    pub(super) fn find_out(
+        &mut self,
+        now_ms: u64,
+        block: (u64, u64),
+        (parent, blocks): (&System, &[Arc<CertifiedBlock>]),
+        used: Vec<Used>,
+        out: Out<'_>,
+    ) {
+        let shard = |minters| Shard { minters, transactions: 0 };
+        let mut shards: Vec<Shard> = minters_of(&parent.committee).into_iter().map(shard).collect();
+        blocks.iter().for_each(|block| shards[block.block.shard as usize].transactions = block.block.transactions);
+        let let_go = self.local.unproved.add(block, shards, used);
+        self.end_unproved(let_go, out);
+        self.ask_unproved(now_ms, out);
+    }
+
+    /// All ids of a shard-block, as this node had asked: what is among them is final, and what is not is asked for by its
+    /// sender, who has another one there.
+    pub(super) fn hear_ids(&mut self, now_ms: u64, from: PeerInfo, body: &[u8], out: Out<'_>) {
+        let read = place_of(&body[1..]).zip(read_ids(&body[1..]));
+        let Some((place, ids, header)) =
+            read.and_then(|(place, ids)| Some((place, ids, self.inclusions.are_of(place, ids)?)))
+        else {
+            return self.gate.charge(from, Failure::Malformed(body.len()));
+        };
+        let stands = |used: &Used| match ids.binary_search(&used.item.id()) {
+            Ok(_) => Fate::Final,
+            Err(_) => Fate::Unknown,
+        };
+        let ended = self.local.unproved.prove(place, stands);
+        self.local.unproved.ask_again(place, now_ms);
+        // Users of the API can ask for the proof; guests hear of the end alone.
+        let by_api: Vec<&Used> = ended.iter().map(|ended| &ended.0).filter(|used| used.told.is_none()).collect();
+        if !by_api.is_empty() {
+            let tree = transaction_tree(ids.to_vec());
+            for used in &by_api {
+                let place_there = ids.binary_search(&used.item.id()).expect("it was found there");
+                self.inclusions.show(place, &Inclusion::of_item(&header, &used.item, &tree, place_there));
+            }
+            let finals: HashSet<Hash> = by_api.iter().map(|used| used.id).collect();
+            let fate = |_: &Key, _: u64, id: &Hash| if finals.contains(id) { Fate::Final } else { Fate::Unknown };
+            self.status.watch(|watched| watched.prove((place.0, u32::from(place.1)), now_ms, fate));
+        }
+        self.end_unproved(ended, out);
+        self.ask_unproved(now_ms, out);
     }
 
     /// Asks for proofs of what other shards have taken of own users, and gives up what nobody has shown.

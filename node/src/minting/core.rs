@@ -20,7 +20,6 @@ use super::places::Taken;
 use super::promises::Accepting;
 use super::slot_line::{SlotLine, Step, Surroundings};
 use super::status::{BlockShown, CertifiedShown, ShardShown, Status};
-use super::telling::minters_of;
 use super::toll::Toll;
 use super::unproved::Unproved;
 use crate::intake::duties::DutyTable;
@@ -268,6 +267,7 @@ impl<S: Signing> Core<S> {
             }
             Entry::Opened(peer) => self.greet(peer, out),
             Entry::Paths(from, place, proofs, _body) => self.hear_proofs(now, from, place, &proofs, out),
+            Entry::Ids(from, body) => self.hear_ids(now, from, &body, out),
             Entry::Room(minter, word) => self.local.own.pace.hear(minter, word.height, word.transactions),
             Entry::Named(found) => {
                 self.peers.set_configured(found.peers);
@@ -445,9 +445,7 @@ impl<S: Signing> Core<S> {
         out(Effect::SendAll(frames));
         let block = (height, decided.value.slot);
         self.track_final(now, block, &parent, &mut fates);
-        let let_go = self.local.unproved.add(block, minters_of(&parent.committee), unproved);
-        self.end_unproved(let_go, out);
-        self.ask_unproved(now, out);
+        self.find_out(now, block, (&parent, &blocks), unproved, out);
         self.track_effects(now, &system, &bans);
         let mut committee = Vec::new();
         put_committee_with_keys(&parent, &parent.committee, &mut committee);

@@ -137,7 +137,7 @@ impl Sorter {
                 Some(want) => self.ask(peer, body.len(), Question::Paths(peer, want)),
                 None => self.gate.charge(peer, Failure::Malformed(body.len())),
             },
-            (BODIES, PeerFrameKind::Paths) => self.paths(peer, body),
+            (BODIES, PeerFrameKind::Paths | PeerFrameKind::Ids) => self.paths(peer, kind, body),
             (VOTES, PeerFrameKind::Room) => match (RoomWord::read(bytes), peer.name) {
                 (Some(word), name) if self.gate.hears_room(peer, word.height, body.len()) => {
                     name.into_iter().for_each(|name| {
@@ -164,7 +164,7 @@ impl Sorter {
 
     /// Proofs that this node has asked for: each that shows nothing of its own header is charged here, and whether that is
     /// a header of the chain is for consensus.
-    fn paths(&self, peer: PeerInfo, body: Body) {
+    fn paths(&self, peer: PeerInfo, kind: PeerFrameKind, body: Body) {
         let Some(place) = place_of(&body[1..]) else {
             return self.gate.charge(peer, Failure::Malformed(body.len()));
         };
@@ -172,9 +172,13 @@ impl Sorter {
             self.gate.in_vain(peer, body.len());
             return;
         }
+        let (source, cost) = (self.gate.source(peer), cost_of_frame(&body));
+        if kind == PeerFrameKind::Ids {
+            self.inbox.push(source, cost, Entry::Ids(peer, body));
+            return;
+        }
         match read_paths(&body[1..]) {
             Some((place, proofs)) => {
-                let (source, cost) = (self.gate.source(peer), cost_of_frame(&body));
                 self.inbox.push(source, cost, Entry::Paths(peer, place, proofs, body));
             }
             None => self.gate.charge(peer, Failure::Malformed(body.len())),

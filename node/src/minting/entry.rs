@@ -48,6 +48,8 @@ pub enum Entry {
     Room(AccountIndex, RoomWord),
     /// Somebody has answered which transactions stand in a shard-block.
     Paths(PeerInfo, Place, Vec<Inclusion>, Body),
+    /// The same of all ids of it: the frame.
+    Ids(PeerInfo, Body),
     /// Stop: at the end of the duty that is under way, or at once.
     Stop(bool),
 }

@@ -25,8 +25,10 @@ pub enum Fate {
 /// A transaction whose sequence is used up, nobody here knows by what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// As all nodes call it.
+    /// As users call it: without its signature.
     pub id: Hash,
+    /// As it stands in a block, signature and all.
+    pub item: Item,
     /// Who has signed it.
     pub sender: Key,
     /// The sequence that is used up.

@@ -7,7 +7,7 @@ use crate::peer::inclusion::{Inclusion, tree_of};
 use crate::peer::paths::Place;
 use dynemix_engine::base::hash::{Hash, ListTree};
 use dynemix_engine::base::ids::{Key, Prefix};
-use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock};
+use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock, transactions_root};
 use dynemix_engine::transaction::item::{Item, Items, items_bytes};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -195,6 +195,21 @@ impl Inclusions {
                 || known.shown.values().find(|proof| wanted.is(prefix, &proof.item)).map(|proof| (**proof).clone());
             wanted.among(prefix, &known.header, &known.items).or_else(shown)
         })
+    }
+
+    /// The ids of all transactions of a shard-block, if they are here.
+    pub fn ids(&self, place: Place) -> Option<Items> {
+        let (height, shard) = (place.0, u32::from(place.1));
+        let known = self.shards(height)?.into_iter().find(|known| known.header.shard == shard)?;
+        (!known.items.is_empty()).then_some(known.items)
+    }
+
+    /// Whether these are the ids of all transactions of the final shard-block of this place; its header then.
+    pub fn are_of(&self, (height, shard): Place, ids: &[Hash]) -> Option<ShardBlock> {
+        let known = self.shards(height)?.into_iter().find(|known| known.header.shard == u32::from(shard))?;
+        let could_be = ids.len() == known.header.transactions as usize && ids.is_sorted_by(|a, b| a < b);
+        let root = could_be.then(|| transactions_root(&mut ids.to_vec()));
+        (root == Some(known.header.transactions_root)).then_some(known.header)
     }
 
     /// Proofs for those of these senders that stand in the shard-block of this place; none if nothing of it is here.

@@ -167,7 +167,8 @@ impl Followed {
     /// As it is followed on when its sequence is used up and nobody here knows by what.
     fn used_up(&self, prefix: &Prefix, shard: u16, told: Option<(PeerId, u64)>) -> Option<Used> {
         let cell = self.item.cell()?;
-        Some(Used { id: cell.id(prefix), sender: cell.sender, sequence: cell.sequence, shard, told })
+        let (id, item) = (cell.id(prefix), self.item.clone());
+        Some(Used { id, item, sender: cell.sender, sequence: cell.sequence, shard, told })
     }
 
     /// What is known of it on this parent.

@@ -11,13 +11,14 @@ use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Part};
 use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
-use crate::peer::paths::{WantPaths, paths_frame};
+use crate::peer::paths::{WantPaths, ids_frame, paths_frame};
 use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
+use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
 use dynemix_storage::{Disk, Records};
 use std::collections::BTreeMap;
@@ -237,6 +238,10 @@ impl Answers {
 
     /// Proofs that transactions stand in a shard-block. Whoever asks of one that is not here asks another.
     fn paths(&self, want: &WantPaths) -> Option<Vec<u8>> {
+        if want.senders.is_empty() {
+            let items = self.inclusions.ids(want.place)?;
+            return Some(ids_frame(want.place, items.iter().map(Item::id)));
+        }
         self.inclusions.of_senders(want.place, &want.senders).map(|proofs| paths_frame(want.place, &proofs))
     }
 

@@ -8,10 +8,13 @@
 //!                 │ ▲
 //!                 └─┘ of another minter, half a slot later; after some it is not known, and is said so
 //! ```
+//!
+//! Where so many were sent that their paths were longer than the ids of the whole block, these are asked for first.
 
 use super::fate::{Fate, Used};
 use super::watched::Where;
-use crate::peer::paths::{Place, SENDERS_MAX, WantPaths};
+use crate::peer::paths::{PATH_BYTES, Place, SENDERS_MAX, WantPaths};
+use dynemix_engine::base::hash::Hash;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Rows at most; the oldest of more are let go.
@@ -28,12 +31,33 @@ struct Row {
     again_ms: u64,
 }
 
+/// A shard of a final block.
+pub struct Shard {
+    /// Who has its transactions.
+    pub minters: Vec<u32>,
+    /// How many it has, by its header.
+    pub transactions: u32,
+}
+
+impl Shard {
+    /// One of its minters who is asked, if there is one: not all nodes ask the same one, nor twice one that has not
+    /// answered.
+    fn minter(&self, height: u64, asked: u8, me: Option<u32>, free: impl Fn(u32) -> bool) -> Option<u32> {
+        let others: Vec<u32> = self.minters.iter().copied().filter(|&minter| Some(minter) != me).collect();
+        let first = (height as usize).wrapping_add(me.unwrap_or(0) as usize) + usize::from(asked);
+        (0..others.len()).map(|turn| others[(first + turn) % others.len()]).find(|&minter| free(minter))
+    }
+
+    fn is_alone(&self, me: Option<u32>) -> bool {
+        self.minters.iter().all(|&minter| Some(minter) == me)
+    }
+}
+
 /// Rows of one block.
 struct Block {
     height: u64,
     slot: u64,
-    /// Who has its transactions, by shard.
-    minters: Vec<Vec<u32>>,
+    shards: Vec<Shard>,
     rows: Vec<Row>,
 }
 
@@ -59,14 +83,14 @@ impl Unproved {
         2 * UNPROVED_MAX * size_of::<Row>()
     }
 
-    /// A final block has used these up, whose shards had these minters. Those that there is no room for are let go.
-    pub fn add(&mut self, (height, slot): (u64, u64), minters: Vec<Vec<u32>>, used: Vec<Used>) -> Vec<Ended> {
+    /// A final block of these shards has used these up. Those that there is no room for are let go.
+    pub fn add(&mut self, (height, slot): (u64, u64), shards: Vec<Shard>, used: Vec<Used>) -> Vec<Ended> {
         if used.is_empty() {
             return Vec::new();
         }
         self.len += used.len();
         let rows = used.into_iter().map(|used| Row { used, asked: 0, again_ms: 0 }).collect();
-        self.blocks.push_back(Block { height, slot, minters, rows });
+        self.blocks.push_back(Block { height, slot, shards, rows });
         let mut over = self.len.saturating_sub(UNPROVED_MAX);
         self.take(|_, _| {
             let goes = over > 0;
@@ -107,36 +131,38 @@ impl Unproved {
         })
     }
 
+    /// What is left of this place may be asked for at once.
+    pub fn ask_again(&mut self, (height, shard): Place, now_ms: u64) {
+        let of_height = self.blocks.iter_mut().filter(|block| block.height == height);
+        let rows = of_height.flat_map(|block| &mut block.rows).filter(|row| row.used.shard == shard);
+        rows.for_each(|row| row.again_ms = now_ms);
+    }
+
     /// Who is asked for what now, and is given so long to answer; `me` is not asked.
     pub fn ask(&mut self, now_ms: u64, patience_ms: u64, me: Option<u32>) -> Vec<(u32, WantPaths)> {
         let mut asked: BTreeMap<u32, usize> = BTreeMap::new();
         let mut questions: Vec<(u32, WantPaths)> = Vec::new();
-        for Block { height, minters, rows, .. } in &mut self.blocks {
-            // Of each shard the question that is being filled.
-            let mut filled: BTreeMap<u16, usize> = BTreeMap::new();
-            for row in rows.iter_mut().filter(|row| row.again_ms <= now_ms && row.asked < ASKED_MAX) {
-                let Used { shard, sender, .. } = row.used;
-                let at = filled.get(&shard).copied().filter(|&at| questions[at].1.senders.len() < SENDERS_MAX);
-                let others =
-                    minters.get(usize::from(shard)).into_iter().flatten().filter(|&&minter| Some(minter) != me);
-                let others: Vec<u32> = others.copied().collect();
-                let at = at.or_else(|| {
-                    // Not all nodes the same one, nor twice one that has not answered.
-                    let first = (*height as usize).wrapping_add(me.unwrap_or(0) as usize) + usize::from(row.asked);
-                    let free = |minter: &u32| asked.get(minter).is_none_or(|&questions| questions < QUESTIONS_MAX);
-                    let mut turns = (0..others.len()).map(|turn| others[(first + turn) % others.len()]);
-                    let minter = turns.find(free)?;
+        for Block { height, shards, rows, .. } in &mut self.blocks {
+            for (number, shard) in (0..).zip(shards.iter()) {
+                let is_due = |row: &Row| row.used.shard == number && row.again_ms <= now_ms && row.asked < ASKED_MAX;
+                let due: Vec<usize> = (0..rows.len()).filter(|&at| is_due(&rows[at])).collect();
+                let in_all = due.len() * PATH_BYTES > shard.transactions as usize * size_of::<Hash>();
+                let at_once = in_all && due.iter().all(|&at| rows[at].asked == 0);
+                for senders in due.chunks(if at_once { due.len() } else { SENDERS_MAX }) {
+                    let free = |minter| asked.get(&minter).is_none_or(|&questions| questions < QUESTIONS_MAX);
+                    let minter = shard.minter(*height, rows[senders[0]].asked, me, free);
+                    if minter.is_none() && !shard.is_alone(me) {
+                        break;
+                    }
+                    // Where there is nobody to ask it ends as if nobody had answered.
+                    for &at in senders {
+                        (rows[at].asked, rows[at].again_ms) = (rows[at].asked + 1, now_ms + patience_ms);
+                    }
+                    let Some(minter) = minter else { continue };
                     *asked.entry(minter).or_insert(0) += 1;
-                    questions.push((minter, WantPaths { place: (*height, shard), senders: Vec::new() }));
-                    filled.insert(shard, questions.len() - 1);
-                    Some(questions.len() - 1)
-                });
-                if let Some(at) = at {
-                    questions[at].1.senders.push(sender);
-                }
-                // Where there is nobody to ask it ends as if nobody had answered.
-                if at.is_some() || others.is_empty() {
-                    (row.asked, row.again_ms) = (row.asked + 1, now_ms + patience_ms);
+                    let named = if at_once { &[][..] } else { senders };
+                    let senders = named.iter().map(|&at| rows[at].used.sender).collect();
+                    questions.push((minter, WantPaths { place: (*height, number), senders }));
                 }
             }
         }
@@ -147,16 +173,22 @@ impl Unproved {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dynemix_engine::transaction::item::Item;
     use dynemix_net::mesh::PeerId;
 
     const ME: Option<u32> = Some(9);
 
     fn used(sender: u8) -> Used {
-        Used { id: [sender; 32], sender: [sender; 32], sequence: 3, shard: 1, told: Some((PeerId(4), 7)) }
+        let item = Item::of_bytes(&[sender]);
+        Used { id: [sender; 32], item, sender: [sender; 32], sequence: 3, shard: 1, told: Some((PeerId(4), 7)) }
     }
 
-    fn minters() -> Vec<Vec<u32>> {
-        vec![vec![1, 2], vec![3, 4, 9]]
+    fn shards(transactions: u32) -> Vec<Shard> {
+        [vec![1, 2], vec![3, 4, 9]].map(|minters| Shard { minters, transactions }).into()
+    }
+
+    fn minters() -> Vec<Shard> {
+        shards(1 << 20)
     }
 
     #[test]
@@ -195,7 +227,8 @@ mod tests {
         assert_eq!(unproved.len, 2);
         // A node alone in its shard, without what it has built: there is nobody to ask.
         let mut alone = Unproved::default();
-        alone.add((5, 8), vec![vec![], vec![9]], vec![used(1)]);
+        let shard = |minters| Shard { minters, transactions: 9 };
+        alone.add((5, 8), vec![shard(vec![]), shard(vec![9])], vec![used(1)]);
         (0..6).for_each(|round| assert!(alone.ask(round, 1, ME).is_empty()));
         assert_eq!(alone.give_up(7).len(), 1);
     }
@@ -217,5 +250,21 @@ mod tests {
         let next = unproved.ask(1, 100, ME);
         assert_eq!(next.len(), 2 * QUESTIONS_MAX);
         assert!(next.iter().all(|(_, want)| want.place.0 >= 5));
+    }
+
+    #[test]
+    fn whose_users_have_sent_much_of_a_block_asks_for_the_ids_of_all_and_then_by_sender() {
+        let mut unproved = Unproved::default();
+        unproved.add((5, 8), shards(400), (0..9).map(used).collect());
+        let questions = unproved.ask(0, 100, ME);
+        let [(first, want)] = &questions[..] else { panic!("{} questions", questions.len()) };
+        assert!(want.place == (5, 1) && want.senders.is_empty(), "{want:?}");
+        // Two are not among them: they are asked for by their senders, of another minter, at once.
+        let ended = unproved.prove((5, 1), |used| if used.sender[0] < 7 { Fate::Final } else { Fate::Unknown });
+        assert_eq!(ended.len(), 7);
+        unproved.ask_again((5, 1), 10);
+        let questions = unproved.ask(10, 100, ME);
+        let [(second, want)] = &questions[..] else { panic!("{} questions", questions.len()) };
+        assert!(second != first && want.senders == [[7; 32], [8; 32]], "{want:?}");
     }
 }

@@ -12,7 +12,9 @@
 //!   5 piece     height u64 | part u32 | offset u64 | of u64 | bytes   of height 0: each height u64, block 32
 //!   6 room      height u64 | transactions u64              that the sender takes of the one it is sent to, for that height
 //!   7 senders   height u64 | shard u16 | keys 32 each       whose transactions in that shard-block are wanted, see `paths`
+//!               none: the ids of all of them
 //!   8 paths     height u64 | shard u16 | each: length u16, proof of inclusion
+//!   9 ids       height u64 | shard u16 | 32 each, ascending
 //!
 //!   hello       version u8 | genesis 32 | 0, or 1 and candidate u32, signature 48 over the handshake's hash, or 2
 //!               0 of a guest, 1 of a candidate, 2 of who fetches what it needs to join; whoever has called says it first
@@ -65,13 +67,15 @@ pub enum PeerFrameKind {
     Senders = 7,
     /// The answer to it.
     Paths = 8,
+    /// The answer to who asks for all: ids of a shard-block's transactions.
+    Ids = 9,
 }
 
 impl PeerFrameKind {
     /// The kind of this number, if there is one.
     pub fn of_number(number: u8) -> Option<PeerFrameKind> {
-        use PeerFrameKind::{Cells, Message, Outcome, Paths, Peers, Piece, Room, Senders, Want};
-        let all = [Message, Cells, Outcome, Peers, Want, Piece, Room, Senders, Paths];
+        use PeerFrameKind::{Cells, Ids, Message, Outcome, Paths, Peers, Piece, Room, Senders, Want};
+        let all = [Message, Cells, Outcome, Peers, Want, Piece, Room, Senders, Paths, Ids];
         all.into_iter().find(|kind| *kind as u8 == number)
     }
 
@@ -488,7 +492,7 @@ mod tests {
         for number in 0..=u8::MAX {
             assert_eq!(
                 PeerFrameKind::of_number(number).map(|kind| kind as u8),
-                Some(number).filter(|&number| number < 9)
+                Some(number).filter(|&number| number < 10)
             );
         }
         let outcome = Outcome { refusal: 3, height: 7, slot: 9, shard: 1, ordinals: vec![4, 5] };

@@ -53,7 +53,17 @@ impl Inclusion {
     /// # Panics
     /// When there is none at this place.
     pub fn by_tree(block: &ShardBlock, items: &Items, tree: &ListTree, place: usize) -> Inclusion {
-        Inclusion { block: *block, place: place as u32, path: tree.path(place), item: items[place].clone() }
+        Inclusion::of_item(block, &items[place], tree, place)
+    }
+
+    /// The same where only this item is here.
+    ///
+    /// # Panics
+    /// When there is none at this place.
+    pub fn of_item(block: &ShardBlock, item: &Item, tree: &ListTree, place: usize) -> Inclusion {
+        // A copy: what is kept for long takes no place of those that wait.
+        let bytes: Vec<u8> = item.parts().iter().flat_map(|part| part.iter().copied()).collect();
+        Inclusion { block: *block, place: place as u32, path: tree.path(place), item: Item::of_bytes(&bytes) }
     }
 
     /// Bytes that it takes, roughly.

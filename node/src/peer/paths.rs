@@ -1,9 +1,13 @@
 //! Proofs that transactions stand in a shard-block, for a node whose users sent them and that has none of that shard's
 //! transactions: it asks one of those who have. Of each sender a block has one transaction at most, so that it is asked for
 //! by its sender, and the answer shows also which other one has used up the sequence.
+//!
+//! Whose users have sent a good part of the block asks for the ids of all of it: 32 bytes each, where a path has two
+//! thousand, and their root is the header's.
 
 use super::frames::{PeerFrameKind, array, u16_of, u64_of};
 use super::inclusion::{INCLUSION_BYTES_MAX, Inclusion};
+use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Key;
 use dynemix_net::mesh::{MEMBER_FRAME_MAX, Standing};
 
@@ -41,12 +45,15 @@ pub fn place_of(bytes: &[u8]) -> Option<Place> {
     Some((u64_of(&mut rest)?, u16_of(&mut rest)?))
 }
 
-/// "Show me the transactions of these senders in that shard-block."
+/// Bytes of a path to a transaction, about: four levels.
+pub const PATH_BYTES: usize = 2_300;
+
+/// "Show me the transactions of these senders in that shard-block", or the ids of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantPaths {
     /// The shard-block that they are to stand in.
     pub place: Place,
-    /// Whose transactions, [`SENDERS_MAX`] at most.
+    /// Whose transactions, [`SENDERS_MAX`] at most; none: the ids of all are wanted.
     pub senders: Vec<Key>,
 }
 
@@ -54,9 +61,9 @@ impl WantPaths {
     /// The whole frame, its kind first.
     ///
     /// # Panics
-    /// When it asks for none, or for more than are answered.
+    /// When it asks for more than are answered.
     pub fn encode(&self) -> Vec<u8> {
-        assert!((1..=SENDERS_MAX).contains(&self.senders.len()), "{} senders are asked for", self.senders.len());
+        assert!(self.senders.len() <= SENDERS_MAX, "{} senders are asked for", self.senders.len());
         let mut out = put_head(PeerFrameKind::Senders, self.place);
         self.senders.iter().for_each(|sender| out.extend_from_slice(sender));
         out
@@ -66,7 +73,7 @@ impl WantPaths {
     pub fn read(bytes: &[u8]) -> Option<WantPaths> {
         let place = place_of(bytes)?;
         let (senders, after) = bytes[HEAD_BYTES - 1..].as_chunks::<32>();
-        let right = after.is_empty() && (1..=SENDERS_MAX).contains(&senders.len());
+        let right = after.is_empty() && senders.len() <= SENDERS_MAX;
         right.then(|| WantPaths { place, senders: senders.to_vec() })
     }
 }
@@ -88,6 +95,20 @@ pub fn paths_frame(place: Place, proofs: &[Inclusion]) -> Vec<u8> {
     }
     assert!(out.len() <= PATHS_BYTES_MAX, "an answer of {} bytes", out.len());
     out
+}
+
+/// The frame of all ids of a shard-block.
+pub fn ids_frame(place: Place, ids: impl ExactSizeIterator<Item = Hash>) -> Vec<u8> {
+    let mut out = put_head(PeerFrameKind::Ids, place);
+    out.reserve_exact(ids.len() * size_of::<Hash>());
+    ids.for_each(|id| out.extend_from_slice(&id));
+    out
+}
+
+/// The ids of the body of such a frame, behind its kind. Whose they are is for who knows the header.
+pub fn read_ids(bytes: &[u8]) -> Option<&[Hash]> {
+    let (ids, after) = bytes.get(HEAD_BYTES - 1..)?.as_chunks::<32>();
+    after.is_empty().then_some(ids)
 }
 
 /// Reads the body of such a frame, behind its kind: each proof shows that its transaction stands in a block of the header
@@ -120,7 +141,12 @@ mod tests {
         let frame = want.encode();
         assert_eq!(PeerFrameKind::split(&frame).map(|split| split.0), Some(PeerFrameKind::Senders));
         assert_eq!(WantPaths::read(&frame[1..]), Some(want));
-        assert!((1..frame.len()).all(|end| end == HEAD_BYTES + 32 || WantPaths::read(&frame[1..end]).is_none()));
+        let whole = |end: usize| end >= HEAD_BYTES && (end - HEAD_BYTES).is_multiple_of(32);
+        assert!((1..frame.len()).all(|end| whole(end) || WantPaths::read(&frame[1..end]).is_none()));
+        let ids = [[1; 32], [2; 32]];
+        let all = ids_frame((7, 2), ids.iter().copied());
+        assert_eq!((place_of(&all[1..]), read_ids(&all[1..])), (Some((7, 2)), Some(&ids[..])));
+        assert!(read_ids(&all[1..all.len() - 1]).is_none() && read_ids(&all[1..5]).is_none());
         let many = WantPaths { place: (7, 2), senders: vec![[1; 32]; SENDERS_MAX] }.encode();
         assert!(WantPaths::read(&[&many[1..], &[1; 32]].concat()).is_none(), "more than are answered");
 
