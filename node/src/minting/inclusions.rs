@@ -4,13 +4,13 @@
 //! there has shown them.
 
 use crate::peer::inclusion::{Inclusion, tree_of};
-use crate::peer::paths::Place;
+use crate::peer::paths::{Place, ids_frame};
 use dynemix_engine::base::hash::{Hash, ListTree};
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock, transactions_root};
 use dynemix_engine::transaction::item::{Item, Items, items_bytes};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 /// Heights that are remembered at most.
 const HEIGHTS_MAX: usize = 512;
@@ -79,12 +79,13 @@ impl Known {
     }
 }
 
-/// A shard-block's items as they are looked for by their senders, and their tree: made once, however many ask.
+/// What many ask for of a shard-block, each part made once.
 struct Served {
     block: Hash,
-    tree: ListTree,
-    /// The first bytes of their senders with their places, ascending.
-    senders: Vec<(u64, u32)>,
+    /// The tree of its items, and the first bytes of their senders with their places, ascending.
+    tree: OnceLock<(ListTree, Vec<(u64, u32)>)>,
+    /// The frame of their ids.
+    ids: OnceLock<Arc<[u8]>>,
 }
 
 fn first_of(key: &Key) -> u64 {
@@ -92,25 +93,33 @@ fn first_of(key: &Key) -> u64 {
 }
 
 impl Served {
-    fn of(known: &Known) -> Served {
-        let sender = |(place, item): (usize, &Item)| Some((first_of(&item.cell()?.sender), place as u32));
-        let mut senders: Vec<(u64, u32)> = known.items.iter().enumerate().filter_map(sender).collect();
-        senders.sort_unstable();
-        Served { block: known.hash, tree: tree_of(&known.header, &known.items), senders }
+    fn tree(&self, known: &Known) -> &(ListTree, Vec<(u64, u32)>) {
+        self.tree.get_or_init(|| {
+            let sender = |(place, item): (usize, &Item)| Some((first_of(&item.cell()?.sender), place as u32));
+            let mut senders: Vec<(u64, u32)> = known.items.iter().enumerate().filter_map(sender).collect();
+            senders.sort_unstable();
+            (tree_of(&known.header, &known.items), senders)
+        })
     }
 
     /// The proof for the transaction of this sender, who has one in a block at most.
     fn proof(&self, known: &Known, sender: &Key) -> Option<Inclusion> {
-        let first = first_of(sender);
-        let from = self.senders.partition_point(|there| there.0 < first);
-        let near = self.senders[from..].iter().take_while(|there| there.0 == first);
+        let ((tree, senders), first) = (self.tree(known), first_of(sender));
+        let from = senders.partition_point(|there| there.0 < first);
+        let near = senders[from..].iter().take_while(|there| there.0 == first);
         let is_it = |place: &usize| known.items[*place].cell().is_some_and(|cell| cell.sender == *sender);
         let place = near.map(|there| there.1 as usize).find(is_it)?;
-        Some(Inclusion::by_tree(&known.header, &known.items, &self.tree, place))
+        Some(Inclusion::by_tree(&known.header, &known.items, tree, place))
     }
 }
 
 impl Inclusions {
+    /// Bytes of what is made for who asks, of blocks of so many transactions, and of an answer that has come.
+    pub(super) fn served_bytes(transactions: usize) -> u64 {
+        let of_each = 3 * size_of::<Hash>() + size_of::<(u64, u32)>();
+        (SERVED_MAX * transactions * of_each) as u64
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics while it holds what is remembered")
     }
@@ -197,11 +206,16 @@ impl Inclusions {
         })
     }
 
-    /// The ids of all transactions of a shard-block, if they are here.
-    pub fn ids(&self, place: Place) -> Option<Items> {
+    /// The frame of the ids of all transactions of a shard-block, if they are here: one for all who ask.
+    pub fn ids(&self, place: Place) -> Option<Arc<[u8]>> {
         let (height, shard) = (place.0, u32::from(place.1));
         let known = self.shards(height)?.into_iter().find(|known| known.header.shard == shard)?;
-        (!known.items.is_empty()).then_some(known.items)
+        if known.items.is_empty() {
+            return None;
+        }
+        let served = self.served(&known);
+        let frame = || ids_frame(place, known.items.iter().map(Item::id)).into();
+        Some(served.ids.get_or_init(frame).clone())
     }
 
     /// Whether these are the ids of all transactions of the final shard-block of this place; its header then.
@@ -223,13 +237,13 @@ impl Inclusions {
         Some(senders.iter().filter_map(|sender| served.proof(&known, sender)).collect())
     }
 
-    /// What many ask for of a block, which is made once.
+    /// What is kept of a block for all who ask.
     fn served(&self, known: &Known) -> Arc<Served> {
         let mut all = self.served.lock().expect("nothing panics while it holds what is served");
         if let Some(served) = all.iter().find(|served| served.block == known.hash) {
             return served.clone();
         }
-        let served = Arc::new(Served::of(known));
+        let served = Arc::new(Served { block: known.hash, tree: OnceLock::new(), ids: OnceLock::new() });
         all.push_back(served.clone());
         let over = all.len().saturating_sub(SERVED_MAX);
         all.drain(..over);

@@ -11,14 +11,13 @@ use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Part};
 use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
-use crate::peer::paths::{WantPaths, ids_frame, paths_frame};
+use crate::peer::paths::{WantPaths, paths_frame};
 use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
-use dynemix_engine::transaction::item::Item;
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
 use dynemix_storage::{Disk, Records};
 use std::collections::BTreeMap;
@@ -147,13 +146,13 @@ impl Questions {
     }
 
     /// Whether so much may be handed out at once; it is counted then.
-    fn hands_out(&self, line: Line, frame: Option<&Vec<u8>>) -> bool {
+    fn hands_out(&self, line: Line, frame: Option<&[u8]>) -> bool {
         let mut held = self.held.lock().expect(UNPOISONED);
         let most = held.portions.most(line);
         let may = frame.is_some_and(|frame| frame.len() as u64 <= most);
         // Whatever is asked for costs something, what is looked for in vain too, and what was read for nothing as much as
         // is ever there.
-        let bytes = (frame.map_or(0, Vec::len).max(ASKED_BYTES) as u64).min(most);
+        let bytes = (frame.map_or(0, <[u8]>::len).max(ASKED_BYTES) as u64).min(most);
         held.portions.hand_out(line, bytes, self.now_ms());
         may
     }
@@ -197,7 +196,7 @@ impl Serve {
                 Some((_, Question::Stop)) => return,
                 Some((line, question)) => {
                     if let Some((to, frame)) = self.answers.answer(questions, line, question) {
-                        self.mesh.send(To::Peer(to), BODIES, frame.into());
+                        self.mesh.send(To::Peer(to), BODIES, frame);
                     }
                 }
                 None => {}
@@ -208,18 +207,18 @@ impl Serve {
 
 impl Answers {
     /// The answer to a question, and to whom it goes, if there is one that may be handed out.
-    pub fn answer(&self, questions: &Questions, line: Line, question: Question) -> Option<(PeerId, Vec<u8>)> {
+    pub fn answer(&self, questions: &Questions, line: Line, question: Question) -> Option<(PeerId, Arc<[u8]>)> {
         let (to, frame) = match question {
             // Whoever has been thrown out since is not there to be answered.
             Question::Piece(to, ..) | Question::Final(to, ..) | Question::Paths(to, _) if self.gate.is_out(to) => {
                 (to, None)
             }
-            Question::Piece(to, want, _body) => (to, self.piece(want)),
-            Question::Final(to, height, kept) => (to, self.history(height, kept, questions.most(line))),
+            Question::Piece(to, want, _body) => (to, self.piece(want).map(Into::into)),
+            Question::Final(to, height, kept) => (to, self.history(height, kept, questions.most(line)).map(Into::into)),
             Question::Paths(to, want) => (to, self.paths(&want)),
             Question::Stop => return None,
         };
-        if questions.hands_out(line, frame.as_ref()) { frame.map(|frame| (to.id, frame)) } else { None }
+        if questions.hands_out(line, frame.as_deref()) { frame.map(|frame| (to.id, frame)) } else { None }
     }
 
     /// A piece of a snapshot. What is not there is not answered.
@@ -237,12 +236,11 @@ impl Answers {
     }
 
     /// Proofs that transactions stand in a shard-block. Whoever asks of one that is not here asks another.
-    fn paths(&self, want: &WantPaths) -> Option<Vec<u8>> {
+    fn paths(&self, want: &WantPaths) -> Option<Arc<[u8]>> {
         if want.senders.is_empty() {
-            let items = self.inclusions.ids(want.place)?;
-            return Some(ids_frame(want.place, items.iter().map(Item::id)));
+            return self.inclusions.ids(want.place);
         }
-        self.inclusions.of_senders(want.place, &want.senders).map(|proofs| paths_frame(want.place, &proofs))
+        self.inclusions.of_senders(want.place, &want.senders).map(|proofs| paths_frame(want.place, &proofs).into())
     }
 
     /// The final block of a height, from memory or from the log: nothing is read of one that would not be handed out.
@@ -297,8 +295,8 @@ mod tests {
     fn who_asks_while_there_is_nothing_to_hand_out_is_answered_later() {
         let questions = Questions::new(64 << 10, Stopwatch::start());
         let from = PeerInfo { id: PeerId(1), name: None, called: false, standing: Standing::Guest, net: Net::Loopback };
-        assert!(questions.hands_out(Line::Guests, Some(&vec![0; 64 << 10])), "all there is");
-        assert!(!questions.hands_out(Line::Guests, Some(&vec![0; (64 << 10) + 1])), "more than there ever is");
+        assert!(questions.hands_out(Line::Guests, Some(&[0; 64 << 10])), "all there is");
+        assert!(!questions.hands_out(Line::Guests, Some(&[0; (64 << 10) + 1])), "more than there ever is");
         assert!(questions.ask(Source(Rank::Guest, 1), Question::Final(from, 7, None)));
         let begun = Instant::now();
         let taken = std::iter::repeat_with(|| questions.take()).take(20).flatten().next();

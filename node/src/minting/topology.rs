@@ -12,6 +12,7 @@
 use super::capacity::Capacity;
 use super::entry::{Found, TRANSACTION_COST};
 use super::inbox::Inbox;
+use super::inclusions::Inclusions;
 use super::tracked::Tracked;
 use super::verdicts::BATCH_MAX;
 use dynemix_engine::accounts::memory::StateLayout;
@@ -213,6 +214,7 @@ impl Given<'_> {
         let verified = (self.inbox(capacity) / TRANSACTION_COST * size_of::<Found>()) as u64;
         let threads = self.verify_threads as u64 + THREADS_BESIDE;
         let of_others = if self.shards() == 1 { 0 } else { self.others(capacity) as u64 };
+        let proofs = if self.shards() == 1 { 0 } else { Inclusions::served_bytes(capacity.height) };
         let minters = (self.parameters.consensus.seats as usize).div_ceil(self.shards());
         let whole = self.parameters.consensus.maturity(1) == 0;
         let mut rows = vec![
@@ -224,7 +226,7 @@ impl Given<'_> {
             ("messages before their time", EARLY_MESSAGES_BYTES_MAX as u64 + RECORDS),
             ("API", self.api + Tracked::bytes() as u64),
             ("verifiers", verifying),
-            ("systems and files", SYSTEMS + FILES),
+            ("systems, files, proofs", SYSTEMS + FILES + proofs),
         ];
         let allocator = sum(&rows) / ALLOCATOR;
         rows.extend([

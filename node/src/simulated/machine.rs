@@ -497,7 +497,7 @@ impl Machine {
         }
         let Some((line, question)) = self.waiting.questions.next() else { return false };
         let answer = self.answers.answer(&self.waiting.questions, line, question);
-        did.sent.extend(answer.map(|(to, frame)| (To::Peer(to), BODIES, frame.into())));
+        did.sent.extend(answer.map(|(to, frame)| (To::Peer(to), BODIES, frame)));
         self.free_us[SERVE] = now_us + ANSWER_US;
         true
     }
