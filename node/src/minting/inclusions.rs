@@ -5,7 +5,7 @@
 
 use crate::peer::inclusion::{Inclusion, tree_of};
 use crate::peer::paths::{Place, ids_frame};
-use dynemix_engine::base::hash::{Hash, ListTree};
+use dynemix_engine::base::hash::{FAN_OUT, Hash, ListTree};
 use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::chain::block::{CertifiedBlock, ShardBlock, transactions_root};
 use dynemix_engine::transaction::item::{Item, Items, items_bytes};
@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 const HEIGHTS_MAX: usize = 512;
 /// Bytes of their transactions at most; those of the newest height stay whatever they weigh.
 const BYTES_MAX: usize = 24 << 20;
-/// Shard-blocks whose trees are kept, which are asked for one after the other.
-const SERVED_MAX: usize = 2;
+/// Shard-blocks whose trees are kept: it is the newest one that is asked for.
+const SERVED_MAX: usize = 1;
 /// Items of shard-blocks that are not final yet: votes of a few slots.
 const EARLY_MAX: usize = 16;
 
@@ -79,13 +79,11 @@ impl Known {
     }
 }
 
-/// What many ask for of a shard-block, each part made once.
+/// What many ask for of a shard-block, made once.
 struct Served {
     block: Hash,
     /// The tree of its items, and the first bytes of their senders with their places, ascending.
     tree: OnceLock<(ListTree, Vec<(u64, u32)>)>,
-    /// The frame of their ids.
-    ids: OnceLock<Arc<[u8]>>,
 }
 
 fn first_of(key: &Key) -> u64 {
@@ -114,9 +112,10 @@ impl Served {
 }
 
 impl Inclusions {
-    /// Bytes of what is made for who asks, of blocks of so many transactions, and of an answer that has come.
+    /// Bytes of what is made for who asks, of a block of so many transactions.
     pub(super) fn served_bytes(transactions: usize) -> u64 {
-        let of_each = 3 * size_of::<Hash>() + size_of::<(u64, u32)>();
+        // The tree's levels above its leaves are a fifteenth.
+        let of_each = size_of::<Hash>() + size_of::<Hash>() / (FAN_OUT - 1) + size_of::<(u64, u32)>();
         (SERVED_MAX * transactions * of_each) as u64
     }
 
@@ -206,16 +205,14 @@ impl Inclusions {
         })
     }
 
-    /// The frame of the ids of all transactions of a shard-block, if they are here: one for all who ask.
+    /// The frame of the ids of all transactions of a shard-block, if they are here.
     pub fn ids(&self, place: Place) -> Option<Arc<[u8]>> {
         let (height, shard) = (place.0, u32::from(place.1));
         let known = self.shards(height)?.into_iter().find(|known| known.header.shard == shard)?;
         if known.items.is_empty() {
             return None;
         }
-        let served = self.served(&known);
-        let frame = || ids_frame(place, known.items.iter().map(Item::id)).into();
-        Some(served.ids.get_or_init(frame).clone())
+        Some(ids_frame(place, known.items.iter().map(Item::id)).into())
     }
 
     /// Whether these are the ids of all transactions of the final shard-block of this place; its header then.
@@ -243,7 +240,7 @@ impl Inclusions {
         if let Some(served) = all.iter().find(|served| served.block == known.hash) {
             return served.clone();
         }
-        let served = Arc::new(Served { block: known.hash, tree: OnceLock::new(), ids: OnceLock::new() });
+        let served = Arc::new(Served { block: known.hash, tree: OnceLock::new() });
         all.push_back(served.clone());
         let over = all.len().saturating_sub(SERVED_MAX);
         all.drain(..over);
