@@ -14,7 +14,7 @@
 //!   transactions, [`rounds`] what rounds need, and [`bodies`] what custodians look at, all with [`checks`]; [`serve`] answers what others ask of the past.
 //!   [`counted`] is for blocks by count, which are the same on every run.
 //! * [`execution`] is the state that consensus works on, [`pool`] what waits for it, [`own`] what this node's users
-//!   sent, [`telling`] the frames by which minters hear of it, [`places`] how many more of these may come, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
+//!   sent, `telling` the frames by which minters hear of it, [`places`] how many more of these may come, [`prospect`] what a transaction is good for on one parent; [`room`] is how much of it a minter takes, [`pace`]
 //!   what others say of that.
 //! * [`toll`] is what work costs, as it is timed or said. [`verdicts`] are signatures that were looked at, [`inbox`] what waits for a thread.
 //! * [`door`] says who is let in and sorts what they bring by the rules of [`gate`]; [`entry`] is what the threads hand
