@@ -262,6 +262,10 @@ impl<S: Signing> Core<S> {
         proofs: &[Inclusion],
         out: Out<'_>,
     ) {
+        if !self.inclusions.remembers(place.0) {
+            // An answer that has come too late.
+            return;
+        }
         let (known, strange): (Vec<_>, Vec<_>) = proofs.iter().partition(|proof| self.inclusions.show(place, proof));
         if !strange.is_empty() {
             self.gate.charge(from, Failure::Malformed(strange.iter().map(|proof| proof.bytes()).sum()));
@@ -321,6 +325,9 @@ impl<S: Signing> Core<S> {
     /// sender, who has another one there.
     pub(super) fn hear_ids(&mut self, now_ms: u64, from: PeerInfo, body: &[u8], out: Out<'_>) {
         let read = place_of(&body[1..]).zip(read_ids(&body[1..]));
+        if read.is_some_and(|(place, _)| !self.inclusions.remembers(place.0)) {
+            return;
+        }
         let Some((place, ids, header)) =
             read.and_then(|(place, ids)| Some((place, ids, self.inclusions.are_of(place, ids)?)))
         else {

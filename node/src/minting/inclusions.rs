@@ -215,6 +215,11 @@ impl Inclusions {
         Some(ids_frame(place, known.items.iter().map(Item::id)).into())
     }
 
+    /// Whether this height is remembered: of one that is not nobody can be said to have told a lie.
+    pub fn remembers(&self, height: u64) -> bool {
+        self.inner().heights.iter().any(|(of, _)| *of == height)
+    }
+
     /// Whether these are the ids of all transactions of the final shard-block of this place; its header then.
     pub fn are_of(&self, (height, shard): Place, ids: &[Hash]) -> Option<ShardBlock> {
         let known = self.shards(height)?.into_iter().find(|known| known.header.shard == u32::from(shard))?;
