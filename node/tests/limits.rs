@@ -58,7 +58,8 @@ fn a_full_queue_of_own_transactions_refuses_and_takes_again_after_a_block() {
     let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
     assert_eq!((mine.len(), own.window()), (WINDOW_FIRST, WINDOW_FIRST));
     let parent = scene.block(&(FIRST..FIRST + WINDOW_FIRST as u32).collect::<Vec<_>>());
-    let Settled { finals, .. } = own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+    let Settled { finals, .. } =
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
     assert_eq!((finals as usize, own.len()), (WINDOW_FIRST, full - WINDOW_FIRST));
     follow(&mut own, &late, due(senders.end, 2 * DYNE), client(senders.end.into(), 0)).unwrap();
 }
@@ -83,7 +84,7 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
         let (_, mine) = own.tell(&scene.state, &scene.system, Some(3));
         assert_eq!(mine.len(), window);
         let parent = scene.block(&[]);
-        own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         window = if lost == 0 { window } else { (window / 2).max(WINDOW_MIN) };
         assert_eq!(own.window(), window);
     }
@@ -95,7 +96,7 @@ fn a_window_narrows_to_its_minimum_and_widens_to_its_maximum_and_no_further() {
         let mut used: Vec<u32> = told.iter().map(|(_, account, _)| *account).collect();
         used.sort_unstable();
         let parent = scene.block(&used);
-        own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         assert_eq!(own.window(), (before + before / 4 + WINDOW_MIN).min(FORWARDED_MAX));
         follow(&mut own, &scene);
     }
@@ -159,7 +160,7 @@ fn what_has_come_to_its_turn_counts_among_what_is_due() {
     assert_eq!(own.tell(&scene.state, &scene.system, Some(3)).1.len(), 1);
     for left in [1, 0] {
         let parent = scene.block(&[FIRST]);
-        own.settle(&scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
+        own.settle(&[0; 32], &scene.state, &parent, &scene.system, |_, _| Ok(()), |_, _| Fate::Final);
         assert_eq!(own.tell(&scene.state, &scene.system, Some(3)).1.len(), left);
     }
     assert!(own.is_empty());
