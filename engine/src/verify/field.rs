@@ -99,6 +99,8 @@ pub(super) trait Field: Copy {
     fn square(self) -> Self;
     /// A product without its carries; see [`Field::Wide`].
     fn mul_wide(self, other: Self) -> Self::Wide;
+    /// A square without its carries.
+    fn square_wide(self) -> Self::Wide;
     /// An element as if it were a product.
     fn widen(self) -> Self::Wide;
     /// Twice a product: may be the first argument of a sum or difference.
@@ -121,8 +123,14 @@ pub(super) trait Field: Copy {
     /// The opposite: lane i of the three coordinates, made canonical, to `packed[i]`.
     fn pack(coordinates: [Self; 3], packed: &mut [Packed]);
 
+    #[inline(always)]
     fn square_times(self, times: usize) -> Self {
-        (0..times).fold(self, |value, _| value.square())
+        // Not a fold: a closure would be compiled without the features of the vectors.
+        let mut value = self;
+        for _ in 0..times {
+            value = value.square();
+        }
+        value
     }
 }
 
@@ -203,6 +211,10 @@ impl Field for Fe {
 
     fn mul_wide(self, other: Fe) -> Fe {
         self.mul(other)
+    }
+
+    fn square_wide(self) -> Fe {
+        self.square()
     }
 
     fn widen(self) -> Fe {

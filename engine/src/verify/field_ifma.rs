@@ -153,42 +153,38 @@ fn mul8(a: &Fe8, b: &Fe8) -> [__m512i; 5] {
     folded(z, w)
 }
 
-/// A run of squarings with the limbs in registers. Cross products count twice: their sums are doubled once before the
+/// Cross products count twice: their sums are doubled once before the
 /// squares are added.
 #[inline(always)]
-fn square_times8(a: &Fe8, times: usize) -> Fe8 {
-    let mut value = *a;
-    for _ in 0..times {
-        let a = value.0;
-        let zero = splat64(0);
-        let (mut z, mut w) = ([zero; 9], [zero; 9]);
-        macro_rules! cross {
-            ($i:literal, $j:literal) => {
-                z[$i + $j] = low(z[$i + $j], a[$i], a[$j]);
-                w[$i + $j] = high(w[$i + $j], a[$i], a[$j]);
-            };
-        }
-        cross!(0, 1);
-        cross!(0, 2);
-        cross!(0, 3);
-        cross!(0, 4);
-        cross!(1, 2);
-        cross!(1, 3);
-        cross!(1, 4);
-        cross!(2, 3);
-        cross!(2, 4);
-        cross!(3, 4);
-        for k in 1..8 {
-            z[k] = double(z[k]);
-            w[k] = double(w[k]);
-        }
-        for i in 0..5 {
-            z[2 * i] = low(z[2 * i], a[i], a[i]);
-            w[2 * i] = high(w[2 * i], a[i], a[i]);
-        }
-        value = carried(folded(z, w));
+fn square8(a: &Fe8) -> [__m512i; 5] {
+    let a = a.0;
+    let zero = splat64(0);
+    let (mut z, mut w) = ([zero; 9], [zero; 9]);
+    macro_rules! cross {
+        ($i:literal, $j:literal) => {
+            z[$i + $j] = low(z[$i + $j], a[$i], a[$j]);
+            w[$i + $j] = high(w[$i + $j], a[$i], a[$j]);
+        };
     }
-    value
+    cross!(0, 1);
+    cross!(0, 2);
+    cross!(0, 3);
+    cross!(0, 4);
+    cross!(1, 2);
+    cross!(1, 3);
+    cross!(1, 4);
+    cross!(2, 3);
+    cross!(2, 4);
+    cross!(3, 4);
+    for k in 1..8 {
+        z[k] = double(z[k]);
+        w[k] = double(w[k]);
+    }
+    for i in 0..5 {
+        z[2 * i] = low(z[2 * i], a[i], a[i]);
+        w[2 * i] = high(w[2 * i], a[i], a[i]);
+    }
+    folded(z, w)
 }
 
 /// Eight of a packed point's words, the first or the last eight.
@@ -333,12 +329,12 @@ impl Field for Fe8 {
 
     #[inline(always)]
     fn square(self) -> Fe8 {
-        self.square_times(1)
+        carried(self.square_wide())
     }
 
     #[inline(always)]
-    fn square_times(self, times: usize) -> Fe8 {
-        square_times8(&self, times)
+    fn square_wide(self) -> [__m512i; 5] {
+        square8(&self)
     }
 
     #[inline(always)]

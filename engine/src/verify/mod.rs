@@ -15,7 +15,7 @@ mod coefficients;
 mod each;
 mod field;
 #[cfg(target_arch = "x86_64")]
-mod field_avx2;
+mod field_fma;
 #[cfg(target_arch = "x86_64")]
 mod field_ifma;
 mod key_cache;

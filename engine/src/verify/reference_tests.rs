@@ -93,7 +93,7 @@ fn fields_agree_with_the_scalar_reference() {
     #[cfg(target_arch = "x86_64")]
     {
         if Simd::Avx2.is_available() {
-            field_agrees::<super::field_avx2::Fe4>();
+            field_agrees::<super::field_fma::Fe4>();
         }
         if Simd::Avx512.is_available() {
             field_agrees::<super::field_ifma::Fe8>();

@@ -42,7 +42,7 @@ impl Simd {
         match self {
             Simd::Portable => true,
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => is_x86_feature_detected!("avx2"),
+            Simd::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             #[cfg(target_arch = "x86_64")]
             Simd::Avx512 => {
                 is_x86_feature_detected!("avx512f")
@@ -160,7 +160,7 @@ vector_kernels!(
     super::super::words_avx512::Words8
 );
 #[cfg(target_arch = "x86_64")]
-vector_kernels!(avx2, "avx2", super::super::field_avx2::Fe4, super::super::words_avx2::Words4);
+vector_kernels!(avx2, "avx2,fma", super::super::field_fma::Fe4, super::super::words_avx2::Words4);
 
 impl Kernels {
     pub(super) fn new(simd: Simd) -> Result<Kernels, Unavailable> {

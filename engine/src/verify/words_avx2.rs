@@ -1,6 +1,6 @@
 //! Four 64-bit words at once with AVX2.
 
-use super::field_avx2::transposed;
+use super::field_fma::transposed;
 use super::sha512::{Padded, Words};
 use std::arch::x86_64::*;
 
