@@ -1,33 +1,37 @@
 //! A batch of decoded signatures, and the equation over any run of them.
 //!
 //! ```text
-//!   table:  neutral point | 1 B ... 8 B | unused | R0 | A0 | R1 | A1 | ...
+//!   table:  neutral point | 1 B ... 128 B | 1 B' ... 128 B' | R0 | A0 | A0' | R1 | A1 | A1' | ...
 //!   Q(run) = sum of z_i R_i + (z_i h_i) A_i - (z_i s_i) B        good iff [8] Q = 0
 //! ```
+//!
+//! A' is 2^127 A, which the cache keeps beside keys that came twice: their scalars of 253 bits become two of 127, and the
+//! sum has half as many windows. B' is the same of the base point.
 //!
 //! Coefficients stay the same for the life of a batch, so Q of a run is the sum of the Qs of its parts: a half of a run
 //! whose Q is known gives the other half's Q by a subtraction.
 
+use super::bases;
 use super::coefficients::Coefficients;
-use super::each::{Lane, MULTIPLES};
+use super::each::{Lane, Rows};
 use super::field::{Fe, Packed};
-use super::key_cache::KeyCache;
+use super::key_cache::{Decoded, KeyCache};
 use super::msm::{Buffers, Multiple};
 use super::point::Extended;
 use super::scalar;
 use super::sha512::{self, Padded};
 use super::signed::Signed;
 use super::simd::{Kernels, Simd};
-use curve25519_dalek::constants::{ED25519_BASEPOINT_COMPRESSED, ED25519_BASEPOINT_POINT};
-use curve25519_dalek::scalar::Scalar;
+use crate::base::ids::Key;
 use std::ops::Range;
 
 const LANES_MAX: usize = 8;
 const NEUTRAL: u32 = 0;
 const BASE: u32 = 1;
-/// Even, so that keys stand at odd places.
-const FIRST: u32 = 10;
-const _: () = assert!(FIRST as usize > BASE as usize + MULTIPLES && FIRST.is_multiple_of(2));
+const SPLIT_BASE: u32 = BASE + bases::MULTIPLES as u32;
+const FIRST: u32 = SPLIT_BASE + bases::MULTIPLES as u32;
+/// Points of a term: R, A, A'.
+const POINTS: u32 = 3;
 /// Signatures whose key lines are fetched ahead.
 const PREFETCH_AHEAD: usize = 12;
 
@@ -44,9 +48,15 @@ pub(super) struct Batch {
     short: Vec<Multiple<u128>>,
     long: Vec<Multiple<[u64; 4]>>,
     buffers: Buffers,
+    rows: Rows,
     /// Table places and encodings that wait for a full vector.
     waiting: Vec<(u32, [u8; 32])>,
+    /// Table places of those that were decoded last, and of all in the batch that did not.
+    decoded: Vec<u32>,
     undecodable: Vec<u32>,
+    /// Which terms have their A', and those whose key came a second time, and gets one now.
+    split: Vec<bool>,
+    to_split: Vec<u32>,
     padded: Box<[Padded; LANES_MAX]>,
 }
 
@@ -54,7 +64,7 @@ impl Batch {
     pub(super) fn new(kernels: Kernels) -> Batch {
         let mut batch = Batch {
             kernels,
-            table: vec![kernels.identity(); FIRST as usize],
+            table: vec![kernels.identity()],
             places: Vec::new(),
             hashes: Vec::new(),
             s: Vec::new(),
@@ -63,14 +73,20 @@ impl Batch {
             short: Vec::new(),
             long: Vec::new(),
             buffers: Buffers::default(),
+            rows: Rows::default(),
             waiting: Vec::new(),
+            decoded: Vec::new(),
             undecodable: Vec::new(),
+            split: Vec::new(),
+            to_split: Vec::new(),
             padded: Box::new([Padded::EMPTY; LANES_MAX]),
         };
-        for multiple in 0..MULTIPLES as u32 {
-            let point = ED25519_BASEPOINT_POINT * Scalar::from(multiple + 1);
-            batch.waiting.push((BASE + multiple, point.compress().0));
-            batch.decode_waiting(true);
+        batch.table.resize(FIRST as usize, Packed::default());
+        for (at, encoding) in (BASE..FIRST).zip(bases::ENCODINGS.iter()) {
+            batch.waiting.push((at, *encoding));
+        }
+        while !batch.waiting.is_empty() {
+            batch.decode_waiting(2 * kernels.simd().lanes());
         }
         assert!(batch.undecodable.is_empty(), "the base point decodes");
         batch
@@ -97,6 +113,8 @@ impl Batch {
         self.table.truncate(FIRST as usize);
         self.places.clear();
         self.s.clear();
+        self.split.clear();
+        self.to_split.clear();
         self.undecodable.clear();
         let (mut hits, mut misses) = (0, 0);
         for place in 0..count {
@@ -113,14 +131,18 @@ impl Batch {
             self.s.push(s);
             self.table.push(Packed::default());
             self.waiting.push((at, signature[..32].try_into().expect("32 bytes")));
+            let term = self.split.len() as u32;
             match keys.find(key) {
-                Some(point) => {
+                Some(Decoded { point, split }) => {
                     hits += 1;
-                    self.table.push(point);
+                    self.table.extend([point, split.unwrap_or_default()]);
+                    self.split.push(split.is_some());
+                    self.to_split.extend(split.is_none().then_some(term));
                 }
                 None => {
                     misses += 1;
-                    self.table.push(Packed::default());
+                    self.table.extend([Packed::default(); 2]);
+                    self.split.push(false);
                     self.waiting.push((at + 1, *key));
                 }
             }
@@ -129,8 +151,10 @@ impl Batch {
         self.decode_rest(signed, keys);
         assert!(self.waiting.is_empty(), "every point of a batch was decoded, or found not to decode");
         keys.count(hits, misses);
+        self.split_keys(signed, keys);
         self.drop_undecodable();
-        assert_eq!(self.table.len(), FIRST as usize + 2 * self.places.len(), "each term has two points");
+        assert_eq!(self.table.len(), place_of(self.places.len()) as usize, "each term has its points");
+        assert_eq!(self.split.len(), self.places.len(), "each term is split or not");
         assert_eq!(self.s.len(), self.places.len(), "each term has its scalar");
         self.hash(signed);
         assert_eq!(self.hashes.len(), self.places.len(), "each term has its hash");
@@ -140,49 +164,75 @@ impl Batch {
         self.zh.extend(self.hashes.iter().zip(&self.z).map(|(hash, &z)| scalar::multiply(z, &scalar::reduce(hash))));
     }
 
-    fn decode_full_vectors<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
-        if self.waiting.len() >= self.kernels.simd().lanes() {
-            self.decode_and_keep(signed, keys, false);
-        }
-    }
-
-    fn decode_rest<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
-        self.decode_and_keep(signed, keys, true);
-    }
-
-    /// Decodes what waits; keys that decode go to the cache.
-    fn decode_and_keep<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache, all: bool) {
+    /// Keeps a key that came alone: its point the first time, 2^127 times it the second.
+    pub(super) fn keep_key(&mut self, key: &Key, keys: &KeyCache) {
         let lanes = self.kernels.simd().lanes();
-        while self.waiting.len() >= lanes || (all && !self.waiting.is_empty()) {
-            let from = self.waiting.len().saturating_sub(lanes);
-            let decoded: [u32; LANES_MAX] =
-                std::array::from_fn(|i| self.waiting.get(from + i).map_or(NEUTRAL, |waiting| waiting.0));
-            let bad = self.undecodable.len();
-            self.decode_waiting(all);
-            for &at in decoded.iter().filter(|&&at| at >= FIRST && at % 2 == 1) {
-                if !self.undecodable[bad..].contains(&at) {
-                    let place = self.places[(at - FIRST) as usize / 2];
-                    keys.insert(signed(place as usize).key, &self.table[at as usize]);
+        let mut packed = [Packed::default(); LANES_MAX];
+        match keys.find(key) {
+            None => {
+                if self.kernels.decode_lanes(&[*key], &mut packed) & 1 == 1 {
+                    keys.insert(key, &packed[0]);
                 }
+            }
+            Some(Decoded { point, .. }) => {
+                self.kernels.split_lanes(&[point], &[0; LANES_MAX][..lanes], &mut packed[..lanes]);
+                keys.keep_split(key, &packed[0]);
             }
         }
     }
 
-    /// Decodes the last vector's worth of what waits; the last one may be filled up with the base point.
-    fn decode_waiting(&mut self, fill_up: bool) {
-        let lanes = self.kernels.simd().lanes();
-        debug_assert!(fill_up || self.waiting.len() >= lanes);
-        let mut encodings = [ED25519_BASEPOINT_COMPRESSED.0; LANES_MAX];
-        let from = self.waiting.len().saturating_sub(lanes);
+    fn decode_full_vectors<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+        let together = 2 * self.kernels.simd().lanes();
+        while self.waiting.len() >= together {
+            self.decode_waiting(together);
+            self.keep_decoded(signed, keys);
+        }
+    }
+
+    fn decode_rest<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+        while !self.waiting.is_empty() {
+            self.decode_waiting(2 * self.kernels.simd().lanes());
+            self.keep_decoded(signed, keys);
+        }
+    }
+
+    /// Keys that were decoded last go to the cache.
+    fn keep_decoded<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+        for &at in self.decoded.iter().filter(|&&at| at >= FIRST && (at - FIRST) % POINTS == 1) {
+            let place = self.places[((at - FIRST) / POINTS) as usize];
+            keys.insert(signed(place as usize).key, &self.table[at as usize]);
+        }
+    }
+
+    /// Decodes the last `count` of what waits, or all if there are fewer.
+    fn decode_waiting(&mut self, count: usize) {
+        let from = self.waiting.len().saturating_sub(count);
+        let mut encodings = [[0; 32]; 2 * LANES_MAX];
         for (encoding, waiting) in encodings.iter_mut().zip(&self.waiting[from..]) {
             *encoding = waiting.1;
         }
-        let mut packed = [Packed::default(); LANES_MAX];
-        let good = self.kernels.decode_lanes(&encodings[..lanes], &mut packed[..lanes]);
+        let mut packed = [Packed::default(); 2 * LANES_MAX];
+        let good = self.kernels.decode_lanes(&encodings[..self.waiting.len() - from], &mut packed);
+        self.decoded.clear();
         for (lane, (at, _)) in self.waiting.drain(from..).enumerate() {
             self.table[at as usize] = packed[lane];
-            if good & (1 << lane) == 0 {
-                self.undecodable.push(at);
+            let is_good = good & (1 << lane) != 0;
+            if is_good { &mut self.decoded } else { &mut self.undecodable }.push(at);
+        }
+    }
+
+    /// Keys that came a second time get their second point, as many at once as there are lanes.
+    fn split_keys<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+        let lanes = self.kernels.simd().lanes();
+        let mut packed = [Packed::default(); LANES_MAX];
+        for terms in self.to_split.chunks(lanes) {
+            let mut keys_at = [NEUTRAL; LANES_MAX];
+            keys_at.iter_mut().zip(terms).for_each(|(at, &term)| *at = place_of(term as usize) + 1);
+            self.kernels.split_lanes(&self.table, &keys_at[..lanes], &mut packed[..lanes]);
+            for (&term, point) in terms.iter().zip(&packed) {
+                self.table[place_of(term as usize) as usize + 2] = *point;
+                self.split[term as usize] = true;
+                keys.keep_split(signed(self.places[term as usize] as usize).key, point);
             }
         }
     }
@@ -193,18 +243,20 @@ impl Batch {
             return;
         }
         let mut keep = vec![true; self.places.len()];
-        self.undecodable.iter().for_each(|at| keep[(at - FIRST) as usize / 2] = false);
+        self.undecodable.iter().for_each(|at| keep[((at - FIRST) / POINTS) as usize] = false);
         let mut kept = 0;
         for term in (0..keep.len()).filter(|&term| keep[term]) {
             self.places[kept] = self.places[term];
             self.s[kept] = self.s[term];
-            let (to, from) = (FIRST as usize + 2 * kept, FIRST as usize + 2 * term);
-            self.table.copy_within(from..from + 2, to);
+            self.split[kept] = self.split[term];
+            let (to, from) = (place_of(kept) as usize, place_of(term) as usize);
+            self.table.copy_within(from..from + POINTS as usize, to);
             kept += 1;
         }
         self.places.truncate(kept);
         self.s.truncate(kept);
-        self.table.truncate(FIRST as usize + 2 * kept);
+        self.split.truncate(kept);
+        self.table.truncate(place_of(kept) as usize);
     }
 
     /// Hashes R, A and what was signed, of every term.
@@ -228,16 +280,21 @@ impl Batch {
     }
 
     /// A verdict for each term of a run.
-    pub(super) fn each(&self, run: Range<usize>, mut verdict: impl FnMut(u32, bool)) {
+    pub(super) fn each(&mut self, run: Range<usize>, mut verdict: impl FnMut(u32, bool)) {
         let width = self.kernels.simd().lanes();
         for start in run.clone().step_by(width) {
             let end = (start + width).min(run.end);
             let lanes: [Lane; LANES_MAX] = std::array::from_fn(|i| {
                 // Lanes without a term of their own repeat the last.
                 let term = (start + i).min(end - 1);
-                Lane { r: FIRST + 2 * term as u32, s: self.s[term], h: scalar::reduce(&self.hashes[term]) }
+                Lane {
+                    r: place_of(term),
+                    s: self.s[term],
+                    h: scalar::reduce(&self.hashes[term]),
+                    is_split: self.split[term],
+                }
             });
-            let good = self.kernels.verdicts(&self.table, NEUTRAL, BASE, &lanes[..width]);
+            let good = self.kernels.verdicts(&self.table, NEUTRAL, [BASE, SPLIT_BASE], &lanes[..width], &mut self.rows);
             (start..end).for_each(|term| verdict(self.places[term], good & (1 << (term - start)) != 0));
         }
     }
@@ -248,14 +305,27 @@ impl Batch {
         self.long.clear();
         let mut s = scalar::LazySum::default();
         for term in run {
-            let at = FIRST + 2 * term as u32;
+            let at = place_of(term);
             self.short.push(Multiple { point: at, scalar: self.z[term] });
-            self.long.push(Multiple { point: at + 1, scalar: self.zh[term] });
+            if self.split[term] {
+                let [low, high] = scalar::split(&self.zh[term]);
+                self.short.push(Multiple { point: at + 1, scalar: low });
+                self.short.push(Multiple { point: at + 2, scalar: high });
+            } else {
+                self.long.push(Multiple { point: at + 1, scalar: self.zh[term] });
+            }
             s.add(self.z[term], &self.s[term]);
         }
-        self.long.push(Multiple { point: BASE, scalar: s.negated() });
+        let [low, high] = scalar::split(&s.negated());
+        self.short.push(Multiple { point: BASE, scalar: low });
+        self.short.push(Multiple { point: SPLIT_BASE, scalar: high });
         self.kernels.sum(&self.table, NEUTRAL, &self.short, &self.long, &mut self.buffers)
     }
+}
+
+/// Where a term's points begin in the table.
+fn place_of(term: usize) -> u32 {
+    FIRST + POINTS * term as u32
 }
 
 /// Whether [8] Q is the neutral point.

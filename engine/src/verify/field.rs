@@ -120,19 +120,19 @@ pub(super) trait Field: Copy {
     fn words_mut(&mut self) -> &mut [u64];
     /// Three coordinates of each of the packed points, one point a lane.
     fn gather(points: &[Packed], indices: &[u32]) -> [Self; 3];
-    /// The opposite: lane i of the three coordinates, made canonical, to `packed[i]`.
+    /// The opposite: lane i of the three coordinates to `packed[i]`.
     fn pack(coordinates: [Self; 3], packed: &mut [Packed]);
-
-    #[inline(always)]
-    fn square_times(self, times: usize) -> Self {
-        // Not a fold: a closure would be compiled without the features of the vectors.
-        let mut value = self;
-        for _ in 0..times {
-            value = value.square();
-        }
-        value
-    }
+    /// Four coordinates of each of the rows, one row a lane.
+    fn gather_rows(rows: &[Row], indices: &[u32; 8]) -> [Self; 4];
+    /// The opposite: lane i of the four coordinates to `rows[indices[i]]`, for the first `count` lanes.
+    fn scatter_rows(coordinates: [Self; 4], rows: &mut [Row], indices: &[u32; 8], count: usize);
 }
+
+/// Four field elements, as [`Packed`], three cache lines: 20 words, the last four unused.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Row(pub(super) [u64; 24]);
+const _: () = assert!(size_of::<Row>() == 192);
 
 /// Three field elements as the vectors of one backend read them, two cache lines: 15 words, the last of 16 unused.
 #[repr(C, align(64))]
@@ -270,7 +270,21 @@ impl Field for Fe {
 
     fn pack(coordinates: [Fe; 3], packed: &mut [Packed]) {
         for (coordinate, at) in coordinates.into_iter().zip([0, 5, 10]) {
-            packed[0].0[at..at + 5].copy_from_slice(&coordinate.canonical().0);
+            packed[0].0[at..at + 5].copy_from_slice(&coordinate.carried().0);
+        }
+    }
+
+    #[inline]
+    fn gather_rows(rows: &[Row], indices: &[u32; 8]) -> [Fe; 4] {
+        let words = &rows[indices[0] as usize].0;
+        [0, 5, 10, 15].map(|at| Fe(words[at..at + 5].try_into().expect("five limbs")))
+    }
+
+    #[inline]
+    fn scatter_rows(coordinates: [Fe; 4], rows: &mut [Row], indices: &[u32; 8], count: usize) {
+        debug_assert_eq!(count, 1);
+        for (coordinate, at) in coordinates.into_iter().zip([0, 5, 10, 15]) {
+            rows[indices[0] as usize].0[at..at + 5].copy_from_slice(&coordinate.carried().0);
         }
     }
 }
@@ -297,21 +311,71 @@ fn m(a: u64, b: u64) -> Wrapping<u128> {
     Wrapping(u128::from(a).wrapping_mul(u128::from(b)))
 }
 
+/// What a power is made of.
+pub(super) trait Power: Copy {
+    fn times(self, other: Self) -> Self;
+    fn squared(self, times: usize) -> Self;
+}
+
+impl<F: Field> Power for F {
+    #[inline(always)]
+    fn times(self, other: F) -> F {
+        self.mul(other)
+    }
+
+    #[inline(always)]
+    fn squared(self, times: usize) -> F {
+        // Not a fold: a closure would be compiled without the features of the vectors.
+        let mut value = self;
+        for _ in 0..times {
+            value = value.square();
+        }
+        value
+    }
+}
+
+/// Two powers side by side: each squaring waits for the one before, and meanwhile the other's is computed.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<F>(pub(super) F, pub(super) F);
+
+impl<F: Field> Power for Pair<F> {
+    #[inline(always)]
+    fn times(self, other: Pair<F>) -> Pair<F> {
+        Pair(self.0.mul(other.0), self.1.mul(other.1))
+    }
+
+    #[inline(always)]
+    fn squared(self, times: usize) -> Pair<F> {
+        let Pair(mut one, mut other) = self;
+        for _ in 0..times {
+            (one, other) = (one.square(), other.square());
+        }
+        Pair(one, other)
+    }
+}
+
 /// x^((p-5)/8) = x^(2^252 - 3), the long part of a square root.
 #[inline(always)]
-pub(super) fn pow_p58<F: Field>(x: F) -> F {
-    let x2 = x.square();
-    let x9 = x2.square_times(2).mul(x);
-    let x11 = x9.mul(x2);
-    let ones5 = x11.square().mul(x9);
-    let ones10 = ones5.square_times(5).mul(ones5);
-    let ones20 = ones10.square_times(10).mul(ones10);
-    let ones40 = ones20.square_times(20).mul(ones20);
-    let ones50 = ones40.square_times(10).mul(ones10);
-    let ones100 = ones50.square_times(50).mul(ones50);
-    let ones200 = ones100.square_times(100).mul(ones100);
-    let ones250 = ones200.square_times(50).mul(ones50);
-    ones250.square_times(2).mul(x)
+pub(super) fn pow_p58<P: Power>(x: P) -> P {
+    let x2 = x.squared(1);
+    let x9 = x2.squared(2).times(x);
+    let x11 = x9.times(x2);
+    let ones5 = x11.squared(1).times(x9);
+    let ones10 = ones5.squared(5).times(ones5);
+    let ones20 = ones10.squared(10).times(ones10);
+    let ones40 = ones20.squared(20).times(ones20);
+    let ones50 = ones40.squared(10).times(ones10);
+    let ones100 = ones50.squared(50).times(ones50);
+    let ones200 = ones100.squared(100).times(ones100);
+    let ones250 = ones200.squared(50).times(ones50);
+    ones250.squared(2).times(x)
+}
+
+/// 1 / x = x^(2^255 - 21); of zero it is zero.
+#[inline(always)]
+pub(super) fn inverse<F: Field>(x: F) -> F {
+    // 8 (2^252 - 3) + 3.
+    pow_p58(x).squared(3).mul(x.square().mul(x))
 }
 
 #[cfg(test)]
@@ -380,8 +444,10 @@ pub(super) mod tests {
                 assert_eq!(bytes(a.add(b).mul(D)), bytes(a.mul(D).add(b.mul(D))));
             }
         }
+        assert_eq!(bytes(inverse(samples[20]).mul(samples[20])), bytes(Fe::ONE));
+        assert_eq!(bytes(inverse(Fe::ZERO)), bytes(Fe::ZERO));
         // x^(2^252 - 3) to the eighth is x^(2^255 - 24) = x^(p - 1 - 4): times x^4 it is one.
         let x = samples[20];
-        assert_eq!(bytes(pow_p58(x).square_times(3).mul(x.square_times(2))), bytes(Fe::ONE));
+        assert_eq!(bytes(pow_p58(x).squared(3).mul(x.squared(2))), bytes(Fe::ONE));
     }
 }

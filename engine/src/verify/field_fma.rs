@@ -14,7 +14,7 @@
 //! * *weak*: at most 2^50 + 2^15; what every operation returns and every argument must be;
 //! * a product's limbs before their carries: below 2^58, sums of a few of them below 2^61.
 
-use super::field::{FOUR_P, Fe, Field, MASK_51, Packed};
+use super::field::{FOUR_P, Fe, Field, MASK_51, Packed, Row};
 use std::arch::x86_64::*;
 
 /// Four weak elements.
@@ -92,11 +92,21 @@ fn rest51(a: __m256i) -> __m256i {
     unsafe { _mm256_and_si256(a, splat64(MASK_51)) }
 }
 
+/// The argument, as something that the compiler knows nothing of. It would put sums together that grow one by one, for
+/// which there are not enough registers, and make a multiplication of shifts and sums, and that out of two vector ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn opaque(mut a: __m256i) -> __m256i {
+    // SAFETY: no instruction at all.
+    unsafe { std::arch::asm!("/* {0} */", inout(ymm_reg) a, options(pure, nomem, nostack, preserves_flags)) }
+    a
+}
+
 /// 19 a.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2")]
 fn times19(a: __m256i) -> __m256i {
-    // SAFETY: see above.
-    unsafe { add64(add64(_mm256_slli_epi64::<4>(a), add64(a, a)), a) }
+    add64(add64(opaque(_mm256_slli_epi64::<4>(a)), add64(a, a)), a)
 }
 
 #[inline(always)]
@@ -144,15 +154,11 @@ fn halves(a: __m256d, b: __m256d) -> (__m256i, __m256i) {
     (bits(low), bits(high))
 }
 
-/// Limbs 5 to 9 come back 19-fold; the constants' bits go.
+/// Limb k of a product from its sums k and k + 5, which come back 19-fold; the constants' bits go.
 #[inline(always)]
-fn folded(sums: [__m256i; 10], offsets: &[u64; 5]) -> [__m256i; 5] {
-    macro_rules! limb {
-        ($k:literal) => {
-            sub64(add64(sums[$k], times19(sums[$k + 5])), splat64(offsets[$k]))
-        };
-    }
-    [limb!(0), limb!(1), limb!(2), limb!(3), limb!(4)]
+fn folded(low: __m256i, high: __m256i, offset: u64) -> __m256i {
+    // SAFETY: see above.
+    add64(sub64(low, splat64(offset)), unsafe { times19(high) })
 }
 
 /// One pass of carries over limbs whose absolute values are below 2^61: weak afterwards, since a carry is at most 2^10.
@@ -222,7 +228,8 @@ fn canonical(value: Fe4) -> [__m256i; 5] {
     }
     let [a, b, c, d, e] = [above_zero!(0), above_zero!(1), above_zero!(2), above_zero!(3), above_zero!(4)];
     let [a, b, c, d, e] = [
-        add64(rest51(a), times19(carry51(e))),
+        // SAFETY: see the note at the head.
+        add64(rest51(a), unsafe { times19(carry51(e)) }),
         add64(rest51(b), carry51(a)),
         add64(rest51(c), carry51(b)),
         add64(rest51(d), carry51(c)),
@@ -234,7 +241,8 @@ fn canonical(value: Fe4) -> [__m256i; 5] {
     over = carry51(add64(c, over));
     over = carry51(add64(d, over));
     over = carry51(add64(e, over));
-    let a = add64(a, times19(over));
+    // SAFETY: see the note at the head.
+    let a = add64(a, unsafe { times19(over) });
     let b = add64(b, carry51(a));
     let c = add64(c, carry51(b));
     let d = add64(d, carry51(c));
@@ -255,51 +263,72 @@ impl Fe4 {
     }
 }
 
-#[inline(always)]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
 fn mul4(x: &Fe4, y: &Fe4) -> [__m256i; 5] {
     let (x, y) = (&x.0, &y.0);
-    let mut sums = [splat64(0); 10];
-    macro_rules! row {
-        ($i:literal, $($j:literal)+) => {
+    // Sum by sum, not limb by limb: two of them grow at a time, and registers do.
+    macro_rules! sum {
+        ($carried:expr, $(($i:literal, $j:literal))+) => {{
+            let (mut sum, mut next) = ($carried, splat64(0));
             $({
                 let (low, high) = halves(x[$i], y[$j]);
-                sums[$i + $j] = add64(sums[$i + $j], low);
-                sums[$i + $j + 1] = add64(sums[$i + $j + 1], high);
+                sum = opaque(add64(sum, low));
+                next = opaque(add64(next, high));
             })+
-        };
+            (sum, next)
+        }};
     }
-    row!(0, 0 1 2 3 4);
-    row!(1, 0 1 2 3 4);
-    row!(2, 0 1 2 3 4);
-    row!(3, 0 1 2 3 4);
-    row!(4, 0 1 2 3 4);
-    folded(sums, &PRODUCT_OFFSETS)
+    let (a, next) = sum!(splat64(0), (0, 0));
+    let (b, next) = sum!(next, (0, 1)(1, 0));
+    let (c, next) = sum!(next, (0, 2)(1, 1)(2, 0));
+    let (d, next) = sum!(next, (0, 3)(1, 2)(2, 1)(3, 0));
+    let (e, next) = sum!(next, (0, 4)(1, 3)(2, 2)(3, 1)(4, 0));
+    let (f, next) = sum!(next, (1, 4)(2, 3)(3, 2)(4, 1));
+    let a = folded(a, f, PRODUCT_OFFSETS[0]);
+    let (g, next) = sum!(next, (2, 4)(3, 3)(4, 2));
+    let b = folded(b, g, PRODUCT_OFFSETS[1]);
+    let (h, next) = sum!(next, (3, 4)(4, 3));
+    let c = folded(c, h, PRODUCT_OFFSETS[2]);
+    let (i, j) = sum!(next, (4, 4));
+    [a, b, c, folded(d, i, PRODUCT_OFFSETS[3]), folded(e, j, PRODUCT_OFFSETS[4])]
 }
 
-#[inline(always)]
+#[inline(never)]
+#[target_feature(enable = "avx2,fma")]
 fn square4(x: &Fe4) -> [__m256i; 5] {
     let x = &x.0;
-    let mut sums = [splat64(0); 10];
-    macro_rules! row {
-        ($i:literal, $($j:literal)*) => {
-            let (low, high) = halves(x[$i], x[$i]);
-            sums[2 * $i] = add64(sums[2 * $i], low);
-            sums[2 * $i + 1] = add64(sums[2 * $i + 1], high);
-            // Each product of two different limbs counts twice.
-            let _twice = plus(x[$i], x[$i]);
+    // A product of two different limbs counts twice.
+    let twice = [plus(x[0], x[0]), plus(x[1], x[1]), plus(x[2], x[2]), plus(x[3], x[3])];
+    macro_rules! sum {
+        ($carried:expr, $(($i:literal, $j:literal))*, $($square:literal)?) => {{
+            let (mut sum, mut next) = ($carried, splat64(0));
             $({
-                let (low, high) = halves(_twice, x[$j]);
-                sums[$i + $j] = add64(sums[$i + $j], low);
-                sums[$i + $j + 1] = add64(sums[$i + $j + 1], high);
+                let (low, high) = halves(twice[$i], x[$j]);
+                sum = opaque(add64(sum, low));
+                next = opaque(add64(next, high));
             })*
-        };
+            $({
+                let (low, high) = halves(x[$square], x[$square]);
+                sum = opaque(add64(sum, low));
+                next = opaque(add64(next, high));
+            })?
+            (sum, next)
+        }};
     }
-    row!(0, 1 2 3 4);
-    row!(1, 2 3 4);
-    row!(2, 3 4);
-    row!(3, 4);
-    row!(4,);
-    folded(sums, &SQUARE_OFFSETS)
+    let (a, next) = sum!(splat64(0), , 0);
+    let (b, next) = sum!(next, (0, 1),);
+    let (c, next) = sum!(next, (0, 2), 1);
+    let (d, next) = sum!(next, (0, 3)(1, 2),);
+    let (e, next) = sum!(next, (0, 4)(1, 3), 2);
+    let (f, next) = sum!(next, (1, 4)(2, 3),);
+    let a = folded(a, f, SQUARE_OFFSETS[0]);
+    let (g, next) = sum!(next, (2, 4), 3);
+    let b = folded(b, g, SQUARE_OFFSETS[1]);
+    let (h, next) = sum!(next, (3, 4),);
+    let c = folded(c, h, SQUARE_OFFSETS[2]);
+    let (i, j) = sum!(next, , 4);
+    [a, b, c, folded(d, i, SQUARE_OFFSETS[3]), folded(e, j, SQUARE_OFFSETS[4])]
 }
 
 /// Four rows of four words become four columns.
@@ -318,12 +347,20 @@ pub(super) fn transposed(rows: [__m256i; 4]) -> [__m256i; 4] {
     }
 }
 
-/// Four of a packed point's words, from a multiple of four on.
+/// Four words, from a multiple of four on.
 #[inline(always)]
-fn load4(words: &[u64; 16], at: usize) -> __m256i {
-    debug_assert!(at.is_multiple_of(4) && at < 16);
-    // SAFETY: four words from `at` are inside the sixteen; a packed point is aligned to 64 bytes.
-    unsafe { _mm256_load_si256(words.as_ptr().add(at).cast()) }
+fn load4<const WORDS: usize>(words: &[u64; WORDS], at: usize) -> __m256i {
+    assert!(at + 4 <= WORDS);
+    // SAFETY: four words from `at` are inside; no alignment is asked for.
+    unsafe { _mm256_loadu_si256(words.as_ptr().add(at).cast()) }
+}
+
+/// The opposite of [`load4`].
+#[inline(always)]
+fn store4<const WORDS: usize>(words: &mut [u64; WORDS], at: usize, row: __m256i) {
+    assert!(at + 4 <= WORDS);
+    // SAFETY: four words from `at` are inside; no alignment is asked for.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().add(at).cast(), row) }
 }
 
 /// Five words a lane as limbs.
@@ -389,17 +426,19 @@ impl Field for Fe4 {
 
     #[inline(always)]
     fn square(self) -> Fe4 {
-        narrowed(square4(&self))
+        narrowed(self.square_wide())
     }
 
     #[inline(always)]
     fn mul_wide(self, other: Fe4) -> [__m256i; 5] {
-        mul4(&self, &other)
+        // SAFETY: see the note at the head.
+        unsafe { mul4(&self, &other) }
     }
 
     #[inline(always)]
     fn square_wide(self) -> [__m256i; 5] {
-        square4(&self)
+        // SAFETY: see the note at the head.
+        unsafe { square4(&self) }
     }
 
     #[inline(always)]
@@ -505,8 +544,47 @@ impl Field for Fe4 {
         ];
         for (lane, packed) in packed[..LANES].iter_mut().enumerate() {
             for (quarter, rows) in quarters.iter().enumerate() {
-                // SAFETY: four of sixteen words.
-                unsafe { _mm256_store_si256(packed.0[4 * quarter..].as_mut_ptr().cast(), rows[lane]) }
+                store4(&mut packed.0, 4 * quarter, rows[lane]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn gather_rows(rows: &[Row], indices: &[u32; 8]) -> [Fe4; 4] {
+        let (p, q, r, s) = (
+            &rows[indices[0] as usize],
+            &rows[indices[1] as usize],
+            &rows[indices[2] as usize],
+            &rows[indices[3] as usize],
+        );
+        macro_rules! fifth {
+            ($at:literal) => {
+                transposed([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
+            };
+        }
+        let (a, b, c, d, e) = (fifth!(0), fifth!(4), fifth!(8), fifth!(12), fifth!(16));
+        [
+            limbs_of([a[0], a[1], a[2], a[3], b[0]]),
+            limbs_of([b[1], b[2], b[3], c[0], c[1]]),
+            limbs_of([c[2], c[3], d[0], d[1], d[2]]),
+            limbs_of([d[3], e[0], e[1], e[2], e[3]]),
+        ]
+    }
+
+    #[inline(always)]
+    fn scatter_rows(coordinates: [Fe4; 4], rows: &mut [Row], indices: &[u32; 8], count: usize) {
+        let [Fe4(a), Fe4(b), Fe4(c), Fe4(d)] = coordinates;
+        let fifths = [
+            transposed([bits(a[0]), bits(a[1]), bits(a[2]), bits(a[3])]),
+            transposed([bits(a[4]), bits(b[0]), bits(b[1]), bits(b[2])]),
+            transposed([bits(b[3]), bits(b[4]), bits(c[0]), bits(c[1])]),
+            transposed([bits(c[2]), bits(c[3]), bits(c[4]), bits(d[0])]),
+            transposed([bits(d[1]), bits(d[2]), bits(d[3]), bits(d[4])]),
+        ];
+        for lane in 0..count.min(LANES) {
+            let row = &mut rows[indices[lane] as usize].0;
+            for (fifth, words) in fifths.iter().enumerate() {
+                store4(row, 4 * fifth, words[lane]);
             }
         }
     }

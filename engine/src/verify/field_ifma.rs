@@ -11,7 +11,7 @@
 //! Arguments are weak (below 2^52, as the instruction needs); sums are below 2^61; a pass of carries makes them weak
 //! again.
 
-use super::field::{FOUR_P, Fe, Field, MASK_51, Packed, WEAK};
+use super::field::{FOUR_P, Fe, Field, MASK_51, Packed, Row, WEAK};
 use std::arch::x86_64::*;
 
 /// Eight weak elements.
@@ -187,13 +187,50 @@ fn square8(a: &Fe8) -> [__m512i; 5] {
     folded(z, w)
 }
 
-/// Eight of a packed point's words, the first or the last eight.
+/// Eight words, from a multiple of eight on.
 #[inline(always)]
-fn load8(points: &[Packed], index: u32, at: usize) -> __m512i {
-    debug_assert!(at == 0 || at == 8);
-    // SAFETY: the index is checked; eight words from 0 or 8 are inside the sixteen; a packed point is aligned to 64
-    // bytes.
-    unsafe { _mm512_load_si512(points[index as usize].0.as_ptr().add(at).cast()) }
+fn load8<const WORDS: usize>(words: &[u64; WORDS], at: usize) -> __m512i {
+    assert!(at + 8 <= WORDS);
+    // SAFETY: eight words from `at` are inside; no alignment is asked for.
+    unsafe { _mm512_loadu_si512(words.as_ptr().add(at).cast()) }
+}
+
+/// The opposite of [`load8`].
+#[inline(always)]
+fn store8<const WORDS: usize>(words: &mut [u64; WORDS], at: usize, row: __m512i) {
+    assert!(at + 8 <= WORDS);
+    // SAFETY: eight words from `at` are inside; no alignment is asked for.
+    unsafe { _mm512_storeu_si512(words.as_mut_ptr().add(at).cast(), row) }
+}
+
+/// Eight words from `at` on of the rows that the indices name, as columns.
+#[inline(always)]
+fn columns<const WORDS: usize>(rows: [&[u64; WORDS]; 8], at: usize) -> [__m512i; 8] {
+    transposed([
+        load8(rows[0], at),
+        load8(rows[1], at),
+        load8(rows[2], at),
+        load8(rows[3], at),
+        load8(rows[4], at),
+        load8(rows[5], at),
+        load8(rows[6], at),
+        load8(rows[7], at),
+    ])
+}
+
+macro_rules! named {
+    ($rows:ident, $indices:ident) => {
+        [
+            &$rows[$indices[0] as usize].0,
+            &$rows[$indices[1] as usize].0,
+            &$rows[$indices[2] as usize].0,
+            &$rows[$indices[3] as usize].0,
+            &$rows[$indices[4] as usize].0,
+            &$rows[$indices[5] as usize].0,
+            &$rows[$indices[6] as usize].0,
+            &$rows[$indices[7] as usize].0,
+        ]
+    };
 }
 
 /// Eight rows of eight words become eight columns.
@@ -382,36 +419,47 @@ impl Field for Fe8 {
 
     #[inline(always)]
     fn gather(points: &[Packed], indices: &[u32]) -> [Fe8; 3] {
-        macro_rules! half {
-            ($at:literal) => {
-                transposed([
-                    load8(points, indices[0], $at),
-                    load8(points, indices[1], $at),
-                    load8(points, indices[2], $at),
-                    load8(points, indices[3], $at),
-                    load8(points, indices[4], $at),
-                    load8(points, indices[5], $at),
-                    load8(points, indices[6], $at),
-                    load8(points, indices[7], $at),
-                ])
-            };
-        }
-        let (f, s) = (half!(0), half!(8));
+        let rows = named!(points, indices);
+        let (f, s) = (columns(rows, 0), columns(rows, 8));
         [Fe8([f[0], f[1], f[2], f[3], f[4]]), Fe8([f[5], f[6], f[7], s[0], s[1]]), Fe8([s[2], s[3], s[4], s[5], s[6]])]
     }
 
     #[inline(always)]
     fn pack(coordinates: [Fe8; 3], packed: &mut [Packed]) {
         let [a, b, c] = coordinates;
-        let (a, b, c) = (canonical(a), canonical(b), canonical(c));
+        let (Fe8(a), Fe8(b), Fe8(c)) = (a, b, c);
         let first = transposed([a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2]]);
         let second = transposed([b[3], b[4], c[0], c[1], c[2], c[3], c[4], splat64(0)]);
         for (lane, packed) in packed[..LANES].iter_mut().enumerate() {
-            // SAFETY: two halves of eight words each.
-            unsafe {
-                _mm512_store_si512(packed.0.as_mut_ptr().cast(), first[lane]);
-                _mm512_store_si512(packed.0[8..].as_mut_ptr().cast(), second[lane]);
-            }
+            store8(&mut packed.0, 0, first[lane]);
+            store8(&mut packed.0, 8, second[lane]);
+        }
+    }
+
+    #[inline(always)]
+    fn gather_rows(rows: &[Row], indices: &[u32; 8]) -> [Fe8; 4] {
+        let rows = named!(rows, indices);
+        let (f, s, t) = (columns(rows, 0), columns(rows, 8), columns(rows, 16));
+        [
+            Fe8([f[0], f[1], f[2], f[3], f[4]]),
+            Fe8([f[5], f[6], f[7], s[0], s[1]]),
+            Fe8([s[2], s[3], s[4], s[5], s[6]]),
+            Fe8([s[7], t[0], t[1], t[2], t[3]]),
+        ]
+    }
+
+    #[inline(always)]
+    fn scatter_rows(coordinates: [Fe8; 4], rows: &mut [Row], indices: &[u32; 8], count: usize) {
+        let [Fe8(a), Fe8(b), Fe8(c), Fe8(d)] = coordinates;
+        let zero = splat64(0);
+        let first = transposed([a[0], a[1], a[2], a[3], a[4], b[0], b[1], b[2]]);
+        let second = transposed([b[3], b[4], c[0], c[1], c[2], c[3], c[4], d[0]]);
+        let third = transposed([d[1], d[2], d[3], d[4], zero, zero, zero, zero]);
+        for lane in 0..count.min(LANES) {
+            let row = &mut rows[indices[lane] as usize].0;
+            store8(row, 0, first[lane]);
+            store8(row, 8, second[lane]);
+            store8(row, 16, third[lane]);
         }
     }
 }

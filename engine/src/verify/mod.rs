@@ -10,6 +10,7 @@
 //! subtraction, down to the bad ones; small runs, and batches of which many were bad lately, get a verdict each. The
 //! arithmetic has three backends ([`Simd`]); how they work is in `docs/verification.md`.
 
+mod bases;
 mod batch;
 mod coefficients;
 mod each;

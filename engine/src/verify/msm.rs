@@ -2,24 +2,27 @@
 //!
 //! ```text
 //!   scalars ──► signed digits of c bits ──► per window: points sorted by |digit| into buckets
-//!   per window: a bucket (or a piece of a large one) for each lane, lanes add their own points side by side
-//!               buckets folded: lane l holds the l-th part of them,   sum of j B[j] from running sums
-//!   all windows: the lanes' parts combined, a window in each lane; then doubled together
+//!   some windows at once: a bucket (or a piece of a large one) for each lane, lanes add their own points side by side
+//!   buckets folded: sum of j B[j] from running sums. Few buckets: a window in each lane; many: one window's buckets in
+//!   parts, a part in each lane, and the parts combined
+//!   all windows: doubled together
 //! ```
 //!
 //! This is N. Pippenger's method. Work is cut into pieces of similar length and ordered by length, so that lanes that
 //! run side by side end together; a lane that ends early adds the neutral point. Everything is a function of the
 //! arguments; nothing here is secret.
 
-use super::field::{Fe, Field, Packed};
+use super::field::{Fe, Field, Packed, Row};
 use super::point::{Extended, Niels, Running};
 
 /// Bits of the short scalars, and of the long ones (below l).
 const SHORT_BITS: usize = 128;
 const LONG_BITS: usize = 253;
-const WINDOW_BITS: std::ops::RangeInclusive<usize> = 4..=13;
+const WINDOW_BITS: std::ops::RangeInclusive<usize> = 3..=13;
 /// How many additions ahead a lane's points are fetched.
 const PREFETCH_AHEAD: usize = 2;
+/// Up to so many buckets a window, a lane folds a window of its own: their rows stay near the core.
+const BUCKETS_TOGETHER_MAX: usize = 128;
 
 /// A point in the table, and the scalar it is multiplied by.
 #[derive(Clone, Copy)]
@@ -33,6 +36,7 @@ pub(super) struct Multiple<S> {
 struct Piece {
     start: u32,
     length: u32,
+    /// Counted through all windows that are summed at once.
     bucket: u32,
 }
 
@@ -46,6 +50,8 @@ pub(super) struct Buffers {
     pieces: Vec<Piece>,
     ordered: Vec<Piece>,
     by_length: Vec<u32>,
+    /// The sum of each bucket, behind them a place for one more.
+    rows: Vec<Row>,
     filled: Vec<bool>,
 }
 
@@ -54,15 +60,28 @@ fn windows_of(bits: usize, window_bits: usize) -> usize {
     (bits + 1).div_ceil(window_bits)
 }
 
-/// The window for so many short and long multiples: the least estimated number of vector multiplications.
+/// How many windows are summed at once.
+fn windows_together<F: Field>(bits: usize) -> usize {
+    if 1 << (bits - 1) <= BUCKETS_TOGETHER_MAX { F::LANES } else { 1 }
+}
+
+/// The window for so many short and long multiples: the least estimated number of multiplications, all lanes counted.
 fn window_bits<F: Field>(short: usize, long: usize) -> usize {
     let cost = |bits: usize| {
         let (short_windows, long_windows) = (windows_of(SHORT_BITS, bits), windows_of(LONG_BITS, bits));
+        let windows = if long == 0 { short_windows } else { long_windows };
         let additions = 7 * (short * short_windows + long * long_windows);
-        let folding = (2 * 11 * long_windows) << (bits - 1);
-        additions + folding
+        // Lanes without a window fold as well; parts of windows are combined.
+        let (folded, combined) = match windows_together::<F>(bits) {
+            1 => (windows, windows.div_ceil(F::LANES) * F::LANES * (27 * F::LANES + 8 * bits)),
+            together => (windows.next_multiple_of(together), 0),
+        };
+        additions + ((2 * 9 * folded) << (bits - 1)) + combined
     };
-    WINDOW_BITS.filter(|bits| 1 << (bits - 1) >= F::LANES).min_by_key(|&bits| cost(bits)).expect("a range of windows")
+    WINDOW_BITS
+        .filter(|&bits| windows_together::<F>(bits) == F::LANES || 1 << (bits - 1) >= F::LANES)
+        .min_by_key(|&bits| cost(bits))
+        .expect("a range of windows")
 }
 
 /// Digits of one scalar in (-2^(c-1), 2^(c-1)], `stride` apart.
@@ -104,89 +123,113 @@ pub(super) fn sum<F: Field>(
     for (i, multiple) in long.iter().enumerate() {
         recode(&multiple.scalar, long_windows, bits, long.len(), &mut buffers.long_digits[i..]);
     }
-    let buckets = 1usize << (bits - 1);
-    let part = buckets / F::LANES;
-    let mut fold = vec![Extended::<F>::identity(); part];
-    let mut parts = Vec::with_capacity(long_windows);
-    for window in 0..long_windows {
-        let digits_of = |digits: &[i16], count: usize| -> std::ops::Range<usize> {
-            if window * count < digits.len() { window * count..(window + 1) * count } else { 0..0 }
-        };
-        let short_range = digits_of(&buffers.short_digits, short.len());
-        let long_range = digits_of(&buffers.long_digits, long.len());
-        sort_into_buckets(buffers, short_range, short, long_range, long, buckets);
-        fold.fill(Extended::identity());
+    let windows = if long.is_empty() { short_windows } else { long_windows };
+    let (buckets, together) = (1usize << (bits - 1), windows_together::<F>(bits));
+    let part = buckets * together / F::LANES;
+    let (mut neutral, mut place) = ([Row::default()], [0u32; 8]);
+    Extended::<F>::identity().scatter(&mut neutral, &place, 1);
+    let (mut parts, mut totals) = (Vec::with_capacity(windows), Vec::with_capacity(windows));
+    for first in (0..windows).step_by(together) {
+        let these = first..(first + together).min(windows);
+        sort_into_buckets(buffers, these.clone(), short, long, buckets);
+        buffers.rows.clear();
+        buffers.rows.resize(together * buckets + 1, neutral[0]);
         buffers.filled.clear();
-        buffers.filled.resize(buckets, false);
+        buffers.filled.resize(together * buckets, false);
         for pieces in buffers.ordered.chunks(F::LANES) {
             let sums = add_pieces::<F>(table, identity, &buffers.list, pieces);
-            for (lane, piece) in pieces.iter().enumerate() {
-                let bucket = piece.bucket as usize;
-                let (place, into) = (bucket % part, bucket / part);
-                if buffers.filled[bucket] {
-                    // A further piece of a large bucket; rare.
-                    let sum = fold[place].lane(into).add(&sums.lane(lane));
-                    set_lane(&mut fold[place], into, &sum);
-                } else {
-                    copy_lane(&mut fold[place], into, &sums, lane);
-                    buffers.filled[bucket] = true;
-                }
+            let again = keep_sums(sums, pieces, &mut buffers.rows, &mut buffers.filled);
+            // A further piece of a large bucket; rare.
+            for lane in (0..pieces.len()).filter(|lane| again & (1 << lane) != 0) {
+                place[0] = pieces[lane].bucket;
+                let before = Extended::<F>::gather(&buffers.rows, &[place[0]; 8]);
+                let mut one = Extended::<F>::identity();
+                copy_lane(&mut one, 0, &sums, lane);
+                before.add(&one).scatter(&mut buffers.rows, &place, 1);
             }
         }
-        let (mut running, mut weighted) = (Extended::identity(), Extended::identity());
-        for bucket in fold.iter().rev() {
-            running = running.add(bucket);
+        let (mut running, mut weighted) = (Extended::<F>::identity(), Extended::<F>::identity());
+        for bucket in (0..part).rev() {
+            for (lane, place) in place[..F::LANES].iter_mut().enumerate() {
+                *place = (lane * part + bucket) as u32;
+            }
+            running = running.add(&Extended::gather(&buffers.rows, &place));
             weighted = weighted.add(&running);
         }
-        parts.push((weighted, running));
+        if together == F::LANES {
+            (0..these.len()).for_each(|window| totals.push(weighted.lane(window)));
+        } else {
+            parts.push((weighted, running));
+        }
     }
-    combine(&parts, part, bits)
+    for group in parts.chunks(F::LANES) {
+        let total = combined(group, part);
+        (0..group.len()).for_each(|window| totals.push(total.lane(window)));
+    }
+    doubled_together(&totals, bits)
 }
 
-/// Sorts one window's points by bucket and cuts the buckets into pieces, longest first.
+/// Writes the pieces' sums to the rows of their buckets. Bit i: the bucket of piece i has a sum already, which stays.
+#[inline(always)]
+fn keep_sums<F: Field>(sums: Extended<F>, pieces: &[Piece], rows: &mut [Row], filled: &mut [bool]) -> u32 {
+    let (mut places, mut again) = ([0; 8], 0);
+    let spare = rows.len() as u32 - 1;
+    for (lane, piece) in pieces.iter().enumerate() {
+        let is_filled = std::mem::replace(&mut filled[piece.bucket as usize], true);
+        places[lane] = if is_filled { spare } else { piece.bucket };
+        again |= u32::from(is_filled) << lane;
+    }
+    sums.scatter(rows, &places, pieces.len());
+    again
+}
+
+/// Sorts some windows' points by bucket and cuts the buckets into pieces, longest first.
 fn sort_into_buckets(
     buffers: &mut Buffers,
-    short_range: std::ops::Range<usize>,
+    windows: std::ops::Range<usize>,
     short: &[Multiple<u128>],
-    long_range: std::ops::Range<usize>,
     long: &[Multiple<[u64; 4]>],
     buckets: usize,
 ) {
     let Buffers { short_digits, long_digits, counts, list, pieces, ordered, by_length, .. } = buffers;
-    let (short_digits, long_digits) = (&short_digits[short_range], &long_digits[long_range]);
-    // Digit 0 has a bucket of its own, at 0, that nobody reads.
-    counts.clear();
-    counts.resize(buckets + 2, 0);
-    // A loop for each slice: over a chain of both every step would ask which one it is in.
-    for digits in [short_digits, long_digits] {
-        for digit in digits {
-            counts[usize::from(digit.unsigned_abs()) + 1] += 1;
-        }
-    }
-    for i in 1..counts.len() {
-        counts[i] += counts[i - 1];
-    }
-    list.resize(short_digits.len() + long_digits.len(), 0);
-    let mut enter = |digit: i16, point: u32| {
-        let place = &mut counts[usize::from(digit.unsigned_abs())];
-        list[*place as usize] = point | (digit as u32 & (1 << 31));
-        *place = place.wrapping_add(1);
-    };
-    short_digits.iter().zip(short).for_each(|(&digit, multiple)| enter(digit, multiple.point));
-    long_digits.iter().zip(long).for_each(|(&digit, multiple)| enter(digit, multiple.point));
-    // Now counts[k] is the end of bucket k.
-    let used = (counts[buckets] - counts[0]) as usize;
-    let longest = (2 * used / buckets + 8) as u32;
+    let longest = 2 * (short.len() + long.len()) / buckets + 8;
     pieces.clear();
+    list.clear();
     by_length.clear();
-    by_length.resize(longest as usize + 2, 0);
-    for bucket in 0..buckets {
-        let (mut start, end) = (counts[bucket], counts[bucket + 1]);
-        while start < end {
-            let length = longest.min(end - start);
-            pieces.push(Piece { start, length, bucket: bucket as u32 });
-            by_length[(longest - length) as usize + 1] += 1;
-            start += length;
+    by_length.resize(longest + 2, 0);
+    for (number, window) in windows.enumerate() {
+        let short_digits = short_digits.get(window * short.len()..(window + 1) * short.len()).unwrap_or(&[]);
+        let long_digits = long_digits.get(window * long.len()..(window + 1) * long.len()).unwrap_or(&[]);
+        // Digit 0 has a bucket of its own, at 0, that nobody reads.
+        counts.clear();
+        counts.resize(buckets + 2, 0);
+        // A loop for each slice: over a chain of both every step would ask which one it is in.
+        for digits in [short_digits, long_digits] {
+            for digit in digits {
+                counts[usize::from(digit.unsigned_abs()) + 1] += 1;
+            }
+        }
+        counts[0] = list.len() as u32;
+        for i in 1..counts.len() {
+            counts[i] += counts[i - 1];
+        }
+        list.resize(list.len() + short_digits.len() + long_digits.len(), 0);
+        let mut enter = |digit: i16, point: u32| {
+            let place = &mut counts[usize::from(digit.unsigned_abs())];
+            list[*place as usize] = point | (digit as u32 & (1 << 31));
+            *place = place.wrapping_add(1);
+        };
+        short_digits.iter().zip(short).for_each(|(&digit, multiple)| enter(digit, multiple.point));
+        long_digits.iter().zip(long).for_each(|(&digit, multiple)| enter(digit, multiple.point));
+        // Now counts[k] is the end of bucket k.
+        for bucket in 0..buckets {
+            let (mut start, end) = (counts[bucket], counts[bucket + 1]);
+            while start < end {
+                let length = (longest as u32).min(end - start);
+                pieces.push(Piece { start, length, bucket: (number * buckets + bucket) as u32 });
+                by_length[longest - length as usize + 1] += 1;
+                start += length;
+            }
         }
     }
     for i in 1..by_length.len() {
@@ -195,7 +238,7 @@ fn sort_into_buckets(
     ordered.clear();
     ordered.resize(pieces.len(), Piece::default());
     for &piece in pieces.iter() {
-        let place = &mut by_length[(longest - piece.length) as usize];
+        let place = &mut by_length[longest - piece.length as usize];
         ordered[*place as usize] = piece;
         *place += 1;
     }
@@ -237,40 +280,27 @@ pub(super) fn copy_lane<F: Field>(to: &mut Extended<F>, to_lane: usize, from: &E
     }
 }
 
-fn set_lane<F: Field>(to: &mut Extended<F>, lane: usize, point: &Extended<Fe>) {
-    // Scalar sums may be loose, lanes must be weak.
-    let [minus, plus, z, t] = point.coordinates().map(|&coordinate| F::splat(&Fe::narrow(coordinate)));
-    let splat = Extended { minus, plus, z, t };
-    copy_lane(to, lane, &splat, lane);
+/// From each window's parts, sum over l of (weighted of lane l) + part x l x (running of lane l), a window in each lane.
+#[inline(always)]
+fn combined<F: Field>(group: &[(Extended<F>, Extended<F>)], part: usize) -> Extended<F> {
+    let (mut suffix, mut total) = (Extended::identity(), Extended::identity());
+    for l in (1..F::LANES).rev() {
+        suffix = suffix.add(&column(group, l, true));
+        total = total.add(&suffix);
+    }
+    for _ in 0..part.trailing_zeros() {
+        total = total.doubled();
+    }
+    for l in 0..F::LANES {
+        total = total.add(&column(group, l, false));
+    }
+    total
 }
 
-/// From each window's parts, sum over l of (weighted of lane l) + part x l x (running of lane l); then the windows,
-/// doubled together from the top.
-#[inline(always)]
-fn combine<F: Field>(parts: &[(Extended<F>, Extended<F>)], part: usize, bits: usize) -> Extended<Fe> {
-    let mut totals = Vec::with_capacity(parts.len());
-    for group in parts.chunks(F::LANES) {
-        let (mut suffix, mut total) = (Extended::identity(), Extended::identity());
-        for l in (1..F::LANES).rev() {
-            suffix = suffix.add(&column(group, l, true));
-            total = total.add(&suffix);
-        }
-        for _ in 0..part.trailing_zeros() {
-            total = total.doubled();
-        }
-        for l in 0..F::LANES {
-            total = total.add(&column(group, l, false));
-        }
-        totals.extend((0..group.len()).map(|window| total.lane(window)));
-    }
-    let mut sum = Extended::<Fe>::identity();
-    for total in totals.iter().rev() {
-        for _ in 0..bits {
-            sum = sum.doubled();
-        }
-        sum = sum.add(total);
-    }
-    sum
+/// The sum over all windows of 2^(bits x window) times its total, from the top.
+fn doubled_together(totals: &[Extended<Fe>], bits: usize) -> Extended<Fe> {
+    let (top, others) = totals.split_last().expect("at least one window");
+    others.iter().rev().fold(*top, |sum, total| sum.doubled_times(bits).add(total))
 }
 
 /// Lane `l` of each window's part, a window in each lane.

@@ -3,7 +3,7 @@
 //! Formulas: H. Hisil, K. Wong, G. Carter, E. Dawson, "Twisted Edwards curves revisited" (2008), complete for every
 //! pair of points of this curve, those of small order included.
 
-use super::field::{D, D2, D2_INVERSE, Fe, Field, Packed, SQRT_M1, pow_p58};
+use super::field::{D, D2, D2_INVERSE, Fe, Field, Packed, Pair, Row, SQRT_M1, inverse, pow_p58};
 
 /// Y - X, Y + X, Z, T with x = X/Z, y = Y/Z, xy = T/Z: additions only ever want difference and sum.
 #[derive(Clone, Copy)]
@@ -21,6 +21,15 @@ pub(super) struct Running<F: Field> {
     plus: F,
     z: F::Wide,
     t: F,
+}
+
+/// Y - X, Y + X, Z, 2dT: what an addition of any point needs of it.
+#[derive(Clone, Copy)]
+pub(super) struct Prepared<F> {
+    minus: F,
+    plus: F,
+    z: F,
+    t2d: F,
 }
 
 /// y + x, y - x, 2dxy: what an addition of a point with Z = 1 needs of it.
@@ -48,6 +57,26 @@ impl<F: Field> Niels<F> {
             minus: F::select(negative, plus, minus),
             t2d: F::select(negative, F::splat(&Fe::ZERO).sub(t2d), t2d),
         }
+    }
+}
+
+impl<F: Field> Prepared<F> {
+    /// Reads rows, one a lane, and negates those lanes whose bit is set.
+    #[inline(always)]
+    pub(super) fn gather(rows: &[Row], indices: &[u32; 8], negative: u32) -> Prepared<F> {
+        let [minus, plus, z, t2d] = F::gather_rows(rows, indices);
+        Prepared {
+            minus: F::select(negative, plus, minus),
+            plus: F::select(negative, minus, plus),
+            z,
+            t2d: F::select(negative, F::splat(&Fe::ZERO).sub(t2d), t2d),
+        }
+    }
+
+    /// Writes the first `count` lanes to rows.
+    #[inline(always)]
+    pub(super) fn scatter(self, rows: &mut [Row], indices: &[u32; 8], count: usize) {
+        F::scatter_rows([self.minus, self.plus, self.z, self.t2d], rows, indices, count);
     }
 }
 
@@ -102,22 +131,69 @@ impl<F: Field> Extended<F> {
         completed(F::wide_sub(b, a), F::wide_sub(d, c), F::wide_add(d, c), F::wide_add(b, a))
     }
 
-    /// Four multiplications and four squarings.
+    /// Adds any point that is prepared for it: eight multiplications.
+    #[inline(always)]
+    pub(super) fn add_prepared(&self, other: &Prepared<F>) -> Extended<F> {
+        let a = self.minus.mul_wide(other.minus);
+        let b = self.plus.mul_wide(other.plus);
+        let c = self.t.mul_wide(other.t2d);
+        let d = F::wide_double(self.z.mul_wide(other.z));
+        completed(F::wide_sub(b, a), F::wide_sub(d, c), F::wide_add(d, c), F::wide_add(b, a))
+    }
+
+    /// One more multiplication, that every addition of the point saves.
+    #[inline(always)]
+    pub(super) fn prepared(&self) -> Prepared<F> {
+        Prepared { minus: self.minus, plus: self.plus, z: self.z, t2d: self.t.mul(F::splat(&D2)) }
+    }
+
+    /// Five multiplications and three squarings.
     #[inline(always)]
     pub(super) fn doubled(&self) -> Extended<F> {
-        // Twice X and Y; so Z counts twice as well.
-        let (x, y, z) = (self.plus.sub(self.minus), self.plus.add(self.minus), self.z.add(self.z));
-        let (xx, yy, zz) = (x.square(), y.square(), z.square());
-        let xy = x.add(y).square();
-        let h = yy.add(xx);
-        let g = yy.sub(xx);
-        completed(xy.sub(h), zz.add(zz).sub(g), g, h)
+        let (e, f, g, h) = self.doubling();
+        completed(e, f, g, h)
+    }
+
+    /// Doubled so many times, at least once: T is only computed in the end, since no double wants it.
+    #[inline(always)]
+    pub(super) fn doubled_times(&self, times: usize) -> Extended<F> {
+        let mut point = *self;
+        for _ in 1..times {
+            let (e, f, g, h) = point.doubling();
+            let (x, y) = (e.mul_wide(f), g.mul_wide(h));
+            (point.minus, point.plus, point.z) = (F::wide_sub(y, x), F::wide_add(y, x), f.mul(g));
+        }
+        point.doubled()
+    }
+
+    /// E = 4XY, F = 4Z^2 - G, G = 2(Y^2 - X^2), H = 2(X^2 + Y^2): all of them from squares and the product of Y - X and
+    /// Y + X.
+    #[inline(always)]
+    fn doubling(&self) -> (F, F, F, F) {
+        let (minus, plus) = (self.minus.square_wide(), self.plus.square_wide());
+        let product = self.minus.mul_wide(self.plus);
+        let g = F::wide_add(product, product);
+        let z2 = self.z.add(self.z);
+        (F::wide_sub(plus, minus), F::wide_sub(z2.square_wide(), g.widen()), g, F::wide_add(plus, minus))
     }
 
     /// Bit i: lane i is the neutral point.
     #[inline(always)]
     pub(super) fn identities(&self) -> u32 {
         self.plus.sub(self.minus).zeros() & self.plus.sub(self.z).zeros()
+    }
+
+    /// Reads rows, one a lane.
+    #[inline(always)]
+    pub(super) fn gather(rows: &[Row], indices: &[u32; 8]) -> Extended<F> {
+        let [minus, plus, z, t] = F::gather_rows(rows, indices);
+        Extended { minus, plus, z, t }
+    }
+
+    /// Writes the first `count` lanes to rows.
+    #[inline(always)]
+    pub(super) fn scatter(self, rows: &mut [Row], indices: &[u32; 8], count: usize) {
+        F::scatter_rows([self.minus, self.plus, self.z, self.t], rows, indices, count);
     }
 
     /// The coordinates, to copy lanes by the word.
@@ -152,29 +228,70 @@ fn completed<F: Field>(e: F, f: F, g: F, h: F) -> Extended<F> {
     Extended { minus: F::wide_sub(y, x), plus: F::wide_add(y, x), z: f.mul(g), t: e.mul(h) }
 }
 
-/// Decodes as many encodings as there are lanes by ZIP-215's rule: y need not be below p, and x = 0 takes either sign.
-/// Writes packed points; bit i of the result: encoding i decodes. What does not decode leaves nonsense behind.
+/// Decodes up to twice as many encodings as there are lanes by ZIP-215's rule: y need not be below p, and x = 0 takes
+/// either sign. Writes packed points, in whole vectors; bit i of the result: encoding i decodes. What does not decode
+/// leaves nonsense behind.
 #[inline(always)]
 pub(super) fn decode<F: Field>(encodings: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
-    let mut elements = [Fe::ZERO; 8];
-    let mut signs = 0;
-    for (lane, encoding) in encodings[..F::LANES].iter().enumerate() {
-        elements[lane] = Fe::from_bytes(encoding);
-        signs |= u32::from(encoding[31] >> 7) << lane;
+    let one = Root::<F>::wanted(encodings);
+    if encodings.len() <= F::LANES {
+        return one.decoded(pow_p58(one.base), packed);
     }
-    let one = F::splat(&Fe::ONE);
-    let y = F::from_lanes(&elements);
-    let yy = y.square();
-    let (u, v) = (yy.sub(one), yy.mul(F::splat(&D)).add(one));
-    // x = u v^3 (u v^7)^((p-5)/8), a square root of u/v up to a fourth root of unity.
-    let v3 = v.square().mul(v);
-    let v7 = v3.square().mul(v);
-    let x = u.mul(v3).mul(pow_p58(u.mul(v7)));
-    let vxx = x.square().mul(v);
-    let (right, flipped) = (vxx.sub(u).zeros(), vxx.add(u).zeros());
-    let x = F::select(right, x, x.mul(F::splat(&SQRT_M1)));
-    let negate = x.odds() ^ signs;
-    let x = F::select(negate, F::splat(&Fe::ZERO).sub(x), x);
-    F::pack([y.add(x), y.sub(x), x.mul(y).mul(F::splat(&D2))], packed);
-    right | flipped
+    let other = Root::<F>::wanted(&encodings[F::LANES..]);
+    let Pair(power, other_power) = pow_p58(Pair(one.base, other.base));
+    one.decoded(power, packed) | other.decoded(other_power, &mut packed[F::LANES..]) << F::LANES
+}
+
+/// The x that belong to some y: x = u v^3 (u v^7)^((p-5)/8) is a square root of u/v up to a fourth root of unity.
+struct Root<F> {
+    y: F,
+    signs: u32,
+    u: F,
+    v: F,
+    /// u v^3 and u v^7.
+    factor: F,
+    base: F,
+}
+
+impl<F: Field> Root<F> {
+    #[inline(always)]
+    fn wanted(encodings: &[[u8; 32]]) -> Root<F> {
+        let mut elements = [Fe::ONE; 8];
+        let mut signs = 0;
+        for (lane, encoding) in encodings.iter().take(F::LANES).enumerate() {
+            elements[lane] = Fe::from_bytes(encoding);
+            signs |= u32::from(encoding[31] >> 7) << lane;
+        }
+        let one = F::splat(&Fe::ONE);
+        let y = F::from_lanes(&elements);
+        let yy = y.square();
+        let (u, v) = (yy.sub(one), yy.mul(F::splat(&D)).add(one));
+        let v3 = v.square().mul(v);
+        let v7 = v3.square().mul(v);
+        Root { y, signs, u, v, factor: u.mul(v3), base: u.mul(v7) }
+    }
+
+    #[inline(always)]
+    fn decoded(&self, power: F, packed: &mut [Packed]) -> u32 {
+        let Root { y, signs, u, v, factor, .. } = *self;
+        let x = factor.mul(power);
+        let vxx = x.square().mul(v);
+        let (right, flipped) = (vxx.sub(u).zeros(), vxx.add(u).zeros());
+        let x = F::select(right, x, x.mul(F::splat(&SQRT_M1)));
+        let negate = x.odds() ^ signs;
+        let x = F::select(negate, F::splat(&Fe::ZERO).sub(x), x);
+        F::pack([y.add(x), y.sub(x), x.mul(y).mul(F::splat(&D2))], packed);
+        right | flipped
+    }
+}
+
+/// How far apart the two points of a split key are: h A = (h modulo 2^127) A + floor(h / 2^127) (2^127 A).
+pub(super) const SPLIT_BITS: usize = 127;
+
+/// Multiplies packed points by 2^127, one a lane. Costs about as much as a verdict.
+#[inline(always)]
+pub(super) fn split<F: Field>(points: &[Packed], indices: &[u32], packed: &mut [Packed]) {
+    let point = Running::first(&Niels::<F>::gather(points, indices, 0)).finished().doubled_times(SPLIT_BITS);
+    let z = inverse(point.z);
+    F::pack([point.plus.mul(z), point.minus.mul(z), point.t.mul(F::splat(&D2)).mul(z)], packed);
 }

@@ -1,6 +1,6 @@
 //! Every lane routine against its scalar reference, for every backend that this CPU has; what it has not is said.
 
-use super::field::{Fe, Field, Packed};
+use super::field::{Fe, Field, Packed, Power};
 use super::msm::{Buffers, Multiple};
 use super::point::{Extended, Niels, Running};
 use super::scalar;
@@ -72,7 +72,7 @@ fn field_agrees<F: Field>() {
         }
         let a = chunk(i);
         let x = F::from_lanes(&a);
-        check("square_times", x.square_times(3), a.iter().map(|a| a.square_times(3)).collect());
+        check("squared", x.squared(3), a.iter().map(|a| a.squared(3)).collect());
         assert_eq!(x.odds(), (0..F::LANES).map(|lane| a[lane].odds() << lane).sum::<u32>());
         assert_eq!(x.sub(x).zeros(), (1 << F::LANES) - 1);
         check("splat", F::splat(&a[0]), vec![a[0]; F::LANES]);

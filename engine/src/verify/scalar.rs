@@ -103,6 +103,15 @@ pub(super) fn multiply(z: u128, a: &[u64; 4]) -> [u64; 4] {
     reduce(&wide_product(z, a))
 }
 
+/// A number below 2^254 as its low 127 bits and the rest.
+#[inline]
+pub(super) fn split(words: &[u64; 4]) -> [u128; 2] {
+    let low = u128::from(words[0]) | u128::from(words[1] & (u64::MAX >> 1)) << 64;
+    let high = u128::from(words[1] >> 63) | u128::from(words[2]) << 1 | u128::from(words[3]) << 65;
+    debug_assert!(words[3] >> 62 == 0);
+    [low, high]
+}
+
 /// A sum of z s that is reduced only when it is read; room for 2^128 of them.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LazySum([u64; 8]);
@@ -175,6 +184,10 @@ mod tests {
             let scalar = |words: &[u64; 4]| Scalar::from_canonical_bytes(bytes(words)).unwrap();
             let product = multiply(z, &a);
             prop_assert_eq!(scalar(&product), Scalar::from(z) * scalar(&a));
+            let [low, high] = split(&a);
+            prop_assert!(low >> 127 == 0);
+            let split_point = Scalar::from(1u128 << 126) + Scalar::from(1u128 << 126);
+            prop_assert_eq!(Scalar::from(low) + Scalar::from(high) * split_point, scalar(&a));
             let mut sum = LazySum::default();
             sum.add(z, &a);
             sum.add(y, &b);

@@ -3,10 +3,10 @@
 //! The kernels are generic; here each is compiled once for each backend, inside a function that carries the backend's
 //! target features, and called only after those were detected. One binary has them all.
 
-use super::each::{self, Lane};
+use super::each::{self, Lane, Rows};
 use super::field::{Fe, Packed};
 use super::msm::{self, Buffers, Multiple};
-use super::point::{Extended, decode, packed_identity};
+use super::point::{Extended, decode, packed_identity, split};
 use super::sha512::Padded;
 use serde::Serialize;
 use std::fmt;
@@ -134,8 +134,19 @@ macro_rules! vector_kernels {
             }
 
             #[target_feature(enable = $features)]
-            pub(super) fn verdicts(table: &[Packed], neutral: u32, base: u32, lanes: &[Lane]) -> u32 {
-                each::verdicts::<$field>(table, neutral, base, lanes)
+            pub(super) fn split_lanes(points: &[Packed], indices: &[u32], packed: &mut [Packed]) {
+                split::<$field>(points, indices, packed)
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn verdicts(
+                table: &[Packed],
+                neutral: u32,
+                bases: [u32; 2],
+                lanes: &[Lane],
+                rows: &mut Rows,
+            ) -> u32 {
+                each::verdicts::<$field>(table, neutral, bases, lanes, rows)
             }
 
             #[target_feature(enable = $features)]
@@ -186,9 +197,11 @@ impl Kernels {
         }
     }
 
-    /// Decodes one encoding a lane (exactly [`Simd::lanes`] of each argument); bit i: encoding i decodes.
+    /// Decodes up to twice as many encodings as there are lanes; bit i: encoding i decodes. `packed` has room for whole
+    /// vectors.
     pub(super) fn decode_lanes(self, encodings: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
-        assert!(encodings.len() == self.simd.lanes() && packed.len() == self.simd.lanes());
+        let lanes = self.simd.lanes();
+        assert!((1..=2 * lanes).contains(&encodings.len()) && packed.len() >= encodings.len().next_multiple_of(lanes));
         match self.simd {
             Simd::Portable => decode::<Fe>(encodings, packed),
             // SAFETY: as above.
@@ -218,17 +231,40 @@ impl Kernels {
         }
     }
 
+    /// Multiplies one point a lane by 2^127.
+    pub(super) fn split_lanes(self, points: &[Packed], indices: &[u32], packed: &mut [Packed]) {
+        assert!(indices.len() == self.simd.lanes() && packed.len() == self.simd.lanes());
+        match self.simd {
+            Simd::Portable => split::<Fe>(points, indices, packed),
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx2 => unsafe { avx2::split_lanes(points, indices, packed) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Simd::Avx512 => unsafe { avx512::split_lanes(points, indices, packed) },
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => unreachable!("not available"),
+        }
+    }
+
     /// A verdict a lane; see [`each::verdicts`].
-    pub(super) fn verdicts(self, table: &[Packed], neutral: u32, base: u32, lanes: &[Lane]) -> u32 {
+    pub(super) fn verdicts(
+        self,
+        table: &[Packed],
+        neutral: u32,
+        bases: [u32; 2],
+        lanes: &[Lane],
+        rows: &mut Rows,
+    ) -> u32 {
         assert!(lanes.len() == self.simd.lanes());
         match self.simd {
-            Simd::Portable => each::verdicts::<Fe>(table, neutral, base, lanes),
+            Simd::Portable => each::verdicts::<Fe>(table, neutral, bases, lanes, rows),
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::verdicts(table, neutral, base, lanes) },
+            Simd::Avx2 => unsafe { avx2::verdicts(table, neutral, bases, lanes, rows) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::verdicts(table, neutral, base, lanes) },
+            Simd::Avx512 => unsafe { avx512::verdicts(table, neutral, bases, lanes, rows) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

@@ -77,9 +77,13 @@ impl Verifier {
     pub fn verify<'a>(&mut self, count: usize, signed: impl Fn(usize) -> Signed<'a>, verdicts: &mut Vec<bool>) {
         verdicts.clear();
         verdicts.resize(count, false);
-        if count == 1 {
+        let is_single = count == 1 && !self.keys.is_split(signed(0).key);
+        if is_single {
             verdicts[0] = single::verify(&signed(0));
             self.counters.equations += 1;
+            if verdicts[0] {
+                self.batch.keep_key(signed(0).key, &self.keys);
+            }
         } else {
             self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
             let terms = self.batch.len();
@@ -91,7 +95,7 @@ impl Verifier {
             }
         }
         let bad = verdicts.iter().filter(|good| !**good).count() as u64;
-        let judged = if count == 1 { 1 } else { self.batch.len() };
+        let judged = if is_single { 1 } else { self.batch.len() };
         assert!(count as u64 - bad <= judged as u64, "only a signature that left a term is found good");
         self.bad_average = (3 * self.bad_average + bad * 65_536 / count.max(1) as u64) / 4;
         self.counters.signatures += count as u64;
