@@ -13,7 +13,7 @@
 
 use super::bases;
 use super::coefficients::Coefficients;
-use super::each::{Lane, Rows};
+use super::each::{Fixed, Rows, Term};
 use super::field::{Fe, Packed};
 use super::key_cache::{Decoded, KeyCache};
 use super::msm::{Buffers, Multiple};
@@ -282,19 +282,15 @@ impl Batch {
     /// A verdict for each term of a run.
     pub(super) fn each(&mut self, run: Range<usize>, mut verdict: impl FnMut(u32, bool)) {
         let width = self.kernels.simd().lanes();
+        let fixed = Fixed { neutral: NEUTRAL, bases: [BASE, SPLIT_BASE] };
         for start in run.clone().step_by(width) {
             let end = (start + width).min(run.end);
-            let lanes: [Lane; LANES_MAX] = std::array::from_fn(|i| {
-                // Lanes without a term of their own repeat the last.
-                let term = (start + i).min(end - 1);
-                Lane {
-                    r: place_of(term),
-                    s: self.s[term],
-                    h: scalar::reduce(&self.hashes[term]),
-                    is_split: self.split[term],
-                }
-            });
-            let good = self.kernels.verdicts(&self.table, NEUTRAL, [BASE, SPLIT_BASE], &lanes[..width], &mut self.rows);
+            let mut terms = [Term::default(); LANES_MAX];
+            for (place, term) in terms.iter_mut().zip(start..end) {
+                let h = scalar::reduce(&self.hashes[term]);
+                *place = Term { r: place_of(term), s: self.s[term], h, is_split: self.split[term] };
+            }
+            let good = self.kernels.verdicts(&self.table, &fixed, &terms[..end - start], &mut self.rows);
             (start..end).for_each(|term| verdict(self.places[term], good & (1 << (term - start)) != 0));
         }
     }

@@ -1,9 +1,9 @@
-//! A verdict for each signature, a signature in each lane: for small batches, and for those with so many bad ones that
-//! sums of many only fail.
+//! A verdict for each signature: for small batches, and for those with so many bad ones that sums of many only fail.
 //!
-//! Every lane computes its own [8](s B - R - h A), doubling all lanes together (E. Straus). Where all keys have their
-//! second point (see `batch`), h and s are split and 128 doublings do; digits of h have four bits, those of s eight,
-//! since the base point's multiples are computed once. Nothing that others send can make it slower.
+//! Lanes compute [8](s B - R - h A), doubling all lanes together (E. Straus). Where keys have their second point (see
+//! `batch`), h and s are split and 128 doublings do; digits of h have four bits, those of s eight, since the base
+//! point's multiples are computed once. A signature has a lane of its own, or, where lanes would stand empty, two of
+//! them, for the low and the high halves. Nothing that others send can make it slower.
 
 use super::bases;
 use super::field::{Field, Packed, Row};
@@ -19,117 +19,164 @@ const WINDOWS: usize = 64;
 const SPLIT_WINDOWS: usize = (SPLIT_BITS + 1) / BITS;
 const BASE_WINDOWS: usize = (SPLIT_BITS + 1) / bases::BITS;
 const LANES_MAX: usize = 8;
+/// Keys, and multiples of the base point, that one lane adds up at most.
+const STREAMS_MAX: usize = 2;
 const _: () = assert!(SPLIT_WINDOWS * BITS == SPLIT_BITS + 1 && BASE_WINDOWS * bases::BITS == SPLIT_BITS + 1);
 
-/// What one lane verifies: places in the table, and scalars.
+/// What is verified: places in the table, and scalars.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Lane {
-    /// R; the key follows it, then 2^127 times the key if the lane is split.
+pub(super) struct Term {
+    /// R; the key follows it, then 2^127 times the key if the term is split.
     pub(super) r: u32,
     pub(super) s: [u64; 4],
     pub(super) h: [u64; 4],
     pub(super) is_split: bool,
 }
 
+/// Where all verifiers' tables have what all terms need.
+#[derive(Clone, Copy)]
+pub(super) struct Fixed {
+    pub(super) neutral: u32,
+    /// The first multiple of the base point, and of 2^127 times it.
+    pub(super) bases: [u32; 2],
+}
+
 /// The multiples of all lanes' keys, of both points: a buffer that is reused.
-pub(super) struct Rows(Box<[Row; 2 * MULTIPLES * LANES_MAX]>);
+pub(super) struct Rows(Box<[Row; STREAMS_MAX * MULTIPLES * LANES_MAX]>);
 
 impl Default for Rows {
     fn default() -> Rows {
-        Rows(Box::new([Row::default(); 2 * MULTIPLES * LANES_MAX]))
+        Rows(Box::new([Row::default(); STREAMS_MAX * MULTIPLES * LANES_MAX]))
     }
 }
 
-/// Digits of the lanes' scalars, lane by lane.
-struct Digits<const WINDOWS: usize>([[i16; WINDOWS]; LANES_MAX]);
+/// A point and digits for each lane; no digit but nought where a lane has nothing to add.
+#[derive(Clone, Copy)]
+struct Stream<const WINDOWS: usize> {
+    points: [u32; LANES_MAX],
+    digits: [[i16; WINDOWS]; LANES_MAX],
+}
 
-impl<const WINDOWS: usize> Digits<WINDOWS> {
-    const ZERO: Digits<WINDOWS> = Digits([[0; WINDOWS]; LANES_MAX]);
+impl<const WINDOWS: usize> Stream<WINDOWS> {
+    fn empty(neutral: u32) -> Stream<WINDOWS> {
+        Stream { points: [neutral; LANES_MAX], digits: [[0; WINDOWS]; LANES_MAX] }
+    }
 
-    fn set(&mut self, lane: usize, words: &[u64], windows: usize, bits: usize) {
-        recode(words, windows, bits, 1, &mut self.0[lane][..windows]);
+    fn set(&mut self, lane: usize, point: u32, words: &[u64], windows: usize, bits: usize) {
+        self.points[lane] = point;
+        recode(words, windows, bits, 1, &mut self.digits[lane][..windows]);
     }
 }
 
-/// Bit i: lane i's signature is good. The multiples of the base point stand in the table from `bases[0]` on, those of
-/// 2^127 times it from `bases[1]` on, the neutral point at `neutral`.
-#[inline(always)]
-pub(super) fn verdicts<F: Field>(
-    table: &[Packed],
-    neutral: u32,
-    bases: [u32; 2],
-    lanes: &[Lane],
-    rows: &mut Rows,
-) -> u32 {
-    let (mut h, mut s) = ([Digits::<WINDOWS>::ZERO; 2], [Digits::<BASE_WINDOWS>::ZERO; 2]);
-    let (mut r, mut keys) = ([neutral; LANES_MAX], [[neutral; LANES_MAX]; 2]);
-    let mut windows = SPLIT_WINDOWS;
-    for (i, lane) in lanes[..F::LANES].iter().enumerate() {
-        for (digits, half) in s.iter_mut().zip(scalar::split(&lane.s)) {
-            digits.set(i, &[half as u64, (half >> 64) as u64], BASE_WINDOWS, bases::BITS);
-        }
-        (r[i], keys[0][i]) = (lane.r, lane.r + 1);
-        if lane.is_split {
-            keys[1][i] = lane.r + 2;
-            for (digits, half) in h.iter_mut().zip(scalar::split(&lane.h)) {
-                digits.set(i, &[half as u64, (half >> 64) as u64], SPLIT_WINDOWS, BITS);
+/// All that the lanes add up.
+struct Streams {
+    keys: [Stream<WINDOWS>; STREAMS_MAX],
+    bases: [Stream<BASE_WINDOWS>; STREAMS_MAX],
+    r: [u32; LANES_MAX],
+    /// How many of the streams are in use, and digits of keys.
+    count: usize,
+    windows: usize,
+}
+
+impl Streams {
+    /// Each term in `lanes_each` lanes: one that has both streams, or two with one each.
+    fn of(terms: &[Term], fixed: &Fixed, lanes_each: usize) -> Streams {
+        let neutral = fixed.neutral;
+        let mut streams = Streams {
+            keys: [Stream::empty(neutral); STREAMS_MAX],
+            bases: [Stream::empty(neutral); STREAMS_MAX],
+            r: [neutral; LANES_MAX],
+            count: STREAMS_MAX / lanes_each,
+            windows: SPLIT_WINDOWS,
+        };
+        for (number, term) in terms.iter().enumerate() {
+            let first = number * lanes_each;
+            streams.r[first] = term.r;
+            let (h, s) = (scalar::split(&term.h), scalar::split(&term.s));
+            for half in 0..2 {
+                let (lane, stream) = if lanes_each == 2 { (first + half, 0) } else { (first, half) };
+                let words = |value: u128| [value as u64, (value >> 64) as u64];
+                let base = fixed.bases[half];
+                streams.bases[stream].set(lane, base, &words(s[half]), BASE_WINDOWS, bases::BITS);
+                if term.is_split {
+                    let key = term.r + 1 + half as u32;
+                    streams.keys[stream].set(lane, key, &words(h[half]), SPLIT_WINDOWS, BITS);
+                }
             }
-        } else {
-            h[0].set(i, &lane.h, WINDOWS, BITS);
-            windows = WINDOWS;
+            if !term.is_split {
+                streams.keys[0].set(first, term.r + 1, &term.h, WINDOWS, BITS);
+                streams.windows = WINDOWS;
+            }
         }
+        streams
     }
-    for (half, keys) in keys.iter().enumerate() {
-        write_multiples::<F>(table, keys, half, rows);
+}
+
+/// Bit i: term i's signature is good. There are at most as many terms as lanes.
+#[inline(always)]
+pub(super) fn verdicts<F: Field>(table: &[Packed], fixed: &Fixed, terms: &[Term], rows: &mut Rows) -> u32 {
+    let lanes_each = if F::LANES > 1 && 2 * terms.len() <= F::LANES { 2 } else { 1 };
+    let streams = Streams::of(terms, fixed, lanes_each);
+    for (number, stream) in streams.keys[..streams.count].iter().enumerate() {
+        write_multiples::<F>(table, &stream.points, number, rows);
     }
     let mut sum = Extended::<F>::identity();
-    for window in (0..windows).rev() {
-        if window + 1 < windows {
+    for window in (0..streams.windows).rev() {
+        if window + 1 < streams.windows {
             sum = sum.doubled_times(BITS);
         }
-        for (half, digits) in h.iter().enumerate() {
-            if half == 0 || window < SPLIT_WINDOWS {
-                sum = sum.add_prepared(&multiple::<F>(rows, half, digits, window));
+        for (number, stream) in streams.keys[..streams.count].iter().enumerate() {
+            // Only whole scalars have digits above, and those are in the first stream.
+            if number == 0 || window < SPLIT_WINDOWS {
+                sum = sum.add_prepared(&negated_multiple::<F>(rows, number, stream, window));
             }
         }
         let (base_window, within) = (window * BITS / bases::BITS, window * BITS % bases::BITS);
         if within == 0 && base_window < BASE_WINDOWS {
-            for (digits, base) in s.iter().zip(bases) {
-                sum = sum.add_niels(&base_multiple::<F>(table, neutral, base, digits, base_window));
+            for stream in &streams.bases[..streams.count] {
+                sum = sum.add_niels(&base_multiple::<F>(table, fixed.neutral, stream, base_window));
             }
         }
     }
-    let all = (1 << F::LANES) - 1;
-    sum.add_niels(&Niels::gather(table, &r, all)).doubled_times(3).identities()
+    let negative = (1 << F::LANES) - 1;
+    let sum = sum.add_niels(&Niels::gather(table, &streams.r, negative)).doubled_times(3);
+    if lanes_each == 1 {
+        return sum.identities();
+    }
+    let mut good = 0;
+    for number in 0..terms.len() {
+        good |= sum.lane(2 * number).add(&sum.lane(2 * number + 1)).identities() << number;
+    }
+    good
 }
 
-/// Writes nought to eight times each lane's key to the rows of this half: multiple by multiple, lane by lane.
+/// Writes nought to eight times each lane's point to the rows of a stream: multiple by multiple, lane by lane.
 #[inline(always)]
-fn write_multiples<F: Field>(table: &[Packed], keys: &[u32; LANES_MAX], half: usize, rows: &mut Rows) {
-    let key = Running::first(&Niels::<F>::gather(table, keys, 0)).finished();
-    let prepared = key.prepared();
+fn write_multiples<F: Field>(table: &[Packed], points: &[u32; LANES_MAX], stream: usize, rows: &mut Rows) {
+    let point = Running::first(&Niels::<F>::gather(table, points, 0)).finished();
+    let prepared = point.prepared();
     let mut multiple = Extended::<F>::identity();
     let mut places = [0; LANES_MAX];
     for number in 0..MULTIPLES {
         for (lane, place) in places[..F::LANES].iter_mut().enumerate() {
-            *place = place_of::<F>(half, number, lane);
+            *place = place_of::<F>(stream, number, lane);
         }
         multiple.prepared().scatter(&mut rows.0[..], &places, F::LANES);
         multiple = multiple.add_prepared(&prepared);
     }
 }
 
-fn place_of<F: Field>(half: usize, number: usize, lane: usize) -> u32 {
-    ((half * MULTIPLES + number) * F::LANES + lane) as u32
+fn place_of<F: Field>(stream: usize, number: usize, lane: usize) -> u32 {
+    ((stream * MULTIPLES + number) * F::LANES + lane) as u32
 }
 
 /// Minus the digit's multiple of the key, in each lane.
 #[inline(always)]
-fn multiple<F: Field>(rows: &Rows, half: usize, digits: &Digits<WINDOWS>, window: usize) -> Prepared<F> {
+fn negated_multiple<F: Field>(rows: &Rows, number: usize, stream: &Stream<WINDOWS>, window: usize) -> Prepared<F> {
     let (mut places, mut negative) = ([0; LANES_MAX], 0);
-    for lane in 0..F::LANES {
-        let digit = digits.0[lane][window];
-        places[lane] = place_of::<F>(half, usize::from(digit.unsigned_abs()), lane);
+    for (lane, place) in places[..F::LANES].iter_mut().enumerate() {
+        let digit = stream.digits[lane][window];
+        *place = place_of::<F>(number, usize::from(digit.unsigned_abs()), lane);
         negative |= u32::from(digit > 0) << lane;
     }
     Prepared::gather(&rows.0[..], &places, negative)
@@ -137,18 +184,12 @@ fn multiple<F: Field>(rows: &Rows, half: usize, digits: &Digits<WINDOWS>, window
 
 /// The digit's multiple of the base point, in each lane.
 #[inline(always)]
-fn base_multiple<F: Field>(
-    table: &[Packed],
-    neutral: u32,
-    base: u32,
-    digits: &Digits<BASE_WINDOWS>,
-    window: usize,
-) -> Niels<F> {
+fn base_multiple<F: Field>(table: &[Packed], neutral: u32, stream: &Stream<BASE_WINDOWS>, window: usize) -> Niels<F> {
     let (mut places, mut negative) = ([neutral; LANES_MAX], 0);
-    for lane in 0..F::LANES {
-        let digit = digits.0[lane][window];
+    for (lane, place) in places[..F::LANES].iter_mut().enumerate() {
+        let digit = stream.digits[lane][window];
         if digit != 0 {
-            places[lane] = base + u32::from(digit.unsigned_abs()) - 1;
+            *place = stream.points[lane] + u32::from(digit.unsigned_abs()) - 1;
             negative |= u32::from(digit < 0) << lane;
         }
     }

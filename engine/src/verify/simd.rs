@@ -3,7 +3,7 @@
 //! The kernels are generic; here each is compiled once for each backend, inside a function that carries the backend's
 //! target features, and called only after those were detected. One binary has them all.
 
-use super::each::{self, Lane, Rows};
+use super::each::{self, Fixed, Rows, Term};
 use super::field::{Fe, Packed};
 use super::msm::{self, Buffers, Multiple};
 use super::point::{Extended, decode, packed_identity, split};
@@ -139,14 +139,8 @@ macro_rules! vector_kernels {
             }
 
             #[target_feature(enable = $features)]
-            pub(super) fn verdicts(
-                table: &[Packed],
-                neutral: u32,
-                bases: [u32; 2],
-                lanes: &[Lane],
-                rows: &mut Rows,
-            ) -> u32 {
-                each::verdicts::<$field>(table, neutral, bases, lanes, rows)
+            pub(super) fn verdicts(table: &[Packed], fixed: &Fixed, terms: &[Term], rows: &mut Rows) -> u32 {
+                each::verdicts::<$field>(table, fixed, terms, rows)
             }
 
             #[target_feature(enable = $features)]
@@ -247,24 +241,17 @@ impl Kernels {
         }
     }
 
-    /// A verdict a lane; see [`each::verdicts`].
-    pub(super) fn verdicts(
-        self,
-        table: &[Packed],
-        neutral: u32,
-        bases: [u32; 2],
-        lanes: &[Lane],
-        rows: &mut Rows,
-    ) -> u32 {
-        assert!(lanes.len() == self.simd.lanes());
+    /// A verdict for each of at most as many terms as there are lanes; see [`each::verdicts`].
+    pub(super) fn verdicts(self, table: &[Packed], fixed: &Fixed, terms: &[Term], rows: &mut Rows) -> u32 {
+        assert!((1..=self.simd.lanes()).contains(&terms.len()));
         match self.simd {
-            Simd::Portable => each::verdicts::<Fe>(table, neutral, bases, lanes, rows),
+            Simd::Portable => each::verdicts::<Fe>(table, fixed, terms, rows),
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::verdicts(table, neutral, bases, lanes, rows) },
+            Simd::Avx2 => unsafe { avx2::verdicts(table, fixed, terms, rows) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::verdicts(table, neutral, bases, lanes, rows) },
+            Simd::Avx512 => unsafe { avx512::verdicts(table, fixed, terms, rows) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("not available"),
         }

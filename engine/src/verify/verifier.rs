@@ -14,9 +14,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 /// Runs of up to so many terms get a verdict each: below, sums cost more.
-const EACH_MAX: usize = 16;
-/// The same with one lane only.
-const EACH_MAX_PORTABLE: usize = 4;
+fn each_max(simd: Simd) -> usize {
+    match simd {
+        Simd::Portable => 4,
+        Simd::Avx2 => 12,
+        Simd::Avx512 => 24,
+    }
+}
+
 /// Above this share of bad signatures, in 65 536, a verdict for each is cheaper than sums that fail: 0.4 %.
 const EACH_ABOVE: u64 = 65_536 / 256;
 
@@ -115,8 +120,7 @@ impl Verifier {
             self.batch.places(run).iter().for_each(|&place| verdicts[place as usize] = true);
             return;
         }
-        let each_max = if self.keys.simd() == Simd::Portable { EACH_MAX_PORTABLE } else { EACH_MAX };
-        if run.len() <= each_max {
+        if run.len() <= each_max(self.keys.simd()) {
             return self.judge_each(run, verdicts);
         }
         let Some(q) = known else {
