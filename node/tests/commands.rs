@@ -266,7 +266,7 @@ fn wrong_usage_is_explained_and_has_its_exit_code() {
         (&["simulate", "takeover", "--stake", "2"], 2, "--stake"),
         (&["simulate", "grind", "--tries", "0"], 2, "--tries"),
         (&["simulate", "whole", "--load", "1"], 2, "--load"),
-        (&["bench", "verify", "--simd", "sse"], 2, "possible values: auto, portable, avx2, avx512"),
+        (&["bench", "verify", "--simd", "sse"], 2, "possible values: auto, portable, avx2, avx_ifma, avx512"),
         (&["block", "find", "--transaction", "0123456", "--store", "x"], 2, "8 to 64 hexadecimal digits"),
         (&["block", "show", "+5", "--store", "x"], 2, "is no height"),
         (&["bench", "engine", "--colour"], 2, "--colour"),

@@ -140,6 +140,34 @@ const _: () = assert!(size_of::<Row>() == 192);
 pub(super) struct Packed(pub(super) [u64; 16]);
 const _: () = assert!(size_of::<Packed>() == 128);
 
+impl AsRef<[u64; 16]> for Packed {
+    #[inline(always)]
+    fn as_ref(&self) -> &[u64; 16] {
+        &self.0
+    }
+}
+
+impl AsMut<[u64; 16]> for Packed {
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut [u64; 16] {
+        &mut self.0
+    }
+}
+
+impl AsRef<[u64; 24]> for Row {
+    #[inline(always)]
+    fn as_ref(&self) -> &[u64; 24] {
+        &self.0
+    }
+}
+
+impl AsMut<[u64; 24]> for Row {
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut [u64; 24] {
+        &mut self.0
+    }
+}
+
 impl Field for Fe {
     const LANES: usize = 1;
     const LIMBS: usize = 5;

@@ -15,6 +15,7 @@
 //! * a product's limbs before their carries: below 2^58, sums of a few of them below 2^61.
 
 use super::field::{FOUR_P, Fe, Field, MASK_51, Packed, Row};
+use super::vectors::{load4, opaque4, store4, transposed4};
 use std::arch::x86_64::*;
 
 /// Four weak elements.
@@ -92,21 +93,11 @@ fn rest51(a: __m256i) -> __m256i {
     unsafe { _mm256_and_si256(a, splat64(MASK_51)) }
 }
 
-/// The argument, as something that the compiler knows nothing of. It would put sums together that grow one by one, for
-/// which there are not enough registers, and make a multiplication of shifts and sums, and that out of two vector ones.
-#[inline]
-#[target_feature(enable = "avx2")]
-fn opaque(mut a: __m256i) -> __m256i {
-    // SAFETY: no instruction at all.
-    unsafe { std::arch::asm!("/* {0} */", inout(ymm_reg) a, options(pure, nomem, nostack, preserves_flags)) }
-    a
-}
-
 /// 19 a.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn times19(a: __m256i) -> __m256i {
-    add64(add64(opaque(_mm256_slli_epi64::<4>(a)), add64(a, a)), a)
+    add64(add64(opaque4(_mm256_slli_epi64::<4>(a)), add64(a, a)), a)
 }
 
 #[inline(always)]
@@ -267,14 +258,15 @@ impl Fe4 {
 #[target_feature(enable = "avx2,fma")]
 fn mul4(x: &Fe4, y: &Fe4) -> [__m256i; 5] {
     let (x, y) = (&x.0, &y.0);
-    // Sum by sum, not limb by limb: two of them grow at a time, and registers do.
+    // Sum by sum, not limb by limb: two of them grow at a time, for which there are registers. Opaque, or the compiler
+    // adds them all up in the end.
     macro_rules! sum {
         ($carried:expr, $(($i:literal, $j:literal))+) => {{
             let (mut sum, mut next) = ($carried, splat64(0));
             $({
                 let (low, high) = halves(x[$i], y[$j]);
-                sum = opaque(add64(sum, low));
-                next = opaque(add64(next, high));
+                sum = opaque4(add64(sum, low));
+                next = opaque4(add64(next, high));
             })+
             (sum, next)
         }};
@@ -305,13 +297,13 @@ fn square4(x: &Fe4) -> [__m256i; 5] {
             let (mut sum, mut next) = ($carried, splat64(0));
             $({
                 let (low, high) = halves(twice[$i], x[$j]);
-                sum = opaque(add64(sum, low));
-                next = opaque(add64(next, high));
+                sum = opaque4(add64(sum, low));
+                next = opaque4(add64(next, high));
             })*
             $({
                 let (low, high) = halves(x[$square], x[$square]);
-                sum = opaque(add64(sum, low));
-                next = opaque(add64(next, high));
+                sum = opaque4(add64(sum, low));
+                next = opaque4(add64(next, high));
             })?
             (sum, next)
         }};
@@ -329,38 +321,6 @@ fn square4(x: &Fe4) -> [__m256i; 5] {
     let c = folded(c, h, SQUARE_OFFSETS[2]);
     let (i, j) = sum!(next, , 4);
     [a, b, c, folded(d, i, SQUARE_OFFSETS[3]), folded(e, j, SQUARE_OFFSETS[4])]
-}
-
-/// Four rows of four words become four columns.
-#[inline(always)]
-pub(super) fn transposed(rows: [__m256i; 4]) -> [__m256i; 4] {
-    // SAFETY: see the note at the head.
-    unsafe {
-        let (a, b) = (_mm256_unpacklo_epi64(rows[0], rows[1]), _mm256_unpackhi_epi64(rows[0], rows[1]));
-        let (c, d) = (_mm256_unpacklo_epi64(rows[2], rows[3]), _mm256_unpackhi_epi64(rows[2], rows[3]));
-        [
-            _mm256_permute2x128_si256::<0x20>(a, c),
-            _mm256_permute2x128_si256::<0x20>(b, d),
-            _mm256_permute2x128_si256::<0x31>(a, c),
-            _mm256_permute2x128_si256::<0x31>(b, d),
-        ]
-    }
-}
-
-/// Four words, from a multiple of four on.
-#[inline(always)]
-fn load4<const WORDS: usize>(words: &[u64; WORDS], at: usize) -> __m256i {
-    assert!(at + 4 <= WORDS);
-    // SAFETY: four words from `at` are inside; no alignment is asked for.
-    unsafe { _mm256_loadu_si256(words.as_ptr().add(at).cast()) }
-}
-
-/// The opposite of [`load4`].
-#[inline(always)]
-fn store4<const WORDS: usize>(words: &mut [u64; WORDS], at: usize, row: __m256i) {
-    assert!(at + 4 <= WORDS);
-    // SAFETY: four words from `at` are inside; no alignment is asked for.
-    unsafe { _mm256_storeu_si256(words.as_mut_ptr().add(at).cast(), row) }
 }
 
 /// Five words a lane as limbs.
@@ -522,7 +482,7 @@ impl Field for Fe4 {
         );
         macro_rules! quarter {
             ($at:literal) => {
-                transposed([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
+                transposed4([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
             };
         }
         let (a, b, c, d) = (quarter!(0), quarter!(4), quarter!(8), quarter!(12));
@@ -537,10 +497,10 @@ impl Field for Fe4 {
     fn pack(coordinates: [Fe4; 3], packed: &mut [Packed]) {
         let [Fe4(a), Fe4(b), Fe4(c)] = coordinates;
         let quarters = [
-            transposed([bits(a[0]), bits(a[1]), bits(a[2]), bits(a[3])]),
-            transposed([bits(a[4]), bits(b[0]), bits(b[1]), bits(b[2])]),
-            transposed([bits(b[3]), bits(b[4]), bits(c[0]), bits(c[1])]),
-            transposed([bits(c[2]), bits(c[3]), bits(c[4]), splat64(0)]),
+            transposed4([bits(a[0]), bits(a[1]), bits(a[2]), bits(a[3])]),
+            transposed4([bits(a[4]), bits(b[0]), bits(b[1]), bits(b[2])]),
+            transposed4([bits(b[3]), bits(b[4]), bits(c[0]), bits(c[1])]),
+            transposed4([bits(c[2]), bits(c[3]), bits(c[4]), splat64(0)]),
         ];
         for (lane, packed) in packed[..LANES].iter_mut().enumerate() {
             for (quarter, rows) in quarters.iter().enumerate() {
@@ -559,7 +519,7 @@ impl Field for Fe4 {
         );
         macro_rules! fifth {
             ($at:literal) => {
-                transposed([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
+                transposed4([load4(&p.0, $at), load4(&q.0, $at), load4(&r.0, $at), load4(&s.0, $at)])
             };
         }
         let (a, b, c, d, e) = (fifth!(0), fifth!(4), fifth!(8), fifth!(12), fifth!(16));
@@ -575,11 +535,11 @@ impl Field for Fe4 {
     fn scatter_rows(coordinates: [Fe4; 4], rows: &mut [Row], indices: &[u32; 8], count: usize) {
         let [Fe4(a), Fe4(b), Fe4(c), Fe4(d)] = coordinates;
         let fifths = [
-            transposed([bits(a[0]), bits(a[1]), bits(a[2]), bits(a[3])]),
-            transposed([bits(a[4]), bits(b[0]), bits(b[1]), bits(b[2])]),
-            transposed([bits(b[3]), bits(b[4]), bits(c[0]), bits(c[1])]),
-            transposed([bits(c[2]), bits(c[3]), bits(c[4]), bits(d[0])]),
-            transposed([bits(d[1]), bits(d[2]), bits(d[3]), bits(d[4])]),
+            transposed4([bits(a[0]), bits(a[1]), bits(a[2]), bits(a[3])]),
+            transposed4([bits(a[4]), bits(b[0]), bits(b[1]), bits(b[2])]),
+            transposed4([bits(b[3]), bits(b[4]), bits(c[0]), bits(c[1])]),
+            transposed4([bits(c[2]), bits(c[3]), bits(c[4]), bits(d[0])]),
+            transposed4([bits(d[1]), bits(d[2]), bits(d[3]), bits(d[4])]),
         ];
         for lane in 0..count.min(LANES) {
             let row = &mut rows[indices[lane] as usize].0;

@@ -8,7 +8,7 @@
 //! A batch is one multi-scalar multiplication, `[8](sum z_i s_i B - sum z_i R_i - sum z_i h_i A_i) = 0`, with 128-bit
 //! coefficients z that nobody outside can predict. If it fails, one half is computed and the other follows by
 //! subtraction, down to the bad ones; small runs, and batches of which many were bad lately, get a verdict each. The
-//! arithmetic has three backends ([`Simd`]); how they work is in `docs/verification.md`.
+//! arithmetic has four backends ([`Simd`]); how they work is in `docs/verification.md`.
 
 mod bases;
 mod batch;
@@ -29,6 +29,8 @@ mod sha512;
 mod signed;
 mod simd;
 mod single;
+#[cfg(target_arch = "x86_64")]
+mod vectors;
 mod verifier;
 #[cfg(target_arch = "x86_64")]
 mod words_avx2;

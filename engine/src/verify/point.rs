@@ -158,12 +158,15 @@ impl<F: Field> Extended<F> {
     #[inline(always)]
     pub(super) fn doubled_times(&self, times: usize) -> Extended<F> {
         let mut point = *self;
-        for _ in 1..times {
+        for left in (0..times).rev() {
             let (e, f, g, h) = point.doubling();
             let (x, y) = (e.mul_wide(f), g.mul_wide(h));
             (point.minus, point.plus, point.z) = (F::wide_sub(y, x), F::wide_add(y, x), f.mul(g));
+            if left == 0 {
+                point.t = e.mul(h);
+            }
         }
-        point.doubled()
+        point
     }
 
     /// E = 4XY, F = 4Z^2 - G, G = 2(Y^2 - X^2), H = 2(X^2 + Y^2): all of them from squares and the product of Y - X and

@@ -95,8 +95,14 @@ fn fields_agree_with_the_scalar_reference() {
         if Simd::Avx2.is_available() {
             field_agrees::<super::field_fma::Fe4>();
         }
+        if is_x86_feature_detected!("avxifma") {
+            field_agrees::<super::field_ifma::Elements<super::vectors::Ymm>>();
+        }
+        if is_x86_feature_detected!("avx512ifma") && is_x86_feature_detected!("avx512vl") {
+            field_agrees::<super::field_ifma::Elements<super::vectors::YmmEvex>>();
+        }
         if Simd::Avx512.is_available() {
-            field_agrees::<super::field_ifma::Fe8>();
+            field_agrees::<super::field_ifma::Elements<super::vectors::Zmm>>();
         }
     }
 }

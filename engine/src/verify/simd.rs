@@ -18,8 +18,10 @@ use std::str::FromStr;
 pub enum Simd {
     /// One lane in 64-bit words; any machine.
     Portable,
-    /// Four lanes in 256-bit vectors.
+    /// Four lanes in 256-bit vectors, with fused multiply-adds.
     Avx2,
+    /// Four lanes in 256-bit vectors, with IFMA.
+    AvxIfma,
     /// Eight lanes, with IFMA.
     Avx512,
 }
@@ -35,25 +37,11 @@ fn available_names() -> String {
 
 impl Simd {
     /// Every backend, best last.
-    pub const ALL: [Simd; 3] = [Simd::Portable, Simd::Avx2, Simd::Avx512];
+    pub const ALL: [Simd; 4] = [Simd::Portable, Simd::Avx2, Simd::AvxIfma, Simd::Avx512];
 
     /// Whether this CPU has the instructions.
     pub fn is_available(self) -> bool {
-        match self {
-            Simd::Portable => true,
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512ifma")
-            }
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => false,
-        }
+        Instructions::of(self).is_some()
     }
 
     /// The backends that this CPU has.
@@ -79,6 +67,7 @@ impl Simd {
         match self {
             Simd::Portable => "portable",
             Simd::Avx2 => "avx2",
+            Simd::AvxIfma => "avx_ifma",
             Simd::Avx512 => "avx512",
         }
     }
@@ -87,7 +76,7 @@ impl Simd {
     pub fn lanes(self) -> usize {
         match self {
             Simd::Portable => 1,
-            Simd::Avx2 => 4,
+            Simd::Avx2 | Simd::AvxIfma => 4,
             Simd::Avx512 => 8,
         }
     }
@@ -107,14 +96,55 @@ impl FromStr for Simd {
     }
 }
 
+/// Which compiled kernels run a backend.
+#[derive(Clone, Copy, Debug)]
+enum Instructions {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    AvxIfma,
+    /// Where only AVX-512's encoding of the 256-bit instructions is there.
+    #[cfg(target_arch = "x86_64")]
+    AvxIfmaEvex,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Instructions {
+    /// Those of a backend, if this CPU has them.
+    #[cfg(target_arch = "x86_64")]
+    fn of(simd: Simd) -> Option<Instructions> {
+        let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let has_ifma_evex = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx512ifma");
+        let has_avx512 = has_ifma_evex && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512bw");
+        match simd {
+            Simd::Portable => Some(Instructions::Portable),
+            Simd::Avx2 => has_avx2.then_some(Instructions::Avx2),
+            Simd::AvxIfma if has_avx2 && is_x86_feature_detected!("avxifma") => Some(Instructions::AvxIfma),
+            Simd::AvxIfma => (has_avx2 && has_ifma_evex).then_some(Instructions::AvxIfmaEvex),
+            Simd::Avx512 => has_avx512.then_some(Instructions::Avx512),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn of(simd: Simd) -> Option<Instructions> {
+        (simd == Simd::Portable).then_some(Instructions::Portable)
+    }
+}
+
 /// What a backend computes. A `Kernels` exists only for an available backend: [`Kernels::new`] is the only way to one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kernels {
     simd: Simd,
+    instructions: Instructions,
 }
 
 macro_rules! vector_kernels {
     ($module:ident, $features:literal, $field:ty, $words:ty) => {
+        #[cfg(target_arch = "x86_64")]
         mod $module {
             use super::*;
 
@@ -157,19 +187,51 @@ macro_rules! vector_kernels {
     };
 }
 
-#[cfg(target_arch = "x86_64")]
+vector_kernels!(avx2, "avx2,fma", super::super::field_fma::Fe4, super::super::words_avx2::Words4);
+vector_kernels!(
+    avx_ifma,
+    "avx2,fma,avxifma",
+    super::super::field_ifma::Elements<super::super::vectors::Ymm>,
+    super::super::words_avx2::Words4
+);
+vector_kernels!(
+    avx_ifma_evex,
+    "avx2,fma,avx512f,avx512vl,avx512ifma",
+    super::super::field_ifma::Elements<super::super::vectors::YmmEvex>,
+    super::super::words_avx2::Words4
+);
 vector_kernels!(
     avx512,
     "avx512f,avx512dq,avx512vl,avx512bw,avx512ifma",
-    super::super::field_ifma::Fe8,
+    super::super::field_ifma::Elements<super::super::vectors::Zmm>,
     super::super::words_avx512::Words8
 );
-#[cfg(target_arch = "x86_64")]
-vector_kernels!(avx2, "avx2,fma", super::super::field_fma::Fe4, super::super::words_avx2::Words4);
+
+/// The kernel of the backend in use.
+macro_rules! kernel {
+    ($kernels:expr, $portable:expr, $kernel:ident($($argument:expr),*)) => {
+        match $kernels.instructions {
+            Instructions::Portable => $portable,
+            // SAFETY: a `Kernels` exists only for a backend whose instructions were detected.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => unsafe { avx2::$kernel($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxIfma => unsafe { avx_ifma::$kernel($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::AvxIfmaEvex => unsafe { avx_ifma_evex::$kernel($($argument),*) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => unsafe { avx512::$kernel($($argument),*) },
+        }
+    };
+}
 
 impl Kernels {
     pub(super) fn new(simd: Simd) -> Result<Kernels, Unavailable> {
-        Ok(Kernels { simd: simd.required()? })
+        let instructions = Instructions::of(simd).ok_or(Unavailable(simd))?;
+        Ok(Kernels { simd, instructions })
     }
 
     pub(super) fn simd(self) -> Simd {
@@ -178,17 +240,7 @@ impl Kernels {
 
     /// The neutral point in packed form.
     pub(super) fn identity(self) -> Packed {
-        match self.simd {
-            Simd::Portable => packed_identity::<Fe>(),
-            // SAFETY: a `Kernels` exists only for a backend that was detected.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::identity() },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::identity() },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
-        }
+        kernel!(self, packed_identity::<Fe>(), identity())
     }
 
     /// Decodes up to twice as many encodings as there are lanes; bit i: encoding i decodes. `packed` has room for whole
@@ -196,65 +248,25 @@ impl Kernels {
     pub(super) fn decode_lanes(self, encodings: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
         let lanes = self.simd.lanes();
         assert!((1..=2 * lanes).contains(&encodings.len()) && packed.len() >= encodings.len().next_multiple_of(lanes));
-        match self.simd {
-            Simd::Portable => decode::<Fe>(encodings, packed),
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::decode_lanes(encodings, packed) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::decode_lanes(encodings, packed) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
-        }
+        kernel!(self, decode::<Fe>(encodings, packed), decode_lanes(encodings, packed))
     }
 
     /// Hashes one input a lane; the portable backend has no lanes for that.
     pub(super) fn hash_lanes(self, inputs: &[Padded], digests: &mut [[u64; 8]]) {
         assert!(inputs.len() == self.simd.lanes() && digests.len() == self.simd.lanes());
-        match self.simd {
-            Simd::Portable => unreachable!("the portable backend hashes one by one"),
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::hash_lanes(inputs, digests) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::hash_lanes(inputs, digests) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
-        }
+        kernel!(self, unreachable!("the portable backend hashes one by one"), hash_lanes(inputs, digests))
     }
 
     /// Multiplies one point a lane by 2^127.
     pub(super) fn split_lanes(self, points: &[Packed], indices: &[u32], packed: &mut [Packed]) {
         assert!(indices.len() == self.simd.lanes() && packed.len() == self.simd.lanes());
-        match self.simd {
-            Simd::Portable => split::<Fe>(points, indices, packed),
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::split_lanes(points, indices, packed) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::split_lanes(points, indices, packed) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
-        }
+        kernel!(self, split::<Fe>(points, indices, packed), split_lanes(points, indices, packed))
     }
 
     /// A verdict for each of at most as many terms as there are lanes; see [`each::verdicts`].
     pub(super) fn verdicts(self, table: &[Packed], fixed: &Fixed, terms: &[Term], rows: &mut Rows) -> u32 {
         assert!((1..=self.simd.lanes()).contains(&terms.len()));
-        match self.simd {
-            Simd::Portable => each::verdicts::<Fe>(table, fixed, terms, rows),
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::verdicts(table, fixed, terms, rows) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::verdicts(table, fixed, terms, rows) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
-        }
+        kernel!(self, each::verdicts::<Fe>(table, fixed, terms, rows), verdicts(table, fixed, terms, rows))
     }
 
     /// The sum of all multiples; see [`msm::sum`].
@@ -266,16 +278,6 @@ impl Kernels {
         long: &[Multiple<[u64; 4]>],
         buffers: &mut Buffers,
     ) -> Extended<Fe> {
-        match self.simd {
-            Simd::Portable => msm::sum::<Fe>(table, neutral, short, long, buffers),
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx2 => unsafe { avx2::sum(table, neutral, short, long, buffers) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Simd::Avx512 => unsafe { avx512::sum(table, neutral, short, long, buffers) },
-            #[cfg(not(target_arch = "x86_64"))]
-            _ => unreachable!("not available"),
-        }
+        kernel!(self, msm::sum::<Fe>(table, neutral, short, long, buffers), sum(table, neutral, short, long, buffers))
     }
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 fn each_max(simd: Simd) -> usize {
     match simd {
         Simd::Portable => 4,
-        Simd::Avx2 => 12,
+        Simd::Avx2 | Simd::AvxIfma => 12,
         Simd::Avx512 => 24,
     }
 }

@@ -1,7 +1,7 @@
 //! Four 64-bit words at once with AVX2.
 
-use super::field_fma::transposed;
 use super::sha512::{Padded, Words};
+use super::vectors::transposed4;
 use std::arch::x86_64::*;
 
 /// Four 64-bit words in one vector, a lane each.
@@ -80,7 +80,7 @@ impl Words for Words4 {
     fn load(inputs: &[Padded], at: usize) -> [Words4; 16] {
         macro_rules! quarter {
             ($offset:literal) => {
-                transposed([
+                transposed4([
                     row(&inputs[0], at + $offset),
                     row(&inputs[1], at + $offset),
                     row(&inputs[2], at + $offset),
@@ -96,7 +96,7 @@ impl Words for Words4 {
     fn store(state: [Words4; 8], digests: &mut [[u64; 8]]) {
         for half in 0..2 {
             let s = &state[4 * half..];
-            let rows = transposed([swapped(s[0].0), swapped(s[1].0), swapped(s[2].0), swapped(s[3].0)]);
+            let rows = transposed4([swapped(s[0].0), swapped(s[1].0), swapped(s[2].0), swapped(s[3].0)]);
             for (row, digest) in rows.into_iter().zip(digests.iter_mut()) {
                 // SAFETY: a digest has eight words, the half begins at 0 or 4.
                 unsafe { _mm256_storeu_si256(digest[4 * half..].as_mut_ptr().cast(), row) }

@@ -1,7 +1,7 @@
 //! Eight 64-bit words at once with AVX-512: rotations and three-way logic are single instructions.
 
-use super::field_ifma::transposed;
 use super::sha512::{Padded, Words};
+use super::vectors::transposed8;
 use std::arch::x86_64::*;
 
 /// Eight 64-bit words in one vector, a lane each.
@@ -89,7 +89,7 @@ impl Words for Words8 {
     fn load(inputs: &[Padded], at: usize) -> [Words8; 16] {
         macro_rules! half {
             ($offset:literal) => {
-                transposed([
+                transposed8([
                     row(&inputs[0], at + $offset),
                     row(&inputs[1], at + $offset),
                     row(&inputs[2], at + $offset),
@@ -118,7 +118,7 @@ impl Words for Words8 {
             swapped(g.0),
             swapped(h.0),
         ];
-        for (row, digest) in transposed(words).into_iter().zip(digests) {
+        for (row, digest) in transposed8(words).into_iter().zip(digests) {
             // SAFETY: a digest has eight words.
             unsafe { _mm512_storeu_si512(digest.as_mut_ptr().cast(), row) }
         }

@@ -94,6 +94,8 @@ enum SimdChoice {
     Auto,
     Portable,
     Avx2,
+    #[value(name = "avx_ifma")]
+    AvxIfma,
     Avx512,
 }
 
@@ -104,6 +106,7 @@ impl SimdArg {
             SimdChoice::Auto => None,
             SimdChoice::Portable => Some(Simd::Portable),
             SimdChoice::Avx2 => Some(Simd::Avx2),
+            SimdChoice::AvxIfma => Some(Simd::AvxIfma),
             SimdChoice::Avx512 => Some(Simd::Avx512),
         }
     }

@@ -121,7 +121,7 @@ pub struct ClockConfig {
 pub struct VerificationConfig {
     /// Threads that verify users' transactions; 0: as many as there are cores.
     pub threads: usize,
-    /// Vector instructions: `auto`, the best that this computer has, or `portable`, `avx2`, `avx512`.
+    /// Vector instructions: `auto`, the best that this computer has, or `portable`, `avx2`, `avx_ifma`, `avx512`.
     pub simd: String,
 }
 
