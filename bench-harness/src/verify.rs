@@ -1,20 +1,36 @@
-//! `bench verify`: signatures a second by batch size and backend, and, interleaved in the same run, two other
-//! libraries.
+//! `bench verify`: signatures a second by batch size and backend, where the cycles go, how threads scale, and,
+//! interleaved in the same run, two other libraries.
 
 use crate::rivals::{self, Verifiers};
 use dynemix_engine::transaction::cell::Cell;
-use dynemix_engine::verify::{KeyCache, Signed, Simd, Unavailable, Verifier};
+use dynemix_engine::verify::{KeyCache, Parts, Signed, Simd, Unavailable, Verifier, ticks};
 use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
 use dynemix_perf::report::{facts, grouped, median, table};
 use dynemix_workload::{Workload, WorkloadSpec};
-use rayon::prelude::*;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 const PREFIX: [u8; 32] = [0x5a; 32];
 /// Signatures that one measurement handles at least, so that the clock's grain does not matter.
 const MEASURED_MIN: usize = 4096;
+/// Batches of each thread between two looks at the clock.
+const THREAD_BATCHES: usize = 4;
+/// Keys that the signatures are of, at least: no cache of the processor holds them all. Rounds go through them in turn.
+const KEYS_MIN: usize = 1 << 16;
+
+/// Processors that users have, and what they run. Intel's 12th to 14th generation has AVX-512 switched off.
+const GENERATIONS: [(&str, &str); 6] = [
+    ("Intel Core i5 and i7, 4th to 10th generation", "avx2"),
+    ("Intel Core i5 and i7, 11th, and Ice Lake of the 10th", "avx512"),
+    ("Intel Core i5 and i7, 12th to 14th", "avx2"),
+    ("Intel Core Ultra 5 and 7, series 200", "avx_ifma"),
+    ("AMD Ryzen, Zen to Zen 3", "avx2"),
+    ("AMD Ryzen, Zen 4 and 5", "avx512"),
+];
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -29,6 +45,8 @@ pub struct VerifyOptions {
     pub simd: Option<Simd>,
     /// Share of broken signatures in a run of its own.
     pub invalid_share: f64,
+    /// Numbers of threads that verify at once.
+    pub threads: Vec<usize>,
 }
 
 impl Default for VerifyOptions {
@@ -39,6 +57,7 @@ impl Default for VerifyOptions {
             seed: 1,
             simd: None,
             invalid_share: 0.01,
+            threads: (0..).map(|power| 1 << power).take_while(|&threads| threads < cores()).chain([cores()]).collect(),
         }
     }
 }
@@ -56,12 +75,25 @@ pub struct BatchRow {
     pub ours_per_s: f64,
     /// ed25519-dalek's `verify_batch` on one core, with the best backend it finds; none without rivals.
     pub dalek_batch_per_s: Option<f64>,
-    /// Ours over `dalek_batch_per_s`.
+    /// Ours over the better of dalek's batch and its `verify`, one at a time, in the same round.
     pub ratio: Option<f64>,
     /// commonware's batch on one core, with the best backend it finds.
     pub commonware_per_s: Option<f64>,
     /// Ours over `commonware_per_s`.
     pub ratio_to_commonware: Option<f64>,
+    /// Cycles of the time-stamp counter that one of ours takes, by part of the work.
+    pub cycles: BTreeMap<&'static str, f64>,
+}
+
+/// Verifiers side by side, a batch of 4096 each, keys cached.
+#[derive(Clone, Debug, Serialize)]
+pub struct ThreadsRow {
+    /// Threads at once.
+    pub threads: usize,
+    /// Signatures of all of them.
+    pub per_s: f64,
+    /// Of what as many single threads would do.
+    pub of_linear: f64,
 }
 
 /// What the run came to; rates are medians of the rounds.
@@ -71,16 +103,20 @@ pub struct VerifyReport {
     pub bench: &'static str,
     /// Model of the machine's processor.
     pub cpu: String,
-    /// Cores in the all-cores figure.
+    /// Cores of the machine.
     pub cores: usize,
-    /// The backend that is used when none is forced.
+    /// Instructions found that a backend asks for.
+    pub features: Vec<&'static str>,
+    /// The backend that is measured where there is only one: the best, or the one that was forced.
     pub simd_backend: Simd,
+    /// The rate of the time-stamp counter that `cycles` counts.
+    pub ticks_per_s: f64,
     /// Rounds in which all were measured by turns.
     pub rounds: usize,
     /// ed25519-dalek's `verify`, one at a time, on one core; none without rivals.
     pub dalek_single_per_s: Option<f64>,
-    /// Ours on all cores, a batch of 4096 each, keys cached.
-    pub all_cores_per_s: f64,
+    /// By number of threads.
+    pub threads: Vec<ThreadsRow>,
     /// Share of broken signatures of the next figure.
     pub invalid_share: f64,
     /// Rate with that share broken over the clean rate, batches of 4096, keys cached, one core.
@@ -114,12 +150,17 @@ fn verify_batches(verifier: &mut Verifier, cells: &[Cell], size: usize, verdicts
     }
 }
 
+/// Lets every key come twice: only then it has both of its points in the cache.
+fn warm(verifier: &mut Verifier, cells: &[Cell]) {
+    (0..2).for_each(|_| verify_batches(verifier, cells, 1024, &mut Vec::new()));
+}
+
 /// A quick measurement of one core, for sizing a load: signatures a second in batches of 1024.
 pub fn rate_estimate(seed: u64, simd: Simd) -> f64 {
     let cells = cells(seed, MEASURED_MIN);
     let keys = KeyCache::new(2 * MEASURED_MIN, simd).expect("asked for an available backend");
     let (mut verifier, mut verdicts) = (Verifier::new(Arc::new(keys)), Vec::new());
-    verify_batches(&mut verifier, &cells, 1024, &mut verdicts);
+    warm(&mut verifier, &cells);
     per_second(MEASURED_MIN, || verify_batches(&mut verifier, &cells, 1024, &mut verdicts))
 }
 
@@ -129,14 +170,27 @@ struct Way {
     cached: bool,
     verifier: Verifier,
     rates: Vec<Vec<f64>>,
+    /// By batch size: where the time went, and for how many signatures.
+    parts: Vec<(BTreeMap<&'static str, u64>, usize)>,
 }
 
 impl Way {
     fn new(backend: Simd, cached: bool, cells: &[Cell], sizes: usize) -> Result<Way, Unavailable> {
         let keys = KeyCache::new(if cached { 2 * cells.len() } else { 8 }, backend)?;
         let mut verifier = Verifier::new(Arc::new(keys));
-        verify_batches(&mut verifier, cells, 1024, &mut Vec::new());
-        Ok(Way { backend, cached, verifier, rates: vec![Vec::new(); sizes] })
+        warm(&mut verifier, if cached { cells } else { &cells[..MEASURED_MIN] });
+        Ok(Way { backend, cached, verifier, rates: vec![Vec::new(); sizes], parts: vec![Default::default(); sizes] })
+    }
+
+    fn measure(&mut self, place: usize, cells: &[Cell], size: usize, verdicts: &mut Vec<bool>) {
+        let before = self.verifier.parts();
+        let work = || verify_batches(&mut self.verifier, cells, size, verdicts);
+        self.rates[place].push(per_second(cells.len(), work));
+        let (parts, count) = &mut self.parts[place];
+        for ((name, after), (_, before)) in Parts::named(&self.verifier.parts()).into_iter().zip(before.named()) {
+            *parts.entry(name).or_default() += after.saturating_sub(before);
+        }
+        *count += cells.len();
     }
 }
 
@@ -155,29 +209,35 @@ impl Beside {
         Beside { verifiers, dalek: rates.clone(), commonware: rates, dalek_singles: Vec::new() }
     }
 
-    fn measure_batches(&mut self, place: usize, count: usize, size: usize) {
+    fn measure_batches(&mut self, place: usize, range: Range<usize>, size: usize) {
         if let Some(verifiers) = &self.verifiers {
-            self.dalek[place].push(per_second(count, || verifiers.dalek_batches(count, size)));
-            self.commonware[place].push(per_second(count, || verifiers.commonware_batches(count, size)));
+            self.dalek[place].push(per_second(range.len(), || verifiers.dalek_batches(range.clone(), size)));
+            self.commonware[place].push(per_second(range.len(), || verifiers.commonware_batches(range.clone(), size)));
         }
     }
 
-    fn measure_singles(&mut self, count: usize) {
+    fn measure_singles(&mut self, range: Range<usize>) {
         if let Some(verifiers) = &self.verifiers {
-            self.dalek_singles.push(per_second(count, || verifiers.dalek_singles(count)));
+            self.dalek_singles.push(per_second(range.len(), || verifiers.dalek_singles(range.clone())));
         }
+    }
+
+    /// dalek's better way, by round.
+    fn dalek_best(&self, place: usize) -> Vec<f64> {
+        self.dalek[place].iter().zip(&self.dalek_singles).map(|(batch, singles)| batch.max(*singles)).collect()
     }
 }
 
-/// All cores at once, and one core with broken signatures among the good ones, each round beside a clean run.
+/// Threads side by side, and one core with broken signatures among the good ones, each round beside a clean run.
 struct Whole {
-    others: Vec<(Verifier, Vec<bool>)>,
+    verifiers: Vec<(Verifier, Vec<bool>)>,
     /// A verifier of its own: it adapts to what it meets.
     failing: Verifier,
     mixed: Vec<Cell>,
     clean: Vec<f64>,
     broken: Vec<f64>,
-    all_cores: Vec<f64>,
+    /// By place in the options.
+    threads: Vec<Vec<f64>>,
 }
 
 impl Whole {
@@ -186,22 +246,30 @@ impl Whole {
         let mut choices = dynemix_workload::Choices::new(options.seed, 9);
         mixed.iter_mut().filter(|_| choices.chance(options.invalid_share)).for_each(|cell| cell.signature[33] ^= 1);
         let keys = Arc::new(KeyCache::new(2 * cells.len(), best)?);
-        let mut others: Vec<_> = (0..cores()).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
-        verify_batches(&mut others[0].0, cells, 1024, &mut Vec::new());
-        let failing = Verifier::new(keys);
-        Ok(Whole { others, failing, mixed, clean: Vec::new(), broken: Vec::new(), all_cores: Vec::new() })
+        let most = options.threads.iter().copied().max().unwrap_or(1);
+        let mut verifiers: Vec<_> = (0..most).map(|_| (Verifier::new(keys.clone()), Vec::new())).collect();
+        warm(&mut verifiers[0].0, cells);
+        let threads = vec![Vec::new(); options.threads.len()];
+        Ok(Whole { verifiers, failing: Verifier::new(keys), mixed, clean: Vec::new(), broken: Vec::new(), threads })
     }
 
-    fn measure(&mut self, cells: &[Cell]) {
-        let Whole { others, failing, mixed, .. } = self;
-        let (verifier, verdicts) = &mut others[0];
+    fn measure(&mut self, options: &VerifyOptions, cells: &[Cell]) {
+        let Whole { verifiers, failing, mixed, .. } = self;
+        let (verifier, verdicts) = &mut verifiers[0];
         self.clean.push(per_second(MEASURED_MIN, || verify_batches(verifier, cells, MEASURED_MIN, verdicts)));
         self.broken.push(per_second(MEASURED_MIN, || failing.verify(MEASURED_MIN, |i| signed(&mixed[i]), verdicts)));
-        self.all_cores.push(per_second(others.len() * MEASURED_MIN, || {
-            others
-                .par_iter_mut()
-                .for_each(|(verifier, verdicts)| verify_batches(verifier, cells, MEASURED_MIN, verdicts));
-        }));
+        for (rates, &count) in self.threads.iter_mut().zip(&options.threads) {
+            rates.push(per_second(count * THREAD_BATCHES * MEASURED_MIN, || {
+                thread::scope(|scope| {
+                    for (verifier, verdicts) in &mut verifiers[..count] {
+                        scope.spawn(|| {
+                            let one_more = |_| verify_batches(verifier, cells, MEASURED_MIN, verdicts);
+                            (0..THREAD_BATCHES).for_each(one_more);
+                        });
+                    }
+                });
+            }));
+        }
     }
 }
 
@@ -210,7 +278,7 @@ impl Whole {
 /// # Errors
 /// When the forced backend is not available.
 pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Result<VerifyReport, Unavailable> {
-    let cells = cells(options.seed, options.sizes.iter().copied().max().unwrap_or(1).max(MEASURED_MIN));
+    let cells = cells(options.seed, options.sizes.iter().copied().max().unwrap_or(1).max(KEYS_MIN));
     let backends = match options.simd {
         Some(simd) => vec![simd.required()?],
         None => Simd::available(),
@@ -225,31 +293,41 @@ pub fn run(options: &VerifyOptions, mut progress: impl FnMut(u64, u64)) -> Resul
     let mut beside = Beside::new(&cells, options.sizes.len());
     let mut whole = Whole::new(options, best, &cells)?;
     let mut verdicts = Vec::new();
+    let (start, ticks_before) = (Instant::now(), ticks());
+    let mut next = 0;
     for round in 0..options.rounds {
         for (place, &size) in options.sizes.iter().enumerate() {
             let count = size.max(MEASURED_MIN);
-            for way in &mut ways {
-                let work = || verify_batches(&mut way.verifier, &cells[..count], size, &mut verdicts);
-                way.rates[place].push(per_second(count, work));
-            }
-            beside.measure_batches(place, count, size);
+            let range = if next + count <= cells.len() { next..next + count } else { 0..count };
+            next = range.end;
+            ways.iter_mut().for_each(|way| way.measure(place, &cells[range.clone()], size, &mut verdicts));
+            beside.measure_batches(place, range, size);
         }
-        beside.measure_singles(MEASURED_MIN / 4);
-        whole.measure(&cells[..MEASURED_MIN]);
+        beside.measure_singles(0..MEASURED_MIN / 4);
+        whole.measure(options, &cells[..MEASURED_MIN]);
         progress(round as u64 + 1, options.rounds as u64);
     }
-    Ok(report(options, best, &ways, &beside, whole))
+    let ticks_per_s = ticks().saturating_sub(ticks_before) as f64 / start.elapsed().as_secs_f64();
+    Ok(report(options, best, ticks_per_s, &ways, &beside, whole))
 }
 
 fn ratio(ours: &[f64], theirs: &[f64]) -> f64 {
     median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect())
 }
 
-fn report(options: &VerifyOptions, best: Simd, ways: &[Way], beside: &Beside, whole: Whole) -> VerifyReport {
+fn report(
+    options: &VerifyOptions,
+    best: Simd,
+    ticks_per_s: f64,
+    ways: &[Way],
+    beside: &Beside,
+    whole: Whole,
+) -> VerifyReport {
     let rate = |rates: &[f64]| (!rates.is_empty()).then(|| median(rates.to_vec()));
     let mut batches = Vec::new();
     for way in ways {
         for (place, &size) in options.sizes.iter().enumerate() {
+            let (parts, count) = &way.parts[place];
             let (ours, dalek, commonware) = (&way.rates[place], &beside.dalek[place], &beside.commonware[place]);
             batches.push(BatchRow {
                 size,
@@ -257,20 +335,30 @@ fn report(options: &VerifyOptions, best: Simd, ways: &[Way], beside: &Beside, wh
                 cached: way.cached,
                 ours_per_s: median(ours.clone()),
                 dalek_batch_per_s: rate(dalek),
-                ratio: rate(dalek).map(|_| ratio(ours, dalek)),
+                ratio: rate(dalek).map(|_| ratio(ours, &beside.dalek_best(place))),
                 commonware_per_s: rate(commonware),
                 ratio_to_commonware: rate(commonware).map(|_| ratio(ours, commonware)),
+                cycles: parts.iter().map(|(&name, &ticks)| (name, ticks as f64 / (*count).max(1) as f64)).collect(),
             });
         }
     }
+    let alone =
+        options.threads.iter().position(|&threads| threads == 1).map(|place| median(whole.threads[place].clone()));
+    let threads = whole.threads.iter().zip(&options.threads).map(|(rates, &threads)| {
+        let per_s = median(rates.clone());
+        let one = alone.unwrap_or_else(|| median(whole.clean.clone()));
+        ThreadsRow { threads, per_s, of_linear: per_s / (threads as f64 * one) }
+    });
     VerifyReport {
         bench: "verify",
         cpu: cpu_model(),
         cores: cores(),
+        features: Simd::features(),
         simd_backend: best,
+        ticks_per_s,
         rounds: options.rounds,
         dalek_single_per_s: rate(&beside.dalek_singles),
-        all_cores_per_s: median(whole.all_cores),
+        threads: threads.collect(),
         invalid_share: options.invalid_share,
         invalid_ratio: ratio(&whole.broken, &whole.clean),
         batches,
@@ -282,14 +370,11 @@ impl VerifyReport {
     /// The report for people.
     pub fn text(&self) -> String {
         let rate = |rate: f64| grouped(rate as u64);
-        let mut known = vec![("CPU", self.cpu.clone()), ("backend by default", self.simd_backend.to_string())];
+        let features = if self.features.is_empty() { "none that we use".to_owned() } else { self.features.join(" ") };
+        let mut known =
+            vec![("CPU", self.cpu.clone()), ("it has", features), ("backend", self.simd_backend.to_string())];
         let singles = self.dalek_single_per_s.map(|singles| format!("{} signatures/s", rate(singles)));
         known.extend(singles.map(|singles| ("dalek, one by one", singles)));
-        let all_cores = rate(self.all_cores_per_s);
-        known.push((
-            "ours, all cores",
-            format!("{all_cores} signatures/s on {} cores in batches of {MEASURED_MIN}", self.cores),
-        ));
         let (share, of_clean) = (100.0 * self.invalid_share, 100.0 * self.invalid_ratio);
         known.push((
             "broken signatures",
@@ -304,12 +389,59 @@ impl VerifyReport {
             false => &["one core", "batch", "ours/s"],
         };
         text.push_str(&table(heads, &rows));
-        let decoding =
-            if beside { ", ratios within a round;\n  dalek has its keys decoded, commonware decodes them" } else { "" };
+        let decoding = match beside {
+            true => {
+                ", ratios within a round;\n  dalek's first ratio is to the better of its batch and one by one, its keys \
+                     are decoded\n  before; commonware decodes them"
+            }
+            false => "",
+        };
         text.push_str(&format!("\n  medians of {} interleaved rounds{decoding}\n", self.rounds));
+        text.push_str(&self.cycles_text());
+        text.push_str(&self.threads_text());
+        text.push_str(&generations_text());
         text.push_str(rivals::HINT_VERIFY);
         text
     }
+
+    /// Where the time of one signature goes, on the best backend.
+    fn cycles_text(&self) -> String {
+        let columns = ["decode", "hash", "scalars", "additions", "folding", "verdicts", "keys"];
+        let is_shown = |row: &&BatchRow| row.backend == self.simd_backend && row.cached;
+        let rows = self.batches.iter().filter(is_shown).map(|row| {
+            let of = |part: &str| row.cycles.get(part).copied().unwrap_or_default();
+            let sorted = |part| if part == "additions" { of(part) + of("sort") } else { of(part) };
+            let all: f64 = row.cycles.values().sum();
+            let parts = columns.iter().map(|part| grouped(sorted(part) as u64));
+            [row.size.to_string()].into_iter().chain(parts).chain([grouped(all as u64)]).collect()
+        });
+        let heads: Vec<&str> = ["batch"].into_iter().chain(columns).chain(["all"]).collect();
+        format!(
+            "\n{}\n  cycles a signature, {}, keys cached, at {:.2} GHz of the time-stamp counter;\n  additions: with the \
+             sorting before; verdicts: batches too small for sums\n",
+            table(&heads, &rows.collect::<Vec<_>>()),
+            self.simd_backend,
+            self.ticks_per_s / 1e9,
+        )
+    }
+
+    fn threads_text(&self) -> String {
+        let row = |row: &ThreadsRow| {
+            vec![row.threads.to_string(), grouped(row.per_s as u64), format!("{:.0} %", 100.0 * row.of_linear)]
+        };
+        let rows: Vec<_> = self.threads.iter().map(row).collect();
+        format!(
+            "\n{}\n  {}, batches of {MEASURED_MIN}\n",
+            table(&["threads", "signatures/s", "of linear"], &rows),
+            self.simd_backend
+        )
+    }
+}
+
+fn generations_text() -> String {
+    let rows: Vec<_> =
+        GENERATIONS.iter().map(|(name, backend)| vec![(*name).to_owned(), (*backend).to_owned()]).collect();
+    format!("\n{}\n", table(&["what others run", "backend"], &rows))
 }
 
 impl BatchRow {

@@ -110,6 +110,13 @@ fn bench_verify_and_apply_report_what_they_promise() {
     let report = json(&["bench", "verify", "--sizes", "1,64", "--rounds", "1", "--json", "-"]);
     assert_keys(&report, &["bench", "cores", "simd_backend", "peak_rss_bytes"]);
     assert_keys(&report["batches"][1], &["size", "ours_per_s", "dalek_batch_per_s", "ratio"]);
+    let cycles = |row: usize, part: &str| report["batches"][row]["cycles"][part].as_f64().unwrap();
+    for part in ["decode", "hash", "scalars", "sort", "additions", "folding"] {
+        assert!(cycles(1, part) > 0.0, "{part}: {report}");
+    }
+    let threads: Vec<u64> =
+        report["threads"].as_array().unwrap().iter().map(|row| row["threads"].as_u64().unwrap()).collect();
+    assert!(threads.first() == Some(&1) && threads.last() == report["cores"].as_u64().as_ref(), "{report}");
     // What others do is measured where they were built in, and said where they were not.
     let rivals = cfg!(feature = "rivals");
     assert_eq!(report["batches"][1]["ratio"].is_number(), rivals, "{report}");

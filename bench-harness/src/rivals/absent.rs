@@ -3,6 +3,7 @@
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::transaction::cell::Cell;
 use std::error::Error;
+use std::ops::Range;
 use std::path::Path;
 
 /// No value exists: the program is built without databases.
@@ -44,17 +45,17 @@ impl Verifiers {
     }
 
     /// Cannot be called.
-    pub fn dalek_batches(&self, _: usize, _: usize) {
+    pub fn dalek_batches(&self, _: Range<usize>, _: usize) {
         match *self {}
     }
 
     /// Cannot be called.
-    pub fn dalek_singles(&self, _: usize) {
+    pub fn dalek_singles(&self, _: Range<usize>) {
         match *self {}
     }
 
     /// Cannot be called.
-    pub fn commonware_batches(&self, _: usize, _: usize) {
+    pub fn commonware_batches(&self, _: Range<usize>, _: usize) {
         match *self {}
     }
 }

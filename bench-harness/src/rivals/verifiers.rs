@@ -5,10 +5,11 @@ use commonware_cryptography_curve25519::signing as commonware;
 use commonware_parallel::Sequential;
 use dynemix_engine::base::limits::SIGNED_BYTES;
 use dynemix_engine::transaction::cell::Cell;
-use ed25519_dalek::{Signature, VerifyingKey};
+use ed25519_dalek::{Signature, Verifier, VerifyingKey};
 use getrandom::SysRng;
 use getrandom::rand_core::UnwrapErr;
 use rayon::prelude::*;
+use std::ops::Range;
 
 const NAMESPACE: &[u8] = b"";
 
@@ -53,36 +54,36 @@ impl Verifiers {
         })
     }
 
-    /// The first `count` in batches of `size` by ed25519-dalek.
+    /// A range in batches of `size` by ed25519-dalek.
     ///
     /// # Panics
     /// When one is refused.
-    pub fn dalek_batches(&self, count: usize, size: usize) {
-        let messages: Vec<&[u8]> = self.messages[..count].iter().map(|message| &message[..]).collect();
-        for start in (0..count).step_by(size) {
-            let range = start..(start + size).min(count);
-            ed25519_dalek::verify_batch(&messages[range.clone()], &self.signatures[range.clone()], &self.keys[range])
+    pub fn dalek_batches(&self, range: Range<usize>, size: usize) {
+        for start in range.clone().step_by(size) {
+            let batch = start..(start + size).min(range.end);
+            let messages: Vec<&[u8]> = self.messages[batch.clone()].iter().map(|message| &message[..]).collect();
+            ed25519_dalek::verify_batch(&messages, &self.signatures[batch.clone()], &self.keys[batch])
                 .expect("good signatures");
         }
     }
 
-    /// The first `count` one by one by ed25519-dalek.
+    /// A range one by one by ed25519-dalek.
     ///
     /// # Panics
     /// When one is refused.
-    pub fn dalek_singles(&self, count: usize) {
-        for ((key, message), signature) in self.keys.iter().zip(&self.messages).zip(&self.signatures).take(count) {
-            key.verify_strict(message, signature).expect("good signatures");
+    pub fn dalek_singles(&self, range: Range<usize>) {
+        for at in range {
+            self.keys[at].verify(&self.messages[at], &self.signatures[at]).expect("good signatures");
         }
     }
 
-    /// The first `count` in batches of `size` by commonware.
+    /// A range in batches of `size` by commonware.
     ///
     /// # Panics
     /// When one is refused.
-    pub fn commonware_batches(&self, count: usize, size: usize) {
+    pub fn commonware_batches(&self, range: Range<usize>, size: usize) {
         let mut rng = UnwrapErr(SysRng);
-        for batch in self.foreign[..count].chunks(size) {
+        for batch in self.foreign[range].chunks(size) {
             let good = commonware::VerifyingKey::verify_batch(
                 &mut rng,
                 batch,

@@ -17,6 +17,7 @@ use super::each::{Fixed, Rows, Term};
 use super::field::{Fe, Packed};
 use super::key_cache::{Decoded, KeyCache};
 use super::msm::{Buffers, Multiple};
+use super::parts::{Parts, Watch};
 use super::point::Extended;
 use super::scalar;
 use super::sha512::{self, Padded};
@@ -58,6 +59,7 @@ pub(super) struct Batch {
     split: Vec<bool>,
     to_split: Vec<u32>,
     padded: Box<[Padded; LANES_MAX]>,
+    parts: Parts,
 }
 
 impl Batch {
@@ -80,6 +82,7 @@ impl Batch {
             split: Vec::new(),
             to_split: Vec::new(),
             padded: Box::new([Padded::EMPTY; LANES_MAX]),
+            parts: Parts::default(),
         };
         batch.table.resize(FIRST as usize, Packed::default());
         for (at, encoding) in (BASE..FIRST).zip(bases::ENCODINGS.iter()) {
@@ -95,6 +98,11 @@ impl Batch {
     /// How many terms there are: signatures whose parts decode.
     pub(super) fn len(&self) -> usize {
         self.places.len()
+    }
+
+    /// Where the time went.
+    pub(super) fn parts(&self) -> Parts {
+        self.parts.plus(&self.buffers.parts)
     }
 
     /// The caller's places of a run of terms.
@@ -117,6 +125,7 @@ impl Batch {
         self.to_split.clear();
         self.undecodable.clear();
         let (mut hits, mut misses) = (0, 0);
+        let (mut watch, decoded_before) = (Watch::start(), self.parts.decode);
         for place in 0..count {
             if place + PREFETCH_AHEAD < count {
                 keys.prefetch(signed(place + PREFETCH_AHEAD).key);
@@ -156,12 +165,16 @@ impl Batch {
         assert_eq!(self.table.len(), place_of(self.places.len()) as usize, "each term has its points");
         assert_eq!(self.split.len(), self.places.len(), "each term is split or not");
         assert_eq!(self.s.len(), self.places.len(), "each term has its scalar");
+        watch.lap(&mut self.parts.keys);
+        self.parts.keys = self.parts.keys.wrapping_sub(self.parts.decode.wrapping_sub(decoded_before));
         self.hash(signed);
+        watch.lap(&mut self.parts.hash);
         assert_eq!(self.hashes.len(), self.places.len(), "each term has its hash");
         self.z.resize(self.places.len(), 0);
         coefficients.fill(self.z.iter_mut());
         self.zh.clear();
         self.zh.extend(self.hashes.iter().zip(&self.z).map(|(hash, &z)| scalar::multiply(z, &scalar::reduce(hash))));
+        watch.lap(&mut self.parts.scalars);
     }
 
     /// Keeps a key that came alone: its point the first time, 2^127 times it the second.
@@ -212,7 +225,9 @@ impl Batch {
             *encoding = waiting.1;
         }
         let mut packed = [Packed::default(); 2 * LANES_MAX];
+        let mut watch = Watch::start();
         let good = self.kernels.decode_lanes(&encodings[..self.waiting.len() - from], &mut packed);
+        watch.lap(&mut self.parts.decode);
         self.decoded.clear();
         for (lane, (at, _)) in self.waiting.drain(from..).enumerate() {
             self.table[at as usize] = packed[lane];
@@ -282,6 +297,7 @@ impl Batch {
     /// A verdict for each term of a run.
     pub(super) fn each(&mut self, run: Range<usize>, mut verdict: impl FnMut(u32, bool)) {
         let width = self.kernels.simd().lanes();
+        let mut watch = Watch::start();
         let fixed = Fixed { neutral: NEUTRAL, bases: [BASE, SPLIT_BASE] };
         for start in run.clone().step_by(width) {
             let end = (start + width).min(run.end);
@@ -293,10 +309,12 @@ impl Batch {
             let good = self.kernels.verdicts(&self.table, &fixed, &terms[..end - start], &mut self.rows);
             (start..end).for_each(|term| verdict(self.places[term], good & (1 << (term - start)) != 0));
         }
+        watch.lap(&mut self.parts.verdicts);
     }
 
     /// Q of a run of terms.
     pub(super) fn equation(&mut self, run: Range<usize>) -> Extended<Fe> {
+        let mut watch = Watch::start();
         self.short.clear();
         self.long.clear();
         let mut s = scalar::LazySum::default();
@@ -315,6 +333,7 @@ impl Batch {
         let [low, high] = scalar::split(&s.negated());
         self.short.push(Multiple { point: BASE, scalar: low });
         self.short.push(Multiple { point: SPLIT_BASE, scalar: high });
+        watch.lap(&mut self.parts.scalars);
         self.kernels.sum(&self.table, NEUTRAL, &self.short, &self.long, &mut self.buffers)
     }
 }

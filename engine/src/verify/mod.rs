@@ -21,6 +21,7 @@ mod field_fma;
 mod field_ifma;
 mod key_cache;
 mod msm;
+mod parts;
 mod point;
 #[cfg(all(test, not(feature = "loom")))]
 mod reference_tests;
@@ -38,6 +39,7 @@ mod words_avx2;
 mod words_avx512;
 
 pub use key_cache::KeyCache;
+pub use parts::{Parts, ticks};
 pub use signed::Signed;
 pub use simd::{Simd, Unavailable};
 pub use verifier::{Verifier, VerifyCounters, account_key_acceptable};

@@ -13,6 +13,7 @@
 //! arguments; nothing here is secret.
 
 use super::field::{Fe, Field, Packed, Row};
+use super::parts::{Parts, Watch};
 use super::point::{Extended, Niels, Running};
 
 /// Bits of the short scalars, and of the long ones (below l).
@@ -53,6 +54,8 @@ pub(super) struct Buffers {
     /// The sum of each bucket, behind them a place for one more.
     rows: Vec<Row>,
     filled: Vec<bool>,
+    /// Where the time went.
+    pub(super) parts: Parts,
 }
 
 fn windows_of(bits: usize, window_bits: usize) -> usize {
@@ -112,6 +115,7 @@ pub(super) fn sum<F: Field>(
     long: &[Multiple<[u64; 4]>],
     buffers: &mut Buffers,
 ) -> Extended<Fe> {
+    let mut watch = Watch::start();
     let bits = window_bits::<F>(short.len(), long.len());
     let (short_windows, long_windows) = (windows_of(SHORT_BITS, bits), windows_of(LONG_BITS, bits));
     buffers.short_digits.resize(short_windows * short.len(), 0);
@@ -123,6 +127,7 @@ pub(super) fn sum<F: Field>(
     for (i, multiple) in long.iter().enumerate() {
         recode(&multiple.scalar, long_windows, bits, long.len(), &mut buffers.long_digits[i..]);
     }
+    watch.lap(&mut buffers.parts.scalars);
     let windows = if long.is_empty() { short_windows } else { long_windows };
     let (buckets, together) = (1usize << (bits - 1), windows_together::<F>(bits));
     let part = buckets * together / F::LANES;
@@ -132,6 +137,7 @@ pub(super) fn sum<F: Field>(
     for first in (0..windows).step_by(together) {
         let these = first..(first + together).min(windows);
         sort_into_buckets(buffers, these.clone(), short, long, buckets);
+        watch.lap(&mut buffers.parts.sort);
         buffers.rows.clear();
         buffers.rows.resize(together * buckets + 1, neutral[0]);
         buffers.filled.clear();
@@ -148,6 +154,7 @@ pub(super) fn sum<F: Field>(
                 before.add(&one).scatter(&mut buffers.rows, &place, 1);
             }
         }
+        watch.lap(&mut buffers.parts.additions);
         let (mut running, mut weighted) = (Extended::<F>::identity(), Extended::<F>::identity());
         for bucket in (0..part).rev() {
             for (lane, place) in place[..F::LANES].iter_mut().enumerate() {
@@ -161,12 +168,15 @@ pub(super) fn sum<F: Field>(
         } else {
             parts.push((weighted, running));
         }
+        watch.lap(&mut buffers.parts.folding);
     }
     for group in parts.chunks(F::LANES) {
         let total = combined(group, part);
         (0..group.len()).for_each(|window| totals.push(total.lane(window)));
     }
-    doubled_together(&totals, bits)
+    let sum = doubled_together(&totals, bits);
+    watch.lap(&mut buffers.parts.folding);
+    sum
 }
 
 /// Writes the pieces' sums to the rows of their buckets. Bit i: the bucket of piece i has a sum already, which stays.

@@ -62,6 +62,24 @@ impl Simd {
         if self.is_available() { Ok(self) } else { Err(Unavailable(self)) }
     }
 
+    /// Those instructions of this CPU that a backend asks for, by the names that systems give them.
+    pub fn features() -> Vec<&'static str> {
+        #[cfg(target_arch = "x86_64")]
+        let found = [
+            ("avx2", is_x86_feature_detected!("avx2")),
+            ("fma", is_x86_feature_detected!("fma")),
+            ("avx_ifma", is_x86_feature_detected!("avxifma")),
+            ("avx512f", is_x86_feature_detected!("avx512f")),
+            ("avx512dq", is_x86_feature_detected!("avx512dq")),
+            ("avx512vl", is_x86_feature_detected!("avx512vl")),
+            ("avx512bw", is_x86_feature_detected!("avx512bw")),
+            ("avx512ifma", is_x86_feature_detected!("avx512ifma")),
+        ];
+        #[cfg(not(target_arch = "x86_64"))]
+        let found: [(&'static str, bool); 0] = [];
+        found.into_iter().filter(|(_, is_there)| *is_there).map(|(name, _)| name).collect()
+    }
+
     /// Its name in flags and reports.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use super::batch::{Batch, holds};
 use super::coefficients::Coefficients;
 use super::field::Fe;
 use super::key_cache::KeyCache;
+use super::parts::Parts;
 use super::point::Extended;
 use super::signed::Signed;
 use super::simd::Simd;
@@ -76,6 +77,11 @@ impl Verifier {
     /// What it has done.
     pub fn counters(&self) -> VerifyCounters {
         self.counters
+    }
+
+    /// Where its time went.
+    pub fn parts(&self) -> Parts {
+        self.batch.parts()
     }
 
     /// Verifies a batch: `verdicts[i]` becomes whether `signed(i)` is good, for `i` in `0..count`.

@@ -54,11 +54,12 @@ TMPDIR says where.")]
         #[command(flatten)]
         output: OutputArgs,
     },
-    /// Signature verification: ours and ed25519-dalek's, interleaved in one run
+    /// Signature verification: by batch size, where the cycles go, how threads scale
     #[command(after_help = "\
 Examples:
   dynemix bench verify
-  dynemix bench verify --sizes 64,1024 --rounds 15 --json")]
+  dynemix bench verify --sizes 64,1024 --rounds 15 --json
+  dynemix bench verify --simd avx2 --threads 1,2,4")]
     Verify {
         #[command(flatten)]
         verify: VerifyArgs,
@@ -172,6 +173,9 @@ pub(crate) struct VerifyArgs {
     /// Share of broken signatures in the run that has some
     #[arg(long, value_name = "SHARE", default_value_t = VerifyOptions::default().invalid_share)]
     invalid_share: f64,
+    /// Numbers of threads that verify at once, to see how they scale [default: 1, 2, 4, ... all cores]
+    #[arg(long, value_name = "N,N,...", value_delimiter = ',')]
+    threads: Vec<usize>,
     #[command(flatten)]
     simd: SimdArg,
 }
@@ -276,11 +280,13 @@ impl EngineArgs {
 
 impl VerifyArgs {
     pub(crate) fn options(self) -> Result<VerifyOptions, WrongUsage> {
-        let VerifyArgs { sizes, rounds, seed, invalid_share, simd } = self;
+        let VerifyArgs { sizes, rounds, seed, invalid_share, threads, simd } = self;
         within("--rounds", rounds, 1..)?;
         within("--invalid-share", invalid_share, 0.0..=1.0)?;
         sizes.iter().try_for_each(|&size| within("--sizes", size, 1..=1 << 20))?;
-        Ok(VerifyOptions { sizes, rounds, seed, simd: simd.backend(), invalid_share })
+        threads.iter().try_for_each(|&threads| within("--threads", threads, 1..=CORES_MAX))?;
+        let threads = if threads.is_empty() { VerifyOptions::default().threads } else { threads };
+        Ok(VerifyOptions { sizes, rounds, seed, simd: simd.backend(), invalid_share, threads })
     }
 }
 
