@@ -140,7 +140,7 @@ fn per_second(count: usize, work: impl FnOnce()) -> f64 {
 }
 
 fn signed(cell: &Cell) -> Signed<'_> {
-    Signed { key: &cell.sender, signature: &cell.signature, prefix: &PREFIX, message: cell.signed_part() }
+    Signed { key: &cell.sender, signature: &cell.signature, prefix: &PREFIX, message: cell.signed_part(), hint: None }
 }
 
 fn verify_batches(verifier: &mut Verifier, cells: &[Cell], size: usize, verdicts: &mut Vec<bool>) {

@@ -16,7 +16,7 @@ struct Case {
 
 impl Case {
     fn signed(&self) -> Signed<'_> {
-        Signed { key: &self.key, signature: &self.signature, prefix: &[], message: &self.message }
+        Signed { key: &self.key, signature: &self.signature, prefix: &[], message: &self.message, hint: None }
     }
 }
 
@@ -83,11 +83,56 @@ fn each_backend(mut test: impl FnMut(&mut Verifier)) {
     }
 }
 
+fn assert_verdicts(batch: &[&Case], verdicts: &[bool], how: &str) {
+    assert_eq!(verdicts.len(), batch.len());
+    for (place, (case, verdict)) in batch.iter().zip(verdicts).enumerate() {
+        assert_eq!(*verdict, case.good, "{} at place {place} of {}, {how}", case.name, batch.len());
+    }
+}
+
+/// As they are, then with hints, some of which are wrong: by then keys that are not new get their second point.
 fn check(verifier: &mut Verifier, batch: &[&Case]) {
-    let mut verdicts = Vec::new();
+    let (mut verdicts, mut hints) = (Vec::new(), Vec::new());
     verifier.verify(batch.len(), |i| batch[i].signed(), &mut verdicts);
-    for (place, (case, verdict)) in batch.iter().zip(&verdicts).enumerate() {
-        assert_eq!(*verdict, case.good, "{} at place {place} of {}", case.name, batch.len());
+    assert_verdicts(batch, &verdicts, "without hints");
+    assert!(verifier.wrong_hints().is_empty());
+    verifier.hints(&mut hints);
+    for (place, hint) in hints.iter_mut().enumerate() {
+        match place % 5 {
+            // Nobody says anything, or what nobody found.
+            0 => *hint = None,
+            1 => *hint = Some(hint.map_or([place as u8; 32], |hint| hint.map(|byte| !byte))),
+            2 => hint.iter_mut().for_each(|hint| hint[place % 31] ^= 1 << (place % 8)),
+            _ => {}
+        }
+    }
+    verifier.verify(batch.len(), |i| Signed { hint: hints[i].as_ref(), ..batch[i].signed() }, &mut verdicts);
+    assert_verdicts(batch, &verdicts, "with hints");
+    let mut wrong = verifier.wrong_hints().to_vec();
+    wrong.sort_unstable();
+    for (place, verdict) in verdicts.iter().enumerate() {
+        let is_wrong = wrong.binary_search(&(place as u32)).is_ok();
+        let is_changed = matches!(place % 5, 1 | 2) && hints[place].is_some();
+        assert!(is_changed || !is_wrong, "{}: a right hint is called wrong", batch[place].name);
+        assert!(is_wrong || !is_changed || !verdict, "{}: a wrong hint is believed", batch[place].name);
+    }
+}
+
+/// A key that comes again and again is decoded, then gets its second point, then has it; alone as in company.
+#[test]
+fn verdicts_are_the_same_however_often_a_key_came() {
+    let good = good_cases(40);
+    let mut bad = good_cases(40);
+    bad.iter_mut().for_each(|case| (case.signature[50], case.good) = (case.signature[50] ^ 1, false));
+    for simd in Simd::available() {
+        for size in [1, 2, 3, 5, 8, 13, 20, 40] {
+            let mut verifier = Verifier::new(Arc::new(KeyCache::new(512, simd).unwrap()));
+            for time in 0..4 {
+                let pick = |i: usize| if (i + time).is_multiple_of(3) { &bad[i] } else { &good[i] };
+                check(&mut verifier, &(0..size).map(pick).collect::<Vec<_>>());
+                check(&mut verifier, &good[..size].iter().collect::<Vec<_>>());
+            }
+        }
     }
 }
 

@@ -33,6 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
                 signature: signature(i),
                 prefix: &cases[i][96..128],
                 message: &cases[i][128..],
+                hint: None,
             };
             verifier.verify(cases.len(), signed, &mut verdicts);
             assert_eq!(verdicts, expected);

@@ -52,6 +52,10 @@ pub(super) struct Batch {
     rows: Rows,
     /// Table places and encodings that wait for a full vector.
     waiting: Vec<(u32, [u8; 32])>,
+    /// Table places, encodings and hints that wait for a full vector; those of the caller's signatures whose hint was
+    /// wrong.
+    hinted: Vec<(u32, [u8; 32], [u8; 32])>,
+    wrong_hints: Vec<u32>,
     /// Table places of those that were decoded last, and of all in the batch that did not.
     decoded: Vec<u32>,
     undecodable: Vec<u32>,
@@ -77,6 +81,8 @@ impl Batch {
             buffers: Buffers::default(),
             rows: Rows::default(),
             waiting: Vec::new(),
+            hinted: Vec::new(),
+            wrong_hints: Vec::new(),
             decoded: Vec::new(),
             undecodable: Vec::new(),
             split: Vec::new(),
@@ -105,6 +111,24 @@ impl Batch {
         self.parts.plus(&self.buffers.parts)
     }
 
+    /// Which of the caller's signatures came with a hint that is wrong.
+    pub(super) fn wrong_hints(&self) -> &[u32] {
+        &self.wrong_hints
+    }
+
+    /// What hints of a run of terms would say.
+    pub(super) fn hints(&self, run: Range<usize>, mut hint: impl FnMut(u32, [u8; 32])) {
+        let lanes = self.kernels.simd().lanes();
+        let mut found = [[0; 32]; LANES_MAX];
+        for start in run.clone().step_by(lanes) {
+            let end = (start + lanes).min(run.end);
+            let mut indices = [NEUTRAL; LANES_MAX];
+            indices.iter_mut().zip(start..end).for_each(|(index, term)| *index = place_of(term));
+            self.kernels.hint_lanes(&self.table, &indices[..lanes], &mut found[..lanes]);
+            (start..end).zip(&found).for_each(|(term, found)| hint(self.places[term], *found));
+        }
+    }
+
     /// The caller's places of a run of terms.
     pub(super) fn places(&self, run: Range<usize>) -> &[u32] {
         &self.places[run]
@@ -124,13 +148,14 @@ impl Batch {
         self.split.clear();
         self.to_split.clear();
         self.undecodable.clear();
+        self.wrong_hints.clear();
         let (mut hits, mut misses) = (0, 0);
         let (mut watch, decoded_before) = (Watch::start(), self.parts.decode);
         for place in 0..count {
             if place + PREFETCH_AHEAD < count {
                 keys.prefetch(signed(place + PREFETCH_AHEAD).key);
             }
-            let Signed { key, signature, .. } = signed(place);
+            let Signed { key, signature, hint, .. } = signed(place);
             let s = scalar::words_of(signature[32..].try_into().expect("32 bytes"));
             if !scalar::is_canonical(&s) {
                 continue;
@@ -139,7 +164,11 @@ impl Batch {
             self.places.push(place as u32);
             self.s.push(s);
             self.table.push(Packed::default());
-            self.waiting.push((at, signature[..32].try_into().expect("32 bytes")));
+            let encoding = signature[..32].try_into().expect("32 bytes");
+            match hint {
+                Some(hint) => self.hinted.push((at, encoding, *hint)),
+                None => self.waiting.push((at, encoding)),
+            }
             let term = self.split.len() as u32;
             match keys.find(key) {
                 Some(Decoded { point, split }) => {
@@ -158,7 +187,10 @@ impl Batch {
             self.decode_full_vectors(signed, keys);
         }
         self.decode_rest(signed, keys);
-        assert!(self.waiting.is_empty(), "every point of a batch was decoded, or found not to decode");
+        assert!(
+            self.waiting.is_empty() && self.hinted.is_empty(),
+            "every point of a batch was decoded, or found not to decode"
+        );
         keys.count(hits, misses);
         self.split_keys(signed, keys);
         self.drop_undecodable();
@@ -195,6 +227,9 @@ impl Batch {
     }
 
     fn decode_full_vectors<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+        if self.hinted.len() >= self.kernels.simd().lanes() {
+            self.decode_hinted();
+        }
         let together = 2 * self.kernels.simd().lanes();
         while self.waiting.len() >= together {
             self.decode_waiting(together);
@@ -203,10 +238,36 @@ impl Batch {
     }
 
     fn decode_rest<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+        if !self.hinted.is_empty() {
+            self.decode_hinted();
+        }
         while !self.waiting.is_empty() {
             self.decode_waiting(2 * self.kernels.simd().lanes());
             self.keep_decoded(signed, keys);
         }
+    }
+
+    /// Takes what has hints by them; those that do not fit wait to be decoded.
+    fn decode_hinted(&mut self) {
+        let lanes = self.kernels.simd().lanes();
+        assert!(self.hinted.len() <= lanes, "as soon as a vector is full it goes");
+        let mut watch = Watch::start();
+        // Lanes without anything hold what fits no y.
+        let (mut encodings, mut hints) = ([[0; 32]; LANES_MAX], [[0; 32]; LANES_MAX]);
+        for (lane, (_, encoding, hint)) in self.hinted.iter().enumerate() {
+            (encodings[lane], hints[lane]) = (*encoding, *hint);
+        }
+        let mut packed = [Packed::default(); LANES_MAX];
+        let fits = self.kernels.decode_hinted_lanes(&encodings[..lanes], &hints[..lanes], &mut packed[..lanes]);
+        for (lane, (at, encoding, _)) in self.hinted.drain(..).enumerate() {
+            if fits & (1 << lane) != 0 {
+                self.table[at as usize] = packed[lane];
+            } else {
+                self.wrong_hints.push(self.places[((at - FIRST) / POINTS) as usize]);
+                self.waiting.push((at, encoding));
+            }
+        }
+        watch.lap(&mut self.parts.decode);
     }
 
     /// Keys that were decoded last go to the cache.

@@ -31,6 +31,10 @@ pub(super) const D2_INVERSE: Fe =
 pub(super) const SQRT_M1: Fe =
     Fe([1718705420411056, 234908883556509, 2233514472574048, 2117202627021982, 765476049583133]);
 
+/// 1 / 2.
+pub(super) const HALF: Fe =
+    Fe([2251799813685239, 2251799813685247, 2251799813685247, 2251799813685247, 1125899906842623]);
+
 impl Fe {
     pub(super) const ZERO: Fe = Fe([0; 5]);
     pub(super) const ONE: Fe = Fe([1, 0, 0, 0, 0]);
@@ -45,6 +49,12 @@ impl Fe {
             (word(19) >> 1) & MASK_51,
             (word(24) >> 12) & MASK_51,
         ])
+    }
+
+    /// The representation below p in 255 bits, little endian.
+    pub(super) fn to_bytes(self) -> [u8; 32] {
+        let [a, b, c, d, e] = self.canonical().0;
+        bytemuck::cast([a | b << 51, b >> 13 | c << 38, c >> 26 | d << 25, d >> 39 | e << 12].map(u64::to_le))
     }
 
     /// The representation below p.
@@ -413,17 +423,7 @@ pub(super) mod tests {
 
     /// Canonical bytes, for comparisons.
     pub(in super::super) fn bytes(element: Fe) -> [u8; 32] {
-        let limbs = element.canonical().0;
-        let mut bits = [0u8; 32];
-        for (i, bit) in bits.iter_mut().enumerate() {
-            for j in 0..8 {
-                let at = 8 * i + j;
-                if at < 255 {
-                    *bit |= (((limbs[at / 51] >> (at % 51)) & 1) as u8) << j;
-                }
-            }
-        }
-        bits
+        element.to_bytes()
     }
 
     /// Elements that stress carries: zero, one, p - 1, p, all limbs at their bound, and many random ones.
@@ -453,12 +453,22 @@ pub(super) mod tests {
     fn constants_are_what_they_are_named() {
         assert_eq!(bytes(SQRT_M1.square().add(Fe::ONE)), [0; 32]);
         assert_eq!(bytes(D.add(D)), bytes(D2));
+        assert_eq!(bytes(HALF.add(HALF)), bytes(Fe::ONE));
         assert_eq!(bytes(D2.mul(D2_INVERSE)), bytes(Fe::ONE));
         let k = |value: u64| Fe([value, 0, 0, 0, 0]);
         assert_eq!(bytes(D.mul(k(121_666)).add(k(121_665))), [0; 32]);
         // The base point's y is 4/5.
         let y = Fe::from_bytes(ED25519_BASEPOINT_COMPRESSED.as_bytes());
         assert_eq!(bytes(y.mul(k(5))), bytes(k(4)));
+    }
+
+    #[test]
+    fn bytes_are_read_as_they_were_written() {
+        for sample in samples(60) {
+            assert_eq!(Fe::from_bytes(&sample.to_bytes()).canonical().0, sample.canonical().0);
+        }
+        assert_eq!(Fe::ONE.to_bytes()[..2], [1, 0]);
+        assert_eq!(Fe([MASK_51 - 18, MASK_51, MASK_51, MASK_51, MASK_51]).to_bytes(), [0; 32]);
     }
 
     #[test]

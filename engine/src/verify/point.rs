@@ -3,7 +3,7 @@
 //! Formulas: H. Hisil, K. Wong, G. Carter, E. Dawson, "Twisted Edwards curves revisited" (2008), complete for every
 //! pair of points of this curve, those of small order included.
 
-use super::field::{D, D2, D2_INVERSE, Fe, Field, Packed, Pair, Row, SQRT_M1, inverse, pow_p58};
+use super::field::{D, D2, D2_INVERSE, Fe, Field, HALF, Packed, Pair, Row, SQRT_M1, inverse, pow_p58};
 
 /// Y - X, Y + X, Z, T with x = X/Z, y = Y/Z, xy = T/Z: additions only ever want difference and sum.
 #[derive(Clone, Copy)]
@@ -285,6 +285,36 @@ impl<F: Field> Root<F> {
         let x = F::select(negate, F::splat(&Fe::ZERO).sub(x), x);
         F::pack([y.add(x), y.sub(x), x.mul(y).mul(F::splat(&D2))], packed);
         right | flipped
+    }
+}
+
+/// Takes as many encodings as there are lanes for points with the x that hints say: those whose x fits y and sign are
+/// what [`decode`] would find. Bit i of the result: hint i fits; else nonsense is left behind.
+#[inline(always)]
+pub(super) fn decode_hinted<F: Field>(encodings: &[[u8; 32]], hints: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
+    let (mut ys, mut xs) = ([Fe::ONE; 8], [Fe::ZERO; 8]);
+    let mut signs = 0;
+    for lane in 0..F::LANES {
+        (ys[lane], xs[lane]) = (Fe::from_bytes(&encodings[lane]), Fe::from_bytes(&hints[lane]));
+        signs |= u32::from(encodings[lane][31] >> 7) << lane;
+    }
+    let (x, y) = (F::from_lanes(&xs), F::from_lanes(&ys));
+    let (xx, yy) = (x.square(), y.square());
+    // -x^2 + y^2 = 1 + d x^2 y^2.
+    let on_curve = yy.sub(xx).sub(xx.mul(yy).mul(F::splat(&D))).sub(F::splat(&Fe::ONE)).zeros();
+    F::pack([y.add(x), y.sub(x), x.mul(y).mul(F::splat(&D2))], packed);
+    // x = 0 takes either sign.
+    on_curve & (!(x.odds() ^ signs) | x.zeros())
+}
+
+/// The x coordinates of packed points, one a lane: what hints say.
+#[inline(always)]
+pub(super) fn hints<F: Field>(points: &[Packed], indices: &[u32], hints: &mut [[u8; 32]]) {
+    let Niels { plus, minus, .. } = Niels::<F>::gather(points, indices, 0);
+    let mut elements = [Fe::ZERO; 8];
+    plus.sub(minus).mul(F::splat(&HALF)).to_lanes(&mut elements);
+    for (hint, element) in hints[..F::LANES].iter_mut().zip(elements) {
+        *hint = element.to_bytes();
     }
 }
 

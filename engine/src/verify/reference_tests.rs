@@ -173,6 +173,62 @@ fn decoding_agrees_with_the_reference() {
     });
 }
 
+/// What a hint says is what decoding finds; nothing else is taken for it.
+#[test]
+fn hints_agree_with_decoding() {
+    let encodings: Vec<_> =
+        encodings(400).into_iter().filter(|encoding| CompressedEdwardsY(*encoding).decompress().is_some()).collect();
+    each_backend(|kernels| {
+        let lanes = kernels.simd().lanes();
+        let places: Vec<u32> = (0..lanes as u32).collect();
+        for chunk in encodings.chunks_exact(lanes) {
+            let (mut decoded, mut hinted) = (vec![Packed::default(); lanes], vec![Packed::default(); lanes]);
+            let all = ((1u64 << lanes) - 1) as u32;
+            assert_eq!(kernels.decode_lanes(chunk, &mut decoded), all);
+            let mut hints = vec![[0; 32]; lanes];
+            kernels.hint_lanes(&decoded, &places, &mut hints);
+            assert_eq!(kernels.decode_hinted_lanes(chunk, &hints, &mut hinted), all);
+            let mut buffers = Buffers::default();
+            for (lane, encoding) in chunk.iter().enumerate() {
+                let reference = CompressedEdwardsY(*encoding).decompress().unwrap();
+                assert!(same(&scalar_point(&hinted[lane], kernels, &mut buffers), &reference), "{encoding:02x?}");
+            }
+            // The other root has the other sign, but for x = 0, which is its own opposite.
+            let negated: Vec<[u8; 32]> =
+                hints.iter().map(|hint| Fe::ZERO.sub(Fe::from_bytes(hint)).to_bytes()).collect();
+            let zeros: u32 = hints.iter().enumerate().map(|(lane, hint)| u32::from(*hint == [0; 32]) << lane).sum();
+            assert_eq!(kernels.decode_hinted_lanes(chunk, &negated, &mut hinted), zeros);
+            let neighbours: Vec<[u8; 32]> =
+                hints.iter().map(|hint| Fe::from_bytes(hint).add(Fe::ONE).to_bytes()).collect();
+            assert_eq!(kernels.decode_hinted_lanes(chunk, &neighbours, &mut hinted), 0);
+        }
+    });
+}
+
+#[test]
+fn second_points_agree_with_the_reference() {
+    let power = (0..127).fold(Scalar::ONE, |power, _| power + power);
+    let encodings = encodings(60);
+    each_backend(|kernels| {
+        let lanes = kernels.simd().lanes();
+        let places: Vec<u32> = (0..lanes as u32).collect();
+        for chunk in encodings.chunks_exact(lanes) {
+            let (mut points, mut split) = (vec![Packed::default(); lanes], vec![Packed::default(); lanes]);
+            let good = kernels.decode_lanes(chunk, &mut points);
+            kernels.split_lanes(&points, &places, &mut split);
+            for lane in (0..lanes).filter(|lane| good & (1 << lane) != 0) {
+                let reference = CompressedEdwardsY(chunk[lane]).decompress().unwrap();
+                // Modulo l a power of two is another number of a point that has a part of small order.
+                let doubled = (0..127).fold(reference, |point, _| point + point);
+                if reference.is_torsion_free() {
+                    assert_eq!(doubled, reference * power);
+                }
+                assert!(same(&scalar_point(&split[lane], kernels, &mut Buffers::default()), &doubled));
+            }
+        }
+    });
+}
+
 #[test]
 fn hashing_agrees_with_the_reference() {
     each_backend(|kernels| {
@@ -189,8 +245,13 @@ fn hashing_agrees_with_the_reference() {
                 stream.fill(&mut bytes);
                 let (key, signature): ([u8; 32], [u8; 64]) =
                     (bytes[..32].try_into().unwrap(), bytes[32..96].try_into().unwrap());
-                let signed =
-                    Signed { key: &key, signature: &signature, prefix: &bytes[96..128], message: &bytes[128..] };
+                let signed = Signed {
+                    key: &key,
+                    signature: &signature,
+                    prefix: &bytes[96..128],
+                    message: &bytes[128..],
+                    hint: None,
+                };
                 assert!(input.fill(&signed));
                 references.push(sha512::scalar(&signed));
             }

@@ -13,4 +13,7 @@ pub struct Signed<'a> {
     pub prefix: &'a [u8],
     /// What was signed.
     pub message: &'a [u8],
+    /// The x coordinate of R, if somebody says it: checking it costs a fortieth of a root. A wrong one is only counted,
+    /// R is decoded then.
+    pub hint: Option<&'a [u8; 32]>,
 }

@@ -6,7 +6,7 @@
 use super::each::{self, Fixed, Rows, Term};
 use super::field::{Fe, Packed};
 use super::msm::{self, Buffers, Multiple};
-use super::point::{Extended, decode, packed_identity, split};
+use super::point::{Extended, decode, decode_hinted, hints, packed_identity, split};
 use super::sha512::Padded;
 use serde::Serialize;
 use std::fmt;
@@ -172,6 +172,16 @@ macro_rules! vector_kernels {
             }
 
             #[target_feature(enable = $features)]
+            pub(super) fn decode_hinted_lanes(encodings: &[[u8; 32]], said: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
+                decode_hinted::<$field>(encodings, said, packed)
+            }
+
+            #[target_feature(enable = $features)]
+            pub(super) fn hint_lanes(points: &[Packed], indices: &[u32], found: &mut [[u8; 32]]) {
+                hints::<$field>(points, indices, found)
+            }
+
+            #[target_feature(enable = $features)]
             pub(super) fn identity() -> Packed {
                 packed_identity::<$field>()
             }
@@ -267,6 +277,19 @@ impl Kernels {
         let lanes = self.simd.lanes();
         assert!((1..=2 * lanes).contains(&encodings.len()) && packed.len() >= encodings.len().next_multiple_of(lanes));
         kernel!(self, decode::<Fe>(encodings, packed), decode_lanes(encodings, packed))
+    }
+
+    /// Takes one encoding a lane for the point with the x that a hint says; bit i: hint i fits.
+    pub(super) fn decode_hinted_lanes(self, encodings: &[[u8; 32]], said: &[[u8; 32]], packed: &mut [Packed]) -> u32 {
+        let lanes = self.simd.lanes();
+        assert!(encodings.len() == lanes && said.len() == lanes && packed.len() == lanes);
+        kernel!(self, decode_hinted::<Fe>(encodings, said, packed), decode_hinted_lanes(encodings, said, packed))
+    }
+
+    /// The x coordinates of one point a lane.
+    pub(super) fn hint_lanes(self, points: &[Packed], indices: &[u32], found: &mut [[u8; 32]]) {
+        assert!(indices.len() == self.simd.lanes() && found.len() == self.simd.lanes());
+        kernel!(self, hints::<Fe>(points, indices, found), hint_lanes(points, indices, found))
     }
 
     /// Hashes one input a lane; the portable backend has no lanes for that.

@@ -37,6 +37,8 @@ pub struct VerifyCounters {
     pub batches: u64,
     /// Equations computed, halves included.
     pub equations: u64,
+    /// Hints that were wrong.
+    pub wrong_hints: u64,
 }
 
 impl VerifyCounters {
@@ -47,6 +49,7 @@ impl VerifyCounters {
             bad: self.bad + other.bad,
             batches: self.batches + other.batches,
             equations: self.equations + other.equations,
+            wrong_hints: self.wrong_hints + other.wrong_hints,
         }
     }
 }
@@ -59,6 +62,9 @@ pub struct Verifier {
     /// Moving average of bad signatures in 65 536.
     bad_average: u64,
     counters: VerifyCounters,
+    /// How many the last batch had, and whether it went through [`Batch`].
+    last_count: usize,
+    is_batch: bool,
 }
 
 impl Verifier {
@@ -71,6 +77,8 @@ impl Verifier {
             batch,
             bad_average: 0,
             counters: VerifyCounters::default(),
+            last_count: 0,
+            is_batch: false,
         }
     }
 
@@ -88,7 +96,9 @@ impl Verifier {
     pub fn verify<'a>(&mut self, count: usize, signed: impl Fn(usize) -> Signed<'a>, verdicts: &mut Vec<bool>) {
         verdicts.clear();
         verdicts.resize(count, false);
-        let is_single = count == 1 && !self.keys.is_split(signed(0).key);
+        self.last_count = count;
+        let is_single = count == 1 && signed(0).hint.is_none() && !self.keys.is_split(signed(0).key);
+        self.is_batch = !is_single;
         if is_single {
             verdicts[0] = single::verify(&signed(0));
             self.counters.equations += 1;
@@ -109,9 +119,26 @@ impl Verifier {
         let judged = if is_single { 1 } else { self.batch.len() };
         assert!(count as u64 - bad <= judged as u64, "only a signature that left a term is found good");
         self.bad_average = (3 * self.bad_average + bad * 65_536 / count.max(1) as u64) / 4;
+        self.counters.wrong_hints += self.wrong_hints().len() as u64;
         self.counters.signatures += count as u64;
         self.counters.bad += bad;
         self.counters.batches += 1;
+    }
+
+    /// Those of the last batch that came with a hint that is wrong, by place, in no order.
+    pub fn wrong_hints(&self) -> &[u32] {
+        if self.is_batch { self.batch.wrong_hints() } else { &[] }
+    }
+
+    /// The hint for each signature of the last batch that has one: `hints[i]` is what [`Signed::hint`] of signature i may
+    /// say to the next verifier. There is none for signatures that cannot be good, nor for one that came alone under a
+    /// key that was not seen twice.
+    pub fn hints(&self, hints: &mut Vec<Option<[u8; 32]>>) {
+        hints.clear();
+        hints.resize(self.last_count, None);
+        if self.is_batch {
+            self.batch.hints(0..self.batch.len(), |place, hint| hints[place as usize] = Some(hint));
+        }
     }
 
     /// Gives each term of a run a verdict of its own.

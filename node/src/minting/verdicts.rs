@@ -101,6 +101,7 @@ impl Verdicts {
                     signature: &cell.signature,
                     prefix: &self.prefix,
                     message: cell.signed_part(),
+                    hint: None,
                 }
             };
             verifier.verify(batch.len(), signed, &mut verdicts);
@@ -137,6 +138,7 @@ impl Verdicts {
                     signature: &cell.signature,
                     prefix: &self.prefix,
                     message: cell.signed_part(),
+                    hint: None,
                 };
                 let mut verdicts = Vec::new();
                 self.single.lock().expect(UNPOISONED).verify(1, |_| signed, &mut verdicts);
