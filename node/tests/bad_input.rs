@@ -175,7 +175,7 @@ fn frames_that_are_none_throw_out_who_sends_them_and_nobody_else() {
     let mut beyond = cells_frame(None, u64::MAX - 1);
     let good = transfer(&scene.chain(), 1, key(2), DYNE, 0);
     for _ in 0..4 {
-        dynemix::peer::frames::put_cell(&mut beyond, bytemuck::bytes_of(&good), &[]);
+        dynemix::peer::frames::put_cell(&mut beyond, bytemuck::bytes_of(&good), &[], None);
     }
     let cases = [vec![], vec![200, 1, 2, 3], half, beyond, vec![0, 9, 9, 9, 9], vec![1]];
     for frame in cases {

@@ -197,7 +197,7 @@ fn cells_that_cannot_take_effect_are_refused_before_their_signature() {
     for (place, (cell, refusal)) in cells.iter().enumerate() {
         let mut frame = cells_frame(None, place as u64);
         // Its signature does not even hold.
-        put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..*cell }), &[]);
+        put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..*cell }), &[], None);
         guest.send(CELLS, frame);
         let outcome = guest.hear(PeerFrameKind::Outcome, PATIENCE).expect("an answer");
         let outcome = Outcome::read(&outcome[1..]).unwrap();
@@ -206,10 +206,10 @@ fn cells_that_cannot_take_effect_are_refused_before_their_signature() {
     assert_eq!(verified(&town), before);
     // One that can is verified, and what is broken is charged for.
     let mut frame = cells_frame(None, 9);
-    put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..cells[0].0 }), &[]);
+    put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..cells[0].0 }), &[], None);
     let good = signed(&town, &owner(1), payment(0, DYNE));
-    put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..good }), &[]);
-    put_cell(&mut frame, bytemuck::bytes_of(&good), &[]);
+    put_cell(&mut frame, bytemuck::bytes_of(&Cell { signature: [5; 64], ..good }), &[], None);
+    put_cell(&mut frame, bytemuck::bytes_of(&good), &[], None);
     guest.send(CELLS, frame);
     town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.own.load(Ordering::Relaxed) == 1);
     assert_eq!(verified(&town) - before, 2);
@@ -231,7 +231,7 @@ fn a_stake_without_its_voting_key_is_told_to_nobody_and_costs_whoever_brings_it(
             ..payment(0, DYNE)
         };
         let mut frame = cells_frame(None, 0);
-        put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &payload);
+        put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &payload, None);
         frame
     };
     let liar = Named::connect(&town, Some(POOR), 0);
@@ -244,6 +244,30 @@ fn a_stake_without_its_voting_key_is_told_to_nobody_and_costs_whoever_brings_it(
     let guest = Named::connect(&town, None, 0);
     guest.send(CELLS, stake(&possession));
     town.wait("followed", PATIENCE, |town| town.nodes[0].view().status.own.load(Ordering::Relaxed) == 1);
+    town.stop();
+}
+
+#[test]
+fn a_wrong_hint_costs_whoever_tells_it_and_not_the_transaction() {
+    let town = Town::of(1, false);
+    let liar = Named::connect(&town, Some(1), 0);
+    let mut amount = DYNE;
+    let sent = until_thrown_out(&liar, 20, |liar| {
+        amount += 1;
+        let mut frame = cells_frame(Some(1), 0);
+        let cell = signed(&town, &owner(1), payment(0, amount));
+        put_cell(&mut frame, bytemuck::bytes_of(&cell), &[], Some(&[9; 32]));
+        liar.send(CELLS, frame);
+    });
+    assert!((4..=8).contains(&sent), "{sent} wrong hints");
+    // They are as good as any: of one account and sequence the pool keeps one.
+    let status = &town.nodes[0].view().status;
+    town.wait("admitted", PATIENCE, |_| status.admitted.load(Ordering::Relaxed) >= 1);
+    // Of users' own transactions there are none: that is no frame.
+    let guest = Named::connect(&town, None, 0);
+    let mut frame = cells_frame(None, 0);
+    put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(2), payment(0, DYNE))), &[], Some(&[9; 32]));
+    until_thrown_out(&guest, 8, |guest| guest.send(CELLS, frame.clone()));
     town.stop();
 }
 
@@ -263,7 +287,7 @@ fn honest_nodes_charge_each_other_nothing() {
         for sequence in 0..4 {
             let mut frame = cells_frame(None, sequence);
             let cell = Cell { expires_slot: 500, ..payment(sequence, DYNE) };
-            put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &[]);
+            put_cell(&mut frame, bytemuck::bytes_of(&signed(&town, &owner(1), cell)), &[], None);
             guest.send(CELLS, frame);
         }
         town.wait("paid", Duration::from_secs(30), |town| {

@@ -59,6 +59,7 @@ fn start(data: Arc<dyn Disk>, start_ms: u64) -> Node {
         key_cache_keys: 1 << 12,
         simd: None,
         verify_threads: 1,
+        hints: true,
         counted: None,
         memory_bytes: 4 << 30,
         api_bytes: 0,

@@ -82,6 +82,7 @@ impl Net {
         for (to, _, frame) in &frames as &[Frame] {
             let To::Name(minter) = *to else { panic!("minters are told by name") };
             let (told, _, cells) = read_cells(&frame[1..]).unwrap();
+            let cells: Vec<_> = cells.into_iter().map(|(cell, payload, _)| (cell, payload)).collect();
             if told.is_some() {
                 self.hear(minter, teller, &cells);
                 continue;

@@ -5,7 +5,7 @@
 mod scene;
 
 use dynemix::minting::fate::{Fate, Settled};
-use dynemix::minting::own::{Own, Phase};
+use dynemix::minting::own::{Own, Payer, Phase};
 use dynemix::minting::pool::HeightPool;
 use dynemix::peer::frames::{CELLS, read_cells};
 use dynemix_engine::base::ids::Key;
@@ -22,10 +22,26 @@ fn told_to(frames: &[(To, u8, Arc<[u8]>)], minter: u32, height: u64) -> Vec<Key>
         if matches!(to, To::Name(name) if *name == minter) {
             let (told, _, cells) = read_cells(&frame[1..]).expect("a frame of cells");
             assert_eq!(told, Some(height));
-            senders.extend(cells.iter().map(|(cell, _)| cell.sender));
+            senders.extend(cells.iter().map(|(cell, ..)| cell.sender));
         }
     }
     senders
+}
+
+#[test]
+fn minters_are_told_the_hints_that_are_known() {
+    let scene = Scene::new();
+    let mut own = Own::default();
+    for sender in 100..110u32 {
+        let hint = (!sender.is_multiple_of(3)).then_some([sender as u8; 32]);
+        let payer = Payer { hint, ..due(sender, 2 * DYNE) };
+        follow(&mut own, &scene.pay(sender, 2 * DYNE), payer, client(9, u64::from(sender))).unwrap();
+    }
+    let (frames, _) = own.tell(&scene.state, &scene.system, Some(3));
+    let cells = read_cells(&frames[0].2[1..]).unwrap().2;
+    let expected = |sender: u32| (!sender.is_multiple_of(3)).then_some([sender as u8; 32]);
+    let told: Vec<_> = cells.iter().map(|(cell, _, hint)| (cell.sender, hint.copied())).collect();
+    assert_eq!(told, (100..110).map(|sender| (key(sender), expected(sender))).collect::<Vec<_>>());
 }
 
 #[test]

@@ -155,36 +155,12 @@ impl Batch {
             if place + PREFETCH_AHEAD < count {
                 keys.prefetch(signed(place + PREFETCH_AHEAD).key);
             }
-            let Signed { key, signature, hint, .. } = signed(place);
-            let s = scalar::words_of(signature[32..].try_into().expect("32 bytes"));
-            if !scalar::is_canonical(&s) {
-                continue;
+            let s = scalar::words_of(signed(place).signature[32..].try_into().expect("32 bytes"));
+            if scalar::is_canonical(&s) {
+                let is_hit = self.begin_term(place as u32, &signed(place), s, keys);
+                (hits, misses) = (hits + u64::from(is_hit), misses + u64::from(!is_hit));
+                self.decode_full_vectors(signed, keys);
             }
-            let at = self.table.len() as u32;
-            self.places.push(place as u32);
-            self.s.push(s);
-            self.table.push(Packed::default());
-            let encoding = signature[..32].try_into().expect("32 bytes");
-            match hint {
-                Some(hint) => self.hinted.push((at, encoding, *hint)),
-                None => self.waiting.push((at, encoding)),
-            }
-            let term = self.split.len() as u32;
-            match keys.find(key) {
-                Some(Decoded { point, split }) => {
-                    hits += 1;
-                    self.table.extend([point, split.unwrap_or_default()]);
-                    self.split.push(split.is_some());
-                    self.to_split.extend(split.is_none().then_some(term));
-                }
-                None => {
-                    misses += 1;
-                    self.table.extend([Packed::default(); 2]);
-                    self.split.push(false);
-                    self.waiting.push((at + 1, *key));
-                }
-            }
-            self.decode_full_vectors(signed, keys);
         }
         self.decode_rest(signed, keys);
         assert!(
@@ -224,6 +200,29 @@ impl Batch {
                 keys.keep_split(key, &packed[0]);
             }
         }
+    }
+
+    /// Makes room for a term's points: what is not known of them waits to be decoded. Whether the key was cached.
+    fn begin_term(&mut self, place: u32, signed: &Signed<'_>, s: [u64; 4], keys: &KeyCache) -> bool {
+        let (at, term) = (self.table.len() as u32, self.split.len() as u32);
+        self.places.push(place);
+        self.s.push(s);
+        self.table.push(Packed::default());
+        let encoding = signed.signature[..32].try_into().expect("32 bytes");
+        match signed.hint {
+            Some(hint) => self.hinted.push((at, encoding, *hint)),
+            None => self.waiting.push((at, encoding)),
+        }
+        let Some(Decoded { point, split }) = keys.find(signed.key) else {
+            self.table.extend([Packed::default(); 2]);
+            self.split.push(false);
+            self.waiting.push((at + 1, *signed.key));
+            return false;
+        };
+        self.table.extend([point, split.unwrap_or_default()]);
+        self.split.push(split.is_some());
+        self.to_split.extend(split.is_none().then_some(term));
+        true
     }
 
     fn decode_full_vectors<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {

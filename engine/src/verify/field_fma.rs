@@ -93,7 +93,7 @@ fn rest51(a: __m256i) -> __m256i {
     unsafe { _mm256_and_si256(a, splat64(MASK_51)) }
 }
 
-/// 19 a.
+/// 19 a, which is what limbs beyond the fifth come back as.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn times19(a: __m256i) -> __m256i {

@@ -40,6 +40,6 @@ mod words_avx512;
 
 pub use key_cache::KeyCache;
 pub use parts::{Parts, ticks};
-pub use signed::Signed;
+pub use signed::{Hint, Signed};
 pub use simd::{Simd, Unavailable};
 pub use verifier::{Verifier, VerifyCounters, account_key_acceptable};

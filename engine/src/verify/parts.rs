@@ -5,9 +5,9 @@
 pub struct Parts {
     /// Keys looked up and copied, and second points of keys that came again.
     pub keys: u64,
-    /// Points decoded.
+    /// Square roots: points decoded.
     pub decode: u64,
-    /// SHA-512.
+    /// SHA-512 of R, key, prefix and message.
     pub hash: u64,
     /// Coefficients, scalars modulo the group's order, digits.
     pub scalars: u64,

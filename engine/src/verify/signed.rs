@@ -2,6 +2,9 @@
 
 use crate::base::ids::Key;
 
+/// The x coordinate of a signature's R below p, 255 bits, little endian: what spares a verifier a square root.
+pub type Hint = [u8; 32];
+
 /// A signature to verify: over `prefix` followed by `message`.
 #[derive(Clone, Copy, Debug)]
 pub struct Signed<'a> {
@@ -15,5 +18,5 @@ pub struct Signed<'a> {
     pub message: &'a [u8],
     /// The x coordinate of R, if somebody says it: checking it costs a fortieth of a root. A wrong one is only counted,
     /// R is decoded then.
-    pub hint: Option<&'a [u8; 32]>,
+    pub hint: Option<&'a Hint>,
 }

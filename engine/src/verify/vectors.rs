@@ -369,7 +369,7 @@ macro_rules! four_lanes {
     };
 }
 
-/// See [`Vector::opaque`].
+/// What [`Vector::opaque`] is for four lanes.
 #[inline]
 #[target_feature(enable = "avx2")]
 pub(super) fn opaque4(mut a: __m256i) -> __m256i {

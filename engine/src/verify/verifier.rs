@@ -6,7 +6,7 @@ use super::field::Fe;
 use super::key_cache::KeyCache;
 use super::parts::Parts;
 use super::point::Extended;
-use super::signed::Signed;
+use super::signed::{Hint, Signed};
 use super::simd::Simd;
 use super::single;
 use crate::base::ids::Key;
@@ -133,7 +133,7 @@ impl Verifier {
     /// The hint for each signature of the last batch that has one: `hints[i]` is what [`Signed::hint`] of signature i may
     /// say to the next verifier. There is none for signatures that cannot be good, nor for one that came alone under a
     /// key that was not seen twice.
-    pub fn hints(&self, hints: &mut Vec<Option<[u8; 32]>>) {
+    pub fn hints(&self, hints: &mut Vec<Option<Hint>>) {
         hints.clear();
         hints.resize(self.last_count, None);
         if self.is_batch {

@@ -184,6 +184,7 @@ pub(crate) fn prepare_node(setup: EngineSetup, store: BenchStore) -> Result<Box<
         key_cache_keys: (accounts * 5 / 4).min(KEY_CACHE_KEYS_MAX) as usize,
         simd: Some(simd),
         verify_threads: cores,
+        hints: false,
         counted: counted.map(|(block, total)| Counted { block, total }),
         // Whatever a block may have: what is measured is the way, not the memory.
         memory_bytes: u64::MAX,

@@ -438,6 +438,7 @@ fn options(
         key_cache_keys: storage.key_cache_keys,
         simd: layered.config.simd()?,
         verify_threads: verification.threads(),
+        hints: network.hints,
         counted: None,
         memory_bytes,
         api_bytes: bytes_held(api),

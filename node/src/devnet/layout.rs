@@ -418,6 +418,8 @@ impl Devnet {
         config.minting.account =
             hex::encode(SigningKey::from_bytes(&secret("owner", node.into())).verifying_key().as_bytes());
         config.clock.source = "system".into();
+        // Nodes beside each other have no slow lines, unless they are given some.
+        config.network.hints = self.shape.link.is_empty();
         config.verification.simd.clone_from(&self.shape.simd);
         config.api.listen = self.api_address(node).to_string();
         // A devnet that is forgotten must not fill the disk.

@@ -258,7 +258,7 @@ impl Liar {
         let signature = self.owner.sign(b"something else").to_bytes();
         for place in 0..ITEMS {
             let cell = Cell { signature, ..self.cell(ITEMS * self.count + place) };
-            put_cell(&mut frame, bytemuck::bytes_of(&cell), &[]);
+            put_cell(&mut frame, bytemuck::bytes_of(&cell), &[], None);
         }
         frame
     }
@@ -283,7 +283,7 @@ impl Liar {
         let mut frame = cells_frame(Some(self.pending), 0);
         for item in self.stakes.split_off(self.stakes.len().saturating_sub(50)).iter().rev() {
             let [_, cell, payload] = item.parts();
-            put_cell(&mut frame, cell, payload);
+            put_cell(&mut frame, cell, payload, None);
         }
         frame
     }

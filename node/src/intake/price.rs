@@ -9,6 +9,8 @@ use dynemix_net::mesh::BAN_POINTS;
 const POINT_MICROS: u64 = 1_000;
 /// A signature of a transaction that does not hold: its batch is taken apart to find it.
 const SIGNATURE_MICROS: u64 = 90;
+/// A hint that is wrong: a root is taken after all.
+const HINT_MICROS: u64 = 5;
 /// A pairing that comes to nothing.
 const PAIRING_MICROS: u64 = 1_500;
 /// Points that are a ban at once.
@@ -34,6 +36,8 @@ pub enum Failure {
     Signatures(usize),
     /// The same of transactions that a node tells minters: it has verified what it tells, so nobody honest does.
     ToldSignatures(usize),
+    /// So many hints that are wrong, of what a node tells minters: it has them from verifying.
+    ToldHints(usize),
     /// So many proofs of possession that do not hold.
     Possessions(usize),
     /// A certificate that does not hold: nobody honest passes one on.
@@ -56,6 +60,7 @@ impl Failure {
             Failure::Repeated(bytes) => BAN / 4 + of_bytes(bytes),
             Failure::Signatures(count) => 1 + of_micros(SIGNATURE_MICROS.saturating_mul(count as u64)),
             Failure::ToldSignatures(count) => BAN + of_micros(SIGNATURE_MICROS.saturating_mul(count as u64)),
+            Failure::ToldHints(count) => BAN / 4 + of_micros(HINT_MICROS.saturating_mul(count as u64)),
             // Ten times what it costs: each needs an account with a name, but an account lasts.
             Failure::Possessions(count) => of_micros((10 * PAIRING_MICROS).saturating_mul(count as u64)),
             Failure::Certificate => BAN,
@@ -77,6 +82,7 @@ mod tests {
         assert!(Failure::Signatures(110_000).points() > 9_000, "a frame of sixteen mebibytes");
         assert_eq!(Failure::Certificate.points(), 100);
         assert!(Failure::ToldSignatures(1).points() >= 100, "whoever tells has looked");
+        assert!((25..100).contains(&Failure::ToldHints(1).points()) && Failure::ToldHints(20_000).points() > 100);
         assert!(Failure::Possessions(7).points() >= 100);
         assert!(Failure::Unwanted(16 << 20).points() > Failure::Unwanted(1_000).points());
         assert!(Failure::Signatures(usize::MAX).points() > 1 << 30, "it saturates and does not wrap");

@@ -4,7 +4,7 @@ use super::core::{Core, Effect, Out};
 use super::entry::{Promise, Ready};
 use super::fate::{Fate, Fates, Used};
 use super::outcomes::Outcomes;
-use super::own::{Client, Phase};
+use super::own::{Client, Payer, Phase};
 use super::places::Taken;
 use super::pool::Teller;
 use super::prepare::GATHERED_OF_LEFT;
@@ -55,7 +55,7 @@ impl<S: Signing> Core<S> {
     /// them are free when it was said how many are left.
     pub(super) fn admit(&mut self, now: u64, ready: Ready, out: Out<'_>) -> Taken {
         let (work, count) = (self.judging.begin(), ready.good.len());
-        let Ready { from, client, user, told, good, refused, body: _, places } = ready;
+        let Ready { from, client, user, told, good, hints, refused, body: _, places } = ready;
         // Told by someone who is behind, or far ahead: told again when it counts.
         let next = self.minter.pending_height();
         if let Some((height, name)) = told.zip(from.and_then(|from| from.name)) {
@@ -82,13 +82,16 @@ impl<S: Signing> Core<S> {
         if let Some(height) = told {
             self.local.late += if height == next && self.minter.round().is_some() { count } else { 0 };
         }
-        for (ordinal, item, found) in good {
+        assert!(hints.is_empty() || hints.len() == good.len(), "each of them has its hint, or none has");
+        let hints = hints.into_iter().chain(std::iter::repeat(None));
+        for ((ordinal, item, found), hint) in good.into_iter().zip(hints) {
             let said = from.is_none().then(|| item.clone());
             let outcome = match told {
                 Some(height) => self.minter.execution.admit_transaction(item, &found, height, &teller),
                 None => {
                     let payer = self.minter.execution.check_transaction(&item, &found);
                     let client = Client { user, told: from.map(|from| (from.id, ordinal)) };
+                    let payer = payer.map(|payer| Payer { hint, ..payer });
                     payer.and_then(|payer| self.local.own.follow(&item, payer, client)).map(|is_fresh| {
                         fresh.extend(is_fresh.then(|| Accepted { item, whose: user.to_bytes() }));
                     })

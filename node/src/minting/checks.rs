@@ -6,7 +6,7 @@ use super::entry::{Entry, cost_of_frame};
 use super::execution::SharedState;
 use super::gate::Gate;
 use super::inbox::Inbox;
-use super::verdicts::Verdicts;
+use super::verdicts::{Hints, Verdicts};
 use crate::intake::duties::DutyTable;
 use crate::intake::price::Failure;
 use crate::keep::mapped::MappedMemory;
@@ -82,8 +82,13 @@ fn are_items_of(header: &ShardBlock, items: &[Item]) -> bool {
 impl Checks {
     /// Verifies, and counts what it took; those that are not good are returned by place.
     pub fn verify(&mut self, items: &[impl Borrow<Item>]) -> Vec<usize> {
+        self.verify_hinted(items, &mut Hints::default())
+    }
+
+    /// The same with hints.
+    pub fn verify_hinted(&mut self, items: &[impl Borrow<Item>], hints: &mut Hints) -> Vec<usize> {
         let (begun, before) = (Instant::now(), self.verifier.counters());
-        let bad = self.verdicts.verify(&mut self.verifier, items);
+        let bad = self.verdicts.verify_hinted(&mut self.verifier, items, hints);
         let after = self.verifier.counters();
         let verified = (after.signatures - before.signatures) as usize;
         assert!(verified <= items.len(), "{verified} signatures were verified for {} items", items.len());

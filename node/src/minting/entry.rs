@@ -18,6 +18,7 @@ use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::consensus::signed_once::SignedOnce;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::{Item, Items};
+use dynemix_engine::verify::Hint;
 use dynemix_net::mesh::{Body, PeerInfo, Target};
 use std::sync::Arc;
 
@@ -95,6 +96,8 @@ pub struct Ready {
     pub told: Option<u64>,
     /// Those that are good.
     pub good: Vec<Found>,
+    /// For each of them what is told to whoever verifies it as well; empty if nothing is.
+    pub hints: Vec<Option<Hint>>,
     /// Ordinal, refusal, and the transaction if its form was right.
     pub refused: Vec<(u64, Refusal, Option<Item>)>,
     /// The frame: its bytes count against its sender until consensus has taken them.

@@ -255,7 +255,7 @@ impl<S: Signing> NodeExecution<S> {
         if due && parent != found.parent {
             self.view(&[], |view| view.fits(item, account))?;
         }
-        Ok(Payer { account, total: cost.total(), due, found: Some(prospect) })
+        Ok(Payer { account, total: cost.total(), due, found: Some(prospect), hint: None })
     }
 
     /// Takes a transaction into the pool that this node was told for a height, the next or the one after it.

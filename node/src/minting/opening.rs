@@ -104,6 +104,8 @@ pub struct NodeOptions {
     pub simd: Option<Simd>,
     /// Threads that verify users' transactions.
     pub verify_threads: usize,
+    /// Minters are told hints with transactions: 32 bytes each, which spare whoever verifies them a root.
+    pub hints: bool,
     /// Blocks go by count, by a clock that stands.
     pub counted: Option<Counted>,
     /// Bytes that all of its memory may come to, and what of that the API may have.
@@ -320,7 +322,7 @@ impl Shared {
     pub(crate) fn prepare(&self, options: &NodeOptions, gathering: &Arc<Gathering>) -> Prepare {
         let (clock, schedule) = (options.clock.clone(), Schedule::of(&self.chain.parameters));
         let (arena, gathering) = (self.arena.clone(), gathering.clone());
-        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, arena, gathering }
+        Prepare { checks: self.checks(0), clock, schedule, niceness: 5, arena, gathering, hints: options.hints }
     }
 
     /// Verifies what rounds need, at once. Bodies of final blocks go to the other.

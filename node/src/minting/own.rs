@@ -27,7 +27,7 @@ use super::pace::{Pace, ShardPace};
 use super::prospect::Prospect;
 use super::room::{newcomer, of_seatless};
 use super::rows::{AHEAD, buckets};
-use super::telling::{Frames, frames_out, hand_in, minters_of, one_of};
+use super::telling::{Frames, ToldOf, frames_out, hand_in, minters_of, one_of};
 use crate::intake::duties::told_share;
 use crate::intake::shares::{User, UserShares};
 use crate::peer::frames::Frame;
@@ -44,6 +44,7 @@ use dynemix_engine::committee::members::shard_of;
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::transaction::check::cost;
 use dynemix_engine::transaction::item::Item;
+use dynemix_engine::verify::Hint;
 use dynemix_net::mesh::PeerId;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -102,6 +103,8 @@ pub struct Payer {
     pub due: bool,
     /// What is known of it besides, on the parent on which that was found.
     pub found: Option<Prospect>,
+    /// For whoever verifies it as well.
+    pub hint: Option<Hint>,
 }
 
 /// One that minters were told, for the own pool: its account, and what is known of it on the present parent.
@@ -111,6 +114,7 @@ struct Followed {
     item: Item,
     /// As it was found when it came.
     found: Option<Prospect>,
+    hint: Option<Hint>,
     account: AccountIndex,
     sequence: u32,
     /// What it takes from its account.
@@ -137,8 +141,8 @@ impl Followed {
         client: Client,
         due: bool,
     ) -> Followed {
-        let (item, found, told, shard, tries, handed) = (item.clone(), None, 0, 0, 0, 0);
-        Followed { item, found, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
+        let (item, found, hint, told, shard, tries, handed) = (item.clone(), None, None, 0, 0, 0, 0);
+        Followed { item, found, hint, account, sequence, total, expires_slot, client, due, told, shard, tries, handed }
     }
 
     fn used(&self, accounts: &[Hot]) -> bool {
@@ -357,7 +361,7 @@ impl Own {
     /// # Errors
     /// When too many of this user wait already, or another one of this account with the same sequence.
     pub fn follow(&mut self, item: &Item, payer: Payer, client: Client) -> Result<bool, Refusal> {
-        let Payer { account, total, due, found } = payer;
+        let Payer { account, total, due, found, hint } = payer;
         let due_max = self.due_max();
         // What comes behind another one of its account would be late as well where no other finds a place.
         let is_full = due_max < self.most && self.left() == 0;
@@ -389,7 +393,7 @@ impl Own {
         }
         shares.take(client.user);
         let followed = Followed::of(item, (account, sequence, total), expires_slot, client, due);
-        self.unkept.push_back(Followed { found, ..followed });
+        self.unkept.push_back(Followed { found, hint, ..followed });
         assert_eq!(self.ids.len(), self.len(), "each transaction that is followed has a place of its own");
         assert_eq!(self.due.total() + self.ahead.total(), self.len(), "each that is followed counts for one user");
         Ok(true)
@@ -507,9 +511,8 @@ impl Own {
                 continue;
             }
             *told += 1;
-            // Told for another height, in vain.
-            let in_vain = followed.told != 0;
-            if share.is_some_and(|share| in_vain || told_shards[shard] >= share) {
+            // What was told for another height was so in vain.
+            if share.is_some_and(|share| followed.told != 0 || told_shards[shard] >= share) {
                 let minter = one_of(committee, shard, &system.seed, &cell.sender);
                 let is_handed = hand_in(&mut handed, minter, cell, payload);
                 followed.handed = followed.handed.saturating_add(u8::from(is_handed));
@@ -521,9 +524,10 @@ impl Own {
             if own_shard == Some(shard) {
                 of_own_shard.push((followed.item.clone(), followed.account, found));
             }
-            frames[shard].put(Some(height), cell, payload, Some(&paces[shard]));
+            let told_of = &ToldOf { cell, payload, hint: followed.hint.as_ref() };
+            frames[shard].put(Some(height), told_of, Some(&paces[shard]));
         }
-        let put = frames.iter().map(|frames| frames.count).sum::<usize>();
+        let put: usize = frames.iter().map(|frames| frames.count).sum();
         assert_eq!(put, self.told - before - beyond, "what is told for height {height} stands in a frame, and once");
         assert!(self.told <= window, "{} are told for height {height}, {window} may be", self.told);
         let mine = own_shard.map_or(0, |shard| frames[shard].count);

@@ -8,7 +8,7 @@ use super::inbox::Inbox;
 use super::places::Taken;
 use super::prospect::Prospect;
 use super::room::{Batch, is_past};
-use super::verdicts::BATCH_MAX;
+use super::verdicts::{BATCH_MAX, Hints};
 use super::working::Working;
 use crate::intake::asked::Whom;
 use crate::intake::duties::{DutyTable, Rank, told_share};
@@ -24,6 +24,7 @@ use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::transaction::arena::Arena;
 use dynemix_engine::transaction::check::check_form;
 use dynemix_engine::transaction::item::Item;
+use dynemix_engine::verify::Hint;
 use dynemix_net::mesh::{Body, PeerInfo};
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::take;
@@ -88,6 +89,8 @@ pub struct Prepare {
     pub arena: Arc<Arena>,
     /// Shared with the others.
     pub gathering: Arc<Gathering>,
+    /// Minters are told hints with what own users have handed in.
+    pub hints: bool,
 }
 
 /// A frame of cells on its way: its items, and which ordinals they have.
@@ -98,6 +101,8 @@ pub struct Pending {
     told: Option<u64>,
     items: Vec<(u64, Item)>,
     found: Vec<Found>,
+    /// What whoever tells them says of the items, and then of those that were found.
+    hints: Vec<Option<Hint>>,
     refused: Vec<(u64, Refusal, Option<Item>)>,
     body: Option<Body>,
     places: Taken,
@@ -253,10 +258,13 @@ impl Prepare {
         }
         let user = User { by_api: false, holder: Holder::of(from.net, from.id.0) };
         let mut pending = Pending::of(Some(from), user, told, Vec::with_capacity(cells.len()));
-        for (ordinal, (cell, payload)) in (first..).zip(&cells) {
+        for (ordinal, (cell, payload, hint)) in (first..).zip(&cells) {
             match check_form(cell, payload, &self.checks.chain.parameters) {
                 Ok(()) => match Item::transaction_in(&self.arena, cell, payload) {
-                    Some(item) => pending.items.push((ordinal, item)),
+                    Some(item) => {
+                        pending.items.push((ordinal, item));
+                        pending.hints.push(hint.copied());
+                    }
                     None => pending.refused.push((ordinal, Refusal::Busy, None)),
                 },
                 Err(refusal) => pending.refused.push((ordinal, refusal, None)),
@@ -302,24 +310,32 @@ impl Prepare {
         work.told = told.map(|pending| pending.found.len()).sum();
         let all: Vec<&Item> = waiting.iter().flat_map(|pending| pending.found.iter().map(|found| &found.1)).collect();
         let (begun, before) = (Instant::now(), self.checks.verifier.counters().signatures);
-        let (count, bad) = (all.len(), self.checks.verify(&all));
+        let mut hints = self.hints_of(waiting);
+        let (count, bad) = (all.len(), self.checks.verify_hinted(&all, &mut hints));
         work.verifying = begun.elapsed();
         work.signatures = (self.checks.verifier.counters().signatures - before) as usize;
         let ended = Instant::now();
         (work.took, work.worked) = (ended - began, self.gathering.working().end(ended));
         let mut bad = bad.into_iter().peekable();
+        let mut wrong = hints.wrong.iter().copied().peekable();
         let mut place = 0;
         let mut all_ready = Vec::with_capacity(waiting.len());
         for Pending { from, client, user, told, found, mut refused, body, places, .. } in waiting.drain(..) {
             let mut good = Vec::with_capacity(found.len());
-            let (mut broken, mut unproved) = (0, 0);
+            let (mut broken, mut unproved, mut misled) = (0, 0, 0);
+            let keeps_hints = hints.wanted && told.is_none();
+            let mut good_hints = Vec::with_capacity(if keeps_hints { found.len() } else { 0 });
             for (ordinal, item, prospect) in found {
+                misled += usize::from(wrong.next_if_eq(&place).is_some());
                 if bad.next_if_eq(&place).is_some() {
                     refused.push((ordinal, Refusal::BadSignature, Some(item)));
                     broken += 1;
                 } else {
                     match self.possession(&duties, from, &item, prospect.account) {
-                        Ok(()) => good.push((ordinal, item, prospect)),
+                        Ok(()) => {
+                            good.push((ordinal, item, prospect));
+                            good_hints.extend(keeps_hints.then(|| hints.found[place]));
+                        }
                         Err((refusal, lied)) => {
                             unproved += usize::from(lied);
                             refused.push((ordinal, refusal, Some(item)));
@@ -329,16 +345,26 @@ impl Prepare {
                 place += 1;
             }
             if let Some(from) = from {
-                let charge = |failure: Failure| self.checks.gate.charge(from, failure);
-                let failure = if told.is_some() { Failure::ToldSignatures } else { Failure::Signatures };
-                (broken > 0).then(|| charge(failure(broken)));
-                (unproved > 0).then(|| charge(Failure::Possessions(unproved)));
+                let broken_is = if told.is_some() { Failure::ToldSignatures } else { Failure::Signatures };
+                let failures = [(broken, broken_is(broken)), (misled, Failure::ToldHints(misled))];
+                for (count, failure) in failures.into_iter().chain([(unproved, Failure::Possessions(unproved))]) {
+                    (count > 0).then(|| self.checks.gate.charge(from, failure));
+                }
             }
-            all_ready.push(Ready { from, client, user, told, good, refused, body, places });
+            all_ready.push(Ready { from, client, user, told, good, hints: good_hints, refused, body, places });
         }
         assert_eq!(bad.next(), None, "a bad signature belongs to none of the transactions that were gathered");
         assert_eq!(place, count, "each transaction that was gathered has had its verdict");
         (all_ready, count, work)
+    }
+
+    /// What others say of the signatures that wait, and whether hints are wanted of them: minters are told what own users
+    /// have handed in.
+    fn hints_of(&self, waiting: &VecDeque<Pending>) -> Hints {
+        let wanted = self.hints && waiting.iter().any(|pending| pending.told.is_none());
+        let is_said = waiting.iter().any(|pending| pending.hints.iter().any(Option::is_some));
+        let all = waiting.iter().flat_map(|pending| pending.hints.iter().copied());
+        Hints { said: if is_said { all.collect() } else { Vec::new() }, wanted, ..Hints::default() }
     }
 
     /// Hands on to consensus what was verified, a part after the other; waits a little while there is too much before it.
@@ -379,7 +405,8 @@ impl Prepare {
                 let wanted = if pending.told.is_none() { pending.items.len() } else { 0 };
                 let mut places = self.checks.gate.places().take(wanted);
                 let mut used = 0;
-                for (ordinal, item) in pending.items.drain(..) {
+                let hints = take(&mut pending.hints);
+                for ((ordinal, item), hint) in pending.items.drain(..).zip(hints) {
                     let account: Option<AccountIndex> = *accounts.next().expect("one for each item");
                     let payee = pending.told.is_none().then(|| *payees.next().expect("one for each own user's item"));
                     let account = account.ok_or(Refusal::UnknownSender);
@@ -405,7 +432,10 @@ impl Prepare {
                             Ok(prospect)
                         });
                     match judged {
-                        Ok(prospect) => pending.found.push((ordinal, item, prospect)),
+                        Ok(prospect) => {
+                            pending.found.push((ordinal, item, prospect));
+                            pending.hints.push(hint);
+                        }
                         Err(refusal) => pending.refused.push((ordinal, refusal, Some(item))),
                     }
                 }
@@ -450,7 +480,8 @@ impl Prepare {
 impl Pending {
     fn of(from: Option<PeerInfo>, user: User, told: Option<u64>, items: Vec<(u64, Item)>) -> Pending {
         let (found, refused, body, places) = (Vec::new(), Vec::new(), None, Taken::default());
-        Pending { from, client: 0, user, told, items, found, refused, body, places }
+        let hints = vec![None; items.len()];
+        Pending { from, client: 0, user, told, items, found, hints, refused, body, places }
     }
 }
 

@@ -9,6 +9,7 @@ use dynemix_engine::base::keyed_hash::{HashSeed, place};
 use dynemix_engine::base::limits::TRANSACTION_BYTES_MAX;
 use dynemix_engine::committee::members::Committee;
 use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::verify::Hint;
 use dynemix_net::mesh::{Standing, To};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,6 +23,13 @@ pub(super) fn one_of(committee: &Committee, shard: usize, seed: &Hash, sender: &
     let seats = &committee.shards[shard];
     let seat = seats[place(HashSeed::from_key(seed).hash(sender), seats.len())];
     committee.members[usize::from(seat)].candidate
+}
+
+/// What is told of a transaction.
+pub(super) struct ToldOf<'a> {
+    pub(super) cell: &'a Cell,
+    pub(super) payload: &'a [u8],
+    pub(super) hint: Option<&'a Hint>,
 }
 
 /// A frame of cells, and how many of those for its shard and height are told with it.
@@ -62,14 +70,14 @@ impl Frames {
     }
 
     /// Puts a cell into the last frame, or where that is full, or a minter takes no more, into another one.
-    pub(super) fn put(&mut self, told: Option<u64>, cell: &Cell, payload: &[u8], pace: Option<&ShardPace>) {
+    pub(super) fn put(&mut self, told: Option<u64>, told_of: &ToldOf<'_>, pace: Option<&ShardPace>) {
         self.count += 1;
         if !self.others {
             return;
         }
         let is_full = |last: &Telling| {
             last.count == CELLS_MAX / 2
-                || last.frame.len() + 2 + TRANSACTION_BYTES_MAX > TOLD_BYTES_MAX
+                || last.frame.len() + 2 + TRANSACTION_BYTES_MAX + size_of::<Hint>() > TOLD_BYTES_MAX
                 || pace.is_some_and(|pace| pace.less.values().any(|&room| room == last.told))
         };
         if self.frames.last().is_none_or(is_full) {
@@ -77,7 +85,7 @@ impl Frames {
         }
         let Telling { frame, count, told } = self.frames.last_mut().expect("begun above");
         (*count, *told) = (*count + 1, *told + 1);
-        put_cell(frame, bytemuck::bytes_of(cell), payload);
+        put_cell(frame, bytemuck::bytes_of(told_of.cell), told_of.payload, told_of.hint);
         assert!(frame.len() <= TOLD_BYTES_MAX, "a frame of {} bytes, {TOLD_BYTES_MAX} are taken", frame.len());
     }
 }
@@ -93,7 +101,7 @@ pub(super) fn hand_in(handed: &mut BTreeMap<u32, Frames>, minter: u32, cell: &Ce
     let frames = handed.entry(minter).or_insert_with(|| Frames { others: true, ..Frames::default() });
     let may = frames.count < CELLS_MAX / 2;
     if may {
-        frames.put(None, cell, payload, None);
+        frames.put(None, &ToldOf { cell, payload, hint: None }, None);
     }
     may
 }

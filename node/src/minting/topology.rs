@@ -22,7 +22,7 @@ use dynemix_engine::consensus::custody::OTHERS_BYTES_MAX;
 use dynemix_engine::consensus::early::EARLY_MESSAGES_BYTES_MAX;
 use dynemix_engine::consensus::finals::FINALS_BYTES_MAX;
 use dynemix_engine::transaction::item::ITEM_MEMORY;
-use dynemix_engine::verify::KeyCache;
+use dynemix_engine::verify::{Hint, KeyCache};
 use std::fmt;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ const CELLS_IN: usize = 48 * MIB;
 const BODIES_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
 /// Bytes that a signature takes of those with which a batch is verified: points, sums, numbers.
-const VERIFIED_BYTES: u64 = 768;
+const VERIFIED_BYTES: u64 = 1024;
 /// Of all memory, so many 64ths are for that.
 const VERIFYING_64THS: u64 = 3;
 /// Threads that verify beside those of users' cells: rounds, bodies.
@@ -211,7 +211,8 @@ impl Given<'_> {
         // The replica's view has pages of its own of what blocks change; of keys both see the file's.
         let accounts = layout.bytes() + bytes_of(&["header", "hot", "index", "tree"]);
         let verifying = (self.verify_threads as u64 + VERIFIERS_BESIDE) * self.batch() as u64 * VERIFIED_BYTES;
-        let verified = (self.inbox(capacity) / TRANSACTION_COST * size_of::<Found>()) as u64;
+        let verified =
+            (self.inbox(capacity) / TRANSACTION_COST * (size_of::<Found>() + size_of::<Option<Hint>>())) as u64;
         let threads = self.verify_threads as u64 + THREADS_BESIDE;
         let of_others = if self.shards() == 1 { 0 } else { self.others(capacity) as u64 };
         let proofs = if self.shards() == 1 { 0 } else { Inclusions::served_bytes(capacity.height) };

@@ -4,7 +4,7 @@ use super::rows::buckets;
 use dynemix_engine::base::hash::Hash;
 use dynemix_engine::base::ids::Prefix;
 use dynemix_engine::transaction::item::Item;
-use dynemix_engine::verify::{KeyCache, Signed, Verifier};
+use dynemix_engine::verify::{Hint, KeyCache, Signed, Verifier};
 use hashbrown::HashSet;
 use std::borrow::Borrow;
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,19 @@ impl Generations {
     fn bytes(max: usize) -> usize {
         2 * buckets(max + BATCH_MAX) * (size_of::<Hash>() + 1)
     }
+}
+
+/// What others say of signatures that are verified, and what is found for those who verify them next.
+#[derive(Default)]
+pub struct Hints {
+    /// Item by item; empty: nobody says anything.
+    pub said: Vec<Option<Hint>>,
+    /// Hints are wanted.
+    pub wanted: bool,
+    /// Those that were found, item by item; none of what was known already.
+    pub found: Vec<Option<Hint>>,
+    /// Places of items of which a wrong one was said.
+    pub wrong: Vec<usize>,
 }
 
 /// What was found good, and what was not; shared by all threads.
@@ -80,6 +93,16 @@ impl Verdicts {
     /// Verifies those of these items that are transactions and not known; those that are not good are returned by
     /// place.
     pub fn verify(&self, verifier: &mut Verifier, items: &[impl Borrow<Item>]) -> Vec<usize> {
+        self.verify_hinted(verifier, items, &mut Hints::default())
+    }
+
+    /// The same with hints.
+    pub fn verify_hinted(&self, verifier: &mut Verifier, items: &[impl Borrow<Item>], hints: &mut Hints) -> Vec<usize> {
+        assert!(hints.said.is_empty() || hints.said.len() == items.len(), "hints are said item by item");
+        hints.found.clear();
+        hints.found.resize(if hints.wanted { items.len() } else { 0 }, None);
+        hints.wrong.clear();
+        let mut found = Vec::new();
         let item = |place: usize| -> &Item { items[place].borrow() };
         let unknown: Vec<usize> = {
             let good = self.good.lock().expect(UNPOISONED);
@@ -95,17 +118,22 @@ impl Verdicts {
         let batches = cells.len().div_ceil(self.batch).max(1);
         for batch in cells.chunks(cells.len().div_ceil(batches).max(1)) {
             let signed = |i: usize| {
-                let cell = &batch[i].1;
+                let (place, cell) = &batch[i];
                 Signed {
                     key: &cell.sender,
                     signature: &cell.signature,
                     prefix: &self.prefix,
                     message: cell.signed_part(),
-                    hint: None,
+                    hint: hints.said.get(*place).and_then(Option::as_ref),
                 }
             };
             verifier.verify(batch.len(), signed, &mut verdicts);
             assert_eq!(verdicts.len(), batch.len(), "each signature that was asked about has a verdict");
+            hints.wrong.extend(verifier.wrong_hints().iter().map(|&wrong| batch[wrong as usize].0));
+            if hints.wanted {
+                verifier.hints(&mut found);
+                batch.iter().zip(&found).for_each(|((place, _), hint)| hints.found[*place] = *hint);
+            }
             let mut good = self.good.lock().expect(UNPOISONED);
             let mut broken = self.broken.lock().expect(UNPOISONED);
             good.age(self.generation);
@@ -124,6 +152,7 @@ impl Verdicts {
             assert!(young < max, "{young} ids are in a generation of {max}");
         }
         bad.sort_unstable();
+        hints.wrong.sort_unstable();
         bad
     }
 

@@ -3,8 +3,9 @@
 //! ```text
 //!   kind u8 | body
 //!   0 message   of consensus, see `dynemix_engine::messages::codec`
-//!   1 cells     told for u64 | first ordinal u64 | each: cell 192, payload length u16, payload
+//!   1 cells     told for u64 | first ordinal u64 | each: cell 192, payload length u16, payload, maybe hint 32
 //!               told for: a height, by a node to its minters; 0 of a user's own transactions
+//!               a hint where the length's highest bit is set: x of the signature's R, only of what is told
 //!   2 outcome   refusal u8 | height u64 | slot u64 | shard u16 | ordinals u64 each
 //!               refusal: 0 final; 255 one of the same sequence is, and whether it is this one nobody has shown
 //!   3 peers     each: transport key 32 | address 16 | port u16
@@ -28,6 +29,7 @@ use dynemix_engine::base::limits::{BLOCK_BYTES_MAX, CELL_BYTES, PAYLOAD_BYTES_MA
 use dynemix_engine::committee::statement::{Statement, StatementKind};
 use dynemix_engine::messages::message::{Message, ShardMessage};
 use dynemix_engine::transaction::cell::Cell;
+use dynemix_engine::verify::Hint;
 use dynemix_net::mesh::{Claim, MEMBER_FRAME_MAX, Target, To};
 use std::sync::{Arc, LazyLock};
 
@@ -35,7 +37,7 @@ use std::sync::{Arc, LazyLock};
 pub type Frame = (To, u8, Arc<[u8]>);
 
 /// Version of everything between nodes.
-pub const PEER_VERSION: u8 = 6;
+pub const PEER_VERSION: u8 = 7;
 /// The classes of the mesh, most urgent first: votes and what else is small and decides.
 pub const VOTES: u8 = 0;
 /// What a shard round needs at once.
@@ -249,16 +251,22 @@ pub fn class_of(message: &Message) -> u8 {
     }
 }
 
-/// Appends a cell to a frame of cells.
+/// Set in a payload's length where a hint follows the payload.
+const HINTED: u16 = 1 << 15;
+const _: () = assert!(PAYLOAD_BYTES_MAX < HINTED as usize);
+
+/// Appends a cell to a frame of cells, with a hint for whoever verifies it if there is one.
 ///
 /// # Panics
 /// When it is no cell, or its payload is longer than any that is admitted.
-pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8]) {
+pub fn put_cell(out: &mut Vec<u8>, cell: &[u8], payload: &[u8], hint: Option<&Hint>) {
     assert_eq!(cell.len(), CELL_BYTES, "a frame of cells is of whole cells");
     assert!(payload.len() <= PAYLOAD_BYTES_MAX, "a payload of {} bytes goes out", payload.len());
     out.extend_from_slice(cell);
-    out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+    let hinted = if hint.is_some() { HINTED } else { 0 };
+    out.extend_from_slice(&(payload.len() as u16 | hinted).to_le_bytes());
     out.extend_from_slice(payload);
+    out.extend(hint.into_iter().flatten());
 }
 
 /// Begins a frame of cells: of a user, or told to the minters of a height.
@@ -271,8 +279,8 @@ pub fn cells_frame(told: Option<u64>, first_ordinal: u64) -> Vec<u8> {
 }
 
 /// A frame of cells, read: for which height another node tells them, the first ordinal, and the cells with their
-/// payloads.
-pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8])>);
+/// payloads and what was hinted of them.
+pub type Cells<'a> = (Option<u64>, u64, Vec<(Cell, &'a [u8], Option<&'a Hint>)>);
 
 /// Reads the body of a frame of cells, behind its kind: there is one at least, since a frame costs work as well.
 pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
@@ -285,13 +293,23 @@ pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
     while !rest.is_empty() {
         let (cell, after) = rest.split_first_chunk::<CELL_BYTES>()?;
         rest = after;
-        let length = usize::from(u16_of(&mut rest)?);
+        let word = u16_of(&mut rest)?;
+        let (is_hinted, length) = (word & HINTED != 0, usize::from(word & !HINTED));
         let (payload, after) = rest.split_at_checked(length)?;
-        if length > PAYLOAD_BYTES_MAX || cells.len() >= CELLS_MAX {
+        // Who brings users' own transactions has verified nothing.
+        if length > PAYLOAD_BYTES_MAX || cells.len() >= CELLS_MAX || is_hinted && told == 0 {
             return None;
         }
-        cells.push((bytemuck::pod_read_unaligned(cell), payload));
         rest = after;
+        let hint = match is_hinted {
+            true => {
+                let (hint, after) = rest.split_first_chunk()?;
+                rest = after;
+                Some(hint)
+            }
+            false => None,
+        };
+        cells.push((bytemuck::pod_read_unaligned(cell), payload, hint));
     }
     Some((Some(told).filter(|&height| height > 0), first_ordinal, cells))
 }
@@ -522,5 +540,29 @@ mod tests {
         assert!(RoomWord::read(&room.encode()[1..16]).is_none() && RoomWord::read(&[0; 17]).is_none());
         assert_eq!(read_hello(&hash, &said[..85]), Err(HelloError::Malformed));
         assert_eq!(read_hello(&[0; 32], &said), Err(HelloError::OtherChain));
+    }
+
+    #[test]
+    fn hints_come_with_what_is_told_and_with_nothing_else() {
+        let cell = Cell { amount: 7, ..bytemuck::Zeroable::zeroed() };
+        let (payload, hint) = ([5; 9], [6; 32]);
+        let frame = |told| {
+            let mut frame = cells_frame(told, 2);
+            put_cell(&mut frame, bytemuck::bytes_of(&cell), &payload, Some(&hint));
+            put_cell(&mut frame, bytemuck::bytes_of(&cell), &[], None);
+            put_cell(&mut frame, bytemuck::bytes_of(&cell), &[], Some(&hint));
+            frame
+        };
+        let told = frame(Some(4));
+        let (height, first, cells) = read_cells(&told[1..]).unwrap();
+        let read: Vec<_> = cells.iter().map(|(cell, payload, hint)| (cell.amount, *payload, *hint)).collect();
+        assert_eq!((height, first), (Some(4), 2));
+        assert_eq!(read, [(7, &payload[..], Some(&hint)), (7, &[], None), (7, &[], Some(&hint))]);
+        let lengths = [CELLS_HEAD_BYTES, 194 + 9 + 32, 194];
+        let whole = [lengths[0] + lengths[1], lengths.iter().sum()];
+        for end in CELLS_HEAD_BYTES..told.len() {
+            assert_eq!(read_cells(&told[1..end]).is_some(), whole.contains(&end), "{end} bytes of {}", told.len());
+        }
+        assert!(read_cells(&frame(None)[1..]).is_none(), "whoever brings their own has verified nothing");
     }
 }

@@ -109,7 +109,7 @@ impl Guest {
         let frame = |(peer, first, cells): (PeerId, u64, &[Cell])| {
             assert!(cells.len() <= CELLS_MAX, "{} cells in a frame of {CELLS_MAX}", cells.len());
             let mut frame = cells_frame(None, first);
-            cells.iter().for_each(|cell| put_cell(&mut frame, bytemuck::bytes_of(cell), &[]));
+            cells.iter().for_each(|cell| put_cell(&mut frame, bytemuck::bytes_of(cell), &[], None));
             (To::Peer(peer), CELLS, Arc::from(frame))
         };
         self.mesh.send_all(frames.into_iter().map(frame));

@@ -146,6 +146,7 @@ fn options(world: &World, seed: u64, node: u32, disk: &MemoryDisk, clock: &Clock
         key_cache_keys: 1 << 12,
         simd: None,
         verify_threads: 1,
+        hints: true,
         counted: None,
         memory_bytes: 4 << 30,
         api_bytes: 0,

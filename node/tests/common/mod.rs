@@ -98,6 +98,7 @@ pub fn options(directory: &Path, genesis: Genesis, begun_ms: u64) -> NodeOptions
         key_cache_keys: 1 << 14,
         simd: None,
         verify_threads: 2,
+        hints: true,
         counted: None,
         memory_bytes: 4 << 30,
         api_bytes: 0,
@@ -211,7 +212,7 @@ impl Client {
     pub fn submit(&mut self, cells: &[Cell]) {
         for cells in cells.chunks(512) {
             let mut frame = cells_frame(None, self.next);
-            cells.iter().for_each(|cell| put_cell(&mut frame, bytemuck::bytes_of(cell), &[]));
+            cells.iter().for_each(|cell| put_cell(&mut frame, bytemuck::bytes_of(cell), &[], None));
             self.next += cells.len() as u64;
             self.say(CELLS, frame);
         }
@@ -219,7 +220,7 @@ impl Client {
 
     pub fn submit_with_payload(&mut self, cell: &Cell, payload: &[u8]) {
         let mut frame = cells_frame(None, self.next);
-        put_cell(&mut frame, bytemuck::bytes_of(cell), payload);
+        put_cell(&mut frame, bytemuck::bytes_of(cell), payload, None);
         self.next += 1;
         self.say(CELLS, frame);
     }

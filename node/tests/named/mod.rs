@@ -97,6 +97,7 @@ impl Town {
                 key_cache_keys: 1 << 12,
                 simd: None,
                 verify_threads: 1,
+                hints: true,
                 counted: None,
                 memory_bytes: 4 << 30,
                 api_bytes: 0,

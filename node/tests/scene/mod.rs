@@ -42,7 +42,7 @@ pub fn caller(connection: u64) -> Client {
 
 /// Of an account whose next one it is.
 pub fn due(account: u32, total: u64) -> Payer {
-    Payer { account, total, due: true, found: None }
+    Payer { account, total, due: true, found: None, hint: None }
 }
 
 /// Follows a transaction that is on the disk at once.
