@@ -5,8 +5,8 @@
 //!   Q(run) = sum of z_i R_i + (z_i h_i) A_i - (z_i s_i) B        good iff [8] Q = 0
 //! ```
 //!
-//! A' is 2^127 A, which the cache keeps beside keys that came twice: their scalars of 253 bits become two of 127, and the
-//! sum has half as many windows. B' is the same of the base point.
+//! A' is 2^127 A, which the cache keeps beside keys that come often: their scalars of 253 bits are two of 127 then. The
+//! high halves of others are summed apart, and the sum is doubled 127 times. B' is the same of the base point.
 //!
 //! Coefficients stay the same for the life of a batch, so Q of a run is the sum of the Qs of its parts: a half of a run
 //! whose Q is known gives the other half's Q by a subtraction.
@@ -18,7 +18,7 @@ use super::field::{Fe, Packed};
 use super::key_cache::{Decoded, KeyCache};
 use super::msm::{Buffers, Multiple};
 use super::parts::{Parts, Watch};
-use super::point::Extended;
+use super::point::{Extended, SPLIT_BITS};
 use super::scalar;
 use super::sha512::{self, Padded};
 use super::signed::Signed;
@@ -27,6 +27,16 @@ use crate::base::ids::Key;
 use std::ops::Range;
 
 const LANES_MAX: usize = 8;
+/// What splitting a key costs: about as much as a verdict.
+const SPLIT_COST: u32 = 256;
+/// What one key that is not split costs a batch that has up to so many of them, in the same unit: buckets of its own, the
+/// more of them the smaller a share.
+const UNSPLIT_COSTS: [(usize, u32); 3] = [(24, 100), (128, 51), (512, 21)];
+const UNSPLIT_COST_LEAST: u32 = 11;
+/// The same where each gets a verdict: twice the doublings, so that splitting pays at once.
+const UNSPLIT_COST_EACH: u32 = SPLIT_COST;
+/// The same of one that comes alone and is verified by curve25519-dalek.
+const UNSPLIT_COST_ALONE: u32 = 24;
 const NEUTRAL: u32 = 0;
 const BASE: u32 = 1;
 const SPLIT_BASE: u32 = BASE + bases::MULTIPLES as u32;
@@ -46,8 +56,9 @@ pub(super) struct Batch {
     s: Vec<[u64; 4]>,
     z: Vec<u128>,
     zh: Vec<[u64; 4]>,
-    short: Vec<Multiple<u128>>,
-    long: Vec<Multiple<[u64; 4]>>,
+    /// What is summed, and what is summed and multiplied by 2^127: high halves of keys that are not split.
+    low: Vec<Multiple>,
+    high: Vec<Multiple>,
     buffers: Buffers,
     rows: Rows,
     /// Table places and encodings that wait for a full vector.
@@ -59,9 +70,11 @@ pub(super) struct Batch {
     /// Table places of those that were decoded last, and of all in the batch that did not.
     decoded: Vec<u32>,
     undecodable: Vec<u32>,
-    /// Which terms have their A', and those whose key came a second time, and gets one now.
+    /// Which terms have their A', and those whose key is cached without one.
     split: Vec<bool>,
-    to_split: Vec<u32>,
+    unsplit: Vec<u32>,
+    /// What unsplit keys have cost since one was split, in parts of [`SPLIT_COST`].
+    missed: u32,
     padded: Box<[Padded; LANES_MAX]>,
     parts: Parts,
 }
@@ -76,8 +89,8 @@ impl Batch {
             s: Vec::new(),
             z: Vec::new(),
             zh: Vec::new(),
-            short: Vec::new(),
-            long: Vec::new(),
+            low: Vec::new(),
+            high: Vec::new(),
             buffers: Buffers::default(),
             rows: Rows::default(),
             waiting: Vec::new(),
@@ -86,7 +99,8 @@ impl Batch {
             decoded: Vec::new(),
             undecodable: Vec::new(),
             split: Vec::new(),
-            to_split: Vec::new(),
+            unsplit: Vec::new(),
+            missed: 0,
             padded: Box::new([Padded::EMPTY; LANES_MAX]),
             parts: Parts::default(),
         };
@@ -134,19 +148,21 @@ impl Batch {
         &self.places[run]
     }
 
-    /// Decodes the signatures `signed(i)` for `i` in `0..count`. One that has a malformed part leaves no term.
+    /// Decodes the signatures `signed(i)` for `i` in `0..count`. One that has a malformed part leaves no term. `each`:
+    /// they get a verdict each.
     pub(super) fn fill<'a>(
         &mut self,
         count: usize,
         signed: &impl Fn(usize) -> Signed<'a>,
         keys: &KeyCache,
         coefficients: &mut Coefficients,
+        each: bool,
     ) {
         self.table.truncate(FIRST as usize);
         self.places.clear();
         self.s.clear();
         self.split.clear();
-        self.to_split.clear();
+        self.unsplit.clear();
         self.undecodable.clear();
         self.wrong_hints.clear();
         let (mut hits, mut misses) = (0, 0);
@@ -168,7 +184,7 @@ impl Batch {
             "every point of a batch was decoded, or found not to decode"
         );
         keys.count(hits, misses);
-        self.split_keys(signed, keys);
+        self.split_keys(signed, keys, each);
         self.drop_undecodable();
         assert_eq!(self.table.len(), place_of(self.places.len()) as usize, "each term has its points");
         assert_eq!(self.split.len(), self.places.len(), "each term is split or not");
@@ -185,7 +201,7 @@ impl Batch {
         watch.lap(&mut self.parts.scalars);
     }
 
-    /// Keeps a key that came alone: its point the first time, 2^127 times it the second.
+    /// Keeps a key that came alone: its point the first time, later 2^127 times it.
     pub(super) fn keep_key(&mut self, key: &Key, keys: &KeyCache) {
         let lanes = self.kernels.simd().lanes();
         let mut packed = [Packed::default(); LANES_MAX];
@@ -195,10 +211,11 @@ impl Batch {
                     keys.insert(key, &packed[0]);
                 }
             }
-            Some(Decoded { point, .. }) => {
+            Some(Decoded { point, .. }) if self.is_due(UNSPLIT_COST_ALONE) => {
                 self.kernels.split_lanes(&[point], &[0; LANES_MAX][..lanes], &mut packed[..lanes]);
                 keys.keep_split(key, &packed[0]);
             }
+            Some(_) => {}
         }
     }
 
@@ -221,7 +238,7 @@ impl Batch {
         };
         self.table.extend([point, split.unwrap_or_default()]);
         self.split.push(split.is_some());
-        self.to_split.extend(split.is_none().then_some(term));
+        self.unsplit.extend(split.is_none().then_some(term));
         true
     }
 
@@ -296,20 +313,55 @@ impl Batch {
         }
     }
 
-    /// Keys that came a second time get their second point, as many at once as there are lanes.
-    fn split_keys<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
+    /// Chooses keys of this batch that get their second point: one whenever those without have cost as much as splitting
+    /// it, so that keys which never stay in the cache for long cost twice what they must at most.
+    fn split_keys<'a>(&mut self, signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache, each: bool) {
+        let without = self.split.iter().filter(|is_split| !**is_split).count();
+        let of_sum = UNSPLIT_COSTS.iter().find(|(most, _)| without <= *most);
+        let cost = match each {
+            true => UNSPLIT_COST_EACH,
+            false => of_sum.map_or(UNSPLIT_COST_LEAST, |&(_, cost)| cost),
+        };
+        let mut chosen = std::mem::take(&mut self.unsplit);
+        chosen.retain(|_| self.is_due(cost));
+        self.split_terms(&chosen, signed, keys);
+        self.unsplit = chosen;
+    }
+
+    /// Whether unsplit keys have cost enough to split this one, which has just cost so much.
+    fn is_due(&mut self, cost: u32) -> bool {
+        self.missed += cost;
+        let is_due = self.missed >= SPLIT_COST;
+        self.missed -= if is_due { SPLIT_COST } else { 0 };
+        is_due
+    }
+
+    /// Gives these terms' keys their second points, as many at once as there are lanes.
+    fn split_terms<'a>(&mut self, terms: &[u32], signed: &impl Fn(usize) -> Signed<'a>, keys: &KeyCache) {
         let lanes = self.kernels.simd().lanes();
-        let mut packed = [Packed::default(); LANES_MAX];
-        for terms in self.to_split.chunks(lanes) {
-            let mut keys_at = [NEUTRAL; LANES_MAX];
-            keys_at.iter_mut().zip(terms).for_each(|(at, &term)| *at = place_of(term as usize) + 1);
-            self.kernels.split_lanes(&self.table, &keys_at[..lanes], &mut packed[..lanes]);
-            for (&term, point) in terms.iter().zip(&packed) {
-                self.table[place_of(term as usize) as usize + 2] = *point;
-                self.split[term as usize] = true;
-                keys.keep_split(signed(self.places[term as usize] as usize).key, point);
+        let key_of = |places: &[u32], term: u32| signed(places[term as usize] as usize).key;
+        let (mut together, mut packed) = (Vec::with_capacity(lanes), [Packed::default(); LANES_MAX]);
+        for (number, &term) in terms.iter().enumerate() {
+            // A key that stands in the batch again and again has it by now.
+            match keys.find(key_of(&self.places, term)).and_then(|found| found.split) {
+                Some(split) => self.keep_split(term, split),
+                None => together.push(term),
+            }
+            if together.len() == lanes || number + 1 == terms.len() && !together.is_empty() {
+                let mut keys_at = [NEUTRAL; LANES_MAX];
+                keys_at.iter_mut().zip(&together).for_each(|(at, &term)| *at = place_of(term as usize) + 1);
+                self.kernels.split_lanes(&self.table, &keys_at[..lanes], &mut packed[..lanes]);
+                for (term, point) in together.drain(..).zip(packed) {
+                    self.keep_split(term, point);
+                    keys.keep_split(key_of(&self.places, term), &point);
+                }
             }
         }
+    }
+
+    fn keep_split(&mut self, term: u32, split: Packed) {
+        self.table[place_of(term as usize) as usize + 2] = split;
+        self.split[term as usize] = true;
     }
 
     /// Removes the terms of points that did not decode; rare.
@@ -375,26 +427,30 @@ impl Batch {
     /// Q of a run of terms.
     pub(super) fn equation(&mut self, run: Range<usize>) -> Extended<Fe> {
         let mut watch = Watch::start();
-        self.short.clear();
-        self.long.clear();
+        self.low.clear();
+        self.high.clear();
         let mut s = scalar::LazySum::default();
         for term in run {
             let at = place_of(term);
-            self.short.push(Multiple { point: at, scalar: self.z[term] });
-            if self.split[term] {
-                let [low, high] = scalar::split(&self.zh[term]);
-                self.short.push(Multiple { point: at + 1, scalar: low });
-                self.short.push(Multiple { point: at + 2, scalar: high });
-            } else {
-                self.long.push(Multiple { point: at + 1, scalar: self.zh[term] });
+            let [low, high] = scalar::split(&self.zh[term]);
+            self.low.push(Multiple { point: at, scalar: self.z[term] });
+            self.low.push(Multiple { point: at + 1, scalar: low });
+            match self.split[term] {
+                true => self.low.push(Multiple { point: at + 2, scalar: high }),
+                false => self.high.push(Multiple { point: at + 1, scalar: high }),
             }
             s.add(self.z[term], &self.s[term]);
         }
         let [low, high] = scalar::split(&s.negated());
-        self.short.push(Multiple { point: BASE, scalar: low });
-        self.short.push(Multiple { point: SPLIT_BASE, scalar: high });
+        self.low.push(Multiple { point: BASE, scalar: low });
+        self.low.push(Multiple { point: SPLIT_BASE, scalar: high });
         watch.lap(&mut self.parts.scalars);
-        self.kernels.sum(&self.table, NEUTRAL, &self.short, &self.long, &mut self.buffers)
+        let sum = self.kernels.sum(&self.table, NEUTRAL, &self.low, &mut self.buffers);
+        if self.high.is_empty() {
+            return sum;
+        }
+        let high = self.kernels.sum(&self.table, NEUTRAL, &self.high, &mut self.buffers);
+        sum.add(&high.doubled_times(SPLIT_BITS))
     }
 }
 

@@ -16,9 +16,7 @@ use super::field::{Fe, Field, Packed, Row};
 use super::parts::{Parts, Watch};
 use super::point::{Extended, Niels, Running};
 
-/// Bits of the short scalars, and of the long ones (below l).
-const SHORT_BITS: usize = 128;
-const LONG_BITS: usize = 253;
+const SCALAR_BITS: usize = 128;
 const WINDOW_BITS: std::ops::RangeInclusive<usize> = 3..=13;
 /// How many additions ahead a lane's points are fetched.
 const PREFETCH_AHEAD: usize = 2;
@@ -27,9 +25,9 @@ const BUCKETS_TOGETHER_MAX: usize = 128;
 
 /// A point in the table, and the scalar it is multiplied by.
 #[derive(Clone, Copy)]
-pub(super) struct Multiple<S> {
+pub(super) struct Multiple {
     pub(super) point: u32,
-    pub(super) scalar: S,
+    pub(super) scalar: u128,
 }
 
 /// A run of one bucket's points, for one lane.
@@ -44,8 +42,7 @@ struct Piece {
 /// Buffers that are reused from sum to sum.
 #[derive(Default)]
 pub(super) struct Buffers {
-    short_digits: Vec<i16>,
-    long_digits: Vec<i16>,
+    digits: Vec<i16>,
     counts: Vec<u32>,
     list: Vec<u32>,
     pieces: Vec<Piece>,
@@ -58,9 +55,9 @@ pub(super) struct Buffers {
     pub(super) parts: Parts,
 }
 
-fn windows_of(bits: usize, window_bits: usize) -> usize {
+fn windows_of(window_bits: usize) -> usize {
     // One bit more: a signed recoding may carry out of the top.
-    (bits + 1).div_ceil(window_bits)
+    (SCALAR_BITS + 1).div_ceil(window_bits)
 }
 
 /// How many windows are summed at once.
@@ -68,18 +65,16 @@ fn windows_together<F: Field>(bits: usize) -> usize {
     if 1 << (bits - 1) <= BUCKETS_TOGETHER_MAX { F::LANES } else { 1 }
 }
 
-/// The window for so many short and long multiples: the least estimated number of multiplications, all lanes counted.
-fn window_bits<F: Field>(short: usize, long: usize) -> usize {
+/// The window for so many multiples: the least estimated number of multiplications, all lanes counted.
+fn window_bits<F: Field>(count: usize) -> usize {
     let cost = |bits: usize| {
-        let (short_windows, long_windows) = (windows_of(SHORT_BITS, bits), windows_of(LONG_BITS, bits));
-        let windows = if long == 0 { short_windows } else { long_windows };
-        let additions = 7 * (short * short_windows + long * long_windows);
+        let windows = windows_of(bits);
         // Lanes without a window fold as well; parts of windows are combined.
         let (folded, combined) = match windows_together::<F>(bits) {
             1 => (windows, windows.div_ceil(F::LANES) * F::LANES * (27 * F::LANES + 8 * bits)),
             together => (windows.next_multiple_of(together), 0),
         };
-        additions + ((2 * 9 * folded) << (bits - 1)) + combined
+        7 * count * windows + ((2 * 9 * folded) << (bits - 1)) + combined
     };
     WINDOW_BITS
         .filter(|&bits| windows_together::<F>(bits) == F::LANES || 1 << (bits - 1) >= F::LANES)
@@ -106,29 +101,23 @@ pub(super) fn recode(words: &[u64], windows: usize, bits: usize, stride: usize, 
     debug_assert_eq!(carry, 0, "the top window takes the last carry");
 }
 
-/// Sums `short` and `long` multiples of points of the table. `identity` is the table's neutral point.
+/// Sums multiples of points of the table. `identity` is the table's neutral point.
 #[inline(always)]
 pub(super) fn sum<F: Field>(
     table: &[Packed],
     identity: u32,
-    short: &[Multiple<u128>],
-    long: &[Multiple<[u64; 4]>],
+    multiples: &[Multiple],
     buffers: &mut Buffers,
 ) -> Extended<Fe> {
     let mut watch = Watch::start();
-    let bits = window_bits::<F>(short.len(), long.len());
-    let (short_windows, long_windows) = (windows_of(SHORT_BITS, bits), windows_of(LONG_BITS, bits));
-    buffers.short_digits.resize(short_windows * short.len(), 0);
-    buffers.long_digits.resize(long_windows * long.len(), 0);
-    for (i, multiple) in short.iter().enumerate() {
+    let bits = window_bits::<F>(multiples.len());
+    let windows = windows_of(bits);
+    buffers.digits.resize(windows * multiples.len(), 0);
+    for (i, multiple) in multiples.iter().enumerate() {
         let words = [multiple.scalar as u64, (multiple.scalar >> 64) as u64];
-        recode(&words, short_windows, bits, short.len(), &mut buffers.short_digits[i..]);
-    }
-    for (i, multiple) in long.iter().enumerate() {
-        recode(&multiple.scalar, long_windows, bits, long.len(), &mut buffers.long_digits[i..]);
+        recode(&words, windows, bits, multiples.len(), &mut buffers.digits[i..]);
     }
     watch.lap(&mut buffers.parts.scalars);
-    let windows = if long.is_empty() { short_windows } else { long_windows };
     let (buckets, together) = (1usize << (bits - 1), windows_together::<F>(bits));
     let part = buckets * together / F::LANES;
     let (mut neutral, mut place) = ([Row::default()], [0u32; 8]);
@@ -136,7 +125,7 @@ pub(super) fn sum<F: Field>(
     let (mut parts, mut totals) = (Vec::with_capacity(windows), Vec::with_capacity(windows));
     for first in (0..windows).step_by(together) {
         let these = first..(first + together).min(windows);
-        sort_into_buckets(buffers, these.clone(), short, long, buckets);
+        sort_into_buckets(buffers, these.clone(), multiples, buckets);
         watch.lap(&mut buffers.parts.sort);
         buffers.rows.clear();
         buffers.rows.resize(together * buckets + 1, neutral[0]);
@@ -194,43 +183,31 @@ fn keep_sums<F: Field>(sums: Extended<F>, pieces: &[Piece], rows: &mut [Row], fi
 }
 
 /// Sorts some windows' points by bucket and cuts the buckets into pieces, longest first.
-fn sort_into_buckets(
-    buffers: &mut Buffers,
-    windows: std::ops::Range<usize>,
-    short: &[Multiple<u128>],
-    long: &[Multiple<[u64; 4]>],
-    buckets: usize,
-) {
-    let Buffers { short_digits, long_digits, counts, list, pieces, ordered, by_length, .. } = buffers;
-    let longest = 2 * (short.len() + long.len()) / buckets + 8;
+fn sort_into_buckets(buffers: &mut Buffers, windows: std::ops::Range<usize>, multiples: &[Multiple], buckets: usize) {
+    let Buffers { digits, counts, list, pieces, ordered, by_length, .. } = buffers;
+    let longest = 2 * multiples.len() / buckets + 8;
     pieces.clear();
     list.clear();
     by_length.clear();
     by_length.resize(longest + 2, 0);
     for (number, window) in windows.enumerate() {
-        let short_digits = short_digits.get(window * short.len()..(window + 1) * short.len()).unwrap_or(&[]);
-        let long_digits = long_digits.get(window * long.len()..(window + 1) * long.len()).unwrap_or(&[]);
+        let digits = &digits[window * multiples.len()..(window + 1) * multiples.len()];
         // Digit 0 has a bucket of its own, at 0, that nobody reads.
         counts.clear();
         counts.resize(buckets + 2, 0);
-        // A loop for each slice: over a chain of both every step would ask which one it is in.
-        for digits in [short_digits, long_digits] {
-            for digit in digits {
-                counts[usize::from(digit.unsigned_abs()) + 1] += 1;
-            }
+        for digit in digits {
+            counts[usize::from(digit.unsigned_abs()) + 1] += 1;
         }
         counts[0] = list.len() as u32;
         for i in 1..counts.len() {
             counts[i] += counts[i - 1];
         }
-        list.resize(list.len() + short_digits.len() + long_digits.len(), 0);
-        let mut enter = |digit: i16, point: u32| {
+        list.resize(list.len() + digits.len(), 0);
+        for (digit, multiple) in digits.iter().zip(multiples) {
             let place = &mut counts[usize::from(digit.unsigned_abs())];
-            list[*place as usize] = point | (digit as u32 & (1 << 31));
+            list[*place as usize] = multiple.point | (*digit as u32 & (1 << 31));
             *place = place.wrapping_add(1);
-        };
-        short_digits.iter().zip(short).for_each(|(&digit, multiple)| enter(digit, multiple.point));
-        long_digits.iter().zip(long).for_each(|(&digit, multiple)| enter(digit, multiple.point));
+        }
         // Now counts[k] is the end of bucket k.
         for bucket in 0..buckets {
             let (mut start, end) = (counts[bucket], counts[bucket + 1]);

@@ -205,11 +205,10 @@ macro_rules! vector_kernels {
             pub(super) fn sum(
                 table: &[Packed],
                 neutral: u32,
-                short: &[Multiple<u128>],
-                long: &[Multiple<[u64; 4]>],
+                multiples: &[Multiple],
                 buffers: &mut Buffers,
             ) -> Extended<Fe> {
-                msm::sum::<$field>(table, neutral, short, long, buffers)
+                msm::sum::<$field>(table, neutral, multiples, buffers)
             }
         }
     };
@@ -315,10 +314,9 @@ impl Kernels {
         self,
         table: &[Packed],
         neutral: u32,
-        short: &[Multiple<u128>],
-        long: &[Multiple<[u64; 4]>],
+        multiples: &[Multiple],
         buffers: &mut Buffers,
     ) -> Extended<Fe> {
-        kernel!(self, msm::sum::<Fe>(table, neutral, short, long, buffers), sum(table, neutral, short, long, buffers))
+        kernel!(self, msm::sum::<Fe>(table, neutral, multiples, buffers), sum(table, neutral, multiples, buffers))
     }
 }

@@ -37,8 +37,6 @@ pub struct VerifyCounters {
     pub batches: u64,
     /// Equations computed, halves included.
     pub equations: u64,
-    /// Hints that were wrong.
-    pub wrong_hints: u64,
 }
 
 impl VerifyCounters {
@@ -49,7 +47,6 @@ impl VerifyCounters {
             bad: self.bad + other.bad,
             batches: self.batches + other.batches,
             equations: self.equations + other.equations,
-            wrong_hints: self.wrong_hints + other.wrong_hints,
         }
     }
 }
@@ -106,10 +103,11 @@ impl Verifier {
                 self.batch.keep_key(signed(0).key, &self.keys);
             }
         } else {
-            self.batch.fill(count, &signed, &self.keys, &mut self.coefficients);
+            let each = self.bad_average > EACH_ABOVE || count <= each_max(self.keys.simd());
+            self.batch.fill(count, &signed, &self.keys, &mut self.coefficients, each);
             let terms = self.batch.len();
             assert!(terms <= count, "each signature leaves at most one term");
-            if self.bad_average > EACH_ABOVE {
+            if each {
                 self.judge_each(0..terms, verdicts);
             } else {
                 self.resolve(0..terms, None, verdicts);
@@ -119,7 +117,6 @@ impl Verifier {
         let judged = if is_single { 1 } else { self.batch.len() };
         assert!(count as u64 - bad <= judged as u64, "only a signature that left a term is found good");
         self.bad_average = (3 * self.bad_average + bad * 65_536 / count.max(1) as u64) / 4;
-        self.counters.wrong_hints += self.wrong_hints().len() as u64;
         self.counters.signatures += count as u64;
         self.counters.bad += bad;
         self.counters.batches += 1;

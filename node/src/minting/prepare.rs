@@ -18,7 +18,7 @@ use crate::intake::shares::{Holder, User};
 use crate::peer::frames::{self, PeerFrameKind};
 use crate::setup::clock::Clock;
 use dynemix_engine::base::ids::{AccountIndex, Key};
-use dynemix_engine::base::limits::{CELL_BYTES, HEAVY_MAX};
+use dynemix_engine::base::limits::HEAVY_MAX;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::committee::schedule::Schedule;
 use dynemix_engine::transaction::arena::Arena;
@@ -138,7 +138,7 @@ pub fn own_waits_for(schedule: &Schedule) -> Duration {
 /// How many transactions it brings, about.
 pub fn count_of(raw: &Raw) -> usize {
     match raw {
-        Raw::Frame(_, body) => (body.len() / CELL_BYTES).max(1),
+        Raw::Frame(_, body) => frames::cells_about(body),
         Raw::Own(_, _, items) => items.len(),
         Raw::Bodies(..) | Raw::Height | Raw::Stop => 0,
     }
@@ -263,7 +263,8 @@ impl Prepare {
                 Ok(()) => match Item::transaction_in(&self.arena, cell, payload) {
                     Some(item) => {
                         pending.items.push((ordinal, item));
-                        pending.hints.push(hint.copied());
+                        // What nobody with a name has told is a user's.
+                        pending.hints.push(hint.copied().filter(|_| told.is_some()));
                     }
                     None => pending.refused.push((ordinal, Refusal::Busy, None)),
                 },

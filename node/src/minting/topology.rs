@@ -33,8 +33,8 @@ const INBOX: [usize; 2] = [32 * MIB, 160 * MIB];
 const CELLS_IN: usize = 48 * MIB;
 const BODIES_IN: usize = 96 * MIB;
 const ROUNDS_IN: usize = 160 * MIB;
-/// Bytes that a signature takes of those with which a batch is verified: points, sums, numbers.
-const VERIFIED_BYTES: u64 = 1024;
+/// Bytes that a signature takes of those with which a batch is verified: points, sums, numbers, hints.
+const VERIFIED_BYTES: u64 = 1152;
 /// Of all memory, so many 64ths are for that.
 const VERIFYING_64THS: u64 = 3;
 /// Threads that verify beside those of users' cells: rounds, bodies.

@@ -314,6 +314,13 @@ pub fn read_cells(bytes: &[u8]) -> Option<Cells<'_>> {
     Some((Some(told).filter(|&height| height > 0), first_ordinal, cells))
 }
 
+/// How many cells a frame of them has, about: by the first of them.
+pub fn cells_about(frame: &[u8]) -> usize {
+    let word = frame.get(CELLS_HEAD_BYTES + CELL_BYTES..).and_then(|mut rest| u16_of(&mut rest)).unwrap_or(0);
+    let hint = if word & HINTED != 0 { size_of::<Hint>() } else { 0 };
+    (frame.len() / (CELL_BYTES + size_of::<u16>() + hint)).max(1)
+}
+
 /// Stands for the refusal of transactions whose sequence a final block has used up while nobody has shown by what.
 pub const UNPROVED: u8 = 255;
 
@@ -558,6 +565,7 @@ mod tests {
         let read: Vec<_> = cells.iter().map(|(cell, payload, hint)| (cell.amount, *payload, *hint)).collect();
         assert_eq!((height, first), (Some(4), 2));
         assert_eq!(read, [(7, &payload[..], Some(&hint)), (7, &[], None), (7, &[], Some(&hint))]);
+        assert_eq!((cells_about(&told), cells_about(&cells_frame(None, 1))), (2, 1));
         let lengths = [CELLS_HEAD_BYTES, 194 + 9 + 32, 194];
         let whole = [lengths[0] + lengths[1], lengths.iter().sum()];
         for end in CELLS_HEAD_BYTES..told.len() {
