@@ -428,7 +428,8 @@ impl Devnet {
         config.storage.checkpoint_bytes = 64 << 20;
         config.storage.window_blocks = 2_048;
         config.storage.watermark_bytes = 256 << 20;
-        config.storage.key_cache_keys = (self.shape.load_accounts as usize * 5 / 4).clamp(1 << 12, 1 << 17);
+        let keys_max = config.storage.key_cache_keys;
+        config.storage.key_cache_keys = (self.shape.load_accounts as usize * 5 / 4).clamp(1 << 12, keys_max);
         config.log.file_bytes = 4 << 20;
         config.log.files = 2;
         config
