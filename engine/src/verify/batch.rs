@@ -461,5 +461,5 @@ fn place_of(term: usize) -> u32 {
 
 /// Whether [8] Q is the neutral point.
 pub(super) fn holds(q: &Extended<Fe>) -> bool {
-    q.doubled().doubled().doubled().identities() == 1
+    q.doubled_times(3).identities() == 1
 }

@@ -275,9 +275,7 @@ fn combined<F: Field>(group: &[(Extended<F>, Extended<F>)], part: usize) -> Exte
         suffix = suffix.add(&column(group, l, true));
         total = total.add(&suffix);
     }
-    for _ in 0..part.trailing_zeros() {
-        total = total.doubled();
-    }
+    total = total.doubled_times(part.trailing_zeros() as usize);
     for l in 0..F::LANES {
         total = total.add(&column(group, l, false));
     }

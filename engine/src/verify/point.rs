@@ -147,14 +147,8 @@ impl<F: Field> Extended<F> {
         Prepared { minus: self.minus, plus: self.plus, z: self.z, t2d: self.t.mul(F::splat(&D2)) }
     }
 
-    /// Five multiplications and three squarings.
-    #[inline(always)]
-    pub(super) fn doubled(&self) -> Extended<F> {
-        let (e, f, g, h) = self.doubling();
-        completed(e, f, g, h)
-    }
-
-    /// Doubled so many times, at least once: T is only computed in the end, since no double wants it.
+    /// Doubled so many times: four multiplications and three squarings each, and one more for T in the end, which no double
+    /// wants.
     #[inline(always)]
     pub(super) fn doubled_times(&self, times: usize) -> Extended<F> {
         let mut point = *self;

@@ -170,10 +170,8 @@ fn illness(view: &NodeView) -> Option<String> {
     // A block can be agreed on in a later slot than its own; of those before a start only their own are known.
     let last = view.status.look(|live| {
         let agreed = live.blocks.back().map_or(0, |block| block.attempt / 2);
-        Some(agreed.max(live.system.as_ref()?.slot))
+        agreed.max(live.system.as_ref().map_or(0, |system| system.slot))
     });
-    // It has just been opened, and the consensus thread has not said yet where its chain stands: nothing is wrong.
-    let last = last?;
     let behind = (view.clock.now_ms() / view.chain.parameters.slot_ms).saturating_sub(last);
     (behind > UNHEALTHY_SLOTS).then(|| format!("nothing became final for {behind} slots"))
 }

@@ -404,6 +404,9 @@ impl Shared {
         minter: Minter<NodeExecution<NodeSigning>, NodeSigning>,
         local: Local,
     ) -> Core<NodeSigning> {
+        // Whoever asks before the first step is told where the chain stands as well.
+        let system = minter.execution.shared_system().clone();
+        self.status.change(|live| (live.height, live.system) = (system.height, Some(system)));
         Core {
             minter,
             candidate: self.candidate,
