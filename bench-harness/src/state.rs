@@ -6,7 +6,7 @@ use crate::rivals::{self, Databases};
 use dynemix_engine::accounts::quilt::Quilt;
 use dynemix_engine::base::hash::Hash;
 use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
-use dynemix_perf::report::{facts, grouped, median, table};
+use dynemix_perf::report::{facts, grouped, median, note, table};
 use dynemix_workload::Choices;
 use serde::Serialize;
 use std::error::Error;
@@ -283,7 +283,7 @@ impl StateReport {
                 ),
             ),
         ]));
-        text.push_str(&format!("  medians of {} interleaved rounds\n", self.rounds));
+        text.push_str(&note(&format!("medians of {} interleaved rounds", self.rounds)));
         text.push_str(rivals::HINT_STATE);
         text
     }

@@ -5,7 +5,7 @@ use crate::rivals::{self, Verifiers};
 use dynemix_engine::transaction::cell::Cell;
 use dynemix_engine::verify::{KeyCache, Parts, Signed, Simd, Unavailable, Verifier, ticks};
 use dynemix_perf::machine::{cores, cpu_model, peak_rss_bytes};
-use dynemix_perf::report::{facts, grouped, median, table};
+use dynemix_perf::report::{facts, grouped, median, note, table};
 use dynemix_workload::{Workload, WorkloadSpec};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -391,12 +391,13 @@ impl VerifyReport {
         text.push_str(&table(heads, &rows));
         let decoding = match beside {
             true => {
-                ", ratios within a round;\n  dalek's first ratio is to the better of its batch and one by one, its keys \
-                     are decoded\n  before; commonware decodes them"
+                ", ratios within a round; dalek's first ratio is to the better of its batch and one by one, its keys are \
+                 decoded before; commonware decodes them"
             }
             false => "",
         };
-        text.push_str(&format!("\n  medians of {} interleaved rounds{decoding}\n", self.rounds));
+        let rounds = format!("medians of {} interleaved rounds{decoding}", self.rounds);
+        text.push_str(&format!("\n{}", note(&rounds)));
         text.push_str(&self.cycles_text());
         text.push_str(&self.threads_text());
         text.push_str(&generations_text());
@@ -416,13 +417,13 @@ impl VerifyReport {
             [row.size.to_string()].into_iter().chain(parts).chain([grouped(all as u64)]).collect()
         });
         let heads: Vec<&str> = ["batch"].into_iter().chain(columns).chain(["all"]).collect();
-        format!(
-            "\n{}\n  cycles a signature, {}, keys cached, at {:.2} GHz of the time-stamp counter;\n  additions: with the \
-             sorting before; verdicts: batches too small for sums\n",
-            table(&heads, &rows.collect::<Vec<_>>()),
+        let below = format!(
+            "cycles a signature, {}, keys cached, at {:.2} GHz of the time-stamp counter; additions: with the sorting \
+             before; verdicts: batches too small for sums",
             self.simd_backend,
             self.ticks_per_s / 1e9,
-        )
+        );
+        format!("\n{}\n{}", table(&heads, &rows.collect::<Vec<_>>()), note(&below))
     }
 
     fn threads_text(&self) -> String {
@@ -430,11 +431,8 @@ impl VerifyReport {
             vec![row.threads.to_string(), grouped(row.per_s as u64), format!("{:.0} %", 100.0 * row.of_linear)]
         };
         let rows: Vec<_> = self.threads.iter().map(row).collect();
-        format!(
-            "\n{}\n  {}, batches of {MEASURED_MIN}\n",
-            table(&["threads", "signatures/s", "of linear"], &rows),
-            self.simd_backend
-        )
+        let below = format!("{}, batches of {MEASURED_MIN}", self.simd_backend);
+        format!("\n{}\n{}", table(&["threads", "signatures/s", "of linear"], &rows), note(&below))
     }
 }
 
@@ -455,5 +453,50 @@ impl BatchRow {
             columns.extend(ratio.map(|ratio| format!("{ratio:.2}")));
         }
         columns
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is printed depends on the processor: no name of a backend or of an instruction is wider than there is room.
+    #[test]
+    fn the_report_of_the_widest_processor_fits_eighty_columns() {
+        let batch = |backend, cached| BatchRow {
+            size: 16_384,
+            backend,
+            cached,
+            ours_per_s: 9_999_999.0,
+            dalek_batch_per_s: Some(999_999.0),
+            ratio: Some(99.99),
+            commonware_per_s: Some(999_999.0),
+            ratio_to_commonware: Some(99.99),
+            cycles: ["decode", "hash", "scalars", "additions", "folding", "verdicts", "keys"]
+                .map(|part| (part, 999_999.0))
+                .into(),
+        };
+        let features = ["avx2", "fma", "avx_ifma", "avx512f", "avx512dq", "avx512vl", "avx512bw", "avx512ifma"];
+        assert!(Simd::features().iter().all(|feature| features.contains(feature)));
+        for backend in Simd::ALL {
+            let report = VerifyReport {
+                bench: "verify",
+                cpu: "11th Gen Intel(R) Core(TM) i7-11850HE @ 2.60GHz".to_owned(),
+                cores: 128,
+                features: features.to_vec(),
+                simd_backend: backend,
+                ticks_per_s: 2.6e9,
+                rounds: 1_000,
+                dalek_single_per_s: Some(999_999.0),
+                threads: vec![ThreadsRow { threads: 128, per_s: 99_999_999.0, of_linear: 1.0 }],
+                invalid_share: 1.0,
+                invalid_ratio: 1.0,
+                batches: vec![batch(backend, false), batch(backend, true)],
+                peak_rss_bytes: 0,
+            };
+            let text = report.text();
+            let wide: Vec<&str> = text.lines().filter(|line| line.chars().count() > 80).collect();
+            assert!(wide.is_empty(), "{}", wide.join("\n"));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! How figures are shown: to people in units that fit, to programs as one JSON object.
 
-pub use crate::table::{facts, table};
+pub use crate::table::{facts, note, table};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use std::fmt;

@@ -29,6 +29,11 @@ pub fn facts(rows: &[(&str, String)]) -> String {
     facts_within(width(), rows)
 }
 
+/// Prose below a table, broken between words, as wide as the terminal at most.
+pub fn note(text: &str) -> String {
+    note_within(width(), text)
+}
+
 /// A table of so many columns at most. A column of which every cell is a number stands on the right and is never broken;
 /// others are broken between words, and within one only where it is longer than all that there is.
 pub fn table_within(width: usize, header: &[&str], rows: &[Vec<String>]) -> String {
@@ -51,6 +56,24 @@ pub fn facts_within(width: usize, rows: &[(&str, String)]) -> String {
         }
     }
     text
+}
+
+/// As [`note`], of so many columns at most.
+pub fn note_within(width: usize, text: &str) -> String {
+    let room = width.max(WIDTH_MIN) - INDENT.len();
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("one at least");
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= room {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.iter().map(|line| format!("{INDENT}{line}\n")).collect()
 }
 
 fn longest_word(text: &str) -> usize {
@@ -140,6 +163,18 @@ mod tests {
         assert!(!is_of_numbers(["\"1\"", "2"].map(String::from).iter()));
         assert!(!is_of_numbers(["00a1b2", "11"].map(String::from).iter()));
         assert!(!is_of_numbers(["none", ""].map(String::from).iter()));
+    }
+
+    #[test]
+    fn prose_below_a_table_is_as_wide_as_there_is_room() {
+        for width in [20, 41, 80] {
+            let text = note_within(width, &"words of some length, ".repeat(20));
+            let lines: Vec<usize> = text.lines().map(|line| line.chars().count()).collect();
+            assert!(lines.iter().all(|&line| line <= width), "{text}");
+            assert!(lines[..lines.len() - 1].iter().all(|&line| line + 1 + "length,".len() > width), "{text}");
+            assert_eq!(text.matches("length,").count(), 20);
+        }
+        assert_eq!(note_within(80, "one, two"), "  one, two\n");
     }
 
     #[test]

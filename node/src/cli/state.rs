@@ -6,7 +6,7 @@ use clap::Subcommand;
 use dynemix::setup::address::key_of_any;
 use dynemix_engine::accounts::memory::StateLayout;
 use dynemix_engine::base::hash::Hash;
-use dynemix_perf::report::{bar, bytes, facts, grouped, table};
+use dynemix_perf::report::{bar, bytes, facts, grouped, note, table};
 use dynemix_storage::{Disk, FORMAT_VERSION, Finding, RealDisk, Scrubber, StoreError};
 use serde::Serialize;
 use std::error::Error;
@@ -156,7 +156,8 @@ impl Shown for StateInspection {
             ),
         ]);
         if let Some(error) = &self.fell_back {
-            text.push_str(&format!("\n  the newest image was damaged, the older one was taken: {error}\n"));
+            text.push('\n');
+            text.push_str(&note(&format!("the newest image was damaged, the older one was taken: {error}")));
         }
         let rows = |rows: &[FileRow]| -> Vec<Vec<String>> {
             rows.iter().map(|row| vec![row.name.clone(), grouped(row.bytes), bytes(row.bytes)]).collect()
