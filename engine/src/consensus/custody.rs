@@ -5,7 +5,7 @@
 //! opinion of one or two counts.
 //!
 //! ```text
-//!   Try 0            the minters of a certified block send the items to the custodians that are none of them
+//!   Propose          the minters of a certified block send the items to the custodians that are none of them
 //!   next slot        custodians that lack them ask the signers                       Begin .. Lists
 //!                    still lacking: alarm to the committee, signers and custodians    Lists
 //!   from then on     the committee asks them, and its own members, by those alarms    .. Try 0
@@ -104,6 +104,8 @@ pub struct Custody {
     /// Items that came before their block was final: of each shard that this node keeps, from the one minter that is to
     /// send them.
     early: BTreeMap<u16, (u32, Hash, Items)>,
+    /// Items of the own shard's block, to whom they go once the committee has voted.
+    to_spread: Vec<(u32, Message)>,
     cases: BTreeMap<Hash, Case>,
     /// Heights of blocks about which a custodian has raised an alarm that the committee has not confirmed.
     unconfirmed: BTreeMap<u32, Vec<u64>>,
@@ -165,21 +167,16 @@ impl Custody {
         self.bodies.get(block).filter(|_| entitled).map(|kept| &kept.1)
     }
 
-    /// The minters of a certified block send its items to the custodians, each to some. A custodian that is a minter of
-    /// the same shard has built the block from them; if it has not, it asks as whoever was not served does.
-    pub fn spread<E: Execution>(
-        &self,
-        execution: &E,
-        block: &CertifiedBlock,
-        part: usize,
-        parts: usize,
-        out: &mut CustodyOut,
-    ) {
+    /// The minters of a certified block send its items to the custodians, each to some: at the step that comes next, or
+    /// the votes on the block would have to wait for its items, at each node that they pass. A custodian that is a minter
+    /// of the same shard has built the block from them; if it has not, it asks as whoever was not served does.
+    pub fn spread<E: Execution>(&mut self, execution: &E, block: &CertifiedBlock, part: usize, parts: usize) {
         let (system, shard) = (execution.system(), block.block.shard as u16);
         let custodians = system.custodians_of(shard);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
         let mine = mine.filter(|(_, custodian)| !system.committee.mints_in(**custodian, shard));
-        out.sends.extend(mine.map(|(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()))));
+        let items = |(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()));
+        self.to_spread.extend(mine.map(items));
     }
 
     /// A height is final: its shard-blocks are looked at from now on, and who looked at older ones is told the proofs.
@@ -287,6 +284,7 @@ impl Custody {
         (step, now_ms): (Step, u64),
         out: &mut CustodyOut,
     ) {
+        out.sends.append(&mut self.to_spread);
         let pending = execution.system().height + 1;
         let seated = watch.committee.seat_of(watch.candidate).filter(|&seat| watch.committee.is_delegate(seat));
         let discredited: Vec<u32> =

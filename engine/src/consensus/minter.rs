@@ -632,7 +632,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// In quilt mode the items go to who keeps them, when the line has nothing else to carry.
+    /// In quilt mode the items go to who keeps them, once votes on their block have gone out.
     fn spread_items(&mut self) {
         let Some(block) =
             self.shard.as_ref().and_then(|round| round.certified.clone()).filter(|_| self.execution.quilt_mode())
@@ -641,9 +641,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         let seats = &self.master.committee.shards[block.block.shard as usize];
         let Some(part) = self.seat().and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
-        let mut out = CustodyOut::default();
-        self.custody.spread(&self.execution, &block, part, seats.len(), &mut out);
-        self.act_on_custody(out);
+        self.custody.spread(&self.execution, &block, part, seats.len());
     }
 
     fn finish(&mut self, now_ms: u64, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {
