@@ -16,6 +16,8 @@ use rayon::prelude::*;
 
 /// Version of the wire forms of patch and quilt.
 pub const DELTA_VERSION: u8 = 2;
+/// Bytes that an entry of a column takes as a rule: the way to the next account, and an amount.
+const ENTRY_BYTES_USUAL: usize = 5;
 
 /// Amounts by account, two columns of equal length, accounts strictly ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +75,7 @@ impl Changes {
     }
 
     fn encode(&self, out: &mut Vec<u8>) {
+        out.reserve(ENTRY_BYTES_USUAL * self.accounts.len());
         let mut next = 0;
         for &account in &self.accounts {
             assert!(u64::from(account) >= next, "accounts of a column ascend, or their differences wrap");

@@ -239,6 +239,8 @@ pub struct Own {
     pace_next: Option<usize>,
     /// How many there is room for whose turn it is.
     most: usize,
+    /// How many were followed at a time, lately.
+    peak: usize,
 }
 
 impl Default for Own {
@@ -267,6 +269,7 @@ impl Default for Own {
             seats: (0, 0),
             pace_next: None,
             most: FORWARDED_MAX,
+            peak: 0,
         }
     }
 }
@@ -403,6 +406,7 @@ impl Own {
     pub fn kept(&mut self, count: usize) {
         assert!(count <= self.unkept.len(), "{count} are kept, {} were to be", self.unkept.len());
         self.followed.extend(self.unkept.drain(..count));
+        self.peak = self.peak.max(self.followed.len());
     }
 
     /// How many were accepted and have not ended: those that are followed, and those that wait for their senders.
@@ -646,11 +650,13 @@ impl Own {
         assert!(self.followed.iter().all(|followed| followed.tries == 0), "what was tried stands behind what was not");
     }
 
-    /// What one row had room for another one may need.
+    /// What one row had room for another one may need; but what each height fills again is not taken from it after each.
     fn give_back_room(&mut self) {
-        for row in [&mut self.unkept, &mut self.followed, &mut self.tried] {
-            if row.capacity() > (2 * SLACK * row.len()).max(ROOM_LEAST) {
-                row.shrink_to((SLACK * row.len()).max(ROOM_LEAST));
+        self.peak = self.peak / 4 * 3;
+        let needs = [self.unkept.len(), self.followed.len().max(self.peak), self.tried.len()];
+        for (row, needed) in [&mut self.unkept, &mut self.followed, &mut self.tried].into_iter().zip(needs) {
+            if row.capacity() > (2 * SLACK * needed).max(ROOM_LEAST) {
+                row.shrink_to((SLACK * needed).max(ROOM_LEAST));
             }
         }
     }
