@@ -190,7 +190,27 @@ impl<S: Signing> Core<S> {
     pub(super) fn tells(&self, now: u64) -> bool {
         let Schedule { slot_ms, sets_ms, .. } = self.schedule;
         let open = now % slot_ms + telling_ends(&self.schedule) < sets_ms;
-        open || self.minter.execution.system().slot >= self.schedule.slot(now)
+        open || self.is_final_now(now) && !self.answers_first(now)
+    }
+
+    /// Whether the slot is not over whose block is final.
+    fn is_final_now(&self, now: u64) -> bool {
+        self.minter.execution.system().slot >= self.schedule.slot(now)
+    }
+
+    /// Whether own users wait to hear what the block of this slot took: that comes first, for all nodes have the block
+    /// to apply now, and telling the next height's minters is most of what there is to do. It waits until the slot is
+    /// over at most, whoever keeps back answers.
+    fn answers_first(&self, now: u64) -> bool {
+        self.is_final_now(now) && self.local.unproved.waits_for(self.minter.execution.system().height)
+    }
+
+    /// Minters of the next height, which is known now, are told what own users have sent, or after the answers.
+    pub(super) fn tell_next(&mut self, now: u64, out: Out<'_>) {
+        self.local.tells_later = self.answers_first(now);
+        if !self.local.tells_later {
+            self.tell_own(out);
+        }
     }
 
     /// Transactions of the API's users that a certified shard-block debits: their first checkpoint.
@@ -284,7 +304,7 @@ impl<S: Signing> Core<S> {
     /// These stand in the final block of a place: whoever waits to hear by what a sequence was used up hears so.
     fn prove(&mut self, place: (u64, u32), now_ms: u64, items: Items, out: Out<'_>) {
         let shard = place.1;
-        let mut fates = Fates::of(self.prefix, vec![(shard, items)]);
+        let fates = Fates::of(self.prefix, vec![(shard, items)]);
         self.status.watch(|watched| {
             watched.prove(place, now_ms, |sender, sequence, id| fates.fate_of(shard, sender, sequence, id));
         });
@@ -365,6 +385,9 @@ impl<S: Signing> Core<S> {
         for (minter, want) in self.local.unproved.ask(now_ms, self.schedule.slot_ms / 2, self.candidate) {
             self.gate.asks_paths(To::Name(minter), want.place);
             out(Effect::Ask((To::Name(minter), CELLS, want.encode().into()), 1));
+        }
+        if self.local.tells_later {
+            self.tell_next(now_ms, out);
         }
     }
 

@@ -109,6 +109,8 @@ pub struct Core<S: Signing> {
 pub struct Local {
     pub(super) own: Own,
     pub(super) unproved: Unproved,
+    /// The next height's minters are told when those are answered, or the slot is over.
+    pub(super) tells_later: bool,
     /// What waits until it is on the disk, in the order in which it was asked for.
     pub(super) accepting: VecDeque<Accepting>,
     /// Transactions that are in the file of those that were accepted.
@@ -456,7 +458,7 @@ impl<S: Signing> Core<S> {
         self.publish(out);
         if self.minter.execution.system().height == height {
             self.call(out);
-            self.tell_own(out);
+            self.tell_next(now, out);
         }
     }
 

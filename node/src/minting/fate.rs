@@ -2,6 +2,7 @@
 //! one. That a sequence has moved on proves nothing: of two transactions with one sequence a block takes one.
 
 use super::rows::AHEAD;
+use super::senders::Senders;
 use crate::intake::shares::User;
 use crate::peer::frames::Frame;
 use dynemix_engine::base::hash::Hash;
@@ -9,7 +10,7 @@ use dynemix_engine::base::ids::{Key, Prefix};
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_engine::transaction::item::{Item, Items};
 use dynemix_net::mesh::PeerId;
-use hashbrown::HashMap;
+use std::cell::OnceCell;
 
 /// What became of a transaction whose sequence is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +60,8 @@ pub struct Fates {
     /// Of each shard the first bytes of its items' ids, in their order: looked up in a row where an item would cost a
     /// wait for memory at each step. Made when the first one is looked for.
     firsts: Option<Vec<Vec<u64>>>,
-    /// By shard and sender; made when the first one is not found by its own id.
-    senders: Option<HashMap<(u32, Key), (u64, Hash)>>,
+    /// Of each shard who has sent what, made when the first one of it is not found by its own id.
+    senders: Vec<OnceCell<Senders>>,
 }
 
 fn first_of(item: &Item) -> u64 {
@@ -78,12 +79,13 @@ fn firsts_of(items: &Items) -> Vec<u64> {
 impl Fates {
     /// Of shards, each with its items in the order of their ids; none where they are not here.
     pub fn of(prefix: Prefix, shards: Vec<(u32, Items)>) -> Fates {
-        Fates { prefix, shards, firsts: None, senders: None }
+        let senders = shards.iter().map(|_| OnceCell::new()).collect();
+        Fates { prefix, shards, firsts: None, senders }
     }
 
     /// What the block of a shard took of the sequence of this transaction.
     pub fn fate(&mut self, shard: usize, item: &Item) -> Fate {
-        let Some(place) = self.shards.iter().position(|of| of.0 as usize == shard) else { return Fate::Unknown };
+        let Some(place) = self.place_of(shard as u32) else { return Fate::Unknown };
         let items = &self.shards[place].1;
         let firsts = &self.firsts.get_or_insert_with(|| self.shards.iter().map(|of| firsts_of(&of.1)).collect())[place];
         let (id, first) = (item.id(), first_of(item));
@@ -96,20 +98,24 @@ impl Fates {
         self.fate_of(shard as u32, &cell.sender, cell.sequence, &cell.id(&self.prefix))
     }
 
+    /// Where the transactions of this shard are, if they are here: of most shards they are not, and of those nothing is
+    /// looked for.
+    fn place_of(&self, shard: u32) -> Option<usize> {
+        self.shards.iter().position(|of| of.0 == shard && !of.1.is_empty())
+    }
+
     /// The same of the transaction of this id: another copy of it can have another signature.
-    pub fn fate_of(&mut self, shard: u32, sender: &Key, sequence: u64, id: &Hash) -> Fate {
-        let (prefix, shards) = (&self.prefix, &self.shards);
-        let senders = self.senders.get_or_insert_with(|| {
-            let cells = |of: &'_ (u32, Items)| -> Vec<_> {
-                let cells = of.1.iter().filter_map(|item| item.cell());
-                cells.map(|cell| ((of.0, cell.sender), (cell.sequence, cell.id(prefix)))).collect()
-            };
-            shards.iter().flat_map(cells).collect()
-        });
-        match senders.get(&(shard, *sender)) {
-            Some((_, there)) if there == id => Fate::Final,
-            Some((of, there)) if *of == sequence => Fate::Replaced(*there),
-            _ => Fate::Unknown,
+    pub fn fate_of(&self, shard: u32, sender: &Key, sequence: u64, id: &Hash) -> Fate {
+        let Some(place) = self.place_of(shard) else { return Fate::Unknown };
+        let items = &self.shards[place].1;
+        let senders = self.senders[place].get_or_init(|| Senders::of(items));
+        match senders.find(items, sender).and_then(|place| items[place].cell()) {
+            Some(cell) => match cell.id(&self.prefix) {
+                there if there == *id => Fate::Final,
+                there if cell.sequence == sequence => Fate::Replaced(there),
+                _ => Fate::Unknown,
+            },
+            None => Fate::Unknown,
         }
     }
 }
@@ -139,5 +145,15 @@ mod tests {
         assert_eq!(fate(0, cell(9, 3, 5)), Fate::Unknown, "of that shard nothing is here");
         // Its id leaves out the signature: a copy that is signed otherwise is the same transaction.
         assert_eq!(fate(1, Cell { signature: [1; 64], ..cell(9, 3, 5) }), Fate::Final);
+    }
+    /// In quilt mode that is half of a node's transactions and more, at the moment at which all nodes have a block to apply.
+    #[test]
+    fn of_a_shard_that_is_not_here_nothing_is_looked_for() {
+        let here: Items = [Item::transaction(&cell(1, 3, 5), &[])].into();
+        let mut taken = Fates::of([7; 32], vec![(0, here), (1, Items::default())]);
+        for sender in 0..9 {
+            assert_eq!(taken.fate(1, &Item::transaction(&cell(sender, 3, 5), &[])), Fate::Unknown);
+        }
+        assert!(taken.firsts.is_none() && taken.senders.iter().all(|senders| senders.get().is_none()));
     }
 }

@@ -3,6 +3,7 @@
 //! has them, older ones in the log. Of the own users' transactions in other shards the proofs are here, once a minter
 //! there has shown them.
 
+use super::senders::Senders;
 use crate::peer::inclusion::{Inclusion, tree_of};
 use crate::peer::paths::{Place, ids_frame};
 use dynemix_engine::base::hash::{FAN_OUT, Hash, ListTree};
@@ -82,31 +83,21 @@ impl Known {
 /// What many ask for of a shard-block, made once.
 struct Served {
     block: Hash,
-    /// The tree of its items, and the first bytes of their senders with their places, ascending.
-    tree: OnceLock<(ListTree, Vec<(u64, u32)>)>,
-}
-
-fn first_of(key: &Key) -> u64 {
-    u64::from_be_bytes(*key.first_chunk().expect("a key has more"))
+    /// The tree of its items, and whose they are.
+    tree: OnceLock<(ListTree, Senders)>,
+    /// The frame of all ids: however many ask for it, it waits to be sent as one.
+    ids: OnceLock<Arc<[u8]>>,
 }
 
 impl Served {
-    fn tree(&self, known: &Known) -> &(ListTree, Vec<(u64, u32)>) {
-        self.tree.get_or_init(|| {
-            let sender = |(place, item): (usize, &Item)| Some((first_of(&item.cell()?.sender), place as u32));
-            let mut senders: Vec<(u64, u32)> = known.items.iter().enumerate().filter_map(sender).collect();
-            senders.sort_unstable();
-            (tree_of(&known.header, &known.items), senders)
-        })
+    fn tree(&self, known: &Known) -> &(ListTree, Senders) {
+        self.tree.get_or_init(|| (tree_of(&known.header, &known.items), Senders::of(&known.items)))
     }
 
     /// The proof for the transaction of this sender, who has one in a block at most.
     fn proof(&self, known: &Known, sender: &Key) -> Option<Inclusion> {
-        let ((tree, senders), first) = (self.tree(known), first_of(sender));
-        let from = senders.partition_point(|there| there.0 < first);
-        let near = senders[from..].iter().take_while(|there| there.0 == first);
-        let is_it = |place: &usize| known.items[*place].cell().is_some_and(|cell| cell.sender == *sender);
-        let place = near.map(|there| there.1 as usize).find(is_it)?;
+        let (tree, senders) = self.tree(known);
+        let place = senders.find(&known.items, sender)?;
         Some(Inclusion::by_tree(&known.header, &known.items, tree, place))
     }
 }
@@ -114,8 +105,8 @@ impl Served {
 impl Inclusions {
     /// Bytes of what is made for who asks, of a block of so many transactions.
     pub(super) fn served_bytes(transactions: usize) -> u64 {
-        // The tree's levels above its leaves are a fifteenth.
-        let of_each = size_of::<Hash>() + size_of::<Hash>() / (FAN_OUT - 1) + size_of::<(u64, u32)>();
+        // The ids' frame, the tree's leaves, and its levels above them, which are a fifteenth.
+        let of_each = 2 * size_of::<Hash>() + size_of::<Hash>() / (FAN_OUT - 1) + Senders::ITEM_BYTES;
         (SERVED_MAX * transactions * of_each) as u64
     }
 
@@ -191,6 +182,11 @@ impl Inclusions {
         true
     }
 
+    /// Height of the newest final block that is known; 0 if there is none.
+    pub(super) fn newest(&self) -> u64 {
+        self.inner().heights.back().map_or(0, |(height, _)| *height)
+    }
+
     /// Of a height's shards: looked through without the lock, consensus never waits for who asks.
     fn shards(&self, height: u64) -> Option<Vec<Known>> {
         Some(self.inner().heights.iter().find(|(of, _)| *of == height)?.1.clone())
@@ -212,7 +208,8 @@ impl Inclusions {
         if known.items.is_empty() {
             return None;
         }
-        Some(ids_frame(place, known.items.iter().map(Item::id)).into())
+        let served = self.served(&known);
+        Some(served.ids.get_or_init(|| ids_frame(place, known.items.iter().map(Item::id)).into()).clone())
     }
 
     /// Whether this height is remembered: of one that is not nobody can be said to have told a lie.
@@ -245,7 +242,7 @@ impl Inclusions {
         if let Some(served) = all.iter().find(|served| served.block == known.hash) {
             return served.clone();
         }
-        let served = Arc::new(Served { block: known.hash, tree: OnceLock::new() });
+        let served = Arc::new(Served { block: known.hash, tree: OnceLock::new(), ids: OnceLock::new() });
         all.push_back(served.clone());
         let over = all.len().saturating_sub(SERVED_MAX);
         all.drain(..over);
@@ -305,6 +302,9 @@ mod tests {
             assert_eq!((found.block.slot, found.item.id(), found.place), (height, items(height)[0].id(), 0));
         }
         assert!(inclusions.find(2, Wanted::Sender([6; 32]), &prefix).is_none());
+        // Whoever asks for all ids is sent the same frame as others, which waits in memory once.
+        let ids = [0; 2].map(|_| inclusions.ids((2, 0)).unwrap());
+        assert!(Arc::ptr_eq(&ids[0], &ids[1]) && ids[0].ends_with(&items(2)[0].id()));
         // What never becomes final, and what is old, goes.
         (4..2_000).for_each(|height| {
             inclusions.keep([height as u8; 32], height + 9, &items(height));

@@ -22,7 +22,7 @@
 //! * [`inclusions`] remembers the newest blocks' transactions for who wants a proof that one stands there.
 //! * [`view`] is what other threads see of a node, [`status`] what it shows of itself, on a [`board`] where nobody waits;
 //!   [`watched`] is what becomes of the API's transactions, [`tracked`] what their users see of it; [`fate`] says whose
-//!   transaction it was that a block took, and for one that nobody here knows it of a minter is asked by [`unproved`];
+//!   transaction it was that a block took (`senders`), and for one that nobody here knows it of a minter is asked by [`unproved`];
 //!   [`outcomes`] are what guests hear.
 //!
 //! The design: `docs/node.md`.
@@ -59,6 +59,7 @@ pub mod questions;
 pub mod room;
 pub mod rounds;
 mod rows;
+mod senders;
 pub mod serve;
 pub mod slot_line;
 pub mod status;

@@ -36,6 +36,12 @@ const TIMES_LONGER: u64 = 4;
 const PIECES_UNDER_WAY: usize = 4;
 const FINALS_UNDER_WAY: usize = 1;
 const PATHS_UNDER_WAY: usize = 2 * QUESTIONS_MAX;
+/// Questions that wait for a block, of all together.
+const EARLY_MAX: usize = 512;
+/// How often it is looked whether that block has come.
+const EARLY_MS: u64 = 20;
+/// How often it is looked whether the node ends, and there is nothing else.
+const IDLE_MS: u64 = 200;
 
 const UNPOISONED: &str = "nothing panics while it holds the questions";
 
@@ -128,15 +134,15 @@ impl Questions {
         Some((line, question))
     }
 
-    /// The same, waited for a little.
-    fn take(&self) -> Option<(Line, Question)> {
+    /// The same, waited for so long at most.
+    fn take(&self, most_ms: u64) -> Option<(Line, Question)> {
         let mut held = self.held.lock().expect(UNPOISONED);
         if held.stopped {
             return Some((Line::Named, Question::Stop));
         }
         let mut taken = held.portions.next(self.now_ms());
         if taken.is_none() {
-            let wait_ms = held.portions.wait_ms(self.now_ms()).unwrap_or(200).clamp(1, 200);
+            let wait_ms = held.portions.wait_ms(self.now_ms()).unwrap_or(most_ms).clamp(1, most_ms);
             held = self.filled.wait_timeout(held, Duration::from_millis(wait_ms)).expect(UNPOISONED).0;
             taken = held.portions.next(self.now_ms());
         }
@@ -177,6 +183,41 @@ pub struct Answers {
     pub gate: Arc<Gate>,
 }
 
+/// Questions for proofs of a block that has not come here, by who is a block ahead: where many nodes have little of a
+/// processor each, some have a block seconds before others, and whoever hears nothing asks again only half a slot later.
+#[derive(Default)]
+struct Early {
+    waiting: Vec<(Line, Question)>,
+    /// Height of the newest final block when they came.
+    newest: u64,
+}
+
+impl Early {
+    /// Keeps a question if it is one; else it comes back.
+    fn keep(&mut self, line: Line, question: Question) -> Option<(Line, Question)> {
+        let Question::Paths(from, want) = &question else { return Some((line, question)) };
+        let of_peer = |kept: &&(Line, Question)| of(&kept.1).is_some_and(|(other, ..)| other.id == from.id);
+        let is_early = from.name.is_some() && want.place.0 == self.newest + 1;
+        if !is_early
+            || self.waiting.len() >= EARLY_MAX
+            || self.waiting.iter().filter(of_peer).count() >= PATHS_UNDER_WAY
+        {
+            return Some((line, question));
+        }
+        self.waiting.push((line, question));
+        None
+    }
+
+    /// Those that can be answered now that this is the newest final block.
+    fn due(&mut self, newest: u64) -> Vec<(Line, Question)> {
+        if std::mem::replace(&mut self.newest, newest) == newest {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.waiting)
+        }
+    }
+}
+
 /// What the thread works with.
 pub struct Serve {
     /// Finds what it answers.
@@ -191,16 +232,24 @@ impl Serve {
     /// Runs until told to stop.
     pub fn run(self, questions: &Questions) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
+        let mut early = Early::default();
         loop {
-            match questions.take() {
+            let due = early.due(self.answers.inclusions.newest());
+            due.into_iter().for_each(|(line, question)| self.answer(questions, line, question));
+            match questions.take(if early.waiting.is_empty() { IDLE_MS } else { EARLY_MS }) {
                 Some((_, Question::Stop)) => return,
                 Some((line, question)) => {
-                    if let Some((to, frame)) = self.answers.answer(questions, line, question) {
-                        self.mesh.send(To::Peer(to), BODIES, frame);
-                    }
+                    let now = early.keep(line, question);
+                    now.into_iter().for_each(|(line, question)| self.answer(questions, line, question));
                 }
                 None => {}
             }
+        }
+    }
+
+    fn answer(&self, questions: &Questions, line: Line, question: Question) {
+        if let Some((to, frame)) = self.answers.answer(questions, line, question) {
+            self.mesh.send(To::Peer(to), BODIES, frame);
         }
     }
 }
@@ -279,7 +328,7 @@ mod tests {
         assert_eq!((0..10_000).filter(|&height| ask(1, height)).count(), 1);
         (2..50).for_each(|peer| assert!(ask(peer, 7)));
         let mut answered = Vec::new();
-        while let Some((Line::Guests, Question::Final(from, height, _))) = questions.take() {
+        while let Some((Line::Guests, Question::Final(from, height, _))) = questions.take(IDLE_MS) {
             answered.push((from.id.0, height));
             questions.hands_out(Line::Guests, None);
         }
@@ -292,6 +341,27 @@ mod tests {
     }
 
     #[test]
+    fn who_is_a_block_ahead_is_answered_when_the_block_has_come() {
+        let mut early = Early::default();
+        assert!(early.due(6).is_empty());
+        let question = |peer: u64, name: Option<u32>, height: u64| {
+            let from =
+                PeerInfo { id: PeerId(peer), name, called: false, standing: Standing::Named, net: Net::Loopback };
+            Question::Paths(from, WantPaths { place: (height, 0), senders: vec![[7; 32]] })
+        };
+        // Of the block that is here, of one that is far off, and of nobody with a name.
+        for (name, height) in [(Some(3), 6), (Some(3), 8), (None, 7)] {
+            assert!(early.keep(Line::Named, question(1, name, height)).is_some());
+        }
+        assert!((0..PATHS_UNDER_WAY).all(|_| early.keep(Line::Named, question(1, Some(3), 7)).is_none()));
+        assert!(early.keep(Line::Named, question(1, Some(3), 7)).is_some(), "one peer does not fill it");
+        assert!(early.due(6).is_empty(), "not yet");
+        assert_eq!(early.due(7).len(), PATHS_UNDER_WAY);
+        (2..).take(EARLY_MAX).for_each(|peer| assert!(early.keep(Line::Named, question(peer, Some(3), 8)).is_none()));
+        assert!(early.keep(Line::Named, question(1, Some(3), 8)).is_some(), "it is bounded");
+    }
+
+    #[test]
     fn who_asks_while_there_is_nothing_to_hand_out_is_answered_later() {
         let questions = Questions::new(64 << 10, Stopwatch::start());
         let from = PeerInfo { id: PeerId(1), name: None, called: false, standing: Standing::Guest, net: Net::Loopback };
@@ -299,7 +369,7 @@ mod tests {
         assert!(!questions.hands_out(Line::Guests, Some(&[0; (64 << 10) + 1])), "more than there ever is");
         assert!(questions.ask(Source(Rank::Guest, 1), Question::Final(from, 7, None)));
         let begun = Instant::now();
-        let taken = std::iter::repeat_with(|| questions.take()).take(20).flatten().next();
+        let taken = std::iter::repeat_with(|| questions.take(IDLE_MS)).take(20).flatten().next();
         assert!(matches!(taken, Some((Line::Guests, Question::Final(_, 7, _)))));
         // What was too long was read, and is paid for by who asks next: as far as there ever is so much.
         assert!(begun.elapsed() > Duration::from_millis(900), "what was owed is waited for: {:?}", begun.elapsed());

@@ -99,6 +99,11 @@ impl Unproved {
         })
     }
 
+    /// Whether there are some of this height's block.
+    pub fn waits_for(&self, height: u64) -> bool {
+        self.blocks.back().is_some_and(|block| block.height == height)
+    }
+
     /// Takes those out whose end is known.
     fn take(&mut self, mut fate: impl FnMut(&Block, &Row) -> Option<Fate>) -> Vec<Ended> {
         let mut ended = Vec::new();
