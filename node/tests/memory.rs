@@ -5,6 +5,7 @@ mod common;
 use bytemuck::Zeroable;
 use common::*;
 use dynemix::face::api::bytes_held;
+use dynemix::intake::duties::lot;
 use dynemix::keep::chain_store::Genesis;
 use dynemix::minting::node::{Node, NodeOptions};
 use dynemix::minting::topology::{Given, Topology};
@@ -57,7 +58,7 @@ fn at_defaults_the_sum_is_512_mib_at_most_and_has_room_for_what_the_node_is_for(
     for (parameters, accounts, needed) in [
         (fast(2_000, 4, 2), 1_000_000, 37_600),
         (fast(2_000, 10, 1), 1_000_000, 2_000 * 18_800 / 1_000),
-        (fast(10_000, 20, 2), 350_000, 50_000),
+        (fast(10_000, 20, 2), 350_000, 50_000 + lot(10_000) as usize),
     ] {
         let topology = topology(&parameters, accounts);
         println!("{} seats, slots of {} ms: {topology}", parameters.consensus.seats, parameters.slot_ms);

@@ -7,8 +7,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The library's number of the option "purge delay", which its bindings leave out.
 const OPTION_PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
-/// Milliseconds for which freed pages are kept: what is freed in one slot is used again in the next.
-const PURGE_DELAY_MS: std::ffi::c_long = 30_000;
+/// Milliseconds for which freed pages are kept: what is freed in one slot is used again in the next. Kept for three
+/// slots, a node of twenty came to more than its memory may be.
+const PURGE_DELAY_MS: std::ffi::c_long = 10_000;
 
 /// Sets it, before anything else of the process allocates much.
 #[allow(unsafe_code, reason = "a setting of the allocator, which is a library in C")]

@@ -36,7 +36,7 @@ const ROUNDS_IN: usize = 160 * MIB;
 /// Bytes that a signature takes of those with which a batch is verified: points, sums, numbers, hints.
 const VERIFIED_BYTES: u64 = 1152;
 /// Of all memory, so many 64ths are for that.
-const VERIFYING_64THS: u64 = 3;
+const VERIFYING_64THS: u64 = 2;
 /// Threads that verify beside those of users' cells: rounds, bodies.
 const VERIFIERS_BESIDE: u64 = 2;
 /// Signatures that are verified at a time at least: small batches cost more each.

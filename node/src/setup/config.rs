@@ -264,7 +264,7 @@ impl Default for StorageConfig {
             window_blocks: 4_096,
             checkpoint_bytes: 128 << 20,
             watermark_bytes: 1 << 30,
-            key_cache_keys: 56_000,
+            key_cache_keys: 46_000,
             snapshot_blocks: 1_024,
             snapshot_bytes_per_s: 1 << 20,
         }
