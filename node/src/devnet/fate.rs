@@ -50,10 +50,13 @@ impl Fate {
 
     /// Whether it is in a block of the slot that it was due in, or of the next, and was final by then.
     pub(super) fn is_in_time(&self, slot_ms: u64) -> bool {
-        self.ended.is_some_and(|ended| {
-            let due = self.due_ms / slot_ms;
-            ended.slot <= due + 1 && ended.at_ms / slot_ms <= due + 1
-        })
+        self.stands_in_time(slot_ms)
+            && self.ended.is_some_and(|ended| ended.at_ms / slot_ms <= self.due_ms / slot_ms + 1)
+    }
+
+    /// The same of the block alone, whenever its sender heard so.
+    pub(super) fn stands_in_time(&self, slot_ms: u64) -> bool {
+        self.ended.is_some_and(|ended| ended.slot <= self.due_ms / slot_ms + 1)
     }
 }
 

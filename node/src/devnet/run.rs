@@ -16,7 +16,7 @@ use crate::wallet::transport::Transport;
 use dynemix_engine::base::parameters::Chain;
 use dynemix_engine::base::refusal::Refusal;
 use dynemix_perf::machine;
-use dynemix_perf::report::counted;
+use dynemix_perf::report::{counted, grouped};
 use dynemix_workload::Workload;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -657,7 +657,14 @@ impl<'a> Session<'a> {
         let undisturbed = self.options.kill_every.is_none() && self.options.flood.is_none();
         fail(undisturbed && in_time < IN_TIME, &|| {
             let (is, least) = (in_time * 100.0, IN_TIME * 100.0);
-            format!("{is:.3} % of what was admitted is in its slot or the next, less than {least:.1} %")
+            let stands = |fate: &Fate| fate.stands_in_time(self.slot_ms) && !fate.is_in_time(self.slot_ms);
+            let later = |fate: &Fate| fate.ended.is_some() && !fate.stands_in_time(self.slot_ms);
+            format!(
+                "{is:.3} % of what was admitted is in its slot or the next and known by then, less than {least:.1} %: {} \
+                 stood there in time and were heard of later, {} stood in a later block",
+                grouped(self.count(stands) as u64),
+                grouped(self.count(later) as u64),
+            )
         });
         fail(slots_lost > 0, &|| format!("{} lost", counted(slots_lost, "slot")));
         if self.stopped() {
