@@ -16,9 +16,11 @@ use dynemix::peer::frames::Frame;
 use dynemix_engine::base::ids::Endpoint;
 use dynemix_engine::base::parameters::DYNE;
 use dynemix_engine::base::refusal::Refusal;
-use dynemix_engine::chain::block::{CertifiedBlock, Final, ShardBlock, Value};
+use dynemix_engine::chain::block::{CertifiedBlock, Final, SHARD_BLOCK_BYTES, ShardBlock, Value};
+use dynemix_engine::chain::patch::Patch;
 use dynemix_engine::chain::record::{Answer, Attest, Record};
-use dynemix_engine::chain::tables::{Staker, System};
+use dynemix_engine::chain::tables::{Immature, ImmatureBlock, Staker, System};
+use dynemix_engine::committee::members::Committee;
 use dynemix_engine::committee::statement::{Certificate, Conflict, Evidence, SeatSet, Statement, StatementKind};
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::item::{Item, Items};
@@ -334,6 +336,22 @@ fn a_message_is_looked_at_only_of_who_may_send_it() {
         Verdict::Pass,
         "once a height; again each slot"
     );
+    // Bodies leave when their height is final: who has become slower has those of that height and of the pending one to
+    // come, and who has sent them may have no seat any more.
+    let header = ShardBlock::decode(&[0; SHARD_BLOCK_BYTES]);
+    let (patch, custodians) = (Arc::new(Patch::default()), scene.system.custodians[0].clone());
+    let block = ImmatureBlock { shard: 0, block: [6; 32], header, patch, custodians, banned: false };
+    let rewards = Vec::new();
+    scene.system.immature.push_back(Immature { height: 0, parent_slot: 0, blocks: vec![block], rewards });
+    let mut committee = (*scene.system.committee).clone();
+    scene.system.committees.push_front(Arc::new(Committee { height: 0, ..committee.clone() }));
+    committee.members[usize::from(committee.shards[0][1])].candidate = 999;
+    scene.system.committee = Arc::new(committee);
+    let later = duties_of(&scene, 902);
+    let mut both = Rules::new(10_000);
+    assert_eq!(hear(&mut both, mine, &bodies, 1 << 20), Verdict::Take);
+    let of_final = [(); 2].map(|()| both.hear(&later, speaker(mine), &Glance::Bodies([6; 32]), 1 << 17, 15));
+    assert_eq!(of_final, [Verdict::Take, Verdict::Pass], "that too, once");
     let again = |rules: &mut Rules, now_ms| rules.hear(&now, speaker(mine), &Glance::Bodies([7; 32]), 1 << 17, now_ms);
     let at_once: Vec<Verdict> = (0..4).map(|_| again(&mut rules, 20)).collect();
     assert_eq!(at_once.iter().filter(|verdict| **verdict == Verdict::Pass).count(), 2, "a slow line has gathered some");

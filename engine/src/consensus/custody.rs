@@ -5,7 +5,7 @@
 //! opinion of one or two counts.
 //!
 //! ```text
-//!   Propose          the minters of a certified block send the items to the custodians that are none of them
+//!   Propose, Try 1   the minters of a block that is final send the items to the custodians that are none of them
 //!   next slot        custodians that lack them ask the signers                       Begin .. Lists
 //!                    still lacking: alarm to the committee, signers and custodians    Lists
 //!   from then on     the committee asks them, and its own members, by those alarms    .. Try 0
@@ -104,13 +104,22 @@ pub struct Custody {
     /// Items that came before their block was final: of each shard that this node keeps, from the one minter that is to
     /// send them.
     early: BTreeMap<u16, (u32, Hash, Items)>,
-    /// Items of the own shard's block, to whom they go once the committee has voted.
-    to_spread: Vec<(u32, Message)>,
+    /// What goes to custodians once the height is final.
+    to_spread: Option<ToSpread>,
     cases: BTreeMap<Hash, Case>,
     /// Heights of blocks about which a custodian has raised an alarm that the committee has not confirmed.
     unconfirmed: BTreeMap<u32, Vec<u64>>,
     /// Proofs that are not in a block yet: told again to every new committee.
     proofs: Vec<(u64, Item)>,
+}
+
+/// The items of the own shard's block, for custodians.
+struct ToSpread {
+    height: u64,
+    slot: u64,
+    block: Hash,
+    items: Items,
+    custodians: Vec<u32>,
 }
 
 /// Where and as whom the node looks.
@@ -167,16 +176,36 @@ impl Custody {
         self.bodies.get(block).filter(|_| entitled).map(|kept| &kept.1)
     }
 
-    /// The minters of a certified block send its items to the custodians, each to some: at the step that comes next, or
-    /// the votes on the block would have to wait for its items, at each node that they pass. A custodian that is a minter
-    /// of the same shard has built the block from them; if it has not, it asks as whoever was not served does.
-    pub fn spread<E: Execution>(&mut self, execution: &E, block: &CertifiedBlock, part: usize, parts: usize) {
+    /// The minters of a certified block send its items to the custodians, each to some: when it is final, or votes would
+    /// have to wait for items, at each node that they pass. A custodian that is a minter of the same shard has built the
+    /// block from them; if it has not, it asks as whoever was not served does.
+    pub fn spread<E: Execution>(
+        &mut self,
+        execution: &E,
+        block: &CertifiedBlock,
+        slot: u64,
+        (part, parts): (usize, usize),
+    ) {
         let (system, shard) = (execution.system(), block.block.shard as u16);
         let custodians = system.custodians_of(shard);
         let mine = custodians.iter().enumerate().filter(|(place, _)| place % parts.max(1) == part);
         let mine = mine.filter(|(_, custodian)| !system.committee.mints_in(**custodian, shard));
-        let items = |(_, &custodian)| (custodian, Message::Bodies(block.hash, block.items.clone()));
-        self.to_spread.extend(mine.map(items));
+        let custodians = mine.map(|(_, &custodian)| custodian).collect();
+        let (height, items) = (system.height + 1, block.items.clone());
+        self.to_spread = Some(ToSpread { height, slot, block: block.hash, items, custodians });
+    }
+
+    /// Sends the items of the own block, if it has become final in its slot: of one that is not part of the height nobody
+    /// keeps anything, and who is late sends nothing that is not asked for.
+    fn spread_final<E: Execution>(&mut self, execution: &E, step: Step, slot: u64, out: &mut CustodyOut) {
+        let height = execution.system().height;
+        let Some(ready) = self.to_spread.take_if(|waiting| waiting.height <= height) else { return };
+        let in_time = slot == ready.slot || (slot == ready.slot + 1 && step == Step::Begin);
+        let is_final = ready.height == height && execution.system().immature_block(&ready.block).is_some();
+        if in_time && is_final {
+            let items = |custodian| (custodian, Message::Bodies(ready.block, ready.items.clone()));
+            out.sends.extend(ready.custodians.into_iter().map(items));
+        }
     }
 
     /// A height is final: its shard-blocks are looked at from now on, and who looked at older ones is told the proofs.
@@ -284,7 +313,7 @@ impl Custody {
         (step, now_ms): (Step, u64),
         out: &mut CustodyOut,
     ) {
-        out.sends.append(&mut self.to_spread);
+        self.spread_final(execution, step, watch.schedule.slot(now_ms), out);
         let pending = execution.system().height + 1;
         let seated = watch.committee.seat_of(watch.candidate).filter(|&seat| watch.committee.is_delegate(seat));
         let discredited: Vec<u32> =

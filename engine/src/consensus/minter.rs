@@ -376,7 +376,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
             self.step_master(input);
         }
         if step == Step::Try0 {
-            self.spread_items();
+            self.spread_items(slot);
         }
         self.settle(now_ms);
     }
@@ -632,8 +632,8 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         }
     }
 
-    /// In quilt mode the items go to who keeps them, once votes on their block have gone out.
-    fn spread_items(&mut self) {
+    /// In quilt mode the items go to who keeps them, once their block is final.
+    fn spread_items(&mut self, slot: u64) {
         let Some(block) =
             self.shard.as_ref().and_then(|round| round.certified.clone()).filter(|_| self.execution.quilt_mode())
         else {
@@ -641,7 +641,7 @@ impl<E: Execution, S: Signing> Minter<E, S> {
         };
         let seats = &self.master.committee.shards[block.block.shard as usize];
         let Some(part) = self.seat().and_then(|seat| seats.iter().position(|&other| other == seat)) else { return };
-        self.custody.spread(&self.execution, &block, part, seats.len());
+        self.custody.spread(&self.execution, &block, slot, (part, seats.len()));
     }
 
     fn finish(&mut self, now_ms: u64, decided: &Arc<Final>, blocks: &[Option<Arc<CertifiedBlock>>]) {

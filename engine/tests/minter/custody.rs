@@ -153,16 +153,29 @@ fn who_has_built_the_block_is_not_sent_it() {
     let (items, patch) = (Items::default(), Vec::new());
     let (block, certificate) = (looker.ground.system.immature[0].blocks[0].header, looker.attest.certificate);
     let certified = CertifiedBlock { height: 0, block, hash: looker.block, certificate, items, patch };
-    for part in 0..members.len() {
-        looker.custody.spread(&looker.ground, &certified, part, members.len());
-    }
-    // Not before the votes on the block; at the next step of the clock, once.
-    let mut sent = |step| -> Vec<u32> {
-        let out = looker.watches(|custody, watch, execution, out| custody.step(watch, execution, (step, 8_900), out));
-        out.sends.iter().filter(|send| matches!(send.1, Message::Bodies(..))).map(|send| send.0).collect()
+    let height = looker.ground.system.height + 1;
+    let mut sent = |final_at: u64, is_part: bool, steps: &[(Step, u64)]| -> Vec<u32> {
+        let mut sent = Vec::new();
+        for part in 0..members.len() {
+            // The block is of the pending height, and its items wait.
+            looker.ground.system.height = height - 1;
+            looker.custody.spread(&looker.ground, &certified, 0, (part, members.len()));
+            looker.ground.system.immature[0].blocks[0].banned = !is_part;
+            for &(step, now_ms) in steps {
+                looker.ground.system.height = if now_ms >= final_at { height } else { height - 1 };
+                let out = looker
+                    .watches(|custody, watch, execution, out| custody.step(watch, execution, (step, now_ms), out));
+                sent.extend(out.sends.iter().filter(|send| matches!(send.1, Message::Bodies(..))).map(|send| send.0));
+            }
+        }
+        sent
     };
-    assert_eq!(sent(Step::Propose), others[..2], "those that lack the transactions, each once");
-    assert!(sent(Step::Try1).is_empty());
+    let steps = [(Step::Propose, 8_900), (Step::Try1, 9_300), (Step::Begin, 10_000), (Step::Sets, 15_700)];
+    assert_eq!(sent(8_500, true, &steps), others[..2], "those that lack the transactions, each once");
+    assert_eq!(sent(9_000, true, &steps), others[..2], "not with proposals, while it is not final");
+    assert_eq!(sent(9_500, true, &steps), others[..2]);
+    assert!(sent(8_500, false, &steps).is_empty(), "it is no part of the height");
+    assert!(sent(10_100, true, &steps).is_empty() && sent(8_500, true, &steps[3..]).is_empty(), "too late");
 }
 
 #[test]

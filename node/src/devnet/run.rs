@@ -662,8 +662,8 @@ impl<'a> Session<'a> {
             format!(
                 "{is:.3} % of what was admitted is in its slot or the next and known by then, less than {least:.1} %: {} \
                  stood there in time and were heard of later, {} stood in a later block",
-                grouped(self.count(stands) as u64),
-                grouped(self.count(later) as u64),
+                grouped(self.count(stands)),
+                grouped(self.count(later)),
             )
         });
         fail(slots_lost > 0, &|| format!("{} lost", counted(slots_lost, "slot")));

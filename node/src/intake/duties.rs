@@ -148,14 +148,16 @@ impl DutyTable {
             let place = custodians.iter().position(|&custodian| custodian == me)?;
             Some(place % seats.len() == part && !committee.mints_in(me, shard as u16))
         };
-        let of_pending = self
-            .of_name(Some(name))
-            .seat
-            .and_then(|shard| assigned(&self.system.committee, usize::from(shard), self.system.custodians_of(shard)));
-        let of_final = self.system.immature_block(block).and_then(|(height, immature)| {
-            assigned(self.system.committee_of(height)?, immature.header.shard as usize, &immature.custodians)
-        });
-        of_pending == Some(true) || of_final == Some(true)
+        let sent = match self.system.immature_block(block) {
+            Some((height, immature)) => self
+                .system
+                .committee_of(height)
+                .and_then(|of| assigned(of, immature.header.shard as usize, &immature.custodians)),
+            None => self.of_name(Some(name)).seat.and_then(|shard| {
+                assigned(&self.system.committee, usize::from(shard), self.system.custodians_of(shard))
+            }),
+        };
+        sent == Some(true)
     }
 
     /// Names that have something to do at this height, each with what it is.

@@ -72,6 +72,11 @@ impl<T> Portions<T> {
         None
     }
 
+    /// Whether there is something to hand out in this line.
+    pub fn has(&mut self, line: Line, now_ms: u64) -> bool {
+        self.lines[line as usize].1.has(now_ms, 1)
+    }
+
     /// Milliseconds until there is something to hand out to who waits; none while nobody does.
     pub fn wait_ms(&mut self, now_ms: u64) -> Option<u64> {
         let waits = |(waiting, bucket): &mut (Queue<T>, Bucket)| {

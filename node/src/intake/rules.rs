@@ -7,7 +7,7 @@
 //! | a shard-block | asked for it; two copies a height, who has a seat in the shard that made it | points; nothing of who has the seat |
 //! | a final block with shard-blocks | asked for it | points |
 //! | a final certificate | anybody with a name, or whom we have called; of a past height, one beside the one known | nothing |
-//! | transactions of a shard-block, in quilt mode | asked for them; once a height, whose part it is to send them here | points |
+//! | transactions of a shard-block, in quilt mode | asked for them; once a height, and once of one that is final, whose part it is to send them here | points |
 //! | votes, proposals, what is held | who has a seat; a height ahead, who may mint it; who is behind | points |
 //! | a record | anybody with a name: see [`super::records`] | points |
 //! | how many transactions a minter takes | who has a seat; a height ahead, who may mint it; twice a height | points |
@@ -103,7 +103,8 @@ fn is_talk(glance: &Glance) -> bool {
 struct Spread {
     since_ms: u64,
     times: u64,
-    taken: bool,
+    /// Whether its part of the pending height was taken, and of one that is final: who was slow has both to come.
+    taken: [bool; 2],
 }
 
 /// What the rules remember.
@@ -245,23 +246,25 @@ impl Rules {
         if self.answers(thing, from, now_ms) {
             return Some(Verdict::Take);
         }
-        // The minters of a block send its transactions to those who keep them, before anybody asks.
-        let name = from.name.filter(|_| who.seat.is_some() || who.left.is_some())?;
+        // The minters of a block send its transactions to those who keep them, before anybody asks; of a final one also who
+        // has lost its seat since.
+        let Thing::Bodies(block) = thing else { return None };
+        let mine = from.name.is_some_and(|name| duties.is_sent_by(&block, name));
+        let name = from.name.filter(|_| who.seat.is_some() || who.left.is_some() || mine)?;
         let pending = duties.pending();
         if self.spread.0 != pending {
             self.spread = (pending, BTreeMap::new());
         }
-        let Thing::Bodies(block) = thing else { return None };
-        let mine = duties.is_sent_by(&block, name);
-        let spread = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0, taken: false });
+        let of_final = usize::from(duties.system.immature_block(&block).is_some());
+        let spread = self.spread.1.entry(name).or_insert(Spread { since_ms: now_ms, times: 0, taken: [false; 2] });
         spread.times += 1;
         // In each slot that the height takes, and of a height that is not ours: no fault.
         let paused = if now_ms < self.pause.1 { self.pause.0 } else { 0 };
         let slots = now_ms.saturating_sub(spread.since_ms) / self.slot_ms.max(1) + paused;
         Some(match spread.times {
             times if times > slots + SPREAD_AT_ONCE => Verdict::Charge(Failure::Repeated(bytes)),
-            _ if mine && !spread.taken => {
-                spread.taken = true;
+            _ if mine && !spread.taken[of_final] => {
+                spread.taken[of_final] = true;
                 Verdict::Take
             }
             _ => Verdict::Pass,

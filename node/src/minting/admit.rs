@@ -39,9 +39,11 @@ use std::sync::atomic::Ordering;
 
 /// Transactions are told to minters until this part of a slot before sets are closed, or this part of the time until
 /// then if it is longer: what comes later would be in some sets and not in others, and sets that differ have to be
-/// exchanged. What waits is told first thing to the next minters, and stands in the next slot's block.
+/// exchanged. What waits is told to the next minters, once they are known, and stands in the next slot's block.
 const TELLING: u64 = 20;
 const TELLING_OF_SETS: u64 = 3;
+/// For this part of a slot after a height is final answers about it go before what the next one's minters are told.
+const ANSWERS: u64 = 20;
 /// Transactions that have ended may be in the file of accepted ones, if not more are that are followed.
 const ENDED_KEPT: usize = 16_384;
 
@@ -199,10 +201,11 @@ impl<S: Signing> Core<S> {
     }
 
     /// Whether own users wait to hear what the block of this slot took: that comes first, for all nodes have the block
-    /// to apply now, and telling the next height's minters is most of what there is to do. It waits until the slot is
-    /// over at most, whoever keeps back answers.
+    /// to apply now, and telling the next height's minters is most of what there is to do. It waits for a part of the slot
+    /// at most, whoever keeps back answers.
     fn answers_first(&self, now: u64) -> bool {
-        self.is_final_now(now) && self.local.unproved.waits_for(self.minter.execution.system().height)
+        let until = self.local.final_ms.saturating_add(self.schedule.slot_ms / ANSWERS);
+        self.is_final_now(now) && now < until && self.local.unproved.waits_for(self.minter.execution.system().height)
     }
 
     /// Minters of the next height, which is known now, are told what own users have sent, or after the answers.
@@ -386,7 +389,7 @@ impl<S: Signing> Core<S> {
             self.gate.asks_paths(To::Name(minter), want.place);
             out(Effect::Ask((To::Name(minter), CELLS, want.encode().into()), 1));
         }
-        if self.local.tells_later {
+        if self.local.tells_later && self.tells(now_ms) {
             self.tell_next(now_ms, out);
         }
     }

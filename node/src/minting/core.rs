@@ -109,8 +109,10 @@ pub struct Core<S: Signing> {
 pub struct Local {
     pub(super) own: Own,
     pub(super) unproved: Unproved,
-    /// The next height's minters are told when those are answered, or the slot is over.
+    /// The next height's minters are told when those are answered, or had their time.
     pub(super) tells_later: bool,
+    /// When the last height became final here.
+    pub(super) final_ms: u64,
     /// What waits until it is on the disk, in the order in which it was asked for.
     pub(super) accepting: VecDeque<Accepting>,
     /// Transactions that are in the file of those that were accepted.
@@ -414,6 +416,7 @@ impl<S: Signing> Core<S> {
                 items: block.block.transactions,
             })
             .collect();
+        self.local.final_ms = now;
         let here = self.inclusions.finalized(height, &blocks);
         self.status.count_final(&shards);
         let parent = self.local.parent.replace(system.clone()).expect("set at the start");

@@ -11,16 +11,17 @@ use crate::intake::queue::Source;
 use crate::keep::chain_store::read_final_block;
 use crate::keep::published::{self, Part};
 use crate::peer::frames::{BODIES, OFFERS, PeerFrameKind, Piece, WantPiece};
-use crate::peer::paths::{WantPaths, paths_frame};
+use crate::peer::paths::{SENDERS_MAX, WantPaths, paths_frame};
 use crate::setup::clock::Stopwatch;
 use dynemix_engine::base::hash::Hash;
+use dynemix_engine::base::ids::Key;
 use dynemix_engine::consensus::finals::KeptFinal;
 use dynemix_engine::messages::codec::encode;
 use dynemix_engine::messages::message::Message;
 use dynemix_engine::transaction::compact::Nobody;
 use dynemix_net::mesh::{MeshHandle, PeerId, PeerInfo, Standing, To};
 use dynemix_storage::{Disk, Records};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -163,6 +164,11 @@ impl Questions {
         may
     }
 
+    /// Whether there is something to hand out in a line.
+    fn hands_out_now(&self, line: Line) -> bool {
+        self.held.lock().expect(UNPOISONED).portions.has(line, self.now_ms())
+    }
+
     /// How long an answer may be.
     fn most(&self, line: Line) -> u64 {
         self.held.lock().expect(UNPOISONED).portions.most(line)
@@ -187,34 +193,29 @@ pub struct Answers {
 /// processor each, some have a block seconds before others, and whoever hears nothing asks again only half a slot later.
 #[derive(Default)]
 struct Early {
-    waiting: Vec<(Line, Question)>,
-    /// Height of the newest final block when they came.
-    newest: u64,
+    waiting: VecDeque<Question>,
 }
 
 impl Early {
-    /// Keeps a question if it is one; else it comes back.
-    fn keep(&mut self, line: Line, question: Question) -> Option<(Line, Question)> {
-        let Question::Paths(from, want) = &question else { return Some((line, question)) };
-        let of_peer = |kept: &&(Line, Question)| of(&kept.1).is_some_and(|(other, ..)| other.id == from.id);
-        let is_early = from.name.is_some() && want.place.0 == self.newest + 1;
-        if !is_early
-            || self.waiting.len() >= EARLY_MAX
-            || self.waiting.iter().filter(of_peer).count() >= PATHS_UNDER_WAY
+    /// Keeps a question if it is one, where this is the newest final block; else it comes back.
+    fn keep(&mut self, line: Line, question: Question, newest: u64) -> Option<Question> {
+        let Question::Paths(from, want) = &question else { return Some(question) };
+        let is_early = line == Line::Named && want.place.0 == newest + 1;
+        let of_name = |kept: &&Question| of(kept).is_some_and(|(other, ..)| other.name == from.name);
+        let is_known = |kept: &Question| matches!(kept, Question::Paths(_, other) if other == want);
+        let own: Vec<&Question> = self.waiting.iter().filter(of_name).collect();
+        if !is_early || self.waiting.len() >= EARLY_MAX || own.len() >= PATHS_UNDER_WAY || own.into_iter().any(is_known)
         {
-            return Some((line, question));
+            return Some(question);
         }
-        self.waiting.push((line, question));
+        self.waiting.push_back(question);
         None
     }
 
-    /// Those that can be answered now that this is the newest final block.
-    fn due(&mut self, newest: u64) -> Vec<(Line, Question)> {
-        if std::mem::replace(&mut self.newest, newest) == newest {
-            Vec::new()
-        } else {
-            std::mem::take(&mut self.waiting)
-        }
+    /// One that can be answered now that this is the newest final block.
+    fn due(&mut self, newest: u64) -> Option<Question> {
+        let is_due = |question: &Question| matches!(question, Question::Paths(_, want) if want.place.0 <= newest);
+        self.waiting.front().is_some_and(is_due).then(|| self.waiting.pop_front()).flatten()
     }
 }
 
@@ -229,18 +230,28 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// Bytes of questions that wait for a block.
+    pub(super) fn bytes() -> u64 {
+        (EARLY_MAX * (size_of::<Question>() + SENDERS_MAX * size_of::<Key>())) as u64
+    }
+
     /// Runs until told to stop.
     pub fn run(self, questions: &Questions) {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let mut early = Early::default();
         loop {
-            let due = early.due(self.answers.inclusions.newest());
-            due.into_iter().for_each(|(line, question)| self.answer(questions, line, question));
+            let newest = self.answers.inclusions.newest();
+            // Those too are answered out of what their line may be handed out.
+            if questions.hands_out_now(Line::Named)
+                && let Some(question) = early.due(newest)
+            {
+                self.answer(questions, Line::Named, question);
+            }
             match questions.take(if early.waiting.is_empty() { IDLE_MS } else { EARLY_MS }) {
                 Some((_, Question::Stop)) => return,
                 Some((line, question)) => {
-                    let now = early.keep(line, question);
-                    now.into_iter().for_each(|(line, question)| self.answer(questions, line, question));
+                    let now = early.keep(line, question, newest);
+                    now.into_iter().for_each(|question| self.answer(questions, line, question));
                 }
                 None => {}
             }
@@ -343,22 +354,28 @@ mod tests {
     #[test]
     fn who_is_a_block_ahead_is_answered_when_the_block_has_come() {
         let mut early = Early::default();
-        assert!(early.due(6).is_empty());
-        let question = |peer: u64, name: Option<u32>, height: u64| {
-            let from =
-                PeerInfo { id: PeerId(peer), name, called: false, standing: Standing::Named, net: Net::Loopback };
-            Question::Paths(from, WantPaths { place: (height, 0), senders: vec![[7; 32]] })
+        assert!(early.due(6).is_none());
+        let question = |peer: u64, name: u32, height: u64, sender: u8| {
+            let standing = Standing::Named;
+            let from = PeerInfo { id: PeerId(peer), name: Some(name), called: false, standing, net: Net::Loopback };
+            Question::Paths(from, WantPaths { place: (height, 0), senders: vec![[sender; 32]] })
         };
-        // Of the block that is here, of one that is far off, and of nobody with a name.
-        for (name, height) in [(Some(3), 6), (Some(3), 8), (None, 7)] {
-            assert!(early.keep(Line::Named, question(1, name, height)).is_some());
-        }
-        assert!((0..PATHS_UNDER_WAY).all(|_| early.keep(Line::Named, question(1, Some(3), 7)).is_none()));
-        assert!(early.keep(Line::Named, question(1, Some(3), 7)).is_some(), "one peer does not fill it");
-        assert!(early.due(6).is_empty(), "not yet");
-        assert_eq!(early.due(7).len(), PATHS_UNDER_WAY);
-        (2..).take(EARLY_MAX).for_each(|peer| assert!(early.keep(Line::Named, question(peer, Some(3), 8)).is_none()));
-        assert!(early.keep(Line::Named, question(1, Some(3), 8)).is_some(), "it is bounded");
+        // Of the block that is here, of one that is far off, and of who has no stake.
+        assert!(early.keep(Line::Named, question(1, 3, 6, 0), 6).is_some());
+        assert!(early.keep(Line::Named, question(1, 3, 8, 0), 6).is_some());
+        assert!(early.keep(Line::Guests, question(1, 3, 7, 0), 6).is_some());
+        let most = PATHS_UNDER_WAY as u8;
+        assert!((0..most).all(|sender| early.keep(Line::Named, question(1, 3, 7, sender), 6).is_none()));
+        assert!(
+            early.keep(Line::Named, question(2, 3, 7, most), 6).is_some(),
+            "one name does not fill it, however it calls"
+        );
+        assert!(early.keep(Line::Named, question(9, 4, 7, 0), 6).is_none());
+        assert!(early.keep(Line::Named, question(9, 4, 7, 0), 6).is_some(), "it waits already");
+        assert!(early.due(6).is_none(), "not yet");
+        assert_eq!(std::iter::from_fn(|| early.due(7)).count(), PATHS_UNDER_WAY + 1);
+        (0..EARLY_MAX as u32).for_each(|name| assert!(early.keep(Line::Named, question(1, name, 8, 0), 7).is_none()));
+        assert!(early.keep(Line::Named, question(1, 5_000, 8, 0), 7).is_some(), "it is bounded");
     }
 
     #[test]

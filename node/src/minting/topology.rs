@@ -13,6 +13,7 @@ use super::capacity::Capacity;
 use super::entry::{Found, TRANSACTION_COST};
 use super::inbox::Inbox;
 use super::inclusions::Inclusions;
+use super::serve::Serve;
 use super::tracked::Tracked;
 use super::verdicts::BATCH_MAX;
 use dynemix_engine::accounts::memory::StateLayout;
@@ -215,7 +216,7 @@ impl Given<'_> {
             (self.inbox(capacity) / TRANSACTION_COST * (size_of::<Found>() + size_of::<Option<Hint>>())) as u64;
         let threads = self.verify_threads as u64 + THREADS_BESIDE;
         let of_others = if self.shards() == 1 { 0 } else { self.others(capacity) as u64 };
-        let proofs = if self.shards() == 1 { 0 } else { Inclusions::served_bytes(capacity.height) };
+        let proofs = Inclusions::served_bytes(capacity.height) + Serve::bytes();
         let minters = (self.parameters.consensus.seats as usize).div_ceil(self.shards());
         let whole = self.parameters.consensus.maturity(1) == 0;
         let mut rows = vec![
