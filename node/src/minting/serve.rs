@@ -240,17 +240,16 @@ impl Serve {
         let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), self.niceness);
         let mut early = Early::default();
         loop {
-            let newest = self.answers.inclusions.newest();
             // Those too are answered out of what their line may be handed out.
-            if questions.hands_out_now(Line::Named)
-                && let Some(question) = early.due(newest)
+            while questions.hands_out_now(Line::Named)
+                && let Some(question) = early.due(self.answers.inclusions.newest())
             {
                 self.answer(questions, Line::Named, question);
             }
             match questions.take(if early.waiting.is_empty() { IDLE_MS } else { EARLY_MS }) {
                 Some((_, Question::Stop)) => return,
                 Some((line, question)) => {
-                    let now = early.keep(line, question, newest);
+                    let now = early.keep(line, question, self.answers.inclusions.newest());
                     now.into_iter().for_each(|question| self.answer(questions, line, question));
                 }
                 None => {}
